@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.web.project_server import Project
+from anymask.primitives.rle import coco_to_rle, rle_to_mask
+from tests.web.project_server import ASSETS, Project
 from tests.web.test_local import open_photos
 from tests.web.test_project import square
 
@@ -159,9 +161,46 @@ def test_a_server_that_has_forgotten_the_photo_sees_it_again(
     assert "GET /api/images/coffee/embedding" in project.asked
 
 
-def test_nothing_is_shown_without_a_server(sit_down: SitDown, photo_files: list[Any]) -> None:
+def test_a_page_without_a_server_suggests_what_python_suggests(
+    sit_down: SitDown, photo_files: list[Any], photos: dict[str, np.ndarray]
+) -> None:
+    import anymask
+
     ann = sit_down(None)
-    ann.open("?local=1")
+    fetched: list[str] = []
+    ann.page.on("request", lambda one: fetched.append(one.url.rsplit("/", 1)[-1]))
+    open_photos(ann, photo_files)
+    ann.seen()
+    assert not [name for name in fetched if name.startswith("name")]
+    ann.click(300, 180)
+    ann.keep()
+    ann.keys("k")
+    ann.until("s.editor.selected !== null && s.naming.shown.length > 0")
+    assert {"names.onnx", "names.npz"} <= set(fetched)
+    ours = ann.ask("s.naming.shown.map(one => [one.label, one.probability])")
+    height, width, *counts = ann.ask(
+        "(({size, counts}) => [...size, ...counts])(s.editor.selected.rle)"
+    )
+    mask = rle_to_mask(coco_to_rle({"size": [height, width], "counts": counts}))
+    model = anymask.load()
+    (wanted,) = model.suggest_labels(photos["coffee"], mask, top=3)
+    assert [label for label, _ in ours] == [one.label for one in wanted if one.probability >= 0.05]
+    for (_, chance), one in zip(ours, wanted, strict=False):
+        assert chance == pytest.approx(one.probability, abs=0.02)
+    ann.keys("Control+Shift+l")
+    ann.until_so(lambda: labels(ann) == [wanted[0].label], "the likeliest name")
+
+
+def test_nothing_is_shown_of_a_model_without_names(
+    sit_down: SitDown, photo_files: list[Any]
+) -> None:
+    def without(route: Any) -> None:
+        manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
+        del manifest["graphs"]["names"]
+        route.fulfill(json=manifest)
+
+    ann = sit_down(None)
+    ann.page.route("**/model/manifest.json", without)
     open_photos(ann, photo_files)
     ann.seen()
     ann.click(300, 180)

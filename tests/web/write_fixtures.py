@@ -40,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.web.closer_fixtures import closer_cases
 from tests.web.edge_fixtures import edge_cases
+from tests.web.name_fixtures import close_ups, known_names
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
 NUMBERS = 3  # decimals: enough to tell a wrong rule, few enough to keep the files small
@@ -360,6 +361,8 @@ FIXTURES = {
     "edges": edge_cases,
     "closer": closer_cases,
     "looks": looks,
+    "closeUps": close_ups,
+    "names": known_names,
 }
 
 

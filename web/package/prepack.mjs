@@ -17,6 +17,8 @@ const parts = {
     "encoder.onnx",
     "decoder.onnx",
     "refiner.onnx",
+    "names.onnx",
+    "names.npz",
   ].map((name) => `nano/${name}`),
 };
 

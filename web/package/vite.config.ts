@@ -52,7 +52,7 @@ export default defineConfig({
     rollupOptions: {
       input: "package/src/index.ts",
       preserveEntrySignatures: "strict",
-      output: { entryFileNames: "[name].js" },
+      output: { entryFileNames: "[name].js", chunkFileNames: "[name].js" },
     },
   },
 });

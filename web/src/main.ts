@@ -13,7 +13,7 @@ import { nextReview } from "./state/review";
 import { Clips } from "./store/clips";
 import { Database } from "./store/database";
 import { LocalStore } from "./store/local";
-import { Namer } from "./store/namer";
+import { PageNamer, ServerNamer } from "./store/namer";
 import { Server, ServerStore, takeToken } from "./store/server";
 import { StoreError } from "./store/store";
 import type { Project, Store } from "./store/store";
@@ -65,7 +65,9 @@ async function start(): Promise<void> {
   try {
     const [store, db] = await openStore(server, query.has("local"));
     const view = new View();
-    const session = new Session(store, db, view, store.sends ? new Namer(server) : null);
+    const own = new PageNamer(() => session.model());
+    const namer = store.sends ? new ServerNamer(server) : own;
+    const session: Session = new Session(store, db, view, namer);
     await session.start();
     const clips = store.kind === "server" ? new Clips(server) : null;
     const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null, clips);

@@ -71,6 +71,17 @@ export interface Answer {
     /** Indices of the points that the first mask does not obey. */
     violated: number[];
 }
+export interface NameOptions {
+    /** To choose from: of those that the model knows. Without it all that it learned from pictures. */
+    names?: readonly string[];
+    /** Names of the answer, 5 without it. */
+    top?: number;
+}
+export interface NameSuggestion {
+    label: string;
+    /** 0 to 1, among the names to choose from and all learned ones. */
+    probability: number;
+}
 /** A photo that the model has seen. */
 export interface Seen {
     readonly width: number;
@@ -79,6 +90,12 @@ export interface Seen {
     segment(prompt: Prompt, options?: SegmentOptions): Promise<Answer>;
     /** The masks of everything, best first; `progress` is told clicks that are done, and all. */
     everything(progress?: (done: number, all: number) => void): Promise<Mask[]>;
+    /**
+     * What a mask of this photo may be called, the likeliest first; nothing for an empty mask. An
+     * array is (height, width), row by row, 0 off the object. The first call fetches the network of
+     * names. Throws an Error for a name that the model does not know, with the nearest that it does.
+     */
+    suggestNames(mask: Mask | Uint8Array, options?: NameOptions): Promise<NameSuggestion[]>;
 }
 export interface Anymask {
     /** Of the model. */

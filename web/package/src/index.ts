@@ -1,7 +1,8 @@
 /** Photos and prompts in, masks out, in the page that imports it; the model runs in two workers. */
 
-import { cocoToRle } from "../../src/masks/rle";
-import { rleToPatch } from "../../src/masks/patch";
+import { cocoToRle, rleArea } from "../../src/masks/rle";
+import { patchToRle, rleToPatch } from "../../src/masks/patch";
+import type { Patch } from "../../src/masks/patch";
 import { Model } from "../../src/model/client";
 import { checkSeesPhotos } from "../../src/model/manifest";
 import { refusal } from "../../src/model/prompts";
@@ -15,6 +16,8 @@ import type {
   Anymask,
   LoadOptions,
   Mask,
+  NameOptions,
+  NameSuggestion,
   Photo,
   Prompt,
   Seen,
@@ -123,6 +126,39 @@ class SeenPhoto implements Seen {
     await this.look();
     const { shown } = await this.model.everything(this.key, progress);
     return shown.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
+  }
+
+  async suggestNames(
+    mask: Mask | Uint8Array,
+    { names, top = 5 }: NameOptions = {},
+  ): Promise<NameSuggestion[]> {
+    if (!Number.isInteger(top) || top < 1) {
+      throw new Error(`wanted top as a whole number from 1 on, got ${JSON.stringify(top)}`);
+    }
+    if (names !== undefined && !Array.isArray(names)) {
+      throw new Error(`wanted names as a list of words, got ${JSON.stringify(names)}`);
+    }
+    const rle = patchToRle(this.patchOf(mask));
+    const chosen = (await this.model.nameTable()).chosen(names ?? null);
+    if (!rleArea(rle)) return [];
+    await this.look();
+    const [vector] = await this.model.maskVectors(this.key, [rle]);
+    return chosen.suggest(vector, top);
+  }
+
+  private patchOf(mask: Mask | Uint8Array): Patch {
+    const { width, height } = this;
+    const data = mask instanceof Uint8Array ? mask : mask?.toArray?.();
+    const fits = mask instanceof Uint8Array || (mask?.width === width && mask.height === height);
+    if (data?.length === width * height && fits) {
+      const inside = data.map((value) => Number(value !== 0));
+      return { hw: [height, width], x: 0, y: 0, width, height, data: inside };
+    }
+    const size = data instanceof Uint8Array ? `one of ${data.length}` : JSON.stringify(mask);
+    throw new Error(
+      `wanted a mask of this photo, ${width} x ${height} pixels, got ${size}; ` +
+        "give one that its answers have",
+    );
   }
 
   private checked({ points = [], labels, box }: Prompt): Asked {

@@ -1,15 +1,17 @@
 /** The model, as the page sees it: two workers, a cache of embeddings, the newest hover first. */
 
 import type { Patch } from "../masks/patch";
+import type { Rle } from "../masks/rle";
 import { isClear } from "./closer";
 import type { Embedding } from "./embedding";
 import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { TABLES, checkSeesPhotos, readManifest } from "./manifest";
+import { NAME_VECTORS, TABLES, checkSeesPhotos, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
+import type { NameTable } from "./name_table";
 import { Newest } from "./newest";
 import type { Prompt } from "./prompts";
 import { USUAL } from "./region_size";
@@ -98,6 +100,10 @@ export type Load = (file: string) => Promise<Response>;
 /** Where an embedding comes from when the page does not make it itself. */
 export type Sent = () => Promise<Embedding | null>;
 
+/** Networks that the decoder's worker opens when they are wanted. */
+type Further = "refiner" | "names";
+
+const AT_ONCE = 8; // masks that are looked at for names before something else has its turn
 const CACHED = 8; // embeddings; nano's have 2.4 MB each
 
 export class Model {
@@ -106,7 +112,8 @@ export class Model {
   private readonly embeddings = new Map<string, Promise<Embedding>>();
   private readonly photos = new Map<string, () => Promise<Blob | ImageBitmap>>();
   private readonly told = new Set<string>();
-  private refiner: Promise<unknown> | null = null;
+  private readonly further: Partial<Record<Further, Promise<unknown>>> = {};
+  private table: Promise<NameTable> | null = null;
   private refining: Promise<unknown> = Promise.resolve();
   private pictured = ""; // the photo whose pixels the decoder's worker has
   private readonly hovers = new Newest();
@@ -133,7 +140,7 @@ export class Model {
   private async openGraph(worker: Asked, part: Part): Promise<Asked> {
     const { manifest, tables } = this;
     const graph = await (await this.load(manifest.graphs[part]!.file)).arrayBuffer();
-    const threads = threadsFor(part === "refiner" ? "decoder" : part); // they share a worker
+    const threads = threadsFor(part === "encoder" ? part : "decoder"); // the others share a worker
     const ask = { part, graph, manifest, tables, threads };
     const opened = await worker.ask("open", ask, undefined, [graph]);
     this.provider = opened.provider;
@@ -227,6 +234,40 @@ export class Model {
     return this.manifest.graphs.refiner !== undefined;
   }
 
+  /** The names that masks can have; they are fetched when they are first asked for. */
+  nameTable(): Promise<NameTable> {
+    const opening = (this.table ??= this.readNames());
+    opening.catch(() => (this.table = null)); // the next one tries again
+    return opening;
+  }
+
+  private async readNames(): Promise<NameTable> {
+    if (!this.names) {
+      throw new Error(
+        `wanted a model with names, got ${this.manifest.name} without names.onnx; open nano`,
+      );
+    }
+    const reply = await this.load(NAME_VECTORS);
+    const { readTable } = await import("./name_table");
+    return readTable(await reply.arrayBuffer());
+  }
+
+  /** What the network of names sees in masks of a photo: a vector of each. */
+  async maskVectors(key: string, masks: readonly Rle[], signal?: AbortSignal) {
+    const found: Float32Array[] = [];
+    await this.add("names");
+    for (let at = 0; at < masks.length; at += AT_ONCE) {
+      const part = masks.slice(at, at + AT_ONCE);
+      const ask = async () => {
+        signal?.throwIfAborted();
+        await this.ready(key, false);
+        return this.decoder.ask("vectors", { key, masks: part });
+      };
+      found.push(...(await this.inTurn(ask)));
+    }
+    return found;
+  }
+
   /**
    * A mask of an answer as it is kept: after a closer look, its edge where the photo has it; one
    * after the other. Null where it is not wanted `still` before it is done.
@@ -285,17 +326,21 @@ export class Model {
 
   /** Let the decoder have the photo's pixels and, for edges, their network. */
   private async ready(key: string, edges: boolean): Promise<void> {
-    if (edges) {
-      this.refiner ??= this.openGraph(this.decoder, "refiner");
-      await this.refiner.catch((error) => {
-        this.refiner = null; // the next one tries again
-        throw error;
-      });
-    }
+    if (edges) await this.add("refiner");
     await this.look(key);
     if (this.pictured === key) return;
     await this.decoder.ask("picture", { key, photo: await this.photos.get(key)!() });
     this.pictured = key;
+  }
+
+  /** Let the decoder's worker have a further network; after a failure the next one tries again. */
+  private async add(part: Further): Promise<void> {
+    try {
+      await (this.further[part] ??= this.openGraph(this.decoder, part));
+    } catch (error) {
+      delete this.further[part];
+      throw error;
+    }
   }
 
   /** What the encoder sees around a kept answer; null where a closer look shows no more. */

@@ -2,6 +2,7 @@
 
 import { InferenceSession, Tensor, env } from "onnxruntime-web/wasm";
 
+import type { CloseUp } from "./close_up";
 import type { Embedding, Map3 } from "./embedding";
 import { WINDOW } from "./edge_window";
 import type { EdgeQuestion } from "./edges";
@@ -101,6 +102,25 @@ export async function refineEdge(
     Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
   );
   return out[outputs[0].name].data as Float32Array;
+}
+
+/** What the network of names says of close-ups: a vector of each. */
+export async function maskVectors(
+  session: InferenceSession,
+  { inputs, outputs }: GraphInfo,
+  seen: CloseUp[],
+): Promise<Float32Array[]> {
+  const side = Math.sqrt(seen[0].mask.length);
+  const given = [
+    new Tensor("float32", joined(seen.map((one) => one.photo)), [seen.length, 3, side, side]),
+    new Tensor("float32", joined(seen.map((one) => one.mask)), [seen.length, 1, side, side]),
+  ];
+  const out = await session.run(
+    Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
+  );
+  const all = out[outputs[0].name].data as Float32Array;
+  const length = all.length / seen.length;
+  return seen.map((_, n) => all.slice(n * length, (n + 1) * length));
 }
 
 function joined(parts: Float32Array[]): Float32Array {

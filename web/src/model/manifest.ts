@@ -38,7 +38,7 @@ export interface Manifest {
     encoder: GraphInfo;
     decoder: GraphInfo;
     refiner?: GraphInfo; // of edges
-    names?: GraphInfo; // of masks; the server runs it
+    names?: GraphInfo; // of masks
   };
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
   closer?: CloserLook | null; // of a model that answers clear prompts better in a window
@@ -52,10 +52,13 @@ export interface CloserLook {
   min_side: number; // pixels of the photo that a window has at least
 }
 
-export type Part = Exclude<keyof Manifest["graphs"], "names">; // what the page runs
+export type Part = keyof Manifest["graphs"];
 
 /** What the model's family learned; a bundle without it learned nothing. */
 export const TABLES = "tables.json";
+
+/** The names that `names` knows, and their vectors. */
+export const NAME_VECTORS = "names.npz";
 
 /** The inputs of a decoder that say what the user meant; what stands before them are the maps. */
 export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];

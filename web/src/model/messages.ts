@@ -1,6 +1,7 @@
 /** What the page and its two workers say to each other. */
 
 import type { Patch } from "../masks/patch";
+import type { Rle } from "../masks/rle";
 import type { Embedding } from "./embedding";
 import type { GridSettings, Proposals } from "./everything";
 import type { Tables } from "./families/family";
@@ -27,6 +28,7 @@ export interface Asks {
     ask: { keep: string; index: number; whole: boolean; edges: boolean; near: Embedding | null };
     reply: Fine;
   };
+  vectors: { ask: { key: string; masks: Rle[] }; reply: Float32Array[] }; // for names
   everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 

@@ -7,6 +7,7 @@
  * bits are kept: one level of a picture's 256 moves the edge of a mask by a hundredth.
  */
 
+import type { Window } from "./closer";
 import { geometryOf, paddedHw, taps } from "./geometry";
 import type { Geometry, Size } from "./geometry";
 import type { Spec } from "./manifest";
@@ -33,6 +34,19 @@ export const rowsOf =
   async (top, rows) =>
     data.subarray(4 * top * width, 4 * (top + rows) * width);
 
+/** Reads the rows of a window of what is there already. */
+export function rowsIn({ data, width }: Pixels, [x0, y0, x1]: Window): ReadRows {
+  const wide = 4 * (x1 - x0);
+  return async (top, rows) => {
+    const out = new Uint8ClampedArray(rows * wide);
+    for (let row = 0; row < rows; row++) {
+      const from = 4 * ((y0 + top + row) * width + x0);
+      out.set(data.subarray(from, from + wide), row * wide);
+    }
+    return out;
+  };
+}
+
 const STRIP_PIXELS = 1 << 21;
 
 export async function imageToModel(
@@ -41,12 +55,22 @@ export async function imageToModel(
   read: ReadRows,
 ): Promise<{ pixels: Float32Array; size: Size; geometry: Geometry }> {
   const geometry = geometryOf(imageHw, spec);
-  const [height, width] = imageHw;
-  const [newH, newW] = geometry.inputHw;
-  const isArea = spec.resample === "area"; // which grows in a step of its own
+  const seen = await resized(imageHw, geometry.inputHw, spec.resample, read);
+  const size = paddedHw(geometry.inputHw, spec);
+  return { pixels: normalised(seen, geometry, size, spec), size, geometry };
+}
+
+/** A photo in another size: (newH, newW, 3) of 0 to 255, in whole levels but for torch's. */
+export async function resized(
+  [height, width]: Size,
+  [newH, newW]: Size,
+  resample: Spec["resample"],
+  read: ReadRows,
+): Promise<Float32Array> {
+  const isArea = resample === "area"; // which grows in a step of its own
   const small: Size = isArea ? [Math.min(height, newH), Math.min(width, newW)] : [newH, newW];
-  const across = axisWeights(width, small[1], spec.resample);
-  const down = axisWeights(height, small[0], spec.resample);
+  const across = axisWeights(width, small[1], resample);
+  const down = axisWeights(height, small[0], resample);
   const length = small[1] * 3;
   const narrow = new Float32Array(height * length);
   const rows = Math.max(1, Math.floor(STRIP_PIXELS / width));
@@ -59,13 +83,11 @@ export async function imageToModel(
       narrowRow(source, across, target);
     }
   }
-  if (spec.resample === "pillow_bilinear" && newW !== width) roundBytes(narrow);
+  if (resample === "pillow_bilinear" && newW !== width) roundBytes(narrow);
   const short = shorten(narrow, length, down);
   const halved = height === 2 * small[0] && width === 2 * small[1]; // OpenCV's own case
-  if (spec.resample !== "torch_bilinear") roundBytes(short, isArea && !halved);
-  const seen = isArea ? grown(short, small, geometry.inputHw) : short;
-  const size = paddedHw(geometry.inputHw, spec);
-  return { pixels: normalised(seen, geometry, size, spec), size, geometry };
+  if (resample !== "torch_bilinear") roundBytes(short, isArea && !halved);
+  return isArea ? grown(short, small, [newH, newW]) : short;
 }
 
 /** A photo in a smaller size, each pixel the mean of those that it covers; or as it is. */

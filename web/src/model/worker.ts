@@ -7,6 +7,8 @@ import type { InferenceSession } from "onnxruntime-web/wasm";
 
 import { patchArea } from "../masks/patch";
 import type { Patch } from "../masks/patch";
+import { closeUp } from "./close_up";
+import type { CloseUp } from "./close_up";
 import {
   closerWindow,
   logitsAround,
@@ -25,7 +27,7 @@ import { openFamily } from "./families";
 import type { Family } from "./families/family";
 import { reduced } from "./geometry";
 import type { Size } from "./geometry";
-import { decode, encode, openGraph, refineEdge } from "./graph";
+import { decode, encode, maskVectors, openGraph, refineEdge } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Asks, Kind, Message, Reply } from "./messages";
@@ -33,8 +35,8 @@ import { violated } from "./negative_clicks";
 import { tokensOf } from "./prompts";
 import type { Prompt, Tokens } from "./prompts";
 import type { LeastAreas } from "./region_size";
-import { imageToModel, rowsOf, smallerPhoto } from "./resample";
-import type { Pixels } from "./resample";
+import { imageToModel, rowsIn, rowsOf, smallerPhoto } from "./resample";
+import type { Pixels, ReadRows } from "./resample";
 import { answersTo, disobeyed, inPixels, shown, tidied } from "./segment";
 import type { Asked, Fine, Shown } from "./segment";
 
@@ -67,6 +69,7 @@ interface Picture {
 
 let session: InferenceSession;
 let refiner: InferenceSession;
+let namer: InferenceSession;
 let manifest: Manifest;
 let family: Family;
 const seen = new Map<string, Embedding>();
@@ -99,12 +102,14 @@ const handlers: { [K in Kind]: Handler<K> } = {
     family = openFamily(manifest.spec, ask.tables);
     const opened = await inTurn(() => openGraph(ask.graph, ask.threads));
     if (ask.part === "refiner") refiner = opened.session;
+    else if (ask.part === "names") namer = opened.session;
     else session = opened.session;
     return { provider: opened.provider };
   },
 
   async encode({ photo }) {
-    const { hw, read, close } = await opened(photo);
+    const { hw, part, close } = await opened(photo);
+    const read = part(wholeOf(hw));
     const { pixels, size, geometry } = await imageToModel(hw, manifest.spec, read);
     close();
     const maps = await inTurn(() => encode(session, manifest, pixels, size));
@@ -132,9 +137,9 @@ const handlers: { [K in Kind]: Handler<K> } = {
   },
 
   async picture({ key, photo }) {
-    const { hw, read, close } = await opened(photo);
+    const { hw, part, close } = await opened(photo);
     const { imageHw } = reduced(known(key).geometry, LONGEST);
-    const pixels = await smallerPhoto(hw, imageHw, read);
+    const pixels = await smallerPhoto(hw, imageHw, part(wholeOf(hw)));
     close();
     picture = { key, pixels, whole: pixels.width < hw[1] ? photo : null };
     return null;
@@ -167,6 +172,15 @@ const handlers: { [K in Kind]: Handler<K> } = {
     }
     const fine = one.fine.get(index)!;
     return whole ? { ...fine, patch: enlarged(fine.patch, geometry.imageHw) } : fine;
+  },
+
+  async vectors({ key, masks }) {
+    const { pixels, whole } = pictureOf(key);
+    const { part, close } = await opened(whole ?? pixels);
+    const seen: CloseUp[] = [];
+    for (const mask of masks) seen.push(await closeUp(mask, part));
+    close();
+    return inTurn(() => maskVectors(namer, manifest.graphs.names!, seen));
   },
 
   async everything({ key, settings }, progress) {
@@ -278,33 +292,29 @@ function known(key: string): Embedding {
   return embedding;
 }
 
-/** A photo whose rows can be read. */
+const wholeOf = ([height, width]: Size): Window => [0, 0, width, height];
+
+/** A photo whose windows can be read, row by row. */
 async function opened(photo: Blob | ImageBitmap | Pixels) {
   if ("data" in photo) {
     const hw: Size = [photo.height, photo.width];
-    return { hw, read: rowsOf(photo), close: () => undefined };
+    return { hw, part: (window: Window) => rowsIn(photo, window), close: () => undefined };
   }
   const bitmap = await upright(photo);
-  const { width, height } = bitmap;
-  const read = async (top: number, rows: number) => readPart(bitmap, [0, top, width, top + rows]);
-  return { hw: [height, width] as Size, read, close: () => bitmap.close() };
+  const part =
+    ([x0, y0, x1]: Window): ReadRows =>
+    async (top, rows) =>
+      readPart(bitmap, [x0, y0 + top, x1, y0 + top + rows]);
+  const hw: Size = [bitmap.height, bitmap.width];
+  return { hw, part, close: () => bitmap.close() };
 }
 
 /** A window of a photo. */
 async function cropped(photo: Blob | ImageBitmap | Pixels, window: Window): Promise<Pixels> {
-  const [x0, y0, x1, y1] = window;
-  const [width, height] = [x1 - x0, y1 - y0];
-  if (!("data" in photo)) {
-    const bitmap = await upright(photo);
-    const data = readPart(bitmap, window);
-    bitmap.close();
-    return { data, width, height };
-  }
-  const data = new Uint8ClampedArray(4 * width * height);
-  for (let y = y0; y < y1; y++) {
-    const from = 4 * (y * photo.width + x0);
-    data.set(photo.data.subarray(from, from + 4 * width), 4 * (y - y0) * width);
-  }
+  const [width, height] = [window[2] - window[0], window[3] - window[1]];
+  const { part, close } = await opened(photo);
+  const data = await part(window)(0, height);
+  close();
   return { data, width, height };
 }
 

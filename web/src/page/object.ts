@@ -1,7 +1,7 @@
 /** The card of the object: its name, the names of the project with their keys. */
 
 import type { Session } from "../state/session";
-import type { Suggestion } from "../store/namer";
+import type { Suggestion } from "../model/name_table";
 import { fill, h } from "./dom";
 
 export interface ObjectCard {

@@ -2,9 +2,9 @@
 
 import { patchArea, patchToRle } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import { rleToCoco } from "../masks/rle";
 import type { Rle } from "../masks/rle";
-import type { Namer, Suggestion } from "../store/namer";
+import type { Suggestion } from "../model/name_table";
+import type { Namer } from "../store/namer";
 import { StoreError } from "../store/store";
 import type { Editor } from "./editor";
 import { withSpare } from "./everything";
@@ -17,7 +17,7 @@ const MOST = 3; // names of one object
 const LEAST = 0.05; // chance of a name that is shown
 const FITS = 0.15; // chance of the project's likeliest name, below which all names are asked for
 const SURE = 0.4; // chance from which a mask gets a name as a guess
-const AT_ONCE = 64; // masks of one request
+const AT_ONCE = 64; // masks of one question
 
 /** What a name is asked for: `of` stays while the shape of one object changes. */
 interface Nameless {
@@ -38,16 +38,15 @@ export class Naming {
   private waiting: ReturnType<typeof setTimeout> | undefined;
   private asked: AbortController | null = null;
 
-  /** namer  asks the server, or null where there is none */
   constructor(
     private readonly session: Session,
-    private readonly namer: Namer | null,
+    private readonly namer: Namer,
   ) {}
 
   /** Whether there is somebody to ask about the open photo. */
   get able(): boolean {
     const { editor } = this.session;
-    return !!this.namer && !!editor?.seen && !!this.session.model()?.names;
+    return !!editor?.seen && !!this.session.model()?.names;
   }
 
   /** Masks of the open photo that a name can be suggested for, the slider's among them. */
@@ -96,7 +95,7 @@ export class Naming {
     return told.suggestions.map((row, i) => others.get(i) ?? row);
   }
 
-  /** Where the server has forgotten the photo it sees it once more. */
+  /** Where a server has forgotten the photo it sees it once more. */
   private async ask(
     editor: Editor,
     rles: readonly Rle[],
@@ -106,13 +105,13 @@ export class Naming {
     const { session, namer } = this;
     const { entry, sight } = editor;
     const image = (await session.model()?.seenAs(sight.key)) ?? "";
-    const wish = { image, masks: rles.map(rleToCoco), names, top: MOST };
+    const wish = { key: sight.key, image, masks: rles, names, top: MOST };
     try {
-      return await namer!.ask(wish, signal);
+      return await namer.ask(wish, signal);
     } catch (error) {
       if (!(error instanceof StoreError) || error.kind !== "refused") throw error;
       await session.store.embedding(entry.id, sight.asked);
-      return namer!.ask(wish, signal);
+      return namer.ask(wish, signal);
     }
   }
 
@@ -129,8 +128,7 @@ export class Naming {
     const { session } = this;
     const { editor } = session;
     if (!editor || this.busy) return;
-    if (!this.able)
-      return session.say("No names can be suggested: that needs a server and its model.");
+    if (!this.able) return session.say("No names can be suggested: that needs a model with names.");
     const masks = this.nameless;
     if (!masks.length) return session.say("Every mask here has a name.");
     this.busy = true;

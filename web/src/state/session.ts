@@ -104,7 +104,7 @@ export class Session implements EditorHost {
     readonly store: Store,
     private readonly db: Database,
     readonly view: View,
-    namer: Namer | null = null,
+    namer: Namer,
   ) {
     this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {

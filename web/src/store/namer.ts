@@ -1,12 +1,10 @@
-/** The server's network of names: masks of a photo that it has seen in, their names out. */
+/** Who says what masks may be called: a server that has seen the photo, or the page's own model. */
 
-import type { CocoRle } from "../masks/rle";
+import { rleToCoco } from "../masks/rle";
+import type { Rle } from "../masks/rle";
+import type { Model } from "../model/client";
+import type { Suggestion } from "../model/name_table";
 import type { Server } from "./server";
-
-export interface Suggestion {
-  label: string;
-  probability: number;
-}
 
 /** Of each mask its names, the likeliest first; `among`: chosen among those that were wished. */
 export interface Named {
@@ -14,20 +12,26 @@ export interface Named {
   among: boolean;
 }
 
-/** image: the photo's hash; names: to choose from, known or explained (none: all). */
+/** key, image: the model's and the server's name for the photo; names: to choose from, or none. */
 export interface NameWish {
+  key: string;
   image: string;
-  masks: CocoRle[];
+  masks: readonly Rle[];
   names: readonly string[];
   top: number;
 }
 
-export class Namer {
+export interface Namer {
+  ask(wish: NameWish, signal: AbortSignal): Promise<Named>;
+}
+
+/** A server; names that its model does not know are explained by masks that have them. */
+export class ServerNamer implements Namer {
   constructor(private readonly server: Server) {}
 
-  async ask(wish: NameWish, signal: AbortSignal): Promise<Named> {
-    const { names, ...rest } = wish;
-    const body = names.length ? { ...rest, names, unknown: "examples" } : rest;
+  async ask({ image, masks, names, top }: NameWish, signal: AbortSignal): Promise<Named> {
+    const wish = { image, masks: masks.map(rleToCoco), top };
+    const body = names.length ? { ...wish, names, unknown: "examples" } : wish;
     const response = await this.server.ask("api/names", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -35,5 +39,21 @@ export class Namer {
       signal,
     });
     return (await response.json()) as Named;
+  }
+}
+
+/** The page's own model; names that it does not know are left out. */
+export class PageNamer implements Namer {
+  constructor(private readonly model: () => Model | null) {}
+
+  async ask({ key, masks, names, top }: NameWish, signal: AbortSignal): Promise<Named> {
+    const model = this.model();
+    if (!model) throw new Error("the model is not here");
+    const table = await model.nameTable();
+    const known = names.filter((name) => table.knows(name));
+    const chosen = table.chosen(known.length ? known : null);
+    const vectors = await model.maskVectors(key, masks, signal);
+    const suggestions = vectors.map((vector) => chosen.suggest(vector, top));
+    return { suggestions, among: known.length > 0 };
   }
 }

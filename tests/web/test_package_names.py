@@ -1,0 +1,129 @@
+"""Names that the JavaScript package suggests in a Chromium are Python's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import anymask
+from tests.patience import PATIENCE_S
+from tests.web.conftest import late
+from tests.web.package_server import ASSETS, PHOTO, served_package
+from tests.web.test_package import ask, bits
+
+# Chromium reads the photo's JPEG with other rounding than Python, by a level or two of 256.
+NEAR = 0.02
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any) -> Iterator[Any]:
+    """The example page, opened once; nothing of it may fail."""
+    with served_package() as site:
+        context = late(chromium.new_context())
+        opened = context.new_page()
+        opened.set_default_timeout(1000 * PATIENCE_S)
+        errors: list[str] = []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.goto(f"{site}/example.html")
+        opened.wait_for_function(
+            "document.querySelector('#status').textContent === 'click a thing'"
+        )
+        yield opened
+        assert errors == []
+        context.close()
+
+
+PROMPTS = [
+    "{ box: [190, 40, 390, 220] }",
+    "{ box: [380, 60, 420, 140] }",  # smaller than its close-up
+    "{ points: [[560, 60]] }",
+    "{ points: [[60, 360]] }",  # at the photo's corner
+]
+CHOICES = [None, ["Cup", "table", "teddy_bear", "cat"]]
+
+
+# Fetched for names alone; what workers fetch is not among it.
+FETCHED = """performance.getEntriesByType("resource")
+    .map((one) => one.name.split("/").at(-1)).filter((name) => name.startsWith("name")).sort()"""
+
+
+def test_names_are_those_that_python_suggests(page: Any) -> None:
+    height, width, unasked, fetched, answers = ask(
+        page,
+        f"""
+        performance.clearResourceTimings();
+        const seen = await model.see(image);
+        const answers = [];
+        let unasked;
+        for (const prompt of [{", ".join(PROMPTS)}]) {{
+            const {{ masks }} = await seen.segment(prompt, {{ refineEdges: false, zoom: false }});
+            unasked ??= {FETCHED};
+            const told = [];
+            for (const names of {json.dumps(CHOICES)}) {{
+                told.push(await seen.suggestNames(masks[0], names ? {{ names }} : {{}}));
+            }}
+            told.push(await seen.suggestNames(masks[0].toArray(), {{ top: 1 }}));
+            const pixels = Array.from(masks[0].toArray(), Number).join("");
+            answers.push([pixels, told]);
+        }}
+        return [seen.height, seen.width, unasked, {FETCHED}, answers];
+        """,
+    )
+    assert unasked == []
+    assert fetched == ["name_table.js", "names.npz", "names.onnx"]
+    model = anymask.load()
+    for pixels, told in answers:
+        mask = bits(pixels, (height, width))
+        for names, ours in zip(CHOICES, told, strict=False):
+            (wanted,) = model.suggest_labels(PHOTO, mask, names=names)
+            assert ours[0]["label"] == wanted[0].label
+            assert len(ours) == len(wanted)
+            chances = {one["label"]: one["probability"] for one in ours}
+            for one in wanted:
+                assert chances.get(one.label, 0) == pytest.approx(one.probability, abs=NEAR)
+        assert told[2] == told[0][:1]
+    assert len({told[0][0]["label"] for _, told in answers}) > 1
+
+
+REFUSED = {
+    "masks[0], { names: ['kat'] }": 'known names, got "kat"; the nearest: cat, ',
+    "masks[0], { names: [] }": "names must be words, got none",
+    "masks[0], { names: 'cat' }": 'wanted names as a list of words, got "cat"',
+    "masks[0], { top: 0 }": "wanted top as a whole number from 1 on, got 0",
+    "new Uint8Array(9)": "wanted a mask of this photo, 600 x 400 pixels, got one of 9",
+    "7": "wanted a mask of this photo, 600 x 400 pixels, got 7",
+}
+
+
+def test_what_cannot_be_named_is_said_and_an_empty_mask_has_no_name(page: Any) -> None:
+    told = ask(
+        page,
+        f"""
+        const seen = await model.see(image);
+        const {{ masks }} = await seen.segment({PROMPTS[0]}, {{ refineEdges: false, zoom: false }});
+        const said = (asked) => asked.then(() => "an answer", String);
+        return [
+            {", ".join(f"await said(seen.suggestNames({asked}))" for asked in REFUSED)},
+            await seen.suggestNames(new Uint8Array(600 * 400)),
+        ];
+        """,
+    )
+    for ours, part in zip(told, [*REFUSED.values()], strict=False):
+        assert part in ours
+    assert told[-1] == []
+
+
+def test_a_model_without_names_says_so(page: Any) -> None:
+    def without(route: Any) -> None:
+        manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
+        del manifest["graphs"]["names"]
+        route.fulfill(json=manifest)
+
+    page.route("**/model/manifest.json", without)
+    work = "const seen = await model.see(image); const one = new Uint8Array(600 * 400).fill(1);"
+    told = ask(page, f"{work} return seen.suggestNames(one);")
+    page.unroute("**/model/manifest.json")
+    assert "wanted a model with names, got nano without names.onnx" in told
