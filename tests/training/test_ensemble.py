@@ -127,7 +127,7 @@ def test_the_mean_of_all_looks_is_what_is_told(data: Path, tmp_path: Path) -> No
 def test_one_teacher_sees_smaller_pictures_and_says_the_same_of_them(
     data: Path, tmp_path: Path
 ) -> None:
-    step, batch = begun(agreeing(tmp_path, 4, teacher_scale=0.5), data)
+    step, batch = begun(agreeing(tmp_path, 4, teacher_sides=(32, 64)), data)
     prompts, drawn = prompts_of(batch, 0.5), set()
     for draw in range(12):
         step.looks = step.look(batch, Draws(1, draw, range(2)))

@@ -7,8 +7,9 @@ as chances (Hinton et al. 2015, "Distilling the knowledge in a neural network"),
 So it keeps its order of masks, and answers in one look.
 
 A step asks two teachers that are drawn anew, one about the pictures and one about their mirror
-images: on the mean over the steps that is all of them, at the price of two. One of the two may see
-its pictures in another size, as a network knows large things better where they are drawn smaller.
+images: on the mean over the steps that is all of them, at the price of two. Each of the two may see
+them in a size of its own, as a network knows large things better where they are drawn smaller, and
+small ones where they are larger.
 
 Letters: N prompts, P points, T masks a prompt, s the side of the masks, S that of the pictures.
 """
@@ -37,8 +38,6 @@ from anymask.training.trainable import Trainee
 
 AGREEMENT_WEIGHT = 2.0
 LEAST_CELLS = 16.0  # added to a mask's area, so that the smallest ones do not count the most
-
-SIDE_MULTIPLE = 32  # of the pictures' side that every model takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +73,14 @@ class EnsembleStep(TrainingStep):
     def look(self, batch: Batch, draws: Draws) -> list[Look]:
         """What a teacher sees in the pictures, and what one sees in their mirror images."""
         images = normalised(batch.images.to(self.device).float(), self.spec)
-        objects, scale = batch.targets.shape[1], self.recipe.teacher_scale
-        scaled = scale != 1 and bool(draws.of_worker.integers(2))  # whether the mirror images are
-        looks = []
-        for mirrored in (False, True):
+        objects = batch.targets.shape[1]
+        sides = self.recipe.teacher_sides or (images.shape[-1],)
+        first, looks = int(draws.of_worker.integers(len(sides))), []
+        for number, mirrored in enumerate((False, True)):
             teacher = self.teachers[int(draws.of_worker.integers(len(self.teachers)))]
             teacher.to(self.device)
-            pictures = in_scale(images, scale if mirrored == scaled else 1.0)
+            pictures = resized(images, sides[(first + number) % len(sides)])
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
             seen = cast(Trainee, teacher).encode(pictures.flip(-1) if mirrored else pictures)
             maps = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
             looks.append(Look(teacher, mirrored, maps, pictures.shape[-1]))
@@ -129,14 +129,6 @@ def scaled_prompts(prompts: SimulatedPrompts, side: int, other: int) -> Simulate
     cells = round(prompts.masks.shape[-1] * other / side)
     coords = prompts.coords * (other / side)
     return replace(prompts, coords=coords, masks=resized(prompts.masks, cells))
-
-
-def in_scale(images: Tensor, scale: float) -> Tensor:  # (B, 3, S, S) -> (B, 3, S', S')
-    """Pictures whose side is `scale` of what it was, rounded to what models take."""
-    side = images.shape[-1]
-    wanted = max(1, round(side * scale / SIDE_MULTIPLE)) * SIDE_MULTIPLE
-    small = resized(images, side if scale == 1 else wanted)
-    return small.contiguous(memory_format=torch.channels_last)
 
 
 def resized(planes: Tensor, side: int) -> Tensor:  # (N, C, s, s) -> (N, C, side, side)

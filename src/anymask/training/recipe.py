@@ -100,8 +100,8 @@ class Recipe:
     feature_weight  of the features' error in "distil"
     teachers        weights that "ensemble" learns from: files, a run's checkpoints, "shipped" for
                     those in the package; one that is named twice is asked twice as often
-    teacher_scale   in "ensemble", the size in which one of the two teachers of a step sees its
-                    pictures, drawn which, beside the student's: 0.8 for 512 pixels beside 640
+    teacher_sides   in "ensemble", the sides of the pictures that the teachers of a step see, in
+                    turn, whatever the student sees: multiples of 32; (): the student's
     truth_weight    of the truth beside the teachers in "ensemble"
     hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones
@@ -151,7 +151,7 @@ class Recipe:
     teacher_weights: str = ""
     feature_weight: float = 1.0
     teachers: tuple[str, ...] = ()
-    teacher_scale: float = 1.0
+    teacher_sides: tuple[int, ...] = ()
     truth_weight: float = 0.5
     hidden: float = 0.75
     classes: tuple[str, ...] = ()
@@ -251,6 +251,9 @@ def _check(recipe: Recipe, where: str) -> None:
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
     _check_counts(recipe, where)
+    for side in recipe.teacher_sides:
+        if not isinstance(side, int) or side % 32 or side <= 0:
+            raise ConfigError(f"{where}: teacher_sides must be multiples of 32, got {side}")
     for stage in recipe.stages:
         for side in (stage.side, *stage.sides):
             if side % 32 or side <= 0:
@@ -316,10 +319,6 @@ def _check_counts(recipe: Recipe, where: str) -> None:
         raise ConfigError(
             f"{where}: layer_decay must be above 0 and at most 1, several at least 0, got "
             f"{recipe.layer_decay} and {recipe.several}"
-        )
-    if not 0.25 <= recipe.teacher_scale <= 4:
-        raise ConfigError(
-            f"{where}: teacher_scale must be from 0.25 to 4, got {recipe.teacher_scale}"
         )
     if not recipe.save_minutes > 0:
         raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
