@@ -251,13 +251,9 @@ def _check(recipe: Recipe, where: str) -> None:
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
     _check_counts(recipe, where)
-    for side in recipe.teacher_sides:
-        if not isinstance(side, int) or side % 32 or side <= 0:
-            raise ConfigError(f"{where}: teacher_sides must be multiples of 32, got {side}")
+    _check_sides("teacher_sides", recipe.teacher_sides, where)
     for stage in recipe.stages:
-        for side in (stage.side, *stage.sides):
-            if side % 32 or side <= 0:
-                raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side}")
+        _check_sides("side", (stage.side, *stage.sides), where)
         if min(stage.steps, stage.images, stage.masks) < 1:
             raise ConfigError(f"{where}: steps, images and masks must be at least 1")
     check_shares(recipe, where)
@@ -322,6 +318,12 @@ def _check_counts(recipe: Recipe, where: str) -> None:
         )
     if not recipe.save_minutes > 0:
         raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
+
+
+def _check_sides(name: str, sides: tuple[object, ...], where: str) -> None:
+    for side in sides:
+        if not isinstance(side, int) or side % 32 or side <= 0:
+            raise ConfigError(f"{where}: {name} must be a positive multiple of 32, got {side!r}")
 
 
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
