@@ -1,5 +1,6 @@
 """Answers with the photo's mirror image: prompts laid over, answers laid back, means."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from anymask.primitives.resize import geometry
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen, UintImage
 from anymask.runtimes.onnx import OnnxRuntime
 
+SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo
 
 
@@ -40,7 +42,7 @@ def test_columns_are_mirrored_within_what_the_photo_fills() -> None:
 
 
 def test_a_prompt_is_laid_over_the_mirror_image() -> None:
-    place = geometry((100, 80), anymask.load().spec)  # 512 x 410 of the model's square
+    place = geometry((100, 80), SPEC)  # 512 x 410 of the model's square
     given = prompts_at([[10, 20], [40, 50], [30, 5], [0, 0]], [2, 3, 1, -1])
     turned = mirror_prompts(given, place, place.input_hw[1] / 4)
     assert turned.coords[0].tolist() == [[370, 20], [400, 50], [380, 5], [0, 0]]
@@ -50,8 +52,7 @@ def test_a_prompt_is_laid_over_the_mirror_image() -> None:
 
 
 def test_the_answer_is_the_mean_of_both() -> None:
-    spec = anymask.load().spec
-    place = geometry((64, 64), spec)
+    place = geometry((64, 64), SPEC)
     asked: list[ModelPrompts] = []
 
     def decoder(shift: float) -> object:
@@ -63,7 +64,7 @@ def test_the_answer_is_the_mean_of_both() -> None:
         return decode
 
     given = prompts_at([[100, 20]], [1])
-    decode = both_ways(decoder(0.0), decoder(1.0), place, spec)  # type: ignore[arg-type]
+    decode = both_ways(decoder(0.0), decoder(1.0), place, SPEC)  # type: ignore[arg-type]
     logits, quality = decode(given)
     assert np.allclose(logits, (127 + 1) / 2)  # a ramp and its mirror image
     assert np.allclose(quality, 0.5)

@@ -42,8 +42,8 @@ def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[MaskRe
     record = max(found, key=lambda one: one.quality)
     (refined,) = refine_record_edges(model.runtime, photo, [record])
     answer = model.segment(
-        photo, points=record.points, multimask=True, refine_edges=True, max_hole_area="5%",
-        min_island_area="5%",
+        photo, points=record.points, multimask=True, ranking="own", refine_edges=True,
+        max_hole_area="5%", min_island_area="5%",
     )  # fmt: skip
     assert refined.rle in answer.rles()
 

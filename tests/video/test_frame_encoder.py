@@ -23,7 +23,7 @@ def nano() -> Model:
 
 
 def test_at_the_models_own_side_a_frame_is_a_photo(nano: Model) -> None:
-    own, frame = nano.embed(PICTURE), FrameEncoder(nano, 512).see(PICTURE)
+    own, frame = nano.embed(PICTURE), FrameEncoder(nano, nano.spec.image_side).see(PICTURE)
     assert frame.geometry == own.geometry
     assert frame.image_hash == own.image_hash
     for one, other in zip(frame.maps, own.maps, strict=True):
@@ -31,12 +31,13 @@ def test_at_the_models_own_side_a_frame_is_a_photo(nano: Model) -> None:
 
 
 def test_a_smaller_frame_fills_a_part_of_the_maps_and_nothing_the_rest(nano: Model) -> None:
-    """128 x 96 at 256 pixels: 16 x 12 of 32 x 32 cells. In its own square the rest is the same."""
+    """128 x 96 at 256 pixels: 16 x 12 cells. In its own square the rest is the same."""
+    whole = nano.spec.image_side
     frame = FrameEncoder(nano, 256).see(PICTURE)
-    assert (frame.geometry.input_hw, frame.geometry.side) == ((192, 256), 512)
-    assert [one.values.shape[1:] for one in frame.maps] == [(32, 32), (64, 64), (128, 128)]
+    assert (frame.geometry.input_hw, frame.geometry.side) == ((192, 256), whole)
+    assert [one.values.shape[1] for one in frame.maps] == [whole // 16, whole // 8, whole // 4]
     for one in frame.maps:
-        filled = one.values.shape[1] // 2
+        filled = one.values.shape[1] * 256 // whole
         rest = one.values[:, filled:]
         np.testing.assert_allclose(rest, np.broadcast_to(rest[:, :1, :1], rest.shape), atol=1e-5)
         below = one.values[:, filled * 3 // 4 : filled, :filled]  # filled by the model itself
@@ -63,11 +64,13 @@ def test_a_model_of_squares_sees_the_whole_square() -> None:
 def test_a_side_that_no_map_fits_is_refused_with_the_nearest_one(
     nano: Model, side: int, remedy: int
 ) -> None:
-    wanted = rf"multiple of 32 from 32 to 512 for nano, got {side}; take {remedy}$"
+    wanted = (
+        rf"multiple of 32 from 32 to {nano.spec.image_side} for nano, got {side}; take {remedy}$"
+    )
     with pytest.raises(InputError, match=wanted):
         ImageTracker(nano, side=side)
     assert ImageTracker(nano, side=remedy).see(PICTURE, PICTURE[..., 0]).keys.values.size
 
 
 def test_a_side_beyond_the_models_own_is_the_models_own(nano: Model) -> None:
-    assert FrameEncoder(nano, 1000).side == 512
+    assert FrameEncoder(nano, 1000).side == nano.spec.image_side
