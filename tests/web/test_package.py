@@ -14,15 +14,23 @@ import pytest
 
 import anymask
 from anymask.data.images import load_image
-from anymask.predictors.arrangement import parted
+from anymask.predictors.arrangement import (
+    ADAPTIVE_NMS,
+    CONTAINED,
+    Arrangement,
+    arrange,
+    parted,
+)
 from anymask.primitives.masks import iou
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.region_size import CLEAN
+from anymask.primitives.rle import mask_to_rle, rle_iou
 from tests.patience import PATIENCE_S
 from tests.web.conftest import late
 from tests.web.package_server import ASSETS, PHOTO, served_package
 
 CUP = (290, 120)
+ROCKET = ASSETS / "photos" / "rocket.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +127,12 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
         assert iou(ours, wanted) > 0.97
 
 
+def png_address(photo: np.ndarray) -> str:
+    """Of a photo whose pixels every browser reads alike."""
+    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1])
+    return f"data:image/png;base64,{png.decode()}"
+
+
 # Sizes of holes and of islands in JavaScript's words, then in Python's.
 SIZES = [
     ("undefined, undefined", "auto", "auto"),
@@ -142,11 +156,10 @@ def test_holes_and_islands_go_below_the_sizes_that_python_knows(
 ) -> None:
     sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
     photo = load_image(PHOTO)
-    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1]).decode()
     found = ask(
         page,
         f"""
-        const photo = await (await fetch("data:image/png;base64,{png}")).blob();
+        const photo = await (await fetch("{png_address(photo)}")).blob();
         const seen = await model.see(photo);
         const answers = [];
         for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
@@ -316,6 +329,37 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
     assert parted(records, least, 0.0) == (records, [])
 
 
+def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: Any) -> None:
+    photo = load_image(ROCKET)
+    found = ask(
+        page,
+        f"""
+        const photo = await (await fetch("{png_address(photo)}")).blob();
+        const told = [];
+        const masks = await (await model.see(photo)).everything({{
+            maxHoleArea: 500, minIslandArea: "1%", progress: (...of) => told.push(of),
+        }});
+        return [told.at(-1), ...masks.map((one) => Array.from(one.toArray()).join(""))];
+        """,
+    )
+    told, *texts = found
+    assert told == [256, 256]
+    masks = [mask_to_rle(bits(text, photo.shape[:2])) for text in texts]
+    model = anymask.load()
+    as_in_the_page = {"mode": "exact", "points_per_side": 16, "refine_edges": False}
+    once = {"mask_nms_thresh": ADAPTIVE_NMS, "contained_nms_thresh": CONTAINED}
+    sizes = {"max_hole_area": 500, "min_island_area": "1%"}
+
+    def worst(records: list[MaskRecord]) -> float:
+        """Of those masks the one that the page's come least close to."""
+        return float(rle_iou(masks, [record.rle for record in records]).max(axis=0).min())
+
+    assert worst(model.everything(photo, **as_in_the_page, **once, **sizes)) > 0.999
+    whole = model.everything(photo, **as_in_the_page)
+    for other in ({"max_hole_area": CLEAN}, {"min_island_area": CLEAN}, {"min_island_area": 0}):
+        assert worst(arrange(whole, Arrangement(**once, **(sizes | other)))) < 0.996
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -349,6 +393,13 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
     told = ask(page, f"const seen = await model.see(image); return {asked};")
     assert "wanted minIslandArea as pixels (1 or more), a share of the mask" in told
     assert told.endswith('got "200%"')
+    told = ask(
+        page, "return (await model.see(image)).everything({ maxHoleArea: -1, minIslandArea: 5 });"
+    )
+    assert "wanted maxHoleArea as pixels (1 or more), a share of the mask" in told
+    assert told.endswith("got -1")
+    told = ask(page, "return (await model.see(image)).everything({ progress: 'bar' });")
+    assert 'wanted progress as a function, got "bar"' in told
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");
