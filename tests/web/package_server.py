@@ -10,6 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
+from tests.web.conftest import late
+
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
 PACKAGE = WEB / "package"
@@ -45,3 +48,21 @@ def served_package() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@contextmanager
+def example_page(chromium: Any) -> Iterator[Any]:
+    """The example page, opened once; nothing of it may fail."""
+    with served_package() as site:
+        context = late(chromium.new_context())
+        opened = context.new_page()
+        opened.set_default_timeout(1000 * PATIENCE_S)
+        errors: list[str] = []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.goto(f"{site}/example.html")
+        opened.wait_for_function(
+            "document.querySelector('#status').textContent === 'click a thing'"
+        )
+        yield opened
+        assert errors == []
+        context.close()

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 import anymask
-from anymask.data.images import load_image
 from anymask.predictors.arrangement import parted
 from anymask.primitives.masks import iou
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
-from tests.patience import PATIENCE_S
-from tests.web.conftest import late
-from tests.web.package_server import ASSETS, PHOTO, served_package
+from tests.web.package_server import ASSETS, PHOTO, example_page
 
 CUP = (290, 120)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    with served_package() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def page(chromium: Any, site: str) -> Iterator[Any]:
-    """The example page, opened once; nothing of it may fail."""
-    context = late(chromium.new_context())
-    opened = context.new_page()
-    opened.set_default_timeout(1000 * PATIENCE_S)
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(f"{site}/example.html")
-    opened.wait_for_function("document.querySelector('#status').textContent === 'click a thing'")
-    yield opened
-    assert errors == []
-    context.close()
+def page(chromium: Any) -> Iterator[Any]:
+    with example_page(chromium) as opened:
+        yield opened
 
 
 def ask(page: Any, work: str) -> Any:
@@ -117,62 +97,6 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     np.testing.assert_array_equal(left_out, auto)
     for ours, wanted in zip(none, own, strict=True):
         assert iou(ours, wanted) > 0.97
-
-
-# Sizes of holes and of islands in JavaScript's words, then in Python's.
-SIZES = [
-    ("undefined, undefined", "auto", "auto"),
-    ("'20%', 0.2", 0.2, "20%"),
-    ("false, 0", 0, 0),
-    ("300, false", 300, 0),
-    ("0, '300'", 0, 300),
-    ("'5%', 300", "5%", 300),
-]
-CROWD = (460, 180)
-PILE = (270, 95, 470, 293)
-
-
-@pytest.mark.parametrize(
-    ("asked", "chosen"),
-    [({"points": [CROWD]}, SIZES[3:]), ({"box": PILE}, SIZES)],
-    ids=["click", "box"],
-)
-def test_holes_and_islands_go_below_the_sizes_that_python_knows(
-    page: Any, asked: dict[str, Any], chosen: list[Any]
-) -> None:
-    sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
-    photo = load_image(PHOTO)
-    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1]).decode()
-    found = ask(
-        page,
-        f"""
-        const photo = await (await fetch("data:image/png;base64,{png}")).blob();
-        const seen = await model.see(photo);
-        const answers = [];
-        for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
-            const options = {{ maxHoleArea, minIslandArea }};
-            const {{ masks }} = await seen.segment({json.dumps(asked)}, options);
-            answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
-        }}
-        return answers;
-        """,
-    )
-    model = anymask.load()
-    wanted = [
-        model.segment(photo, **asked, max_hole_area=holes, min_island_area=islands).masks
-        for _, holes, islands in chosen
-    ]
-    for place, masks in enumerate(found):
-        ours = bits(masks[0], wanted[0].shape[1:])
-        alike = [iou(ours, other[0]) for other in wanted]
-        assert alike[place] > 0.999
-        assert alike[place] == max(alike)  # some sizes differ in a few pixels
-        assert min(alike) < 0.998
-    _, *rest = found[-1]  # the first mask alone gets edges of the photo
-    _, holes, islands = chosen[-1]
-    own = {"max_hole_area": holes, "min_island_area": islands, "refine_edges": False}
-    for mask, other in zip(rest, model.segment(photo, **asked, **own).masks[1:], strict=True):
-        assert iou(bits(mask, other.shape), other) > 0.999
 
 
 SPOON = (430, 180, 480, 230)
@@ -349,6 +273,13 @@ def test_what_is_no_photo_and_no_model_is_said(page: Any) -> None:
     told = ask(page, f"const seen = await model.see(image); return {asked};")
     assert "wanted minIslandArea as pixels (1 or more), a share of the mask" in told
     assert told.endswith('got "200%"')
+    told = ask(
+        page, "return (await model.see(image)).everything({ maxHoleArea: -1, minIslandArea: 5 });"
+    )
+    assert "wanted maxHoleArea as pixels (1 or more), a share of the mask" in told
+    assert told.endswith("got -1")
+    told = ask(page, "return (await model.see(image)).everything({ progress: 'bar' });")
+    assert 'wanted progress as a function, got "bar"' in told
     missing = page.evaluate(
         """async () => {
             const { load } = await import("./lib/index.js");

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 import anymask
-from tests.patience import PATIENCE_S
-from tests.web.conftest import late
-from tests.web.package_server import ASSETS, PHOTO, served_package
+from tests.web.package_server import ASSETS, PHOTO, example_page
 from tests.web.test_package import ask, bits
 
 # Chromium reads the photo's JPEG with other rounding than Python, by a level or two of 256.
@@ -20,20 +18,8 @@ NEAR = 0.02
 
 @pytest.fixture(scope="module")
 def page(chromium: Any) -> Iterator[Any]:
-    """The example page, opened once; nothing of it may fail."""
-    with served_package() as site:
-        context = late(chromium.new_context())
-        opened = context.new_page()
-        opened.set_default_timeout(1000 * PATIENCE_S)
-        errors: list[str] = []
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.goto(f"{site}/example.html")
-        opened.wait_for_function(
-            "document.querySelector('#status').textContent === 'click a thing'"
-        )
+    with example_page(chromium) as opened:
         yield opened
-        assert errors == []
-        context.close()
 
 
 PROMPTS = [

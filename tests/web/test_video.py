@@ -16,7 +16,7 @@ from PIL import Image
 import anymask
 from anymask.data.formats import read_annotations
 from anymask.predictors.image import Model
-from anymask.primitives.rle import mask_to_rle, rle_iou
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
 from tests.video.clips import moving_discs, write_video
@@ -211,3 +211,48 @@ def test_exports_of_every_format_and_folders_of_frames(
         film = viewer.export("Video", tmp_path)
         with anymask.load().track(film) as session:
             assert session.frames.length == FRAMES
+
+
+def segmentations(viewer: Viewer) -> list[str]:
+    """Of object 1, frame by frame."""
+    frames = "[...Array(f.length).keys()]"
+    return viewer.ask(f"{frames}.map(i => String(f.tracks.of(1, i)?.segmentation.counts))")
+
+
+def mask_on(viewer: Viewer, frame: int) -> np.ndarray:
+    return rle_to_mask(coco_to_rle(viewer.ask(f"f.tracks.of(1, {frame}).segmentation")))
+
+
+def test_a_simplified_outline_is_a_correction_of_its_frame(viewer: Viewer, clip: Path) -> None:
+    viewer.watch(clip)
+    viewer.say(30, 30)
+    viewer.follow()
+    viewer.keys("Home", *["ArrowRight"] * 4, "n", "Control+i")
+    viewer.page.get_by_text("Object 2 has no mask on this frame to simplify.").wait_for()
+    viewer.keys("1")
+    viewer.on_screen(4)
+    known, before = segmentations(viewer), mask_on(viewer, 4)
+    viewer.page.get_by_role("button", name="Simplify outline").click()
+    bar = viewer.page.get_by_role("group", name="Simplify outline")
+    bar.get_by_role("slider").press("Home")
+    viewer.keys(*["ArrowRight"] * 12)
+    viewer.until("f.simplifying.tolerance === 6 && f.frame", 4)  # the slider has the arrow keys
+    assert segmentations(viewer) == known
+    viewer.keys("Escape", "Control+i")
+    bar.wait_for()
+    share = viewer.ask("f.simplifying.loss.changed")
+    viewer.keys("Enter")
+    viewer.until("f.said.length === 2 && !f.asking")
+    bar.wait_for(state="hidden")
+    changed = (mask_on(viewer, 4) ^ before).sum() / before.sum()
+    assert changed == pytest.approx(share)
+    assert changed > 0
+    assert segmentations(viewer)[:4] == known[:4]
+    viewer.until("f.left", 3)  # what comes after the correction
+    simple = mask_on(viewer, 4)
+    viewer.follow()
+    assert (mask_on(viewer, 4) == simple).all()
+    viewer.keys("Control+z")
+    viewer.until("f.said.length === 1 && !f.asking && f.left > 0")
+    viewer.follow()
+    assert segmentations(viewer) == known

@@ -12,7 +12,7 @@ import pytest
 from anymask.engine.project import Project, create_project
 from anymask.engine.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
 from anymask.predictors.image import Model
-from anymask.primitives.rle import mask_to_rle, rle_iou
+from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
 from tests.predictors.fakes import ColourRuntime
@@ -354,3 +354,28 @@ def test_every_screen_of_a_clip_passes_axe_and_fits(
         viewer.page.get_by_role("dialog", name="Help").wait_for()
         complaints += check(viewer, axe, "help")
         assert complaints == []
+
+
+def test_a_track_with_a_simplified_outline_is_dropped_or_stored(
+    reviewer: Viewer, project: Project
+) -> None:
+    begin(reviewer)
+    before = project.tracks.masks(1)
+    go_to(reviewer, LOST)
+    bar = reviewer.page.get_by_role("group", name="Simplify outline")
+    for kept in (False, True):
+        reviewer.keys("Control+i")
+        bar.wait_for()
+        reviewer.keys("End", "Enter")
+        reviewer.until("f.said.length === 1 && !f.asking")
+        reviewer.page.get_by_text("1 not stored").wait_for()
+        found = reviewer.ask(f"f.tracks.of(1, {LOST})")
+        simple = coco_to_rle(found["segmentation"])
+        assert 0 < rle_area(simple) < rle_area(before[LOST].rle)
+        reviewer.keys("c" if kept else "Escape")
+        reviewer.until("f.said.length", 0)
+        stored(reviewer)
+        masks = project.tracks.masks(1)
+        assert masks[:LOST] == before[:LOST]
+        assert masks[LOST].rle == (simple if kept else before[LOST].rle)
+    assert track_of(project, 1).version == 2

@@ -88,11 +88,11 @@ describe("what is known of a video", () => {
 
 test("what was said of an object on a frame is one prompt, of which the last box counts", () => {
   const said: Said[] = [
-    { object: 1, frame: 0, point: [3, 4, 1], box: null },
-    { object: 2, frame: 0, point: [9, 9, 1], box: null },
-    { object: 1, frame: 0, point: null, box: [0, 0, 5, 5] },
-    { object: 1, frame: 0, point: [7, 8, 0], box: null },
-    { object: 1, frame: 0, point: null, box: [1, 1, 6, 6] },
+    { object: 1, frame: 0, point: [3, 4, 1], box: null, mask: null },
+    { object: 2, frame: 0, point: [9, 9, 1], box: null, mask: null },
+    { object: 1, frame: 0, point: null, box: [0, 0, 5, 5], mask: null },
+    { object: 1, frame: 0, point: [7, 8, 0], box: null, mask: null },
+    { object: 1, frame: 0, point: null, box: [1, 1, 6, 6], mask: null },
   ];
   expect(promptOf(said, 1, 0)).toEqual({
     frame: 0,
@@ -103,8 +103,23 @@ test("what was said of an object on a frame is one prompt, of which the last box
     ],
     labels: [1, 0],
     box: [1, 1, 6, 6],
+    mask: null,
   });
   expect(promptOf(said, 1, 3)).toBe(null);
+});
+
+test("a mask takes the place of what was said before it, and clicks behind it correct it", () => {
+  const mask = { size: [2, 2] as [number, number], counts: [0, 4] };
+  const click = { object: 1, frame: 0, box: null, mask: null };
+  const said: Said[] = [
+    { ...click, point: [3, 4, 1], box: [0, 0, 5, 5] },
+    { ...click, point: null, mask: { ...mask, counts: [1, 3] } },
+    { ...click, point: null, mask },
+  ];
+  const alone = { frame: 0, object: 1, points: null, labels: null, box: null, mask };
+  expect(promptOf(said, 1, 0)).toEqual(alone);
+  const more: Said[] = [...said, { ...click, point: [7, 8, 0] }];
+  expect(promptOf(more, 1, 0)).toEqual({ ...alone, points: [[7, 8]], labels: [0] });
 });
 
 test("a line with an error is one", () => {

@@ -15,7 +15,20 @@ export interface Prompt {
     labels?: readonly (0 | 1)[];
     box?: Box;
 }
-export interface SegmentOptions {
+/** How small the holes and parts of a mask may be. */
+export interface RegionSizes {
+    /**
+     * Enclosed holes of less are filled: a share of the mask (0.05, "5%"), pixels of the photo (50),
+     * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays.
+     */
+    maxHoleArea?: RegionSize;
+    /**
+     * Parts of less are removed, in the same units; the largest part stays, and those with a click of
+     * label 1.
+     */
+    minIslandArea?: RegionSize;
+}
+export interface SegmentOptions extends RegionSizes {
     /** Of a click's candidates, the first: "all" the best one, 0 the smallest part, 1 the whole. */
     granularity?: "all" | number;
     /**
@@ -28,16 +41,12 @@ export interface SegmentOptions {
      * around the first answer, where the model gains by it, which costs an encoding; false: never.
      */
     zoom?: "auto" | false;
-    /**
-     * Enclosed holes of less are filled: a share of the mask (0.05, "5%"), pixels of the photo (50),
-     * 0 or false for none; "auto": 5 % of the mask. A hole with a click of label 0 stays.
-     */
-    maxHoleArea?: RegionSize;
-    /**
-     * Parts of less are removed, in the same units; the largest part stays, and those with a click of
-     * label 1.
-     */
-    minIslandArea?: RegionSize;
+}
+/** Told the clicks that are done, and all. */
+export type Progress = (done: number, all: number) => void;
+/** Clicks of a grid are nobody's: they keep no hole and no part. */
+export interface EverythingOptions extends RegionSizes {
+    progress?: Progress;
 }
 /** From 1 on pixels of the photo, below 1 (or with "%") a share of the mask; 0 or false: none. */
 export type RegionSize = number | string | false;
@@ -88,8 +97,11 @@ export interface Seen {
     readonly height: number;
     /** Answer a prompt. Throws an Error that says what was wanted. */
     segment(prompt: Prompt, options?: SegmentOptions): Promise<Answer>;
-    /** The masks of everything, best first; `progress` is told clicks that are done, and all. */
-    everything(progress?: (done: number, all: number) => void): Promise<Mask[]>;
+    /**
+     * The masks of everything, best first. A function in place of the options is their `progress`.
+     * Throws an Error that says what was wanted.
+     */
+    everything(options?: EverythingOptions | Progress): Promise<Mask[]>;
     /**
      * What a mask of this photo may be called, the likeliest first; nothing for an empty mask. An
      * array is (height, width), row by row, 0 off the object. The first call fetches the network of

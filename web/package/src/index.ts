@@ -14,12 +14,15 @@ import { photoToBitmap } from "./photo";
 import type {
   Answer,
   Anymask,
+  EverythingOptions,
   LoadOptions,
   Mask,
   NameOptions,
   NameSuggestion,
   Photo,
+  Progress,
   Prompt,
+  RegionSizes,
   Seen,
   SegmentOptions,
 } from "./types";
@@ -122,9 +125,15 @@ class SeenPhoto implements Seen {
     throw new Error(`wanted zoom of "auto" or false, got ${JSON.stringify(zoom)}`);
   }
 
-  async everything(progress: (done: number, all: number) => void = () => {}): Promise<Mask[]> {
+  async everything(options: EverythingOptions | Progress = {}): Promise<Mask[]> {
+    const asked = typeof options === "function" ? { progress: options } : options;
+    const { progress = () => {} } = asked;
+    if (typeof progress !== "function") {
+      throw new Error(`wanted progress as a function, got ${JSON.stringify(progress)}`);
+    }
+    const least = leastAreas(asked);
     await this.look();
-    const { shown } = await this.model.everything(this.key, progress);
+    const { shown } = await this.model.everything(this.key, progress, least);
     return shown.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
   }
 
@@ -183,7 +192,7 @@ class SeenPhoto implements Seen {
   }
 }
 
-function leastAreas({ maxHoleArea = "auto", minIslandArea = "auto" }: SegmentOptions): LeastAreas {
+function leastAreas({ maxHoleArea = "auto", minIslandArea = "auto" }: RegionSizes): LeastAreas {
   return {
     holes: parseRegionSize(maxHoleArea, "maxHoleArea"),
     islands: parseRegionSize(minIslandArea, "minIslandArea"),

@@ -3,11 +3,14 @@
 import type { Patch } from "../masks/patch";
 import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
+import type { Simple } from "../masks/simplify";
 import type { Click } from "../model/negative_clicks";
 import { packed } from "./colours";
 import type { Rgb } from "./colours";
 import { samples } from "./view";
 import type { View } from "./view";
+
+export const ACCENT = [61, 139, 255] as const;
 
 const scratch = document.createElement("canvas");
 let memory = new ArrayBuffer(0);
@@ -185,6 +188,18 @@ export function drawHandles(
     context.strokeStyle = "#000";
     context.stroke();
   });
+}
+
+/** What masks become when their outlines are simplified, with the corners. */
+export function drawSimple(
+  context: CanvasRenderingContext2D,
+  view: View,
+  tried: readonly Simple[],
+): void {
+  for (const { patch, rings } of tried) {
+    drawPatch(context, view, patch, { colour: [...ACCENT], fill: 0.2, edge: 1 });
+    for (const ring of rings) drawHandles(context, view, ring, -1);
+  }
 }
 
 export function drawDisc(

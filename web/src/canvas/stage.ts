@@ -13,10 +13,9 @@ import type { Bench, Pointed, Tool } from "../tools/tool";
 import { drawGuides } from "./guides";
 import { addLayers } from "./layers";
 import { PreviewLayer } from "./preview";
-import { drawBox, drawClicks, drawCross, drawHandles, drawLine, drawPatch } from "./shapes";
+import { ACCENT, drawBox, drawClicks, drawCross, drawLine, drawPatch, drawSimple } from "./shapes";
 import type { View } from "./view";
 
-const ACCENT = [61, 139, 255] as const;
 const WHITE = [255, 255, 255] as const;
 const KEPT_LATENCIES = 1000;
 const LAYERS = ["photo", "masks", "preview", "over"] as const;
@@ -339,10 +338,7 @@ export class Stage {
     outlined(editor.hovered, 0.2);
     const { tried } = this.session.simplifying;
     if (!draft.fixes) for (const mask of editor.selection) outlined(mask, tried.length ? 0 : 0.28);
-    for (const { patch, rings } of tried) {
-      drawPatch(context, view, patch, { colour: [...ACCENT], fill: 0.2, edge: 1 });
-      for (const ring of rings) drawHandles(context, view, ring, -1);
-    }
+    drawSimple(context, view, tried);
     const fill = this.dimmed ? 0.25 : 0.5;
     drawPatch(context, view, looks.patch, { colour: [...ACCENT], fill, edge: 1 });
     if (draft.box) drawBox(context, view, draft.box);

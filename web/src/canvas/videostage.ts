@@ -6,7 +6,7 @@ import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { LabelMap } from "./labelmap";
 import { addLayers } from "./layers";
-import { drawBox, drawClicks, drawCross } from "./shapes";
+import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
 import type { View } from "./view";
 
 const LAYERS = ["photo", "masks", "over"] as const;
@@ -175,6 +175,7 @@ export class VideoStage {
     this.drawMasks(masks, videoWork.shown.frame);
     over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     over.clearRect(0, 0, view.width, view.height);
+    drawSimple(over, view, videoWork.simplifying.tried);
     this.drawSaid(over, videoWork.shown.frame);
   }
 

@@ -372,8 +372,8 @@ export class Model {
     void this.encoder?.then((encoder) => encoder.end());
   }
 
-  everything(key: string, progress: Progress): Promise<Proposals> {
-    const settings = gridSettings(this.manifest);
+  everything(key: string, progress: Progress, least = USUAL): Promise<Proposals> {
+    const settings = gridSettings(this.manifest, least);
     return this.look(key).then(() => this.decoder.ask("everything", { key, settings }, progress));
   }
 }

@@ -19,10 +19,9 @@ export function withoutCrumbs(
   for (const [label, { pixels, share }] of [holes, islands].entries()) {
     const least = pixels + share * area;
     if (!least) continue;
-    const mask = label ? data : data.map((pixel) => 1 - pixel);
-    const gone = smallRegions(mask, [height, width], least, label === 1);
-    gone.forEach((small, i) => (data[i] ^= small));
+    flipSmall(data, [height, width], least, label === 1);
   }
+  if (!clicks.length) return { ...patch, data };
   const places = clicks
     .map((click) => ({
       ...click,
@@ -47,16 +46,16 @@ export function withoutCrumbs(
   return { ...patch, data };
 }
 
-/** The regions of less than an area: of islands never the largest, of holes none at the border. */
-function smallRegions(
-  mask: Uint8Array,
-  [height, width]: Size,
-  area: number,
-  islands: boolean,
-): Uint8Array {
-  const labels = regions(mask, height, width);
-  const sizes: number[] = [];
-  for (const label of labels) sizes[label] = (sizes[label] ?? 0) + 1;
+/**
+ * Take the islands of less than an area away, never the largest, or fill the holes, none at the
+ * border. Plain loops: of everything in a photo there are many masks, of many pixels each.
+ */
+function flipSmall(mask: Uint8Array, [height, width]: Size, area: number, islands: boolean): void {
+  const labels = regions(islands ? mask : inverted(mask), height, width);
+  let count = 0;
+  for (let i = 0; i < labels.length; i++) if (labels[i] > count) count = labels[i];
+  const sizes = new Float64Array(count + 1);
+  for (let i = 0; i < labels.length; i++) sizes[labels[i]]++;
   const kept = new Set([0]);
   if (islands) {
     let largest = 1;
@@ -67,5 +66,12 @@ function smallRegions(
     for (let y = 0; y < height; y++) kept.add(labels[y * width]).add(labels[(y + 1) * width - 1]);
   }
   const small = Uint8Array.from(sizes, (size, one) => (size < area && !kept.has(one) ? 1 : 0));
-  return mask.map((_, i) => small[labels[i]]);
+  if (!small.includes(1)) return;
+  for (let i = 0; i < mask.length; i++) mask[i] ^= small[labels[i]];
+}
+
+function inverted(mask: Uint8Array): Uint8Array {
+  const out = new Uint8Array(mask.length);
+  for (let i = 0; i < mask.length; i++) out[i] = 1 - mask[i];
+  return out;
 }

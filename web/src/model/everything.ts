@@ -8,31 +8,34 @@
 import { patchArea, patchToRle } from "../masks/patch";
 import { DUPLICATE, parted, withoutOverlaps } from "./arrangement";
 import type { CutMask } from "./arrangement";
-import { rleToCoco } from "../masks/rle";
-import type { BoxXywh } from "../masks/rle";
-import { cleaned } from "./cleaning";
+import { rleBox, rleToCoco } from "../masks/rle";
+import { withoutCrumbs } from "./crumbs";
 import type { Answer } from "./families/family";
 import type { BoxXyxy, Geometry, Size } from "./geometry";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
 import type { Prompt } from "./prompts";
+import { USUAL } from "./region_size";
+import type { LeastAreas } from "./region_size";
 
 export interface GridSettings {
   pointsPerSide: number;
   quality: number; // masks must have more to be shown
   stability: number; // and at least this IoU between a stricter and a looser cut
   overlap: number; // of two masks whose boxes overlap more, the better one stays
+  least: LeastAreas; // smaller holes are filled, smaller parts go
 }
 
 export const BATCH = 16; // clicks decoded at once
 
 /** The model's own numbers; those of any quality are found, as a slider chooses by it later. */
-export function gridSettings({ grid }: Manifest): GridSettings {
+export function gridSettings({ grid }: Manifest, least = USUAL): GridSettings {
   return {
     pointsPerSide: 16,
     quality: grid.pred_iou_thresh,
     stability: grid.stability_score_thresh,
     overlap: 0.7,
+    least,
   };
 }
 
@@ -107,21 +110,22 @@ export function toProposals(
   found: Found[],
   geometry: Geometry,
   threshold: number,
-  least: number,
+  { quality, least }: GridSettings,
 ): Proposals {
   const cut = found.map((one) => {
-    const logits = cleaned(one.logits, [], geometry, threshold);
-    const { patch } = cutLogits(logits, geometry, threshold);
+    const drawn = cutLogits(one.logits, geometry, threshold).patch;
+    const patch = withoutCrumbs(drawn, [], least); // shares, too, in pixels, as Python's
     return { ...one, patch, area: patchArea(patch) };
   });
-  const { shown, others } = parted(withoutOverlaps(cut, DUPLICATE, "union"), least);
+  const { shown, others } = parted(withoutOverlaps(cut, DUPLICATE, "union"), quality);
   return { shown: shown.map(toProposal), others: others.map(toProposal) };
 }
 
 function toProposal({ patch, area, quality, stability, prompt }: Found & CutMask) {
+  const rle = patchToRle(patch);
   return {
-    rle: rleToCoco(patchToRle(patch)),
-    box: [patch.x, patch.y, patch.width, patch.height] as BoxXywh,
+    rle: rleToCoco(rle),
+    box: rleBox(rle),
     area,
     quality,
     stability,

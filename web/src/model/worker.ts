@@ -201,7 +201,7 @@ const handlers: { [K in Kind]: Handler<K> } = {
       await new Promise((resume) => setTimeout(resume)); // clicks that came meanwhile go first
     }
     const once = withoutDuplicates(found, settings.overlap);
-    return toProposals(once, embedding.geometry, spec.mask_threshold, settings.quality);
+    return toProposals(once, embedding.geometry, spec.mask_threshold, settings);
   },
 };
 

@@ -14,7 +14,7 @@ export const ARROWS: Record<string, [number, number]> = {
 /** Where a key belongs to what is typed into. */
 export const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+L"]; // also while somebody types
-const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
+export const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
 const FAST = 5; // steps with Shift
 

@@ -1,13 +1,18 @@
-/** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the photo. */
+/** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the picture. */
 
-import type { Session } from "../state/session";
+import type { Simplifying } from "../state/simplifying";
 import { h } from "./dom";
 
 const STEP = 0.5; // pixels
 
-/** photo  gets the keys back */
-export function simplifyBar(session: Session, photo: HTMLElement): HTMLElement {
-  const { simplifying } = session;
+/** What is open: a photo, or a video. */
+interface Opened {
+  simplifying: Simplifying;
+  watchers: (() => void)[];
+}
+
+/** stage  gets the keys back */
+export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElement): HTMLElement {
   const tolerance = h("input", { type: "range", min: 0, step: STEP });
   const shown = h("span", { class: "amount", "aria-hidden": "true" });
   const cost = h("span", { class: "cost", role: "status" });
@@ -15,7 +20,7 @@ export function simplifyBar(session: Session, photo: HTMLElement): HTMLElement {
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   const done = (run: () => void) => () => {
     run();
-    photo.focus();
+    stage.focus();
   };
   const apply = done(() => simplifying.apply());
   const cancel = done(() => simplifying.cancel());
@@ -36,7 +41,7 @@ export function simplifyBar(session: Session, photo: HTMLElement): HTMLElement {
     if (applies) apply();
     else cancel();
   });
-  session.watchers.push(() => {
+  watchers.push(() => {
     simplifying.follow();
     const opens = element.hidden && simplifying.open;
     element.hidden = !simplifying.open;

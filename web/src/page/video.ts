@@ -17,6 +17,7 @@ import type { VideoPages } from "./videokeys";
 import { videoSide } from "./videoside";
 import { helpDialog } from "./help";
 import { toasts } from "./overlays";
+import { simplifyBar } from "./simplifybar";
 import { toggleTheme } from "./theme";
 import { timeline } from "./timeline";
 
@@ -103,7 +104,7 @@ export async function showVideo(
   const commands = videoCommands(videoWork, stage, pages);
   const groups = GROUPS.filter((group) => project || group !== "Project");
   const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, groups);
-  element.append(toasts(videoWork));
+  element.append(simplifyBar(videoWork, element), toasts(videoWork));
   const time = timeline(videoWork, back);
   time.prepend(clipBar(videoWork, project && keep));
   place.root.replaceChildren(

@@ -4,7 +4,7 @@ import type { VideoStage } from "../canvas/videostage";
 import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
 import { keyName } from "./commands";
-import { ARROWS, FIELDS } from "./keys";
+import { ARROWS, FIELDS, SLIDING } from "./keys";
 
 export interface VideoCommand {
   keys: string[]; // as `keyName` writes them
@@ -67,6 +67,7 @@ export function videoCommands(
     of("Object", "Box", tool("box"), "B"),
     of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
     of("Object", "Crosshair: “not this”", () => stage.press(true), "Shift+Enter"),
+    of("Object", "Simplify outline", () => videoWork.simplifying.start(), "Ctrl+I"),
     of("Object", "Take back the last click or verdict", () => void undo(videoWork), "Ctrl+Z"),
     of("Object", "Another object", () => videoWork.addObject(), "N"),
     of("Object", "Name of the object", pages.name, "L"),
@@ -166,6 +167,12 @@ export function listenToVideoKeys(
     const presses = name === "Space" || name === "Enter" || name === "Shift+Enter";
     const own = target.matches("button, [role=slider]") && target !== stage.element;
     if (presses && own && !(name === "Space" && target.matches("[role=slider]"))) return;
+    if (target.matches("[type=range]") && SLIDING.test(event.key)) return;
+    const { simplifying } = videoWork;
+    if (simplifying.open && (name === "Enter" || name === "Escape")) {
+      event.preventDefault();
+      return name === "Enter" ? simplifying.apply() : simplifying.cancel();
+    }
     if (/^[1-9]$/.test(name)) {
       const chosen = videoWork.objects[Number(name) - 1];
       if (chosen) choose(videoWork, chosen.number);

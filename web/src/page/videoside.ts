@@ -45,6 +45,12 @@ export function videoSide(
   const count = h("h2", {});
   const add = h("button", { class: "link", type: "button" }, "Another object (N)");
   add.addEventListener("click", () => videoWork.addObject());
+  const about = { class: "link simplify-link", type: "button" };
+  const simplify = h("button", about, "Simplify outline (Ctrl+I)");
+  simplify.addEventListener("click", () => {
+    if (element.dataset.open === "true") unfold.click(); // show the frame
+    videoWork.simplifying.start();
+  });
   videoWork.watchers.push(() => {
     const here = videoWork.objects.map((one) => {
       if (!rows.has(one.number)) rows.set(one.number, objectRow(videoWork, one.number, back));
@@ -55,6 +61,7 @@ export function videoSide(
       here.length === list.children.length && here.every((r, i) => list.children[i] === r);
     if (!same) list.replaceChildren(...here);
     for (const one of videoWork.objects) showRow(videoWork, rows.get(one.number)!, one);
+    simplify.hidden = !videoWork.tracks.of(videoWork.chosen, videoWork.frame)?.area;
     drawDoubts(videoWork, doubtful, count);
   });
   const unfold = iconButton("up", "More about the objects", "", () => {
@@ -72,7 +79,7 @@ export function videoSide(
     "aside",
     { class: "side", "aria-label": "Objects and frames to look at" },
     unfold,
-    h("section", { class: "card object" }, head, far, list, names),
+    h("section", { class: "card object" }, head, far, list, simplify, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
   );
   const focusName = () => rows.get(videoWork.chosen)?.querySelector<HTMLElement>(".label")?.focus();

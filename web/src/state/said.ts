@@ -1,5 +1,6 @@
 /** What is said of the objects of a video, and what of it a reload brings back. */
 
+import type { CocoRle } from "../masks/rle";
 import type { Prompt } from "../store/videos";
 import type { Way } from "./tracks";
 
@@ -15,6 +16,7 @@ export interface Said {
   frame: number;
   point: [x: number, y: number, label: 0 | 1] | null;
   box: number[] | null;
+  mask: CocoRle | null; // in place of the one that was there
 }
 
 export type Direction = Way | "both";
@@ -34,10 +36,12 @@ export interface KeptVideo {
 export const waysOf = (direction: Direction): Way[] =>
   direction === "both" ? ["forward", "backward"] : [direction];
 
-/** All that was said of an object on a frame, as one prompt. */
+/** All that was said of an object on a frame, since its last mask, as one prompt. */
 export function promptOf(said: readonly Said[], object: number, frame: number): Prompt | null {
-  const here = said.filter((one) => one.object === object && one.frame === frame);
-  if (!here.length) return null;
+  const all = said.filter((one) => one.object === object && one.frame === frame);
+  if (!all.length) return null;
+  const last = all.findLast(({ mask }) => mask);
+  const here = last ? all.slice(all.indexOf(last)) : all;
   const points = here.flatMap(({ point }) => (point ? [point] : []));
   return {
     frame,
@@ -45,5 +49,6 @@ export function promptOf(said: readonly Said[], object: number, frame: number): 
     points: points.length ? points.map(([x, y]) => [x, y]) : null,
     labels: points.length ? points.map(([, , label]) => label) : null,
     box: here.findLast(({ box }) => box)?.box ?? null,
+    mask: last?.mask ?? null,
   };
 }

@@ -14,7 +14,7 @@ import type { Conflict, Standing } from "../store/outbox";
 import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
-import { Simplifying } from "./simplifying";
+import { Simplifying, picked } from "./simplifying";
 import type { EditorHost } from "./editor";
 import { lastLook, see, sightOf } from "./seeing";
 import type { Sight } from "./seeing";
@@ -83,7 +83,7 @@ export class Session implements EditorHost {
   readonly labels: Labels;
   readonly calibration: Calibration;
   readonly naming: Naming;
-  readonly simplifying = new Simplifying(this);
+  readonly simplifying = new Simplifying(picked(this));
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last

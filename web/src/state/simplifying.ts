@@ -1,4 +1,7 @@
-/** Simplifying the outlines of the picked masks: tried with a tolerance, seen, then one step. */
+/**
+ * Simplifying outlines: of the picked masks of a photo, of the chosen object's mask on a frame of a
+ * video. Tried with a tolerance, seen, then one step.
+ */
 
 import { tracePatch } from "../masks/outline";
 import type { Ring } from "../masks/outline";
@@ -6,18 +9,33 @@ import { simplifiedMask } from "../masks/simplify";
 import type { Simple } from "../masks/simplify";
 import { patchToRle, rleToPatch } from "../masks/patch";
 import type { Patch } from "../masks/patch";
-import { rleArea, rleCombine } from "../masks/rle";
+import { cocoToRle, rleArea, rleCombine, rleToCoco } from "../masks/rle";
 import type { Rle } from "../masks/rle";
+import type { Size } from "../model/geometry";
 import type { Session } from "./session";
 import { shaped } from "./shaping";
+import type { Found } from "./tracks";
+import type { VideoWork } from "./videowork";
 import { isEmpty } from "./work";
 import type { Mask } from "./work";
 
-const LARGEST = 1 / 50; // of the photo's longer side: the most that outlines may move
+const LARGEST = 1 / 50; // of the picture's longer side: the most that outlines may move
+
+/** Where masks are picked: a photo, or a frame of a video. */
+export interface Place<T> {
+  readonly hw: Size | null; // null: nothing is open
+  begin(): readonly T[]; // what is to be simplified; where it is nothing, it has said why
+  still(): readonly T[]; // what of that is there still
+  rleOf(mask: T): Rle;
+  take(made: ReadonlyMap<T, Rle>): void; // the new shapes, as one step
+  say(text: string): void;
+  changed(): void;
+}
 
 /** A picked mask, and what becomes of it. */
-export interface Tried extends Simple {
-  mask: Mask;
+export interface Tried<T = unknown> extends Simple {
+  mask: T;
+  given: Rle;
   was: Patch;
   traced: readonly Ring[];
   rle: Rle; // as it would be
@@ -30,35 +48,31 @@ export interface Loss {
   corners: number; // that are left
 }
 
-export class Simplifying {
-  tolerance = 2; // pixels of the photo; stays for the next mask
-  tried: readonly Tried[] = [];
+export class Simplifying<T = unknown> {
+  tolerance = 2; // pixels of the picture; stays for the next mask
+  tried: readonly Tried<T>[] = [];
   loss: Loss = { changed: 0, before: 0, corners: 0 };
 
-  constructor(private readonly session: Session) {}
+  constructor(private readonly place: Place<T>) {}
 
   get open(): boolean {
     return this.tried.length > 0;
   }
 
-  /** The largest tolerance for the open photo, in pixels. */
+  /** The largest tolerance for the open picture, in pixels. */
   get most(): number {
-    return Math.max(10, Math.round(Math.max(...(this.session.editor?.hw ?? [0])) * LARGEST));
+    return Math.max(10, Math.round(Math.max(...(this.place.hw ?? [0])) * LARGEST));
   }
 
   /** Try it with the picked masks. */
   start(): void {
-    const { session } = this;
-    const { editor } = session;
-    const chosen = editor?.selection ?? [];
-    if (!editor || !chosen.length) return session.say("Pick the mask to simplify first (O).");
-    if (session.review) return session.say("Judge the mask under review first.");
-    if (!isEmpty(editor.draft)) return session.say("Keep the mask in the making first.");
-    if (!editor.free(chosen)) return;
+    const chosen = this.place.begin();
+    if (!chosen.length) return;
     this.tried = chosen.map((mask) => {
-      const was = rleToPatch(mask.rle);
+      const given = this.place.rleOf(mask);
+      const was = rleToPatch(given);
       const traced = tracePatch(was);
-      return { mask, was, traced, patch: was, rings: traced, rle: mask.rle };
+      return { mask, given, was, traced, patch: was, rings: traced, rle: given };
     });
     this.to(Math.min(this.tolerance, this.most));
   }
@@ -71,39 +85,35 @@ export class Simplifying {
       return {
         ...one,
         ...made,
-        rle: made.patch === one.was ? one.mask.rle : patchToRle(made.patch),
+        rle: made.patch === one.was ? one.given : patchToRle(made.patch),
       };
     });
     this.loss = lossOf(this.tried);
-    this.session.changed();
+    this.place.changed();
   }
 
   /** Give the masks their new shapes, in one step. */
   apply(): void {
+    this.follow();
+    if (!this.open) return;
     const made = new Map(
-      this.tried.filter((one) => changedOf(one) > 0).map((one) => [one.mask.key, one.rle]),
+      this.tried.filter((one) => changedOf(one) > 0).map((one) => [one.mask, one.rle]),
     );
     this.tried = [];
-    const { session } = this;
-    if (!made.size) session.say("No pixel changes with this tolerance, so the mask stays.");
-    else {
-      session.editor?.change("simplify", (mask) => {
-        const rle = made.get(mask.key);
-        return rle ? shaped(mask, rle) : {};
-      });
-    }
-    session.changed();
+    const { place } = this;
+    if (made.size) place.take(made);
+    else place.say("No pixel changes with this tolerance, so the mask stays.");
+    place.changed();
   }
 
   cancel(): void {
     this.tried = [];
-    this.session.changed();
+    this.place.changed();
   }
 
   /** What was picked is no longer: there is nothing to simplify. */
   follow(): void {
-    const { editor, review } = this.session;
-    const still = editor && isEmpty(editor.draft) && !review ? editor.selection : [];
+    const still = this.place.still();
     const same = still.length === this.tried.length;
     if (!same || this.tried.some(({ mask }, i) => mask !== still[i])) this.tried = [];
   }
@@ -113,15 +123,78 @@ function lossOf(tried: readonly Tried[]): Loss {
   const sum = (of: (one: Tried) => number) => tried.reduce((all, one) => all + of(one), 0);
   const corners = (rings: readonly Ring[]) => rings.reduce((all, ring) => all + ring.length, 0);
   return {
-    changed: sum(changedOf) / (sum(({ mask }) => mask.area) || 1),
+    changed: sum(changedOf) / (sum(({ given }) => rleArea(given)) || 1),
     before: sum(({ traced }) => corners(traced)),
     corners: sum(({ rings }) => corners(rings)),
   };
 }
 
 /** Pixels that come or go. */
-function changedOf({ mask, rle }: Tried): number {
-  if (rle === mask.rle) return 0;
+function changedOf({ given, rle }: Tried): number {
+  if (rle === given) return 0;
   const area = (first: Rle, second: Rle) => rleArea(rleCombine(first, second, "minus"));
-  return area(mask.rle, rle) + area(rle, mask.rle);
+  return area(given, rle) + area(rle, given);
+}
+
+/** The picked masks of the open photo. */
+export function picked(session: Session): Place<Mask> {
+  return {
+    get hw() {
+      return session.editor?.hw ?? null;
+    },
+    begin: () => {
+      const { editor } = session;
+      const chosen = editor?.selection ?? [];
+      const no = (text: string) => (session.say(text), []);
+      if (!editor || !chosen.length) return no("Pick the mask to simplify first (O).");
+      if (session.review) return no("Judge the mask under review first.");
+      if (!isEmpty(editor.draft)) return no("Keep the mask in the making first.");
+      return editor.free(chosen) ? chosen : [];
+    },
+    still: () => {
+      const { editor, review } = session;
+      return editor && isEmpty(editor.draft) && !review ? editor.selection : [];
+    },
+    rleOf: ({ rle }) => rle,
+    take: (made) => {
+      session.editor?.change("simplify", (mask) => {
+        const rle = made.get(mask);
+        return rle ? shaped(mask, rle) : {};
+      });
+    },
+    say: (text) => session.say(text),
+    changed: () => session.changed(),
+  };
+}
+
+/** The chosen object's mask on the frame that is shown; another shape is a correction there. */
+export function onFrame(work: VideoWork): Place<Found> {
+  const here = () => {
+    const found = work.shown && work.tracks.of(work.chosen, work.shown.frame);
+    return found?.area && !work.asking && !work.playing ? [found] : [];
+  };
+  return {
+    get hw() {
+      return work.facts.size;
+    },
+    begin: () => {
+      work.stop();
+      work.along = false; // the frame stays while it is followed
+      const found = here();
+      const name = work.nameOf(work.chosen);
+      if (work.asking) work.say("The mask is not here yet.");
+      else if (!found.length) work.say(`${name} has no mask on this frame to simplify.`);
+      return found;
+    },
+    still: here,
+    rleOf: ({ segmentation }) => cocoToRle(segmentation),
+    take: (made) => {
+      for (const rle of made.values()) void work.speak(null, null, rleToCoco(rle));
+    },
+    say: (text) => work.say(text),
+    changed: () => {
+      work.changed();
+      work.redraw();
+    },
+  };
 }

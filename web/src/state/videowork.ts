@@ -11,12 +11,14 @@ import { Pictures } from "./pictures";
 import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
 import type { Message } from "./session";
+import { Simplifying, onFrame } from "./simplifying";
 import { Tracks } from "./tracks";
 import type { Doubtful, Way } from "./tracks";
 
 export class VideoWork {
   readonly tracks = new Tracks();
   readonly pictures: Pictures;
+  readonly simplifying = new Simplifying(onFrame(this));
   readonly watchers: (() => void)[] = [];
   readonly messages: Message[] = [];
   objects: VideoObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
@@ -188,9 +190,10 @@ export class VideoWork {
     });
   }
 
-  /** Say what is meant on the frame that is shown: a click or a box on the chosen object. */
-  speak(point: Said["point"], box: number[] | null = null): Promise<void> {
-    const one: Said = { object: this.chosen, frame: this.shown?.frame ?? this.frame, point, box };
+  /** Say what is meant on the frame that is shown: a click, a box, a mask of the chosen object. */
+  speak(point: Said["point"], box: Said["box"] = null, mask: Said["mask"] = null): Promise<void> {
+    const frame = this.shown?.frame ?? this.frame;
+    const one: Said = { object: this.chosen, frame, point, box, mask };
     const begun =
       this.tracks.isStored(one.object) || this.said.some(({ object }) => object === one.object);
     if (point && !point[2] && !begun) {

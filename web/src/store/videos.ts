@@ -1,5 +1,6 @@
 /** Videos on the server: sessions over HTTP (docs/serving.md, "A session about a video"). */
 
+import type { CocoRle } from "../masks/rle";
 import type { Found, Stretch, Way } from "../state/tracks";
 import { framed } from "./clips";
 import { Server } from "./server";
@@ -36,6 +37,7 @@ export interface Prompt {
   points: [number, number][] | null;
   labels: (0 | 1)[] | null;
   box: number[] | null;
+  mask: CocoRle | null;
 }
 
 export interface VideoWish {

@@ -1,0 +1,122 @@
+"""The JavaScript package in a Chromium drops the holes and islands that Python drops."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import anymask
+from anymask.data.images import load_image
+from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, Arrangement, arrange
+from anymask.primitives.masks import iou
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.region_size import CLEAN
+from anymask.primitives.rle import mask_to_rle, rle_iou
+from tests.web.package_server import ASSETS, PHOTO, example_page
+from tests.web.test_package import ask, bits
+
+ROCKET = ASSETS / "photos" / "rocket.jpg"
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any) -> Iterator[Any]:
+    with example_page(chromium) as opened:
+        yield opened
+
+
+def png_address(photo: np.ndarray) -> str:
+    """Of a photo whose pixels every browser reads alike."""
+    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1])
+    return f"data:image/png;base64,{png.decode()}"
+
+
+# Sizes of holes and of islands in JavaScript's words, then in Python's.
+SIZES = [
+    ("undefined, undefined", "auto", "auto"),
+    ("'20%', 0.2", 0.2, "20%"),
+    ("false, 0", 0, 0),
+    ("300, false", 300, 0),
+    ("0, '300'", 0, 300),
+    ("'5%', 300", "5%", 300),
+]
+CROWD = (460, 180)
+PILE = (270, 95, 470, 293)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen"),
+    [({"points": [CROWD]}, SIZES[3:]), ({"box": PILE}, SIZES)],
+    ids=["click", "box"],
+)
+def test_holes_and_islands_go_below_the_sizes_that_python_knows(
+    page: Any, asked: dict[str, Any], chosen: list[Any]
+) -> None:
+    sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
+    photo = load_image(PHOTO)
+    found = ask(
+        page,
+        f"""
+        const photo = await (await fetch("{png_address(photo)}")).blob();
+        const seen = await model.see(photo);
+        const answers = [];
+        for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
+            const options = {{ maxHoleArea, minIslandArea }};
+            const {{ masks }} = await seen.segment({json.dumps(asked)}, options);
+            answers.push(masks.map((mask) => Array.from(mask.toArray(), Number).join("")));
+        }}
+        return answers;
+        """,
+    )
+    model = anymask.load()
+    wanted = [
+        model.segment(photo, **asked, max_hole_area=holes, min_island_area=islands).masks
+        for _, holes, islands in chosen
+    ]
+    for place, masks in enumerate(found):
+        ours = bits(masks[0], wanted[0].shape[1:])
+        alike = [iou(ours, other[0]) for other in wanted]
+        assert alike[place] > 0.999
+        assert alike[place] == max(alike)  # some sizes differ in a few pixels
+        assert min(alike) < 0.998
+    _, *rest = found[-1]  # the first mask alone gets edges of the photo
+    _, holes, islands = chosen[-1]
+    own = {"max_hole_area": holes, "min_island_area": islands, "refine_edges": False}
+    for mask, other in zip(rest, model.segment(photo, **asked, **own).masks[1:], strict=True):
+        assert iou(bits(mask, other.shape), other) > 0.999
+
+
+def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: Any) -> None:
+    photo = load_image(ROCKET)
+    found = ask(
+        page,
+        f"""
+        const photo = await (await fetch("{png_address(photo)}")).blob();
+        const told = [];
+        const masks = await (await model.see(photo)).everything({{
+            maxHoleArea: 500, minIslandArea: "1%", progress: (...of) => told.push(of),
+        }});
+        return [told.at(-1), ...masks.map((one) => Array.from(one.toArray()).join(""))];
+        """,
+    )
+    told, *texts = found
+    assert told == [256, 256]
+    masks = [mask_to_rle(bits(text, photo.shape[:2])) for text in texts]
+    model = anymask.load()
+    as_in_the_page = {"mode": "exact", "points_per_side": 16, "refine_edges": False}
+    once = {"mask_nms_thresh": ADAPTIVE_NMS, "contained_nms_thresh": CONTAINED}
+    sizes = {"max_hole_area": 500, "min_island_area": "1%"}
+
+    def worst(records: list[MaskRecord]) -> float:
+        """Of those masks the one that the page's come least close to."""
+        return float(rle_iou(masks, [record.rle for record in records]).max(axis=0).min())
+
+    assert worst(model.everything(photo, **as_in_the_page, **once, **sizes)) > 0.999
+    whole = model.everything(photo, **as_in_the_page)
+    for other in ({"max_hole_area": CLEAN}, {"min_island_area": CLEAN}, {"min_island_area": 0}):
+        assert worst(arrange(whole, Arrangement(**once, **(sizes | other)))) < 0.996
