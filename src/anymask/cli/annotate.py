@@ -15,6 +15,7 @@ from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.cli.serve import (
     add_server_options,
     check_model,
+    exported_choice,
     listen,
     make_inference,
     read_access,
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> None:
     clips = read_clips(args)
     project = make_project(args)
     project.change(stage=args.stage, arm=args.arm)
-    choice = leading_model(read_model(args), project.lead())
-    check_model(choice)
-    bundle = find_bundle(choice.model, choice.weights)
     with tempfile.TemporaryDirectory(prefix="anymask-annotate-") as folder:
+        choice = exported_choice(leading_model(read_model(args), project.lead()), Path(folder))
+        check_model(choice)
+        bundle = find_bundle(choice.model, choice.weights)
         inference = make_inference(choice, args, Path(folder))
         router = project_router(project, inference, limits, args.user, pictures)
         assets = page_assets() | model_assets(bundle)

@@ -50,7 +50,7 @@ from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.threads import pick_threads
 
 SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
-OPTIONS = ("clicks", "limit", "per_image", "slow", "grid", "groups")
+OPTIONS = ("clicks", "limit", "per_image", "slow", "grid", "crop_n_layers", "groups")
 MANY = 1000  # masks from which a second process is worth its start
 
 

@@ -51,13 +51,16 @@ def run(args: argparse.Namespace) -> None:
 
     Raises ModelError when the exported graphs do not agree with the checkpoint.
     """
-    if args.int8 and args.name == DEFAULT_MODEL:
+    from anymask.runtimes.open import split_side
+
+    if args.int8 and split_side(args.name)[0] == DEFAULT_MODEL:
         raise ModelError(
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    shipped = args.name == DEFAULT_MODEL and args.weights is None and not args.video
-    manifest = _copy(args) if shipped else _export(args)
+    name, side = split_side(args.name)
+    shipped = name == DEFAULT_MODEL and args.weights is None and not args.video
+    manifest = _copy(args, side) if shipped else _export(args)
     report = describe(manifest, args.output)
     print(report_to_text(report))
     verification = _verify(args) if args.verify else None
@@ -94,19 +97,19 @@ def report_to_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _copy(args: argparse.Namespace) -> Manifest:
-    """The model of the package has been exported already."""
+def _copy(args: argparse.Namespace, side: int | None) -> Manifest:
+    """The model of the package has been exported already, for any side."""
     from anymask.export.folder import copy_bundle
     from anymask.weights.store import bundled
 
     folder = bundled().path
     assert folder is not None
-    return copy_bundle(folder, args.output)
+    return copy_bundle(folder, args.output, side)
 
 
 def _export(args: argparse.Namespace) -> Manifest:
     from anymask.export.graphs import export_bundle
-    from anymask.runtimes.open import load_module
+    from anymask.runtimes.open import load_module, split_side
     from anymask.weights.licences import licence_of_weights
 
     print(f"reading {args.name} ...", file=sys.stderr)
@@ -117,7 +120,7 @@ def _export(args: argparse.Namespace) -> Manifest:
         module,
         cast("ModelSpec", module.spec),
         args.output,
-        licence=licence_of_weights(args.name, args.weights, weights_hash),
+        licence=licence_of_weights(split_side(args.name)[0], args.weights, weights_hash),
         weights_hash=weights_hash,
         int8=args.int8,
     )

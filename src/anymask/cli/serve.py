@@ -92,17 +92,17 @@ def run(args: argparse.Namespace) -> None:
     from anymask.runtimes.open import find_bundle
     from anymask.serving.pages import model_assets, page_assets, write_static
 
-    choice = read_model(args)
-    check_model(choice)
-    bundle = find_bundle(choice.model, choice.weights)
-    if args.static is not None:
-        size = write_static(args.static, bundle)
-        print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
-        return
-    from anymask.serving.app import ServerParts, create_app
-
-    access, limits, clips = read_access(args), read_limits(args), read_clips(args)
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
+        choice = exported_choice(read_model(args), Path(folder))
+        check_model(choice)
+        bundle = find_bundle(choice.model, choice.weights)
+        if args.static is not None:
+            size = write_static(args.static, bundle)
+            print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
+            return
+        from anymask.serving.app import ServerParts, create_app
+
+        access, limits, clips = read_access(args), read_limits(args), read_clips(args)
         inference = make_inference(choice, args, Path(folder))
         assets = page_assets() | model_assets(bundle)
         routers, costly = read_backend(args, inference, limits)
@@ -178,16 +178,35 @@ def make_inference(choice: ModelChoice, args: argparse.Namespace, folder: Path) 
     return Inference(choice.load, choice.model, cache)
 
 
+def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
+    """An exported model of another side (NAME@SIDE) as a folder of its own, which the page can
+    open, too; any other choice as it is.
+
+    Raises InputError for a side that it does not see.
+    """
+    from anymask.export.folder import copy_bundle
+    from anymask.runtimes.open import find_bundle, split_side
+
+    name, side = split_side(choice.model)
+    bundle = None if side is None else find_bundle(name, choice.weights)
+    if bundle is None:
+        return choice
+    target = folder / Path(choice.model).name
+    copy_bundle(bundle, target, side)
+    return replace(choice, model=str(target), weights=None)
+
+
 def check_model(choice: ModelChoice) -> None:
     """Raises InputError, ModelError, WeightsError for a model that is not there, before anything
     listens."""
-    from anymask.runtimes.open import find_model
+    from anymask.runtimes.open import find_model, split_side
 
-    if find_model(choice.model, choice.weights, choice.runtime) is None:
+    name, _ = split_side(choice.model)
+    if find_model(name, choice.weights, choice.runtime) is None:
         from anymask.weights import entry, find
 
-        entry(choice.model)
-        find(choice.model, choice.weights)
+        entry(name)
+        find(name, choice.weights)
 
 
 def share_cores() -> None:

@@ -64,6 +64,13 @@ class EvalSettings:
             "clicks along each side for `everything` (Segment Anything: 64)", least=1, form="N"
         ),
     ] = 16
+    crop_n_layers: Annotated[
+        int,
+        Setting(
+            "`everything` also looks at 2 x 2, ... 2^n x 2^n crops, with as many clicks in each",
+            most=6, form="N",
+        ),
+    ] = 0  # fmt: skip
     groups: Annotated[
         str | None,
         Setting(

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from anymask.export.readme import CLOSER, EDGES, EXAMPLE, FAMILY, README
+from anymask.export.readme import CLOSER, EDGES, EXAMPLE, FAMILY, README, write_readme
 from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import (
     CONSTANTS,
@@ -20,8 +20,10 @@ from anymask.runtimes.manifest import (
     TABLES,
     Manifest,
     check_file,
+    manifest_to_json,
     read_manifest,
 )
+from anymask.runtimes.onnx import OnnxRuntime
 
 MODEL_CARD = "MODEL_CARD.md"
 OURS = (
@@ -35,19 +37,25 @@ OURS = (
 )  # files that no export carries over
 
 
-def copy_bundle(source: Path, target: Path) -> Manifest:
+def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:
     """An exported model's files in another folder, each compared with its hash.
 
-    Raises WeightsError for a bundle that is not whole, InputError for a foreign target.
+    side  of the copy's pictures, in pixels (`OnnxRuntime`); None: as before
+
+    Raises WeightsError for a bundle that is not whole, InputError for a foreign target or a side
+    that the model does not see.
     """
     refuse_to_replace(target)
-    manifest = read_manifest(source)
+    manifest = read_manifest(source) if side is None else OnnxRuntime(source, side=side).manifest
     with staging(target) as stage:
         for name in manifest.sha256:
             shutil.copyfile(check_file(source, manifest, name), stage / name)
         for name in (MANIFEST, README, EXAMPLE, FAMILY, CLOSER, EDGES, MODEL_CARD):
             if (source / name).is_file():
                 shutil.copyfile(source / name, stage / name)
+        if side is not None:
+            (stage / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
+            write_readme(stage, manifest)
     return manifest
 
 

@@ -6,7 +6,8 @@ mask. B, N and P may vary, and H and W; everything else is a number in the graph
 encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; a model that takes
               rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
 decoder.onnx  features, extras_0, ... (1, C, h, w) each, coords (N, P, 2), labels (N, P),
-              masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T)
+              masks (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T); of a model
+              that takes rectangles h, w and m may be those of another S
 classes.onnx  of a model that was tuned on K classes: features, extras_0, ... -> labels
               (1, 1 + K, m, m), logits of "none of them" and of each class
 
@@ -36,7 +37,7 @@ from anymask.export.shared_networks import add_shared_networks
 from anymask.families import shipped_tables
 from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
-from anymask.primitives.spec import ModelSpec
+from anymask.primitives.spec import MOST_SIDE, ModelSpec
 from anymask.runtimes.manifest import (
     CLASSES,
     DECODER,
@@ -140,6 +141,15 @@ def example_images(spec: ModelSpec) -> tuple[Tensor, Sequence[int | str], dict[i
     return torch.zeros(2, 3, side - step, side), ("B", 3, "H", "W"), {2: low, 3: wide}
 
 
+def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, Any]]:
+    """Of maps and masks (.., h, w), which grow with S: the dimensions that vary."""
+    if not spec.pad_multiple:
+        return [{} for _ in planes]
+    steps = spec.image_side // spec.pad_multiple
+    unit = torch.export.Dim("s", min=2, max=MOST_SIDE // spec.pad_multiple)
+    return [{axis: one.shape[axis] // steps * unit for axis in (2, 3)} for one in planes]
+
+
 def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """N prompts of P positive clicks, without a mask: what a decoder takes after the maps."""
     coords = torch.linspace(0.1, 0.9, n * p * 2).reshape(n, p, 2) * spec.image_side
@@ -169,7 +179,8 @@ def _write_graphs(
     # Two of everything: torch takes a size of one for a constant.
     given = example_prompts(spec, 2, spec.fixed_points or 2)
     per_point = {0: prompts} if spec.fixed_points else {0: prompts, 1: points}
-    varying = (*({} for _ in maps), per_point, per_point, {0: prompts}, {0: prompts})
+    *of_maps, of_masks = varying_sides(spec, (*maps, given[2]))
+    varying = (*of_maps, per_point, per_point, {0: prompts, **of_masks}, {0: prompts})
     inputs = (*(tensor[:1] for tensor in maps), *given)
     answers = decoder(*inputs)
     points_info = describe_tensors(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
@@ -183,23 +194,23 @@ def _write_graphs(
         describe_tensors(ANSWERS, answers, "N"),
     )
     write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
-    return encoder_info, decoder_info, *_write_classes(model, map_names, inputs, stage)
+    maps_of_one = inputs[: len(maps)]
+    return encoder_info, decoder_info, *_write_classes(model, spec, map_names, maps_of_one, stage)
 
 
 def _write_classes(
-    model: nn.Module, names: Sequence[str], inputs: tuple[Tensor, ...], stage: Path
+    model: nn.Module, spec: ModelSpec, names: Sequence[str], maps: tuple[Tensor, ...], stage: Path
 ) -> tuple[GraphInfo, ...]:
     """The graph of the class head, where the model has one."""
     if class_head_of(model) is None:
         return ()
-    graph, maps = ClassGraph(model).eval(), inputs[: len(names)]
+    graph = ClassGraph(model).eval()
     info = GraphInfo(
         CLASSES,
         describe_tensors(names, maps, ""),
         describe_tensors(["labels"], [graph(*maps)], ""),
     )
-    none_varies: tuple[dict[int, Any], ...] = tuple({} for _ in maps)
-    write_graph(graph, maps, info, (none_varies,), stage, int8=False)
+    write_graph(graph, maps, info, (tuple(varying_sides(spec, maps)),), stage, int8=False)
     return (info,)
 
 

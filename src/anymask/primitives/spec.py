@@ -5,8 +5,10 @@ Letters: S the model's input side, m the side of its low-resolution masks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
     from anymask.primitives.channel_mix import ChannelMix
@@ -17,6 +19,7 @@ Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch
 
 MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
 MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
+LEAST_SIDE, MOST_SIDE = 128, 1536  # of an input whose side the user chooses, pixels
 
 # What SAM and its family take.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
@@ -61,6 +64,31 @@ class ModelSpec:
     mask_threshold: float = 0.0
     channels: ChannelMix | None = None
     classes: tuple[str, ...] = ()
+
+
+def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
+    """How a model sees pictures of another side, under the name NAME@SIDE.
+
+    side  S, pixels: a multiple of `pad_multiple` from 128 to 1536
+
+    Raises InputError for a model that sees pictures of one side alone, and for other sides.
+    """
+    if side == spec.image_side:
+        return spec
+    step = spec.pad_multiple
+    if not step:
+        raise InputError(
+            f"{spec.name} sees pictures of {spec.image_side} pixels a side alone, got @{side}; "
+            f"leave @{side} out"
+        )
+    if side % step or not LEAST_SIDE <= side <= MOST_SIDE:
+        nearest = min(max(round(side / step) * step, LEAST_SIDE), MOST_SIDE)
+        raise InputError(
+            f"after {spec.name}@ wanted the side of its pictures, a multiple of {step} from "
+            f"{LEAST_SIDE} to {MOST_SIDE}, got {side}; write {spec.name}@{nearest}"
+        )
+    cells = spec.mask_side * side // spec.image_side
+    return replace(spec, name=f"{spec.name}@{side}", image_side=side, mask_side=cells)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, get_args
 from anymask.families import Tables, family_names, open_family
 from anymask.primitives.errors import DataError, WeightsError
 from anymask.primitives.notation import parse_json
-from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample
+from anymask.primitives.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
 from anymask.primitives.storage import write_whole
 
 FORMAT = 2
@@ -121,6 +121,31 @@ def manifest_to_json(manifest: Manifest) -> str:
         "closer": family.closer and asdict(family.closer),
     }
     return json.dumps(record, indent=2) + "\n"
+
+
+def manifest_at(manifest: Manifest, side: int) -> Manifest:
+    """What the same graphs take and give for pictures of another side. Raises InputError."""
+    spec = spec_at(manifest.spec, side)
+
+    def scaled(tensor: TensorInfo) -> TensorInfo:
+        """Maps, masks and logits grow with the side; nothing else has four dimensions."""
+        if len(tensor.shape) != 4:
+            return tensor
+        sides = (
+            n if isinstance(n, str) else n * side // manifest.spec.image_side
+            for n in tensor.shape[2:]
+        )
+        return replace(tensor, shape=(*tensor.shape[:2], *sides))
+
+    graphs = tuple(
+        replace(
+            info, inputs=tuple(map(scaled, info.inputs)), outputs=tuple(map(scaled, info.outputs))
+        )
+        if info.name in (ENCODER, DECODER, CLASSES)
+        else info
+        for info in manifest.graphs
+    )
+    return replace(manifest, spec=spec, graphs=graphs)
 
 
 def manifest_from_json(text: str | bytes, source: str) -> Manifest:

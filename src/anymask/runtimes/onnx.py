@@ -42,6 +42,7 @@ from anymask.runtimes.manifest import (
     GraphInfo,
     Manifest,
     check_file,
+    manifest_at,
     read_manifest,
     read_tables,
 )
@@ -65,16 +66,24 @@ class OnnxRuntime:
     folder   with manifest.json and the files that it names
     threads  of one call; the environment variable ANYMASK_THREADS when None, else every core
     device   "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda"
+    side     of the pictures, in pixels (`spec_at`); None: the manifest's
 
     Raises WeightsError for a folder that is no bundle; a missing or altered graph is found when
-    it is first used. InputError for threads or a device that cannot be had.
+    it is first used. InputError for threads, a device or a side that cannot be had.
     """
 
     def __init__(
-        self, folder: str | Path, *, threads: int | None = None, device: str = "auto"
+        self,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        device: str = "auto",
+        side: int | None = None,
     ) -> None:
-        self._folder, self._device = Path(folder), device
+        self._folder, self._device, self._side = Path(folder), device, side
         self.manifest: Manifest = read_manifest(self._folder)
+        if side is not None:
+            self.manifest = manifest_at(self.manifest, side)
         _check_inputs(self.manifest, str(self._folder))
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
@@ -83,6 +92,8 @@ class OnnxRuntime:
         self._sessions: dict[str, Any] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
         self._added: dict[type, Any] = {}  # capabilities that were asked for, or None
+        if side is not None:
+            self._check_side(side)
 
     def __repr__(self) -> str:
         return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
@@ -95,7 +106,7 @@ class OnnxRuntime:
         folder = self._folder.absolute()
         inside = folder.is_relative_to(_PACKAGE)
         place = folder.relative_to(_PACKAGE) if inside else folder
-        return _reopen, (place.as_posix(), self.threads, self._device)
+        return _reopen, (place.as_posix(), self.threads, self._device, self._side)
 
     @property
     def spec(self) -> ModelSpec:
@@ -119,7 +130,9 @@ class OnnxRuntime:
             return self
         with self._lock:
             if threads not in self._siblings:
-                sibling = OnnxRuntime(self._folder, threads=threads, device=self._device)
+                sibling = OnnxRuntime(
+                    self._folder, threads=threads, device=self._device, side=self._side
+                )
                 self._siblings[threads] = sibling
             return self._siblings[threads]
 
@@ -162,6 +175,16 @@ class OnnxRuntime:
         with running(f"the {name} of {self.spec.name}"):
             found: list[FloatArray] = session.run(None, given)
             return found
+
+    def _check_side(self, side: int) -> None:
+        """Raises InputError for graphs that were written for one side alone."""
+        session = self._session(self.manifest.graph(DECODER))
+        shapes = {node.name: node.shape for node in session.get_inputs()}
+        if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
+            raise InputError(
+                f"{self._folder} was exported for pictures of one side, got @{side}; leave it out, "
+                "or export the model again"
+            )
 
     def _session(self, info: GraphInfo) -> Any:
         """The session of one graph, opened by the first thread that needs it."""
@@ -290,8 +313,8 @@ def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
     )
 
 
-def _reopen(folder: str, threads: int, device: str) -> OnnxRuntime:
-    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device)
+def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:
+    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device, side=side)
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:

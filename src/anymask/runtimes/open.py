@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError, ModelError, WeightsError
+from anymask.primitives.spec import spec_at
 from anymask.runtimes.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.protocol import ImageRuntime, MaskNaming
@@ -41,7 +42,8 @@ def open_runtime(
     """Open a model by name.
 
     name       "nano", a name of `anymask models list`, the folder of an exported model, or the
-               weights.safetensors of a training
+               weights.safetensors of a training; with @SIDE behind it for pictures of another side
+               (`primitives.spec.spec_at`)
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"
     precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
@@ -51,10 +53,12 @@ def open_runtime(
     options that do not go together, MissingExtra where torch is needed and not installed.
     """
     _check_words({"name": name, "device": device, "precision": precision}, weights)
+    name, side = split_side(name)
     name, weights = named_weights(name, weights)
     folder = find_model(name, weights, runtime)
     if folder is None:
-        return _open_torch(name, weights, device, precision)
+        sized = name if side is None else f"{name}@{side}"
+        return _open_torch(sized, weights, device, precision)
     if precision != "fp32":
         from anymask.runtimes.devices import check_precision
 
@@ -63,7 +67,16 @@ def open_runtime(
             f"an exported model runs as it was exported, got precision={precision!r}; leave it "
             "out, export with `--int8`, or load a checkpoint with runtime='torch'"
         )
-    return OnnxRuntime(folder, device=device)
+    return OnnxRuntime(folder, device=device, side=side)
+
+
+def split_side(name: str) -> tuple[str, int | None]:
+    """A model's name, and the side of its pictures where it is told: "nano@768"."""
+    model, _, side = name.rpartition("@")
+    if not model or not side.isascii() or not side.isdecimal() or len(side) > 6:
+        return name, None
+    there = os.path.exists(Path(name).expanduser())  # noqa: PTH110 - False for any name
+    return (name, None) if there else (model, int(side))
 
 
 def _check_words(words: Mapping[str, object], weights: object) -> None:
@@ -131,6 +144,7 @@ def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix 
 
     Raises WeightsError for damaged files.
     """
+    name, _ = split_side(name)
     folder = find_bundle(name, weights)
     if folder is not None:
         return read_manifest(folder).spec.channels
@@ -148,6 +162,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     from anymask.runtimes.devices import import_torch
     from anymask.weights import entry, file_hash
 
+    name, side = split_side(name)
     name, weights = named_weights(name, weights)
     variant = entry(name).variant
     path, adapters = _checkpoint_of(name, weights)
@@ -175,7 +190,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     spec = replace(
         models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
     )
-    module.spec = cast(Any, spec)
+    module.spec = cast(Any, spec if side is None else spec_at(spec, side))
     return module.eval(), weights_hash
 
 
@@ -226,10 +241,10 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     from anymask.runtimes.torch import TorchRuntime
     from anymask.weights import entry
 
-    network, file = named_weights(name, weights)
+    network, _ = split_side(name)
     entry(network)  # an unknown name is said before a missing file
-    path, adapters = _checkpoint_of(network, file)
-    module, weights_hash = load_module(network, adapters or path)
+    path, adapters = _checkpoint_of(network, weights)
+    module, weights_hash = load_module(name, adapters or path)
     place = None if weights is None else Path(weights).absolute()
     again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
     shared = shared_folder(cast("ModelSpec", module.spec))

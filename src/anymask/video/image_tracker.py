@@ -61,7 +61,6 @@ from anymask.video.tracker import Finding, StateArrays, TrackMoment
 Way = Literal["match", "points", "memory"]
 Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality (K,)
 
-SIDE = 512  # pixels of a frame's longer side, for models that take rectangles
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
 POINTS = 8  # that are asked about in the way of points
@@ -87,7 +86,7 @@ class ImageTracker:
 
     way   "match", "points" or "memory": see the module
     side  of a frame as the encoder sees it, in pixels, where the model takes rectangles: a multiple
-          of 32 with `nano`; None: SIDE
+          of 32 with `nano`; None: that of its photos
     long_memory  cells of long past frames that are remembered at most (`long_memory`)
     reader  the network of the way "memory"
     refine_edges  whether masks have their edges where the frame has them; what is remembered does
@@ -107,7 +106,7 @@ class ImageTracker:
     ) -> None:
         self._refine = refine_edges
         self.model, self.way, self._long = model, way, long_memory
-        self._encoder = FrameEncoder(model, SIDE if side is None else side)
+        self._encoder = FrameEncoder(model, model.spec.image_side if side is None else side)
         self._reader = reader
 
     @property
