@@ -20,7 +20,8 @@ def load(
     """Open a model.
 
     name       a name of `anymask models list`, or the folder of an exported model; None: the model
-               that ships with the package, `families.DEFAULT_MODEL`
+               that ships with the package, `families.DEFAULT_MODEL`. "nano@768": it sees pictures
+               with a longer side of 768 pixels instead of its usual 512
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
     precision  "fp32", "bf16" or "fp16"

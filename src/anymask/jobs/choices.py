@@ -30,7 +30,7 @@ LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
 class ModelChoice:
     """Which model answers, and where it runs: the arguments of `anymask.load`."""
 
-    model: Annotated[str, Setting("of `anymask models list`, or an exported folder")] = (
+    model: Annotated[str, Setting("of `anymask models list`, or an exported folder; nano@768: pictures of 768 pixels")] = (
         DEFAULT_MODEL
     )
     weights: Annotated[
