@@ -86,7 +86,7 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
         raise InputError("a batch needs points, boxes or masks of at least one object")
     for part, axes in ((coords, (3,)), (labels, (2,)), (boxes, (2,)), (masks, (3, 4))):
         if part is not None and (part.ndim not in axes or len(part) != len(rows)):
-            shapes = ", ".join(str(None if one is None else np.shape(one)) for one in given)
+            shapes = ", ".join(str(one if one is None else tuple(one.shape)) for one in given)
             raise InputError(
                 "wanted points (B, P, 2), labels (B, P), boxes (B, 4), masks (B, 1, m, m) or None, "
                 f"of the same B objects; got {shapes}; add the first axis with [None]"
