@@ -1,11 +1,14 @@
 """YOLO-seg: what one ring can hold, what becomes of the rest, and who is told."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.data import yolo
@@ -112,6 +115,13 @@ def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
         ("path: x\nnames:\n  1: dog\n  0: cat\n\ntrain: images", ["cat", "dog"]),
         ("names: {0: cat, 1: 'it''s'}", ["cat", "it's"]),
         ("names: [cat,\n  dog]", ["cat", "dog"]),
+        ("names: ['salt, pepper', cup]  # two", ["salt, pepper", "cup"]),
+        ("names: {0: \"a, b\", 1: '[c] # d', 2: e}", ["a, b", "[c] # d", "e"]),
+        ('names:\n  0: "a # b"  # c\n  1: it\'s # d', ["a # b", "it's"]),
+        (
+            'names:\n- "K\\xE4se"\n- "\\U0001F431"\n- "\\\\x41"',
+            ["K\u00e4se", "\U0001f431", "\\x41"],
+        ),
     ],
 )
 def test_class_names_are_read_in_every_usual_form(
@@ -120,6 +130,23 @@ def test_class_names_are_read_in_every_usual_form(
     path = tmp_path / "data.yaml"
     path.write_text(text, "utf-8")
     assert yolo.read_names(path) == names
+    said = yaml.safe_load(text)["names"]
+    assert [said[number] for number in range(len(names))] == names
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("a # b")
+@example("\U0001f431, '[x]'")
+@example("\u2028\x7f\ufeff")
+def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
+    mask = annotated_mask(mask_to_rle(np.ones((2, 2), bool)), label=name)
+    image = AnnotatedImage(file_name="a.png", hw=(2, 2), masks=(mask,))
+    files = dict(yolo.encode([image], Path("set"), LossReport(), Policy()))
+    text = files[Path("set/data.yaml")].decode()
+    assert yaml.safe_load(text)["names"] == {0: name}
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder, "data.yaml")).write_text(text, "utf-8", newline="")
+        assert yolo.read_names(path) == [name]
 
 
 @pytest.mark.parametrize(
