@@ -149,6 +149,25 @@ def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
         assert yolo.read_names(path) == [name]
 
 
+def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
+    def named(file_name: str, *labels: str) -> AnnotatedImage:
+        rle = mask_to_rle(np.ones((4, 4), bool))
+        masks = tuple(annotated_mask(rle, label=label) for label in labels)
+        return AnnotatedImage(file_name=file_name, hw=(4, 4), masks=masks)
+
+    written(tmp_path, named("a.png", "cat", "dog"))
+    written(tmp_path, named("a.png", "bird"))  # the same picture again: nothing else stays
+    with pytest.raises(
+        DataError, match=r"data.yaml numbers other classes \(bird, ...\), and a.txt"
+    ):
+        written(tmp_path, named("b.png", "ant", "bird"))
+    assert yolo.read_names(tmp_path / "data.yaml") == ["bird"]
+    written(tmp_path, named("b.png", "bird", "cat"))  # 0 stays the bird
+    assert [mask.label for image in yolo.read(tmp_path, LossReport()) for mask in image.masks] == [
+        "bird", "bird", "cat",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -188,6 +188,7 @@ def encode(
     """
     names = class_names(images, policy.classes)
     paths = output_paths(images, target / "labels", ".txt")
+    _check_others(target, names, paths)
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels"}))
         note_unlabelled(report, image)
@@ -200,6 +201,20 @@ def encode(
     rows = [f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names)]
     listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
     yield target / "data.yaml", (_split_lines(images) + listed).encode()
+
+
+def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
+    """Raises DataError where labels of other pictures would stay, and get other classes' names."""
+    file, mine = target / "data.yaml", set(paths)
+    others = (path for path in (target / "labels").rglob("*.txt") if path not in mine)
+    if not file.is_file() or (other := next(others, None)) is None:
+        return
+    known = read_names(file)
+    if known != names[: len(known)]:
+        raise DataError(
+            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and {other.name} and "
+            "others keep their numbers; name a new folder, or convert both sets at once"
+        )
 
 
 def _quoted(name: str) -> str:
