@@ -149,6 +149,16 @@ def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
         assert yolo.read_names(path) == [name]
 
 
+def test_pictures_that_would_share_their_labels_are_refused() -> None:
+    images = [
+        AnnotatedImage(file_name=name, hw=(2, 2), masks=())
+        for name in ("a.b.jpg", "x/a.b.jpg", "x/a.b.png")
+    ]
+    assert len(list(yolo.encode(images[:2], Path("set"), LossReport(), Policy()))) == 3
+    with pytest.raises(DataError, match=r"'x/a.b.jpg' and 'x/a.b.png' have the same; rename one"):
+        list(yolo.encode(images, Path("set"), LossReport(), Policy()))
+
+
 def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
     def named(file_name: str, *labels: str) -> AnnotatedImage:
         rle = mask_to_rle(np.ones((4, 4), bool))

@@ -32,6 +32,7 @@ from anymask.data.documents import (
     find_picture,
     located,
     output_paths,
+    output_stem,
     parts_of,
     picture_hw,
 )
@@ -187,6 +188,7 @@ def encode(
     Pictures whose names begin with train/, val/ or test/ are the splits of these names.
     """
     names = class_names(images, policy.classes)
+    _check_stems(images)
     paths = output_paths(images, target / "labels", ".txt")
     _check_others(target, names, paths)
     for image, path in zip(images, paths, strict=True):
@@ -201,6 +203,19 @@ def encode(
     rows = [f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names)]
     listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
     yield target / "data.yaml", (_split_lines(images) + listed).encode()
+
+
+def _check_stems(images: list[AnnotatedImage]) -> None:
+    """Raises DataError for pictures of one stem: both would look unlabelled."""
+    first: dict[str, str] = {}
+    for image in images:
+        stem = output_stem(image.file_name).with_suffix("").as_posix()
+        other = first.setdefault(stem, image.file_name)
+        if other != image.file_name:
+            raise DataError(
+                f"YOLO finds the labels of a picture by its name without the suffix, and {other!r} "
+                f"and {image.file_name!r} have the same; rename one of them"
+            )
 
 
 def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
