@@ -122,6 +122,8 @@ def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     truth = np.zeros((40, 50), np.bool_)
     truth[5:35, 10:30] = True
     np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
+    np.testing.assert_array_equal(four.masks[0].record.mask, truth)
     assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
     assert image.file_name == "../photos/a.jpg"
 

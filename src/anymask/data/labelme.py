@@ -132,14 +132,14 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         raise DataError(f"wanted points with finite x and y, got {str(shape['points'])[:60]}")
     if kind == "mask":
         return _stamp_to_rle(shape["mask"], points, hw)
-    if kind == "rectangle":
+    if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind == "circle":
         centre, rim = points
         turn = np.linspace(0, 2 * np.pi, _CIRCLE_CORNERS, endpoint=False)
         points = centre + np.hypot(*(rim - centre)) * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    elif kind not in ("polygon", "oriented_rectangle"):
+    elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
         if kind in ("point", "points", "line", "linestrip"):
             return None
         raise DataError(f"the shape_type {kind!r} is unknown")
