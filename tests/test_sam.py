@@ -200,6 +200,27 @@ def test_tensors_of_points_and_masks_are_prompts_too() -> None:
         predictor.predict_torch(None, None)
 
 
+def test_tensors_of_differing_numbers_of_objects_are_refused() -> None:
+    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor.set_image(DISCS)
+    coords, labels = torch.tensor([[[35.0, 40]], [[95, 40]]]), torch.tensor([[1], [1]])
+    boxes = torch.tensor([[10.0, 10, 60, 70], [70, 10, 110, 70], [5, 5, 90, 70]])
+    masks = predictor.predict_torch(coords, labels)[2]
+    for given in (
+        (coords, labels, boxes),  # two and three: the third was passed over
+        (coords, labels[:1]),
+        (coords[:, 0], labels[:, 0]),  # no axis of points
+        (coords, labels, None, masks[:1, :1]),
+    ):
+        with pytest.raises(InputError, match=r"of the same B objects; got \("):
+            predictor.predict_torch(*given)
+    assert predictor.predict_torch(None, None, boxes[0])[0].shape == (1, 3, 80, 120)
+    with pytest.raises(PromptError, match=r"wanted one mask, .* got the shape \(3, "):
+        predictor.predict_torch(coords, labels, mask_input=masks)
+    with pytest.raises(PromptError, match=r"choose one of an answer's: logits\[i : i \+ 1\]"):
+        predictor.predict(mask_input=masks[0].numpy())
+
+
 def test_a_prompt_before_the_photo_says_so() -> None:
     predictor = SamPredictor(Model(ColourRuntime()))
     assert not predictor.is_image_set

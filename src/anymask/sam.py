@@ -37,6 +37,7 @@ from anymask.sam_arrays import (
     answer_arrays,
     answer_tensors,
     batch_prompts,
+    single_mask,
     to_array,
     to_tensor,
 )
@@ -231,7 +232,7 @@ class SamPredictor:
         Returns masks (C, H, W), their qualities (C,) and their logits (C, m, m), in the model's
         own order. Raises PromptError.
         """
-        start = None if mask_input is None else mask_input.reshape(mask_input.shape[-2:])
+        start = None if mask_input is None else single_mask(mask_input)
         corners = None if box is None else np.asarray(box, np.float64).reshape(-1)
         prompt = Prompt.of(point_coords, point_labels, corners, start)
         (answer,) = self._ask([prompt], multimask_output)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import InputError, MissingExtra
+from anymask.primitives.errors import InputError, MissingExtra, PromptError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import boxes_to_model, geometry, logits_to_image, points_to_model
 from anymask.primitives.spec import Geometry, ModelSpec
@@ -76,13 +76,21 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
               or None; labels of -1 are no points
     scale_xy  pixels of the coordinates per pixel of the photo
 
-    Raises InputError where all are None or empty, PromptError.
+    Raises InputError where all are None or empty, or not of one number of objects; PromptError.
     """
     coords, labels, boxes, masks = (None if part is None else to_array(part) for part in given)
+    boxes = boxes.reshape(-1, 4) if boxes is not None and boxes.size % 4 == 0 else boxes
     scale = np.array(scale_xy)
     rows = next((part for part in (coords, boxes, masks) if part is not None), ())
     if not len(rows):
         raise InputError("a batch needs points, boxes or masks of at least one object")
+    for part, axes in ((coords, (3,)), (labels, (2,)), (boxes, (2,)), (masks, (3, 4))):
+        if part is not None and (part.ndim not in axes or len(part) != len(rows)):
+            shapes = ", ".join(str(one if one is None else tuple(one.shape)) for one in given)
+            raise InputError(
+                "wanted points (B, P, 2), labels (B, P), boxes (B, 4), masks (B, 1, m, m) or None, "
+                f"of the same B objects; got {shapes}; add the first axis with [None]"
+            )
     prompts = []
     for row in range(len(rows)):
         kept: Any = slice(None) if labels is None else labels[row] >= 0
@@ -91,10 +99,21 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
                 points=None if coords is None else (coords[row] / scale)[kept],
                 labels=None if labels is None else labels[row][kept],
                 box=None if boxes is None else boxes[row] / [*scale, *scale],
-                mask=None if masks is None else masks[row].reshape(masks.shape[-2:]),
+                mask=None if masks is None else single_mask(masks[row]),
             )
         )
     return prompts
+
+
+def single_mask(given: Any) -> NDArray[Any]:
+    """A mask prompt, (1, m, m) or (m, m) -> (m, m). Raises PromptError for several."""
+    mask = to_array(given)
+    if mask.ndim < 2 or mask.size != mask.shape[-2] * mask.shape[-1]:
+        raise PromptError(
+            f"wanted one mask, (1, m, m), got the shape {mask.shape}; choose one of an answer's: "
+            "logits[i : i + 1]"
+        )
+    return mask.reshape(mask.shape[-2:])
 
 
 def answer_arrays(answer: Candidates, return_logits: bool) -> Answer:

@@ -130,6 +130,30 @@ def test_one_broken_picture_does_not_stop_the_rest(
     assert captured.out.startswith("discs: 1 images, 3 masks")
 
 
+def test_a_second_picture_of_one_name_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in (data / "masks.jsonl").read_text("utf-8").splitlines()]
+    twice = [rows[0], rows[1] | {"image": rows[0]["image"]}]
+    (data / "masks.jsonl").write_text("".join(json.dumps(r) + "\n" for r in twice), "utf-8")
+    assert main(words(data, tmp_path / "out")) == 2
+    assert "0.png: another picture of the set is called so, too; rename" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "place"), [("-o", "set"), ("-o", "set/audit"), ("--proposals", "set/better")]
+)
+def test_results_never_lie_among_the_annotations(
+    data: Path, tmp_path: Path, option: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["convert", str(data), str(tmp_path / "set"), "--to", "sa1b"])
+    before = sorted((tmp_path / "set").rglob("*"))
+    more = ["--images", str(data / "images"), option, str(tmp_path / place)]
+    assert main([*words(tmp_path / "set", tmp_path / "out"), *more]) == 2
+    assert "where every .json is taken for annotations; choose a" in capsys.readouterr().err
+    assert sorted((tmp_path / "set").rglob("*")) == before
+
+
 def test_the_audit_tests_itself(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -60,6 +60,16 @@ def test_strict_writes_nothing_when_something_is_lost(
     assert not target.exists()
 
 
+def test_the_file_that_is_read_is_not_written_over(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (source / "rings.json").read_bytes()
+    words = [str(source / "rings.json"), str(source), "--to", "labelme"]
+    assert main(["convert", *words]) == 2
+    assert "rings.json' would be written over the input" in capsys.readouterr().err
+    assert (source / "rings.json").read_bytes() == before
+
+
 def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["convert", str(source), str(source.parent / "y"), "--to", "yolo", "--holes", "error"]
     assert main(words) == 2

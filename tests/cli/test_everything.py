@@ -10,6 +10,7 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.data import images
+from anymask.data.formats import read_annotations
 from anymask.jobs import masks
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
@@ -106,6 +107,13 @@ def test_a_percentage_for_a_share_is_told(
         "anymask: error: pred_iou_thresh must be a number, 0 or more and less than 2, got 70.0; "
         "for 70 % write 0.7\n"
     )
+
+
+def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
+    outputs = ["m.geojson", "m.svg", "m.json"]
+    main(["everything", "photos/one.png", *[w for o in outputs for w in ("-o", o)], *GRID])
+    names = [read_annotations(Path(output))[0][0].file_name for output in outputs]
+    assert names == ["one.png"] * 3
 
 
 def test_where_nothing_passes_the_best_are_shown_as_in_python(

@@ -71,6 +71,33 @@ def test_an_unknown_suffix_is_one_sentence_and_nothing_is_written(
         assert part in told
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stats", "in.json", "--json", "in.json"],
+        ["stats", "in.json", "--json", "../{here}/in.json"],
+        ["stats", "link.json", "--json", "in.json"],
+        ["convert", "in.json", "x.json", "--json", "in.json"],
+        ["convert", "in.json", "x.json", "--json", "x.json"],
+        ["audit", "in.json", "-o", "audit", "--json", "in.json"],
+        ["names", "in.json", "-o", "in.json"],
+        ["everything", "p.png", "-o", "x.json", "--json", "x.json"],
+    ],
+)
+def test_a_report_is_never_written_over_an_input(
+    desk: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    Path("link.json").symlink_to("in.json")
+    told = refused(capsys, *[word.format(here=desk.name) for word in words])
+    assert "is a file that this command reads or writes already" in told
+    assert Path("in.json").read_text() == JSON
+
+
+def test_a_report_may_be_written_anew(desk: Path) -> None:
+    for _ in range(2):
+        assert main(["convert", "in.json", "x.json", "--json", "lost.json"]) == 0
+
+
 def test_a_folder_may_be_called_as_a_file_where_that_is_said(desk: Path) -> None:
     Path("there.foo").mkdir()
     for output in ("there.foo", "new.foo/", "run.5", "out"):

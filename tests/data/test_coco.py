@@ -145,6 +145,24 @@ def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_p
         coco.read(tmp_path / "a.json", LossReport())
 
 
+def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> None:
+    def refused(**keys: list[dict[str, Any]]) -> str:
+        image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}
+        document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+        document = {key: rows + keys.get(key, []) for key, rows in document.items()}
+        (tmp_path / "c.json").write_text(json.dumps(document))
+        with pytest.raises(DataError) as told:
+            coco.read(tmp_path / "c.json", LossReport())
+        return str(told.value)
+
+    other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
+    assert "image 1: has the id 1 of another image; number" in refused(images=[other])
+    said = refused(
+        categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
+    )
+    assert "category 2: has the id 1 of another category; number" in said
+
+
 def test_one_file_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="out: this format is one file; end its name in .json"):
         written(tmp_path / "out", [rings()])

@@ -150,6 +150,25 @@ def test_wide_types_that_hold_eight_bits_stay_as_they_are(dtype: type) -> None:
     np.testing.assert_array_equal(load_image(PHOTO.astype(dtype)), PHOTO)
 
 
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-1, 1), (-0.3, 0.9), (0, 3), (-0.5, 20), (0, 0.001), (0, 4095 / 65535)],
+    ids=["normalised", "index", "ratio", "change", "small", "12 of 16 bits"],
+)
+def test_floats_that_are_no_colours_are_stretched(low: float, high: float) -> None:
+    ramp = np.linspace(0, 1, 10_000, dtype=np.float32).reshape(100, 100)
+    image = load_image(ramp * np.float32(high - low) + np.float32(low))[..., 0]
+    assert np.abs(image / 255 - ramp).max() < 0.005
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_dim_colours_in_floats_stay_dim(white: int) -> None:
+    dim = np.linspace(0, 0.2, 400, dtype=np.float32).reshape(20, 20)
+    np.testing.assert_array_equal(load_image(dim * white)[..., 0], np.floor(dim * 255 + 0.5))
+    clear = np.dstack([dim * white, np.full((20, 20), 0.1 * white, np.float32)])  # with its alpha
+    assert load_image(clear).min() >= 229
+
+
 def test_bool_is_black_and_white() -> None:
     flags = PHOTO[..., 0] > 99
     np.testing.assert_array_equal(load_image(flags)[..., 1], flags * np.uint8(255))

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from anymask.data import labelme
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
+from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import quickly
@@ -46,6 +48,37 @@ def test_polygons_keep_every_pixel(
     assert set(written(folder, [image], polygons=True).counts()) <= {"holes"}
     (found,) = labelme.read(folder, LossReport())
     assert pixels(found) == pixels(image)
+
+
+def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
+    names = ["a.png", "cam 1/a.png", "cam 2/deep/a.png"]
+    images = [replace(rings(), file_name=name, masks=rings().masks[:1]) for name in names]
+    written(tmp_path, images)
+    for image in images:  # as labelme looks for it
+        path = (tmp_path / image.file_name).with_suffix(".json")
+        assert path.parent / json.loads(path.read_text())["imagePath"] == tmp_path / image.file_name
+    assert labelme.read(tmp_path, LossReport()) == images
+    assert list(open_stream(tmp_path)) == images
+    (single,) = labelme.read(tmp_path / "cam 1" / "a.json", LossReport())
+    assert single.file_name == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("a.jpg", "notes/a.jpg"),
+        ("..\\photos\\a.jpg", "photos/a.jpg"),
+        ("../../a.jpg", "../a.jpg"),
+        ("notes/a.jpg", "notes/a.jpg"),  # seen from above already
+        ("/photos/a.jpg", "/photos/a.jpg"),
+        ("C:\\a.jpg", "C:/a.jpg"),
+    ],
+)
+def test_other_places_of_a_photo_are_followed(said: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath=said)))
+    (image,) = labelme.read(tmp_path, LossReport())
+    assert image.file_name == name
 
 
 def test_the_parts_of_a_polygon_share_a_group(tmp_path: Path) -> None:
@@ -89,6 +122,8 @@ def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     truth = np.zeros((40, 50), np.bool_)
     truth[5:35, 10:30] = True
     np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
+    np.testing.assert_array_equal(four.masks[0].record.mask, truth)
     assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
     assert image.file_name == "../photos/a.jpg"
 

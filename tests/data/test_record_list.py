@@ -17,11 +17,13 @@ from anymask.data.formats import FORMATS, read_annotations
 from anymask.data.outlines import Policy
 from anymask.data.photo_sources import PictureFile
 from anymask.data.record_list import MaskRecords
+from anymask.predictors.image import Model
 from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import HeldPicture
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle
+from tests.predictors.fakes import ColourRuntime, discs
 
 
 def square(at: int, side: int, quality: float, label: str | None = None) -> MaskRecord:
@@ -82,7 +84,10 @@ def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
 def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> None:
     SOME.save(tmp_path / "a.json")
     document = json.loads((tmp_path / "a.json").read_text())
-    assert document["image"] == {"width": 30, "height": 20}
+    about = {"image_id": 1, "width": 30, "height": 20, "file_name": "photo.jpg"}
+    assert document["image"] == about
+    (image,), _ = read_annotations(tmp_path / "a.json")
+    assert (image.file_name, len(image.masks)) == ("photo.jpg", 3)
     back = [MaskRecord.from_sa1b(record) for record in document["annotations"]]
     assert [record.area for record in back] == [100, 16, 36]
     photo = np.full((20, 30, 3), 100, np.uint8)
@@ -285,6 +290,35 @@ def test_the_end_of_the_name_chooses_the_format(name: str, tmp_path: Path) -> No
     SOME.save(tmp_path / name)
     (image,), _ = read_annotations(tmp_path / name)
     assert [mask.rle for mask in image.masks] == [record.rle for record in SOME]
+
+
+def test_an_answer_is_never_saved_over_its_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels, _ = discs((60, 90), [(30, 30, 20)])
+    Image.fromarray(pixels).save("p.png")
+    Path("link.png").symlink_to("p.png")
+    before = Path("p.png").read_bytes()
+    model = Model(ColourRuntime())
+    answer, records = model.segment("p.png", points=[(30, 30)]), model.everything("p.png")
+    for one in (answer, answer[1], records, records[0]):
+        for name in ("p.png", tmp_path / "p.png", "link.png"):
+            with pytest.raises(InputError, match=r"' is the photo itself; choose another"):
+                one.save(name)
+        one.save("q.png")
+        one.save("q.png")  # its own earlier output
+    with pytest.raises(InputError, match="is the photo itself"):
+        records.write("p.png", "label-png")
+    assert Path("p.png").read_bytes() == before
+
+
+def test_a_single_record_of_a_photo_is_drawn_on_it(tmp_path: Path) -> None:
+    pixels, _ = discs((60, 90), [(30, 30, 20)])
+    records = Model(ColourRuntime()).everything(pixels)
+    assert (records[0].draw() == records[:1].draw()).all()
+    records[0].save(tmp_path / "first.png")
+    assert (np.asarray(Image.open(tmp_path / "first.png")) == records[:1].draw()).all()
 
 
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:

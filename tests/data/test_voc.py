@@ -54,3 +54,12 @@ def test_own_classes_are_named_in_the_label_map(tmp_path: Path) -> None:
     assert not lost
     listed = tmp_path / "voc" / "ImageSets" / "Segmentation" / "val.txt"
     assert listed.read_text() == "street\n"
+
+
+def test_a_mask_called_background_is_told_to_lose_its_name(tmp_path: Path) -> None:
+    lost = write_annotations([picture("background", "bolt")], tmp_path / "voc", "voc")
+    (told,) = lost.losses
+    assert (told.kind, told.image, told.mask) == ("labels", "labelmap.txt", None)
+    assert told.reason == "'background' is VOC's name of no object; has no class"
+    (image,), _ = read_annotations(tmp_path / "voc")
+    assert [mask.label for mask in image.masks] == [None, "bolt", "void"]

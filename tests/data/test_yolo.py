@@ -1,11 +1,14 @@
 """YOLO-seg: what one ring can hold, what becomes of the rest, and who is told."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.data import yolo
@@ -112,6 +115,13 @@ def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
         ("path: x\nnames:\n  1: dog\n  0: cat\n\ntrain: images", ["cat", "dog"]),
         ("names: {0: cat, 1: 'it''s'}", ["cat", "it's"]),
         ("names: [cat,\n  dog]", ["cat", "dog"]),
+        ("names: ['salt, pepper', cup]  # two", ["salt, pepper", "cup"]),
+        ("names: {0: \"a, b\", 1: '[c] # d', 2: e}", ["a, b", "[c] # d", "e"]),
+        ('names:\n  0: "a # b"  # c\n  1: it\'s # d', ["a # b", "it's"]),
+        (
+            'names:\n- "K\\xE4se"\n- "\\U0001F431"\n- "\\\\x41"',
+            ["K\u00e4se", "\U0001f431", "\\x41"],
+        ),
     ],
 )
 def test_class_names_are_read_in_every_usual_form(
@@ -120,6 +130,52 @@ def test_class_names_are_read_in_every_usual_form(
     path = tmp_path / "data.yaml"
     path.write_text(text, "utf-8")
     assert yolo.read_names(path) == names
+    said = yaml.safe_load(text)["names"]
+    assert [said[number] for number in range(len(names))] == names
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("a # b")
+@example("\U0001f431, '[x]'")
+@example("\u2028\x7f\ufeff")
+def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
+    mask = annotated_mask(mask_to_rle(np.ones((2, 2), bool)), label=name)
+    image = AnnotatedImage(file_name="a.png", hw=(2, 2), masks=(mask,))
+    files = dict(yolo.encode([image], Path("set"), LossReport(), Policy()))
+    text = files[Path("set/data.yaml")].decode()
+    assert yaml.safe_load(text)["names"] == {0: name}
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder, "data.yaml")).write_text(text, "utf-8", newline="")
+        assert yolo.read_names(path) == [name]
+
+
+def test_pictures_that_would_share_their_labels_are_refused() -> None:
+    images = [
+        AnnotatedImage(file_name=name, hw=(2, 2), masks=())
+        for name in ("a.b.jpg", "x/a.b.jpg", "x/a.b.png")
+    ]
+    assert len(list(yolo.encode(images[:2], Path("set"), LossReport(), Policy()))) == 3
+    with pytest.raises(DataError, match=r"'x/a.b.jpg' and 'x/a.b.png' have the same; rename one"):
+        list(yolo.encode(images, Path("set"), LossReport(), Policy()))
+
+
+def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
+    def named(file_name: str, *labels: str) -> AnnotatedImage:
+        rle = mask_to_rle(np.ones((4, 4), bool))
+        masks = tuple(annotated_mask(rle, label=label) for label in labels)
+        return AnnotatedImage(file_name=file_name, hw=(4, 4), masks=masks)
+
+    written(tmp_path, named("a.png", "cat", "dog"))
+    written(tmp_path, named("a.png", "bird"))  # the same picture again: nothing else stays
+    with pytest.raises(
+        DataError, match=r"data.yaml numbers other classes \(bird, ...\), and a.txt"
+    ):
+        written(tmp_path, named("b.png", "ant", "bird"))
+    assert yolo.read_names(tmp_path / "data.yaml") == ["bird"]
+    written(tmp_path, named("b.png", "bird", "cat"))  # 0 stays the bird
+    assert [mask.label for image in yolo.read(tmp_path, LossReport()) for mask in image.masks] == [
+        "bird", "bird", "cat",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

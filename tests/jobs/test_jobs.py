@@ -15,6 +15,7 @@ from PIL import Image
 import anymask
 from anymask import jobs
 from anymask.cli.main import main
+from anymask.data.formats import read_annotations
 from anymask.predictors.image import Model
 from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.types import Embedding
@@ -97,6 +98,49 @@ def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(phot
         photos, "out", settings={**SETTINGS, "layout": "tree", "tile": None}, overlay=False
     )
     assert (other.done, other.there) == (4, 0)
+
+
+@pytest.mark.usefixtures("fake")
+def test_records_name_their_photo_by_its_path_below_the_folder(photos: Path) -> None:
+    Path("photos/a.png").replace("photos/sub/deep.png")
+    Path("photos/b.png").replace("photos/c.png")  # beside sub/c.png
+    jobs.everything(photos, "out", settings=SETTINGS, overlay=False, output_shards=2)
+    images, _ = read_annotations(Path("out"))
+    assert sorted(image.file_name for image in images) == [
+        "c.png", "sub/c.png", "sub/d.png", "sub/deep.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("fake")
+def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
+    pages = [Image.fromarray(np.roll(PICTURE, shift, axis=1)) for shift in (0, 20)]
+    pages[0].save("photos/sub/stack.tif", save_all=True, append_images=pages[1:])
+    every = jobs.PictureChoice(page="all")
+    jobs.everything(photos, "out", settings=SETTINGS, overlay=False, pictures=every)
+    images, _ = read_annotations(Path("out"))
+    ends = {image.file_name: image.masks for image in images}
+    assert sorted(ends) == [
+        "a.png", "b.png", "sub/c.png", "sub/d.png",
+        "sub/stack.tif.page0.png", "sub/stack.tif.page1.png",
+    ]  # fmt: skip
+    assert ends["sub/stack.tif.page0.png"] != ends["sub/stack.tif.page1.png"]
+    single = jobs.everything("photos/sub/stack.tif", "one", settings=SETTINGS, overlay=False,
+                             pictures=jobs.PictureChoice(page=1))  # fmt: skip
+    (image,) = read_annotations(Path("one"))[0]
+    assert (single.done, image.file_name) == (1, "stack.tif.page1.png")
+
+
+@pytest.mark.usefixtures("fake")
+def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: Path) -> None:
+    jobs.everything("photos/sub", "out/sub", settings=SETTINGS, overlay=False)
+    before = json.loads(Path("out/sub/c.json").read_text())
+    again = jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    assert (again.done, again.there) == (2, 2)
+    after = json.loads(Path("out/sub/c.json").read_text())
+    assert (before["image"].pop("file_name"), after["image"].pop("file_name")) == (
+        "c.png", "sub/c.png",
+    )  # fmt: skip
+    assert after == before
 
 
 @pytest.mark.usefixtures("fake")

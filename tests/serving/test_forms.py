@@ -106,6 +106,33 @@ def test_forms_that_are_none_are_refused(http: TestClient) -> None:
     assert error_of(http.post("/api/embed", files=fields), 400) == "a form with a file"
 
 
+def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
+    twice = {"points": ["[[20, 20]]", "[[40, 30]]"]}  # the first one was passed over
+    failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
+    assert failed.status_code == 400
+    assert failed.json()["error"]["got"] == "'points' twice"
+    paged = http.post("/api/embed", files={"file": PHOTO}, data={"page": "1"})
+    assert (paged.status_code, paged.json()["error"]["got"]) == (422, "'page'")
+
+
+@pytest.mark.parametrize(
+    ("address", "got", "remedy"),
+    [
+        ("/api/segment?tolerence=0", "'tolerence'", "did you mean 'tolerance'?"),
+        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "leave it out"),
+        ("/api/everything?fromat=png", "'fromat'", "did you mean 'format'?"),
+        ("/api/embed?page=1", "'page'", "leave it out"),
+    ],
+)
+def test_a_query_that_would_be_passed_over_is_refused(
+    http: TestClient, address: str, got: str, remedy: str
+) -> None:
+    failed = http.post(address, files={"file": PHOTO}, data={"points": "[[20, 20]]"})
+    error = failed.json()["error"]
+    assert (failed.status_code, error["got"]) == (422, got)
+    assert error["remedy"].startswith(remedy)
+
+
 def test_a_form_is_bounded_like_any_body() -> None:
     with client(limits=Limits(upload_bytes=100)) as http:
         assert error_of(http.post("/api/embed", files=FILE), 413).startswith("a body of at most")

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.data.streams import open_stream
 
     stream = open_stream(args.sources[0], args.origin, args.images, args.split)
+    check_places(args, stream)
     grader = load_grader(args.grades)
     report, failed = audit(args, stream, grader)
     write_outputs(args, stream, report)
@@ -110,6 +111,20 @@ def check_options(args: argparse.Namespace) -> None:
         from anymask.data.formats import find_format
 
         find_format(args.to)
+
+
+def check_places(args: argparse.Namespace, stream: Stream) -> None:
+    """Refuse results where they would be read as annotations from then on. Raises InputError."""
+    from anymask.data.streams import A_FILE_A_PICTURE
+
+    if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
+        return
+    for option, folder in (("-o", args.output), ("--proposals", args.proposals)):
+        if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
+            raise InputError(
+                f"{option} {folder} lies in {stream.source}, where every .json is taken for "
+                "annotations; choose a folder beside it"
+            )
 
 
 def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
@@ -161,6 +176,8 @@ def work_through(
     failed = 0
     for image in images:
         try:
+            if image.file_name in done:
+                raise DataError("another picture of the set is called so, too; rename one of them")
             work(image)
             done[image.file_name] = len(done)
         except (AnymaskError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from anymask.primitives.storage import write_json
 
 if TYPE_CHECKING:
     from anymask.data.annotations import AnnotatedImage, LossReport
+    from anymask.data.documents import OutFile
     from anymask.data.outlines import Policy
 
 SUMMARY = "turn annotations from one format into another"
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
     images, lost = read_annotations(args.source, origin, args.images, args.split)
     if args.strict:
         refuse_loss(args, origin, images, LossReport(list(lost.losses)), policy)
-    files = write_files(encode_annotations(images, args.target, args.to, lost, policy))
+    encoded = encode_annotations(images, args.target, args.to, lost, policy)
+    files = write_files(_beside_input(encoded, args.source))
     if args.copy_images:
         files += write_files(copies(args, origin, images))
     tell(lost)
@@ -98,6 +100,14 @@ def run(args: argparse.Namespace) -> None:
         f"{counted(files, 'file')}, "
         f"{origin} to {args.to}; {kept}"
     )
+
+
+def _beside_input(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
+    """The files to write. Raises InputError for one that would be written over the input."""
+    for path, data in files:
+        if source.is_file() and path.exists() and path.samefile(source):
+            raise InputError(f"{str(path)!r} would be written over the input; name another folder")
+        yield path, data
 
 
 def refuse_loss(

@@ -185,14 +185,16 @@ def run_to_files(
 
 
 def read_records(path: Path) -> MaskRecords:
-    """The records that were written."""
+    """The records that were written, with the name of their photo."""
+    from anymask.data.photo_sources import PictureFile
     from anymask.data.record_list import MaskRecords
     from anymask.primitives.records import MaskRecord
 
     document = parse_json(path.read_bytes(), path)
     records = [MaskRecord.from_sa1b(row) for row in document["annotations"]]
     about = document["image"]
-    return MaskRecords(records, image_hw=(about["height"], about["width"]))
+    picture = PictureFile(Path(about["file_name"]))
+    return MaskRecords(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 
 def read_grid(args: argparse.Namespace) -> GridDict:

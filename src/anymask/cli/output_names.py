@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from anymask.primitives.errors import InputError
@@ -16,6 +17,7 @@ _OF_OPTION = {
     "markdown": (".md", ".markdown"),
     "fit": (".json",),
 }
+_WRITTEN = ("outputs", "target")  # arguments that name other files to write
 # Of files that are no pictures or outlines, but no folder is called so by intention.
 _OF_FILES = (
     *(".bin", ".csv", ".gz", ".h5", ".htm", ".html", ".jsonl", ".md", ".mp4", ".npz", ".onnx"),
@@ -78,6 +80,29 @@ def check_file_options(args: argparse.Namespace) -> None:
                 f"--{name} writes a file that ends in {suffixes[0]}, got {str(given)!r}; did you "
                 f"mean {Path(given).with_suffix(suffixes[0])}?"
             )
+
+
+def check_inputs_stay(args: argparse.Namespace) -> None:
+    """Refuse a report over what the same command reads or writes. Raises InputError, before any
+    work."""
+    files = [
+        (name, value, os.path.realpath(value))
+        for name, given in vars(args).items()
+        for value in (given if isinstance(given, list | tuple) else [given])
+        if isinstance(value, str | Path) and "\0" not in str(value)
+    ]
+    for option, value, place in files:
+        if option not in (*_OF_OPTION, "output"):
+            continue
+        for name, _, other in files:
+            if name == option or place != other:
+                continue
+            if name in _WRITTEN or Path(other).is_file():
+                what = f"--{option}" if option in _OF_OPTION else "the output"
+                raise InputError(
+                    f"{what} {str(value)!r} is a file that this command reads or writes already; "
+                    "choose another name"
+                )
 
 
 def _is_of_files(suffix: str) -> bool:

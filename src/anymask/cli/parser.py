@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from anymask.cli.output_names import check_file_options
+from anymask.cli.output_names import check_file_options, check_inputs_stay
 from anymask.primitives.errors import InputError
 
 # What other tools call our options.
@@ -74,6 +74,7 @@ class CommandParser(argparse.ArgumentParser):
         check_options(self, ready)
         args = super().parse_args(ready, namespace)
         check_file_options(args)
+        check_inputs_stay(args)
         return args
 
     def error(self, message: str) -> NoReturn:

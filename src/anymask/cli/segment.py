@@ -283,7 +283,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     found = []
     answers = named_answers(model, job, seen)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
-        photo = Path(item.stem.name) if is_embedding(item.photo) else item.photo
+        photo = Path(item.stem.name) if is_embedding(item.photo) else Path(item.name)
         found.append(_found(photo, shown, answer, prompt))
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1]):

@@ -8,7 +8,7 @@ SA-1B (`predicted_iou`, ...) and `group_id`. Ids are given anew, from 1 on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _images(document: Any) -> list[AnnotatedImage]:
-    names = {int(row["id"]): str(row["name"]) for row in document.get("categories", [])}
+    names = category_names(document.get("categories", []))
     bare: dict[int, AnnotatedImage] = {}
-    for number, row in enumerate(document["images"]):
+    for number, row in enumerate(rows_by_id(document["images"], "image").values()):
         with located(f"image {number}"):
             hw = checked_hw(row["height"], row["width"])
             bare[int(row["id"])] = AnnotatedImage(file_name=file_name(row), hw=hw)
@@ -56,6 +56,25 @@ def _images(document: Any) -> list[AnnotatedImage]:
                 raise DataError(f"there is no image with the id {image_id}")
             masks[image_id].append(_mask(row, bare[image_id].hw, names))
     return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
+
+
+def rows_by_id(rows: Iterable[Any], kind: str) -> dict[int, dict[str, Any]]:
+    """COCO's rows by their ids. Raises DataError for two that differ, as in files put together."""
+    found: dict[int, dict[str, Any]] = {}
+    for number, row in enumerate(rows):
+        with located(f"{kind} {number}"):
+            if found.setdefault(int(row["id"]), row) != row:
+                raise DataError(
+                    f"has the id {row['id']} of another {kind}; number those of one file anew, and "
+                    "their annotations with them"
+                )
+    return found
+
+
+def category_names(rows: Iterable[Any]) -> dict[int, str]:
+    """COCO's names of classes by their ids. Raises DataError for one id of two names."""
+    rows = [{"id": row["id"], "name": str(row["name"])} for row in rows]
+    return {number: row["name"] for number, row in rows_by_id(rows, "category").items()}
 
 
 def file_name(row: dict[str, Any]) -> str:

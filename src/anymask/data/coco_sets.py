@@ -27,7 +27,7 @@ from anymask.data.annotations import (
     Federated,
     annotated_photo,
 )
-from anymask.data.coco import segmentation_to_rle
+from anymask.data.coco import category_names, rows_by_id, segmentation_to_rle
 from anymask.data.documents import checked_hw, find_photo, find_place, located, read_json
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import Box
@@ -109,8 +109,8 @@ def _folders(path: Path, split: str) -> list[Path]:
 def _read(path: Path) -> _Document:
     raw = read_json(path)
     with located(path):
-        names = {int(row["id"]): str(row["name"]) for row in raw.get("categories", [])}
-        images = {int(row["id"]): row for row in raw["images"]}
+        names = category_names(raw.get("categories", []))
+        images = rows_by_id(raw["images"], "image")
         annotations: dict[int, list[tuple[int, dict[str, Any]]]] = {key: [] for key in images}
         for number, row in enumerate(raw["annotations"]):
             if int(row["image_id"]) not in images:

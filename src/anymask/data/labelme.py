@@ -1,6 +1,7 @@
 """labelme: a JSON file beside each picture in, annotated images out, and back.
 
-Learned from files that labelme 5 writes (the program is GPL-3; the format, no code). Shapes with
+Learned from files that labelme 5 writes (the program is GPL-3; the format, no code). `imagePath` is
+seen from the file's own folder; our names are seen from the folder that is read. Shapes with
 one label and one group_id are one object, as in labelme's own converters; that is how the parts of
 a polygon stay together. Keys that we do not know are kept and written back. The photo itself
 (`imageData`) is not.
@@ -10,8 +11,10 @@ from __future__ import annotations
 
 import base64
 import io
+import posixpath
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -67,8 +70,21 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         document = read_json(path)
         with located(path):
-            images.append(_image(document, report, pictures))
+            image = _image(document, report, pictures)
+        images.append(seen_from(image, source, path))
     return images
+
+
+def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
+    """The picture of a file in a folder, by its path below that folder.
+
+    A name that begins with the file's own sub-folder is taken as seen from above already.
+    """
+    below = path.parent.relative_to(source).as_posix() if source.is_dir() else "."
+    name = image.file_name
+    if below == "." or name.startswith((f"{below}/", "/")) or ":" in name[:2]:
+        return image
+    return replace(image, file_name=posixpath.normpath(f"{below}/{name}"))
 
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
@@ -116,14 +132,14 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         raise DataError(f"wanted points with finite x and y, got {str(shape['points'])[:60]}")
     if kind == "mask":
         return _stamp_to_rle(shape["mask"], points, hw)
-    if kind == "rectangle":
+    if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind == "circle":
         centre, rim = points
         turn = np.linspace(0, 2 * np.pi, _CIRCLE_CORNERS, endpoint=False)
         points = centre + np.hypot(*(rim - centre)) * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    elif kind not in ("polygon", "oriented_rectangle"):
+    elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
         if kind in ("point", "points", "line", "linestrip"):
             return None
         raise DataError(f"the shape_type {kind!r} is unknown")
@@ -181,7 +197,9 @@ def encode(
             shapes += [about | shape | rest for shape in found]
         document = {"version": VERSION, "flags": {}, "shapes": shapes} | dict(image.extra)
         height, width = image.hw
-        about = {"imagePath": image.file_name, "imageData": None}
+        name = PurePosixPath(image.file_name)
+        below = path != target and path.parent == target / name.parent
+        about = {"imagePath": name.name if below else image.file_name, "imageData": None}
         yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
 
 

@@ -24,7 +24,13 @@ from anymask.data.annotations import (
     note_traits,
     note_unlabelled,
 )
-from anymask.data.coco import category_ids, image_row, json_target
+from anymask.data.coco import (
+    category_ids,
+    category_names,
+    image_row,
+    json_target,
+    rows_by_id,
+)
 from anymask.data.decoding import open_picture
 from anymask.data.documents import (
     OutFile,
@@ -54,8 +60,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _images(document: Any, folder: Path) -> list[AnnotatedImage]:
-    names = {int(row["id"]): str(row["name"]) for row in document["categories"]}
-    rows = {int(row["id"]): row for row in document["images"]}
+    names = category_names(document["categories"])
+    rows = rows_by_id(document["images"], "image")
     images = []
     for number, annotation in enumerate(document["annotations"]):
         with located(f"annotation {number}"):

@@ -3,7 +3,8 @@
 Letters: H W the picture, C its channels or bands.
 
 uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
-64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays) is
+64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays, floats
+that stay below an eighth of that: ratios, indices, -1..1) is
 stretched from its 0.1th to its 99.9th percentile, all channels together. A stretch that is asked
 for is done band by band, whatever the type, and leaves NaN and infinity out; so are ranges, and
 what has none is then looked at by itself.
@@ -24,6 +25,7 @@ from anymask.primitives.spec import MAX_PIXELS
 from anymask.primitives.types import UintImage
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
+_LEAST_WHITE = 1 / 8  # of white, which colours in floats reach somewhere; 0..3 are no colours
 Ends = float | NDArray[np.float64]  # one, or one a band
 Range = tuple[float, float]
 Ranges = tuple[Range | None, ...]
@@ -242,11 +244,18 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
             f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
             "numpy.nan_to_num(image), or leave them out: stretch=(2, 98)"
         )
-    if values.dtype.kind in "bf" and least >= -0.1 and most <= 1.1:
+    scale = _colour_range(values.dtype, least, most)
+    dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]
+    return _stretch(values, least, most) if scale is None or dim else scale
+
+
+def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
+    """Black and white of numbers that may be colours; None of others."""
+    if kind.kind in "bf" and least >= -0.1 and most <= 1.1:
         return (0.0, 1.0)
-    if (values.dtype.kind == "f" or values.dtype.itemsize >= 4) and least >= -1 and most <= 256:
+    if (kind.kind == "f" or kind.itemsize >= 4) and least >= -1 and most <= 256:
         return (0.0, 255.0)
-    return _stretch(values, least, most)
+    return None
 
 
 def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, float]:
@@ -285,7 +294,8 @@ def _above(value: float) -> float:
 def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
     if alpha.dtype.kind in "ui":
         return (0.0, float(np.iinfo(alpha.dtype).max) if alpha.dtype.itemsize < 4 else 255.0)
-    return value_range(alpha, name)
+    scale = _colour_range(alpha.dtype, float(alpha.min()), float(alpha.max()))
+    return scale or value_range(alpha, name)
 
 
 def _eight_bit(

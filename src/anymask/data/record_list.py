@@ -28,6 +28,7 @@ from anymask.primitives.previews import (
     preview_of,
     same_picture,
     show_picture,
+    spare_photo,
     without_held,
 )
 from anymask.primitives.records import MaskRecord, OutputMode
@@ -250,9 +251,10 @@ class MaskRecords(list[MaskRecord]):
 
         image  the photo, where the list does not know it
 
-        Raises InputError for another suffix, or for a picture where no photo is known.
+        Raises InputError for another suffix, a picture where no photo is known, or the photo.
         """
         target = Path(path)
+        spare_photo(target, self.picture)
         suffix = target.suffix.lower()
         if suffix == ".json":
             write_json(target, {"image": self._about(), "annotations": self.to_sa1b()})
@@ -291,6 +293,7 @@ class MaskRecords(list[MaskRecord]):
         """
         from anymask.data.formats import format_of_target, write_annotations  # 40 ms to load
 
+        spare_photo(Path(target), self.picture)
         form = format_of_target(Path(target)) if form is None else form
         return write_annotations([self._annotated()], target, form, policy)
 
@@ -362,15 +365,18 @@ class MaskRecords(list[MaskRecord]):
         scores = np.array([record.quality for record in self], np.float32)
         return {"masks": [record.mask for record in self], "scores": scores}
 
-    def _about(self) -> dict[str, int]:
+    def _about(self) -> dict[str, int | str]:
         known = bool(self) or self._image_hw is not None
         height, width = self.image_hw if known else (0, 0)
-        return {"width": width, "height": height}
+        return {"image_id": 1, "width": width, "height": height, "file_name": self._name}
+
+    @property
+    def _name(self) -> str:
+        return "photo.jpg" if self.picture is None else self.picture.name
 
     def _annotated(self) -> AnnotatedImage:
-        name = "photo.jpg" if self.picture is None else self.picture.name
         masks = tuple(record_to_mask(record) for record in self)
-        return AnnotatedImage(file_name=name, hw=self.image_hw, masks=masks)
+        return AnnotatedImage(file_name=self._name, hw=self.image_hw, masks=masks)
 
     def _mapping(self, form: str, tolerance: float, suffix: str = ".json") -> dict[str, Any]:
         document: dict[str, Any] = parse_json(self._text(form, tolerance, suffix), form)

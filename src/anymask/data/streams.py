@@ -55,7 +55,7 @@ class Stream:
             yield from iter_samples(self.source, absent_photos=True)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
-                yield from self._read(path)
+                yield from (self._placed(image, path) for image in self._read(path))
         else:
             yield from self._read(self.source)
 
@@ -63,6 +63,13 @@ class Stream:
     def published(self) -> bool:
         """Whether the layout of a published data set is read, not a format."""
         return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
+
+    def _placed(self, image: AnnotatedImage, path: Path) -> AnnotatedImage:
+        if not self.form.startswith("labelme"):
+            return image
+        from anymask.data.labelme import seen_from
+
+        return seen_from(image, self.source, path)
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         chosen, report = find_format(self.form), LossReport()

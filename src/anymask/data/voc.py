@@ -162,8 +162,11 @@ def _names(images: list[AnnotatedImage], report: LossReport) -> list[str]:
     if set(labels) <= set(VOC_CLASSES[1:]):
         return list(VOC_CLASSES)
     for label in labels:
-        if _one_line(label) != label:
-            report.add("labels", "", None, f"{label!r} became {_one_line(label)!r}")
+        if _one_line(label) == VOC_CLASSES[0]:
+            reason = f"{label!r} is VOC's name of no object; has no class"
+            report.add("labels", LABELS, None, reason)
+        elif _one_line(label) != label:
+            report.add("labels", LABELS, None, f"{label!r} became {_one_line(label)!r}")
     names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
     if len(names) >= VOID:
         raise DataError(

@@ -10,6 +10,7 @@ counts them. Layout: the segmentation page of the Ultralytics documentation (fac
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from anymask.data.documents import (
     find_picture,
     located,
     output_paths,
+    output_stem,
     parts_of,
     picture_hw,
 )
@@ -45,6 +47,11 @@ from anymask.primitives.rle import mask_to_rle
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
 _ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
+_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')"""
+_COMMENT = re.compile(rf"((?:^|[\s\[{{,:]){_QUOTED})|(?<!\s)\s+#.*")  # the first group is none
+_ITEM = re.compile(rf"(\s*{_QUOTED}\s*|[^,\]}}]*)([,\]}}])")  # of a list in one line
+_NUMBER = re.compile(r"\s*([^\s:]+)\s*:")  # of such an item
+_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|.)")  # of YAML, not of JSON
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -109,9 +116,8 @@ def read_names(path: Path) -> list[str]:
 
     This is no YAML reader; raises DataError on what it does not know.
     """
-    lines = [
-        re.sub(r"\s+#.*", "", line) for line in path.read_text("utf-8", "replace").splitlines()
-    ]
+    text = path.read_text("utf-8", "replace")
+    lines = [_COMMENT.sub(lambda found: found[1] or "", line) for line in text.splitlines()]
     with located(path):
         return [_unquoted(value.strip()) for _, value in _numbered(lines)]
 
@@ -124,13 +130,7 @@ def _numbered(lines: list[str]) -> list[tuple[int, str]]:
     place, inline = found[0]
     entries: list[tuple[int, str]] = []
     if inline:
-        text = " ".join([inline, *lines[place + 1 :]])
-        body = re.match(r"[\[{](.*?)[\]}]", text)
-        if body is None:
-            raise DataError("`names` is neither a list nor numbers with names")
-        for number, part in enumerate(filter(None, map(str.strip, body[1].split(",")))):
-            key, colon, value = part.partition(":")
-            entries.append((int(key), value) if colon and key.strip().isdigit() else (number, part))
+        entries += _items(" ".join([inline, *lines[place + 1 :]]))
     for line in [] if inline else lines[place + 1 :]:
         if not line.strip():
             continue
@@ -144,12 +144,37 @@ def _numbered(lines: list[str]) -> list[tuple[int, str]]:
     return entries
 
 
+def _items(text: str) -> Iterator[tuple[int, str]]:
+    """The same of a list, or of numbers with names, in one line."""
+    if text[:1] not in ("[", "{"):
+        raise DataError("`names` is neither a list nor numbers with names")
+    at, end = 1, ","
+    for count in itertools.count():
+        number = count
+        if text[0] == "{" and (key := _NUMBER.match(text, at)):
+            number, at = int(key[1]), key.end()
+        found = _ITEM.match(text, at)
+        if found is None:
+            raise DataError("`names` is neither a list nor numbers with names")
+        at, end = found.end(), found[2]
+        if found[1].strip():
+            yield number, found[1]
+        if end != ",":
+            return
+
+
 def _unquoted(text: str) -> str:
     if text[:1] == '"':
-        return str(parse_json(text, "a name"))
+        return str(parse_json(_ESCAPED.sub(_of_json, text), "a name"))
     if text[:1] == "'":
         return text[1:-1].replace("''", "'")
     return text
+
+
+def _of_json(found: re.Match[str]) -> str:
+    """An escape of YAML as JSON has it."""
+    number = int(found[1] or found[2] or "0", 16)
+    return json.dumps(chr(number))[1:-1] if number else found[0]
 
 
 # Writing.
@@ -163,7 +188,9 @@ def encode(
     Pictures whose names begin with train/, val/ or test/ are the splits of these names.
     """
     names = class_names(images, policy.classes)
+    _check_stems(images)
     paths = output_paths(images, target / "labels", ".txt")
+    _check_others(target, names, paths)
     for image, path in zip(images, paths, strict=True):
         note_traits(report, image, frozenset({"labels"}))
         note_unlabelled(report, image)
@@ -173,9 +200,42 @@ def encode(
             rings = single_rings(image, number, report, policy)
             lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
         yield path, "".join(lines).encode()
-    rows = [f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(names)]
+    rows = [f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names)]
     listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
     yield target / "data.yaml", (_split_lines(images) + listed).encode()
+
+
+def _check_stems(images: list[AnnotatedImage]) -> None:
+    """Raises DataError for pictures of one stem: both would look unlabelled."""
+    first: dict[str, str] = {}
+    for image in images:
+        stem = output_stem(image.file_name).with_suffix("").as_posix()
+        other = first.setdefault(stem, image.file_name)
+        if other != image.file_name:
+            raise DataError(
+                f"YOLO finds the labels of a picture by its name without the suffix, and {other!r} "
+                f"and {image.file_name!r} have the same; rename one of them"
+            )
+
+
+def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
+    """Raises DataError where labels of other pictures would stay, and get other classes' names."""
+    file, mine = target / "data.yaml", set(paths)
+    others = (path for path in (target / "labels").rglob("*.txt") if path not in mine)
+    if not file.is_file() or (other := next(others, None)) is None:
+        return
+    known = read_names(file)
+    if known != names[: len(known)]:
+        raise DataError(
+            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and {other.name} and "
+            "others keep their numbers; name a new folder, or convert both sets at once"
+        )
+
+
+def _quoted(name: str) -> str:
+    """A name that YAML and JSON read alike; surrogate pairs of JSON would be two signs in YAML."""
+    signs = json.dumps(name, ensure_ascii=False)
+    return "".join(s if s.isprintable() or s > "\uffff" else json.dumps(s)[1:-1] for s in signs)
 
 
 def _split_lines(images: list[AnnotatedImage]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,8 @@ from anymask.primitives.mask_files import save_picture
 from anymask.primitives.records import UNLABELLED, record_from_rle
 from anymask.primitives.rle import Rle, rle_area, rle_iou, rle_to_string
 from anymask.primitives.rle_windows import rle_crop
+from anymask.primitives.suffixes import page_name, split_page_name
 
-_PAGE = re.compile(r"(?P<photo>.+)\.page(?P<page>[0-9]{1,7})\.png")
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
 NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
 SHIFT = 0.5  # pixels, on average
@@ -144,23 +143,18 @@ def _on_page(entries: Sequence[RecordEntry], page: int) -> list[RecordEntry]:
     return [entry for entry in entries if entry.page == page]
 
 
-def page_name(name: str, page: int) -> str:
-    """What a page of a photo is called outside of the project."""
-    return f"{name}.page{page}.png"
-
-
 def photo_name(name: str) -> str:
     """The photo that a page's name, or its own name, is of."""
-    found = _PAGE.fullmatch(name)
-    return found["photo"] if found else name
+    found = split_page_name(name)
+    return found[0] if found else name
 
 
 def source_of(project: Project, name: str) -> tuple[Path, int | None]:
     """The file that a name is of, and the page where the name is a page's. Raises NotFoundError."""
-    found = _PAGE.fullmatch(name)
+    found = split_page_name(name)
     if found is None or (project.folder / name).is_file():
         return project.file(name), None
-    return project.file(found["photo"]), int(found["page"])
+    return project.file(found[0]), found[1]
 
 
 def page_as_png(path: Path, page: int) -> bytes:
@@ -223,9 +217,9 @@ def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
 
 def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
     """The photo and the page that a file's name is of."""
-    photo, page = known.get(name), _PAGE.fullmatch(name)
-    if photo is None and page and (photo := known.get(page["photo"])):
-        return photo, int(page["page"])
+    photo, page = known.get(name), split_page_name(name)
+    if photo is None and page and (photo := known.get(page[0])):
+        return photo, page[1]
     return photo or known.get(Path(name).stem), 0
 
 

@@ -164,7 +164,7 @@ class EverythingWork:
         picture never lies beside records of other settings.
         """
         records_path, picture_path = item.output(".json"), item.output(".png")
-        photo = PhotoFile(item.photo, self.pictures, item.page, self.model.spec.channels)
+        photo = PhotoFile(item, self.pictures, self.model.spec.channels)
         records = self._records_there(records_path, photo)
         if records is not None and (picture_path.is_file() or not self.overlay):
             return None
@@ -200,7 +200,7 @@ class EverythingWork:
         from anymask.primitives.layout import coverage
 
         height, width = photo.pixels.shape[:2]
-        document = sa1b_document(photo.path, (height, width), records)
+        document = sa1b_document(photo.name, (height, width), records)
         made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
         made_from |= {"coverage": coverage(records), "widens": self.widens}
         write_json(path, document | {"anymask": made_from})
@@ -216,10 +216,13 @@ class EverythingWork:
                 return None
             if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
                 return None
-            rows = document["annotations"]
+            rows, shown = document["annotations"], document["image"]
             if made_from.get("widens", self.widens and bool(rows)) != self.widens:
                 return None  # another answer, where nothing passed
-            return [MaskRecord.from_sa1b(record) for record in rows]
+            records = [MaskRecord.from_sa1b(record) for record in rows]
+            if shown["file_name"] != photo.name:  # a copy, or its folder was looked at alone
+                write_json(path, document | {"image": shown | {"file_name": photo.name}})
+            return records
         except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
             return None  # there is none, or it is damaged
 
@@ -231,13 +234,10 @@ class PhotoFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        pictures: PictureChoice,
-        page: int | None = None,
-        channels: ChannelMix | None = None,
+        self, item: PhotoItem, pictures: PictureChoice, channels: ChannelMix | None = None
     ) -> None:
-        self.path, self.pictures, self.page, self.channels = path, pictures, page, channels
+        self.path, self.name, self.page = item.photo, item.name, item.page
+        self.pictures, self.channels = pictures, channels
 
     @cached_property
     def file_hash(self) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from anymask.jobs.choices import Page
 from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.suffixes import page_name
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,22 @@ class PhotoItem:
     stem   folder and name without suffix of its outputs
     page   counted from 0; None: as the task's own settings say
     named  outputs by suffix that are called otherwise
+    place  the photo's path below its folder; None: the photo's own name
+    paged  whether results say which page they are of
     """
 
     photo: Path
     stem: Path
     page: int | None = None
     named: tuple[tuple[str, Path], ...] = ()
+    place: Path | None = None
+    paged: bool = False
+
+    @property
+    def name(self) -> str:
+        """What results call the photo, or its page; no other one of its folder is called so."""
+        name = (self.place or Path(self.photo.name)).as_posix()
+        return page_name(name, self.page or 0) if self.paged else name
 
     def output(self, suffix: str) -> Path:
         """The output with this suffix."""
@@ -55,9 +66,10 @@ class Naming:
         """An item for each page of a photo that is looked at."""
         pages = self._pages(item.photo)
         for page in pages:
-            number = f".page{page}" if page or len(pages) > 1 else ""
+            paged = bool(page) or len(pages) > 1
+            number = f".page{page}" if paged else ""
             stem = item.stem.with_name(f"{item.stem.name}{number}{self.ending}")
-            yield replace(item, stem=stem, page=page)
+            yield replace(item, stem=stem, page=page, paged=paged)
 
     def _pages(self, photo: Path) -> Sequence[int | None]:
         if self.page != "all":
@@ -169,7 +181,8 @@ def _items_of_folder(
         for name, short in output_names([path.name for path in group]).items():
             place = below / name
             if division.holds(place):
-                yield PhotoItem(folder / name, division.folder(out, place) / below / short)
+                stem = division.folder(out, place) / below / short
+                yield PhotoItem(folder / name, stem, place=place)
     if not found:
         raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
 

@@ -137,6 +137,8 @@ def item_to_row(index: int, item: PhotoItem) -> Row:
         "photo": os.fsencode(item.photo.absolute()),
         "stem": os.fsencode(item.stem.absolute()),
         "page": -1 if item.page is None else item.page,
+        "place": os.fsencode(item.place or item.photo.name),
+        "paged": item.paged,
     }
 
 
@@ -149,7 +151,8 @@ class RayActor:
 
     def __call__(self, row: Row) -> Row:
         """One photo."""
-        photo, stem = (Path(os.fsdecode(row[name])) for name in ("photo", "stem"))
-        item = PhotoItem(photo, stem, None if row["page"] < 0 else int(row["page"]))
+        photo, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
+        page = None if row["page"] < 0 else int(row["page"])
+        item = PhotoItem(photo, stem, page, place=place, paged=bool(row["paged"]))
         result = process_photo(self.work, item)
         return {"index": row["index"], "result": json.dumps(asdict(result))}

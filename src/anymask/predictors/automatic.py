@@ -88,8 +88,7 @@ def find_masks(
         from anymask.predictors.classes import name_records
 
         found = name_records(runtime, view.seen or embed_image(runtime, view.whole), found)
-    shown.extend(found)
-    return shown
+    return MaskRecords(found, image_hw=shown.image_hw, picture=shown.picture)
 
 
 class _View(NamedTuple):

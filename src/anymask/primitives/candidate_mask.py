@@ -27,6 +27,7 @@ from anymask.primitives.previews import (
     preview_html,
     preview_png,
     show_picture,
+    spare_photo,
     without_held,
 )
 from anymask.primitives.prompts import Prompt
@@ -194,10 +195,11 @@ class Mask:
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write this mask, as `Candidates.save` writes the first one, without the prompt.
 
-        Raises InputError for another suffix, or a picture of a photo that is not known.
+        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
         target = Path(path)
         kind = output_kind(target)
+        spare_photo(target, self.picture)
         write_found(target, kind, self.found(image, shows_photo(kind)))
         return target
 

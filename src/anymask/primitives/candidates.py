@@ -26,6 +26,7 @@ from anymask.primitives.previews import (
     preview_html,
     preview_of,
     show_picture,
+    spare_photo,
     without_held,
 )
 from anymask.primitives.prompts import Prompt
@@ -247,10 +248,11 @@ class Candidates:
         path   parent folders are made
         image  (H, W, 3) the photo, where the answer does not know it
 
-        Raises InputError for another suffix, or a picture of a photo that is not known.
+        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
         target = Path(path)
         kind = output_kind(target)
+        spare_photo(target, self.picture)
         write_found(target, kind, self.first.found(image, shows_photo(kind), self.prompt))
         return target
 

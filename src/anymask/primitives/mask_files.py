@@ -153,7 +153,7 @@ def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: Sequence[FoundMas
     else:
         height, width = found[0].mask.shape
         records = [one.record for one in found]
-        file.write(json_bytes(sa1b_document(found[0].photo, (height, width), records)))
+        file.write(json_bytes(sa1b_document(found[0].photo.name, (height, width), records)))
 
 
 def mask_picture(kind: Kind, *found: FoundMask) -> Any:  # (H, W[, C]) uint8
@@ -257,11 +257,11 @@ def found_to_geojson(found: Sequence[FoundMask]) -> dict[str, Any]:
 
 
 def sa1b_document(
-    photo: Path, image_hw: tuple[int, int], records: Sequence[WrittenRecord]
+    name: str, image_hw: tuple[int, int], records: Sequence[WrittenRecord]
 ) -> dict[str, Any]:
     """The JSON of one picture of the SA-1B data set; ids count from 1."""
     height, width = image_hw
     return {
-        "image": {"image_id": 1, "width": width, "height": height, "file_name": photo.name},
+        "image": {"image_id": 1, "width": width, "height": height, "file_name": name},
         "annotations": [record.to_sa1b(number) for number, record in enumerate(records, start=1)],
     }

@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -44,6 +45,13 @@ class HeldPicture:
 
     def __call__(self) -> UintImage:
         return self.pixels
+
+
+def spare_photo(target: Path, picture: Picture | None) -> None:
+    """Raises InputError for an output that is the photo itself."""
+    photo = getattr(picture, "path", None)  # of a picture that is read from its file
+    if photo is not None and target.exists() and photo.exists() and target.samefile(photo):
+        raise InputError(f"the output {str(target)!r} is the photo itself; choose another name")
 
 
 def counted(number: int, thing: str) -> str:

@@ -26,6 +26,7 @@ from anymask.primitives.previews import (
     preview_html,
     preview_png,
     show_picture,
+    spare_photo,
     without_held,
 )
 from anymask.primitives.rle import (
@@ -135,10 +136,11 @@ class MaskRecord:
 
         image  the photo, where the record does not know it
 
-        Raises InputError for another suffix, or a picture of a photo that is not known.
+        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
         target = Path(path)
         kind = output_kind(target, "overlay")
+        spare_photo(target, self.picture)
         write_found(target, kind, self._found(image, shows_photo(kind)))
         return target
 

@@ -7,6 +7,7 @@ with its JSON as text: `-F file=@photo.jpg -F points=[[290,120]]`.
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -75,22 +76,49 @@ def _check_depth(body: bytes) -> None:
 
 
 class FormRoute(JsonRoute):
-    """An address that takes JSON, and forms that say the same."""
+    """An address that takes JSON, and forms that say the same; of queries, those it knows."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As JsonRoute's; a query that would be passed over is refused before."""
+        handle = super().get_route_handler()
+        known = [query.alias for query in self.dependant.query_params]
+
+        async def answer(request: Request) -> Response:
+            if request.method == "POST":
+                _check_queries(list(request.query_params), known)
+            return await handle(request)
+
+        return answer
 
     async def read(self, request: Request) -> Request:
         """A form has become JSON before its body is read."""
         return await _as_json(request)
 
 
+def _check_queries(names: list[str], known: list[str]) -> None:
+    """Raises Refusal (422) for a name that means nothing at an address."""
+    for name in names:
+        if name not in (*known, "token"):
+            near = difflib.get_close_matches(name, known, 1)
+            raise Refusal(
+                422,
+                f"queries of {', '.join(known) or 'no name'} at this address",
+                f"{name!r}",
+                f"did you mean {near[0]!r}?" if near else "leave it out, or send it in the body",
+            )
+
+
 async def picture_of(request: Request) -> bytes:
-    """The bytes of the picture in a body, or of the file in a form. Raises Refusal (400)."""
+    """The bytes of the picture in a body, or of the file in a form. Raises Refusal (400, 422)."""
     if not _is_form(request):
         return await request.body()
-    photo, _ = await _read(request)
+    photo, texts = await _read(request)
     if photo is None:
         raise Refusal(
             400, "a form with a file", "fields alone", "send the photo as -F file=@photo.jpg"
         )
+    for name in texts:
+        raise Refusal(422, "a form with a file alone at this address", f"{name!r}", "leave it out")
     return photo
 
 
@@ -134,11 +162,17 @@ async def _read(request: Request) -> tuple[bytes | None, dict[str, str]]:
             400, "a multipart form with one file", error.message, "send it as curl -F does"
         ) from None
     try:
-        photo = None
-        for value in form.values():
+        photo, texts = None, dict[str, str]()
+        for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 photo = await value.read()
-        return photo, {name: text for name, text in form.items() if isinstance(text, str)}
+            elif name in texts:
+                raise Refusal(
+                    400, "each field of a form once", f"{name!r} twice", "write one list of all"
+                )
+            else:
+                texts[name] = value
+        return photo, texts
     finally:
         await form.close()
 
