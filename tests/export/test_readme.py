@@ -90,6 +90,55 @@ def test_the_example_says_how_it_is_called(
     assert "Traceback" not in done.stderr
 
 
+SEVERAL = """
+import io, json, runpy, sys
+from contextlib import redirect_stderr
+sys.modules["anymask"] = sys.modules["torch"] = None
+sys.path[0] = sys.argv[1].rpartition("/")[0]
+program = runpy.run_path(sys.argv[1], run_name="example")
+for arguments in json.loads(sys.argv[2]):
+    with redirect_stderr(io.StringIO()) as said:
+        code = program["main"](arguments)
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def test_the_example_refuses_what_it_would_answer_wrongly(bundle: Path, tmp_path: Path) -> None:
+    given, deep, cut = str(photo(tmp_path)), tmp_path / "deep.png", tmp_path / "cut.jpg"
+    Image.fromarray(np.zeros((30, 50), np.uint16)).save(deep)
+    Image.open(given).save(cut)
+    cut.write_bytes(cut.read_bytes()[:900])
+    asked = [
+        ([given, "50.5", "3", "m.png"], "wanted places in the photo of 50 x 30"),
+        ([given, "nan", "3", "m.png"], "wanted places in the photo"),
+        ([given, "x", "3", "m.png"], "could not convert string to float: 'x'"),
+        ([given, "9", "9", "4", "20", "m.png"], "wanted a box X0 Y0 X1 Y1"),
+        ([given, "9", "9", given], "would be written over the photo"),
+        ([str(deep), "9", "9", "m.png"], "wanted a photo of 8 bits a channel"),
+        ([str(cut), "9", "9", "m.png"], "truncated"),
+        (["gone.png", "9", "9", "m.png"], "No such file"),
+    ]
+    program, cases = (bundle / "example.py").as_posix(), json.dumps([one for one, _ in asked])
+    done = subprocess.run(
+        [sys.executable, "-c", SEVERAL, program, cases],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for line, (_, wanted) in zip(done.stdout.splitlines(), asked, strict=True):
+        code, said = json.loads(line)
+        assert code == 2
+        assert wanted in said
+    assert not (tmp_path / "m.png").exists()
+
+
+def test_the_example_sees_what_is_transparent_on_white(bundle: Path, tmp_path: Path) -> None:
+    """As the package does."""
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 50, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    got = run_example(bundle, tmp_path, "20", "10", of=tmp_path / "alpha.png")
+    wanted = anymask.load(str(bundle)).segment(tmp_path / "alpha.png", points=[(20, 10)]).masks[0]
+    assert (got == wanted).mean() >= 0.99
+
+
 def test_the_shipped_bundle_has_the_readme_example_and_rules_of_today(tmp_path: Path) -> None:
     write_readme(tmp_path, read_manifest(SHIPPED))
     for written in tmp_path.iterdir():

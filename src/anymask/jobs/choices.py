@@ -30,9 +30,12 @@ LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
 class ModelChoice:
     """Which model answers, and where it runs: the arguments of `anymask.load`."""
 
-    model: Annotated[str, Setting("of `anymask models list`, or an exported folder; nano@768: pictures of 768 pixels")] = (
-        DEFAULT_MODEL
-    )
+    model: Annotated[
+        str,
+        Setting(
+            "of `anymask models list`, or an exported folder; nano@768: pictures of 768 pixels"
+        ),
+    ] = DEFAULT_MODEL
     weights: Annotated[
         Path | None,
         Setting("a checkpoint of that model instead of the one in the store", default="none"),

@@ -62,7 +62,7 @@ class BundleModel:
         """A photo, or what the model makes of a picture of other channels (.npy: H, W, C)."""
         channels = getattr(self.spec, "channels", None)  # of a model that was tuned on such
         if channels is None:
-            return ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+            return opened(photo)
         array = np.load(photo) if photo.endswith(".npy") else np.asarray(Image.open(photo))
         low, high = np.array(channels["lows"]), np.array(channels["highs"])
         array = array.reshape(*array.shape[:2], -1)
@@ -182,6 +182,30 @@ class BundleModel:
         edges.add_change(drawn, said[0][0, 0], window)
 
 
+def opened(photo: str) -> Image.Image:
+    """A photo upright in RGB, what is transparent on white. Raises ValueError for deep pixels."""
+    image = ImageOps.exif_transpose(Image.open(photo))
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"wanted a photo of 8 bits a channel, {photo} has mode {image.mode}; bring its values "
+            "to 0..255 first"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def checked(numbers: list[str], size: tuple[int, int]) -> Any:
+    """x, y pairs (P, 2) from words. Raises ValueError for what is no place in the photo."""
+    points = np.array(numbers, float).reshape(-1, 2)
+    if not ((points >= 0) & (points <= size)).all():
+        raise ValueError(f"wanted places in the photo of {size[0]} x {size[1]}, got {numbers}")
+    if len(points) == 2 and not (points[0] < points[1]).all():
+        raise ValueError(f"wanted a box X0 Y0 X1 Y1 with X0 < X1 and Y0 < Y1, got {numbers}")
+    return points
+
+
 def to_prompt(points: Any, labels: list[int]) -> SimpleNamespace:
     """Clicks and the corners of a box apart."""
     places, told = np.array(points), np.array(labels)
@@ -206,11 +230,18 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     photo, *numbers, target = arguments
-    points = np.array(numbers, float).reshape(-1, 2)
-    model = BundleModel()
-    labels = [1] if len(points) == 1 else [2, 3]
-    mask, quality = model.segment(model.open(photo), points, labels)
-    Image.fromarray(mask).save(target)
+    try:
+        if Path(target).resolve() == Path(photo).resolve():
+            raise ValueError(f"the mask would be written over the photo {photo}; name another file")
+        model = BundleModel()
+        image = model.open(photo)
+        points = checked(numbers, image.size)
+        labels = [1] if len(points) == 1 else [2, 3]
+        mask, quality = model.segment(image, points, labels)
+        Image.fromarray(mask).save(target)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        print(f"example.py: {error}", file=sys.stderr)
+        return 2
     print(f"{target}: quality {quality:.3f}")
     return 0
 
