@@ -33,7 +33,7 @@ class ModelChoice:
     model: Annotated[
         str,
         Setting(
-            "of `anymask models list`, or an exported folder; nano@768: pictures of 768 pixels"
+            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels"
         ),
     ] = DEFAULT_MODEL
     weights: Annotated[
