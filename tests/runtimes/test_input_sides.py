@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import anymask
 from anymask.cli.main import main
@@ -113,6 +113,18 @@ def test_a_server_gives_its_page_the_same_side(tmp_path: Path) -> None:
     check_model(ModelChoice("nano@640", weights=WEIGHTS))
     with pytest.raises(ModelError, match="no model called 'nanno'"):
         check_model(ModelChoice("nanno@640"))
+
+
+def test_weights_of_a_training_are_a_models_name_with_a_side(tmp_path: Path) -> None:
+    about = {"variant": "nano", "licence": "Apache-2.0; and CC0 of its photos"}
+    mine = tmp_path / "weights.safetensors"
+    save_file(load_file(WEIGHTS), mine, metadata={"anymask": json.dumps(about)})
+    assert open_runtime(f"{mine}@256").spec.image_side == 256
+    check_model(ModelChoice(str(mine)))
+    check_model(ModelChoice(f"{mine}@256"))
+    assert main(["export", f"{mine}@256", "-o", str(tmp_path / "small")]) == 0
+    written = read_manifest(tmp_path / "small")
+    assert (written.spec.image_side, written.licence) == (256, about["licence"])
 
 
 def test_frames_of_videos_have_the_side_too() -> None:

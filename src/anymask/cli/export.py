@@ -109,18 +109,19 @@ def _copy(args: argparse.Namespace, side: int | None) -> Manifest:
 
 def _export(args: argparse.Namespace) -> Manifest:
     from anymask.export.graphs import export_bundle
-    from anymask.runtimes.open import load_module, split_side
+    from anymask.runtimes.open import load_module, named_weights, split_side
     from anymask.weights.licences import licence_of_weights
 
     print(f"reading {args.name} ...", file=sys.stderr)
     module, weights_hash = load_module(args.name, args.weights)
     _check_video(args, module)
     print("writing the graphs ...", file=sys.stderr)
+    name, file = named_weights(split_side(args.name)[0], args.weights)
     manifest = export_bundle(
         module,
         cast("ModelSpec", module.spec),
         args.output,
-        licence=licence_of_weights(split_side(args.name)[0], args.weights, weights_hash),
+        licence=licence_of_weights(name, None if file is None else Path(file), weights_hash),
         weights_hash=weights_hash,
         int8=args.int8,
     )

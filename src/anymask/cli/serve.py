@@ -199,14 +199,14 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
 def check_model(choice: ModelChoice) -> None:
     """Raises InputError, ModelError, WeightsError for a model that is not there, before anything
     listens."""
-    from anymask.runtimes.open import find_model, split_side
+    from anymask.runtimes.open import find_model, named_weights, split_side
 
-    name, _ = split_side(choice.model)
-    if find_model(name, choice.weights, choice.runtime) is None:
+    name, weights = named_weights(split_side(choice.model)[0], choice.weights)
+    if find_model(name, weights, choice.runtime) is None:
         from anymask.weights import entry, find
 
         entry(name)
-        find(name, choice.weights)
+        find(name, weights)
 
 
 def share_cores() -> None:
