@@ -155,12 +155,10 @@ def request_parts(request: Request) -> tuple[ImageSource | Embedding, list[Promp
     """
     given: Any = request
     if not isinstance(given, tuple | list) or len(given) != 2:
-        several = (
-            f"{type(given).__name__} of {len(given)}" if isinstance(given, tuple | list) else ""
-        )
+        count = f" of {len(given)}" if isinstance(given, tuple | list) else ""
         raise InputError(
             "requests must be pairs (photo, Prompt or list of Prompts), got "
-            f"{several or type(given).__name__}; write "
+            f"{type(given).__name__}{count}; write "
             "segment_many([(photo, Prompt.of(points=[(x, y)]))])"
         )
     image, prompts = given
