@@ -103,7 +103,8 @@ def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return array
     bits = max(tags.get(_BITS, (16,)))
-    return array.dtype.type((1 << bits) - 1) - array
+    turned: NDArray[Any] = array.dtype.type((1 << bits) - 1) - array
+    return turned
 
 
 def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
