@@ -11,7 +11,9 @@ import anymask
 from anymask.audit import examination as auditing
 from anymask.cli.main import main
 from anymask.data.formats import read_annotations
+from anymask.data.streams import open_stream
 from anymask.predictors.image import Model
+from anymask.primitives.errors import DataError
 from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
 from tests.predictors.fakes import ColourRuntime, discs
 
@@ -203,3 +205,27 @@ def test_what_is_wrong_is_one_sentence(
     assert message in captured.err
     assert captured.out == ""
     assert not Path("out").exists()
+
+
+def test_the_pages_of_a_stack_are_audited_and_copied(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records that `anymask everything FOLDER --page all` writes name pages as pictures."""
+    pages = [Image.open(data / "images" / f"{number}.png") for number in range(2)]
+    (photos := tmp_path / "photos" / "deep").mkdir(parents=True)
+    pages[0].save(photos / "stack.tif", save_all=True, append_images=pages[1:])
+    records = str(tmp_path / "records")
+    make = ["everything", str(tmp_path / "photos"), "-o", records, "--page", "all"]
+    assert main([*make, "--points-per-side", "4"]) == 0
+    where = ["--images", str(tmp_path / "photos")]
+    assert main([*words(Path(records), tmp_path / "out"), *where]) == 0
+    assert "records: 2 images" in capsys.readouterr().out
+    copied = ["convert", records, str(tmp_path / "set"), "--to", "set", "--copy-images", *where]
+    assert main(copied) == 0
+    for number, page in enumerate(pages):
+        path = tmp_path / "set" / "images" / "deep" / f"stack.tif.page{number}.png"
+        np.testing.assert_array_equal(anymask.load_image(path), np.asarray(page))
+    assert main(words(tmp_path / "set", tmp_path / "again")) == 0
+    (image, _), _ = read_annotations(Path(records), None, tmp_path / "photos")
+    with pytest.raises(DataError, match="stack.tif.page0.png' is page 0 of .* convert .* SET --to"):
+        open_stream(records, pictures=tmp_path / "photos").picture(image)

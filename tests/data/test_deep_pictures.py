@@ -149,6 +149,19 @@ def test_white_may_be_zero_and_colours_may_be_inks() -> None:
     )
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_whose_white_is_zero_is_shown_the_right_way_round(dtype: Any, order: str) -> None:
+    most = np.iinfo(dtype).max
+    stored = np.array([[0, most // 5], [most // 5 * 4, most]], dtype)
+    file = tiff(stored, photometric="miniswhite", byteorder=order)
+    np.testing.assert_array_equal(load_image(file)[..., 0], [[255, 204], [51, 0]])
+    np.testing.assert_array_equal(load_image(tiff(stored, photometric="minisblack"))[0, 0], 0)
+    if order == "<":  # Pillow does not know the other one of 16 bits
+        with Image.open(io.BytesIO(file)) as picture:
+            np.testing.assert_array_equal(load_image(picture)[..., 0], [[255, 204], [51, 0]])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_of_a_tiff_is_undone(orientation: int) -> None:
     array = bands(5)

@@ -1,6 +1,8 @@
 """PASCAL VOC's pictures: class numbers and object numbers, as other readers expect them."""
 
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from PIL import Image
@@ -54,6 +56,20 @@ def test_own_classes_are_named_in_the_label_map(tmp_path: Path) -> None:
     assert not lost
     listed = tmp_path / "voc" / "ImageSets" / "Segmentation" / "val.txt"
     assert listed.read_text() == "street\n"
+
+
+def test_photos_keep_their_names(tmp_path: Path) -> None:
+    names = ["street.jpg", "val/street.png", "val/a b.tif", "two.png", "two.jpeg"]
+    images = [replace(picture("wheel", "bolt"), file_name=name) for name in names]
+    write_annotations(images, tmp_path / "voc", "voc")
+    found, _ = read_annotations(tmp_path / "voc")
+    assert {image.file_name for image in found} == set(names)
+    details = sorted(path.name for path in (tmp_path / "voc" / "Annotations").rglob("*.xml"))
+    assert details == ["a b.xml", "street.xml", "two.jpeg.xml", "two.png.xml"]
+    root = ET.parse(tmp_path / "voc" / "Annotations" / "val" / "street.xml").getroot()
+    assert [root.findtext(key) for key in ("filename", "size/height", "size/width")] == [
+        "street.png", "8", "10",
+    ]  # fmt: skip
 
 
 def test_a_mask_called_background_is_told_to_lose_its_name(tmp_path: Path) -> None:

@@ -214,6 +214,17 @@ def test_a_broken_line_names_file_line_and_reason(line: str, reason: str, tmp_pa
         yolo.read(tmp_path, LossReport())
 
 
+def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    """Editors of Windows write one (EF BB BF)."""
+    written(tmp_path, rings())
+    (plain,) = yolo.read(tmp_path, LossReport())
+    names = yolo.read_names(tmp_path / "data.yaml")
+    (tmp_path / "data.yaml").write_bytes(b"\xef\xbb\xbf" + f"names: {names}\n".encode())
+    for path in (tmp_path / "labels").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert yolo.read(tmp_path, LossReport()) == [plain]
+
+
 def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
     written(tmp_path, rings())
     (tmp_path / "images" / "rings.png").rename(tmp_path / "rings.jpg")

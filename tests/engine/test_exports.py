@@ -248,6 +248,7 @@ def test_pascal_voc_leaves_with_its_photos_where_its_readers_look(
     places = {path.relative_to(root).as_posix() for path in root.rglob("0.*")}
     assert places == {
         "JPEGImages/0.png", "SegmentationClass/0.png", "SegmentationObject/0.png",
+        "Annotations/0.xml",
     }  # fmt: skip
 
 

@@ -212,6 +212,11 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"worker": 2}, "there is no argument 'worker'; .* there are workers, engine, shard"),
         ({"model": 7}, "model must be a name or a ModelChoice, got int; a loaded model cannot"),
         ({"source": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
+        (
+            {"source": "a.jpg", "output": "a.jpg"},
+            "the output must be a folder, got 'a.jpg', and 'a.jpg' is a file; name a new folder",
+        ),
+        ({"output": "a.jpg/out"}, "got 'a.jpg/out', and 'a.jpg' is a file; name a new folder"),
         ({"output": "photos"}, "the photos lie in the output folder 'photos'"),
     ],
 )
@@ -220,6 +225,7 @@ def test_what_makes_no_sense_is_told_before_any_work(
     photos: Path, arguments: dict[str, Any], message: str
 ) -> None:
     Path("empty").mkdir()
+    Image.new("RGB", (8, 8)).save("a.jpg")
     given = {"source": "photos", "output": "out", **arguments}
     with pytest.raises(InputError, match=message):
         jobs.everything(**given)

@@ -1,7 +1,9 @@
 """Photos and keywords as people write them who come from other tools."""
 
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,6 +86,20 @@ def test_refine_and_segment_many_read_arrays_of_opencv_too() -> None:
     mask = model.segment(PICTURE, points=[(35, 40)]).mask
     assert_same(model.refine(turned, mask, bgr=True), model.refine(PICTURE, mask))
     (answer,) = model.segment_many([(turned, CLICK)], bgr=True)
+    assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
+
+
+@pytest.mark.parametrize(
+    ("request_", "got"),
+    [("a.jpg", "got str;"), (PICTURE, "got ndarray;"), ((PICTURE,), "got tuple of 1;")],
+)
+def test_a_request_without_its_prompts_is_told_what_a_request_is(request_: Any, got: str) -> None:
+    model = Model(ColourRuntime())
+    told = f"requests must be pairs (photo, Prompt or list of Prompts), {got} write segment_many("
+    with pytest.raises(InputError, match=re.escape(told)):
+        model.segment_many([request_])
+    wrong, answer = model.segment_many([request_, (PICTURE, CLICK)], on_error="return")
+    assert isinstance(wrong, InputError)
     assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 
 from anymask.primitives.errors import InputError
@@ -47,6 +48,27 @@ class Shape:
 def test_values_of_the_type_and_range_are_taken(good: dict[str, Any]) -> None:
     ((name, value),) = good.items()
     assert getattr(Shape(**good), name) is value
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [
+        ("side", np.int64(7), 7), ("side", np.uint8(7), 7), ("share", np.float32(0.25), 0.25),
+        ("area", np.float64(2), 2.0), ("area", np.int32(2), 2), ("smooth", np.bool_(True), True),
+        ("even", np.int16(2), 2),
+    ],
+)  # fmt: skip
+def test_numbers_of_numpy_are_taken_as_python_s(name: str, given: object, taken: object) -> None:
+    value = getattr(Shape(**{name: given}), name)
+    assert value == taken
+    assert type(value) is type(taken)
+
+
+def test_numbers_of_numpy_are_checked_as_python_s() -> None:
+    with pytest.raises(InputError, match=r"side must be a whole number of at least 1, got 0"):
+        Shape(side=np.int64(0))
+    with pytest.raises(InputError, match=r"side must be a whole number of at least 1, got 2.0"):
+        Shape(side=np.float32(2))  # type: ignore[arg-type]  # that is what is tested
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ def test_photos_are_tiled_from_a_size_on_or_when_asked() -> None:
     assert T.tile_side("auto", (4001, 6000)) == T.AUTO_SIDE
     assert T.tile_side(None, (10_000, 20_000)) is None
     assert T.tile_side(512, (600, 500)) == 512
+    side = T.tile_side(np.int64(512), (600, 500))  # type: ignore[arg-type]  # numpy's, too
+    assert (side, type(side)) == (512, int)
     assert T.tile_side(512, (512, 500)) is None
 
 

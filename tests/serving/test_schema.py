@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2
 import pytest
 import schemathesis
 from fastapi import APIRouter
@@ -265,6 +266,23 @@ def test_a_wrong_method_is_405_and_says_which_is_right(path: str, allowed: str) 
             assert (
                 error_of(http.request(method, "/api/nothing"), 404) == "an address of this server"
             )
+
+
+def test_head_is_answered_as_get_without_its_body() -> None:
+    behind = inference(lambda: Model(NamingRuntime()))
+    served = ServerParts(behind, assets=model_assets(ASSETS / "nano"))
+    with listening(served) as address:
+        for path in ("/health", "/api/videos", "/openapi.json", "/docs", "/model/manifest.json"):
+            told, reply = httpx2.head(address + path), httpx2.get(address + path)
+            assert told.status_code == reply.status_code == 200, path
+            assert told.headers["content-type"] == reply.headers["content-type"]
+            assert (told.content, told.headers["content-length"]) == (b"", str(len(reply.content)))
+        assert httpx2.head(f"{address}/api/segment").status_code == 405
+        assert httpx2.head(f"{address}/api/videos/none").status_code == 404
+        assert httpx2.head(f"{address}/api/videos/none/masks").status_code == 405
+        paths = httpx2.get(f"{address}/openapi.json").json()["paths"]
+        methods = {method for operations in paths.values() for method in operations}
+        assert methods <= {"get", "post", "put", "delete"}
 
 
 @pytest.mark.parametrize("query", ["", "?token=secret%20%26%20more"])

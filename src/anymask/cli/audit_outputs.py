@@ -73,7 +73,7 @@ def draw_suspects(
 
 def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """The pixels of a picture. Raises DataError where they have another size than the masks."""
-    return replace(image, source=stream.picture(image)).image()
+    return replace(image, source=stream.pixels(image)).image()
 
 
 def write_pictures(

@@ -140,7 +140,7 @@ def copies(
 
     stream = open_stream(args.source, origin, args.images)
     for image in images:
-        yield args.target / picture_name(image.file_name), stream.picture(image).read_bytes()
+        yield args.target / picture_name(image.file_name), stream.content(image)
 
 
 def tell(report: LossReport) -> None:

@@ -65,7 +65,6 @@ def labelled_vectors(
     model: Model, streams: list[Stream], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
-    from anymask.data.images import load_image
     from anymask.predictors.naming import mask_vectors
 
     counts: dict[str, int] = {}
@@ -77,7 +76,7 @@ def labelled_vectors(
                     counts[mask.label] = counts.get(mask.label, 0) + 1
                     chosen.append(mask)
             if chosen:
-                photo = load_image(stream.picture(image))
+                photo = stream.pixels(image)
                 vectors = mask_vectors(model.runtime, photo, [one.rle for one in chosen])
                 for mask, vector in zip(chosen, vectors, strict=True):
                     assert mask.label is not None

@@ -30,7 +30,7 @@ _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands
 _REASON = 200  # characters of tifffile's own message that are told
 _COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow cuts down to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
-_X_RESOLUTION = 282
+_X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _ALPHA = (1, 2)  # of the tag ExtraSamples
 _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpretation
 
@@ -92,6 +92,19 @@ def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArra
     if mode == "LA":
         colours = colours[..., :1]
     return np.dstack([colours, array[..., 3]]) if alpha and array.shape[2] == 4 else colours
+
+
+def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
+    """A picture of 16 or 32 bits, white the largest number.
+
+    Pillow turns a TIFF whose white is 0 by itself only up to 8 bits a pixel.
+    """
+    array, tags = np.asarray(picture), getattr(picture, "tag_v2", {})
+    if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
+        return array
+    bits = max(tags.get(_BITS, (16,)))
+    turned: NDArray[Any] = array.dtype.type((1 << bits) - 1) - array
+    return turned
 
 
 def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:

@@ -29,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.data.decoding import decode_with, decoding, open_file, open_header
 from anymask.data.deep_pictures import (
+    deep_grey,
     is_tiff,
     needs_tifffile,
     no_such_page,
@@ -367,15 +368,14 @@ def _upright(image: UintImage, orientation: int) -> UintImage:
 def _pillow_to_array(
     picture: Image.Image, name: str, view: PictureView
 ) -> UintImage:  # -> (H, W, 3)
-    width, height = picture.size
-    check_size((height, width), name)
+    check_size((picture.height, picture.width), name)
     return decode_with(lambda: _decode(picture, name, view), name)
 
 
 def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     picture.load()
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
-        return array_to_image(np.asarray(picture), name, view)
+        return array_to_image(deep_grey(picture), name, view)
     if view.all_bands:
         own = picture if picture.mode in ("L", "LA", "RGB", "RGBA", "RGBX") else _in_rgb(picture)
         return array_to_image(np.asarray(own), name, view)

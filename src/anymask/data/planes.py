@@ -11,6 +11,7 @@ the pixels in one of it, XResolution); a printer's dots per inch say nothing abo
 from __future__ import annotations
 
 import contextlib
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from anymask.data.images import load_image
 from anymask.data.pages import Pages, read_pages
 from anymask.data.pixels import PictureView, Ranges
 from anymask.primitives.errors import ImageError, InputError
+from anymask.primitives.mask_files import save_picture
 from anymask.primitives.types import UintImage
 
 _UNITS = {  # as files write them -> as people read them
@@ -153,6 +155,19 @@ def load_plane(
     return load_image(
         path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges
     )
+
+
+def load_page(path: Path, page: int) -> UintImage:  # -> (H, W, 3)
+    """Any page by its number, a channel's too, as it is shown. Raises as `load_plane` does."""
+    is_place = page in read_planes(path).places
+    return load_plane(path, page) if is_place else load_image(path, page=page)
+
+
+def page_as_png(path: Path, page: int) -> bytes:
+    """A page of a photo as it is shown. Raises ImageError, InputError."""
+    file = io.BytesIO()
+    save_picture(file, load_page(path, page))
+    return file.getvalue()
 
 
 def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:

@@ -14,9 +14,13 @@ from pathlib import Path
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
+from anymask.data.images import load_image
 from anymask.data.layouts import LAYOUTS, iter_dataset
+from anymask.data.planes import load_page, page_as_png
 from anymask.data.sets import PICTURES, count_samples, iter_samples
 from anymask.primitives.errors import DataError, InputError
+from anymask.primitives.suffixes import split_page_name
+from anymask.primitives.types import UintImage
 
 A_FILE_A_PICTURE = {
     "sa1b": ".json",
@@ -87,15 +91,53 @@ class Stream:
         return None
 
     def picture(self, image: AnnotatedImage) -> Path:
-        """The file of a picture. Raises DataError that lists where it was looked for."""
+        """The file of a picture.
+
+        Raises DataError that lists where it was looked for; for a page of a file, too.
+        """
+        path, page = self._found(image)
+        if page is not None:
+            raise DataError(
+                f"{self.source}: wanted a picture file, {image.file_name!r} is page {page} of "
+                f"{path}; write its pages as pictures first: anymask convert {self.source} SET "
+                "--to set --copy-images"
+            )
+        return path
+
+    def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
+        """A picture, or the page that its name means. Raises as `picture`, and ImageError."""
+        path, page = self._found(image)
+        return load_image(path) if page is None else load_page(path, page)
+
+    def content(self, image: AnnotatedImage) -> bytes:
+        """The bytes of a picture's file, or of a page as PNG. Raises as `pixels`."""
+        path, page = self._found(image)
+        return path.read_bytes() if page is None else page_as_png(path, page)
+
+    def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
+        """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""
         if self.published and self.pictures is None and isinstance(image.source, Path):
-            return image.source
+            return image.source, None
+        try:
+            return self._find(image.file_name), None
+        except DataError:
+            named = split_page_name(image.file_name)
+            if named is None:
+                raise
+            try:
+                return self._find(named[0]), named[1]
+            except DataError:
+                pass
+            raise
+
+    def _find(self, file_name: str) -> Path:
+        """The file of a name. Raises DataError that lists where it was looked for."""
         here = self.source if self.source.is_dir() else self.source.parent
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
         for folder in folders:
-            for name in (image.file_name, Path(image.file_name).name):
+            for name in (file_name, Path(file_name).name):
                 path = folder / name
                 if path.is_file():
                     if path.resolve().is_relative_to(folder.resolve()):
@@ -104,12 +146,12 @@ class Stream:
                         links.append(path)
         if links:
             raise DataError(
-                f"{self.source}: wanted the picture {image.file_name!r} inside its folder, "
+                f"{self.source}: wanted the picture {file_name!r} inside its folder, "
                 f"the link {links[0]} leads out of it; copy the picture there"
             )
         looked = ", ".join(str(folder) for folder in folders[:4])
         raise DataError(
-            f"{self.source}: the picture {image.file_name!r} is not in {looked}; "
+            f"{self.source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
 

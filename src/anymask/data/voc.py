@@ -5,6 +5,7 @@
     <set>/ImageSets/Segmentation/val.txt      the stems; train.txt and test.txt of other splits
     <set>/labelmap.txt                        name:r,g,b:: for each class, the background first
     <set>/JPEGImages/<stem>.jpg               the photos, which are the user's to put there
+    <set>/Annotations/<stem>.xml              <filename> of a photo that is called otherwise
 
 The class numbers are those of the VOC challenge where all labels are its classes, else those of
 labelmap.txt, as CVAT writes it. Both pictures have 8 bits and VOC's palette. Layout: the VOC2012
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +35,14 @@ from anymask.data.documents import (
     OutFile,
     checked_hw,
     find_files,
+    find_picture,
     find_place,
     located,
     output_paths,
     parts_of,
     read_text,
+    read_xml,
+    xml_text,
 )
 from anymask.data.label_pictures import (
     VOID,
@@ -56,6 +61,7 @@ from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
+DETAILS = "Annotations"
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -70,9 +76,21 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         return list(iter_dataset(source, "voc", None))
     objects = top / OBJECTS
     return [
-        _image(path, top, picture_name(path, objects, pictures, ".jpg"), names or VOC_CLASSES)
+        _image(path, top, _photo_name(path, top, pictures), names or VOC_CLASSES)
         for path in find_files(objects, ".png")
     ]
+
+
+def _photo_name(path: Path, top: Path, pictures: Path | None) -> str:
+    """As the photo lies in `pictures`, else what its XML says, else <stem>.jpg."""
+    inside = path.relative_to(top / OBJECTS)
+    details = (top / DETAILS / inside).with_suffix(".xml")
+    stem = inside.with_suffix("").as_posix()
+    if find_picture(pictures, stem) is None and details.is_file():
+        told = PurePosixPath(read_xml(details).findtext("filename") or "").name
+        if told:
+            return (PurePosixPath(inside.as_posix()).parent / told).as_posix()
+    return picture_name(path, top / OBJECTS, pictures, ".jpg")
 
 
 def read_labels(path: Path) -> tuple[str, ...] | None:
@@ -134,8 +152,11 @@ def encode(
             VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
             for mask, hidden in zip(image.masks, void, strict=True)
         ]
-        place = target / CLASSES / f"{stem_of[image.file_name]}.png"
+        stem = stem_of[image.file_name]
+        place = target / CLASSES / f"{stem}.png"
         yield place, encode_palette(paint_numbers(image, classes, LossReport()))
+        if image.file_name != f"{stem}.jpg":
+            yield target / DETAILS / f"{stem}.xml", _details(image)
     for split, few in (parts_of(images) or {"val": images}).items():
         stems = [stem_of[image.file_name] for image in few]
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -146,6 +167,18 @@ def encode(
         for name, (r, g, b) in zip(names, colours[: len(names)], strict=True)
     ]
     yield target / LABELS, "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
+
+
+def _details(image: AnnotatedImage) -> bytes:
+    """The XML that names a photo, with its size."""
+    root = ET.Element("annotation")
+    ET.SubElement(root, "filename").text = xml_text(image.name)
+    size = ET.SubElement(root, "size")
+    for name, value in zip(("height", "width", "depth"), (*image.hw, 3), strict=True):
+        ET.SubElement(size, name).text = str(value)
+    ET.SubElement(root, "segmented").text = "1"
+    written: bytes = ET.tostring(root, "utf-8")
+    return written + b"\n"
 
 
 def _void(mask: AnnotatedMask) -> bool:

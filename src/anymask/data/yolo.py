@@ -77,7 +77,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                 "name the folder of the pictures"
             )
         hw = picture_hw(picture)
-        lines = path.read_text("utf-8", errors="replace").splitlines()
+        lines = path.read_text("utf-8-sig", errors="replace").splitlines()
         masks = []
         for number, line in enumerate(lines, start=1):
             with located(f"{path}, line {number}"):
@@ -116,7 +116,7 @@ def read_names(path: Path) -> list[str]:
 
     This is no YAML reader; raises DataError on what it does not know.
     """
-    text = path.read_text("utf-8", "replace")
+    text = path.read_text("utf-8-sig", "replace")
     lines = [_COMMENT.sub(lambda found: found[1] or "", line) for line in text.splitlines()]
     with located(path):
         return [_unquoted(value.strip()) for _, value in _numbered(lines)]

@@ -7,7 +7,6 @@ as a picture of its own: page 3 of stack.tif is called stack.tif.page3.png, here
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,9 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
-from anymask.data.planes import load_plane
+from anymask.data.planes import page_as_png
 from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
-from anymask.primitives.mask_files import save_picture
 from anymask.primitives.records import UNLABELLED, record_from_rle
 from anymask.primitives.rle import Rle, rle_area, rle_iou, rle_to_string
 from anymask.primitives.rle_windows import rle_crop
@@ -155,13 +153,6 @@ def source_of(project: Project, name: str) -> tuple[Path, int | None]:
     if found is None or (project.folder / name).is_file():
         return project.file(name), None
     return project.file(found[0]), found[1]
-
-
-def page_as_png(path: Path, page: int) -> bytes:
-    """A page of a photo as it is shown. Raises ImageError, InputError."""
-    file = io.BytesIO()
-    save_picture(file, load_plane(path, page))
-    return file.getvalue()
 
 
 def picture_bytes(project: Project, name: str) -> bytes:

@@ -20,8 +20,9 @@ from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
 from anymask.data.formats import encode_annotations
 from anymask.data.outlines import Policy
+from anymask.data.planes import page_as_png
 from anymask.data.sets import picture_name
-from anymask.engine.exchange import annotated_images, page_as_png, photo_name, source_of
+from anymask.engine.exchange import annotated_images, photo_name, source_of
 from anymask.engine.places import ROUNDS, own_place
 from anymask.engine.project import Project
 from anymask.predictors.image import Model

@@ -7,6 +7,7 @@ photos, who works, the error log, progress, the summary. The same job again does
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -117,8 +118,15 @@ def make_job(
                 f"{', '.join(known)}"
             )
     photos = Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+    out = Path(output)
+    for place in (out, *out.parents):
+        if os.path.isfile(place):  # noqa: PTH113 - False for impossible names, too
+            raise InputError(
+                f"the output must be a folder, got {str(output)!r}, and {str(place)!r} is a file; "
+                "name a new folder"
+            )
     naming = Naming(page=pictures.page)
-    return FolderJob(source=photos, output=Path(output), naming=naming, **rest), pictures
+    return FolderJob(source=photos, output=out, naming=naming, **rest), pictures
 
 
 @dataclass(frozen=True)

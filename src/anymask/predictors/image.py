@@ -34,7 +34,7 @@ from anymask.predictors.requests import (
     list_images,
     load_one,
     load_shown,
-    prompt_list,
+    request_parts,
 )
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.candidates import Candidates
@@ -296,14 +296,14 @@ class Model:
             raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
         source, chosen = split_segment(settings, ("on_error",))
         replies: list[Reply | AnymaskError] = []
-        for image, prompts in requests:
+        for request in requests:
             try:
-                several = prompt_list(prompts)
+                image, several, alone = request_parts(request)
                 view = self._seen(image, chosen, source)
                 if not isinstance(image, str | Path):  # ten thousand photos need not stay
                     view = replace(view, picture=None)
                 answers = self._answers(several, chosen, view)
-                replies.append(answers[0] if isinstance(prompts, Prompt) else answers)
+                replies.append(answers[0] if alone else answers)
             except AnymaskError as error:
                 if on_error == "raise":
                     raise

@@ -148,6 +148,23 @@ def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
     return [Prompt.of(box=row) for row in rows]
 
 
+def request_parts(request: Request) -> tuple[ImageSource | Embedding, list[Prompt], bool]:
+    """The photo of a request, its prompts, and whether one prompt came alone.
+
+    Raises InputError for what is no pair, PromptError as `prompt_list` does.
+    """
+    given: Any = request
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        count = f" of {len(given)}" if isinstance(given, tuple | list) else ""
+        raise InputError(
+            "requests must be pairs (photo, Prompt or list of Prompts), got "
+            f"{type(given).__name__}{count}; write "
+            "segment_many([(photo, Prompt.of(points=[(x, y)]))])"
+        )
+    image, prompts = given
+    return image, prompt_list(prompts), isinstance(prompts, Prompt)
+
+
 def prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One prompt or several, as a list. Raises PromptError for anything else."""
     if isinstance(prompts, Prompt):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Real
 
 from anymask.primitives.errors import InputError
 
@@ -43,7 +44,7 @@ def parse_region_size(given: object, name: str) -> LeastArea:
 
 def _number(text: object, given: object, name: str, below: float = math.inf) -> float:
     number = math.nan
-    if isinstance(text, int | float | str) and not isinstance(text, bool):
+    if not isinstance(text, bool) and isinstance(text, Real | str):
         with suppress(ValueError):
             number = float(text)
     if not 0 <= number < below:

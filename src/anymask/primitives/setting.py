@@ -178,9 +178,16 @@ def _members_of(hint: Any) -> list[Any]:
 
 
 def check_settings(values: object) -> None:
-    """Raises InputError for the first field whose value is not taken."""
+    """Raises InputError for the first field whose value is not taken.
+
+    Numbers of numpy become Python's, which JSON takes, too.
+    """
     for setting in list_settings(type(values)):
-        setting.check(getattr(values, setting.name))
+        value = getattr(values, setting.name)
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            value = value.item()
+            object.__setattr__(values, setting.name, value)
+        setting.check(value)
 
 
 def describe_settings(declared: type[Class]) -> type[Class]:

@@ -6,6 +6,7 @@ A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies 
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Literal
 
 from anymask.primitives.errors import InputError
@@ -58,11 +59,11 @@ def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
     if tile == "auto":
         return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
     given: object = tile
-    if isinstance(given, bool) or not isinstance(given, int) or given < LEAST_SIDE:
+    if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < LEAST_SIDE:
         raise InputError(
             f'tile must be "auto", None or a side of at least {LEAST_SIDE} pixels, got {tile!r}'
         )
-    return given if max(image_hw) > given else None
+    return int(given) if max(image_hw) > int(given) else None
 
 
 def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:

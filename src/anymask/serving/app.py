@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anymask.serving.guard import Access, Guard
@@ -94,16 +97,32 @@ def _api(served: ServerParts) -> FastAPI:
     )
     api.state.videos = videos
     install_refusals(api)
-    api.include_router(model_router(served.inference, served.limits))
-    api.include_router(names_router(served.inference, served.limits, served.own_names))
-    api.include_router(video_router(videos, served.limits))
-    api.include_router(video_results_router(videos))
+    routers = [
+        model_router(served.inference, served.limits),
+        names_router(served.inference, served.limits, served.own_names),
+        video_router(videos, served.limits),
+        video_results_router(videos),
+    ]
+    for router in routers:
+        api.include_router(_answering_head(router))
     for router in served.routers:
         failures = documented(400, 404, 409, 415, 422, 501, 502, 507, *ANYWHERE)
-        api.include_router(router, responses=failures)
-    api.include_router(pages_router(served.assets | docs_assets()))
+        api.include_router(_answering_head(router), responses=failures)
+    api.include_router(_answering_head(pages_router(served.assets | docs_assets())))
     _describe_token(api, served.access)
     return api
+
+
+def _answering_head(router: APIRouter) -> APIRouter:
+    """The router, which answers HEAD, too, where GET gives a document; a stream would be work."""
+    for route in list(router.routes):
+        if not isinstance(route, APIRoute) or route.methods != {"GET"}:
+            continue
+        if route.response_class is not StreamingResponse:
+            twin = copy(route)
+            twin.methods, twin.include_in_schema = {"HEAD"}, False
+            router.routes.append(twin)
+    return router
 
 
 def _describe_token(api: FastAPI, access: Access) -> None:

@@ -88,7 +88,6 @@ def _add_model_files(router: APIRouter, assets: dict[str, Asset]) -> None:
     hash_of_bytes = {"ETag": {"schema": {"type": "string"}, "description": "the hash of its bytes"}}
     content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
-    @router.head("/model/{name}", include_in_schema=False)
     @router.get(
         "/model/{name}",
         response_class=FileResponse,
