@@ -68,3 +68,17 @@ def test_what_cannot_be_taken_up_is_told(
     ):
         assert main(["engine", "clips", folder, *words]) == 2
         assert complaint in capsys.readouterr().err
+
+
+def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = tmp_path / "some.session"
+    clip = project.folder / "drive.mkv"
+    with open_session(Model(ColourRuntime()), clip, session=session, every=2) as opened:
+        opened.add(frame=0, object=1, points=[(30, 30)])
+        list(opened)
+    take = ["--take", "drive.mkv", "--session", str(session)]
+    assert main(["engine", "clips", str(project.folder), *take]) == 2
+    assert "looked at some frames only (every=2, fps=None, start=0)" in capsys.readouterr().err
+    assert project.tracks.clips()[0].tracks == 0

@@ -55,6 +55,8 @@ def clips(args: argparse.Namespace) -> None:
 
 def _take(project: Project, args: argparse.Namespace) -> None:
     from anymask.engine.track_entries import TrackDraft, TrackMask
+    from anymask.video.picks import FramePicks
+    from anymask.video.same_video import frame_numbering
     from anymask.video.sources import read_facts
     from anymask.video.store import SessionStore
 
@@ -65,6 +67,13 @@ def _take(project: Project, args: argparse.Namespace) -> None:
     if not args.session.is_file():
         raise InputError(f"{str(args.session)!r} is no file; run anymask track VIDEO --session")
     store = SessionStore(args.session)
+    looked_at = store.about("frames")
+    if looked_at not in (None, frame_numbering(FramePicks())):
+        store.close()
+        raise InputError(
+            f"{str(args.session)!r} looked at some frames only ({looked_at}), and a clip has all "
+            "of them; track it without --every, --fps and --start"
+        )
     found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
     for frame in store.frames():
         for number, one in store.masks(frame).items():

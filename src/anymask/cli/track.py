@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,20 +14,22 @@ from typing import TYPE_CHECKING, Any
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
+from anymask.cli.track_files import read_outputs, session_path, stamp_of
 from anymask.primitives.errors import DataError, InputError, PromptError
 
 if TYPE_CHECKING:
     from anymask.primitives.types import UintImage
     from anymask.video.backdrop import Backdrop
     from anymask.video.outputs import MaskWriter
+    from anymask.video.picks import PickedFrames
     from anymask.video.records import TrackedFrame
     from anymask.video.session import VideoSession
 
 SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
 PLACE is FRAME:OBJECT:, OBJECT: or nothing: which frame of the video, from 0 on, and which object,
-by a number of your own choice; frame 0 and object 1 where nothing is said. `--point 0:2:500,375`
-is a click on object 2 in frame 0.
+by a number of your own choice; the first frame that is looked at and object 1 where nothing is
+said. `--point 0:2:500,375` is a click on object 2 in frame 0.
 
 An interrupted run goes on when the same command is given again.
 """
@@ -49,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     out = parser.add_argument_group("the masks")
     out.add_argument(
-        "-o", "--output", metavar="OUT", type=Path, action="append", dest="outputs", required=True,
+        "-o", "--output", metavar="OUT", action="append", dest="outputs", required=True,
         help=".json (SA-V), .ytvis.json (COCO of videos), .jsonl (a line a frame), "
         ".mp4 .mov .mkv .webm (masks drawn on the video, sound kept), or a folder (DAVIS palette "
         "PNGs); several times",
@@ -100,45 +103,55 @@ def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
     from anymask.video.backdrop import parse_backdrop
     from anymask.video.opening import GROUPS, open_session
-    from anymask.video.outputs import check_paths
 
-    check_paths(args.outputs, args.cutout, args.background)
-    behind = None if args.background is None else parse_backdrop(args.background)
     said = read_prompts(args)
+    masks = [one.mask for one in said.values() if one.mask is not None]
+    args.outputs = read_outputs(args, masks)
+    behind = None if args.background is None else parse_backdrop(args.background)
     settings: dict[str, Any] = {}
     for group in GROUPS:
         settings |= read_options(args, group)
         group(**read_options(args, group))
     check_not_address(args.video)
-    source: Any = int(args.video) if args.video.isdecimal() else Path(args.video)
-    kept = settings.get("session")
-    settings["session"] = path = kept or session_path(args.outputs[0])
-    words = json.dumps([str(args.video), sorted(map(str, said)), str(said), str(settings)])
-    forget_other(path, words)
-    with open_session(read_model(args).load(), source, **settings) as session:
-        begin(session, said, words)
-        doubtful = follow(session, args, behind)
-        tell(session, args.outputs, doubtful)
+    video = Path(args.video)
+    source: Any = int(args.video) if args.video.isdecimal() and not video.exists() else video
+    kept, model = settings.get("session"), read_model(args)
+    told = sorted((frame, number, str(one)) for (frame, number), one in said.items())
+    words = json.dumps([told, *([] if kept else [str(settings), str(model), args.video])])
     if kept is None:
-        path.unlink(missing_ok=True)
+        words += json.dumps([stamp_of(path) for path in (video, *masks)])
+    settings["session"] = path = kept or session_path(args.outputs[0])
+    forget_other(path, words, kept=kept is not None)
+    leave = path.exists()  # until something new is known, nothing new is left
+    try:
+        with open_session(model.load(), source, **settings) as session:
+            begin(session, said, words)
+            leave = True
+            doubtful = follow(session, args, behind)
+            tell(session, args.outputs, doubtful)
+        leave = kept is not None
+    finally:
+        if not leave:
+            path.unlink(missing_ok=True)
 
 
 def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], Said]:
     """(frame of the source, object) -> what is said. Raises PromptError."""
     found: dict[tuple[int, int], Said] = {}
+    first = args.start or 0
     for option, label in (("point", 1), ("negative", 0)):
         for text in getattr(args, option):
-            place, rest = split_place(text)
+            place, rest = split_place(text, first)
             one = found.setdefault(place, Said())
             one.points.append(numbers(rest, f"--{option} [PLACE]X,Y", 2))
             one.labels.append(label)
     for text in args.box:
-        place, rest = split_place(text)
+        place, rest = split_place(text, first)
         one = found.setdefault(place, Said())
         check_free("box", one.box, place)
         one.box = numbers(rest, "--box [PLACE]X0,Y0,X1,Y1", 4)
     for text in args.mask:
-        place, rest = split_place(text)
+        place, rest = split_place(text, first)
         one = found.setdefault(place, Said())
         check_free("mask", one.mask, place)
         one.mask = Path(rest)
@@ -166,30 +179,39 @@ def check_free(option: str, given: object, place: tuple[int, int]) -> None:
         )
 
 
-def split_place(text: str) -> tuple[tuple[int, int], str]:
-    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest."""
+def split_place(text: str, first: int) -> tuple[tuple[int, int], str]:
+    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest.
+
+    first  the frame where none is named
+    """
     parts = text.split(":")
     head: list[int] = []
     while len(head) < 2 and len(parts) > 1 and parts[0].isdecimal():
         head.append(int(parts.pop(0)))
-    frame, number = (head if len(head) == 2 else [0, *head]) if head else (0, 1)
+    frame, number = (head if len(head) == 2 else [first, *head]) if head else (first, 1)
     return (frame, number), ":".join(parts)
 
 
-def session_path(output: Path) -> Path:
-    """Where an unfinished run is kept."""
-    return output.with_name(f".{output.name}.session")
+def forget_other(path: Path, words: str, *, kept: bool) -> None:
+    """Begin anew where the file is of a run with other words.
 
+    kept  the file was named, and is nobody's to throw away: Raises InputError
 
-def forget_other(path: Path, words: str) -> None:
-    """Begin anew where the file is of a run with other words. Raises DataError for no session."""
+    Raises DataError for no session.
+    """
     from anymask.video.store import SessionStore
 
     if not path.exists():
         return
     store = SessionStore(path)
-    same = store.about("note command") in (None, words)
+    said = store.about("note command")
     store.close()
+    same = said == words or (kept and said is None)
+    if not same and kept:
+        raise InputError(
+            f"{path} keeps what another command said of its objects; say the same of them, name "
+            "another file for the session, or delete it to begin anew"
+        )
     if not same:
         path.unlink()
 
@@ -200,17 +222,39 @@ def begin(session: VideoSession, said: dict[tuple[int, int], Said], words: str) 
 
     if session.note("command") == words:
         return
-    length = session.frames.length
-    for (frame, number), one in sorted(said.items()):
-        place = session.frames.nearest(frame)
-        if length is not None and not 0 <= place < length:
-            raise InputError(f"there is no frame {frame} among those looked at ({length} frames)")
+    for (frame, number), one in sorted(said.items(), key=lambda pair: pair[0]):
         session.add(
-            frame=place, object=number, points=one.points or None, labels=one.labels or None,
-            box=one.box, mask=None if one.mask is None else load_mask(one.mask),
+            frame=find_place(session.frames, frame), object=number,
+            points=one.points or None, labels=one.labels or None, box=one.box,
+            mask=None if one.mask is None else load_mask(one.mask),
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()
+
+
+def find_place(frames: PickedFrames, frame: int) -> int:
+    """The number, in what is looked at, of a frame of the source, or of the nearest one, which is
+    then told. Raises InputError for one before the first or behind the last."""
+    length = frames.length
+    if length == 0:
+        raise InputError(
+            f"no frame is left to look at: --start {frames.picks.start} is behind the video's end"
+        )
+    first = frames.source_frame(0)
+    last = None if length is None else frames.source_frame(length - 1)
+    if frame < first or (last is not None and frame > last):
+        raise InputError(
+            f"there is no frame {frame} among those looked at, which are {first} to "
+            f"{'...' if last is None else last}"
+        )
+    place = frames.nearest(frame)
+    taken = frames.source_frame(place)
+    if taken != frame:
+        print(
+            f"anymask: frame {frame} is not among those looked at; what is said of it counts on "
+            f"frame {taken}", file=sys.stderr,
+        )  # fmt: skip
+    return place
 
 
 def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | None) -> int:

@@ -42,7 +42,7 @@ class CocoWriter:
         """See `MaskWriter`."""
         self._count += 1
         height, width = self.facts.hw
-        image = {"id": self._count, "file_name": f"{frame.source_frame:05d}.png",
+        image = {"id": self._count, "file_name": frame.name or f"{frame.stem}.png",
                  "height": height, "width": width}  # fmt: skip
         self._files[0].write(("," if self._count > 1 else "") + json.dumps(image))
         for number, one in frame.objects.items():

@@ -36,7 +36,7 @@ from anymask.predictors.record_edges import AS_SHOWN
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidate_mask import Mask
 from anymask.primitives.candidates import Candidates
-from anymask.primitives.memory_question import MemoryAnswer
+from anymask.primitives.memory_question import PARTS, MemoryAnswer
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
@@ -45,7 +45,7 @@ from anymask.runtimes.protocol import PromptDecoding, Remembering, require
 from anymask.video.frame_encoder import FrameEncoder
 from anymask.video.long_memory import with_cells
 from anymask.video.match_state import TRUST, MatchState, SeenFrame, pack_state, unpack_state
-from anymask.video.matching import Glimpse, maps_to_keys, soft_to_labels
+from anymask.video.matching import GRID, Glimpse, maps_to_keys, soft_to_labels
 from anymask.video.points import move_points, spread_points
 from anymask.video.priors import Flows, Prior, is_flowing, match_all, mix_prior
 from anymask.video.recall import (
@@ -107,7 +107,8 @@ class ImageTracker:
         self._refine = refine_edges
         self.model, self.way, self._long = model, way, long_memory
         self._encoder = FrameEncoder(model, model.spec.image_side if side is None else side)
-        self._reader = reader
+        self._reader = reader  # reads the decoder's cells, PARTS of them a side of each of its own
+        self._cells = GRID if reader is None else model.spec.mask_side // PARTS
 
     @property
     def name(self) -> str:
@@ -117,7 +118,7 @@ class ImageTracker:
     def see(self, image: UintImage, grey: UintImage) -> SeenFrame:
         """See `Tracker`."""
         embedding = self._encoder.see(image)
-        keys = maps_to_keys(embedding.maps, embedding.geometry)
+        keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
         return SeenFrame(embedding, keys, grey, image)
 
     def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> Finding:

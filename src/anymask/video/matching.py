@@ -22,7 +22,7 @@ from anymask.primitives.resize import SINGLE_THREAD
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import BoolArray, FeatureMap, FloatArray
 
-GRID = 32  # cells along the model's side
+GRID = 32  # cells along the model's side, as a rule
 SHARPNESS = 60.0  # of the softmax over cosines
 REACH = 5  # cells that a thing moves from one frame to the next at most
 
@@ -51,25 +51,31 @@ class Glimpse:
     parts: FloatArray | None = None
 
 
-def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry) -> CellKeys:
-    """The keys of the part of the maps that the picture fills."""
-    height, width = (-(-GRID * filled // geometry.side) for filled in geometry.input_hw)
+def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = GRID) -> CellKeys:
+    """The keys of the part of the maps that the picture fills.
+
+    cells  along the model's side
+    """
+    height, width = (-(-cells * filled // geometry.side) for filled in geometry.input_hw)
     parts = []
     for one in maps:
-        cells = _pool(one.values, (height, width)).reshape(one.values.shape[0], -1)
-        centred = cells - cells.mean(axis=1, keepdims=True)
+        pooled = _pool(one.values, (height, width), cells).reshape(one.values.shape[0], -1)
+        centred = pooled - pooled.mean(axis=1, keepdims=True)
         parts.append(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
 
 
-def _pool(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (C, s, s) -> (C, h, w)
-    """The first cells of GRID x GRID, the mean of a map's values in each."""
+def _pool(
+    values: FloatArray, grid_hw: tuple[int, int], count: int
+) -> FloatArray:  # (C, s, s) -> (C, h, w)
+    """The first cells of count x count, the mean of a map's values in each."""
     (height, width), side = grid_hw, values.shape[-1]
-    if side % GRID:
-        planes = [cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA) for plane in values]
+    if side % count:
+        size = (count, count)
+        planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
         return np.stack(planes).astype(np.float32)[:, :height, :width]
-    step = side // GRID
+    step = side // count
     used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
     rows = reduce(np.add, [used[:, :, line] for line in range(step)])
     cells = reduce(np.add, [rows[:, :, line::step] for line in range(step)])

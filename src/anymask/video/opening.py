@@ -15,6 +15,7 @@ from anymask.video.image_tracker import ImageTracker
 from anymask.video.memory_settings import NETWORK, MemorySettings
 from anymask.video.memory_tracker import MemoryTracker
 from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video.same_video import check_same_video
 from anymask.video.session import VideoSession
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
@@ -89,14 +90,31 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackDict]) -> Vi
     settings  see `TrackSettings`, `picks.FramePicks`, `watch.WatchSettings` and
               `memory_settings.MemorySettings`
 
-    Raises InputError for settings, ModelError for a tracker that the model cannot be, DataError for
-    a source or session that cannot be read, MissingExtra for a video file without PyAV.
+    Raises InputError for settings and for a session of other frames, ModelError for a tracker that
+    the model cannot be, DataError for a source or session that cannot be read, MissingExtra for a
+    video file without PyAV.
     """
     track, picks, watching, memory = _divided(dict(settings))
     tracker = open_tracker(_for_two_stages(model), track.tracker, memory, track.refine_edges)
     frames = PickedFrames(open_source(source), picks)
-    store = SessionStore(None if track.session is None else Path(track.session).expanduser())
-    return VideoSession(tracker, frames, store, watching)
+    try:
+        return VideoSession(tracker, frames, _open_store(track.session, frames), watching)
+    except BaseException:
+        frames.close()
+        raise
+
+
+def _open_store(session: Path | str | None, frames: PickedFrames) -> SessionStore:
+    """The session's file, which is of these frames."""
+    if session is None:
+        return SessionStore(None)
+    store = SessionStore(Path(session).expanduser())
+    try:
+        check_same_video(store, frames)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _for_two_stages(model: Model) -> Model:

@@ -4,7 +4,8 @@
     .ytvis.json  COCO of videos, as YouTube-VIS has it: an annotation an object, with its mask,
                  area and box in every frame
     .jsonl       a line a frame, with COCO run-lengths, scores, states and doubts
-    a folder     DAVIS: a palette PNG a frame, whose values are the objects' numbers
+    a folder     DAVIS: a palette PNG a frame, whose values are the objects' numbers; it is called
+                 as the frame's picture is, or by the frame's number: 00012.png
     a film       the video with the masks drawn on it, with its frame rate and sound
 
 With `cutout`, a folder holds RGBA pictures, a film has alpha; with a backdrop, both show the
@@ -31,6 +32,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import empty_rle, rle_box_xywh, rle_to_coco
 from anymask.primitives.storage import whole_file
+from anymask.primitives.suffixes import file_suffix
 from anymask.primitives.types import BoolArray, UintImage
 from anymask.video.backdrop import Backdrop
 from anymask.video.film import FILMS, FilmWriter, Look, check_film
@@ -115,7 +117,7 @@ class PaletteWriter:
             values[one.mask] = number
         drawn = Image.fromarray(values, "P")
         drawn.putpalette(self._palette)
-        _save(drawn, self.folder / f"{frame.source_frame:05d}.png")
+        _save(drawn, self.folder / f"{frame.stem}.png")
 
     def close(self) -> None:
         """See `MaskWriter`."""
@@ -133,7 +135,7 @@ class PictureWriter:
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
         drawn = Image.fromarray(self._draw(frame, picture()))
-        _save(drawn, self.folder / f"{frame.source_frame:05d}.png")
+        _save(drawn, self.folder / f"{frame.stem}.png")
 
     def close(self) -> None:
         """See `MaskWriter`."""
@@ -235,7 +237,7 @@ class VideoCocoWriter:
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
         comma = "," if self._names else ""
-        self._names.append(f"{self.facts.name}/{frame.source_frame:05d}.jpg")
+        self._names.append(f"{self.facts.name}/{frame.name or frame.stem + '.jpg'}")
         for number, file in self._files.items():
             one = frame.objects.get(number)
             seen = one if one is not None and one.area else None
@@ -284,7 +286,9 @@ def copy_rows(rows: Path, out: BinaryIO) -> None:
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
     """A frame's masks as COCO run-lengths, with scores, states and doubts."""
     objects = [object_to_json(number, one) for number, one in frame.objects.items()]
-    return {"frame": frame.source_frame, "seconds": round(frame.seconds, 6), "objects": objects}
+    named = {"file": frame.name} if frame.name else {}
+    about = {"frame": frame.source_frame, **named, "seconds": round(frame.seconds, 6)}
+    return {**about, "objects": objects}
 
 
 def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
@@ -345,13 +349,13 @@ def check_paths(paths: Sequence[Path], cutout: bool = False, behind: str | None 
     nothing would show cut-outs, or what is put behind them."""
     if cutout and behind is not None:
         raise InputError("a cut-out has no background; give --cutout or --background")
-    if (cutout or behind is not None) and all(path.suffix.lower() in DOCUMENTS for path in paths):
+    if (cutout or behind is not None) and all(file_suffix(path) in DOCUMENTS for path in paths):
         raise InputError(
             f"--{'cutout' if cutout else 'background'} is for films and folders, got "
             f"{paths[0].name!r}; add one, such as -o objects{'.webm' if cutout else '.mp4'}"
         )
     for path in paths:
-        ending = path.suffix.lower()
+        ending = file_suffix(path)
         if path.name == "-" or path.name.startswith("-."):
             raise InputError(
                 f"tracks are not written to standard output, got {path.name!r}; name a file, such "
@@ -367,7 +371,7 @@ def check_paths(paths: Sequence[Path], cutout: bool = False, behind: str | None 
 
 
 def _open_writer(path: Path, facts: VideoFacts, draw: Drawing | None, cutout: bool) -> MaskWriter:
-    match path.suffix.lower():
+    match file_suffix(path):
         case ".json":
             vis = path.name.lower().endswith(YTVIS)
             return VideoCocoWriter(path, facts) if vis else SavWriter(path, facts)

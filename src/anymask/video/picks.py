@@ -43,6 +43,7 @@ class PickedFrames:
     def __init__(self, source: FrameSource, picks: FramePicks) -> None:
         self.source, self.picks = source, picks
         self._chosen: list[int] | None = None
+        self._closed = False
         if picks.fps is not None:
             self._chosen = _by_time(source, picks, picks.fps)
 
@@ -69,7 +70,7 @@ class PickedFrames:
 
     def source_frame(self, frame: int) -> int:
         """The number in the source."""
-        if self._chosen is not None:
+        if self._chosen:
             return self._chosen[min(max(frame, 0), len(self._chosen) - 1)]
         return self.picks.start + frame * self.picks.every
 
@@ -80,8 +81,15 @@ class PickedFrames:
             return away.index(min(away))
         return max(0, round((source_frame - self.picks.start) / self.picks.every))
 
+    def name(self, frame: int) -> str:
+        """The file of a frame's picture, of sources that have `names`; else empty."""
+        names, place = getattr(self.source, "names", ()), self.source_frame(frame)
+        return str(names[place]) if 0 <= place < len(names) else ""
+
     def read(self, frame: int) -> UintImage | None:
-        """See `FrameSource`."""
+        """See `FrameSource`. Raises InputError once it is closed."""
+        if self._closed:
+            raise InputError("this video is closed; use its session inside its `with`")
         if frame < 0 or (self._chosen is not None and frame >= len(self._chosen)):
             return None
         wanted = self.source_frame(frame)
@@ -95,6 +103,7 @@ class PickedFrames:
 
     def close(self) -> None:
         """See `FrameSource`."""
+        self._closed = True
         self.source.close()
 
 

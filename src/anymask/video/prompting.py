@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymask.primitives.errors import PromptError
+from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.prompts import Prompt
 from anymask.video.tracker import TrackMoment
 
@@ -39,8 +39,20 @@ def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
     return (min if at.backward else max)(passed, default=None)
 
 
-def check_whole(**numbers: object) -> None:
-    """Raises PromptError for what is no whole number from 0 on."""
+def read_way(
+    direction: object, start: int | None, stop: int | None
+) -> tuple[int | None, int | None]:
+    """First and last frame of a propagation, as Python's numbers. Raises InputError for another
+    direction, PromptError for what is no frame."""
+    if direction not in ("forward", "backward", "both"):
+        raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+    first = None if start is None else read_whole(start=start)[0]
+    return first, None if stop is None else read_whole(stop=stop)[0]
+
+
+def read_whole(**numbers: object) -> list[int]:
+    """The numbers as Python's. Raises PromptError for what is no whole number from 0 on."""
     for name, value in numbers.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
             raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
+    return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked

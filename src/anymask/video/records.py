@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal
 
 from anymask.primitives.rle import Rle, rle_area, rle_to_mask
@@ -53,12 +54,20 @@ class TrackedFrame:
     index         the frame, counted from 0 in what the session looks at
     source_frame  its number in the source, which is another with `every`, `fps` or `start`
     seconds       when it is shown
+    name          the file of its picture, such as 00005.jpg, where the source is a folder or a list
+                  of files; else empty
     """
 
     index: int
     source_frame: int
     seconds: float
     objects: Mapping[int, ObjectMask] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What a file about the frame is called, without its ending: as its picture, or 00012."""
+        return PurePath(self.name).stem if self.name else f"{self.source_frame:05d}"
 
     @property
     def masks(self) -> dict[int, BoolArray]:

@@ -18,7 +18,7 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.lookout import FrameLook, Lookout
 from anymask.video.picks import PickedFrames
-from anymask.video.prompting import check_whole, merged_prompts, nearest_prompt, rests_on
+from anymask.video.prompting import merged_prompts, nearest_prompt, read_way, read_whole, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
 from anymask.video.taking_up import check_known, write_known
@@ -103,7 +103,7 @@ class VideoSession:
 
         Raises PromptError, and InputError for a frame that is not there.
         """
-        check_whole(frame=frame, object=object)
+        frame, object = read_whole(frame=frame, object=object)  # noqa: A001
         said = Prompt.of(points, labels, box, mask)
         look = self._look_at(frame)
         spoken = self._spoken(object, frame, said, anew)
@@ -126,9 +126,9 @@ class VideoSession:
     def _look_at(self, frame: int) -> FrameLook:
         look = self._lookout.look(frame)
         if look is None:
-            raise InputError(
-                f"there is no frame {frame}; there are {self.frames.length}, from 0 on"
-            )
+            length = self.frames.length
+            there = "the source ended" if length is None else f"there are {length}, from 0 on"
+            raise InputError(f"there is no frame {frame}; {there}")
         return look
 
     def take_back(self, object: int, frame: int) -> None:  # noqa: A002
@@ -158,7 +158,7 @@ class VideoSession:
     def take_up(self, object: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
         """Know an object by masks from elsewhere, by frame, in place of what was known of it; see
         `taking_up`. Raises PromptError for a number that is none, InputError for the masks."""
-        check_whole(object=object)
+        (object,) = read_whole(object=object)  # noqa: A001
         check_known(masks, self.frames.length)
         self.remove(object)
         write_known(self._store, object, masks)
@@ -204,10 +204,9 @@ class VideoSession:
         stop       the last frame, inclusive
 
         Leave the loop to pause; the next call goes on where work is left. Raises InputError where
-        nobody has spoken of an object.
+        nobody has spoken of an object, PromptError for frames that are no number from 0 on.
         """
-        if direction not in ("forward", "backward", "both"):
-            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+        start, stop = read_way(direction, start, stop)
         prompted = self._store.prompted_frames()
         if not prompted:
             raise InputError(
@@ -272,6 +271,7 @@ class VideoSession:
             source_frame=self.frames.source_frame(frame),
             seconds=self.frames.seconds(frame),
             objects=self._store.masks(frame),
+            name=self.frames.name(frame),
         )
 
     def results(self) -> Iterator[TrackedFrame]:

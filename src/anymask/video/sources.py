@@ -6,8 +6,9 @@ only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
 )
 LIST_RATE = 25.0  # frames a second, where nobody says it
+_NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
 
 
 class FrameSource(Protocol):
@@ -57,12 +59,18 @@ class FrameSource(Protocol):
 
 
 class ListedFrames:
-    """Pictures that can be opened in any order: paths, arrays, Pillow images."""
+    """Pictures that can be opened in any order: paths, arrays, Pillow images.
+
+    names  of the files, where all are files with names of their own, whatever their endings
+    """
 
     fault: str | None = None
 
     def __init__(self, pictures: Sequence[ImageSource], rate: float = LIST_RATE) -> None:
         self._pictures, self.rate = pictures, rate
+        paths = [Path(one) for one in pictures if isinstance(one, str | Path)]
+        own = len({path.stem.lower() for path in paths}) == len(pictures)
+        self.names = tuple(path.name for path in paths) if own else ()
 
     @property
     def length(self) -> int:
@@ -174,9 +182,9 @@ def open_source(source: Any) -> FrameSource:
         return source  # type: ignore[no-any-return]  # a FrameSource of the user's
     if isinstance(source, np.ndarray) and source.ndim == 4:
         return ListedFrames(list(source))
-    if isinstance(source, Sequence) and not isinstance(source, bytes):
+    if isinstance(source, Sequence) and not isinstance(source, _NO_FRAMES):
         return ListedFrames(source)
-    if isinstance(source, Iterable) and not isinstance(source, np.ndarray | bytes):
+    if isinstance(source, Iterable) and not isinstance(source, _NO_FRAMES):
         return FrameStream(source)
     raise InputError(
         "wanted a video file, a folder, a list, a generator or a camera's number, got "
@@ -186,10 +194,7 @@ def open_source(source: Any) -> FrameSource:
 
 def _open_path(path: Path) -> FrameSource:
     if path.is_dir():
-        pictures = sorted(find_images(path), key=natural_order)
-        if not pictures:
-            raise DataError(f"{path} holds no pictures; name a folder of frames or a video file")
-        return ListedFrames(pictures)
+        return ListedFrames(_pictures_of_one(path))
     if not path.exists():
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
     if path.suffix.lower() not in PICTURES:
@@ -201,6 +206,22 @@ def _open_path(path: Path) -> FrameSource:
             return film
         film.close()  # frames without times, which FFmpeg takes for one
     return PagedFrames(path, pages)
+
+
+def _pictures_of_one(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder, or in the only folder in it that has some."""
+    found: dict[Path, list[Path]] = {}
+    for path in find_images(folder):
+        found.setdefault(path.parent, []).append(path)
+    if not found:
+        raise DataError(f"{folder} holds no pictures; name a folder of frames or a video file")
+    if folder not in found and len(found) > 1:
+        some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
+        raise DataError(
+            f"the pictures in {folder} lie in {len(found)} folders ({some}); "
+            "name the one that holds the frames of one video"
+        )
+    return sorted(found.get(folder) or next(iter(found.values())), key=natural_order)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class SessionStore:
         self.path = path
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
+        self._closed = False
         try:
             self._base = sqlite3.connect("" if path is None else str(path))
             self._base.executescript(TABLES)
@@ -92,14 +93,24 @@ class SessionStore:
             raise DataError(f"{path} is {held!r}, this version reads {FORMAT!r}; name another file")
         self.tell("format", FORMAT)
 
+    def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Raises InputError once the session is closed. SQLite takes numpy's numbers for bytes."""
+        if self._closed:
+            raise InputError(
+                "this session is closed; use it inside its `with`, or give it a file "
+                "(model.track(source, session=FILE)) and open that again"
+            )
+        plain = [one.item() if isinstance(one, np.generic) else one for one in values]
+        return self._base.execute(words, plain)
+
     def about(self, name: str) -> str | None:
         """A word that `tell` wrote."""
-        row = self._base.execute("select value from about where name = ?", (name,)).fetchone()
+        row = self._execute("select value from about where name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def tell(self, name: str, value: str) -> None:
         """Write a word about the session."""
-        self._base.execute("insert or replace into about values (?, ?)", (name, value))
+        self._execute("insert or replace into about values (?, ?)", (name, value))
 
     def check_tracker(self, name: str) -> None:
         """A session is continued by the tracker that began it. Raises InputError."""
@@ -115,28 +126,28 @@ class SessionStore:
 
     def objects(self) -> list[int]:
         """The numbers of the objects, in order."""
-        rows = self._base.execute("select object from objects order by object")
+        rows = self._execute("select object from objects order by object")
         return [number for (number,) in rows]
 
     def remove_object(self, number: int) -> None:
         """Forget an object and all about it."""
         for table in ("objects", "prompts", "masks", "states"):
-            self._base.execute(f"delete from {table} where object = ?", (number,))
+            self._execute(f"delete from {table} where object = ?", (number,))
 
     # ---------------------------------------------------------------------------------- prompts
 
     def write_prompt(self, number: int, frame: int, spoken: SpokenPrompt) -> None:
         """What a person said; it takes the place of what was said before."""
-        self._base.execute("insert or ignore into objects values (?)", (number,))
+        self._execute("insert or ignore into objects values (?)", (number,))
         earlier = None if spoken.earlier is None else _rle_text(spoken.earlier)
-        self._base.execute(
+        self._execute(
             "insert or replace into prompts values (?, ?, ?, ?)",
             (number, frame, _prompt_text(spoken.prompt), earlier),
         )
 
     def prompt(self, number: int, frame: int) -> SpokenPrompt | None:
         """What was said of an object on a frame."""
-        row = self._base.execute(
+        row = self._execute(
             "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
         ).fetchone()
         if row is None:
@@ -145,11 +156,11 @@ class SessionStore:
 
     def drop_prompt(self, number: int, frame: int) -> None:
         """Take back what was said."""
-        self._base.execute("delete from prompts where object = ? and frame = ?", (number, frame))
+        self._execute("delete from prompts where object = ? and frame = ?", (number, frame))
 
     def prompted_frames(self, number: int | None = None) -> list[int]:
         """The frames on which somebody spoke of an object, or of any, in order."""
-        rows = self._base.execute(
+        rows = self._execute(
             "select distinct frame from prompts where ? is null or object = ? order by frame",
             (number, number),
         )
@@ -159,7 +170,7 @@ class SessionStore:
 
     def write_mask(self, number: int, frame: int, one: ObjectMask) -> None:
         """An object on a frame."""
-        self._base.execute(
+        self._execute(
             "insert or replace into masks values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number, frame, _rle_text(one.rle), one.score, one.quality, one.state,
@@ -181,7 +192,7 @@ class SessionStore:
 
     def masks(self, frame: int) -> dict[int, ObjectMask]:
         """The objects on a frame, as far as they were followed."""
-        rows = self._base.execute(
+        rows = self._execute(
             "select object, mask, score, quality, state, doubts, prompted from masks "
             "where frame = ? order by object",
             (frame,),
@@ -195,12 +206,12 @@ class SessionStore:
 
     def followed(self, frame: int) -> set[int]:
         """The objects whose masks on a frame are known."""
-        rows = self._base.execute("select object from masks where frame = ?", (frame,))
+        rows = self._execute("select object from masks where frame = ?", (frame,))
         return {number for (number,) in rows}
 
     def stretches(self, number: int) -> list[tuple[int, int]]:
         """The frames of an object's masks: first and last of each unbroken row of them."""
-        rows = self._base.execute(
+        rows = self._execute(
             "select min(frame), max(frame) from (select frame, frame - row_number() over "
             "(order by frame) as place from masks where object = ?) group by place order by 1",
             (number,),
@@ -209,14 +220,14 @@ class SessionStore:
 
     def drop_masks(self, number: int, first: int, last: int | None) -> None:
         """Forget an object's masks from a frame to another one, or to the end."""
-        self._base.execute(
+        self._execute(
             "delete from masks where object = ? and frame >= ? and (? is null or frame <= ?)",
             (number, first, last, last),
         )
 
     def doubtful(self) -> Iterator[tuple[int, int, tuple[str, ...]]]:
         """(frame, object, doubts) of what a person should look at, in order."""
-        rows = self._base.execute(
+        rows = self._execute(
             "select frame, object, doubts from masks where doubts != '' and not prompted "
             "order by frame, object"
         )
@@ -225,7 +236,7 @@ class SessionStore:
 
     def frames(self) -> list[int]:
         """The frames with masks, in order."""
-        rows = self._base.execute("select distinct frame from masks order by frame")
+        rows = self._execute("select distinct frame from masks order by frame")
         return [frame for (frame,) in rows]
 
     # ----------------------------------------------------------------------------------- states
@@ -235,14 +246,14 @@ class SessionStore:
         held = io.BytesIO()
         np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
         watch = json.dumps([state.watch.areas, state.watch.centre, state.watch.missing])
-        self._base.execute(
+        self._execute(
             "insert or replace into states values (?, ?, ?, ?, ?)",
             (number, int(backward), state.frame, held.getvalue(), watch),
         )
 
     def states(self) -> Iterator[tuple[int, bool, StoredState]]:
         """(object, backward, state) of all that were written."""
-        rows = self._base.execute("select object, backward, frame, arrays, watch from states")
+        rows = self._execute("select object, backward, frame, arrays, watch from states")
         for number, backward, frame, held, watch in rows:
             areas, centre, missing = parse_json(watch, "a state")
             past = Watch(tuple(areas), tuple(centre), missing)
@@ -251,7 +262,7 @@ class SessionStore:
 
     def drop_states(self) -> None:
         """Forget all states."""
-        self._base.execute("delete from states")
+        self._execute("delete from states")
 
     def commit(self) -> None:
         """Make everything so far lasting."""
@@ -259,6 +270,7 @@ class SessionStore:
 
     def close(self) -> None:
         """Close the file; what was not committed is forgotten."""
+        self._closed = True
         self._base.close()
 
 

@@ -1,0 +1,158 @@
+"""`anymask track`: what it reads stays, frames keep their names, a mistake leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.test_track import BOX, track
+from tests.video.clips import moving_discs, write_video
+
+PICTURES, TRUTH = moving_discs(4)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clip, and the same as a folder of frames of which every fifth was kept."""
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("clip.mkv"), PICTURES)
+    Path("frames").mkdir()
+    for number, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(f"frames/{5 * number:05d}.png")
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clip.mkv", "-o", "clip.mkv"], "'clip.mkv' is the video itself"),
+        (["clip.mkv", "-o", "a.json", "-o", "frames/../clip.mkv"], "is the video itself"),
+        (["frames", "-o", "frames"], "'frames' is the video itself"),
+        (["frames/", "-o", "./frames/"], "'./frames/' is the video itself"),
+        (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "different names, got './a.json' twice"),
+        (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session's file"),
+        (
+            ["clip.mkv", "--background", "clip.png", "-o", "clip.png"],
+            "'clip.png' is the picture of the background",
+        ),
+    ],
+)  # fmt: skip
+def test_nothing_is_written_over_what_is_read(
+    here: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(here)
+    assert track(*words, "--box", BOX) == 2
+    assert message in capsys.readouterr().err
+    assert contents(here) == before
+
+
+def test_masks_are_called_as_the_frames_are(here: Path) -> None:
+    outputs = ["davis", "cut/", "v1.d/", "masks.jsonl", "masks.ytvis.json"]
+    said = [word for name in outputs for word in ("-o", name)]
+    assert track("frames", "--box", BOX, *said) == 0
+    names = [f"{number:05d}.png" for number in (0, 5, 10, 15)]
+    for folder in ("davis", "cut", "v1.d"):
+        assert [path.name for path in sorted(Path(folder).iterdir())] == names
+    lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
+    assert [(line["frame"], line["file"]) for line in lines] == list(enumerate(names))
+    document = json.loads(Path("masks.ytvis.json").read_text("utf-8"))
+    assert document["videos"][0]["file_names"] == [f"frames/{name}" for name in names]
+
+
+def test_frames_that_share_a_name_are_numbered(here: Path) -> None:
+    shutil.copy("frames/00005.png", "frames/00000.PNG")
+    assert track("frames", "--box", BOX, "-o", "davis") == 0
+    assert [path.name for path in sorted(Path("davis").iterdir())] == [
+        f"{number:05d}.png" for number in range(5)
+    ]
+
+
+def test_the_working_folder_is_an_output(here: Path) -> None:
+    assert track("frames", "--box", BOX, "--end", 2, "-o", ".") == 0
+    assert sorted(path.name for path in here.glob("*.png")) == ["00000.png", "00005.png"]
+    assert not list(here.glob(".*"))
+
+
+def test_a_folder_called_by_a_number_is_no_camera(here: Path) -> None:
+    Path("frames").rename("2024")
+    assert track("2024", "--box", BOX, "-o", "a.jsonl") == 0
+    assert len(Path("a.jsonl").read_text("utf-8").splitlines()) == len(PICTURES)
+
+
+def test_frames_and_their_masks_are_not_one_video(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("frames", "set/images")
+    assert track("set", "--box", BOX, "-o", "a.jsonl") == 0  # the only folder that has some
+    shutil.copytree("frames", "set/masks")
+    assert track("set", "--box", BOX, "-o", "b.jsonl") == 2
+    told = capsys.readouterr().err
+    assert "the pictures in set lie in 2 folders" in told
+    shutil.copytree("frames", "frames/masks")  # beside the frames: they are the frames
+    assert track("frames", "--box", BOX, "-o", "c.jsonl") == 0
+    assert Path("c.jsonl").read_text("utf-8") == Path("a.jsonl").read_text("utf-8")
+
+
+def objects_by_frame(path: str) -> dict[int, list[int]]:
+    lines = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+    return {line["frame"]: [one["object"] for one in line["objects"]] for line in lines}
+
+
+def test_a_prompt_counts_where_it_was_given_or_says_where(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert track("clip.mkv", "--box", BOX, "--start", 2, "-o", "a.jsonl") == 0  # no frame is named
+    assert objects_by_frame("a.jsonl") == {2: [1], 3: [1]}
+    assert track("clip.mkv", "--box", f"0:1:{BOX}", "--start", 2, "-o", "b.jsonl") == 2
+    assert "no frame 0 among those looked at, which are 2 to 3" in capsys.readouterr().err
+    assert track("clip.mkv", "--box", f"3:1:{BOX}", "--every", 2, "-o", "c.jsonl") == 2
+    assert "no frame 3 among those looked at, which are 0 to 2" in capsys.readouterr().err
+    assert track("clip.mkv", "--box", f"1:1:{BOX}", "--every", 2, "-o", "d.jsonl") == 0
+    assert "counts on frame 0" in capsys.readouterr().err
+    assert track("clip.mkv", "--box", BOX, "--fps", 5, "--start", 90, "-o", "e.jsonl") == 2
+    assert "--start 90 is behind the video's end" in capsys.readouterr().err
+    assert not list(here.glob(".*"))  # a command that was wrong leaves no session
+
+
+def test_a_session_with_a_name_is_never_thrown_away(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["clip.mkv", "--session", "my.session", "-o", "a.jsonl"]
+    assert track(*words, "--box", BOX, "--end", 2) == 0
+    kept = Path("my.session").read_bytes()
+    assert track(*words, "--box", "1,1,9,9") == 2
+    assert "keeps what another command said of its objects" in capsys.readouterr().err
+    assert Path("my.session").read_bytes() == kept
+    assert track(*words, "--box", BOX) == 0  # the same objects, more frames
+    assert list(objects_by_frame("a.jsonl")) == [0, 1, 2, 3]
+
+
+def test_an_unfinished_run_of_another_video_begins_anew(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anymask.video import outputs
+
+    def interrupt(self: object, frame: object, picture: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs.LineWriter, "write", interrupt)
+        assert track("clip.mkv", "--box", BOX, "-o", "a.jsonl") == 130
+    assert Path(".a.jsonl.session").exists()
+    write_video(Path("clip.mkv"), [np.roll(picture, 40, 1) for picture in PICTURES])
+    assert track("clip.mkv", "--box", BOX, "-o", "a.jsonl") == 0
+    assert track("clip.mkv", "--box", BOX, "-o", "b.jsonl") == 0
+    assert Path("a.jsonl").read_text("utf-8") == Path("b.jsonl").read_text("utf-8")
