@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from PIL import Image
 from anymask.cli.main import main
 from anymask.data.video_sets import read_youtube_vis
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
+from anymask.video.store import SessionStore
 from tests.predictors.fakes import iou
 from tests.video.clips import moving_discs, write_video
 
@@ -177,6 +179,33 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
     assert track(clip, "--box", BOX, "-o", "part.jsonl") == 0
     assert Path("part.jsonl").read_text("utf-8") == Path("whole.jsonl").read_text("utf-8")
     assert not Path(".part.jsonl.session").exists()
+
+
+def test_frames_are_written_as_they_are_followed(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anymask.video import outputs
+
+    def interrupt(self: object, frame: object, picture: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs.LineWriter, "write", interrupt)
+    assert track(clip, "--box", BOX, "-o", "part.jsonl") == 130
+    store = SessionStore(Path(".part.jsonl.session"))
+    assert store.frames() == [0]  # no further one was looked for
+    store.close()
+
+
+def test_two_runs_with_one_session_are_told_of_each_other(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name: patient(name, timeout=0))
+    other = SessionStore(Path("my.session"))
+    assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 2
+    assert "see whether another process uses it" in capsys.readouterr().err
+    other.close()
+    assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 0
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | N
     from anymask.primitives.progress import ProgressBar
 
     writers: list[MaskWriter] = []
-    at_once = args.direction == "forward" and args.paths == 1
+    at_once = args.direction == "forward" and args.paths in (None, 1)
     with ProgressBar("frames", session.frames.length) as bar:
         frames = frames_in_order(session, args.direction, at_once, bar)
         try:

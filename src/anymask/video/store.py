@@ -94,14 +94,24 @@ class SessionStore:
         self.tell("format", FORMAT)
 
     def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Raises InputError once the session is closed. SQLite takes numpy's numbers for bytes."""
+        """Raises InputError once the session is closed, DataError for what SQLite cannot do. It
+        takes numpy's numbers for bytes."""
         if self._closed:
             raise InputError(
                 "this session is closed; use it inside its `with`, or give it a file "
                 "(model.track(source, session=FILE)) and open that again"
             )
         plain = [one.item() if isinstance(one, np.generic) else one for one in values]
-        return self._base.execute(words, plain)
+        try:
+            return self._base.execute(words, plain)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> DataError:
+        return DataError(
+            f"the session {str(self.path or 'in a temporary file')!r} cannot be read or written "
+            f"({error}); see whether another process uses it, and whether the disk is full"
+        )
 
     def about(self, name: str) -> str | None:
         """A word that `tell` wrote."""
@@ -266,7 +276,10 @@ class SessionStore:
 
     def commit(self) -> None:
         """Make everything so far lasting."""
-        self._base.commit()
+        try:
+            self._base.commit()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def close(self) -> None:
         """Close the file; what was not committed is forgotten."""
