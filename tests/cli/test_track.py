@@ -200,7 +200,7 @@ def test_two_runs_with_one_session_are_told_of_each_other(
     clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patient = sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda name: patient(name, timeout=0))
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **how: patient(name, timeout=0, **how))
     other = SessionStore(Path("my.session"))
     assert track(clip, "--box", BOX, "--session", "my.session", "-o", "a.jsonl") == 2
     assert "see whether another process uses it" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,15 @@ def test_a_correction_counts_from_its_frame_to_the_next_prompt() -> None:
     assert rles(after)[10:] == before[10:]
     for frame in after[5:10]:
         assert iou(frame.masks[1], TRUTH[frame.index][1]) > 0.7
+
+
+def test_a_session_goes_on_in_another_thread() -> None:
+    with begin() as session, ThreadPoolExecutor(1) as elsewhere:
+        session.add(frame=0, points=[START])
+        alone = rles(list(session.propagate(stop=4)))
+        assert elsewhere.submit(lambda: rles(list(session.propagate(stop=4)))).result() == alone
+        elsewhere.submit(session.add, frame=0, object=2, points=[OTHER]).result()
+        assert_followed(list(session), {1: 0, 2: 1})
 
 
 def test_only_what_a_correction_changed_is_looked_at_again() -> None:

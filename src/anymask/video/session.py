@@ -41,7 +41,7 @@ class _Live:
 class VideoSession:
     """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
 
-    One thread at a time.
+    One thread at a time, whichever.
     """
 
     def __init__(

@@ -66,7 +66,8 @@ class StoredState:
 
 
 class SessionStore:
-    """One file, or one of SQLite's own temporary files where `path` is None.
+    """One file, or one of SQLite's own temporary files where `path` is None. One thread at a time
+    uses it, whichever.
 
     Raises DataError for a file that is no session of ours.
     """
@@ -77,7 +78,8 @@ class SessionStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._closed = False
         try:
-            self._base = sqlite3.connect("" if path is None else str(path))
+            place = "" if path is None else str(path)
+            self._base = sqlite3.connect(place, check_same_thread=False)
             self._base.executescript(TABLES)
             held = self.about("format")
         except sqlite3.OperationalError as error:  # before a byte of it was read
