@@ -102,16 +102,22 @@ def test_cut_outs_have_alpha(clip: Path, name: str) -> None:
     assert iou(shown, TRUTH[1][0]) > 0.5
 
 
-def test_a_coco_file_of_videos_is_read_as_youtube_vis(clip: Path) -> None:
+def test_a_coco_file_of_videos_is_read_as_youtube_vis(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     second = "2:2:83,53,114,86"
     outputs = ["-o", "masks.jsonl", "-o", "annotations_train.ytvis.json"]
     assert track(clip, "--box", BOX, "--box", second, *outputs) == 0
     lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
-    written = Path("annotations_train.ytvis.json").rename("annotations_train.json")
+    assert main(["convert", "annotations_train.ytvis.json", "coco.json"]) == 2
+    assert "read with its frames; call it annotations_train.json" in capsys.readouterr().err
+    Path("vis").mkdir()
+    written = Path("annotations_train.ytvis.json").rename("vis/annotations_train.json")
     for number, picture in enumerate(PICTURES):
-        Path("train/clip").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(f"train/clip/{number:05d}.jpg")
-    images = list(read_youtube_vis(Path(), "train"))
+        Path("vis/train/clip").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(f"vis/train/clip/{number:05d}.jpg")
+    assert main(["convert", "vis", "coco.json", "--split", "train"]) == 0
+    images = list(read_youtube_vis(Path("vis"), "train"))
     assert [len(image.masks) for image in images] == [1, 1, 2, 2, 2, 2]
     for image, line in zip(images, lines, strict=True):
         for mask, one in zip(image.masks, line["objects"], strict=True):

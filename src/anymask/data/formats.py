@@ -230,7 +230,14 @@ def recognise(source: Path, split: str | None = None) -> str:
 
 def _name_of(path: Path) -> str | None:
     if path.suffix.lower() == ".json":
-        return _json_name(read_json(path))
+        document = read_json(path)
+        if isinstance(document, dict) and "videos" in document and "images" not in document:
+            raise DataError(
+                f"{path}: JSON of videos, as YouTube-VIS has it, is read with its frames; call it "
+                "annotations_train.json, beside train/VIDEO/00000.jpg, and give the folder with "
+                "--split train"
+            )
+        return _json_name(document)
     name = _SUFFIXES.get(path.suffix.lower())
     if name == "label-png":
         from anymask.data.label_pictures import refuse_photo  # loads Pillow
