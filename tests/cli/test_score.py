@@ -55,6 +55,24 @@ def scored(*words: object) -> dict:
     return document
 
 
+def test_frames_with_short_numbers_are_in_their_order(tmp_path: Path) -> None:
+    one, none = frame((1, WHOLE)), frame()
+    for side, last in (("truth", one), ("found", none)):  # the last frame does not count
+        save(tmp_path / side / "bear", [one] * 11 + [last])
+        for path in sorted((tmp_path / side / "bear").iterdir()):
+            path.rename(path.with_name(f"{int(path.stem)}.png"))
+    found = scored("video", tmp_path / "truth", tmp_path / "found", tmp_path / "s.json")
+    assert found["videos"]["bear"]["J mean"] == 1
+
+
+def test_the_folder_of_one_video_is_told_from_that_of_all(
+    videos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["score", "video", str(videos / "truth" / "bear"), str(videos / "found")]
+    assert main(words) == 2
+    assert "holds the frames of one video; name the folder" in capsys.readouterr().err
+
+
 def test_videos_are_scored_globally_by_video_and_by_object(
     videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import BoolArray, Floats
+from anymask.video.sources import natural_order
 
 OnVideo = Callable[[int, int], None]
 Rules = Literal["davis", "all-frames", "unsupervised"]
@@ -72,11 +73,13 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
     Raises DataError where there is neither.
     """
     plain = sorted({picture.parent for picture in path.glob("*/*.png")})
+    if not plain and split is None and next(path.glob("*.png"), None) is not None:
+        raise DataError(f"{path} holds the frames of one video; name the folder that it lies in")
     if not plain or split is not None:
         return load_clips(path, split=split)
     clips = []
     for folder in plain:
-        frames = tuple(sorted(folder.glob("*.png")))
+        frames = tuple(sorted(folder.glob("*.png"), key=natural_order))
         clips.append(Clip(name=folder.name, frames=frames, annotations=dict(enumerate(frames))))
     return clips
 
