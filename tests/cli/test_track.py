@@ -87,6 +87,24 @@ def test_the_drawn_video_keeps_rate_times_and_sound(clip: Path) -> None:
     assert sizes[0]
 
 
+def test_the_sound_ends_with_the_frames_and_its_loss_is_told(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--box", f"1:1:{BOX}", "--start", 1, "--end", 4]
+    assert track(clip, *words, "-o", "part.mkv", "-o", "part.webm") == 0
+    told = capsys.readouterr().out
+    assert "part.webm: without sound: webm does not hold aac" in told
+    assert "part.mkv: without" not in told
+    with av.open("part.mkv") as part, av.open(str(clip)) as original:
+        kept = [
+            float(packet.pts * packet.time_base) for packet in part.demux(audio=0) if packet.size
+        ]
+        whole = [float(one.pts * one.time_base) for one in original.demux(audio=0) if one.size]
+    wanted = [time - 0.04 for time in whole if 0.04 <= time <= 0.16]
+    assert len(wanted) < len(whole) - 1
+    np.testing.assert_allclose(kept, wanted, atol=0.002)
+
+
 @pytest.mark.parametrize("name", ["cut", "cut.mov"])
 def test_cut_outs_have_alpha(clip: Path, name: str) -> None:
     assert track(clip, "--box", BOX, "--cutout", "-o", name, "--end", 2) == 0

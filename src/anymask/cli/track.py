@@ -278,6 +278,8 @@ def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | N
             raise
     for writer in writers:
         writer.close()
+        if note := getattr(writer, "note", None):
+            print(note)
     return len({frame for frame, _, _ in session.doubtful()})
 
 
@@ -318,6 +320,7 @@ def open_outputs(
         objects=tuple(session.objects),
         sound=video if video.is_file() else None,
         begin=first.seconds,
+        end=session.frames.seconds_of_end(),
     )
     return open_writers(args.outputs, facts, args.cutout, behind)
 

@@ -29,12 +29,20 @@ class FilmWriter:
     like   the video whose sound goes along, or None
     rate   frames a second, about: each frame has its own time
     begin  seconds of `like` at which the first frame is shown
+    end    seconds of `like` at which its sound ends; None: with `like`
 
-    Raises InputError for an ending that cannot be written.
+    `silence` says why a sound track is left out. Raises InputError for an ending that cannot be
+    written.
     """
 
     def __init__(
-        self, path: Path, rate: float, look: Look, like: Path | None = None, begin: float = 0.0
+        self,
+        path: Path,
+        rate: float,
+        look: Look,
+        like: Path | None = None,
+        begin: float = 0.0,
+        end: float | None = None,
     ) -> None:
         check_film(path, look)
         self._av = import_av()
@@ -47,6 +55,8 @@ class FilmWriter:
         self._original: Any = None
         self._sound: Iterator[tuple[float, Any]] = iter(())
         self._ahead: tuple[float, Any] | None = None
+        self._last = float("inf") if end is None else end - begin
+        self.silence: str | None = None
         if like is not None:
             self._take_sound(like)
 
@@ -66,7 +76,7 @@ class FilmWriter:
         """Finish the file, which then appears under its name."""
         if self._stream is not None:
             self._out.mux(self._stream.encode())
-            self._write_sound(float("inf"))
+            self._write_sound(self._last)
         self._out.close()
         if self._original is not None:
             self._original.close()
@@ -99,6 +109,9 @@ class FilmWriter:
         except (ValueError, self._av.error.FFmpegError):  # as AAC in WebM
             held = None
         if held is None:
+            if track is not None:
+                name = self.path.suffix.removeprefix(".").lower()
+                self.silence = f"without sound: {name} does not hold {track.codec_context.name}"
             original.close()
             return
         self._original = original
@@ -121,7 +134,8 @@ class FilmWriter:
     def _write_sound(self, seconds: float) -> None:
         if self._ahead is None:
             self._ahead = next(self._sound, None)
-        while self._ahead is not None and self._ahead[0] <= seconds:
+        until = min(seconds, self._last)
+        while self._ahead is not None and self._ahead[0] <= until:
             self._out.mux(self._ahead[1])
             self._ahead = next(self._sound, None)
 

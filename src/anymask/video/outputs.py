@@ -51,6 +51,7 @@ class VideoFacts:
 
     sound  the file whose sound goes along, or None
     begin  seconds of that file at which the first frame is shown
+    end    and at which the first frame is that is left out at its end; None: there is none
     """
 
     name: str
@@ -59,6 +60,7 @@ class VideoFacts:
     objects: tuple[int, ...]
     sound: Path | None = None
     begin: float = 0.0
+    end: float | None = None
 
 
 class MaskWriter(Protocol):
@@ -148,7 +150,8 @@ class FilmOutput:
 
     def __init__(self, path: Path, facts: VideoFacts, draw: Drawing, alpha: bool = False) -> None:
         look: Look = "cutout" if alpha else "picture"
-        self._film = FilmWriter(path, facts.rate, look, facts.sound, facts.begin)
+        self._film = FilmWriter(path, facts.rate, look, facts.sound, facts.begin, facts.end)
+        self.note = None if self._film.silence is None else f"{path}: {self._film.silence}"
         self._draw, self._begin = draw, facts.begin
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:

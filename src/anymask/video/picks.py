@@ -101,6 +101,12 @@ class PickedFrames:
         """See `FrameSource`."""
         return self.source.seconds(self.source_frame(frame))
 
+    def seconds_of_end(self) -> float | None:
+        """When the first frame is shown that is left out at the end; None: none is known."""
+        end, length = self.picks.end, self.source.length
+        left_out = end is not None and length is not None and end < length
+        return self.source.seconds(end) if end is not None and left_out else None
+
     def close(self) -> None:
         """See `FrameSource`."""
         self._closed = True
