@@ -197,9 +197,11 @@ def test_the_pages_of_a_picture_are_frames(tmp_path: Path, name: str) -> None:
     assert source.read(4) is None
 
 
-def test_a_gif_with_times_keeps_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_an_animation_with_times_keeps_them(tmp_path: Path, name: str) -> None:
     first, *others = [Image.fromarray(picture) for picture in PICTURES[:4]]
-    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=200)
-    source = open_source(tmp_path / "a.gif")
+    first.save(tmp_path / name, save_all=True, append_images=others, duration=[200, 50, 350, 90])
+    source = open_source(tmp_path / name)
     assert source.length == 4
-    assert [source.seconds(frame) for frame in range(4)] == pytest.approx([0, 0.2, 0.4, 0.6])
+    assert [source.seconds(frame) for frame in range(4)] == pytest.approx([0, 0.2, 0.25, 0.6])
+    assert source.rate == pytest.approx(5, rel=0.3)

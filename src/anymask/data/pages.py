@@ -7,12 +7,13 @@ it says which channel, depth and time a TIFF's page is of (axes C, Z, T of Image
 from __future__ import annotations
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from anymask.data.decoding import decode_with, open_file, open_header
+from anymask.data.decoding import decode_with, open_file, open_header, open_picture
 from anymask.data.deep_pictures import count_tiff_pages, is_tiff, tiff_axes
 from anymask.data.images import explain_unidentified, open_path
 from anymask.primitives.errors import ImageError
@@ -66,6 +67,19 @@ def read_pages(path: Path) -> Pages:
             if picture.format in _OF_ONE_PHOTO:
                 return Pages()
             return Pages(int(decode_with(lambda: getattr(picture, "n_frames", 1), name)))
+
+
+def page_times(path: Path) -> list[float] | None:
+    """When each frame of an animation (GIF, WebP, PNG) is shown, in seconds; None where it does not
+    say. Each frame is decoded once. Raises ImageError for one that cannot be."""
+    with open_picture(path) as picture:
+        times, elapsed = [], 0.0
+        for page in range(getattr(picture, "n_frames", 1)):
+            picture.seek(page)
+            picture.load()
+            times.append(elapsed)
+            elapsed += float(picture.info.get("duration") or 0) / 1000
+    return times if all(one < other for one, other in itertools.pairwise(times)) else None
 
 
 def _tiff_pages(path: Path, name: str) -> Pages:

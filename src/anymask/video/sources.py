@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.data.images import ImageSource, find_images, load_image
-from anymask.data.pages import count_pages
+from anymask.data.pages import count_pages, page_times
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.types import UintImage
 from anymask.video.video_file import VideoFile
@@ -90,12 +90,17 @@ class ListedFrames:
 
 
 class PagedFrames:
-    """The pages of one picture: the frames of an animation, the planes of a stack."""
+    """The pages of one picture: the frames of an animation, the planes of a stack.
+
+    times  when each is shown, in seconds; None: LIST_RATE a second
+    """
 
     fault: str | None = None
 
-    def __init__(self, path: Path, count: int, rate: float = LIST_RATE) -> None:
-        self._path, self.length, self.rate = path, count, rate
+    def __init__(self, path: Path, count: int, times: Sequence[float] | None = None) -> None:
+        self._path, self.length = path, count
+        self._times = times or [page / LIST_RATE for page in range(count)]
+        self.rate = (count - 1) / self._times[-1] if count > 1 else LIST_RATE
 
     def read(self, frame: int) -> UintImage | None:
         """See `FrameSource`. Raises ImageError for a page that cannot be decoded."""
@@ -103,7 +108,7 @@ class PagedFrames:
 
     def seconds(self, frame: int) -> float:
         """See `FrameSource`."""
-        return frame / self.rate
+        return self._times[min(max(frame, 0), self.length - 1)]
 
     def close(self) -> None:
         """See `FrameSource`."""
@@ -205,7 +210,8 @@ def _open_path(path: Path) -> FrameSource:
         if film.length == pages:
             return film
         film.close()  # frames without times, which FFmpeg takes for one
-    return PagedFrames(path, pages)
+    timed = pages > 1 and path.suffix.lower() in (".png", ".webp")
+    return PagedFrames(path, pages, page_times(path) if timed else None)
 
 
 def _pictures_of_one(folder: Path) -> list[Path]:
