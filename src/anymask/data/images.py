@@ -37,6 +37,7 @@ from anymask.data.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
+from anymask.data.mask_looks import count_objects, looks_like_photo
 from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
@@ -53,10 +54,6 @@ VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
 )
 
-_LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
-_TINTED = 24  # between a pixel's channels, from which on it is no grey
-_COLOURED, _MOST_COLOURS = 0.05, 256  # the share of such pixels, and their colours in 5 bits
-_BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, and their greys
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
@@ -150,7 +147,7 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
     Where a picture is see-through somewhere, what can be seen is the object; in any other one,
     what is more than half as bright as its brightest pixel.
 
-    Raises ImageError as `load_image` does, and for a photo.
+    Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
@@ -165,25 +162,13 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
             f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
             "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
         )
+    elif (objects := count_objects(image)) > 1:
+        raise ImageError(
+            f"wanted the mask of one object, white on black, {str(path)!r} shows {objects}, by "
+            "their colours or values; save one of them as a mask of its own, a picture or .npy"
+        )
     mask: BoolArray = brightness > int(brightness.max()) // 2
     return mask
-
-
-def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
-    """Whether a picture can be no mask: many colours, or greys all between black and white.
-
-    Pictures of masks have few values; those of soft edges or of JPEG files lie near the borders.
-    """
-    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
-    pixels = image[::step, ::step].reshape(-1, 3).astype(np.int32)
-    low, high = pixels.min(1), pixels.max(1)
-    tinted = pixels[high - low > _TINTED] >> 3  # a palette has few colours, a photo many
-    colours = np.unique(tinted @ np.array([1, 32, 1024])) if len(tinted) else tinted
-    if len(tinted) > _COLOURED * len(pixels) and len(colours) > _MOST_COLOURS:
-        return True
-    most = int(high.max())
-    between = (high > most // 8) & (high < most - most // 8)
-    return bool(between.mean() > _BETWEEN and len(np.unique(high[between])) > _MOST_GREYS)
 
 
 def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
