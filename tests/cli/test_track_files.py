@@ -86,6 +86,18 @@ def test_the_working_folder_is_an_output(here: Path) -> None:
     assert not list(here.glob(".*"))
 
 
+def test_pictures_of_an_earlier_run_are_told(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["clip.mkv", "--box", BOX, "--tracker", "match", "-o", "davis"]
+    assert track(*words) == 0
+    assert "not of this run" not in capsys.readouterr().out
+    assert track(*words, "--every", 2) == 0
+    told = capsys.readouterr().out
+    assert "davis: 2 pictures in it are not of this run, such as 00001.png" in told
+    assert len(list(Path("davis").iterdir())) == 4
+
+
 def test_a_folder_called_by_a_number_is_no_camera(here: Path) -> None:
     Path("frames").rename("2024")
     assert track("2024", "--box", BOX, "-o", "a.jsonl") == 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
-from anymask.cli.track_files import read_outputs, session_path, stamp_of
+from anymask.cli.track_files import read_outputs, session_path, stamp_of, tell_others
 from anymask.primitives.errors import DataError, InputError, PromptError
 
 if TYPE_CHECKING:
@@ -262,6 +262,7 @@ def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | N
     from anymask.primitives.progress import ProgressBar
 
     writers: list[MaskWriter] = []
+    written: set[str] = set()
     at_once = args.direction == "forward" and args.paths in (None, 1)
     with ProgressBar("frames", session.frames.length) as bar:
         frames = frames_in_order(session, args.direction, at_once, bar)
@@ -271,6 +272,7 @@ def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | N
                     writers = open_outputs(session, frame, args, behind)
                 for writer in writers:
                     writer.write(frame, partial(read_picture, session, frame.index))
+                written.add(frame.stem)
                 bar.update(frame.index + 1)
         except BaseException:
             for writer in writers:
@@ -280,6 +282,8 @@ def follow(session: VideoSession, args: argparse.Namespace, behind: Backdrop | N
         writer.close()
         if note := getattr(writer, "note", None):
             print(note)
+    for note in tell_others(args.outputs, written):
+        print(note)
     return len({frame for frame, _, _ in session.doubtful()})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from anymask.primitives.errors import InputError
@@ -57,3 +57,17 @@ def stamp_of(path: Path) -> list[list[object]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return [[name, about.st_size, about.st_mtime_ns] for name, about in stats]
+
+
+def tell_others(outputs: Sequence[Path], written: Set[str]) -> Iterator[str]:
+    """What is said of folders that hold other pictures, as of an earlier run with more frames.
+
+    written  the names of this run's pictures, without their ending
+    """
+    for folder in outputs:
+        others = [one for one in folder.glob("*.png") if one.stem not in written]
+        if others:
+            yield (
+                f"{folder}: {len(others)} pictures in it are not of this run, such as "
+                f"{min(others).name}; they were left as they are"
+            )

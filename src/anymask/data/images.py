@@ -37,7 +37,6 @@ from anymask.data.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
-from anymask.data.mask_looks import count_objects, looks_like_photo
 from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
@@ -149,6 +148,8 @@ def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
 
     Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
     """
+    from anymask.data.mask_looks import count_objects, looks_like_photo
+
     path = Path(path)
     if path.suffix.lower() == ".npy":
         return _load_array(path)

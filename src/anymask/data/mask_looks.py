@@ -49,7 +49,7 @@ def count_objects(image: UintImage) -> int:  # (H, W, 3) -> objects
     tinted = brightest - colours.min(1) > _TINTED
     if not tinted.any():
         small = brightest.max() <= _LABELS
-        return max(1, np.count_nonzero(packed)) if small else 1
+        return max(1, int(np.count_nonzero(packed))) if small else 1
     strong = tinted | (brightest > _TINTED)
     colours, brightest, counts = colours[strong], brightest[strong, None], counts[strong]
     hues = (_HUES * colours + brightest // 2) // brightest
