@@ -97,3 +97,10 @@ def test_frames_to_follow_are_whole_numbers(wrong: object) -> None:
             list(session.propagate(start=wrong))
         with pytest.raises(PromptError, match="stop must be a whole number from 0 on"):
             list(session.propagate(stop=wrong))
+
+
+def test_a_frame_that_did_not_come_is_told() -> None:
+    told = "no frame 0; the source has not come so far"
+    for source in (None, iter(())):
+        with open_session(MODEL, source) as session, pytest.raises(InputError, match=told):
+            session.add(frame=0, points=[START])

@@ -18,7 +18,14 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.lookout import FrameLook, Lookout
 from anymask.video.picks import PickedFrames
-from anymask.video.prompting import merged_prompts, nearest_prompt, read_way, read_whole, rests_on
+from anymask.video.prompting import (
+    merged_prompts,
+    nearest_prompt,
+    no_such_frame,
+    read_way,
+    read_whole,
+    rests_on,
+)
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
 from anymask.video.taking_up import check_known, write_known
@@ -126,9 +133,7 @@ class VideoSession:
     def _look_at(self, frame: int) -> FrameLook:
         look = self._lookout.look(frame)
         if look is None:
-            length = self.frames.length
-            there = "the source ended" if length is None else f"there are {length}, from 0 on"
-            raise InputError(f"there is no frame {frame}; {there}")
+            raise no_such_frame(frame, self.frames.length)
         return look
 
     def take_back(self, object: int, frame: int) -> None:  # noqa: A002
