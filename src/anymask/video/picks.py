@@ -113,6 +113,12 @@ class PickedFrames:
         self.source.close()
 
 
+def no_such_frame(frame: int, length: int | None) -> InputError:
+    """What is wrong with a frame that cannot be looked at."""
+    known = "the source has not come so far" if length is None else f"there are {length}, from 0 on"
+    return InputError(f"there is no frame {frame}; {known}")
+
+
 def _by_time(source: FrameSource, picks: FramePicks, fps: float) -> list[int]:
     """The frame that is shown at each time, no frame twice."""
     if source.length is None:

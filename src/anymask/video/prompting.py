@@ -39,12 +39,6 @@ def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
     return (min if at.backward else max)(passed, default=None)
 
 
-def no_such_frame(frame: int, length: int | None) -> InputError:
-    """What is wrong with a frame that cannot be looked at."""
-    known = "the source has not come so far" if length is None else f"there are {length}, from 0 on"
-    return InputError(f"there is no frame {frame}; {known}")
-
-
 def read_way(
     direction: object, start: int | None, stop: int | None
 ) -> tuple[int | None, int | None]:

@@ -17,15 +17,8 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.lookout import FrameLook, Lookout
-from anymask.video.picks import PickedFrames
-from anymask.video.prompting import (
-    merged_prompts,
-    nearest_prompt,
-    no_such_frame,
-    read_way,
-    read_whole,
-    rests_on,
-)
+from anymask.video.picks import PickedFrames, no_such_frame
+from anymask.video.prompting import merged_prompts, nearest_prompt, read_way, read_whole, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
 from anymask.video.taking_up import check_known, write_known
