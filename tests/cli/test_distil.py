@@ -144,7 +144,7 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
     part, before = held_part(recipe, pictures, tmp_path / "run", "cpu") or pytest.fail("none")
     assert [one.kind for one in part.teacher[:5]] == ["click"] * 5
     assert means(before) == figures["before"]
-    teacher = held_out.model_of(open_teacher("tiny", tiny, load_file(tiny)).eval())
+    teacher = held_out.model_of(open_teacher("tiny", tiny).eval())
     agreed = score(teacher, part)[0]
     assert {word: ious.tolist() for word, ious in agreed.items()} == {
         word: [1.0] * len(ious) for word, ious in agreed.items()

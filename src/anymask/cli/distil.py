@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
 from anymask.cli.start_weights import named
+from anymask.cli.train import check_results
 from anymask.cli.tuned_weights import WEIGHTS, licence_with_data, write_weights
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--pictures must be at least 1, got {args.pictures}")
     if args.held_out is not None and args.held_out < 0:
         raise InputError(f"--held-out must be at least 0, got {args.held_out}")
+    check_results(args)
     from anymask.cli.distil_report import held_part, in_words
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.runtimes.devices import pick_device

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.cli.start_weights import named
 from anymask.primitives.channel_mix import MOST_CHANNELS
 from anymask.primitives.errors import InputError
 from anymask.primitives.notation import parse_json
@@ -193,6 +194,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     values = {_option(name): getattr(args, name) for name in DECIDING}
     if args.weights is not None:
         values["--weights"] = str(args.weights.absolute())
+    else:
+        values["--model"] = named(args.model, None)[1] or args.model  # a file, from any folder
     if args.rgb is not None:
         values["--rgb"] = list(args.rgb)
     return values
