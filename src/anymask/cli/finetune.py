@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.channels import mix_of
     from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
+    from anymask.training.samples import SetPictures
     from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
     from anymask.training.worker import TrainingRun
 
@@ -132,6 +133,7 @@ def run(args: argparse.Namespace) -> None:
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(folder, args, lambda: _recipe(variant, start, args, report, learned))
+    SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)

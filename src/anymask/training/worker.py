@@ -37,6 +37,7 @@ from anymask.training.parallel import (
     spread,
     whole,
 )
+from anymask.training.photo_size import enough
 from anymask.training.photos import PhotoStore
 from anymask.training.process_loss import is_partner_lost
 from anymask.training.recipe import Recipe
@@ -157,7 +158,7 @@ class TrainingWorker:
             if self.progress.ended:
                 return
             mix = mix_of(self.recipe.channels)
-            kept = PhotoStore(self.sitting.folder / PHOTOS, mix)
+            kept = PhotoStore(self.sitting.folder / PHOTOS, mix, enough(self.recipe))
             photos = kept if self.recipe.decode_once or mix is not None else None
             coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
