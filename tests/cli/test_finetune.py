@@ -21,7 +21,7 @@ from anymask.cli.main import main
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
-from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, ImageError, InputError
 from anymask.primitives.rle import mask_to_rle
 from anymask.training import presets
 from anymask.training.checkpoint import LAST, read_state
@@ -214,6 +214,21 @@ def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path
         "left out: 1 photos to learn from that are held out, too",
         "left out: 2 photos to learn from that are held out, encoded otherwise",
     ]
+
+
+def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_it(
+    coco: Path, tmp_path: Path
+) -> None:
+    photo = coco.parent / "images" / "round1.jpg"
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is damaged or truncated"):
+        prepare(open_stream(coco), None, tmp_path / "data")
+    Image.new("RGB", (30, 20)).save(photo)
+    with pytest.raises(DataError, match=r"round1.jpg: its masks are of a picture of 64 x 48"):
+        prepare(open_stream(coco), None, tmp_path / "data")
+    photo.write_bytes(whole)
+    assert prepare(open_stream(coco), None, tmp_path / "data").photos == 5
 
 
 def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:

@@ -173,10 +173,17 @@ def check_same_options(folder: Path, args: argparse.Namespace) -> None:
 
     Runs of earlier versions do not say them, and go on.
     """
+    if (folder / "recipe.json").is_file():
+        refuse_other_options(folder, _asked(args))
+
+
+def refuse_other_options(folder: Path, now: dict[str, Any]) -> None:
+    """Raises InputError where the run's folder says other options than these.
+
+    now  by their names, as JSON holds them
+    """
     path = folder / OPTIONS
-    if not (path.is_file() and (folder / "recipe.json").is_file()):
-        return
-    kept, now = parse_json(path.read_bytes(), path), _asked(args)
+    kept = parse_json(path.read_bytes(), path) if path.is_file() else now
     differs = [
         f"{name} was {_in_words(kept.get(name))}, now {_in_words(now[name])}"
         for name in now

@@ -87,12 +87,23 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     h, w = hw
     shrinks = h < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    photo = cv2.resize(np.ascontiguousarray(image), (w, h), interpolation=how)
+    photo = resize_planes(image, hw, how)
     out = np.empty((len(masks), h, w), np.uint8)
     for i, mask in enumerate(masks):
         soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
         out[i] = soft > 127
-    return photo.reshape(h, w, image.shape[2]).astype(np.uint8, copy=False), out
+    return photo, out
+
+
+def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
+    """A picture of any number of channels at another size; OpenCV takes four of them at a time.
+
+    how  OpenCV's interpolation
+    """
+    few = (image[..., first : first + 4] for first in range(0, image.shape[2], 4))
+    parts = [cv2.resize(np.ascontiguousarray(one), hw[::-1], interpolation=how) for one in few]
+    planes = np.concatenate([part.reshape(*hw, -1) for part in parts], axis=2)
+    return planes.astype(np.uint8, copy=False)
 
 
 def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12) -> Pair:

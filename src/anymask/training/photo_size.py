@@ -18,7 +18,7 @@ from anymask.data.annotations import AnnotatedImage
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_merge, rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import UintImage
-from anymask.training.augment import FINEST_AT_SCALE, FINEST_CROP
+from anymask.training.augment import FINEST_AT_SCALE, FINEST_CROP, resize_planes
 from anymask.training.recipe import Recipe
 
 SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
@@ -46,8 +46,7 @@ def shrunk(image: UintImage, hw: tuple[int, int]) -> UintImage:  # (H, W, C) -> 
     """The picture at a smaller size, or itself at its own."""
     if image.shape[:2] == hw:
         return image
-    small = cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA)
-    return small.reshape(*hw, image.shape[2]).astype(np.uint8, copy=False)
+    return resize_planes(image, hw, cv2.INTER_AREA)
 
 
 def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
