@@ -393,12 +393,3 @@ def test_pictures_are_copied_into_sets_only(
     words = ["convert", str(tmp_path), str(tmp_path / "a.json"), "--to", "coco", "--copy-images"]
     assert main(words) == 2
     assert "--copy-images goes with --to set or yolo, got coco" in capsys.readouterr().err
-
-
-def test_a_folder_of_many_pictures_is_no_nucleus_of_bbbc038(tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        for place in ("images", "masks"):
-            (tmp_path / split / place).mkdir(parents=True)
-            Image.new("L", (9, 8)).save(tmp_path / split / place / "a.png")
-    with pytest.raises(DataError, match=r"wanted the folder of one picture, images/train.png .*a"):
-        list(open_stream(tmp_path))

@@ -61,13 +61,7 @@ def run(args: argparse.Namespace) -> None:
     Raises ConfigError, DataError, InputError, ModelError, WeightsError, MissingExtra.
     """
     need_torch()
-    if not args.data.is_dir():
-        raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
-    if args.pictures < 1:
-        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
-    if args.held_out is not None and args.held_out < 0:
-        raise InputError(f"--held-out must be at least 0, got {args.held_out}")
-    check_results(args)
+    check(args)
     from anymask.cli.distil_report import held_part, in_words
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.runtimes.devices import pick_device
@@ -96,6 +90,17 @@ def run(args: argparse.Namespace) -> None:
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
         return
     finish(args, recipe, held)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises InputError for options that cannot be meant."""
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
+    if args.pictures < 1:
+        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    if args.held_out is not None and args.held_out < 0:
+        raise InputError(f"--held-out must be at least 0, got {args.held_out}")
+    check_results(args)
 
 
 def begin(args: argparse.Namespace) -> None:
