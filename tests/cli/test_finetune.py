@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import anymask
 from anymask import models
 from anymask.cli import finetune, held_out, tuning_choice
+from anymask.cli.finetune_report import curve
 from anymask.cli.main import main
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
@@ -229,6 +230,16 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
         prepare(open_stream(coco), None, tmp_path / "data")
     photo.write_bytes(whole)
     assert prepare(open_stream(coco), None, tmp_path / "data").photos == 5
+
+
+def test_the_curve_shows_what_was_learned_twice_once(tmp_path: Path) -> None:
+    drawn = []
+    for steps in ([10, 20, 30], [10, 20, 30, 20, 30]):  # killed after 30, gone on from 10
+        rows = [{"step": step, "held_out": step / 50} for step in steps]
+        (tmp_path / "log.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        drawn.append(curve(tmp_path, "held_out", "held out"))
+    assert drawn[0] == drawn[1]
+    assert "<svg" in drawn[0]
 
 
 def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ def test_a_format_has_no_splits(tmp_path: Path) -> None:
 
 def test_a_folder_of_many_pictures_is_no_nucleus_of_bbbc038(tmp_path: Path) -> None:
     for split in ("train", "val"):
-        for place in ("images", "masks"):
-            (tmp_path / split / place).mkdir(parents=True)
-            Image.new("L", (9, 8)).save(tmp_path / split / place / "a.png")
+        for folder in ("images", "masks"):
+            (tmp_path / split / folder).mkdir(parents=True)
+            Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
     with pytest.raises(DataError, match=r"wanted the folder of one picture, images/train.png .*a"):
         list(open_stream(tmp_path))

@@ -91,10 +91,15 @@ def gain_table(
 
 
 def curve(folder: Path, key: str, name: str) -> str:
-    """A figure over the steps, as the run's log has it under `key`."""
+    """A figure over the steps, as the run's log has it under `key`.
+
+    Steps that were learned again, as the run was killed after them, are shown once.
+    """
     path = folder / "log.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
+    told = (row for row in (parse_json(line, path) for line in lines) if key in row)
+    by_step = {int(row["step"]): row for row in told}
+    rows = [by_step[step] for step in sorted(by_step)]
     if len(rows) < 2:
         return note("too short a run for a curve")
     steps, scores = (np.array([float(row[one]) for row in rows]) for one in ("step", key))

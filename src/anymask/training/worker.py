@@ -279,6 +279,9 @@ class TrainingWorker:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
+            # Statistics of batch norms, where a network learns from nothing, are averages already.
+            for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(new)
         return norm
 
     def skip(self) -> None:
