@@ -116,6 +116,14 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     assert [kept[f"--{name.replace('_', '-')}"] for name in fields] == [2, 6.0, 1, 2]
 
 
+def test_adapters_are_written_only_where_they_are_all_that_was_learned() -> None:
+    """Merged into the model's own weights they would else answer otherwise."""
+    lora = presets.tuning_recipe("nano", "lora", 5)
+    assert finetune.adapters_are_all(lora)
+    for other in ({"init": "/runs/w.safetensors"}, {"channels": {"lows": [0]}}, {"learn": "all"}):
+        assert not finetune.adapters_are_all(replace(lora, **other))
+
+
 @pytest.mark.parametrize("count", [1, 10, 250])
 def test_the_last_bit_of_a_float_is_no_reason_to_refuse_a_run(count: int, tmp_path: Path) -> None:
     after = np.full((count, 3), 0.8)

@@ -295,7 +295,7 @@ def finish(
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), outcome.kept, folder)
     kinds = class_ious(again, held) if recipe.classes else {}
-    if recipe.learn == "lora" and recipe.init == "shipped" and not outcome.started:
+    if adapters_are_all(recipe) and not outcome.started:
         _write_adapters(folder, recipe, state_at(found[1], end))
     write_page(folder / PAGE, again, held, outcome, report, recipe, kinds)
     if bundle is not None:
@@ -325,6 +325,14 @@ def _compare(again: Measured, after: Measured, folder: Path) -> None:
             f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
             f"{apart:.2g}); please report this, with {folder / 'recipe.json'}"
         )
+
+
+def adapters_are_all(recipe: Recipe) -> bool:
+    """Whether adapters, merged into the model's own weights, are what a run has learned.
+
+    They are not where it started from other weights, or where channels are mixed before them.
+    """
+    return recipe.learn == "lora" and recipe.init == "shipped" and not recipe.channels
 
 
 def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:
