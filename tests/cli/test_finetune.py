@@ -62,6 +62,8 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert image_hw(run / finetune.SHEET)[0] > 100
     page = (run / finetune.PAGE).read_text("utf-8")
     assert page.count("<img ") == 1  # one held-out photo
+    assert re.search(r"(round|square)[012].jpg, mask 0: IoU 0", page)  # as its owner calls it
+    assert "1 click<" in page
     assert 'src="http' not in page
     bundle = held_out.measure(anymask.load(str(tmp_path / "bundle")), kept)
     assert bundle.means() == pytest.approx(figures["after"], abs=0.02)

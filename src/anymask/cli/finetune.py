@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
     from anymask.training.samples import SetPictures
-    from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
+    from anymask.training.tuning_data import HELD_OUT, TRAIN, own_names, prepare
     from anymask.training.worker import TrainingRun
 
     check_options(args)
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(folder, args, lambda: _recipe(variant, start, args, report, learned))
     SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
-    write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
+    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), own_names(folder / DATA))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
     teller = TrainingTeller(folder if args.tensorboard else None)

@@ -34,6 +34,7 @@ from anymask.training.data_stamps import keep_stamps, same_as_stamped
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
+NAMES = "names.json"  # what its owner calls each photo
 HELD_SHARE = 0.2  # of the photos, where no held-out set is given
 MOST_HELD = 50  # photos that are held out of a large set
 INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
@@ -121,6 +122,11 @@ class _Photo:
     rles: tuple[Rle, ...]
     labels: tuple[str | None, ...]
 
+    @property
+    def name(self) -> str:
+        """By its content, so that no two names meet."""
+        return f"{self.digest[:24]}{self.path.suffix.lower()}"
+
 
 def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport:
     """Check the data and write the sets `train` and `held_out` below `folder`.
@@ -158,10 +164,20 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
     _write_set(folder / TRAIN, photos)
     _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def own_names(folder: Path) -> dict[str, str]:
+    """What their owner calls the photos of a folder that `prepare` wrote, by their names there.
+
+    Folders of earlier versions do not say. Raises DataError for a damaged file.
+    """
+    path = folder / NAMES
+    return dict(parse_json(path.read_bytes(), path)) if path.is_file() else {}
 
 
 def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
@@ -320,11 +336,11 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
 
 
 def _write_set(folder: Path, photos: list[_Photo]) -> None:
-    """A set of ours; a photo is named by its content, so that no two names meet."""
+    """A set of ours, whose photos are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for photo in photos:
-        name = f"images/{photo.digest[:24]}{photo.path.suffix.lower()}"
+        name = f"images/{photo.name}"
         _link(photo.path, folder / name)
         height, width = photo.image.hw
         masks = [
