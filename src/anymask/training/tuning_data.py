@@ -164,9 +164,7 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
-    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
-    _write_set(folder / TRAIN, photos)
-    _write_set(folder / HELD_OUT, held)
+    _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
     return report
 
@@ -333,6 +331,13 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
         [photo for photo in photos if photo.digest in chosen],
         [photo for photo in photos if photo.digest not in chosen],
     )
+
+
+def _write_sets(folder: Path, photos: list[_Photo], held: list[_Photo]) -> None:
+    """Both sets, and what their photos are called."""
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
+    _write_set(folder / TRAIN, photos)
+    _write_set(folder / HELD_OUT, held)
 
 
 def _write_set(folder: Path, photos: list[_Photo]) -> None:

@@ -280,8 +280,8 @@ class TrainingWorker:
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
             # Statistics of batch norms, where a network learns from nothing, are averages already.
-            for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                kept.copy_(new)
+            for held, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                held.copy_(now)
         return norm
 
     def skip(self) -> None:
