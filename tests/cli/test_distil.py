@@ -1,5 +1,6 @@
 """`anymask distil`: a teacher and pictures in, weights of the student out."""
 
+import argparse
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from safetensors.torch import load_file
 import anymask
 from anymask import models
 from anymask.cli import held_out
-from anymask.cli.distil_report import held_part, means, score
+from anymask.cli.distil import begin
+from anymask.cli.distil_report import BEFORE, RESULT, held_part, means, score
 from anymask.cli.main import main
+from anymask.cli.tuning_options import OPTIONS
 from anymask.data.sets import load_set
 from anymask.training import worker
 from anymask.training.checkpoint import LAST, read_state
@@ -71,6 +74,33 @@ def test_several_teachers_of_the_students_kind_teach_their_mean(tmp_path: Path) 
     recipe = read_state(run / LAST)["recipe"]
     assert (recipe["task"], recipe["teachers"]) == ("ensemble", ("shipped", str(other)))
     assert load_file(run / "weights.safetensors").keys() == load_file(other).keys()
+
+
+def test_a_distillation_of_other_options_is_another_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a run has learned something; one that has not begins anew."""
+    data, run, other = write_sets(tmp_path / "data"), tmp_path / "run", tmp_path / "w.safetensors"
+    write_result(other, models.build("nano"), "nano", {})
+    usual = ["distil", "--data", str(data), "-o", str(run), "--side", "64", "--held-out", "1"]
+    args = argparse.Namespace(
+        teacher=["nano"], student="nano", pictures=4, side=64, teacher_weights=None, weights=None,
+        held_out=1, output=run,
+    )  # fmt: skip
+    run.mkdir()
+    (run / BEFORE).write_text("what another teacher said")
+    for args.teacher in (["mobile_sam"], ["nano"]):
+        begin(args)
+    assert not (run / BEFORE).exists()
+    assert main([*usual, "--pictures", "4", "--teacher", "nano"]) == 0
+    told = (run / RESULT).read_bytes()
+    assert main([*usual, "--pictures", "4", "--teacher", str(other)]) == 2
+    assert f"other options: --teacher was nano, now {other}; repeat" in capsys.readouterr().err
+    assert main([*usual, "--pictures", "8", "--teacher", "nano"]) == 2
+    assert "--pictures was 4, now 8" in capsys.readouterr().err
+    assert (run / RESULT).read_bytes() == told
+    (run / OPTIONS).unlink()  # a run of an earlier version
+    assert main([*usual, "--pictures", "4", "--teacher", "nano"]) == 0
 
 
 @pytest.fixture
@@ -144,7 +174,7 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
     part, before = held_part(recipe, pictures, tmp_path / "run", "cpu") or pytest.fail("none")
     assert [one.kind for one in part.teacher[:5]] == ["click"] * 5
     assert means(before) == figures["before"]
-    teacher = held_out.model_of(open_teacher("tiny", tiny, load_file(tiny)).eval())
+    teacher = held_out.model_of(open_teacher("tiny", tiny).eval())
     agreed = score(teacher, part)[0]
     assert {word: ious.tolist() for word, ious in agreed.items()} == {
         word: [1.0] * len(ious) for word, ious in agreed.items()

@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 import anymask
 from anymask import models
 from anymask.cli import finetune, held_out, tuning_choice
+from anymask.cli.finetune_report import curve
 from anymask.cli.main import main
 from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
-from anymask.primitives.errors import AnymaskError, InputError
+from anymask.primitives.errors import AnymaskError, DataError, ImageError, InputError
 from anymask.primitives.rle import mask_to_rle
 from anymask.training import presets
 from anymask.training.checkpoint import LAST, read_state
@@ -61,6 +62,8 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert image_hw(run / finetune.SHEET)[0] > 100
     page = (run / finetune.PAGE).read_text("utf-8")
     assert page.count("<img ") == 1  # one held-out photo
+    assert re.search(r"(round|square)[012].jpg, mask 0: IoU 0", page)  # as its owner calls it
+    assert "1 click<" in page
     assert 'src="http' not in page
     bundle = held_out.measure(anymask.load(str(tmp_path / "bundle")), kept)
     assert bundle.means() == pytest.approx(figures["after"], abs=0.02)
@@ -113,6 +116,14 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     assert [state["recipe"][name] for name in fields] == [2, 6.0, 1, 2]
     kept = json.loads((run / "options.json").read_text("utf-8"))
     assert [kept[f"--{name.replace('_', '-')}"] for name in fields] == [2, 6.0, 1, 2]
+
+
+def test_adapters_are_written_only_where_they_are_all_that_was_learned() -> None:
+    """Merged into the model's own weights they would else answer otherwise."""
+    lora = presets.tuning_recipe("nano", "lora", 5)
+    assert finetune.adapters_are_all(lora)
+    for other in ({"init": "/runs/w.safetensors"}, {"channels": {"lows": [0]}}, {"learn": "all"}):
+        assert not finetune.adapters_are_all(replace(lora, **other))
 
 
 @pytest.mark.parametrize("count", [1, 10, 250])
@@ -214,6 +225,31 @@ def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path
         "left out: 1 photos to learn from that are held out, too",
         "left out: 2 photos to learn from that are held out, encoded otherwise",
     ]
+
+
+def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_it(
+    coco: Path, tmp_path: Path
+) -> None:
+    photo = coco.parent / "images" / "round1.jpg"
+    whole = photo.read_bytes()
+    photo.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is damaged or truncated"):
+        prepare(open_stream(coco), None, tmp_path / "data")
+    Image.new("RGB", (30, 20)).save(photo)
+    with pytest.raises(DataError, match=r"round1.jpg: its masks are of a picture of 64 x 48"):
+        prepare(open_stream(coco), None, tmp_path / "data")
+    photo.write_bytes(whole)
+    assert prepare(open_stream(coco), None, tmp_path / "data").photos == 5
+
+
+def test_the_curve_shows_what_was_learned_twice_once(tmp_path: Path) -> None:
+    drawn = []
+    for steps in ([10, 20, 30], [10, 20, 30, 20, 30]):  # killed after 30, gone on from 10
+        rows = [{"step": step, "held_out": step / 50} for step in steps]
+        (tmp_path / "log.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        drawn.append(curve(tmp_path, "held_out", "held out"))
+    assert drawn[0] == drawn[1]
+    assert "<svg" in drawn[0]
 
 
 def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 """Options of `anymask train finetune`: what cannot be meant, and what a run was begun with."""
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from anymask import models
 from anymask.cli import finetune
 from anymask.cli.main import main
 from anymask.cli.tuning_options import check_same_options, check_way, keep_options, with_fields
 from anymask.primitives.errors import InputError
 from anymask.training import presets
+from anymask.training.result import write_result
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,11 @@ from anymask.training import presets
             "--max-mb, --shards, --parallel belong to recipes",
         ),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
+        (["--bundle", "/"], "/ holds files that are no exported model"),
+        (["--json", f"{__file__}/told.json"], "wanted a folder for 'told.json', but a part of"),
+        (["--device", "cuda:99"], "device 'cuda:99' was asked for"),
+        (["--model", "nowhere.safetensors"], "there is no file 'nowhere.safetensors' of weights"),
+        (["--weights", __file__], "test_tuning_options.py"),
     ],
 )
 def test_what_cannot_be_meant_is_one_error(
@@ -44,6 +53,18 @@ def test_what_cannot_be_meant_is_one_error(
     assert main(command) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()  # refused before any work
+
+
+def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
+    """From its header; the same file under another path is another option."""
+    torch.manual_seed(2)
+    write_result(tmp_path / "w.safetensors", models.build("nano"), "nano", {})
+    run, data = tmp_path / "run", ["--data", str(coco), "--pictures", "8", "--max-minutes", "1e-6"]
+    command = ["train", "finetune", *data, "-o", str(run), "--model"]
+    assert main([*command, str(tmp_path / "w.safetensors")]) == 0
+    begun = json.loads((run / "recipe.json").read_text("utf-8"))
+    assert (begun["model"], begun["init"]) == ("nano", str(tmp_path / "w.safetensors"))
+    assert main([*command, "nano"]) == 2
 
 
 def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:

@@ -1,5 +1,6 @@
 """A stream gives what the reader of the whole data set gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,29 @@ def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> No
         stream.picture(next(iter(stream)))
 
 
+def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -> None:
+    """As COCO is laid out; never in the folder of another data set."""
+    for folder in ("coco/annotations", "coco/train2017", "coco/val2017", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+    masks = AnnotatedImage(file_name="a.png", hw=(8, 9))
+    for split, name in (("train2017", "a.png"), ("val2017", "b.png")):
+        Image.new("RGB", (9, 8)).save(tmp_path / "coco" / split / name)
+        target = tmp_path / "coco" / "annotations" / f"instances_{split}.json"
+        write_annotations([replace(masks, file_name=name)], target, "coco")
+    for split, name in (("train2017", "a.png"), ("val2017", "b.png")):
+        stream = open_stream(tmp_path / "coco" / "annotations" / f"instances_{split}.json")
+        assert [stream.picture(one) for one in stream] == [tmp_path / "coco" / split / name]
+    write_annotations([masks], tmp_path / "other" / "lone.json", "coco")
+    lone = open_stream(tmp_path / "other" / "lone.json")
+    with pytest.raises(DataError, match=r"'a.png' is not in .*other"):
+        lone.picture(masks)
+    told = open_stream(tmp_path / "other" / "lone.json", pictures=tmp_path / "coco")
+    assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
+    Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
+    with pytest.raises(DataError, match=r"'a.png' is in .*train2017 and in .*val2017; say where"):
+        told.picture(masks)
+
+
 def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> None:
     Image.new("L", (3, 3)).save(tmp_path / "secret.png")
     (tmp_path / "pictures").mkdir()
@@ -94,3 +118,12 @@ def test_a_format_has_no_splits(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(InputError, match="cvat has no splits, got 'val'"):
         open_stream(tmp_path / "all.json", "cvat", split="val")
+
+
+def test_a_folder_of_many_pictures_is_no_nucleus_of_bbbc038(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for folder in ("images", "masks"):
+            (tmp_path / split / folder).mkdir(parents=True)
+            Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
+    with pytest.raises(DataError, match=r"wanted the folder of one picture, images/train.png .*a"):
+        list(open_stream(tmp_path))

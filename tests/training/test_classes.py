@@ -20,8 +20,9 @@ from anymask.training.classes import class_loss, class_masks, class_names, class
 from anymask.training.loop import train
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.samples import TrainingPictures, batches
+from anymask.training.start_weights import load_start
 from anymask.training.step import TrainingStep
-from anymask.training.trainee import build_trainee, load_start, trained_module
+from anymask.training.trainee import build_trainee, trained_module
 from anymask.training.worker import TrainingRun
 from anymask.weights.remap import load_official
 from tests.training.small_data import small_recipe, write_sets
@@ -194,7 +195,7 @@ def test_weights_with_a_head_start_a_run_without_it(tmp_path: Path) -> None:
     add_class_head(module, 2)
     write_result(tmp_path / "w.safetensors", module, "nano_tiny", {"classes": list(CLASSES)})
     plain = models.build("nano_tiny")
-    load_start(plain, tmp_path / "w.safetensors", "all")
+    load_start(plain, tmp_path / "w.safetensors")
     for name, tensor in plain.state_dict().items():
         assert torch.equal(tensor, module.state_dict()[name])
     with pytest.raises(ModelError, match="left over"):

@@ -204,7 +204,7 @@ def test_teachers_that_are_missing_or_of_another_kind_are_refused(
     with pytest.raises(ConfigError, match=r"needs teachers = \[FILE, ...\]"):
         build_trainee(small_recipe(task="ensemble"), data)
     other = small_recipe(task="ensemble", teachers=teachers(tmp_path, 4, model="tiny"))
-    with pytest.raises(WeightsError, match="not the weights of nano_tiny"):
+    with pytest.raises(WeightsError, match="the weights do not fit nano"):
         begun(other, data)
 
 

@@ -309,7 +309,7 @@ def test_plain_tensors_are_a_start(tmp_path: Path, data: Path) -> None:
 
 def test_weights_of_another_model_are_no_start(tmp_path: Path, data: Path) -> None:
     save_file({"encoder.x": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match="not the weights of this model"):
+    with pytest.raises(WeightsError, match="the weights do not fit nano"):
         build_trainee(small_recipe(init=str(tmp_path / "other.safetensors")), data)
 
 
@@ -329,3 +329,14 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
     recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
     with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
         next(batches(recipe, data, None, rank=0, first_step=0))
+
+
+def test_averaged_weights_have_the_statistics_of_batch_norms(tmp_path: Path, data: Path) -> None:
+    """Where a network learns from nothing; they are averages of their own."""
+    worker = TrainingWorker(0, small_recipe(), TrainingRun(data, tmp_path))
+    for network in (worker.model, worker.average):
+        network.add_module("norm", torch.nn.BatchNorm1d(2, momentum=0.5))
+    worker.model.norm(torch.tensor([[1.0, 5.0], [3.0, 9.0]]))
+    worker.descend()
+    assert worker.average.norm.running_mean.tolist() == [1.0, 3.5]  # half of the way from 0
+    assert worker.average.norm.running_var.tolist() == [1.5, 4.5]  # of variances 2 and 8, from 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 from anymask.primitives.resize import geometry
 from anymask.primitives.spec import ModelSpec
 from anymask.training import scenes
-from anymask.training.augment import crop_at_scale, fit_square, letterbox, recolour, turn
+from anymask.training.augment import (
+    brighten,
+    crop_at_scale,
+    fit_square,
+    letterbox,
+    recolour,
+    resize,
+    turn,
+)
 
 SIDE = 96
 SPEC = ModelSpec(
@@ -65,6 +74,21 @@ def test_crop_and_turn_move_photo_and_masks_alike(
     assert mask.shape == (1, 64, 64)
     padding = (image == 127).all(-1)
     assert ((image[..., 0] > 127) == (mask[0] > 0))[~padding].mean() > 0.985
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 9, 16])
+@pytest.mark.parametrize("hw", [(20, 40), (90, 120)])
+def test_pictures_of_any_number_of_channels_are_resized_channel_by_channel(
+    channels: int, hw: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (60, 80, channels), np.uint8)
+    photo, _ = resize(image, np.zeros((0, 60, 80), np.uint8), hw)
+    how = cv2.INTER_AREA if hw[0] < 60 else cv2.INTER_LINEAR
+    for channel in range(channels):
+        alone = cv2.resize(np.ascontiguousarray(image[..., channel]), hw[::-1], interpolation=how)
+        np.testing.assert_allclose(photo[..., channel], alone, atol=1)
+    changed = brighten(photo, np.random.default_rng(2))
+    assert (changed.shape, changed.dtype) == ((*hw, channels), np.uint8)
 
 
 def test_things_in_a_crop_at_scale_have_the_size_that_the_model_will_see() -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
 from anymask.cli.start_weights import named
+from anymask.cli.train import check_results
 from anymask.cli.tuned_weights import WEIGHTS, licence_with_data, write_weights
+from anymask.cli.tuning_options import OPTIONS, refuse_other_options
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import InputError
-from anymask.primitives.storage import write_json, write_whole
+from anymask.primitives.storage import json_bytes, write_json, write_whole
 
 if TYPE_CHECKING:
     from anymask.cli.distil_report import HeldPart, Scores
@@ -59,12 +61,7 @@ def run(args: argparse.Namespace) -> None:
     Raises ConfigError, DataError, InputError, ModelError, WeightsError, MissingExtra.
     """
     need_torch()
-    if not args.data.is_dir():
-        raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
-    if args.pictures < 1:
-        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
-    if args.held_out is not None and args.held_out < 0:
-        raise InputError(f"--held-out must be at least 0, got {args.held_out}")
+    check(args)
     from anymask.cli.distil_report import held_part, in_words
     from anymask.cli.run_folder import TrainingTeller, is_done
     from anymask.runtimes.devices import pick_device
@@ -73,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
     recipe, teller = recipe_of_options(args), TrainingTeller()
     device = str(pick_device(args.device))
+    begin(args)
     held = held_part(recipe, args.data, args.output, device, args.held_out)
     if held is None:
         print(
@@ -92,6 +90,44 @@ def run(args: argparse.Namespace) -> None:
         print(f"stopped; the checkpoint is in {args.output}, the same command goes on from it")
         return
     finish(args, recipe, held)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises InputError for options that cannot be meant."""
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: wanted a folder of sets, shards or pictures")
+    if args.pictures < 1:
+        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
+    if args.held_out is not None and args.held_out < 0:
+        raise InputError(f"--held-out must be at least 0, got {args.held_out}")
+    check_results(args)
+
+
+def begin(args: argparse.Namespace) -> None:
+    """Keep the options that decide what is learned, or compare them with those of the run.
+
+    A run that has learned nothing yet begins anew with others. Raises InputError.
+    """
+    from anymask.cli.distil_report import BEFORE
+    from anymask.training.checkpoint import newest_state
+
+    now: dict[str, Any] = {"--teacher": [_word(one) for one in args.teacher]}
+    now |= {"--student": _word(args.student), "--pictures": args.pictures, "--side": args.side}
+    files = {"--teacher-weights": args.teacher_weights, "--weights": args.weights}
+    now |= {name: None if path is None else str(path.absolute()) for name, path in files.items()}
+    now["--held-out"] = args.held_out
+    if newest_state(args.output) is not None:
+        refuse_other_options(args.output, now)  # runs of earlier versions do not say theirs
+        return
+    path = args.output / OPTIONS
+    if path.is_file() and path.read_bytes() != json_bytes(now, indent=1):
+        (args.output / BEFORE).unlink(missing_ok=True)  # what another teacher said
+    write_json(path, now, indent=1)
+
+
+def _word(name: str) -> str:
+    """A model's name, or its file from any folder."""
+    return named(name, None)[1] or name
 
 
 def finish(args: argparse.Namespace, recipe: Recipe, held: tuple[HeldPart, Scores] | None) -> None:

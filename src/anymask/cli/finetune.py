@@ -21,6 +21,7 @@ from anymask.cli.held_out import (
     measure,
     model_of,
 )
+from anymask.cli.start_weights import named
 from anymask.cli.tuned_weights import (
     WEIGHTS,
     licence_with_data,
@@ -120,27 +121,25 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.channels import mix_of
     from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
-    from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
+    from anymask.training.samples import SetPictures
+    from anymask.training.tuning_data import HELD_OUT, TRAIN, own_names, prepare
     from anymask.training.worker import TrainingRun
-    from anymask.weights import entry
 
-    folder: Path = args.output
     check_options(args)
-    variant = entry(args.model).variant
-    check_way(variant, args.way)
-    check_parts(variant, args.accumulate)
-    check_same_options(folder, args)
+    folder, device = Path(args.output), _device(args)
+    variant, start = _checked_start(folder, args)
     report = prepare(_stream(args.data, args), _stream(args.val, args), folder / DATA)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(folder, args, lambda: _recipe(variant, args, report, learned))
-    write_sheet(folder / SHEET, learned, mix_of(recipe.channels))
+    recipe = _kept_recipe(folder, args, lambda: _recipe(variant, start, args, report, learned))
+    SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
+    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), own_names(folder / DATA))
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
     teller = TrainingTeller(folder if args.tensorboard else None)
     sitting = TrainingRun(
-        folder / DATA, folder, device=_device(args), max_minutes=args.max_minutes,
+        folder / DATA, folder, device=device, max_minutes=args.max_minutes,
         report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
         part_bytes=int((args.parts_mb or 0) * MB),
     )  # fmt: skip
@@ -151,6 +150,24 @@ def run(args: argparse.Namespace) -> None:
     finish(folder, recipe, report, held, before, args.bundle)
     if args.json is not None:
         write_whole(args.json, (folder / RESULT).read_bytes())
+
+
+def _checked_start(folder: Path, args: argparse.Namespace) -> tuple[str, str]:
+    """The network that is tuned, and what it starts from: a file, a folder of adapters, "shipped".
+
+    It is opened once before the data are read. Raises InputError, ModelError, WeightsError.
+    """
+    from anymask.training.presets import LEARN
+    from anymask.training.recipe import Recipe
+
+    variant, file = named(args.model, args.weights)
+    check_way(variant, args.way)
+    check_parts(variant, args.accumulate)
+    check_same_options(folder, args)
+    start = file or "shipped"
+    if not (folder / "recipe.json").is_file():
+        starting_module(folder, Recipe(model=variant, init=start, learn=LEARN[args.way]))
+    return variant, start
 
 
 def _stream(place: Path | None, args: argparse.Namespace) -> Any:
@@ -166,16 +183,19 @@ def _device(args: argparse.Namespace) -> str:
 
 
 def _recipe(
-    variant: str, args: argparse.Namespace, report: DataReport, photos: Sequence[AnnotatedImage]
+    variant: str,
+    start: str,
+    args: argparse.Namespace,
+    report: DataReport,
+    photos: Sequence[AnnotatedImage],
 ) -> Recipe:
     from anymask.training.presets import tuning_recipe
 
-    start = "shipped" if args.weights is None else str(args.weights.absolute())
     recipe = tuning_recipe(
         variant, args.way, report.photos, init=start, pictures=args.pictures,
         nested=report.nested, kind=args.kind or "photos",
     )  # fmt: skip
-    mix = _channels(args, photos)
+    mix = _channels(start, args, photos)
     if mix is not None:
         recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
     return with_fields(dataclasses.replace(recipe, classes=_classes(args.classes, photos)), args)
@@ -191,7 +211,9 @@ def _classes(words: str | None, photos: Sequence[AnnotatedImage]) -> tuple[str, 
     return class_names([one.label or "" for photo in photos for one in photo.objects], wanted)
 
 
-def _channels(args: argparse.Namespace, photos: Sequence[AnnotatedImage]) -> ChannelMix | None:
+def _channels(
+    start: str, args: argparse.Namespace, photos: Sequence[AnnotatedImage]
+) -> ChannelMix | None:
     """How pictures of other channels are seen at first: as the weights say, or as new.
 
     Raises InputError.
@@ -199,12 +221,12 @@ def _channels(args: argparse.Namespace, photos: Sequence[AnnotatedImage]) -> Cha
     from anymask.training.channels import starting_mix
     from anymask.weights.formats import channels_of_weights
 
-    stated = None if args.weights is None else channels_of_weights(args.weights)
+    stated = None if start == "shipped" else channels_of_weights(Path(start))
     if stated is not None and args.channels in (None, stated.count):
         return stated
     if stated is not None:
         raise InputError(
-            f"{args.weights} was tuned on pictures of {stated.count} channels, got --channels "
+            f"{start} was tuned on pictures of {stated.count} channels, got --channels "
             f"{args.channels}; leave it out, or start from other weights"
         )
     if args.channels is None:
@@ -273,7 +295,7 @@ def finish(
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
     _compare(measure(again, held), outcome.kept, folder)
     kinds = class_ious(again, held) if recipe.classes else {}
-    if recipe.learn == "lora" and not outcome.started:
+    if adapters_are_all(recipe) and not outcome.started:
         _write_adapters(folder, recipe, state_at(found[1], end))
     write_page(folder / PAGE, again, held, outcome, report, recipe, kinds)
     if bundle is not None:
@@ -303,6 +325,14 @@ def _compare(again: Measured, after: Measured, folder: Path) -> None:
             f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
             f"{apart:.2g}); please report this, with {folder / 'recipe.json'}"
         )
+
+
+def adapters_are_all(recipe: Recipe) -> bool:
+    """Whether adapters, merged into the model's own weights, are what a run has learned.
+
+    They are not where it started from other weights, or where channels are mixed before them.
+    """
+    return recipe.learn == "lora" and recipe.init == "shipped" and not recipe.channels
 
 
 def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:

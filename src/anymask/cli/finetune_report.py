@@ -6,7 +6,8 @@ A distillation's report (`distil_report`) is made of the same parts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,12 @@ def write_page(
     outcome  before and after, on the held-out photos
     kinds    IoU of each class that was learned
     """
+    from anymask.training.tuning_data import own_names
+
     before, after = outcome.before, outcome.trained
-    counts = [f"{n} clicks" for n in range(1, after.ious.shape[1] + 1)]
+    names = own_names(path.parent / "data")
+    cases = [replace(one, name=names.get(one.name, one.name)) for one in worst(held, outcome.kept)]
+    counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
     table = gain_table("mean IoU of held-out masks", counts, before.means(), after.means())
     parts = [
         section(
@@ -64,7 +69,7 @@ def write_page(
         section(
             "While it learned", curve(path.parent, "held_out", "held out, mean over the clicks")
         ),
-        section("Worst answers to one click", shots(model, held, worst(held, outcome.kept))),
+        section("Worst answers to one click", shots(model, held, cases)),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
@@ -91,10 +96,15 @@ def gain_table(
 
 
 def curve(folder: Path, key: str, name: str) -> str:
-    """A figure over the steps, as the run's log has it under `key`."""
+    """A figure over the steps, as the run's log has it under `key`.
+
+    Steps that were learned again, as the run was killed after them, are shown once.
+    """
     path = folder / "log.jsonl"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    rows = [row for row in (parse_json(line, path) for line in lines) if key in row]
+    told = (row for row in (parse_json(line, path) for line in lines) if key in row)
+    by_step = {int(row["step"]): row for row in told}
+    rows = [by_step[step] for step in sorted(by_step)]
     if len(rows) < 2:
         return note("too short a run for a curve")
     steps, scores = (np.array([float(row[one]) for row in rows]) for one in ("step", key))
@@ -103,13 +113,18 @@ def curve(folder: Path, key: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class ShownCase:
-    """An answer that the page shows: the photo's number, what is asked, the truth, the IoU."""
+    """An answer that the page shows: the photo's number, what is asked, the truth, the IoU.
+
+    name   of the photo
+    which  of its masks; "": it is asked about a place
+    """
 
     photo: int
     prompt: Prompt
     truth: BoolArray
     iou: float
     name: str
+    which: str = ""
 
 
 def worst(held: Sequence[AnnotatedImage], after: Measured) -> list[ShownCase]:
@@ -118,8 +133,8 @@ def worst(held: Sequence[AnnotatedImage], after: Measured) -> list[ShownCase]:
     for place in lowest_of_each([photo for photo, _ in after.places], after.ious[:, 0]):
         photo, mask = after.places[place]
         truth = rle_to_mask(held[photo].rles[mask])
-        prompt, name = Prompt.of(points=[centre_click(truth)]), f"{held[photo].name}, mask {mask}"
-        cases.append(ShownCase(photo, prompt, truth, float(after.ious[place, 0]), name))
+        prompt, value = Prompt.of(points=[centre_click(truth)]), float(after.ious[place, 0])
+        cases.append(ShownCase(photo, prompt, truth, value, held[photo].name, f"mask {mask}"))
     return cases
 
 
@@ -135,9 +150,10 @@ def shots(model: Model, held: Sequence[AnnotatedImage], cases: Sequence[ShownCas
     """Pictures of answers: truth in green, answer in pink."""
     made = []
     for case in cases:
-        name = f"{case.name}: IoU {case.iou:.2f}"
+        told = f"{case.name}, {case.which}" if case.which else case.name
+        name = f"{told}: IoU {case.iou:.2f}"
         tag = picture_tag(_shot(model, held[case.photo], case), name)
-        made.append(f"<figure>{tag}<figcaption class='note'>{name}</figcaption></figure>")
+        made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
     return f'<div class="shots">{"".join(made)}</div>'
 
 

@@ -10,14 +10,19 @@ from anymask.primitives.errors import InputError
 def named(word: str, weights: Path | None) -> tuple[str, str]:
     """A model's variant and the file of its weights, "" for those in the store.
 
-    word     a name of `anymask models list`, or a weights.safetensors of `anymask train`
+    word     a name of `anymask models list`, or a weights.safetensors or a folder of adapters of
+             `anymask train`
     weights  of a model that was named
 
     Raises InputError, ModelError, WeightsError.
     """
     from anymask.weights import entry
+    from anymask.weights.adapters import adapter_folder, base_of
     from anymask.weights.formats import about_weights
 
+    adapters = adapter_folder(word) if weights is None else None
+    if adapters is not None:
+        return entry(base_of(adapters)).variant, str(adapters.absolute())
     if weights is None and Path(word).suffix == ".safetensors" and not Path(word).is_file():
         raise InputError(f"there is no file {word!r} of weights; check the path")
     if weights is None and Path(word).is_file():

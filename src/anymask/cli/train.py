@@ -13,7 +13,7 @@ from anymask.cli.output_names import new_folder
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
 from anymask.cli.tuning_options import refuse_fields
 from anymask.primitives.errors import InputError
-from anymask.primitives.storage import write_whole
+from anymask.primitives.storage import make_room, write_whole
 
 if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
@@ -143,6 +143,17 @@ def check(args: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
     if args.pack is None and args.shards is None and args.output is None:
         raise InputError("-o FOLDER is needed: where checkpoints and the log of the run go")
+    check_results(args)
+
+
+def check_results(args: argparse.Namespace) -> None:
+    """Raises InputError, OSError where what is written at the end could not be."""
+    from anymask.export.folder import refuse_to_replace
+
+    if args.bundle is not None:
+        refuse_to_replace(args.bundle)
+    if args.json is not None:
+        make_room(args.json)
 
 
 def train_here(recipe: Recipe, args: argparse.Namespace) -> None:

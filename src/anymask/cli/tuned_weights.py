@@ -33,13 +33,20 @@ def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
     """The network that a run began with, as it answers. Raises ModelError, WeightsError.
 
     folder  of the run
+
+    What no file holds, SAM-HQ's part where SAM itself is the start, is as the run has drawn it.
     """
+    import torch
+
     from anymask.training.channels import take_channels
     from anymask.training.trainee import build_trainee, find_start
 
     start = str(find_start(recipe))
-    plain = replace(recipe, task="masks", learn="all", init=start, classes=())
-    module = build_trainee(plain, folder)
+    learn = recipe.learn if recipe.learn == "hq" else "all"
+    plain = replace(recipe, task="masks", learn=learn, init=start, classes=())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        module = build_trainee(plain, folder)
     take_channels(module)
     return module.eval()
 

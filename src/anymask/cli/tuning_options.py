@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.cli.start_weights import named
 from anymask.primitives.channel_mix import MOST_CHANNELS
 from anymask.primitives.errors import InputError
 from anymask.primitives.notation import parse_json
@@ -172,10 +173,17 @@ def check_same_options(folder: Path, args: argparse.Namespace) -> None:
 
     Runs of earlier versions do not say them, and go on.
     """
+    if (folder / "recipe.json").is_file():
+        refuse_other_options(folder, _asked(args))
+
+
+def refuse_other_options(folder: Path, now: dict[str, Any]) -> None:
+    """Raises InputError where the run's folder says other options than these.
+
+    now  by their names, as JSON holds them
+    """
     path = folder / OPTIONS
-    if not (path.is_file() and (folder / "recipe.json").is_file()):
-        return
-    kept, now = parse_json(path.read_bytes(), path), _asked(args)
+    kept = parse_json(path.read_bytes(), path) if path.is_file() else now
     differs = [
         f"{name} was {_in_words(kept.get(name))}, now {_in_words(now[name])}"
         for name in now
@@ -193,6 +201,8 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     values = {_option(name): getattr(args, name) for name in DECIDING}
     if args.weights is not None:
         values["--weights"] = str(args.weights.absolute())
+    else:
+        values["--model"] = named(args.model, None)[1] or args.model  # a file, from any folder
     if args.rgb is not None:
         values["--rgb"] = list(args.rgb)
     return values

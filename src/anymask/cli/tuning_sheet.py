@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +27,23 @@ MOST_MASKS = 200  # that are outlined on one photo
 
 
 def write_sheet(
-    path: Path, photos: Sequence[AnnotatedImage], mix: ChannelMix | None = None
+    path: Path,
+    photos: Sequence[AnnotatedImage],
+    mix: ChannelMix | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """Photos at equal distances, each with the outlines of its masks, as a JPEG.
 
-    mix  how pictures of other channels are seen
+    mix    how pictures of other channels are seen
+    names  what their owner calls the photos, by their names
 
     Raises ImageError, DataError for a photo that cannot be opened.
     """
     if path.is_file():
         return
+    known = names or {}
     cells = [
-        (outlined(photo, mix), f"{photo.name}: {len(photo.rles)} masks")
+        (outlined(photo, mix), f"{known.get(photo.name, photo.name)}: {len(photo.rles)} masks")
         for photo in evenly(photos, PHOTOS)
     ]
     write_whole(path, jpeg_bytes(contact_sheet(cells, cell=CELL)))

@@ -90,6 +90,7 @@ def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
     folder = find_place(root, [split, "."] if split else ["stage1_train", "."], "photos of nuclei")
     for place in sorted(folder.glob("*/masks")):
         photo = place.parent / "images" / f"{place.parent.name}.png"
+        _check_own_photo(photo)
         masks: list[Rle] = []
         for path in sorted(place.glob("*.png")):
             with located(path):
@@ -99,6 +100,18 @@ def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
         if masks:
             drawn = [AnnotatedMask(rle, "nucleus") for rle in masks]
             yield annotated_photo(photo, masks[0].size, drawn)
+
+
+def _check_own_photo(photo: Path) -> None:
+    """Raises DataError for a folder of many pictures in place of one's, as splits are laid out."""
+    others = [] if photo.is_file() else list(photo.parent.glob("*"))
+    if others:
+        folder = photo.parent.parent
+        raise DataError(
+            f"{folder}: wanted the folder of one picture, images/{photo.name} and its masks, as "
+            f"BBBC038 has them; got {len(others)} other files, such as {others[0].name}; where it "
+            f"holds many pictures and a mask file for each, name this folder itself: {folder}"
+        )
 
 
 def read_hypersim(root: Path, split: str) -> Iterator[AnnotatedImage]:

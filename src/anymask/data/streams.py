@@ -144,6 +144,10 @@ class Stream:
                         return path
                     if path.is_symlink():
                         links.append(path)
+        own = [here, here.parent] if here.name.startswith("annotation") else [here]
+        below = self._found_below(own if self.pictures is None else [self.pictures], file_name)
+        if below is not None:
+            return below
         if links:
             raise DataError(
                 f"{self.source}: wanted the picture {file_name!r} inside its folder, "
@@ -154,6 +158,27 @@ class Stream:
             f"{self.source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
+
+    def _found_below(self, folders: list[Path], file_name: str) -> Path | None:
+        """The file in a folder of one of these, as splits are laid out: annotations/ beside train/.
+
+        Raises DataError where several folders have a file of that name.
+        """
+        found = {
+            path.resolve(): path
+            for folder in folders
+            for inside in sorted(folder.iterdir())
+            if inside.is_dir() and not inside.is_symlink()
+            for path in [inside / file_name]
+            if path.is_file() and path.resolve().is_relative_to(inside.resolve())
+        }
+        if len(found) > 1:
+            first, second, *_ = found.values()
+            raise DataError(
+                f"{self.source}: the picture {file_name!r} is in {first.parent} and in "
+                f"{second.parent}; say where the pictures lie: --images DIR"
+            )
+        return next(iter(found.values()), None)
 
 
 def open_stream(

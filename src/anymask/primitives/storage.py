@@ -24,13 +24,8 @@ Lock = Literal["held", "taken", "unsupported"]
 ON_WINDOWS = sys.platform == "win32"  # where an open file can neither be moved nor removed
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is complete; parent folders are made.
-
-    Of two who write the same name at once, the second waits for the first. Raises InputError where
-    the folder cannot be made, OSError from the disk.
-    """
+def make_room(path: Path) -> None:
+    """Make the folder of a file that will be written. Raises InputError, OSError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -38,6 +33,16 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
             "choose another output"
         ) from None
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when it is complete; parent folders are made.
+
+    Of two who write the same name at once, the second waits for the first. Raises InputError where
+    the folder cannot be made, OSError from the disk.
+    """
+    make_room(path)
     draft, file = _create_draft(path)
     try:
         yield file

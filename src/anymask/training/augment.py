@@ -6,6 +6,8 @@ that they have; masks are uint8 0/1.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -14,6 +16,11 @@ from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import UintImage
 
 Pair = tuple[UintImage, UintImage]  # (H, W, 3), (M, H, W)
+
+SMALLEST_PART, STRETCH = 0.35, 0.2  # of a random crop: of the shorter side; sides' ratio, its log
+NEARNESS = 0.3  # by which a crop at scale is larger or smaller, its log
+FINEST_CROP = SMALLEST_PART * math.exp(-STRETCH)  # a crop's side, of the photo's shorter one
+FINEST_AT_SCALE = math.exp(NEARNESS)  # things are at most so much larger than the model sees them
 
 
 def fit_square(
@@ -36,8 +43,8 @@ def fit_square(
             return resize(image, masks, (side, side))
         return letterbox(image, masks, side, spec)
     h, w = image.shape[:2]
-    part = np.exp(rng.uniform(np.log(0.35), 0.0))
-    stretch = np.exp(rng.uniform(-0.2, 0.2))
+    part = np.exp(rng.uniform(np.log(SMALLEST_PART), 0.0))
+    stretch = np.exp(rng.uniform(-STRETCH, STRETCH))
     crop = min(h, w) * part
     ch, cw = (int(np.clip(crop * f, 16, s)) for f, s in ((stretch, h), (1 / stretch, w)))
     y, x = int(rng.integers(0, h - ch + 1)), int(rng.integers(0, w - cw + 1))
@@ -54,7 +61,7 @@ def crop_at_scale(
     those are cut out, times e^-.3 to e^.3.
     """
     h, w = image.shape[:2]
-    crop = side / spec.image_side * max(h, w) * np.exp(rng.uniform(-0.3, 0.3))
+    crop = side / spec.image_side * max(h, w) * np.exp(rng.uniform(-NEARNESS, NEARNESS))
     crop = int(np.clip(crop, 1, min(h, w)))
     y, x = int(rng.integers(0, h - crop + 1)), int(rng.integers(0, w - crop + 1))
     window = np.s_[y : y + crop, x : x + crop]
@@ -80,23 +87,37 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     h, w = hw
     shrinks = h < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    photo = cv2.resize(np.ascontiguousarray(image), (w, h), interpolation=how)
+    photo = resize_planes(image, hw, how)
     out = np.empty((len(masks), h, w), np.uint8)
     for i, mask in enumerate(masks):
         soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
         out[i] = soft > 127
-    return photo.reshape(h, w, image.shape[2]).astype(np.uint8, copy=False), out
+    return photo, out
+
+
+def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
+    """A picture of any number of channels at another size; OpenCV takes four of them at a time.
+
+    how  OpenCV's interpolation
+    """
+    few = (image[..., first : first + 4] for first in range(0, image.shape[2], 4))
+    parts = [cv2.resize(np.ascontiguousarray(one), hw[::-1], interpolation=how) for one in few]
+    planes = np.concatenate([part.reshape(*hw, -1) for part in parts], axis=2)
+    return planes.astype(np.uint8, copy=False)
 
 
 def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12) -> Pair:
-    """Mirror half of the time; upside down and by a quarter in a part `turns` of the times each."""
+    """Mirror half of the time; upside down and by a quarter in a part `turns` of the times each.
+
+    The masks are a view: only what is cut out of them is worth a copy.
+    """
     if rng.random() < 0.5:
         image, masks = image[:, ::-1], masks[:, :, ::-1]
     if rng.random() < turns:
         image, masks = image[::-1], masks[:, ::-1]
     if rng.random() < turns:
         image, masks = image.transpose(1, 0, 2), masks.transpose(0, 2, 1)
-    return np.ascontiguousarray(image), np.ascontiguousarray(masks)
+    return np.ascontiguousarray(image), masks
 
 
 def recolour(image: UintImage, rng: Generator) -> UintImage:

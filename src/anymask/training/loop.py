@@ -33,6 +33,7 @@ from anymask.primitives.threads import usable_cores
 from anymask.training.channels import mix_of
 from anymask.training.checkpoint import copy_run, newest_state, remove_drafts
 from anymask.training.parallel import TorchrunPlace
+from anymask.training.photo_size import enough
 from anymask.training.photos import PhotoStore
 from anymask.training.process_loss import REMEDY, is_partner_lost, killed_worker
 from anymask.training.recipe import Recipe, check_shares
@@ -82,9 +83,12 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     if is_sharded(run.data):
         index_shards(run.data, run.folder)
     elif recipe.decode_once:
-        sources = (one.source for _, some in sets for one in some)
-        paths = (source for source in sources if isinstance(source, Path))
-        PhotoStore.build(paths, run.folder / PHOTOS, channels=mix_of(recipe.channels))
+        photos = [one for _, some in sets for one in some]
+        paths = (one.source for one in photos if isinstance(one.source, Path))
+        mix, shorter = mix_of(recipe.channels), enough(recipe)
+        store = PhotoStore.build(paths, run.folder / PHOTOS, channels=mix, shorter=shorter)
+        for one in photos:
+            store.check_size(one)
 
 
 def run_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:

@@ -4,9 +4,10 @@ Compressed photos (AVIF above all) decode slower than a training step can wait f
 `PhotoStore.build` decodes each photo once; reading one afterwards is a copy out of the page cache.
 
     photos.bin   the pixels of all photos behind each other, uint8 RGB, row by row
-    photos.json  {"format": 1, "photos": {path: [offset, H, W, bytes of the file]}}
+    photos.json  {"format": 1, "shorter": N, "photos": {path: [offset, H, W, bytes of the file]}}
 
-Pictures of other channels are (H, W, C) uint8 on the scale of their mix (`training.channels`).
+Of large photos what is kept has N pixels along its shorter side (`photo_size`). Pictures of other
+channels are (H, W, C) uint8 on the scale of their mix (`training.channels`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from anymask.data.annotations import AnnotatedImage
 from anymask.data.images import load_image
 from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError
@@ -24,6 +26,7 @@ from anymask.primitives.notation import parse_json
 from anymask.primitives.storage import whole_file, write_json
 from anymask.primitives.types import UintImage
 from anymask.training.channels import load_scaled
+from anymask.training.photo_size import kept_hw, shrunk
 
 FORMAT = 1
 PIXELS, INDEX = "photos.bin", "photos.json"
@@ -38,11 +41,12 @@ class PhotoStore:
 
     folder    where `build` wrote
     channels  of pictures that are no photos
+    shorter   pixels that larger photos are made smaller to along their shorter side; 0: none are
     """
 
-    def __init__(self, folder: Path, channels: ChannelMix | None = None) -> None:
-        self.folder, self.channels = folder, channels
-        self.entries = _read_index(folder / INDEX)
+    def __init__(self, folder: Path, channels: ChannelMix | None = None, shorter: int = 0) -> None:
+        self.folder, self.channels, self.shorter = folder, channels, shorter
+        self.entries = _read_index(folder / INDEX, shorter)
         self._pixels: np.memmap | None = None
 
     def __getstate__(self) -> dict[str, object]:
@@ -64,9 +68,20 @@ class PhotoStore:
         flat = self._pixels[offset : offset + self.depth * height * width]
         return np.asarray(flat).reshape(height, width, self.depth)
 
+    def check_size(self, photo: AnnotatedImage) -> None:
+        """Raises DataError for a photo of another size than its masks have."""
+        entry = self.entries.get(str(photo.source))
+        if entry is not None and entry[1:3] != kept_hw(photo.hw, self.shorter):
+            raise DataError(
+                f"{photo.file_name}: its masks are of a picture of {photo.hw[1]} x {photo.hw[0]} "
+                "pixels, and the file shows one of another size; give the picture that they were "
+                "drawn on, or draw them again"
+            )
+
     def load(self, path: Path) -> UintImage:  # (H, W, C)
         """Decode one photo. Raises ImageError; InputError for other channels."""
-        return load_image(path) if self.channels is None else load_scaled(path, self.channels)
+        image = load_image(path) if self.channels is None else load_scaled(path, self.channels)
+        return shrunk(image, kept_hw((image.shape[0], image.shape[1]), self.shorter))
 
     @classmethod
     def build(
@@ -75,17 +90,19 @@ class PhotoStore:
         folder: Path,
         told: Callable[[int, int], None] | None = None,
         channels: ChannelMix | None = None,
+        shorter: int = 0,
     ) -> PhotoStore:
         """Decode all photos into `folder`, unless it holds just these already.
 
         told      is called with (photos done, photos in all) now and then
         channels  of pictures that are no photos
+        shorter   see the class
 
         Raises ImageError for a photo that cannot be read, OSError from the disk.
         """
         wanted = sorted(set(paths))
         sizes = {str(path): path.stat().st_size for path in wanted}
-        store = cls(folder, channels)
+        store = cls(folder, channels, shorter)
         entries = store.entries
         same = sizes == {path: entry[3] for path, entry in entries.items()}
         if same and _is_whole(folder / PIXELS, entries, store.depth):
@@ -101,8 +118,8 @@ class PhotoStore:
                 offset += image.size
                 if told is not None and number % 200 == 0:
                     told(number, len(wanted))
-        write_json(folder / INDEX, {"format": FORMAT, "photos": entries})
-        return cls(folder, channels)
+        write_json(folder / INDEX, {"format": FORMAT, "shorter": shorter, "photos": entries})
+        return cls(folder, channels, shorter)
 
 
 def _decoded(
@@ -120,11 +137,14 @@ def _is_whole(path: Path, entries: dict[str, Entry], depth: int) -> bool:
     return path.is_file() and path.stat().st_size == told
 
 
-def _read_index(path: Path) -> dict[str, Entry]:
-    """What the store holds; nothing where there is no index. Raises DataError for another file."""
+def _read_index(path: Path, shorter: int) -> dict[str, Entry]:
+    """What the store holds; nothing where there is no index, or one of photos of another size.
+
+    Raises DataError for another file.
+    """
     try:
         raw = parse_json(path.read_bytes(), path)
-        if raw["format"] != FORMAT:
+        if raw["format"] != FORMAT or raw.get("shorter", 0) != shorter:
             return {}
         return {
             str(name): (int(o), int(h), int(w), int(n))

@@ -7,7 +7,6 @@ the model's low-resolution masks.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -26,10 +25,11 @@ from anymask.data.annotations import AnnotatedImage
 from anymask.data.images import find_images, image_hw
 from anymask.data.sets import SetInfo, load_set
 from anymask.primitives.errors import AnymaskError, ConfigError, DataError
-from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.records import UNLABELLED
 from anymask.primitives.types import UintImage
 from anymask.training.augment import brighten, fit_square, recolour, turn
-from anymask.training.classes import class_masks, class_numbers
+from anymask.training.classes import class_numbers
+from anymask.training.photo_size import SMALLEST, SmallMasks, is_seen, largest_side
 from anymask.training.photos import PhotoStore
 from anymask.training.process_loss import prepared
 from anymask.training.recipe import Recipe
@@ -39,7 +39,8 @@ from anymask.training.stopping import hand_signals_on
 
 CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
 SPOT = 8  # pixels a side of a place that is asked about, where no object is known
-SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
+LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
+TRIES = 1000  # pictures without an object in a row, after which there is none to learn
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
 
 
@@ -90,6 +91,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.photos = photos
         self.rank = rank
         self.first_step = first_step
+        self.masks = SmallMasks()
         self.spec = models.spec(recipe.model)
         if (
             recipe.channels
@@ -131,20 +133,26 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         place  in the run, of data that are read in an order; after some crops without an object
                the next picture takes its place
         """
-        for attempt in itertools.count():
+        for attempt in range(TRIES):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
             kinds = masks[len(masks) - len(self.recipe.classes) :]
             masks = masks[: len(masks) - len(self.recipe.classes)]
             if not len(masks) and not self.recipe.needs_masks:
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
-            masks = masks[(areas >= SMALLEST) & (areas < 0.95 * side * side)]
+            masks = masks[(areas >= SMALLEST) & (areas < LARGEST * side * side)]
             if len(masks):
                 break
-        chosen = rng.permutation(len(masks))[:objects]
-        chosen = np.resize(chosen, objects)
+        else:
+            raise DataError(
+                f"none of {TRIES} training pictures of {side} pixels a side shows a mask of "
+                f"{SMALLEST} pixels to {LARGEST:.0%} of the picture; cut photos with tiny objects "
+                "into tiles, and leave out masks that cover whole photos"
+            )
+        chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
+        masks = np.ascontiguousarray(masks[chosen])
         stride = self.spec.image_side // self.spec.mask_side
-        made = as_tensors(image, masks[chosen], rng, stride)
+        made = as_tensors(image, masks, rng, stride)
         if not self.recipe.classes:
             return made
         return (*made, torch.from_numpy(class_numbers(kinds, (side // stride,) * 2)))
@@ -155,10 +163,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
-        masks = _some_masks(sample, rng)
-        if self.recipe.classes:  # behind the objects, to be turned and cut with them
-            masks = np.concatenate([masks, class_masks(sample, self.recipe.classes)])
-        image, masks = turn(self._pixels(sample), masks, rng, self.recipe.turns)
+        image = self._pixels(sample)
+        masks = self._some_masks(sample, (image.shape[0], image.shape[1]), rng)
+        image, masks = turn(image, masks, rng, self.recipe.turns)
         image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
@@ -169,19 +176,36 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
         if self.photos is None or not isinstance(sample.source, Path):
             return sample.image()
+        self.photos.check_size(sample)
         return self.photos.image(sample.source)
+
+    def _some_masks(
+        self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
+    ) -> UintImage:  # -> (M, h, w)
+        """Objects in any order, and behind them what is of each class, to be turned and cut along.
+
+        hw  of what is kept of the photo
+        """
+        order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+        masks = [self.masks.of_object(sample, int(number), hw) for number in order]
+        labels = [one.label or UNLABELLED for one in sample.objects]
+        for name in self.recipe.classes:
+            numbers = [number for number, label in enumerate(labels) if label == name]
+            masks.append(self.masks.of_objects(sample, name, numbers, hw))
+        return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
 
     def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """One object of at least 400 pixels, in its box."""
         for _ in range(20):
             sample = self.source.sample(rng, 0)
-            mask = rle_to_mask(sample.rles[int(rng.integers(len(sample.rles)))])
-            area = int(mask.sum())
+            image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
+            mask = self.masks.of_object(sample, number, (image.shape[0], image.shape[1]))
+            area = int(mask.sum(dtype=np.int64))
             if 400 <= area <= 0.6 * mask.size:
                 break
-        x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+        x, y, w, h = cv2.boundingRect(mask)
         window = np.s_[y : y + h, x : x + w]
-        return self._pixels(sample)[window], mask[window].astype(np.uint8)
+        return image[window], mask[window]
 
 
 class SetPictures:
@@ -201,10 +225,19 @@ class SetPictures:
 
         Raises ConfigError, DataError.
         """
-        all_sets = training_sets(recipe, data)
+        all_sets, spec = training_sets(recipe, data), models.spec(recipe.model)
         left = [(i, [s for s in some if key_of(i, s) not in without])
                 for i, some in all_sets]  # fmt: skip
+        # What no training picture can show would only be drawn in vain.
+        left = [(i, [s for s in some if not s.rles or is_seen(s, recipe, spec)])
+                for i, some in left]  # fmt: skip
         sets = [(info, samples) for info, samples in left if samples]
+        if not sets:
+            raise DataError(
+                f"{data}: no mask has {SMALLEST} pixels in training pictures of "
+                f"{largest_side(recipe)} pixels a side, which show a third of a photo's shorter "
+                "side at least; cut the photos into tiles around their objects"
+            )
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
         if not weights.sum() > 0:
             raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
@@ -268,13 +301,6 @@ def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (
         y, x = (int(rng.integers(0, max(1, side - SPOT + 1))) for side in hw)
         mask[y : y + SPOT, x : x + SPOT] = 1
     return masks
-
-
-def _some_masks(sample: AnnotatedImage, rng: Generator) -> UintImage:
-    order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
-    if not len(order):
-        return np.zeros((0, *sample.hw), np.uint8)
-    return np.stack([rle_to_mask(sample.rles[i]).astype(np.uint8) for i in order])
 
 
 def as_tensors(

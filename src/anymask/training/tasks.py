@@ -29,16 +29,14 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.families import open_family
-from anymask.models.class_head import NAME as CLASSES
-from anymask.primitives.errors import ConfigError, WeightsError
+from anymask.primitives.errors import ConfigError
 from anymask.primitives.spec import ModelSpec
-from anymask.training.channels import MIX
-from anymask.training.checkpoint import read_state
 from anymask.training.draws import Draws
 from anymask.training.ensemble import EnsembleStep
 from anymask.training.interaction import SimulatedPrompts
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
+from anymask.training.start_weights import HEAD, load_start
 from anymask.training.step import (
     StepOutcome,
     TrainingStep,
@@ -47,10 +45,8 @@ from anymask.training.step import (
     normalised,
 )
 from anymask.training.trainable import Trainee
-from anymask.weights.checkpoints import read_checkpoint
 from anymask.weights.store import trainable_weights
 
-HEAD = "task_head"  # the name of a task's own layer in the model
 CELL = 16  # pixels a side of what is hidden, and of what is reconstructed
 BLANK = 0.0  # what a hidden cell is, after normalisation: the mean colour
 
@@ -90,31 +86,15 @@ def feature_channels(name: str) -> int:
     return int(seen[0].shape[1])
 
 
-def trained_weights(path: Path) -> dict[str, Tensor]:
-    """The averaged weights of a run's checkpoint, or those of a .safetensors file, float32.
-
-    What a run needs only while it goes on is left out. Raises WeightsError.
-    """
-    if path.suffix == ".safetensors":
-        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-        return {name: tensor for name, tensor in state.items() if not name.startswith(CLASSES)}
-    average = read_state(path)["average"]
-    return {n: t for n, t in average.items() if not n.startswith((HEAD, MIX, CLASSES))}
-
-
 def teacher_of_kind(name: str, word: str) -> nn.Module:
     """A model with the weights of a file or a run, or with those in the package for "shipped"."""
-    path = trainable_weights(name) if word == "shipped" else Path(word)
-    return open_teacher(name, path, trained_weights(path))
+    return open_teacher(name, trainable_weights(name) if word == "shipped" else Path(word))
 
 
-def open_teacher(name: str, path: Path, state: dict[str, Tensor]) -> nn.Module:
-    """A model with weights that were read from a file. Raises ModelError, WeightsError."""
+def open_teacher(name: str, path: Path) -> nn.Module:
+    """A model with the weights of a file. Raises InputError, ModelError, WeightsError."""
     module = models.build(name)
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: not the weights of {name} ({str(error)[:200]})") from error
+    load_start(module, path)
     return module
 
 
@@ -131,8 +111,7 @@ class Teacher:
         """The recipe's teacher with its weights. Raises ModelError, WeightsError."""
         named = recipe.teacher_weights
         path = Path(named) if named else trainable_weights(recipe.teacher)
-        state = {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
-        return cls(open_teacher(recipe.teacher, path, state))
+        return cls(open_teacher(recipe.teacher, path))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> tuple[Tensor, ...]:  # (B, 3, S, S) uint8

@@ -21,8 +21,10 @@ from anymask.training.channels import add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.tasks import add_head, check_task, remove_head, trained_weights
+from anymask.training.start_weights import load_start
+from anymask.training.tasks import add_head, check_task, remove_head
 from anymask.training.trainable import Trainee
+from anymask.weights.store import trainable_weights
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
@@ -104,28 +106,7 @@ def find_start(recipe: Recipe) -> Path:
     """The file that a recipe starts from: a path, or "shipped" for the weights in the package."""
     if recipe.init != "shipped":
         return Path(recipe.init)
-    from anymask.weights.store import trainable_weights
-
     return trainable_weights(recipe.model)
-
-
-def load_start(model: nn.Module, path: Path, learn: str) -> None:
-    """The averaged weights of another run, or a .safetensors file of plain tensors.
-
-    Where only quality learns, its head starts anew, and so does the part of SAM-HQ that is not in
-    the file. Raises WeightsError for what does not fit.
-    """
-    start = trained_weights(path)
-    parts = cast(Trainee, model).parts
-    own, head, new = model.state_dict(), parts.quality, parts.hq
-    if learn == "quality":
-        start |= {name: own[name] for name in own if name.startswith(head)}
-    if learn == "hq":  # SAM itself is a start, too: the added part begins anew
-        start = {name: own[name] for name in own if name.startswith(new)} | start
-    try:
-        model.load_state_dict(start)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: not the weights of this model ({error})") from error
 
 
 FOLDED = (".weight", ".bias")  # of a backbone's arrays: others tell of it in words

@@ -22,6 +22,7 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.fingerprints import fingerprint, first_alike
+from anymask.data.images import image_hw, load_image
 from anymask.data.sets import read_info
 from anymask.data.streams import Stream
 from anymask.primitives.errors import DataError, InputError
@@ -33,10 +34,12 @@ from anymask.training.data_stamps import keep_stamps, same_as_stamped
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
+NAMES = "names.json"  # what its owner calls each photo
 HELD_SHARE = 0.2  # of the photos, where no held-out set is given
 MOST_HELD = 50  # photos that are held out of a large set
 INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
 NESTED_PHOTOS = 200  # that are looked at for it
+STACKS = (".tif", ".tiff")  # may have pages and channels
 TINY = 16  # pixels of a mask, below which nothing can be learned from it
 
 
@@ -119,6 +122,11 @@ class _Photo:
     rles: tuple[Rle, ...]
     labels: tuple[str | None, ...]
 
+    @property
+    def name(self) -> str:
+        """By its content, so that no two names meet."""
+        return f"{self.digest[:24]}{self.path.suffix.lower()}"
+
 
 def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport:
     """Check the data and write the sets `train` and `held_out` below `folder`.
@@ -156,10 +164,18 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
-    _write_set(folder / TRAIN, photos)
-    _write_set(folder / HELD_OUT, held)
+    _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def own_names(folder: Path) -> dict[str, str]:
+    """What their owner calls the photos of a folder that `prepare` wrote, by their names there.
+
+    Folders of earlier versions do not say. Raises DataError for a damaged file.
+    """
+    path = folder / NAMES
+    return dict(parse_json(path.read_bytes(), path)) if path.is_file() else {}
 
 
 def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
@@ -242,6 +258,7 @@ def _usable(source: Stream, report: DataReport, files: dict[Path, str]) -> list[
             report.unlabelled_photos += 1
             continue
         path = source.picture(image)
+        _check_size(image, path)
         digest = files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest in seen:
             report.duplicates.append(image.file_name)
@@ -251,11 +268,34 @@ def _usable(source: Stream, report: DataReport, files: dict[Path, str]) -> list[
     return found
 
 
+def _check_size(image: AnnotatedImage, path: Path) -> None:
+    """Raises DataError for a photo of another size than its masks, ImageError for no photo.
+
+    Which pages of a stack have masks is known only when it is read.
+    """
+    if path.suffix.lower() in STACKS:
+        return
+    hw = image_hw(path)
+    if hw != image.hw:
+        raise DataError(
+            f"{path}: its masks are of a picture of {image.hw[1]} x {image.hw[0]} pixels, the file "
+            f"shows {hw[1]} x {hw[0]}; give the picture that they were drawn on, or draw them again"
+        )
+
+
+def _print_of(path: Path) -> Floats | None:
+    """The fingerprint of a photo. Raises ImageError for a damaged one, as its owner names it."""
+    found = fingerprint(path)
+    if found is None and path.suffix.lower() not in STACKS:
+        load_image(path)
+    return found
+
+
 def _seen_once(
     photos: list[_Photo], report: DataReport
 ) -> tuple[list[_Photo], list[Floats | None]]:
     """The photos without those that show what one before them shows, and their fingerprints."""
-    prints = [fingerprint(photo.path) for photo in photos]
+    prints = [_print_of(photo.path) for photo in photos]
     first = first_alike(prints, prints)
     report.alike = [p.image.file_name for i, p in enumerate(photos) if 0 <= first[i] < i]
     kept = [i for i in range(len(photos)) if not 0 <= first[i] < i]
@@ -271,7 +311,7 @@ def _not_held_out(
     """The photos that nobody holds out: neither their very file nor what it shows."""
     kept_out = {photo.digest for photo in held}
     report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
-    alike = first_alike(prints, [fingerprint(photo.path) for photo in held])
+    alike = first_alike(prints, [_print_of(photo.path) for photo in held])
     left = []
     for photo, place in zip(photos, alike, strict=True):
         if photo.digest in kept_out:
@@ -293,12 +333,19 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
     )
 
 
+def _write_sets(folder: Path, photos: list[_Photo], held: list[_Photo]) -> None:
+    """Both sets, and what their photos are called."""
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
+    _write_set(folder / TRAIN, photos)
+    _write_set(folder / HELD_OUT, held)
+
+
 def _write_set(folder: Path, photos: list[_Photo]) -> None:
-    """A set of ours; a photo is named by its content, so that no two names meet."""
+    """A set of ours, whose photos are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for photo in photos:
-        name = f"images/{photo.digest[:24]}{photo.path.suffix.lower()}"
+        name = f"images/{photo.name}"
         _link(photo.path, folder / name)
         height, width = photo.image.hw
         masks = [

@@ -37,6 +37,7 @@ from anymask.training.parallel import (
     spread,
     whole,
 )
+from anymask.training.photo_size import enough
 from anymask.training.photos import PhotoStore
 from anymask.training.process_loss import is_partner_lost
 from anymask.training.recipe import Recipe
@@ -157,7 +158,7 @@ class TrainingWorker:
             if self.progress.ended:
                 return
             mix = mix_of(self.recipe.channels)
-            kept = PhotoStore(self.sitting.folder / PHOTOS, mix)
+            kept = PhotoStore(self.sitting.folder / PHOTOS, mix, enough(self.recipe))
             photos = kept if self.recipe.decode_once or mix is not None else None
             coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
@@ -278,6 +279,9 @@ class TrainingWorker:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
+            # Statistics of batch norms, where a network learns from nothing, are averages already.
+            for held, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                held.copy_(now)
         return norm
 
     def skip(self) -> None:
