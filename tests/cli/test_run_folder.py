@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from anymask import models
+from anymask.cli.main import main
 from anymask.cli.run_folder import licence_of_run, write_bundle
 from anymask.export import graphs
 from anymask.training import checkpoint, trainee
@@ -83,3 +84,18 @@ def test_the_bundle_of_a_run_states_them(tmp_path: Path, monkeypatch: pytest.Mon
     )
     write_bundle(tmp_path, tmp_path / "bundle")
     assert said == [S_LAB]
+
+
+@pytest.mark.parametrize("command", [["train", "finetune"], ["distil", "--teacher", "tiny"]])
+def test_several_processes_of_torchrun_do_not_write_one_folder(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = tmp_path / "run"
+    assert main([*command, "--data", str(tmp_path), "-o", str(run)]) == 2
+    assert "torchrun started 2; start it without torchrun" in capsys.readouterr().err
+    assert not run.exists()

@@ -63,11 +63,12 @@ def run(args: argparse.Namespace) -> None:
     need_torch()
     check(args)
     from anymask.cli.distil_report import held_part, in_words
-    from anymask.cli.run_folder import TrainingTeller, is_done
+    from anymask.cli.run_folder import TrainingTeller, check_one_process, is_done
     from anymask.runtimes.devices import pick_device
     from anymask.training.loop import train
     from anymask.training.worker import TrainingRun
 
+    check_one_process("anymask distil")
     recipe, teller = recipe_of_options(args), TrainingTeller()
     device = str(pick_device(args.device))
     begin(args)

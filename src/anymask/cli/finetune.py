@@ -115,7 +115,7 @@ def _configure_pictures(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
-    from anymask.cli.run_folder import TrainingTeller, is_done
+    from anymask.cli.run_folder import TrainingTeller, check_one_process, is_done
     from anymask.cli.tuning_sheet import write_sheet
     from anymask.data.sets import load_set
     from anymask.training.channels import mix_of
@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.tuning_data import HELD_OUT, TRAIN, own_names, prepare
     from anymask.training.worker import TrainingRun
 
+    check_one_process("anymask train finetune")
     check_options(args)
     folder, device = Path(args.output), _device(args)
     variant, start = _checked_start(folder, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 EVENTS = "events"  # folder of TensorBoard's files in a run's folder
+
+
+def check_one_process(command: str) -> None:
+    """Raises InputError where torchrun started several, which would all write the same files."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        raise InputError(
+            f"`{command}` is one process, and torchrun started {count}; start it without torchrun "
+            "(several processes train by a recipe: `anymask train RECIPE`)"
+        )
 
 
 def is_done(folder: Path, steps: int) -> bool:
