@@ -21,7 +21,7 @@ const FAST = 5; // steps with Shift
 /** The object, or the next one, gets the nth name. */
 function nameByDigit(session: Session, digit: number): void {
   const label = session.labels.all[digit - 1];
-  if (label) return session.editor?.name(label.name);
+  if (label) return session.there(() => session.editor?.name(label.name));
   const count = session.labels.all.length;
   session.say(`There are ${count} names here, none has the key ${digit}: L types a new one.`);
 }
@@ -58,7 +58,9 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     const command = byKey(name);
     if (!command || event.altKey) return;
     event.preventDefault();
-    command.run();
+    if (name === "Ctrl+Z") return session.there(command.run);
+    const early = session.opening && command.group === "Object" && name !== "L";
+    if (!early) command.run(); // the masks of the photo that was left are no longer meant
   });
 
   window.addEventListener("blur", () => stage.hold(false));

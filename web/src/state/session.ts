@@ -11,7 +11,7 @@ import { Outbox } from "../store/outbox";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Conflict, Standing } from "../store/outbox";
-import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
+import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
 import { Simplifying, picked } from "./simplifying";
@@ -77,6 +77,7 @@ export class Session implements EditorHost {
   brush = 12;
   shown = { masks: true, proposals: true };
   look: Look = PLAIN;
+  finishing = false; // the open photo
   taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
@@ -85,7 +86,7 @@ export class Session implements EditorHost {
   readonly naming: Naming;
   readonly simplifying = new Simplifying(picked(this));
   modelState = "loading";
-  review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
+  review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
   standing: Standing = { waiting: 0, lost: null };
   readonly messages: Message[] = [];
@@ -96,6 +97,7 @@ export class Session implements EditorHost {
   private opened = 0;
   private readonly pages = new Map<string, number>(); // that were open last, by photo
   turningTo: number | null = null; // the page of the open photo that is being opened
+  private readonly ahead: (() => void)[] = []; // what waits for the photo that is being opened
   private elsewhere = 0; // masks on other pages of the open photo
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
@@ -208,34 +210,6 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  /** Rename a name and its masks; where `to` is there, both become one. */
-  async renameLabel(name: string, to: string): Promise<void> {
-    await this.sent();
-    await this.labels.change(name, { to });
-    await this.relabelled(name, to, false);
-  }
-
-  /** Delete a name; its masks become nameless, or go too. */
-  async deleteLabel(name: string, masks: LabelFate): Promise<void> {
-    await this.sent();
-    await this.labels.delete(name, masks);
-    await this.relabelled(name, null, masks === "delete");
-  }
-
-  private async sent(): Promise<void> {
-    await this.editor?.settled();
-    await this.outbox.flush();
-    if (this.standing.lost) throw new Error("names can be changed when the server answers again");
-  }
-
-  private async relabelled(old: string, to: string | null, gone: boolean): Promise<void> {
-    if (this.editor) {
-      this.outbox.learnAll(await this.store.records(this.editor.entry.id));
-      this.editor.relabel(old, to, gone);
-    }
-    if (gone) await this.list();
-  }
-
   /** Where the model comes from, once it is wanted. */
   modelFrom: (() => Promise<Model>) | null = null;
   private loading: Promise<void> | null = null;
@@ -298,11 +272,11 @@ export class Session implements EditorHost {
     const turn = ++this.opened;
     const before = this.editor?.entry.id;
     this.turningTo = before === id ? page : null;
-    await this.leave();
     this.at = id;
     this.opening = entry.name;
     this.changed();
     try {
+      await this.leave();
       const planes = await this.store.planes(id);
       const sight = sightOf(id, planes, page, this.editor?.sight ?? lastLook.read());
       const blob = await this.store.pixels(id, sight.asked);
@@ -318,9 +292,18 @@ export class Session implements EditorHost {
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
-      if (turn === this.opened) this.opening = this.turningTo = null;
+      if (turn === this.opened) {
+        this.opening = this.turningTo = null;
+        for (const step of this.ahead.splice(0)) step();
+      }
       this.changed();
     }
+  }
+
+  /** Do it now, or when the photo that is on its way is there: it is meant for that one. */
+  there(step: () => void): void {
+    if (this.opening) this.ahead.push(step);
+    else step();
   }
 
   private show(photo: Photo, anew: boolean): void {
@@ -338,7 +321,7 @@ export class Session implements EditorHost {
     const { entry, work, sight: was } = editor;
     const turn = ++this.opened;
     const sight = sightOf(entry.id, was.planes, was.page, { ...was, channel });
-    await editor.diary.settled();
+    await editor.settled();
     try {
       const photo = await Photo.open(await this.store.pixels(entry.id, sight.asked));
       if (turn !== this.opened) return photo.close();
@@ -368,10 +351,11 @@ export class Session implements EditorHost {
   }
 
   private async leave(): Promise<void> {
-    const { state } = this.editor ?? {};
-    this.lastLabel = state ? (forNext(state).label ?? state.label) : this.lastLabel;
-    this.editor?.diary.send();
-    await this.editor?.settled();
+    const { editor } = this;
+    if (!editor) return;
+    editor.diary.send();
+    await editor.settled();
+    this.lastLabel = forNext(editor.state).label ?? editor.state.label;
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
