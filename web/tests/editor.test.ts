@@ -3,11 +3,14 @@ import "fake-indexeddb/auto";
 import { describe, expect, test, vi } from "vitest";
 
 import type { Patch } from "../src/masks/patch";
+import { Asking } from "../src/state/asking";
 import { Editor } from "../src/state/editor";
 import type { EditorHost } from "../src/state/editor";
+import type { Message, Session } from "../src/state/session";
 import type { Sight } from "../src/state/seeing";
 import { NO_DRAFT, Work } from "../src/state/work";
 import { ONE_PLANE } from "../src/store/store";
+import type { Conflict } from "../src/store/outbox";
 import type { ImageEntry } from "../src/store/store";
 
 const HW: [number, number] = [20, 30];
@@ -140,5 +143,40 @@ describe("while a mask is being kept", () => {
     editor.work.remake((mask) => ({ ...mask, quality: 0.1 }));
     await model.speak();
     expect(places(editor)).toEqual([[20, null]]);
+  });
+});
+
+describe("masks that somebody else has changed, too", () => {
+  test("are one question, and one answer is for all of them", () => {
+    const answered: string[] = [];
+    const messages: Message[] = [];
+    const session = {
+      messages,
+      images: [{ id: "b", name: "b.png" }],
+      editor: null,
+      say: (text: string, actions: Message["actions"]) => messages.push({ text, actions }),
+      dismiss: (message: Message) => messages.splice(messages.indexOf(message), 1),
+      changed: vi.fn(),
+      outbox: { insist: ({ note }: Conflict) => answered.push(note.key) },
+    };
+    const asking = new Asking(session as unknown as Session);
+    const conflict = (key: string): Conflict => ({
+      note: { kind: "remove", image: "b", key },
+      theirs: null,
+      message: "",
+    });
+    asking.ask(conflict("one"));
+    expect(messages[0].text).toContain("deleted a mask of b.png");
+    asking.ask(conflict("two"));
+    asking.ask(conflict("one"));
+    expect(messages.map(({ text }) => text)).toEqual([expect.stringContaining("2 masks")]);
+    messages.length = 0; // closed without an answer
+    asking.remind();
+    const [keep] = messages[0].actions;
+    keep.run();
+    expect(answered.sort()).toEqual(["one", "two"]);
+    messages.length = 0;
+    asking.remind();
+    expect(messages).toEqual([]);
   });
 });

@@ -55,10 +55,13 @@ export function header(
       ? `Not connected: ${standing.waiting} to send`
       : standing.waiting
         ? "Saving …"
-        : session.store.kind === "server"
-          ? "All saved"
-          : "All kept in this browser";
-    saved.dataset.state = standing.lost ? "lost" : standing.waiting ? "busy" : "saved";
+        : standing.asked
+          ? `${standing.asked} not saved: answer the question`
+          : session.store.kind === "server"
+            ? "All saved"
+            : "All kept in this browser";
+    const unsaved = standing.waiting + standing.asked > 0;
+    saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
     saved.title = standing.lost ?? "Every step is saved at once";
     if (saved.textContent !== text) saved.textContent = text;
   });

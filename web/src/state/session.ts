@@ -8,9 +8,10 @@ import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import type { Namer } from "../store/namer";
 import { Outbox } from "../store/outbox";
+import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
-import type { Conflict, Standing } from "../store/outbox";
+import type { Standing } from "../store/outbox";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
@@ -88,9 +89,10 @@ export class Session implements EditorHost {
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
-  standing: Standing = { waiting: 0, lost: null };
+  standing: Standing = { waiting: 0, lost: null, asked: 0 };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
+  private readonly asking = new Asking(this);
   private engine: Model | null = null;
   private lastLabel = ""; // goes along to the next photo; the page shows it
   least: number | null = null; // of the quality of proposals that are shown; null: as they came
@@ -122,7 +124,7 @@ export class Session implements EditorHost {
       store,
       db,
       told,
-      (conflict) => this.ask(conflict),
+      (conflict) => this.asking.ask(conflict),
       (message) => this.say(`Not kept on the server: ${message}`),
     );
   }
@@ -150,36 +152,20 @@ export class Session implements EditorHost {
   say(text: string, actions: Message["actions"] = []): void {
     if (this.messages.some((message) => message.text === text)) return;
     this.messages.push({ text, actions });
-    if (this.messages.length > 4) this.messages.shift();
+    const oldest = this.messages.findIndex((message) => !message.actions.length);
+    if (this.messages.length > 4 && oldest >= 0) this.messages.splice(oldest, 1); // no question
     this.changed();
   }
 
   dismiss(message: Message): void {
-    this.messages.splice(this.messages.indexOf(message), 1);
+    const place = this.messages.indexOf(message);
+    if (place >= 0) this.messages.splice(place, 1);
     this.changed();
   }
 
   keepDraft({ entry, sight }: Editor, { draft, label, once }: State): void {
     const row = { name: draftName(entry.id, sight.page), draft, label, once };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
-  }
-
-  private ask(conflict: Conflict): void {
-    const { note, theirs } = conflict;
-    const own = this.editor?.entry.id === note.image ? this.editor : null;
-    const take = () => {
-      if (!own) return;
-      const rest = own.state.masks.filter((mask) => mask.key !== note.key);
-      if (theirs) this.outbox.learn(note.key, theirs);
-      own.work.quietly({ masks: theirs ? [...rest, toMask(theirs, note.key)] : rest });
-      own.refresh();
-      this.changed();
-    };
-    const what = theirs ? "Somebody else changed this mask" : "Somebody else deleted this mask";
-    this.say(`${what}. Yours is still here.`, [
-      { title: "Keep mine", run: () => void this.outbox.insist(conflict) },
-      { title: "Take theirs", run: take },
-    ]);
   }
 
   // ------------------------------------------------------------------------------------- opening
@@ -295,6 +281,7 @@ export class Session implements EditorHost {
       if (turn === this.opened) {
         this.opening = this.turningTo = null;
         for (const step of this.ahead.splice(0)) step();
+        this.asking.remind();
       }
       this.changed();
     }
