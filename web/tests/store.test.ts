@@ -579,4 +579,18 @@ describe("the server", () => {
       "/api/images/a/done": true,
     });
   });
+
+  test("an error of one sentence is told as it is, others with their three parts", async () => {
+    const error = (wanted: string, got: string, remedy: string) => async () =>
+      new Response(JSON.stringify({ error: { wanted, got, remedy } }), { status: 404 });
+    const store = new ServerStore(new Server("http://127.0.0.1/", ""));
+    vi.stubGlobal(
+      "fetch",
+      error("a request that can be answered", "x.jpg is gone", "see what came"),
+    );
+    await expect(store.pixels("a")).rejects.toThrow(/^x.jpg is gone$/);
+    vi.stubGlobal("fetch", error("a photo", "none", "put it back"));
+    await expect(store.pixels("a")).rejects.toThrow(/^a photo; got none; put it back$/);
+    vi.unstubAllGlobals();
+  });
 });

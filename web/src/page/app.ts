@@ -151,7 +151,7 @@ async function addPhotos(session: Session, files: File[]): Promise<void> {
   try {
     await session.store.addPhotos(files);
   } catch (error) {
-    session.say((error as Error).message);
+    session.say((error as Error).message, [], true);
   }
   await session.list();
   const first = session.images.find((image) => !known.has(image.id));

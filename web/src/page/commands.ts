@@ -213,7 +213,7 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
 const keptOf = (masks: readonly Mask[]) =>
   masks.filter((mask) => mask.status !== "rejected").length;
 
-async function done(session: Session): Promise<void> {
+export async function done(session: Session): Promise<void> {
   const { editor } = session;
   if (!editor || session.opening || session.finishing) return;
   session.finishing = true; // a second press is not about the next photo

@@ -30,10 +30,13 @@ export class Asking {
       this.open = [];
       session.changed();
     };
-    session.say(this.text(), [
-      { title: "Keep mine", run: answer((one) => void session.outbox.insist(one)) },
-      { title: "Take theirs", run: answer((one) => this.take(one)) },
-    ]);
+    const mine = answer((one) => void session.outbox.insist(one));
+    const theirs = answer((one) => this.take(one));
+    const actions = [
+      { title: "Keep mine", run: mine },
+      { title: "Take theirs", run: theirs },
+    ];
+    session.say(this.text(), actions, true);
     this.message = session.messages.at(-1) ?? null;
   }
 

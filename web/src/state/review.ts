@@ -36,6 +36,7 @@ export async function nextReview(session: Session): Promise<void> {
 /** Put a mask under review; `anew`: its photo's masks are read again. */
 async function show(session: Session, item: ReviewItem, anew: boolean): Promise<void> {
   session.review = { item, since: performance.now() };
+  session.moveOn();
   if (anew) await session.open(item.image, item.page ?? 0);
   const { editor } = session;
   const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;

@@ -34,6 +34,7 @@ export interface Judged {
 export interface Message {
   text: string;
   actions: { title: string; run: () => void }[];
+  stays?: boolean; // until somebody closes it; others are about the open photo and go with it
 }
 
 /** How photo and masks are drawn. */
@@ -112,6 +113,7 @@ export class Session implements EditorHost {
   ) {
     this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {
+      if (this.standing.lost && !standing.lost && this.failed) void this.retry();
       this.standing = standing;
       this.changed();
     };
@@ -125,7 +127,7 @@ export class Session implements EditorHost {
       db,
       told,
       (conflict) => this.asking.ask(conflict),
-      (message) => this.say(`Not kept on the server: ${message}`),
+      (message) => this.say(`Not kept on the server: ${message}`, [], true),
     );
   }
 
@@ -149,12 +151,18 @@ export class Session implements EditorHost {
     for (const watcher of this.watchers) watcher();
   }
 
-  say(text: string, actions: Message["actions"] = []): void {
+  say(text: string, actions: Message["actions"] = [], stays = false): void {
     if (this.messages.some((message) => message.text === text)) return;
-    this.messages.push({ text, actions });
+    this.messages.push({ text, actions, stays });
     const oldest = this.messages.findIndex((message) => !message.actions.length);
     if (this.messages.length > 4 && oldest >= 0) this.messages.splice(oldest, 1); // no question
     this.changed();
+  }
+
+  /** What was said is over: another photo, or another mask under review, is there. */
+  moveOn(): void {
+    const staying = this.messages.filter(({ stays }) => stays);
+    this.messages.splice(0, Infinity, ...staying);
   }
 
   dismiss(message: Message): void {
@@ -217,9 +225,9 @@ export class Session implements EditorHost {
     } catch (error) {
       this.modelState = "failed";
       const why = (error as Error).message;
-      this.say(`The model could not be loaded (${why}). Brush and polygon still work.`, [
-        { title: "Try again", run: () => void this.wantModel() },
-      ]);
+      const again = { title: "Try again", run: () => void this.wantModel() };
+      const text = `The model could not be loaded (${why}). Brush and polygon still work.`;
+      this.say(text, [again], true);
       this.loading = null;
     }
   }
@@ -258,6 +266,7 @@ export class Session implements EditorHost {
     const turn = ++this.opened;
     const before = this.editor?.entry.id;
     this.turningTo = before === id ? page : null;
+    if (before !== id) this.moveOn();
     this.at = id;
     this.opening = entry.name;
     this.changed();
