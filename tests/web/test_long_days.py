@@ -36,6 +36,9 @@ def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown
     dialog.get_by_label("Find a photo").fill("p09876")
     ann.keys("Enter")
     ann.until("s.editor?.entry.id", "p09876")
+    ann.page.reload()
+    ann.page.wait_for_selector(".stage")
+    ann.until("s.editor?.entry.id", "p09876")
 
 
 def test_enter_keeps_the_mask_after_the_mouse_has_chosen(
