@@ -134,6 +134,13 @@ class Annotator:
         for name in names:
             self.page.keyboard.press(name)
 
+    def at_once(self, *names: str) -> None:
+        """Keys, before the page has answered to the first of them."""
+        press = "new KeyboardEvent('keydown', {key, bubbles: true})"
+        self.page.evaluate(
+            f"names => names.forEach(key => document.activeElement.dispatchEvent({press}))", names
+        )
+
     def name(self, label: str) -> None:
         """Type a label, and Enter."""
         field = self.page.get_by_label("Label", exact=True)

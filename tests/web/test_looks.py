@@ -117,6 +117,8 @@ def test_a_phone_shows_the_photo_and_everything_can_be_reached(
     assert box["width"] == 390
     assert box["height"] >= 500
     assert ann.page.evaluate("document.documentElement.scrollWidth") == 390
+    rail = ann.page.get_by_role("toolbar", name="Tools")
+    assert rail.evaluate("rail => rail.scrollWidth - rail.clientWidth") == 0  # undo is seen
     ann.drag((100, 200), (300, 200))
     for name in ("Keep", "Drop", "Export", "Next photo", "More", "Undo", "Find everything"):
         button = ann.page.get_by_role("button", name=name).first

@@ -74,9 +74,13 @@ async function start(): Promise<void> {
     showApp(root, session, view, door);
     session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
     void session.wantModel();
-    const first = session.images.find((image) => image.status !== "done") ?? session.images[0];
+    const { images } = session;
+    const first =
+      images.find((image) => image.id === query.get("image")) ??
+      images.find((image) => image.status !== "done") ??
+      images[0];
     if (session.project.stage === "review") await nextReview(session);
-    else if (first) await session.open(query.get("image") ?? first.id);
+    else if (first) await session.open(first.id);
     await door.resume();
   } catch (error) {
     const text = document.createElement("p");

@@ -141,7 +141,11 @@ describe("the outbox", () => {
     const first = outboxOf(store);
     await first.outbox.add(save("k", "cat"));
     await first.outbox.flush();
-    expect(first.standings.at(-1)).toEqual({ waiting: 1, lost: "the server does not answer" });
+    expect(first.standings.at(-1)).toEqual({
+      waiting: 1,
+      lost: "the server does not answer",
+      asked: 0,
+    });
     vi.useRealTimers();
 
     store.failures = [];
@@ -150,7 +154,7 @@ describe("the outbox", () => {
     expect(second.outbox.waitingFor("i").length).toBe(1);
     await second.outbox.flush();
     expect(store.sent).toEqual(["create cat"]);
-    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null });
+    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
     const third = outboxOf(store);
     await third.outbox.open();
     expect(third.outbox.waitingFor("i")).toEqual([]);
@@ -185,6 +189,78 @@ describe("the outbox", () => {
     await outbox.insist(conflicts[0]);
     await outbox.flush();
     expect(store.sent).toEqual(["create cat", "update dog 7"]);
+  });
+
+  test("a question that nobody answered is asked again by the next page", async () => {
+    const store = new Pretended();
+    const changed = () => new StoreError("conflict", "changed", 1, theirs);
+    const theirs = { ...draft("lion"), id: "r-k", version: 7 };
+    const first = outboxOf(store);
+    await first.outbox.add(save("k", "cat"));
+    await first.outbox.flush();
+    store.failures = [changed()];
+    await first.outbox.add(save("k", "dog"));
+    await first.outbox.flush();
+    expect(first.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 1 });
+    expect(first.outbox.waitingFor("i")).toMatchObject([{ record: { label: "dog" } }]);
+
+    first.outbox.learnAll([theirs]); // reading the photo anew agrees to nothing
+    store.failures = [changed()];
+    await first.outbox.add(save("k", "owl"));
+    await first.outbox.flush();
+    expect(first.conflicts).toHaveLength(2);
+    await first.outbox.insist(first.conflicts[0]); // of a state that there is no more
+    await first.outbox.flush();
+    expect(store.sent).toEqual(["create cat"]);
+
+    const second = outboxOf(store);
+    store.failures = [changed()];
+    await second.outbox.open();
+    await second.outbox.flush();
+    expect(second.conflicts).toMatchObject([{ note: { record: { label: "owl" } } }]);
+    await second.outbox.letGo(second.conflicts[0]);
+    expect(second.standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
+    const third = outboxOf(store);
+    await third.outbox.open();
+    await third.outbox.flush();
+    expect(third.conflicts).toEqual([]);
+    expect(store.sent).toEqual(["create cat"]);
+  });
+
+  test("after a crash without a server, what was read from it is changed and removed", async () => {
+    const store = new Pretended();
+    const lost = () => new StoreError("lost", "the server does not answer");
+    const first = outboxOf(store);
+    const records = ["r-1", "r-2"].map((id) => ({ ...draft("cat"), id, version: 4 }));
+    const [one, two] = first.outbox.learnAll(records);
+    store.failures = [lost(), lost()];
+    await first.outbox.add(save(one, "dog"));
+    await first.outbox.add({ kind: "remove", image: "i", key: two });
+    await first.outbox.flush();
+
+    const second = outboxOf(store);
+    store.failures = [];
+    await second.outbox.open();
+    await second.outbox.flush();
+    expect(store.sent).toEqual(["update dog 4", "remove r-2 4"]);
+  });
+
+  test("what another tab has sent already is no conflict", async () => {
+    const store = new Pretended();
+    const { outbox, conflicts, refusals } = outboxOf(store);
+    await outbox.add(save("k", "cat"));
+    await outbox.flush();
+    const same = { ...draft("dog"), id: "r-k", version: 2 };
+    store.failures = [new StoreError("conflict", "changed", 1, same)];
+    await outbox.add(save("k", "dog"));
+    await outbox.flush();
+    await outbox.add(save("k", "cow"));
+    await outbox.flush();
+    store.failures = [new StoreError("conflict", "deleted", 1, null)];
+    await outbox.add({ kind: "remove", image: "i", key: "k" });
+    await outbox.flush();
+    expect([conflicts, refusals]).toEqual([[], []]);
+    expect(store.sent).toEqual(["create cat", "update cow 2"]);
   });
 
   test("what the store refuses is said and not sent again", async () => {
@@ -502,5 +578,19 @@ describe("the server", () => {
       "/api/images": true,
       "/api/images/a/done": true,
     });
+  });
+
+  test("an error of one sentence is told as it is, others with their three parts", async () => {
+    const error = (wanted: string, got: string, remedy: string) => async () =>
+      new Response(JSON.stringify({ error: { wanted, got, remedy } }), { status: 404 });
+    const store = new ServerStore(new Server("http://127.0.0.1/", ""));
+    vi.stubGlobal(
+      "fetch",
+      error("a request that can be answered", "x.jpg is gone", "see what came"),
+    );
+    await expect(store.pixels("a")).rejects.toThrow(/^x.jpg is gone$/);
+    vi.stubGlobal("fetch", error("a photo", "none", "put it back"));
+    await expect(store.pixels("a")).rejects.toThrow(/^a photo; got none; put it back$/);
+    vi.unstubAllGlobals();
   });
 });

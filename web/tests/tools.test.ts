@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 
+import { Fingers } from "../src/canvas/fingers";
 import { scaleBar } from "../src/canvas/scalebar";
+import { View } from "../src/canvas/view";
 import { patchToRle, rleToPatch } from "../src/masks/patch";
 import { rleArea, rleBox } from "../src/masks/rle";
 import { withoutOverlap } from "../src/state/shaping";
@@ -121,5 +123,64 @@ describe("a mask that takes its pixels from those beneath", () => {
     const made = withoutOverlap([a, b, c], [b, a]);
     expect(made.map((mask) => mask.area)).toEqual([8, 16, 8]);
     expect(Math.max(...cover(made))).toBe(1);
+  });
+});
+
+describe("fingers on a photo", () => {
+  function screen() {
+    const view = new View();
+    Object.assign(view, { width: 400, height: 600, hw: [200, 200] });
+    view.fit();
+    const heard: string[] = [];
+    const hear = (what: string) => (event: PointerEvent) => void heard.push(what + event.pointerId);
+    const hearer = { down: hear("down"), moved: hear("moved"), up: hear("up") };
+    const dropped = hear("dropped");
+    const fingers = new Fingers(view, { ...hearer, dropped, viewed: () => heard.push("viewed") });
+    const event = (pointerId: number, pointerType = "touch") =>
+      ({ pointerId, pointerType }) as PointerEvent;
+    return { view, heard, fingers, event };
+  }
+
+  test("two move and zoom it: what is under them stays under them, and nothing is clicked", () => {
+    const { view, heard, fingers, event } = screen();
+    const [a, b] = [view.toImage([150, 300]), view.toImage([250, 300])];
+    fingers.down(event(1), [150, 300]);
+    fingers.down(event(2), [250, 300]);
+    fingers.moved(event(1), [100, 320]);
+    fingers.moved(event(2), [300, 320]);
+    expect(view.toScreen(a)).toEqual([expect.closeTo(100, 6), expect.closeTo(320, 6)]);
+    expect(view.toScreen(b)).toEqual([expect.closeTo(300, 6), expect.closeTo(320, 6)]);
+    fingers.up(event(1));
+    fingers.moved(event(2), [10, 10]);
+    fingers.up(event(2));
+    expect(heard).toEqual(["viewed", "viewed"]);
+    fingers.down(event(3), [50, 50]);
+    fingers.up(event(3));
+    expect(heard.slice(2)).toEqual(["down3", "up3"]);
+  });
+
+  test("one is a pointer once it moves, and a second one does not disturb its line", () => {
+    const { heard, fingers, event, view } = screen();
+    const { scale } = view;
+    fingers.down(event(1), [50, 50]);
+    fingers.moved(event(1), [53, 50]);
+    expect(heard).toEqual([]);
+    fingers.moved(event(1), [70, 50]);
+    fingers.down(event(2), [200, 200]);
+    fingers.moved(event(2), [220, 220]);
+    fingers.moved(event(1), [90, 50]);
+    fingers.up(event(2));
+    fingers.up(event(1));
+    expect(heard).toEqual(["down1", "moved1", "moved1", "up1"]);
+    expect(view.scale).toBe(scale);
+  });
+
+  test("a mouse is heard at once, and a finger that the system takes clicks nothing", () => {
+    const { heard, fingers, event } = screen();
+    fingers.down(event(1, "mouse"), [50, 50]);
+    expect(heard).toEqual(["down1"]);
+    fingers.down(event(2), [50, 50]);
+    fingers.dropped(event(2));
+    expect(heard).toEqual(["down1"]);
   });
 });

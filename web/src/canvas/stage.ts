@@ -10,6 +10,7 @@ import { PanTool, PickTool } from "../tools/choosing";
 import { BoxTool, LassoTool, PointTool } from "../tools/prompting";
 import { clipped } from "../tools/tool";
 import type { Bench, Pointed, Tool } from "../tools/tool";
+import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";
 import { addLayers } from "./layers";
 import { PreviewLayer } from "./preview";
@@ -49,12 +50,23 @@ export class Stage {
   private telling: ReturnType<typeof setTimeout> | 0 = 0;
   private aimedAt = 0; // the time of the event that the tool aimed with last
   private readonly view: View;
+  private readonly fingers: Fingers;
 
   constructor(
     readonly element: HTMLElement,
     private readonly session: Session,
   ) {
     this.view = session.view;
+    this.fingers = new Fingers(this.view, {
+      down: (event) => this.down(event),
+      moved: (event) => this.moved(event),
+      up: (event) => this.up(event),
+      dropped: (event) => this.up(event),
+      viewed: () => {
+        this.draw(true);
+        this.told?.();
+      },
+    });
     this.canvases = addLayers(element, LAYERS);
     this.preview = new PreviewLayer(this.canvases[2]);
     new ResizeObserver(() => this.resized()).observe(element);
@@ -106,11 +118,8 @@ export class Stage {
 
   private listen(): void {
     const { element } = this;
-    element.addEventListener("pointerdown", (event) => this.down(event));
-    element.addEventListener("pointermove", (event) => this.moved(event));
+    this.fingers.listen(element);
     element.addEventListener("pointerrawupdate", (event) => this.aimed(event as PointerEvent));
-    element.addEventListener("pointerup", (event) => this.up(event));
-    element.addEventListener("pointercancel", (event) => this.up(event));
     element.addEventListener("pointerleave", () => this.left());
     element.addEventListener("contextmenu", (event) => event.preventDefault());
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -171,7 +180,7 @@ export class Stage {
 
   /** The pointer's place at once: moves wait for a frame, up to 16 ms that the model can use. */
   private aimed(event: PointerEvent): void {
-    if (this.panning) return;
+    if (this.panning || this.fingers.several) return;
     this.aimedAt = event.timeStamp;
     const bench = this.bench();
     if (bench) this.tool.aim?.(this.pointed(event), bench);

@@ -4,6 +4,7 @@ import { rleArea, rleBox, cocoToRle } from "../masks/rle";
 import type { XY } from "../model/geometry";
 import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
+import { Fingers } from "./fingers";
 import { LabelMap } from "./labelmap";
 import { addLayers } from "./layers";
 import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
@@ -35,10 +36,14 @@ export class VideoStage {
 
   private listen(): void {
     const { element } = this;
-    element.addEventListener("pointerdown", (event) => this.down(event));
-    element.addEventListener("pointermove", (event) => this.moved(event));
-    element.addEventListener("pointerup", (event) => this.up(event));
-    element.addEventListener("pointercancel", () => this.drop());
+    const fingers = new Fingers(this.view, {
+      down: (event) => this.down(event),
+      moved: (event) => this.moved(event),
+      up: (event) => this.up(event),
+      dropped: () => this.drop(),
+      viewed: () => this.draw(),
+    });
+    fingers.listen(element);
     element.addEventListener("contextmenu", (event) => event.preventDefault());
     element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }

@@ -86,6 +86,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   listenToKeys(session, stage, commands);
   takeDrops(element, session, door);
   giveKeysBack(root, element);
+  session.watchers.push(() => rememberPhoto(session));
   redrawOnChange(session, stage, view);
   if (session.project.arm === "control") session.toolName = "brush";
   const hovers = Number(new URLSearchParams(location.search).get("bench"));
@@ -96,6 +97,19 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   Object.assign(window, { anymask: { session, stage, bench, toCoco } });
   addEventListener("beforeunload", () => session.editor?.diary.send());
   element.focus();
+}
+
+/** The address names the open photo, so that a reload opens it again. */
+function rememberPhoto({ images, index }: Session): void {
+  const { id } = images[index] ?? {};
+  const url = new URL(location.href);
+  if (id === undefined || url.searchParams.get("image") === id) return;
+  url.searchParams.set("image", id);
+  try {
+    history.replaceState(history.state, "", url);
+  } catch {
+    // a browser that counts such changes: the next one is written
+  }
 }
 
 /** Panels and canvases follow the session, at most once a frame. */
@@ -151,7 +165,7 @@ async function addPhotos(session: Session, files: File[]): Promise<void> {
   try {
     await session.store.addPhotos(files);
   } catch (error) {
-    session.say((error as Error).message);
+    session.say((error as Error).message, [], true);
   }
   await session.list();
   const first = session.images.find((image) => !known.has(image.id));

@@ -11,8 +11,9 @@ import {
   takePixels,
   turn,
 } from "../state/combining";
+import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
-import { judge, nextReview, undo } from "../state/review";
+import { judge, keep, nextReview, undo } from "../state/review";
 import { turnChannel, turnPage } from "../state/seeing";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
@@ -58,12 +59,14 @@ export async function accept(session: Session, stage: Stage): Promise<void> {
   if (simplifying.open) return simplifying.apply();
   if (!editor) return;
   if (!isEmpty(editor.draft)) {
-    if (review) return judge(session, "fix");
+    if (review) return keep(session);
     await editor.accept();
     return;
   }
   const { selected } = editor;
-  if (selected?.status === "proposal") editor.judge([selected.key], "accepted");
+  if (selected?.status !== "proposal") return;
+  if (review) return judge(session, "accept");
+  editor.judge([selected.key], "accepted");
 }
 
 function remove(session: Session, stage: Stage): void {
@@ -71,8 +74,9 @@ function remove(session: Session, stage: Stage): void {
   const { editor } = session;
   if (!editor) return;
   const { selected } = editor;
-  if (isEmpty(editor.draft) && selected?.status === "proposal")
-    editor.judge([selected.key], "rejected");
+  const proposal = isEmpty(editor.draft) && selected?.status === "proposal";
+  if (proposal && session.review) void judge(session, "reject");
+  else if (proposal) editor.judge([selected.key], "rejected");
   else if (isEmpty(editor.draft)) editor.remove();
   else editor.drop();
 }
@@ -209,16 +213,24 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
 const keptOf = (masks: readonly Mask[]) =>
   masks.filter((mask) => mask.status !== "rejected").length;
 
-async function done(session: Session): Promise<void> {
+export async function done(session: Session): Promise<void> {
   const { editor } = session;
-  if (!editor) return;
+  if (!editor || session.opening || session.finishing) return;
+  session.finishing = true; // a second press is not about the next photo
+  await finish(session, editor);
+  session.finishing = false;
+}
+
+async function finish(session: Session, editor: Editor): Promise<void> {
+  await editor.settled(); // a mask that is being kept
   if (!isEmpty(editor.draft)) return session.say("Keep the mask in the making first, or drop it.");
   editor.diary.note("done");
   editor.diary.send();
   try {
     await session.store.done(editor.entry.id);
     session.know(editor.entry.id, { status: "done", records: keptOf(editor.state.masks) });
-    await session.go(1);
+    const here = session.editor === editor && !session.opening; // nobody has gone on meanwhile
+    if (here) await session.go(1);
   } catch (error) {
     session.say(`The photo was not marked as done: ${(error as Error).message}`);
   }

@@ -83,6 +83,7 @@ async function run(
 ): Promise<void> {
   said.textContent = "Writing …";
   try {
+    await session.editor?.settled();
     await session.outbox.flush();
     const { name, blob, told } = await session.store.export(wish(force));
     download(name, blob);

@@ -2,8 +2,11 @@
 
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
+import { done } from "./commands";
 import type { Pages } from "./commands";
 import { fill, h, icon, iconButton } from "./dom";
+
+const TO_FINISH = "This photo is done; go on to the next (D)";
 
 const MODES: [Mode | "control", string][] = [
   ["assisted", "Assisted"],
@@ -39,8 +42,13 @@ export function header(
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
   const video = iconButton("video", "Open a video", "Ctrl+Shift+O", () => pages.video());
+  const finish = iconButton("check", "This photo is done", "D", () => void done(session));
   session.watchers.push(() => {
     const { images, index, project, standing } = session;
+    const finished = images[index]?.status === "done";
+    finish.setAttribute("aria-pressed", String(finished));
+    finish.title = finished ? "This photo is done: it leaves with exports" : TO_FINISH;
+    finish.disabled = !session.editor;
     const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
     const name = images[index]?.name ?? "No photo";
     fill(title, `${name} ${place}`, () => [
@@ -55,10 +63,13 @@ export function header(
       ? `Not connected: ${standing.waiting} to send`
       : standing.waiting
         ? "Saving …"
-        : session.store.kind === "server"
-          ? "All saved"
-          : "All kept in this browser";
-    saved.dataset.state = standing.lost ? "lost" : standing.waiting ? "busy" : "saved";
+        : standing.asked
+          ? `${standing.asked} not saved: answer the question`
+          : session.store.kind === "server"
+            ? "All saved"
+            : "All kept in this browser";
+    const unsaved = standing.waiting + standing.asked > 0;
+    saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
     saved.title = standing.lost ?? "Every step is saved at once";
     if (saved.textContent !== text) saved.textContent = text;
   });
@@ -90,6 +101,7 @@ export function header(
     previous,
     title,
     next,
+    finish,
     h("span", { class: "stretch" }),
     saved,
     fold,

@@ -12,16 +12,26 @@ export const ARROWS: Record<string, [number, number]> = {
   ArrowDown: [0, 1],
 };
 /** Where a key belongs to what is typed into. */
-export const FIELDS = "input:not([type=range]), select, textarea, dialog[open]";
+const FIELDS = "input:not([type=range]), select, textarea";
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O", "Ctrl+Shift+O", "Ctrl+L"]; // also while somebody types
 export const SLIDING = /^(Arrow|Page|Home|End)/; // a slider's own
 const STEP = 8; // screen pixels
+
+/** Whether a key is not the page's: a field has it, or a dialog, wherever the focus is. */
+export function isTaken(event: KeyboardEvent, name: string, pageKeys: readonly string[]): boolean {
+  const page = pageKeys.includes(name);
+  if (!document.querySelector("dialog[open]")) {
+    return !page && (event.target as HTMLElement).closest(FIELDS) !== null;
+  }
+  if (page) event.preventDefault(); // no dialog of the browser's over ours
+  return true;
+}
 const FAST = 5; // steps with Shift
 
 /** The object, or the next one, gets the nth name. */
 function nameByDigit(session: Session, digit: number): void {
   const label = session.labels.all[digit - 1];
-  if (label) return session.editor?.name(label.name);
+  if (label) return session.there(() => session.editor?.name(label.name));
   const count = session.labels.all.length;
   session.say(`There are ${count} names here, none has the key ${digit}: L types a new one.`);
 }
@@ -35,9 +45,8 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     if (!stage.element.isConnected) return; // a video is open
     const name = keyName(event);
     const target = event.target as HTMLElement;
-    const typing = target.closest(FIELDS) !== null;
     const onStage = target === stage.element || target === document.body;
-    if (typing && !PAGE_KEYS.includes(name)) return; // undo, copy and so on are the field's own
+    if (isTaken(event, name, PAGE_KEYS)) return; // undo, copy and so on are the field's own
     if (target.matches("[type=range]") && SLIDING.test(event.key)) return;
     const arrow = ARROWS[event.key];
     if (arrow && onStage && !event.ctrlKey && !event.altKey) {
@@ -58,7 +67,9 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     const command = byKey(name);
     if (!command || event.altKey) return;
     event.preventDefault();
-    command.run();
+    if (name === "Ctrl+Z") return session.there(command.run);
+    const early = session.opening && command.group === "Object" && name !== "L";
+    if (!early) command.run(); // the masks of the photo that was left are no longer meant
   });
 
   window.addEventListener("blur", () => stage.hold(false));

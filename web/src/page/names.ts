@@ -1,6 +1,7 @@
 /** The dialog of the names: colours, order, renaming, merging, and what becomes of masks. */
 
 import type { Session } from "../state/session";
+import { deleteLabel, renameLabel } from "../state/relabelling";
 import type { LabelEntry } from "../store/store";
 import { dialog } from "./dialogs";
 import { fill, h, iconButton } from "./dom";
@@ -96,7 +97,7 @@ function rename(
     return;
   }
   field.defaultValue = field.value; // it is no longer being typed
-  const go = () => void work(session.renameLabel(name, to));
+  const go = () => void work(renameLabel(session, name, to));
   if (!session.labels.all.some((other) => other.name === to)) return go();
   const text = `${to} is there already: the ${masks} masks of ${name} would join it.`;
   const back = () => (field.value = field.defaultValue = name);
@@ -107,7 +108,7 @@ function rename(
 }
 
 function remove(session: Session, { name, masks }: LabelEntry, work: Work, said: HTMLElement) {
-  const go = (fate: "unname" | "delete") => () => void work(session.deleteLabel(name, fate));
+  const go = (fate: "unname" | "delete") => () => void work(deleteLabel(session, name, fate));
   if (!masks) return go("unname")();
   ask(said, `${masks} masks are called ${name}.`, [
     ["Leave them nameless", go("unname")],

@@ -24,10 +24,11 @@ export function objectCard(session: Session, kept: () => void, names: () => void
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Labels" });
   const edit = h("button", { class: "link", type: "button", onclick: names }, "Names …");
   label.addEventListener("focus", () => label.select());
-  label.addEventListener("change", () => session.editor?.name(label.value));
+  const name = (text: string) => session.there(() => session.editor?.name(text));
+  label.addEventListener("change", () => name(label.value));
   label.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
-    if (event.key === "Enter") session.editor?.name(label.value);
+    if (event.key === "Enter") name(label.value);
     else label.value = session.editor?.state.label ?? "";
     label.blur();
     kept();
@@ -100,7 +101,7 @@ function chip(
   const dot = h("i", { class: "dot" });
   dot.style.background = colour;
   dot.style.setProperty("--colour", colour);
-  const again = () => session.editor?.name(chosen ? "" : name);
+  const again = () => session.there(() => session.editor?.name(chosen ? "" : name));
   return h(
     "button",
     { class: "chip", type: "button", "aria-pressed": String(chosen), onclick: again },

@@ -1,6 +1,6 @@
 /** What lies over the photo now and then: messages, the review bar, the empty page. */
 
-import { judge, nextReview } from "../state/review";
+import { asked, judge, keep, nextReview } from "../state/review";
 import type { Message, Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, icon, iconButton } from "./dom";
@@ -48,10 +48,12 @@ export function reviewBar(session: Session): HTMLElement {
   session.watchers.push(() => {
     const { editor, project, review } = session;
     element.hidden = project.stage !== "review" || !editor;
-    const fixing = editor !== null && !isEmpty(editor.draft);
-    const mask = editor?.selected ?? editor?.find(editor.draft.fixes);
+    const making = editor !== null && !isEmpty(editor.draft);
+    const fixing = making && editor.draft.fixes !== null;
+    const mask = asked(session);
     const nameless = mask && mask.label === null && session.labels.all.length > 0;
-    const looks = `${review?.item.record} ${review?.item.why} ${fixing} ${mask?.label} ${nameless}`;
+    const { record, why } = review?.item ?? {};
+    const looks = JSON.stringify([record, why, making, fixing, mask?.label, nameless]);
     fill(element, looks, () => {
       const button = (text: string, key: string, run: () => void, kind = "") =>
         h(
@@ -60,6 +62,7 @@ export function reviewBar(session: Session): HTMLElement {
           text,
           h("kbd", {}, key),
         );
+      const kept = fixing ? "Keep the fix" : "Keep the new mask";
       if (!review)
         return [button("Next mask to review", "N", () => void nextReview(session), "primary")];
       return [
@@ -69,10 +72,10 @@ export function reviewBar(session: Session): HTMLElement {
           mask?.label ?? h("strong", { class: "nameless" }, `no name${nameless ? ": 1–9" : ""}`),
           ` · ${review.item.why}`,
         ),
-        fixing
-          ? button("Keep the fix", "Enter", () => void judge(session, "fix"), "primary")
+        making
+          ? button(kept, "Enter", () => void keep(session), "primary")
           : button("Accept", "A", () => void judge(session, "accept"), "good"),
-        !fixing && button("Fix", "F", () => void judge(session, "fix")),
+        !making && button("Fix", "F", () => void judge(session, "fix")),
         button("Reject", "R", () => void judge(session, "reject"), "bad"),
       ];
     });

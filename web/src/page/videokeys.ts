@@ -4,7 +4,7 @@ import type { VideoStage } from "../canvas/videostage";
 import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
 import { keyName } from "./commands";
-import { ARROWS, FIELDS, SLIDING } from "./keys";
+import { ARROWS, SLIDING, isTaken } from "./keys";
 
 export interface VideoCommand {
   keys: string[]; // as `keyName` writes them
@@ -158,7 +158,7 @@ export function listenToVideoKeys(
     if (!stage.element.isConnected) return document.removeEventListener("keydown", listen);
     const name = keyName(event);
     const target = event.target as HTMLElement;
-    if (target.closest(FIELDS) !== null && !PAGE_KEYS.includes(name)) return;
+    if (isTaken(event, name, PAGE_KEYS)) return;
     const arrow = ARROWS[event.key];
     if (arrow && event.altKey) {
       event.preventDefault();

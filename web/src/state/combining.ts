@@ -83,6 +83,7 @@ function replace(editor: Editor, what: string, gone: Mask[], made: Mask[]): void
 /** Open the next page, or the next photo, and put the selected masks there too. */
 export async function copyToNext(session: Session): Promise<void> {
   const chosen = session.editor?.selection ?? [];
+  if (session.opening) return; // the copies are on their way
   if (!chosen.length) return session.say("Pick the masks that are to be copied (O).");
   const before = session.editor;
   const page = before && pageBeside(before.sight, 1);

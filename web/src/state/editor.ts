@@ -2,8 +2,6 @@
 
 import { LabelMap } from "../canvas/labelmap";
 import type { Layers } from "../canvas/labelmap";
-import { patchToRle } from "../masks/patch";
-import { rleArea, rleBox } from "../masks/rle";
 import { simplified, tracePatch } from "../masks/outline";
 import type { Model } from "../model/client";
 import type { Size } from "../model/geometry";
@@ -13,9 +11,10 @@ import type { Candidates } from "../model/segment";
 import type { Outbox } from "../store/outbox";
 import type { ImageEntry } from "../store/store";
 import { Diary } from "./diary";
-import { Drafting, NOTHING, looksEmpty, provenanceOf } from "./drafting";
+import { Drafting, NOTHING, looksEmpty } from "./drafting";
 import type { Looks } from "./drafting";
 import { shownMasks, withSpare } from "./everything";
+import { Turns, madeMask, withMask } from "./keeping";
 import type { Sight } from "./seeing";
 import { withoutOverlap } from "./shaping";
 import { NO_DRAFT, Work, asksModel, difference, forNext, isEmpty, isGuess } from "./work";
@@ -53,6 +52,7 @@ export class Editor {
   seen = false; // whether the model has seen the photo
   startedAt = 0; // when the draft was begun, 0 where there is none
   finding: [done: number, all: number] | null = null;
+  private readonly turns = new Turns();
   private cost: { key: string; seconds: number } | null = null; // of the mask that is being kept
 
   constructor(
@@ -110,23 +110,21 @@ export class Editor {
     this.after(before);
   }
 
-  /** A step on the draft alone. */
-  say(what: string, change: Partial<Draft>): void {
-    this.act(what, { draft: { ...this.draft, ...change } });
+  /** A step on the draft alone; while a mask is being kept, on the next draft. */
+  say(what: string, change: (draft: Draft) => Partial<Draft>): void {
+    this.turns.take(() => this.act(what, { draft: { ...this.draft, ...change(this.draft) } }));
   }
 
-  undo(): void {
-    const before = this.state;
-    const what = this.work.undo();
-    if (what) this.diary.note("undo", { what });
-    this.after(before);
-  }
+  undo = () => this.move("undo");
+  redo = () => this.move("redo");
 
-  redo(): void {
-    const before = this.state;
-    const what = this.work.redo();
-    if (what) this.diary.note("redo", { what });
-    this.after(before);
+  private move(way: "undo" | "redo"): void {
+    this.turns.take(() => {
+      const before = this.state;
+      const what = this.work[way]();
+      if (what) this.diary.note(way, { what });
+      this.after(before);
+    });
   }
 
   private after(before: State): void {
@@ -153,9 +151,10 @@ export class Editor {
     }
   }
 
-  /** Everything is with the outbox. */
-  settled(): Promise<void> {
-    return this.diary.settled();
+  /** Everything is with the outbox, the mask that is being kept, too. */
+  async settled(): Promise<void> {
+    await this.turns.over();
+    await this.diary.settled();
   }
 
   refresh(): void {
@@ -186,14 +185,12 @@ export class Editor {
 
   click(x: number, y: number, label: 0 | 1): void {
     const click: Click = { x, y, label };
-    const draft = this.draft;
     if (!this.host.model()) return this.host.say("there is no model here: draw with the brush");
-    const drawn = draft.rings ? { rings: null } : {};
-    this.say(label ? "click" : "negative click", {
-      clicks: [...draft.clicks, click],
-      candidate: draft.clicks.length ? draft.candidate : 0,
-      ...drawn,
-    });
+    this.say(label ? "click" : "negative click", ({ clicks, candidate }) => ({
+      clicks: [...clicks, click],
+      candidate: clicks.length ? candidate : 0,
+      rings: null,
+    }));
   }
 
   /** The mask under the pointer, if the model has the time. Resolves when it can be drawn. */
@@ -224,7 +221,7 @@ export class Editor {
   choose(candidate: number): void {
     const count = this.looks.candidates.length;
     if (count < 2) return;
-    this.say("candidate", { candidate: (candidate + count) % count });
+    this.say("candidate", () => ({ candidate: (candidate + count) % count }));
   }
 
   /** The next smaller (-1) or larger (1) of the candidates: part or whole. */
@@ -235,19 +232,26 @@ export class Editor {
       .sort((a, b) => candidates[a].cells - candidates[b].cells);
     const place = order.indexOf(Math.min(this.draft.candidate, candidates.length - 1));
     const next = order[place + step];
-    if (next !== undefined) this.say(step < 0 ? "part" : "whole", { candidate: next });
+    if (next !== undefined) this.say(step < 0 ? "part" : "whole", () => ({ candidate: next }));
   }
 
   // -------------------------------------------------------------------------------------- masks
 
   drop(): void {
-    if (!isEmpty(this.draft)) this.act("drop", { draft: NO_DRAFT });
-    else if (this.state.selected) this.select(null);
+    this.turns.take(() => {
+      if (!isEmpty(this.draft)) this.act("drop", { draft: NO_DRAFT });
+      else if (this.state.selected) this.select(null);
+    });
   }
 
-  /** Keep the draft as a mask. */
-  async accept(): Promise<Mask | null> {
-    const { draft, label } = this.state;
+  /** Keep the draft as a mask; what is said until it is kept is about the next one. */
+  accept(): Promise<Mask | null> {
+    return this.turns.keep(() => this.keep());
+  }
+
+  private async keep(): Promise<Mask | null> {
+    const said = this.state;
+    const { draft } = said;
     if (isEmpty(draft)) return null;
     const old = this.find(draft.fixes);
     const looks = await this.drafting.finish(draft, old).catch((error: Error) => {
@@ -259,20 +263,8 @@ export class Editor {
       this.host.say("The mask is empty, so it was not kept: click on the object, or paint it.");
       return null;
     }
-    const rle = patchToRle(looks.patch);
-    const mask: Mask = {
-      key: old?.key ?? crypto.randomUUID(),
-      rle,
-      box: rleBox(rle),
-      area: rleArea(rle),
-      quality: draft.strokes.length ? null : looks.quality,
-      status: "accepted",
-      provenance: provenanceOf(draft, old, this.host.model()),
-      ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
-      page: this.sight.page,
-    };
-    const others = this.state.masks;
-    const all = old ? others.map((one) => (one === old ? mask : one)) : [...others, mask];
+    const mask = madeMask(looks, said, old, this.host.model(), this.sight.page);
+    const all = withMask(this.state.masks, mask);
     const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
@@ -322,9 +314,11 @@ export class Editor {
     const draft = this.draft;
     if (draft.rings || isEmpty(draft)) return;
     const looks = await this.drafting.finish(draft, this.find(draft.fixes)).catch(() => null);
-    if (!looks || looksEmpty(looks) || draft !== this.draft) return;
+    if (!looks || looksEmpty(looks)) return;
     const rings = tracePatch(looks.patch).map((ring) => simplified(ring, 1.2));
-    this.say("outline", { rings, strokes: [] });
+    this.turns.take(() => {
+      if (draft === this.draft) this.act("outline", { draft: { ...draft, rings, strokes: [] } });
+    });
   }
 
   /** Change what is kept about the selected masks. */
@@ -338,13 +332,15 @@ export class Editor {
   /** Name the object: the selected mask, or the one in the making (`once`: it alone). */
   name(label: string, once = false): void {
     this.host.learn(label.trim());
-    if (!this.selected || !isEmpty(this.draft)) {
-      const said = this.state.label === label && !!this.state.once === once;
-      if (!said) this.act("label", { label, once });
-    } else if (this.selection.some((one) => (one.label ?? "") !== label.trim() || isGuess(one))) {
-      this.work.quietly({ label, once });
-      this.change("label", (mask) => labelled(mask, label));
-    }
+    this.turns.take(() => {
+      if (!this.selected || !isEmpty(this.draft)) {
+        const said = this.state.label === label && !!this.state.once === once;
+        if (!said) this.act("label", { label, once });
+      } else if (this.selection.some((one) => (one.label ?? "") !== label.trim() || isGuess(one))) {
+        this.work.quietly({ label, once });
+        this.change("label", (mask) => labelled(mask, label));
+      }
+    });
   }
 
   /** Every mask of a name gets another one, or goes; in the steps back, too. */

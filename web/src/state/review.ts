@@ -2,9 +2,13 @@
 
 import { patchToRle } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
+import type { CocoRle } from "../masks/rle";
 import type { ReviewItem, Verdict } from "../store/store";
-import type { Mask } from "./work";
+import { looksEmpty } from "./drafting";
+import type { Editor } from "./editor";
 import type { Session } from "./session";
+import { isChanged, isEmpty } from "./work";
+import type { Mask } from "./work";
 
 const BAR = 76; // screen pixels of the bar at the bottom
 
@@ -32,6 +36,7 @@ export async function nextReview(session: Session): Promise<void> {
 /** Put a mask under review; `anew`: its photo's masks are read again. */
 async function show(session: Session, item: ReviewItem, anew: boolean): Promise<void> {
   session.review = { item, since: performance.now() };
+  session.moveOn();
   if (anew) await session.open(item.image, item.page ?? 0);
   const { editor } = session;
   const key = editor?.state.masks.find((m) => session.outbox.idOf(m.key) === item.record)?.key;
@@ -46,19 +51,24 @@ async function show(session: Session, item: ReviewItem, anew: boolean): Promise<
 /** Say what the mask is worth, and go on. A fix takes the draft as the mask. */
 export async function judge(session: Session, verdict: Verdict): Promise<void> {
   const { editor, review } = session;
-  const mask = editor?.selected ?? editor?.find(editor.draft.fixes);
-  if (!editor || !review || !mask) return;
+  const mask = asked(session);
+  if (!editor || !review || !mask || session.opening || review.given) return;
   if (verdict === "fix" && editor.draft.fixes !== mask.key) {
+    if (!isEmpty(editor.draft)) return session.say("Keep the new mask first (Enter), or drop it.");
+    editor.select(mask.key);
     editor.edit(false);
     session.toolName = "brush";
     return session.changed();
   }
   if (verdict === "accept" && wantsName(session, mask)) return;
   const seconds = Math.round(performance.now() - review.since) / 1000;
+  review.given = true; // a second press is not about the mask that comes next
   let rle;
-  if (verdict === "fix") {
-    const looks = await editor.drafting.finish(editor.draft, mask);
-    rle = rleToCoco(patchToRle(looks.patch));
+  if (editor.draft.fixes === mask.key) {
+    if (verdict === "accept" && isChanged(editor.draft)) verdict = "fix";
+    rle = verdict === "fix" ? await fixed(session, editor, mask) : undefined;
+    review.given = rle !== null;
+    if (rle === null) return;
     editor.drop();
   }
   const image = editor.entry.id;
@@ -71,6 +81,34 @@ export async function judge(session: Session, verdict: Verdict): Promise<void> {
   const { page } = editor.sight;
   session.judged.push({ image, page, key: mask.key, editor: now, steps: now.work.depth });
   await nextReview(session);
+}
+
+/** Enter under review: the fix, or an object that was missing, which is no verdict. */
+export async function keep(session: Session): Promise<void> {
+  const { editor } = session;
+  if (!editor) return;
+  if (editor.draft.fixes !== null) return judge(session, "fix");
+  await editor.accept();
+  editor.select(asked(session)?.key ?? null);
+}
+
+/** The mask that a verdict is about: the picked one, the one that is being fixed, or the sample. */
+export function asked({ editor, review, outbox }: Session): Mask | null {
+  if (!editor) return null;
+  const sample = editor.state.masks.find(({ key }) => outbox.idOf(key) === review?.item.record);
+  return editor.find(editor.draft.fixes) ?? editor.selected ?? sample ?? null;
+}
+
+/** The better shape, or null where there is none; the user is told why. */
+async function fixed(session: Session, editor: Editor, mask: Mask): Promise<CocoRle | null> {
+  try {
+    const looks = await editor.drafting.finish(editor.draft, mask);
+    if (!looksEmpty(looks)) return rleToCoco(patchToRle(looks.patch));
+    session.say("Nothing of the mask is left: R rejects it, Ctrl+Z takes the last stroke back.");
+  } catch (error) {
+    session.say((error as Error).message);
+  }
+  return null;
 }
 
 /** A mask without a name, where the project has names, is asked about once. */

@@ -8,10 +8,11 @@ import type { Granularity } from "../model/granularity";
 import type { Database } from "../store/database";
 import type { Namer } from "../store/namer";
 import { Outbox } from "../store/outbox";
+import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
-import type { Conflict, Standing } from "../store/outbox";
-import type { Channel, ImageEntry, LabelFate, Project, ReviewItem, Store } from "../store/store";
+import type { Standing } from "../store/outbox";
+import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
 import { Simplifying, picked } from "./simplifying";
@@ -33,6 +34,7 @@ export interface Judged {
 export interface Message {
   text: string;
   actions: { title: string; run: () => void }[];
+  stays?: boolean; // until somebody closes it; others are about the open photo and go with it
 }
 
 /** How photo and masks are drawn. */
@@ -77,6 +79,7 @@ export class Session implements EditorHost {
   brush = 12;
   shown = { masks: true, proposals: true };
   look: Look = PLAIN;
+  finishing = false; // the open photo
   taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
@@ -85,17 +88,19 @@ export class Session implements EditorHost {
   readonly naming: Naming;
   readonly simplifying = new Simplifying(picked(this));
   modelState = "loading";
-  review: { item: ReviewItem; since: number; asked?: boolean } | null = null;
+  review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
-  standing: Standing = { waiting: 0, lost: null };
+  standing: Standing = { waiting: 0, lost: null, asked: 0 };
   readonly messages: Message[] = [];
   readonly outbox: Outbox;
+  private readonly asking = new Asking(this);
   private engine: Model | null = null;
   private lastLabel = ""; // goes along to the next photo; the page shows it
   least: number | null = null; // of the quality of proposals that are shown; null: as they came
   private opened = 0;
   private readonly pages = new Map<string, number>(); // that were open last, by photo
   turningTo: number | null = null; // the page of the open photo that is being opened
+  private readonly ahead: (() => void)[] = []; // what waits for the photo that is being opened
   private elsewhere = 0; // masks on other pages of the open photo
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
@@ -108,6 +113,7 @@ export class Session implements EditorHost {
   ) {
     this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {
+      if (this.standing.lost && !standing.lost && this.failed) void this.retry();
       this.standing = standing;
       this.changed();
     };
@@ -120,8 +126,8 @@ export class Session implements EditorHost {
       store,
       db,
       told,
-      (conflict) => this.ask(conflict),
-      (message) => this.say(`Not kept on the server: ${message}`),
+      (conflict) => this.asking.ask(conflict),
+      (message) => this.say(`Not kept on the server: ${message}`, [], true),
     );
   }
 
@@ -145,39 +151,29 @@ export class Session implements EditorHost {
     for (const watcher of this.watchers) watcher();
   }
 
-  say(text: string, actions: Message["actions"] = []): void {
+  say(text: string, actions: Message["actions"] = [], stays = false): void {
     if (this.messages.some((message) => message.text === text)) return;
-    this.messages.push({ text, actions });
-    if (this.messages.length > 4) this.messages.shift();
+    this.messages.push({ text, actions, stays });
+    const oldest = this.messages.findIndex((message) => !message.actions.length);
+    if (this.messages.length > 4 && oldest >= 0) this.messages.splice(oldest, 1); // no question
     this.changed();
   }
 
+  /** What was said is over: another photo, or another mask under review, is there. */
+  moveOn(): void {
+    const staying = this.messages.filter(({ stays }) => stays);
+    this.messages.splice(0, Infinity, ...staying);
+  }
+
   dismiss(message: Message): void {
-    this.messages.splice(this.messages.indexOf(message), 1);
+    const place = this.messages.indexOf(message);
+    if (place >= 0) this.messages.splice(place, 1);
     this.changed();
   }
 
   keepDraft({ entry, sight }: Editor, { draft, label, once }: State): void {
     const row = { name: draftName(entry.id, sight.page), draft, label, once };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
-  }
-
-  private ask(conflict: Conflict): void {
-    const { note, theirs } = conflict;
-    const own = this.editor?.entry.id === note.image ? this.editor : null;
-    const take = () => {
-      if (!own) return;
-      const rest = own.state.masks.filter((mask) => mask.key !== note.key);
-      if (theirs) this.outbox.learn(note.key, theirs);
-      own.work.quietly({ masks: theirs ? [...rest, toMask(theirs, note.key)] : rest });
-      own.refresh();
-      this.changed();
-    };
-    const what = theirs ? "Somebody else changed this mask" : "Somebody else deleted this mask";
-    this.say(`${what}. Yours is still here.`, [
-      { title: "Keep mine", run: () => void this.outbox.insist(conflict) },
-      { title: "Take theirs", run: take },
-    ]);
   }
 
   // ------------------------------------------------------------------------------------- opening
@@ -208,34 +204,6 @@ export class Session implements EditorHost {
     this.changed();
   }
 
-  /** Rename a name and its masks; where `to` is there, both become one. */
-  async renameLabel(name: string, to: string): Promise<void> {
-    await this.sent();
-    await this.labels.change(name, { to });
-    await this.relabelled(name, to, false);
-  }
-
-  /** Delete a name; its masks become nameless, or go too. */
-  async deleteLabel(name: string, masks: LabelFate): Promise<void> {
-    await this.sent();
-    await this.labels.delete(name, masks);
-    await this.relabelled(name, null, masks === "delete");
-  }
-
-  private async sent(): Promise<void> {
-    await this.editor?.settled();
-    await this.outbox.flush();
-    if (this.standing.lost) throw new Error("names can be changed when the server answers again");
-  }
-
-  private async relabelled(old: string, to: string | null, gone: boolean): Promise<void> {
-    if (this.editor) {
-      this.outbox.learnAll(await this.store.records(this.editor.entry.id));
-      this.editor.relabel(old, to, gone);
-    }
-    if (gone) await this.list();
-  }
-
   /** Where the model comes from, once it is wanted. */
   modelFrom: (() => Promise<Model>) | null = null;
   private loading: Promise<void> | null = null;
@@ -257,9 +225,9 @@ export class Session implements EditorHost {
     } catch (error) {
       this.modelState = "failed";
       const why = (error as Error).message;
-      this.say(`The model could not be loaded (${why}). Brush and polygon still work.`, [
-        { title: "Try again", run: () => void this.wantModel() },
-      ]);
+      const again = { title: "Try again", run: () => void this.wantModel() };
+      const text = `The model could not be loaded (${why}). Brush and polygon still work.`;
+      this.say(text, [again], true);
       this.loading = null;
     }
   }
@@ -298,11 +266,12 @@ export class Session implements EditorHost {
     const turn = ++this.opened;
     const before = this.editor?.entry.id;
     this.turningTo = before === id ? page : null;
-    await this.leave();
+    if (before !== id) this.moveOn();
     this.at = id;
     this.opening = entry.name;
     this.changed();
     try {
+      await this.leave();
       const planes = await this.store.planes(id);
       const sight = sightOf(id, planes, page, this.editor?.sight ?? lastLook.read());
       const blob = await this.store.pixels(id, sight.asked);
@@ -318,9 +287,19 @@ export class Session implements EditorHost {
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
-      if (turn === this.opened) this.opening = this.turningTo = null;
+      if (turn === this.opened) {
+        this.opening = this.turningTo = null;
+        for (const step of this.ahead.splice(0)) step();
+        this.asking.remind();
+      }
       this.changed();
     }
+  }
+
+  /** Do it now, or when the photo that is on its way is there: it is meant for that one. */
+  there(step: () => void): void {
+    if (this.opening) this.ahead.push(step);
+    else step();
   }
 
   private show(photo: Photo, anew: boolean): void {
@@ -338,7 +317,7 @@ export class Session implements EditorHost {
     const { entry, work, sight: was } = editor;
     const turn = ++this.opened;
     const sight = sightOf(entry.id, was.planes, was.page, { ...was, channel });
-    await editor.diary.settled();
+    await editor.settled();
     try {
       const photo = await Photo.open(await this.store.pixels(entry.id, sight.asked));
       if (turn !== this.opened) return photo.close();
@@ -368,10 +347,11 @@ export class Session implements EditorHost {
   }
 
   private async leave(): Promise<void> {
-    const { state } = this.editor ?? {};
-    this.lastLabel = state ? (forNext(state).label ?? state.label) : this.lastLabel;
-    this.editor?.diary.send();
-    await this.editor?.settled();
+    const { editor } = this;
+    if (!editor) return;
+    editor.diary.send();
+    await editor.settled();
+    this.lastLabel = forNext(editor.state).label ?? editor.state.label;
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */

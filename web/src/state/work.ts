@@ -59,6 +59,9 @@ export const asksModel = (draft: Draft) =>
 export const isEmpty = (draft: Draft) =>
   !asksModel(draft) && !draft.rings?.length && !draft.strokes.length && draft.fixes === null;
 
+/** Whether more was said than which mask is to be fixed. */
+export const isChanged = (draft: Draft) => !isEmpty({ ...draft, fixes: null });
+
 /** Whether a mask's name is a model's guess that nobody has confirmed. */
 export const isGuess = ({ label, notes }: Mask) => label !== null && !!notes?.label_probability;
 

@@ -10,19 +10,22 @@ import { StoreError } from "./store";
 import type { CocoRle } from "../masks/rle";
 import type { Draft, Happening, SavedRecord, Store, Verdict } from "./store";
 
+interface About {
+  number?: number;
+  image: string;
+}
+
+/** What is to become of a record; `base`: what the page knew of it then. */
+interface AboutRecord extends About {
+  key: string;
+  base?: Name;
+}
+
 export type Note =
-  | { number?: number; kind: "save"; image: string; key: string; record: Draft }
-  | { number?: number; kind: "remove"; image: string; key: string }
-  | {
-      number?: number;
-      kind: "verdict";
-      image: string;
-      key: string;
-      verdict: Verdict;
-      seconds: number;
-      rle?: CocoRle;
-    }
-  | { number?: number; kind: "events"; image: string; events: Happening[] };
+  | (AboutRecord & { kind: "save"; record: Draft })
+  | (AboutRecord & { kind: "remove" })
+  | (AboutRecord & { kind: "verdict"; verdict: Verdict; seconds: number; rle?: CocoRle })
+  | (About & { kind: "events"; events: Happening[] });
 
 export interface Name {
   key: string;
@@ -32,6 +35,7 @@ export interface Name {
 
 export interface Standing {
   waiting: number;
+  asked: number; // masks that wait for an answer: whose is kept
   lost: string | null; // why nothing goes out at the moment
 }
 
@@ -48,8 +52,18 @@ const unlikelyTaken = () => 1000 * Date.now() + Math.floor(1000 * Math.random())
 
 const cost = (note: Note & { kind: "save" }) => note.record.seconds ?? 0;
 
+/** Whether the store has already what a note asks for: another tab has sent it, too. */
+function agreed(note: Note, theirs: SavedRecord | null): boolean {
+  if (note.kind === "remove") return theirs === null;
+  if (note.kind !== "save" || !theirs) return false;
+  const of = ({ rle, label, status, notes = {}, page = 0 }: Draft) =>
+    JSON.stringify([rle.counts, label, status, Object.entries(notes).sort(), page]);
+  return of(note.record) === of(theirs);
+}
+
 export class Outbox {
   private notes: Note[] = [];
+  private held: (Note & { key: string })[] = []; // asked about, and again after a reload
   private last = 0; // the newest note's number
   private names = new Map<string, Name>();
   private sending: Promise<void> | null = null;
@@ -71,7 +85,11 @@ export class Outbox {
   async open(): Promise<void> {
     this.notes = await this.db.all<Note>("outbox");
     this.last = this.notes.at(-1)?.number ?? 0;
-    for (const name of await this.db.all<Name>("names")) this.names.set(name.key, name);
+    const bases = this.notes.flatMap((note) => (note.kind !== "events" && note.base) || []);
+    for (const name of [...(await this.db.all<Name>("names")), ...bases]) {
+      const known = this.names.get(name.key)?.version ?? 0;
+      if (name.version > known) this.names.set(name.key, name);
+    }
     this.tell();
   }
 
@@ -84,10 +102,12 @@ export class Outbox {
   learnAll(records: SavedRecord[]): string[] {
     const byId = new Map([...this.names.values()].map((name) => [name.id, name.key]));
     const ours = new Set(this.notes.map((note) => note.kind !== "events" && note.key));
+    const open = new Set(this.held.map((note) => note.key)); // their version is not agreed to yet
     return records.map((record) => {
       const sent = record.client_id && ours.has(record.client_id) ? record.client_id : null;
       const key = byId.get(record.id) ?? sent ?? record.id;
-      this.names.set(key, { key, id: record.id, version: record.version });
+      const known = open.has(key) && this.names.has(key);
+      if (!known) this.names.set(key, { key, id: record.id, version: record.version });
       return key;
     });
   }
@@ -98,12 +118,13 @@ export class Outbox {
 
   /** What waits for one image, oldest first. */
   waitingFor(image: string): Note[] {
-    return this.notes.filter((note) => note.image === image);
+    return [...this.held, ...this.notes].filter((note) => note.image === image);
   }
 
   /** Take a note; it is safe when this returns, and on the disk when the promise resolves. */
   async add(note: Note): Promise<void> {
     const older = note.kind === "save" || note.kind === "remove" ? this.replaceOlder(note) : [];
+    if (note.kind !== "events") note.base = this.names.get(note.key);
     this.last = note.number = Math.max(this.last + 1, unlikelyTaken());
     this.notes.push(note);
     const written = [
@@ -123,7 +144,9 @@ export class Outbox {
         old.key === note.key &&
         (i > 0 || !this.sending),
     );
+    older.push(...this.held.filter((old) => old.kind !== "verdict" && old.key === note.key));
     this.notes = this.notes.filter((note) => !older.includes(note));
+    this.held = this.held.filter((note) => !older.includes(note));
     const spent = older.reduce((sum, old) => sum + (old.kind === "save" ? cost(old) : 0), 0);
     if (note.kind === "save" && spent)
       note.record = { ...note.record, seconds: cost(note) + spent };
@@ -149,11 +172,15 @@ export class Outbox {
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
         if (error.kind === "lost" || error.kind === "busy") return this.later(error);
-        if (error.kind === "conflict" && note.kind !== "events") {
+        if (error.kind === "conflict" && note.kind !== "events" && !agreed(note, error.current)) {
+          this.notes = this.notes.filter((other) => other !== note);
+          this.held.push(note);
           this.conflict({ note, theirs: error.current, message: error.message });
-        } else {
-          this.refused(error.message);
+          this.tell();
+          continue;
         }
+        if (error.kind !== "conflict") this.refused(error.message);
+        else if (note.kind === "save" && error.current) this.learn(note.key, error.current);
       }
       this.notes = this.notes.filter((other) => other !== note);
       await this.db.forget("outbox", note.number!);
@@ -197,13 +224,23 @@ export class Outbox {
   /** Mine over theirs: the same state again, on top of their version. */
   async insist(conflict: Conflict): Promise<void> {
     const { note, theirs } = conflict;
+    if (!this.held.includes(note)) return; // there is a newer one, which is asked about
     if (theirs) this.rename({ key: note.key, id: theirs.id, version: theirs.version });
     else this.names.delete(note.key);
     const { number: _, ...fresh } = note;
     await this.add(fresh as Note);
+    await this.letGo(conflict);
+  }
+
+  /** Theirs stays: mine is not sent. */
+  async letGo({ note }: Conflict): Promise<void> {
+    if (!this.held.includes(note)) return;
+    this.held = this.held.filter((other) => other !== note);
+    await this.db.forget("outbox", note.number!);
+    this.tell();
   }
 
   private tell(): void {
-    this.told({ waiting: this.notes.length, lost: this.lost });
+    this.told({ waiting: this.notes.length, lost: this.lost, asked: this.held.length });
   }
 }

@@ -85,7 +85,9 @@ interface Trouble {
 async function failure(response: Response): Promise<StoreError> {
   const body = (await response.json().catch(() => ({}))) as Trouble;
   const { wanted, got, remedy } = body.error ?? {};
-  const said = [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
+  // An error of one sentence comes as what was got (serving/refusals.py).
+  const sentence = wanted === "a request that can be answered" && got;
+  const said = sentence || [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
   const text = said || `the server answered ${response.status}`;
   const wait = Number(response.headers.get("Retry-After")) || 1;
   if (response.status === 409) return new StoreError("conflict", text, wait, body.current ?? null);

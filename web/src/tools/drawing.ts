@@ -39,9 +39,9 @@ export class BrushTool implements Tool {
     const stroke = { value, radius: session.brush, points: this.line };
     this.line = [];
     if (!value && isEmpty(editor.draft)) return session.say("There is nothing to erase yet.");
-    editor.say(value ? "brush stroke" : "eraser stroke", {
-      strokes: [...editor.draft.strokes, stroke],
-    });
+    editor.say(value ? "brush stroke" : "eraser stroke", ({ strokes }) => ({
+      strokes: [...strokes, stroke],
+    }));
   }
 
   press(pointed: Pointed, bench: Bench): void {
@@ -129,7 +129,8 @@ export class PolygonTool implements Tool {
   }
 
   up(_: Pointed, { editor }: Bench): void {
-    if (this.moved) editor.say("corner", { rings: this.moved });
+    const { moved } = this;
+    if (moved) editor.say("corner", () => ({ rings: moved }));
     this.moved = null;
   }
 
@@ -155,16 +156,16 @@ export class PolygonTool implements Tool {
     if (key === "Delete" && active && editor.draft.rings) {
       const rings = changed(editor.draft.rings, active, (ring) => ring.splice(active.place, 1));
       this.active = null;
-      editor.say("corner deleted", { rings: rings.filter((ring) => ring.length > 2) });
+      editor.say("corner deleted", () => ({ rings: rings.filter((ring) => ring.length > 2) }));
       return true;
     }
     return false;
   }
 
   private close({ editor }: Bench): void {
-    const rings = [...(editor.draft.rings ?? []), this.open];
+    const ring = this.open;
     this.open = [];
-    editor.say("polygon", { rings, strokes: [] });
+    editor.say("polygon", ({ rings }) => ({ rings: [...(rings ?? []), ring], strokes: [] }));
   }
 
   private cornerAt(rings: readonly Ring[], screen: XY, { view }: Bench): Corner | null {

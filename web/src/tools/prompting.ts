@@ -68,7 +68,8 @@ export class BoxTool implements Tool {
     const xs = [start[0], end[0]].sort((a, b) => a - b);
     const ys = [start[1], end[1]].sort((a, b) => a - b);
     if (xs[1] - xs[0] < 1 || ys[1] - ys[0] < 1) return;
-    editor.say("box", { box: [xs[0], ys[0], xs[1], ys[1]], rings: null, candidate: 0 });
+    const box = [xs[0], ys[0], xs[1], ys[1]] as const;
+    editor.say("box", () => ({ box: [...box], rings: null, candidate: 0 }));
   }
 
   draw(context: CanvasRenderingContext2D, { view }: Bench): void {
@@ -106,14 +107,19 @@ export class LassoTool implements Tool {
       const xs = line.map((p) => p[0]);
       const ys = line.map((p) => p[1]);
       const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)] as const;
-      return editor.say("lasso", { lasso: line, box: [...box], rings: null, candidate: 0 });
+      return editor.say("lasso", () => ({
+        lasso: line,
+        box: [...box],
+        rings: null,
+        candidate: 0,
+      }));
     }
     const clicks = alongLine(line, steps, length).map(([x, y]): Click => ({
       x,
       y,
       label: negative ? 0 : 1,
     }));
-    editor.say("scribble", { clicks: [...editor.draft.clicks, ...clicks], rings: null });
+    editor.say("scribble", (draft) => ({ clicks: [...draft.clicks, ...clicks], rings: null }));
   }
 
   draw(context: CanvasRenderingContext2D, { view }: Bench): void {

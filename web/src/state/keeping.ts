@@ -1,0 +1,64 @@
+/** Keeping the mask in the making: one after the other, and what is said meanwhile comes behind. */
+
+import { patchToRle } from "../masks/patch";
+import { rleArea, rleBox } from "../masks/rle";
+import type { Model } from "../model/client";
+import { provenanceOf } from "./drafting";
+import type { Looks } from "./drafting";
+import { labelled } from "./work";
+import type { Mask, State } from "./work";
+
+/** Steps in the order in which they were asked for, though a mask takes its time to be kept. */
+export class Turns {
+  private last: Promise<unknown> | null = null;
+
+  /** Keep a mask: at once, or behind the one that is being kept. */
+  keep<T>(how: () => Promise<T>): Promise<T> {
+    const kept = this.last ? this.last.then(how) : how();
+    const over = () => {
+      if (this.last === done) this.last = null;
+    };
+    const done = kept.then(over, over);
+    this.last = done;
+    return kept;
+  }
+
+  /** Take a step: at once, or behind the mask that is being kept, as it is about the next one. */
+  take(step: () => void): void {
+    if (this.last) void this.last.then(step);
+    else step();
+  }
+
+  /** No mask is being kept any more. */
+  async over(): Promise<void> {
+    while (this.last) await this.last;
+  }
+}
+
+/** The mask that a draft becomes. */
+export function madeMask(
+  looks: Looks,
+  { draft, label }: State,
+  old: Mask | null,
+  model: Model | null,
+  page: number,
+): Mask {
+  const rle = patchToRle(looks.patch);
+  return {
+    key: old?.key ?? crypto.randomUUID(),
+    rle,
+    box: rleBox(rle),
+    area: rleArea(rle),
+    quality: draft.strokes.length ? null : looks.quality,
+    status: "accepted",
+    provenance: provenanceOf(draft, old, model),
+    ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
+    page,
+  };
+}
+
+/** The masks with this one in its place, or behind them where it is new. */
+export function withMask(masks: readonly Mask[], mask: Mask): Mask[] {
+  const place = masks.findIndex(({ key }) => key === mask.key);
+  return place < 0 ? [...masks, mask] : masks.with(place, mask);
+}

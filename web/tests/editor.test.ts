@@ -1,0 +1,182 @@
+import "fake-indexeddb/auto";
+
+import { describe, expect, test, vi } from "vitest";
+
+import type { Patch } from "../src/masks/patch";
+import { Asking } from "../src/state/asking";
+import { Editor } from "../src/state/editor";
+import type { EditorHost } from "../src/state/editor";
+import type { Message, Session } from "../src/state/session";
+import type { Sight } from "../src/state/seeing";
+import { NO_DRAFT, Work } from "../src/state/work";
+import { ONE_PLANE } from "../src/store/store";
+import type { Conflict } from "../src/store/outbox";
+import type { ImageEntry } from "../src/store/store";
+
+const HW: [number, number] = [20, 30];
+
+/** A model whose masks are 3 x 3 pixels at the last click; they come when the test lets them. */
+class Slow {
+  waiting: (() => void)[] = [];
+  manifest = { name: "slow", weights_hash: "0", spec: { accepts: ["point", "negative_point"] } };
+  refines = false;
+
+  answer(_: string, { clicks }: { clicks: readonly { x: number; y: number }[] }) {
+    const { x, y } = clicks.at(-1)!;
+    const data = new Uint8Array(9).fill(1);
+    const patch: Patch = { hw: HW, x, y, width: 3, height: 3, data };
+    const candidates = [{ patch, quality: 0.8, cells: 9 }];
+    return new Promise((done) =>
+      this.waiting.push(() => done({ candidates, violated: [], keep: `${x}`, closer: false })),
+    );
+  }
+
+  /** All answers, those that are asked for meanwhile, too. */
+  async speak(): Promise<void> {
+    for (let i = 0; i < 20; i++) {
+      for (const done of this.waiting.splice(0)) done();
+      await new Promise((resume) => setTimeout(resume));
+    }
+  }
+}
+
+/** Somebody at a photo without masks. */
+function desk(label = "") {
+  const model = new Slow();
+  const said: string[] = [];
+  const sent: unknown[] = [];
+  const host = {
+    model: () => model,
+    granularity: () => "all",
+    layers: () => ({
+      masks: true,
+      proposals: true,
+      palette: () => [0, 0, 0],
+      fill: 1,
+      outline: 1,
+      least: null,
+    }),
+    tool: () => "point",
+    takes: () => false,
+    changed: vi.fn(),
+    say: (text: string) => said.push(text),
+    learn: vi.fn(),
+    keepDraft: vi.fn(),
+    counted: vi.fn(),
+    outbox: { add: async (note: unknown) => void sent.push(note) },
+  };
+  const work = new Work({ masks: [], draft: NO_DRAFT, label, selected: null });
+  const sight: Sight = {
+    planes: ONE_PLANE,
+    page: 0,
+    channel: null,
+    key: "photo",
+    asked: { page: null, channel: null },
+  };
+  const entry = { id: "photo", name: "photo.png" } as ImageEntry;
+  const editor = new Editor(entry, HW, work, sight, host as unknown as EditorHost);
+  return { editor, model, said, sent };
+}
+
+const places = ({ state }: Editor) => state.masks.map(({ box, label }) => [box[0], label]);
+
+describe("while a mask is being kept", () => {
+  test("a second Enter does not keep it twice", async () => {
+    const { editor, model } = desk();
+    editor.click(4, 5, 1);
+    const kept = [editor.accept(), editor.accept(), editor.accept()];
+    await model.speak();
+    expect((await Promise.all(kept)).map((mask) => mask?.box[0])).toEqual([
+      4,
+      undefined,
+      undefined,
+    ]);
+    expect(places(editor)).toEqual([[4, null]]);
+    expect(editor.draft).toEqual(NO_DRAFT);
+  });
+
+  test("clicks, names and Enter are about the next object", async () => {
+    const { editor, model } = desk("cat");
+    editor.click(4, 5, 1);
+    void editor.accept();
+    editor.name("cup");
+    editor.click(20, 5, 1);
+    void editor.accept();
+    editor.click(25, 12, 1);
+    await model.speak();
+    expect(places(editor)).toEqual([
+      [4, "cat"],
+      [20, "cup"],
+    ]);
+    expect(editor.draft.clicks).toEqual([{ x: 25, y: 12, label: 1 }]);
+  });
+
+  test("undo takes back that it is kept, and its clicks are there again", async () => {
+    const { editor, model } = desk();
+    editor.click(4, 5, 1);
+    void editor.accept();
+    editor.undo();
+    await model.speak();
+    expect(places(editor)).toEqual([]);
+    expect(editor.draft.clicks).toHaveLength(1);
+  });
+
+  test("whoever leaves the photo waits for it", async () => {
+    const { editor, model, sent } = desk();
+    editor.click(4, 5, 1);
+    void editor.accept();
+    const left = editor.settled();
+    await model.speak();
+    await left;
+    expect(sent).toContainEqual(expect.objectContaining({ kind: "save" }));
+  });
+
+  test("a mask that was changed meanwhile is fixed all the same", async () => {
+    const { editor, model } = desk();
+    editor.click(4, 5, 1);
+    void editor.accept();
+    await model.speak();
+    editor.select(editor.state.masks[0].key);
+    editor.edit(false);
+    editor.click(20, 5, 1);
+    void editor.accept();
+    editor.work.remake((mask) => ({ ...mask, quality: 0.1 }));
+    await model.speak();
+    expect(places(editor)).toEqual([[20, null]]);
+  });
+});
+
+describe("masks that somebody else has changed, too", () => {
+  test("are one question, and one answer is for all of them", () => {
+    const answered: string[] = [];
+    const messages: Message[] = [];
+    const session = {
+      messages,
+      images: [{ id: "b", name: "b.png" }],
+      editor: null,
+      say: (text: string, actions: Message["actions"]) => messages.push({ text, actions }),
+      dismiss: (message: Message) => messages.splice(messages.indexOf(message), 1),
+      changed: vi.fn(),
+      outbox: { insist: ({ note }: Conflict) => answered.push(note.key) },
+    };
+    const asking = new Asking(session as unknown as Session);
+    const conflict = (key: string): Conflict => ({
+      note: { kind: "remove", image: "b", key },
+      theirs: null,
+      message: "",
+    });
+    asking.ask(conflict("one"));
+    expect(messages[0].text).toContain("deleted a mask of b.png");
+    asking.ask(conflict("two"));
+    asking.ask(conflict("one"));
+    expect(messages.map(({ text }) => text)).toEqual([expect.stringContaining("2 masks")]);
+    messages.length = 0; // closed without an answer
+    asking.remind();
+    const [keep] = messages[0].actions;
+    keep.run();
+    expect(answered.sort()).toEqual(["one", "two"]);
+    messages.length = 0;
+    asking.remind();
+    expect(messages).toEqual([]);
+  });
+});
