@@ -90,6 +90,10 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
     }  # fmt: skip
     assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
     assert ask.post("/api/images/1/done", json={}).json()["status"] == "done"
+    assert ask.delete("/api/images/1/done").json()["status"] == "proposed"  # it has a mask
+    assert ask.post("/api/images/2/done").json()["status"] == "done"
+    assert ask.delete("/api/images/2/done").json()["status"] == "new"
+    assert ask.delete("/api/images/9/done").status_code == 404
 
 
 def test_a_label_is_suggested_after_masks_that_have_it(project: Project) -> None:

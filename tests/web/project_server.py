@@ -298,6 +298,10 @@ class Handler(BaseHTTPRequestHandler):
         project.done.append(image)
         return {}
 
+    def reopen(self, project: Project, image: str) -> Any:
+        project.done.remove(image)
+        return {}
+
     def next_review(self, project: Project) -> Any:
         if not project.queue:
             return None
@@ -373,6 +377,7 @@ ROUTES: list[tuple[str, Route]] = [
     (f"POST {IMAGE}/events", Handler.log),
     (f"POST {IMAGE}/everything", Handler.everything),
     (f"POST {IMAGE}/done", Handler.finish),
+    (f"DELETE {IMAGE}/done", Handler.reopen),
     ("GET /api/review/next", Handler.next_review),
     (f"POST {RECORD}/verdict", Handler.verdict),
     (f"DELETE {RECORD}/verdict", Handler.take_back),

@@ -368,6 +368,20 @@ describe("a project in the browser", () => {
     expect(kept.find((record) => record.id === "a")).toMatchObject({ area: 0, reviewed: "fix" });
   });
 
+  test("a photo that is done is open again, with its masks", async () => {
+    const store = new LocalStore(db);
+    await db.put("images", entry);
+    const status = async () => (await store.images(null, 10)).images[0].status;
+    await store.done("i");
+    expect(await status()).toBe("done");
+    await store.reopen("i");
+    expect(await status()).toBe("new");
+    await store.create("i", draft("cat"), "k");
+    await store.done("i");
+    await store.reopen("i");
+    expect([await status(), (await store.records("i")).length]).toEqual(["proposed", 1]);
+  });
+
   test("an export without accepted masks says so", async () => {
     await expect(new LocalStore(db).export(wish)).rejects.toThrow(
       "wanted photos that are finished, got none of 0",
@@ -570,6 +584,7 @@ describe("the server", () => {
     await store.export(wish);
     await store.images(null, 1);
     await store.done("a");
+    await store.reopen("a");
     vi.unstubAllGlobals();
     expect(Object.fromEntries(limits)).toEqual({
       "/api/images/a/everything": false,

@@ -228,6 +228,13 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
         image = project.store.mark_image(image_id, "done", user_name or user, seconds)
         return image_to_json(image)
 
+    @router.delete("/images/{image_id}/done", response_model=ImageAnswer)
+    def reopen(image_id: int, user_name: Who = None) -> dict[str, Any]:
+        """The photo is not finished after all; its masks stay."""
+        store = project.store
+        status = "proposed" if store.image(image_id).records else "new"
+        return image_to_json(store.mark_image(image_id, status, user_name or user))
+
 
 def _add_model(
     router: APIRouter, project: Project, inference: Inference, looks: PictureLook

@@ -159,6 +159,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Photo", ":", "Previous channel", () => void turnChannel(session, -1)),
     command("Photo", "I", "List of photos", () => pages.photos()),
     command("Photo", "D", "This photo is done", () => void done(session)),
+    command("Photo", "Ctrl+Shift+D", "Not done after all", () => void reopen(session)),
     command("Photo", "A", "Review: accept", () => void judge(session, "accept"), true),
     command("Photo", "F", "Review: fix", () => void judge(session, "fix"), true),
     command("Photo", "R", "Review: reject", () => void judge(session, "reject"), true),
@@ -233,6 +234,21 @@ async function finish(session: Session, editor: Editor): Promise<void> {
     if (here) await session.go(1);
   } catch (error) {
     session.say(`The photo was not marked as done: ${(error as Error).message}`);
+  }
+}
+
+export const isFinished = ({ images, index }: Session) => images[index]?.status === "done";
+
+export async function reopen(session: Session): Promise<void> {
+  const { editor } = session;
+  if (!editor || session.finishing || !isFinished(session)) return;
+  const { id } = editor.entry;
+  const records = keptOf(editor.state.masks);
+  try {
+    await session.store.reopen(id);
+    session.know(id, { status: records ? "proposed" : "new" });
+  } catch (error) {
+    session.say(`The photo is still marked as done: ${(error as Error).message}`);
   }
 }
 

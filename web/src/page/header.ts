@@ -2,10 +2,11 @@
 
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
-import { done } from "./commands";
+import { done, isFinished, reopen } from "./commands";
 import type { Pages } from "./commands";
 import { fill, h, icon, iconButton } from "./dom";
 
+const DONE = "This photo is done and leaves with exports; press if it is not (Ctrl+Shift+D)";
 const TO_FINISH = "This photo is done; go on to the next (D)";
 
 const MODES: [Mode | "control", string][] = [
@@ -42,12 +43,14 @@ export function header(
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
   const video = iconButton("video", "Open a video", "Ctrl+Shift+O", () => pages.video());
-  const finish = iconButton("check", "This photo is done", "D", () => void done(session));
+  const finish = iconButton("check", "This photo is done", "D", () => {
+    void (isFinished(session) ? reopen(session) : done(session));
+  });
   session.watchers.push(() => {
     const { images, index, project, standing } = session;
-    const finished = images[index]?.status === "done";
+    const finished = isFinished(session);
     finish.setAttribute("aria-pressed", String(finished));
-    finish.title = finished ? "This photo is done: it leaves with exports" : TO_FINISH;
+    finish.title = finished ? DONE : TO_FINISH;
     finish.disabled = !session.editor;
     const place = index >= 0 ? `${index + 1} / ${images.length}` : `${images.length} photos`;
     const name = images[index]?.name ?? "No photo";

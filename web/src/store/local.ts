@@ -184,6 +184,12 @@ export class LocalStore implements Store {
     );
   }
 
+  async reopen(image: string): Promise<void> {
+    await this.db.change<ImageEntry>("images", image, (row) =>
+      row ? { ...row, status: row.records ? "proposed" : "new" } : null,
+    );
+  }
+
   /** The mask of the lowest quality that nobody has looked at again. */
   async nextReview(): Promise<ReviewItem | null> {
     const all = await this.db.all<Kept>("records");

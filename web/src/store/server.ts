@@ -180,6 +180,10 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/done`, "POST", {});
   }
 
+  async reopen(image: string): Promise<void> {
+    await this.server.json(`api/images/${image}/done`, "DELETE");
+  }
+
   nextReview(): Promise<ReviewItem | null> {
     return this.server.json("api/review/next");
   }

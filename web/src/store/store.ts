@@ -161,6 +161,7 @@ export interface Store {
     plane?: Plane,
   ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   done(image: string): Promise<void>;
+  reopen(image: string): Promise<void>; // it is not done after all
   nextReview(): Promise<ReviewItem | null>;
   verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle): Promise<SavedRecord>;
   takeBack(record: string): Promise<SavedRecord>;
