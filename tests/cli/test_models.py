@@ -130,6 +130,15 @@ def test_info_tells_source_licence_and_what_is_unknown(capsys):
     assert "absent: not on this machine" in out
 
 
+def test_a_model_at_another_side_has_the_same_weights(capsys):
+    told = []
+    for name in ("nano", "nano@640"):
+        assert main(["models", "info", name]) == 0
+        assert main(["models", "verify", name]) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]
+
+
 def test_info_of_the_bundled_model_has_no_source(capsys):
     assert main(["models", "info", "nano"]) == 0
     assert "source:" not in capsys.readouterr().out

@@ -57,7 +57,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do one action; raises AnymaskError when the user has to change something."""
+    """Do one action; raises AnymaskError when the user has to change something.
+
+    A name with an input side, "nano@640", has the weights of the one without.
+    """
+    from anymask.runtimes.open import split_side
+
+    if "name" in args:
+        args.name = split_side(args.name)[0]
+    if "names" in args:
+        args.names = [split_side(name)[0] for name in args.names]
     match args.action:
         case "list":
             show_list(args.json)
