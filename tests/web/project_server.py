@@ -294,14 +294,6 @@ class Handler(BaseHTTPRequestHandler):
         kept = [project.add(image, proposal(record)) for record in good]
         return {"records": kept, "others": others}
 
-    def finish(self, project: Project, image: str) -> Any:
-        project.done.append(image)
-        return {}
-
-    def reopen(self, project: Project, image: str) -> Any:
-        project.done.remove(image)
-        return {}
-
     def next_review(self, project: Project) -> Any:
         if not project.queue:
             return None
@@ -376,8 +368,8 @@ ROUTES: list[tuple[str, Route]] = [
     (f"DELETE {RECORD}", Handler.delete),
     (f"POST {IMAGE}/events", Handler.log),
     (f"POST {IMAGE}/everything", Handler.everything),
-    (f"POST {IMAGE}/done", Handler.finish),
-    (f"DELETE {IMAGE}/done", Handler.reopen),
+    (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
+    (f"DELETE {IMAGE}/done", lambda _, project, image: project.done.remove(image)),
     ("GET /api/review/next", Handler.next_review),
     (f"POST {RECORD}/verdict", Handler.verdict),
     (f"DELETE {RECORD}/verdict", Handler.take_back),

@@ -116,7 +116,7 @@ def _configure_pictures(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> None:
     """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
     from anymask.cli.run_folder import TrainingTeller, check_one_process, is_done
-    from anymask.cli.tuning_sheet import write_sheet
+    from anymask.cli.tuning_sheet import tell_stacks, write_sheet
     from anymask.data.sets import load_set
     from anymask.training.channels import mix_of
     from anymask.training.loop import train
@@ -135,7 +135,9 @@ def run(args: argparse.Namespace) -> None:
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(folder, args, lambda: _recipe(variant, start, args, report, learned))
     SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
-    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), own_names(folder / DATA))
+    names = own_names(folder / DATA)
+    tell_stacks(learned, names, recipe.channels)
+    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
     teller = TrainingTeller(folder if args.tensorboard else None)

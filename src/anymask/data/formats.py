@@ -15,6 +15,7 @@ from typing import Any
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import OutFile, read_json, write_files
+from anymask.data.label_folders import has_both
 from anymask.data.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError, InputError
@@ -203,7 +204,8 @@ def recognise(source: Path, split: str | None = None) -> str:
     if split is not None:
         return recognise_layout(source)
     if source.is_dir():
-        if (source / "data.yaml").is_file() or (source / "labels").is_dir():
+        labelled = has_both(source)
+        if (source / "data.yaml").is_file() or ((source / "labels").is_dir() and not labelled):
             return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"
@@ -216,6 +218,8 @@ def recognise(source: Path, split: str | None = None) -> str:
             return layout
         if (source / "Annotations").is_dir():
             return "davis"
+        if labelled:
+            return "label-png"
         first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)
         found = None if first is None else _name_of(first)
     else:

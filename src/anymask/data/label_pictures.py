@@ -34,6 +34,7 @@ from anymask.data.documents import (
     located,
     output_paths,
 )
+from anymask.data.label_folders import photo_name, places_of
 from anymask.data.outlines import Policy
 from anymask.data.pixels import strips
 from anymask.primitives.errors import DataError, ImageError
@@ -46,10 +47,14 @@ MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read 8- or 16-bit label pictures; `group` is the value. Raises DataError, naming the file."""
+    """Read 8- or 16-bit label pictures; `group` is the value. Raises DataError, naming the file.
+
+    A picture is called as its photo where `label_folders` finds it, else as the label itself.
+    """
+    places = places_of(source, pictures)
     return [
-        _image(path, picture_name(path, source, pictures), void=None)
-        for path in find_files(source, ".png")
+        _image(path, photo_name(path, places) or picture_name(path, places.labels, None), void=None)
+        for path in find_files(places.labels, ".png")
     ]
 
 

@@ -15,6 +15,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
 from anymask.data.images import load_image
+from anymask.data.label_folders import FORM, places_of
 from anymask.data.layouts import LAYOUTS, iter_dataset
 from anymask.data.planes import load_page, page_as_png
 from anymask.data.sets import PICTURES, count_samples, iter_samples
@@ -132,6 +133,11 @@ class Stream:
 
     def _find(self, file_name: str) -> Path:
         """The file of a name. Raises DataError that lists where it was looked for."""
+        if self.form == FORM and self.pictures is None and file_name.endswith(".png"):
+            raise DataError(
+                f"{self.source}: wanted the photo of the label picture {file_name!r}, there is "
+                "none beside it; say where the photos lie: --images DIR"
+            )
         here = self.source if self.source.is_dir() else self.source.parent
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
         links = list[Path]()
@@ -202,6 +208,8 @@ def open_stream(
     if split is not None and name not in LAYOUTS:
         raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
     folder = None if pictures is None else Path(pictures)
+    if name == FORM and folder is None:
+        folder = places_of(path).photos
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
     shown = path.resolve()

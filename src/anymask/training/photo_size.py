@@ -25,12 +25,13 @@ SMALLEST = 16  # pixels of a mask, at the training size, that is worth a prompt
 
 
 def largest_side(recipe: Recipe) -> int:
-    """Pixels of the recipe's largest training pictures."""
-    return max(side for stage in recipe.stages for side in (stage.side, *stage.sides))
+    """Pixels of the recipe's largest training pictures; 0 where it has no stages, as where its
+    photos are not learned from by clicks."""
+    return max((side for stage in recipe.stages for side in (stage.side, *stage.sides)), default=0)
 
 
 def enough(recipe: Recipe) -> int:
-    """Pixels of a photo's shorter side that training can use, at most."""
+    """Pixels of a photo's shorter side that training can use, at most; 0: any number."""
     return math.ceil(largest_side(recipe) / FINEST_CROP)
 
 
@@ -52,9 +53,11 @@ def shrunk(image: UintImage, hw: tuple[int, int]) -> UintImage:  # (H, W, C) -> 
 def is_seen(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -> bool:
     """Whether some mask of a photo can be large enough in a training picture to be learned from.
 
-    Half of what is wanted is enough: edges are rounded.
+    Half of what is wanted is enough: edges are rounded. Of a recipe without stages all can be.
     """
     side = largest_side(recipe)
+    if not side:
+        return True
     scale = side / (FINEST_CROP * min(image.hw))
     if recipe.at_scale and side < spec.image_side:
         scale = max(scale, FINEST_AT_SCALE * spec.image_side / max(image.hw))
