@@ -14,8 +14,6 @@ from PIL import Image
 import anymask
 from anymask.cli import finetune
 from anymask.cli.main import main
-from anymask.cli.tuning_sheet import tell_stacks
-from anymask.data.annotations import AnnotatedImage
 from anymask.data.channels import load_channels
 from anymask.primitives.errors import InputError
 from anymask.training import presets
@@ -253,20 +251,3 @@ def test_a_label_that_no_mask_has_is_refused(
     command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
     assert main([*command, "--classes", "left,cat"]) == 2
     assert "--classes cat: no mask to learn from has this label" in capsys.readouterr().err
-
-
-def test_pages_that_are_not_learned_from_are_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flat, stack_of = tmp_path / "flat.tif", tmp_path / "a1.tif"
-    tifffile.imwrite(flat, np.zeros((4, 6), np.uint8))
-    planes = np.zeros((COUNT, 4, 6), np.uint8)
-    tifffile.imwrite(stack_of, planes, photometric="minisblack", metadata={"axes": "CYX"})
-    photos = [AnnotatedImage(file_name=one.name, hw=(4, 6), source=one) for one in (flat, stack_of)]
-    tell_stacks(photos[:1], {}, {})
-    tell_stacks(photos, {}, {"count": COUNT})
-    assert capsys.readouterr().out == ""
-    tell_stacks(photos, {"a1.tif": "cells.tif"}, {})
-    told = capsys.readouterr().out
-    assert f"1 pictures are stacks, as cells.tif (C {COUNT}): only the first page" in told
-    assert f"--channels {COUNT} learns from all" in told

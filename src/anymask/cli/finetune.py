@@ -116,13 +116,11 @@ def _configure_pictures(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> None:
     """Tune to the end, resuming what the run's folder holds. Raises as `cli.train.run`."""
     from anymask.cli.run_folder import TrainingTeller, check_one_process, is_done
-    from anymask.cli.tuning_sheet import tell_stacks, write_sheet
     from anymask.data.sets import load_set
-    from anymask.training.channels import mix_of
     from anymask.training.loop import train
     from anymask.training.recipe import recipe_of
     from anymask.training.samples import SetPictures
-    from anymask.training.tuning_data import HELD_OUT, TRAIN, own_names, prepare
+    from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
     from anymask.training.worker import TrainingRun
 
     check_one_process("anymask train finetune")
@@ -135,9 +133,7 @@ def run(args: argparse.Namespace) -> None:
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
     recipe = _kept_recipe(folder, args, lambda: _recipe(variant, start, args, report, learned))
     SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
-    names = own_names(folder / DATA)
-    tell_stacks(learned, names, recipe.channels)
-    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
+    _show_data(folder, learned, recipe)
     before = _kept_before(folder, recipe, held)
     print(f"before: {_in_words(before.means())}", flush=True)
     teller = TrainingTeller(folder if args.tensorboard else None)
@@ -153,6 +149,19 @@ def run(args: argparse.Namespace) -> None:
     finish(folder, recipe, report, held, before, args.bundle)
     if args.json is not None:
         write_whole(args.json, (folder / RESULT).read_bytes())
+
+
+def _show_data(folder: Path, learned: Sequence[AnnotatedImage], recipe: Recipe) -> None:
+    """Say what is doubtful about the data, and draw some of them."""
+    from anymask.cli.tuning_doubts import doubts
+    from anymask.cli.tuning_sheet import write_sheet
+    from anymask.training.channels import mix_of
+    from anymask.training.tuning_data import own_names
+
+    names = own_names(folder / DATA)
+    for line in doubts(learned, names, recipe.channels):
+        print(line, flush=True)
+    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
 
 
 def _checked_start(folder: Path, args: argparse.Namespace) -> tuple[str, str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from anymask.cli.held_out import evenly
 from anymask.data.channels import shown_picture
-from anymask.data.pages import read_pages
 from anymask.primitives.draw import contact_sheet, contours
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.storage import write_whole
@@ -25,31 +24,6 @@ if TYPE_CHECKING:
 PHOTOS = 24
 CELL = 320  # pixels of a photo on the sheet
 MOST_MASKS = 200  # that are outlined on one photo
-
-
-def tell_stacks(
-    photos: Sequence[AnnotatedImage], names: Mapping[str, str], channels: Mapping[str, Any]
-) -> None:
-    """Say what is not learned from where pictures have several pages or channels.
-
-    names     what their owner calls the photos, by their names
-    channels  those that are learned from together, as a recipe has them; of photos none
-    """
-    if channels:
-        return
-    from anymask.training.tuning_data import STACKS
-
-    files = [one.source for one in photos if isinstance(one.source, Path)]
-    held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in STACKS)
-    stacks = [(name, pages) for name, pages in held if pages.count > 1]
-    if stacks:
-        name, pages = stacks[0]
-        print(
-            f"{len(stacks)} pictures are stacks, as {names.get(name, name)}"
-            f"{pages.axes_in_words()}: only the first page of each is learned from; where pages "
-            f"are channels, --channels {pages.count} learns from all",
-            flush=True,
-        )
 
 
 def write_sheet(
