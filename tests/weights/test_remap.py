@@ -56,6 +56,13 @@ def test_prefixes_and_computed_constants_do_not_stand_in_the_way():
     assert torch.equal(model.first.bias, weights["module.first.bias"])
 
 
+def test_a_counter_may_lie_in_a_list_of_one():
+    model = torch.nn.BatchNorm2d(2)
+    weights = weights_of(model) | {"num_batches_tracked": torch.tensor([7])}
+    load_official(model, weights)
+    assert model.num_batches_tracked.item() == 7
+
+
 def test_half_precision_weights_keep_the_models_own_precision():
     model = Tiny()
     load_official(model, {k: v.half() for k, v in weights_of(model).items()})

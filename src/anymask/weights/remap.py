@@ -39,8 +39,8 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
     """
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     weights = without_prefix(dict(state_dict))
-    weights = {
-        name: value
+    weights = {  # a number may lie in a list of one, as torch takes it, too
+        name: value.reshape(()) if wanted.get(name) == () and value.shape == (1,) else value
         for name, value in weights.items()
         if name in wanted or not CONSTANTS.search(name)
     }
