@@ -11,6 +11,7 @@ import numpy as np
 
 from anymask.cli.held_out import evenly
 from anymask.data.pages import read_pages
+from anymask.data.planes import TIFF
 from anymask.primitives.rle import rle_to_mask
 
 if TYPE_CHECKING:
@@ -35,10 +36,8 @@ def doubts(
 
 def _stacks(photos: Sequence[AnnotatedImage], names: Mapping[str, str]) -> Iterator[str]:
     """Pictures with several pages or channels, of which one page is learned from."""
-    from anymask.training.tuning_data import STACKS
-
     files = [one.source for one in photos if isinstance(one.source, Path)]
-    held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in STACKS)
+    held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
     stacks = [(name, pages) for name, pages in held if pages.count > 1]
     if stacks:
         name, pages = stacks[0]

@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from anymask.data.images import ImageSource, read_view
 from anymask.data.pixels import PictureView, value_range
-from anymask.data.planes import Planes, read_planes
+from anymask.data.planes import TIFF, Planes, read_planes
 from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.types import UintImage
-
-_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def load_channels(
     if isinstance(source, str):
         source = Path(source)
     pages = [page]
-    if isinstance(source, Path) and source.suffix.lower() in _TIFF and source.is_file():
+    if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
         pages = _pages_of_place(read_planes(source), page, count)
     parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:

@@ -204,8 +204,10 @@ def recognise(source: Path, split: str | None = None) -> str:
     if split is not None:
         return recognise_layout(source)
     if source.is_dir():
+        if (source / "data.yaml").is_file():
+            return "yolo"
         labelled = has_both(source)
-        if (source / "data.yaml").is_file() or ((source / "labels").is_dir() and not labelled):
+        if (source / "labels").is_dir() and not labelled:
             return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"

@@ -60,9 +60,8 @@ def has_both(source: Path) -> bool:
 def photo_name(label: Path, places: LabelPlaces) -> str | None:
     """The photo of a label picture, as it is called in the folder of photos; or, where there is no
     such folder, beside the label, with another suffix. None where there is none."""
-    inside = label.relative_to(places.labels) if places.labels.is_dir() else Path(label.name)
     here = places.labels if places.labels.is_dir() else places.labels.parent
-    for stem in _stems(inside):
+    for stem in _stems(label.relative_to(here)):
         if places.photos is not None:
             found = find_picture(places.photos, stem)
             if found is not None:

@@ -26,6 +26,8 @@ from anymask.primitives.errors import ImageError, InputError
 from anymask.primitives.mask_files import save_picture
 from anymask.primitives.types import UintImage
 
+TIFF = (".tif", ".tiff")  # of files that may have pages and channels
+
 _UNITS = {  # as files write them -> as people read them
     "nm": "nm", "nanometer": "nm", "µm": "µm", "\u03bcm": "µm", "um": "µm", "micron": "µm",
     "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "mm": "mm", "millimeter": "mm",
@@ -150,7 +152,7 @@ def load_plane(
     Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
     """
     view = view or PictureView()
-    if path.suffix.lower() in (".tif", ".tiff") or place or channel is not None:
+    if path.suffix.lower() in TIFF or place or channel is not None:
         view = read_planes(path).view(place, channel, view)
     return load_image(
         path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges

@@ -23,6 +23,7 @@ import numpy as np
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.fingerprints import fingerprint, first_alike
 from anymask.data.images import image_hw, load_image
+from anymask.data.planes import TIFF
 from anymask.data.sets import read_info
 from anymask.data.streams import Stream
 from anymask.primitives.errors import DataError, InputError
@@ -39,7 +40,6 @@ HELD_SHARE = 0.2  # of the photos, where no held-out set is given
 MOST_HELD = 50  # photos that are held out of a large set
 INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
 NESTED_PHOTOS = 200  # that are looked at for it
-STACKS = (".tif", ".tiff")  # may have pages and channels
 TINY = 16  # pixels of a mask, below which nothing can be learned from it
 
 
@@ -273,7 +273,7 @@ def _check_size(image: AnnotatedImage, path: Path) -> None:
 
     Which pages of a stack have masks is known only when it is read.
     """
-    if path.suffix.lower() in STACKS:
+    if path.suffix.lower() in TIFF:
         return
     hw = image_hw(path)
     if hw != image.hw:
@@ -286,7 +286,7 @@ def _check_size(image: AnnotatedImage, path: Path) -> None:
 def _print_of(path: Path) -> Floats | None:
     """The fingerprint of a photo. Raises ImageError for a damaged one, as its owner names it."""
     found = fingerprint(path)
-    if found is None and path.suffix.lower() not in STACKS:
+    if found is None and path.suffix.lower() not in TIFF:
         load_image(path)
     return found
 
