@@ -24,19 +24,22 @@ CARD = ROOT / "src" / "anymask" / "assets" / "nano" / "MODEL_CARD.md"
 README = ROOT / "README.md"
 DIGITS = 12  # of the weights' hash that are written
 
-PHOTO = "zero-shot --limit 24 --clicks 3 --only --measure clicks --measure box --refine-edges"
+PHOTO = "--clicks 3 --only --measure clicks --measure box --refine-edges"
 BLOCKS = {
     "results": "zero-shot",
     "calibration": "natural --only --measure calibration",
     "baselines": "zero-shot --limit 40 --clicks 3 --only --measure clicks --measure box "
     "--baselines --slow-limit 20",
-    "photo": f"{PHOTO} --measure boundary",
-    "mirror": f"{PHOTO} --mirror",
+    "photo": f"zero-shot {PHOTO} --measure boundary",
+    "mirror": f"zero-shot --limit 24 {PHOTO} --mirror",
     "noc": "zero-shot --sets berkeley,grabcut --only --measure noc --refine-edges",
     "names": "zero-shot --sets coco_val --only --measure names",
 }
 NO_FIGURES = "| set | masks |\n"
 MEANS_ONLY = ("baselines", "mirror")  # of whose tables the means alone are written
+# The README's marks that a block's figures of `coco_val` are written between, and what stands
+# before the names of their columns.
+ROWS = {"results": ("coco", ""), "photo": ("coco-photo", "nano, edges: ")}
 
 
 def main() -> None:
@@ -51,8 +54,9 @@ def main() -> None:
     for name in args.only.split(","):
         measure(name, args.data, args.output, args.options)
         write(CARD, name, block_of(name, args.output, args.options))
-        if name == "results":
-            write(README, "coco", coco_row(args.output / "results.json"))
+        if name in ROWS:
+            marks, before = ROWS[name]
+            write(README, marks, coco_row(args.output / f"{name}.json", before))
         print(f"{name}: written", flush=True)
 
 
@@ -97,15 +101,15 @@ def means(table: str) -> str:
     return "\n".join([*lines[:2], *(line for line in lines[2:] if "mean**" in line)])
 
 
-def coco_row(path: Path) -> str:
-    """The README's row of `nano`: one click, three clicks, box on `coco_val`."""
+def coco_row(path: Path, before: str) -> str:
+    """A row of the README's table: one click, three clicks, box on `coco_val`."""
     rows = tables(path.with_suffix(".md").read_text("utf-8"))[0].splitlines()
     header, row = (
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in (rows[0], next(line for line in rows if line.startswith("| coco_val")))
     )
     figures = dict(zip(header, row, strict=True))
-    shown = [figures[word].lstrip("0") for word in ("1 click", "3 clicks", "box")]
+    shown = [figures[before + word].lstrip("0") for word in ("1 click", "3 clicks", "box")]
     return " | ".join(shown)
 
 

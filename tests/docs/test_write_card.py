@@ -43,7 +43,19 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
         f"`anymask eval zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
         f"Edges: as people draw them:\n\n{EDGES}"
     )
-    assert recipe.coco_row(folder / "results.json") == ".437 | .631 | .673"
+    assert recipe.coco_row(folder / "results.json", "") == ".437 | .631 | .673"
+
+
+def test_the_row_with_the_photo_is_read_from_its_own_columns(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    beside = """| set | 1 click | 3 clicks | box | {0} 1 click | {0} 3 clicks | {0} box |
+|---|---|---|---|---|---|---|
+| coco_val | 0.1 | 0.2 | 0.3 | 0.445 | 0.653 | 0.717 |""".format("nano, edges:")
+    marks, before = recipe.ROWS["photo"]
+    folder = written(tmp_path, "photo", beside)
+    assert recipe.coco_row(folder / "photo.json", before) == ".445 | .653 | .717"
+    assert marks == "coco-photo"
 
 
 def test_of_some_blocks_the_means_alone_are_written(recipe: ModuleType, tmp_path: Path) -> None:
@@ -67,4 +79,5 @@ def test_the_documents_have_the_marks_of_every_block(recipe: ModuleType) -> None
     card, readme = (path.read_text("utf-8") for path in (recipe.CARD, recipe.README))
     for name in recipe.BLOCKS:
         assert card.count(f"<!-- {name} -->") == card.count(f"<!-- /{name} -->") == 1
-    assert readme.count("<!-- coco -->") == readme.count("<!-- /coco -->") == 1
+    for marks, _ in recipe.ROWS.values():
+        assert readme.count(f"<!-- {marks} -->") == readme.count(f"<!-- /{marks} -->") == 1

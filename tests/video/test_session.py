@@ -117,6 +117,24 @@ def test_a_correction_counts_from_its_frame_to_the_next_prompt() -> None:
         assert iou(frame.masks[1], TRUTH[frame.index][1]) > 0.7
 
 
+def test_a_correction_is_carried_back_to_the_prompt_before_it() -> None:
+    """On frame 8 the first object is said to be the second disc: 1 to 7 follow it backwards."""
+    with begin() as session:
+        session.add(frame=0, object=1, points=[START])
+        list(session)
+        session.add(frame=8, object=1, mask=TRUTH[8][1])
+        list(session)
+        session.forget_before(1, 8)
+        assert session.known(1) == [(0, 0), (8, 15)]
+        seen = [frame.index for frame in session.propagate("backward")]
+        frames = list(session.results())
+        with pytest.raises(InputError, match=r"no prompt on frame 3; it has some on \[0, 8\]"):
+            session.forget_before(1, 3)
+    assert set(range(1, 8)) <= set(seen)
+    assert_followed(frames[:1], {1: 0})
+    assert_followed(frames[1:], {1: 1})
+
+
 def test_a_session_goes_on_in_another_thread() -> None:
     with begin() as session, ThreadPoolExecutor(1) as elsewhere:
         session.add(frame=0, points=[START])

@@ -131,11 +131,7 @@ class VideoSession:
 
     def take_back(self, object: int, frame: int) -> None:  # noqa: A002
         """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
-        if self._store.prompt(object, frame) is None:
-            raise InputError(
-                f"object {object} has no prompt on frame {frame}; it has some on "
-                f"{self._store.prompted_frames(object)}"
-            )
+        self._prompted(object, frame)
         self._store.drop_prompt(object, frame)
         self._forget_around(object, frame)
         others = self._store.prompted_frames(object)
@@ -171,10 +167,16 @@ class VideoSession:
 
     def forget_before(self, object: int, frame: int) -> None:  # noqa: A002
         """Forget what was found of an object before a prompted frame, up to the prompt before it;
-        `propagate(direction="backward")` then finds it anew from that frame."""
-        earlier = [one for one in self._store.prompted_frames(object) if one < frame]
+        `propagate("backward")` finds it anew. Raises InputError where nothing was said."""
+        earlier = [one for one in self._prompted(object, frame) if one < frame]
         self._store.drop_masks(object, max(earlier, default=-1) + 1, frame - 1)
         self._live.pop((object, True), None)
+
+    def _prompted(self, number: int, frame: int) -> list[int]:
+        if frame in (prompted := self._store.prompted_frames(number)):
+            return prompted
+        told = f"object {number} has no prompt on frame {frame}; it has some on {prompted}"
+        raise InputError(told)
 
     def _forget_around(self, number: int, frame: int) -> None:
         """Forget what was found from a prompt's frame on, up to the next prompt; and before the
