@@ -38,6 +38,7 @@ from anymask.data.deep_pictures import (
     tiff_hw,
 )
 from anymask.data.pixels import AnyRanges, PictureView, array_to_image, check_size, on_white, strips
+from anymask.data.unknown_files import check_raw, explain_unidentified
 from anymask.primitives.arrays import read_array
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.primitives.keywords import name_keywords
@@ -253,6 +254,7 @@ def _load_file(path: Path, view: PictureView) -> UintImage:
 def open_path(path: Path) -> Iterator[BinaryIO]:
     """A picture's file. Raises ImageError that says what is wrong with the path."""
     name = repr(str(path))
+    check_raw(path)
     try:
         with open_file(path) as file:
             yield file
@@ -311,21 +313,6 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     if view.page >= count:
         raise ImageError(no_such_page(view.page, count, name))
     decode_with(lambda: picture.seek(view.page), name)
-
-
-def explain_unidentified(file: Any, name: str) -> str:
-    """What to tell about a file that Pillow does not know."""
-    try:
-        file.seek(0)
-        head = file.read(64)
-    except (OSError, ValueError, AttributeError):
-        head = b"?"
-    if not head:
-        return f"{name} is empty (0 bytes); copy or download the picture again"
-    return (
-        f"wanted a picture (JPEG, PNG, WebP, TIFF, ...), {name} is none, or its first bytes are "
-        f"damaged (it begins with {head[:8]!r}); convert it to PNG, or pass the pixels as an array"
-    )
 
 
 def _orientation(picture: Image.Image) -> int:

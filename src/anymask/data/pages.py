@@ -15,7 +15,8 @@ from PIL import UnidentifiedImageError
 
 from anymask.data.decoding import decode_with, open_file, open_header, open_picture
 from anymask.data.deep_pictures import count_tiff_pages, is_tiff, tiff_axes
-from anymask.data.images import explain_unidentified, open_path
+from anymask.data.images import open_path
+from anymask.data.unknown_files import explain_unidentified
 from anymask.primitives.errors import ImageError
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I

@@ -187,7 +187,10 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(f"wanted an image, got {type(source).__name__} ({error})") from error
+        tensor = "; give image.detach().cpu().float().numpy()" if hasattr(source, "detach") else ""
+        raise ImageError(
+            f"wanted an image, got {type(source).__name__} ({error}){tensor}"
+        ) from error
     if array.dtype.kind not in "buif":
         raise ImageError(
             f"wanted a path, bytes, a Pillow image or an array of real numbers; got "
