@@ -240,7 +240,7 @@ def test_a_device_is_chosen_at_the_start(name: str) -> None:
 
 
 def test_the_side_of_pictures_belongs_to_the_name() -> None:
-    with pytest.raises(InputError, match='anymask.load\\("nano@640"\\)'):
+    with pytest.raises(InputError, match='anymask.load\\("NAME@640"\\)'):
         check_keywords(["imgsz"], ["points"])
 
 

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from anymask.data.pixels import check_size
-from anymask.data.unknown_files import explain_unidentified
 from anymask.primitives.errors import AnymaskError, ImageError
 from anymask.primitives.spec import MAX_PIXELS
 
@@ -113,7 +112,14 @@ def _header_of(file: Any, name: str) -> Image.Image:
     try:
         return open_header(file)
     except UnidentifiedImageError:
-        raise ImageError(explain_unidentified(file, name)) from None
+        raise unidentified(file, name) from None
+
+
+def unidentified(file: Any, name: str) -> ImageError:
+    """The error for a file that Pillow does not know."""
+    from anymask.data.unknown_files import explain_unidentified  # what is right needs it not
+
+    return ImageError(explain_unidentified(file, name))
 
 
 def _stream(source: Path | bytes) -> Any:

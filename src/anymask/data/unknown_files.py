@@ -1,22 +1,15 @@
 """What to tell about a file that is not read as a picture: its first bytes in, an error text out.
 
-Kinds are told by their published signatures. What a suffix promises is not looked at, but for
-cameras' raw files: many are TIFFs whose first picture is a thumbnail, which nobody means.
+Kinds are told by their published signatures. What a suffix promises is not looked at.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-from anymask.primitives.errors import ImageError
 
 _WANTED = "wanted a picture (JPEG, PNG, WebP, TIFF, ...)"
 _HEAD = 512  # bytes that are looked at
 _RAW = ("a camera's raw file", "develop it to TIFF or JPEG first, with darktable for example")
-_RAW_SUFFIXES = frozenset(
-    [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef"]
-) | {".raf", ".rw2", ".srw"}
 
 # The first bytes of pictures that are read: such a file is damaged.
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"8BPS")
@@ -46,12 +39,6 @@ _BOXED = {  # the brand of an ISO base media file, behind "ftyp"
     b"crx ": _RAW,
 }
 _AVIF = (b"avif", b"avis")
-
-
-def check_raw(path: Path) -> None:
-    """Raises ImageError for a camera's raw file, by its suffix."""
-    if path.suffix.lower() in _RAW_SUFFIXES:
-        raise ImageError(f"{_WANTED}, {str(path)!r} is {_RAW[0]}; {_RAW[1]}")
 
 
 def explain_unidentified(file: Any, name: str) -> str:

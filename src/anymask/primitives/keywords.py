@@ -45,7 +45,7 @@ OTHER_WORDS = {
 NO_KEYWORDS = {
     "return_logits": "answer.logits, which is always there",
     "output_mode": "records.to_sa1b(output_mode=...) on the answer",
-    "imgsz": 'a part of the model\'s name: anymask.load("nano@640")',
+    "imgsz": 'a part of the name: anymask.load("NAME@640")',
     "text": "no prompt yet; suggest_labels says what a mask may show",
     "texts": "no prompt yet; suggest_labels says what a mask may show",
 }
