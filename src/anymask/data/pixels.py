@@ -245,7 +245,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError(
             f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
-            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98)"
+            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98), --stretch 2,98"
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]
