@@ -227,7 +227,7 @@ def recognise(source: Path, split: str | None = None) -> str:
     else:
         found = _name_of(source)
     if found is None:
-        _refuse_picture(source)
+        refuse_picture(source)
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
             f"{', '.join({**FORMATS, **LAYOUTS})}"
@@ -235,7 +235,7 @@ def recognise(source: Path, split: str | None = None) -> str:
     return found
 
 
-def _refuse_picture(source: Path) -> None:
+def refuse_picture(source: Path) -> None:
     """Raises DataError for a photo, which is no annotation."""
     from anymask.data.images import SUFFIXES  # loads Pillow
 
