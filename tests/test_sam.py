@@ -7,13 +7,15 @@ import torch
 
 import anymask
 from anymask.predictors.image import Model
-from anymask.primitives.errors import InputError, PromptError
+from anymask.primitives.errors import InputError, PromptError, WeightsError
 from anymask.primitives.rle import coco_to_rle, rle_to_mask
 from anymask.sam import (
     ResizeLongestSide,
     SamAutomaticMaskGenerator,
     SamModel,
     SamPredictor,
+    build_sam,
+    build_sam_vit_b,
     pipeline,
     sam_model_registry,
 )
@@ -276,3 +278,11 @@ def test_the_registry_names_the_catalogue() -> None:
     from anymask.weights.catalogue import names
 
     assert {one.args[0] for one in sam_model_registry.values()} <= set(names())  # type: ignore[attr-defined]
+
+
+def test_segment_anything_s_builders_open_its_own_models() -> None:
+    """Its `build_sam` is ViT-H and takes the checkpoint alone."""
+    with pytest.raises(WeightsError, match=r"no file a\.pth with weights for sam_vit_h"):
+        build_sam(checkpoint="a.pth")
+    with pytest.raises(WeightsError, match=r"no file a\.pth with weights for sam_vit_b"):
+        build_sam_vit_b("a.pth")

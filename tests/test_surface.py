@@ -1,5 +1,7 @@
 """What `import anymask` offers; what it must not load stands in tests/house."""
 
+from pathlib import Path
+
 import pytest
 
 import anymask
@@ -43,3 +45,15 @@ def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch
 def test_an_empty_name_is_no_name() -> None:
     with pytest.raises(errors.ModelError, match="there is no model called ''"):
         anymask.load("")
+
+
+def test_a_model_is_named_by_a_path_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def open_runtime(name: str, *_: object) -> ColourRuntime:
+        asked.append(name)
+        return ColourRuntime()
+
+    monkeypatch.setattr(opening, "open_runtime", open_runtime)
+    anymask.load(tmp_path / "mine.bundle")
+    assert asked == [str(tmp_path / "mine.bundle")]

@@ -10,6 +10,7 @@ Importing this package loads nothing heavy; every name is fetched when it is fir
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = importlib.import_module(_MODULES[name])
     else:
-        raise AttributeError(f"module 'anymask' has no attribute {name!r}")
+        text = f"module 'anymask' has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=sys.modules[__name__])
     globals()[name] = value
     return value
 

@@ -11,7 +11,7 @@ from anymask.primitives.keywords import name_keywords
 
 @name_keywords
 def load(
-    name: str | None = None,
+    name: str | Path | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -34,7 +34,7 @@ def load(
     from anymask.families import DEFAULT_MODEL
     from anymask.runtimes.open import open_runtime
 
-    name = DEFAULT_MODEL if name is None else name
+    name = DEFAULT_MODEL if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session)
 

@@ -52,6 +52,9 @@ __all__ = [
     "SamModel",
     "SamPredictor",
     "build_sam",
+    "build_sam_vit_b",
+    "build_sam_vit_h",
+    "build_sam_vit_l",
     "pipeline",
     "sam_model_registry",
 ]
@@ -129,8 +132,11 @@ class SamModel:
         return dict(zip(names, answer_tensors(found, False), strict=True))
 
 
-def build_sam(name: str, checkpoint: str | Path | None = None) -> SamModel:
-    """Open a model of the catalogue, as the functions of `sam_model_registry` do."""
+def build_sam(name: str = "sam_vit_h", checkpoint: str | Path | None = None) -> SamModel:
+    """Open a model of the catalogue, as the functions of `sam_model_registry` do.
+
+    segment-anything's own takes no name and opens ViT-H: `build_sam(checkpoint=FILE)`.
+    """
     return SamModel(load(name, checkpoint), name, checkpoint)
 
 
@@ -143,6 +149,9 @@ sam_model_registry: dict[str, Callable[..., SamModel]] = {
     "vit_t": partial(build_sam, "mobile_sam"),
     DEFAULT_MODEL: partial(build_sam, DEFAULT_MODEL),
 }
+build_sam_vit_h = sam_model_registry["vit_h"]
+build_sam_vit_l = sam_model_registry["vit_l"]
+build_sam_vit_b = sam_model_registry["vit_b"]
 
 
 def _open(model: SamModel | Model | str | None) -> Model:

@@ -128,8 +128,8 @@ def test_one_broken_picture_does_not_stop_the_rest(
     captured = capsys.readouterr()
     said = "0.png: the masks are (96, 128) (height, width), the picture is (5, 5)"
     assert said in captured.err
-    assert "1 pictures could not be audited, see above" in captured.err
-    assert captured.out.startswith("discs: 1 images, 3 masks")
+    assert "1 picture could not be audited, see above" in captured.err
+    assert captured.out.startswith("discs: 1 image, 3 masks")
 
 
 def test_a_second_picture_of_one_name_is_told(

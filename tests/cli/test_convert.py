@@ -85,6 +85,10 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
         (["no", "out", "--to", "sa1b"], "there is no file or folder 'no'; check the path"),
         (["in", "out", "--to", "yolo", "--tolerance", "-1"], "must be a number of pixels from 0"),
         (["x.txt", "out", "--to", "yolo"], "x.txt: the format is not recognised; name it, there"),
+        (
+            ["photo.jpg", "out", "--to", "yolo"],
+            "photo.jpg: wanted annotations, got a picture; name",
+        ),
         (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
         (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),
     ],
@@ -99,6 +103,7 @@ def test_mistakes_are_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.txt").write_text("")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     assert main(["convert", *words]) == 2
     assert message in capsys.readouterr().err
 
@@ -175,7 +180,7 @@ def test_how_masks_were_made_is_one_line(
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "nor how the masks were made: quality, stability, clicks"
+    assert lines[0] == "not kept: how the masks were made: quality, stability, clicks"
     assert len(lines) == 2
 
 

@@ -43,7 +43,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     truth, out = photos.parent / "truth.json", photos.parent / "out.json"
     assert said(capsys, "engine", "import", photos, truth, "--proposals") == "6 new masks\n"
     assert said(capsys, "engine", "import", photos, truth, "--proposals") == (
-        "0 new masks\n6 masks were there already and were left out\n"
+        "0 new masks\nleft out, as they are there already: 6 masks\n"
     )
     refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
     assert "wanted photos that are finished, got none of 2" in refused

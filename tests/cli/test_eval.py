@@ -234,3 +234,10 @@ def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixtu
     write_set(data / "third", [[]])
     assert main(["eval", str(data / "third")]) == 2
     assert "third: 1 photos and no mask with a pixel; is it" in capsys.readouterr().err
+
+
+def test_a_photo_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"\xff\xd8\xff")
+    assert main(["eval", str(photo)]) == 2
+    assert "photo.jpg: wanted annotations, got a picture; name a fi" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The front door: every failure is a sentence and an exit code."""
 
 import argparse
+import errno
 import subprocess
 import sys
 import types
@@ -9,7 +10,7 @@ import pytest
 
 from anymask import __version__
 from anymask.cli import main as door
-from anymask.cli.main import COMMANDS, main
+from anymask.cli.main import COMMANDS, disk_sentence, main
 from anymask.primitives.errors import InputError
 
 
@@ -205,7 +206,7 @@ def test_a_reader_that_goes_away_is_no_error(command: types.SimpleNamespace) -> 
 def test_a_closed_pipe_leaves_no_noise_behind() -> None:
     code = (
         "import sys\n"
-        "from anymask.cli.main import COMMANDS, main\n"
+        "from anymask.cli.main import COMMANDS, disk_sentence, main\n"
         "import types\n"
         "m = types.ModuleType('flood'); m.SUMMARY = ''\n"
         "m.configure = lambda parser: None\n"
@@ -230,3 +231,11 @@ def test_python_m_anymask_is_the_same_command() -> None:
         [sys.executable, "-m", "anymask", "--version"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, f"anymask {__version__}\n")
+
+
+def test_a_file_that_may_not_grow_is_told_of_the_limit() -> None:
+    told = disk_sentence(OSError(errno.EFBIG, "File too large"))
+    assert told == (
+        "the system says: File too large; name a place that takes larger files, or raise the "
+        "limit: ulimit -f"
+    )

@@ -1,5 +1,7 @@
 """Mistyped words get one line that names the right ones; numbers may have spaces between them."""
 
+from pathlib import Path
+
 import pytest
 
 from anymask.cli.main import main
@@ -130,3 +132,15 @@ def test_all_that_is_missing_is_named() -> None:
         given.parse_args([])
     with pytest.raises(InputError, match="-o is missing"):
         given.parse_args(["a.mp4"])
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_told_how_to_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-x.jpg", "-y", "--photo.jpg"):
+        Path(name).touch()
+        with pytest.raises(InputError, match=f"{name}' looks like an option; .* write ./{name}$"):
+            parser().parse_args([name])
+        assert parser().parse_args(["--", name]).photo == name
+    assert parser().parse_args([f"./{name}", "--count", "1"]).count == 1

@@ -19,6 +19,9 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     assert capsys.readouterr().out.startswith("wrote photo.jpg\n")
     assert main(["sample", "cat", "-o", "new/cat.jpg"]) == 0
     assert Path("new/cat.jpg").is_file()
+    capsys.readouterr()
+    assert main(["sample"]) == 0  # documents begin with it, and are read one after the other
+    assert capsys.readouterr().out == "there already: photo.jpg\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from PIL import Image
 from anymask.data.decoding import open_picture
 from anymask.data.documents import picture_hw
 from anymask.data.images import load_image, load_mask
+from anymask.data.label_pictures import label_values
 from anymask.primitives.errors import DataError, ImageError
 
 
@@ -74,3 +75,10 @@ def test_impossible_names_are_one_error(name: str) -> None:
         load_image(name)
     with pytest.raises(DataError, match="no readable picture"):
         picture_hw(Path(name))
+
+
+def test_an_empty_label_picture_is_called_empty(tmp_path: Path) -> None:
+    path = tmp_path / "labels.png"
+    path.touch()
+    with pytest.raises(DataError, match=r"no readable picture \(.*labels\.png is empty \(0 bytes"):
+        label_values(path)

@@ -254,7 +254,7 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
         load_image(path)
 
 
-@pytest.mark.parametrize("text", [b"hello", b"\0" * 100, b"\xff\xd8", b"%PDF-1.7", b"GIF89a"])
+@pytest.mark.parametrize("text", [b"hello", b"\0" * 100, b"\xff\xd8"])
 def test_a_file_that_is_no_picture_is_named(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "notes.png"
     path.write_bytes(text)

@@ -3,17 +3,18 @@
 import ast
 import re
 import shlex
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 from anymask.cli import main as door
 from anymask.cli.parser import CommandParser
+from anymask.data.samples import sample
 from anymask.engine.stages import ProjectSettings
 from anymask.predictors.grid import Grid
 from anymask.runtimes import open as opening
@@ -29,6 +30,11 @@ WITH_PYTHON = [
     if any(found.language == "python" for found in SNIPPETS if found.path == document)
 ]
 NEED_NO_FILE = ("README.md", "python.md")  # what they show, a reader may paste in any folder
+BEGIN_WITH_FILES = (  # what a newcomer reads first runs in an empty folder
+    "README.md", "docs/cli.md", "docs/coming-from.md", "docs/everything.md", "docs/folders.md",
+    "docs/formats.md", "docs/microscope.md", "docs/prompts.md", "docs/python.md", "docs/street.md",
+    "docs/weights.md",
+)  # fmt: skip
 SHELL = [snippet for snippet in SNIPPETS if snippet.language == "bash"]
 open_once = cache(opening.open_runtime)
 
@@ -44,11 +50,9 @@ def less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with what the documents talk about: a photo, a folder of them, a mask."""
-    coffee = Image.fromarray(skimage.data.coffee())
-    coffee.save(tmp_path / "photo.jpg", quality=95)
     (tmp_path / "photos").mkdir()
-    coffee.resize((150, 100)).save(tmp_path / "photos" / "coffee.jpg")
-    Image.fromarray(skimage.data.chelsea()).save(tmp_path / "photos" / "chelsea.jpg")
+    for place, name in {"photo": "coffee", "photos/coffee": "coffee", "photos/cat": "cat"}.items():
+        shutil.copy(sample(name), tmp_path / f"{place}.jpg")
     rows, columns = np.ogrid[:400, :600]
     cup = (rows - 120) ** 2 + (columns - 290) ** 2 < 95**2
     Image.fromarray(cup).save(tmp_path / "mask.png")
@@ -72,6 +76,20 @@ def test_the_python_of_a_document_runs_from_top_to_bottom(
             code = compile(lines, str(document), "exec")
             if not snippet.reason:
                 exec(code, names)
+
+
+@pytest.mark.parametrize("name", BEGIN_WITH_FILES)
+def test_a_document_says_how_its_files_are_made_before_it_uses_them(name: str) -> None:
+    """In the lines that are run: `photo.jpg`, `photos`, `mask.png`."""
+    there: set[str] = set()
+    for snippet in snippets.read(ROOT / name):
+        for line in [] if snippet.reason else snippet.text.splitlines():
+            used = set(
+                re.findall(r"(?<![\w.])(?:photo\.jpg|photos\b|mask\.png)", line.partition("#")[0])
+            )
+            made = re.match(r"anymask (?:sample|segment) .*-o (photos|photo\.jpg|mask\.png)", line)
+            there |= {made[1]} if made else set()
+            assert used <= there, f"{snippet}: {line}"
 
 
 @pytest.mark.usefixtures("desk")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError, PromptError, WeightsError
+from anymask.primitives.keywords import check_keywords
 from anymask.primitives.prompts import Prompt
 from tests.predictors.fakes import ColourRuntime, discs
 from tests.predictors.test_image import assert_same
@@ -222,6 +223,25 @@ def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
     assert not hasattr(model, name)
     with pytest.raises(AttributeError, match="a Model has no 'fly'$"):
         _ = model.fly
+
+
+def test_a_mistyped_method_can_be_guessed() -> None:
+    """Python suggests the nearest name by what the error carries."""
+    model = Model(ColourRuntime())
+    with pytest.raises(AttributeError) as told:
+        _ = model.segmnt
+    assert (told.value.name, told.value.obj) == ("segmnt", model)
+
+
+@pytest.mark.parametrize("name", ["to", "cuda"])
+def test_a_device_is_chosen_at_the_start(name: str) -> None:
+    with pytest.raises(AttributeError, match=r"anymask\.load\(name, device="):
+        getattr(Model(ColourRuntime()), name)
+
+
+def test_the_side_of_pictures_belongs_to_the_name() -> None:
+    with pytest.raises(InputError, match='anymask.load\\("NAME@640"\\)'):
+        check_keywords(["imgsz"], ["points"])
 
 
 @pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])

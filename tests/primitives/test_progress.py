@@ -50,8 +50,16 @@ def test_a_log_gets_plain_lines_and_not_too_many() -> None:
     lines = stream.getvalue().splitlines()
     assert lines[0] == "photos 20/100, 10s, 40s left"
     assert lines[-1] == "photos 100/100, 50s"
-    assert len(lines) == 6
+    assert len(lines) == 5
     assert "\r" not in stream.getvalue()
+
+
+def test_a_log_gets_the_last_line_once() -> None:
+    stream, clock = io.StringIO(), Clock()
+    with ProgressBar("photos", 2, stream, clock) as progress:
+        clock.now += 11
+        progress.update(2)
+    assert stream.getvalue() == "photos 2/2, 11s\n"
 
 
 def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
@@ -63,7 +71,6 @@ def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
         progress.update(10, 20)
     assert stream.getvalue().splitlines() == [
         "bytes 5, 10s",
-        "bytes 10/20, 20s, 20s left",
         "bytes 10/20, 20s, 20s left",
     ]
 

@@ -42,10 +42,12 @@ def write_video(
     times: Sequence[int] | None = None,
     codec: str = "ffv1",
     pix_fmt: str = "bgr0",
+    index_first: bool = False,
     **options: Any,
 ) -> Path:
     """A video file of pictures; `times` in thousandths of a second, 40 apart when left out."""
-    with av.open(str(path), "w") as container:
+    moved = {"movflags": "faststart"} if index_first else {}
+    with av.open(str(path), "w", options=moved) as container:
         stream = container.add_stream(
             codec, rate=25, options={k: str(v) for k, v in options.items()}
         )

@@ -114,6 +114,35 @@ def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Pat
     assert 5 < len(frames) < 40
     for found, wanted in zip(frames, PICTURES, strict=False):
         np.testing.assert_array_equal(found, wanted)
+    assert source.fault is not None
+    assert "clip.mkv is cut off: " in source.fault
+    assert "of about 40 frames are there" in source.fault
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4", "clip.avi"])
+def test_a_whole_file_has_no_fault(tmp_path: Path, name: str) -> None:
+    source = open_source(write_video(tmp_path / name, PICTURES, codec="mpeg4", pix_fmt="yuv420p"))
+    assert source.length == 40
+    assert source.fault is None
+
+
+def test_a_truncated_mp4_whose_index_comes_first_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "clip.mp4", PICTURES, codec="mpeg4", pix_fmt="yuv420p", index_first=True
+    )
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    source = open_source(path)
+    assert source.length < 40
+    assert source.fault is not None
+    assert f"{source.length} of about 40 frames are there" in source.fault
+
+
+def test_a_drawing_that_ffmpeg_cannot_decode_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "drawing.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>')
+    with pytest.raises(DataError, match="holds no video that can be read"):
+        open_source(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 50])

@@ -14,6 +14,7 @@ from anymask.audit.examination import ExaminedPhoto
 from anymask.audit.label_errors import GradedMask, Suspect
 from anymask.audit.results_file import AuditHeader
 from anymask.primitives.draw import Colour, overlay
+from anymask.primitives.previews import counted
 from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask, rle_to_string
 from anymask.primitives.rle_windows import rle_in_window
 from anymask.primitives.types import BoolArray, UintImage
@@ -75,11 +76,12 @@ def summarise_audit(report: AuditReport) -> list[str]:
     low = sum(suspect.mask is not None for suspect in report.suspects)
     mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
     return [
-        f"{report.name}: {len(report.photos)} images, {len(grades)} masks{mean}",
-        f"{low} masks with a grade below {report.below:g}: for {actions.count('replace')} another "
-        f"mask is proposed, {actions.count('remove')} are to be removed, {actions.count('keep')} "
-        "to be looked at",
-        f"{actions.count('add')} objects without a mask",
+        f"{report.name}: {counted(len(report.photos), 'image')}, "
+        f"{counted(len(grades), 'mask')}{mean}",
+        f"{counted(low, 'mask')} with a grade below {report.below:g}: for "
+        f"{actions.count('replace')} another mask is proposed, {actions.count('remove')} are to be "
+        f"removed, {actions.count('keep')} to be looked at",
+        f"{counted(actions.count('add'), 'object')} without a mask",
     ]
 
 

@@ -88,9 +88,11 @@ def run(args: argparse.Namespace) -> None:
     report, failed = audit(args, stream, grader)
     write_outputs(args, stream, report)
     if failed:
+        from anymask.primitives.previews import counted
+
         raise DataError(
-            f"{failed} pictures could not be audited, see above; mend or remove them and run the "
-            "same command again, what is done is kept"
+            f"{counted(failed, 'picture')} could not be audited, see above; mend or remove what is "
+            "named there and run the same command again, what is done is kept"
         )
 
 

@@ -93,13 +93,14 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 def take(args: argparse.Namespace) -> None:
     """Read masks."""
     from anymask.engine.exchange import take_masks
+    from anymask.primitives.previews import counted
 
     taken = take_masks(opened(args), args.source, args.origin, args.user, proposals=args.proposals)
-    print(f"{taken.new} new masks")
+    print(counted(taken.new, "new mask"))
     if taken.same:
-        print(f"{taken.same} masks were there already and were left out")
+        print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
     if taken.strange:
-        print(f"{taken.strange} photos of {args.source} are not in the project")
+        print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
 
 
 # run

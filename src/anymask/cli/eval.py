@@ -20,6 +20,7 @@ from anymask.cli.options import (
     read_model,
     read_options,
 )
+from anymask.data.formats import refuse_picture
 from anymask.evaluation.adapters import EdgesRefined, RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES, check_measures
@@ -317,6 +318,7 @@ def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite,
     """
     path = Path(what).expanduser()
     if path.is_file() and path.suffix != ".toml":
+        refuse_picture(path)
         raise InputError(
             f"{path}: wanted a suite (.toml) or a folder; make a set of a file of annotations: "
             f"anymask convert {path} SET --to set --images PHOTOS --copy-images"

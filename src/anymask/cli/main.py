@@ -147,6 +147,7 @@ def disk_sentence(error: OSError) -> str:
     remedy = {
         errno.ENOSPC: "make room, and run the same command again",
         errno.EDQUOT: "make room, and run the same command again",
+        errno.EFBIG: "name a place that takes larger files, or raise the limit: ulimit -f",
     }.get(error.errno or 0, "check the path and its permissions, or name another place")
     if error.filename is None:
         return f"the system says: {reason}; {remedy}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -150,7 +151,11 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
             check_options(chosen, words[place + 1 :])
             return
         name = word.partition("=")[0]
-        if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name) or name in options:
+        if name in options:
+            continue
+        if word.startswith("-") and word != "-" and os.path.isfile(word):  # noqa: PTH113 - any name
+            raise InputError(f"{word!r} looks like an option; if the file is meant, write ./{word}")
+        if not re.fullmatch(r"--[\w-]+|-[A-Za-z]", name):
             continue
         if name == "--json" and "--output" in options:
             raise InputError("there is no option --json; -o FILE.json writes JSON")

@@ -25,8 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the photo. Raises InputError for another name, and where there is a file already."""
+    """Write the photo. Raises InputError for another name, and where another file is already."""
     data, target = sample(args.name).read_bytes(), args.output
+    if target.is_file() and target.read_bytes() == data:
+        print(f"there already: {target}")
+        return
     if target.exists():
         raise InputError(f"there is a file {str(target)!r} already; name another one with -o FILE")
     if target.suffix.lower() not in (".jpg", ".jpeg"):

@@ -356,7 +356,7 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
 def report_lines(found: FoundMask) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more."""
     from anymask.primitives.clicks import violated_points
-    from anymask.primitives.previews import percent
+    from anymask.primitives.previews import counted, percent
 
     record, lines = found.record, []
     if not record.area:
@@ -364,8 +364,8 @@ def report_lines(found: FoundMask) -> list[str]:
     else:
         box = ",".join(f"{value:g}" for value in record.box_xyxy)
         lines.append(
-            f"quality {record.quality:.2f}, {record.area} pixels ({percent(record.coverage)}), "
-            f"box {box}"
+            f"quality {record.quality:.2f}, {counted(record.area, 'pixel')} "
+            f"({percent(record.coverage)}), box {box}"
         )
         if record.label is not None and record.label_probability is not None:
             lines[-1] += f", {record.label} ({percent(record.label_probability)})"

@@ -306,7 +306,10 @@ class LossReport:
             if kind not in HOW_MADE
         ]
         made = [kind for kind in first if kind in HOW_MADE]
-        return [*told, f"nor how the masks were made: {', '.join(made)}"] if made else told
+        if not made:
+            return told
+        begin = "nor" if told else "not kept:"
+        return [*told, f"{begin} how the masks were made: {', '.join(made)}"]
 
     def to_json(self) -> dict[str, Any]:
         """Counts and every single loss, ready for JSON."""

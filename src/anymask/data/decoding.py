@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from anymask.data.pixels import check_size
 from anymask.primitives.errors import AnymaskError, ImageError
@@ -75,13 +75,17 @@ def decode_with(work: Callable[[], T], name: str) -> T:
 def open_header(file: Any) -> Image.Image:
     """Read a picture's header only, whatever size it states.
 
-    Raises UnidentifiedImageError for every file that Pillow cannot open.
+    Raises UnidentifiedImageError for every file that Pillow cannot open, and for those of which it
+    knows no more than the kind.
     """
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            return Image.open(file)
+            picture = Image.open(file)
+            if isinstance(picture, ImageFile.StubImageFile) and 0 in picture.size:
+                raise UnidentifiedImageError(f"{picture.format} is not decoded")
+            return picture
         except Exception as error:  # as in `decoding`
             raise UnidentifiedImageError(str(error)[:_REASON]) from error
         finally:
@@ -99,9 +103,23 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
     MAX_PIXELS, and for whatever fails inside the `with`.
     """
     name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes given")
-    with decoding(name), _stream(source) as file, open_header(file) as picture:
+    with decoding(name), _stream(source) as file, _header_of(file, name) as picture:
         check_size((picture.height, picture.width), name)
         yield picture
+
+
+def _header_of(file: Any, name: str) -> Image.Image:
+    try:
+        return open_header(file)
+    except UnidentifiedImageError:
+        raise unidentified(file, name) from None
+
+
+def unidentified(file: Any, name: str) -> ImageError:
+    """The error for a file that Pillow does not know."""
+    from anymask.data.unknown_files import explain_unidentified  # what is right needs it not
+
+    return ImageError(explain_unidentified(file, name))
 
 
 def _stream(source: Path | bytes) -> Any:

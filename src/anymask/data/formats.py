@@ -227,11 +227,23 @@ def recognise(source: Path, split: str | None = None) -> str:
     else:
         found = _name_of(source)
     if found is None:
+        refuse_picture(source)
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
             f"{', '.join({**FORMATS, **LAYOUTS})}"
         )
     return found
+
+
+def refuse_picture(source: Path) -> None:
+    """Raises DataError for a photo, which is no annotation."""
+    from anymask.data.images import SUFFIXES  # loads Pillow
+
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        raise DataError(
+            f"{source}: wanted annotations, got a picture; name a file or folder of masks, such as "
+            f"`anymask everything {source} -o masks.json` makes"
+        )
 
 
 def _name_of(path: Path) -> str | None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.data.decoding import decode_with, decoding, open_file, open_header
+from anymask.data.decoding import decode_with, decoding, open_file, open_header, unidentified
 from anymask.data.deep_pictures import (
     deep_grey,
     is_tiff,
@@ -52,6 +52,11 @@ SUFFIXES = frozenset(  # that `find_images` looks for
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
 )
+
+# Of cameras' raw files; many are TIFFs whose first picture is a thumbnail, which nobody means.
+_RAW_SUFFIXES = frozenset(
+    [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef"]
+) | {".raf", ".rw2", ".srw"}
 
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -204,7 +209,7 @@ def image_hw(path: Path) -> tuple[int, int]:
         except UnidentifiedImageError:
             if _begins_like_tiff(file):
                 return tiff_hw(file, name)
-            raise ImageError(explain_unidentified(file, name)) from None
+            raise unidentified(file, name) from None
         with decoding(name), picture:
             height, width = picture.height, picture.width
             check_size((height, width), name)
@@ -253,6 +258,11 @@ def _load_file(path: Path, view: PictureView) -> UintImage:
 def open_path(path: Path) -> Iterator[BinaryIO]:
     """A picture's file. Raises ImageError that says what is wrong with the path."""
     name = repr(str(path))
+    if path.suffix.lower() in _RAW_SUFFIXES:
+        raise ImageError(
+            f"wanted a picture (JPEG, PNG, WebP, TIFF, ...), {name} is a camera's raw file; "
+            "develop it to TIFF or JPEG first, with darktable for example"
+        )
     try:
         with open_file(path) as file:
             yield file
@@ -272,7 +282,7 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     except UnidentifiedImageError:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
-        raise ImageError(explain_unidentified(file, name)) from None
+        raise unidentified(file, name) from None
     try:
         if decode_with(lambda: needs_tifffile(picture, view), name):
             return _load_tiff(file, name, view)
@@ -311,21 +321,6 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     if view.page >= count:
         raise ImageError(no_such_page(view.page, count, name))
     decode_with(lambda: picture.seek(view.page), name)
-
-
-def explain_unidentified(file: Any, name: str) -> str:
-    """What to tell about a file that Pillow does not know."""
-    try:
-        file.seek(0)
-        head = file.read(64)
-    except (OSError, ValueError, AttributeError):
-        head = b"?"
-    if not head:
-        return f"{name} is empty (0 bytes); copy or download the picture again"
-    return (
-        f"wanted a picture (JPEG, PNG, WebP, TIFF, ...), {name} is none, or its first bytes are "
-        f"damaged (it begins with {head[:8]!r}); convert it to PNG, or pass the pixels as an array"
-    )
 
 
 def _orientation(picture: Image.Image) -> int:

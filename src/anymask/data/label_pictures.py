@@ -109,7 +109,7 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
             if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
                 raise DataError(
                     f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
-                    f"{picture.mode}; is it a photo?"
+                    f"{picture.mode}; is it a photo? name masks of it instead"
                 )
             values = np.asarray(picture)
             return values.astype(
@@ -124,7 +124,8 @@ def refuse_photo(path: Path) -> None:
 
     In a picture of object numbers most pixels have the value of their neighbour.
     """
-    values = label_values(path)
+    with located(path):
+        values = label_values(path)
     alike = values[:, 1:] == values[:, :-1]
     if alike.size and alike.mean() < LEAST_ALIKE and len(np.unique(values)) > MOST_SCATTERED:
         raise DataError(

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from PIL import UnidentifiedImageError
 
-from anymask.data.decoding import decode_with, open_file, open_header, open_picture
+from anymask.data.decoding import decode_with, open_file, open_header, open_picture, unidentified
 from anymask.data.deep_pictures import count_tiff_pages, is_tiff, tiff_axes
-from anymask.data.images import explain_unidentified, open_path
-from anymask.primitives.errors import ImageError
+from anymask.data.images import open_path
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
 _OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
@@ -62,7 +61,7 @@ def read_pages(path: Path) -> Pages:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
-            raise ImageError(explain_unidentified(file, name)) from None
+            raise unidentified(file, name) from None
         with picture:
             if picture.format in _OF_ONE_PHOTO:
                 return Pages()

@@ -187,7 +187,10 @@ def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ImageError(f"wanted an image, got {type(source).__name__} ({error})") from error
+        tensor = "; give image.detach().cpu().float().numpy()" if hasattr(source, "detach") else ""
+        raise ImageError(
+            f"wanted an image, got {type(source).__name__} ({error}){tensor}"
+        ) from error
     if array.dtype.kind not in "buif":
         raise ImageError(
             f"wanted a path, bytes, a Pillow image or an array of real numbers; got "
@@ -242,7 +245,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     if not (np.isfinite(least) and np.isfinite(most)):
         raise ImageError(
             f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
-            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98)"
+            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98), --stretch 2,98"
         )
     scale = _colour_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]

@@ -20,7 +20,7 @@ from anymask.predictors.keywords import (
     BatchKeywords,
     SegmentKeywords,
     SourceDict,
-    other_method,
+    no_method,
     read_source,
     split_segment,
 )
@@ -93,7 +93,7 @@ class Model:
 
         def __getattr__(self, name: str) -> Any:
             """Raises AttributeError, which names our word for another tool's method."""
-            raise AttributeError(f"a Model has no {name!r}{other_method(name)}")
+            raise AttributeError(no_method(name), name=name, obj=self)
 
         def __call__(self, *given: Any, **settings: Any) -> NoReturn:
             """Raises InputError, which names the two methods that answer."""

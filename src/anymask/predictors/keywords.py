@@ -33,6 +33,7 @@ PROMPT_WORDS = ("points", "labels", "box", "boxes", "mask", "prompts")
 _SEGMENT_WORDS = tuple(SegmentSettingsDict.__optional_keys__)
 
 _PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
+_LOAD = 'anymask.load(name, device="cuda")'
 OTHER_METHODS = {
     "set_image": "embed(photo), then segment(embedding, ...); segment-anything's own: "
     "anymask.sam.SamPredictor(model)",
@@ -40,6 +41,11 @@ OTHER_METHODS = {
     "predict_torch": _PREDICTOR,
     "generate": "everything(photo); segment-anything's own: "
     "anymask.sam.SamAutomaticMaskGenerator(model)",
+    "to": _LOAD,
+    "cpu": _LOAD,
+    "cuda": _LOAD,
+    "half": 'anymask.load(name, precision="fp16")',
+    "eval": "nothing: a model is always ready to answer",
     "add_new_points_or_box": "track(video), then its session's prompts",
     "propagate_in_video": "track(video), then its session's masks",
 }
@@ -52,9 +58,10 @@ NOT_CALLED = (
 )
 
 
-def other_method(name: str) -> str:
-    """What to call here instead of another tool's method: the end of a sentence, or nothing."""
-    return f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+def no_method(name: str) -> str:
+    """What to tell of a method that a Model lacks: also what to call here instead of it."""
+    here = f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+    return f"a Model has no {name!r}{here}"
 
 
 def read_source(given: Mapping[str, Any], also: Collection[str] = ()) -> SourceDict:

@@ -45,7 +45,9 @@ OTHER_WORDS = {
 NO_KEYWORDS = {
     "return_logits": "answer.logits, which is always there",
     "output_mode": "records.to_sa1b(output_mode=...) on the answer",
-    "imgsz": "nothing: a photo keeps its size",
+    "imgsz": 'a part of the name: anymask.load("NAME@640")',
+    "text": "no prompt yet; suggest_labels says what a mask may show",
+    "texts": "no prompt yet; suggest_labels says what a mask may show",
 }
 # Who takes a keyword that is often given to another call.
 TAKERS = {

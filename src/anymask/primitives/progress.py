@@ -45,6 +45,7 @@ class ProgressBar:
         self.began = self.wrote = clock()
         self.done = self.free = 0
         self.note = ""  # shown behind the rest
+        self._line = ""  # what was written last
 
     def __enter__(self) -> ProgressBar:
         if self.live:
@@ -53,7 +54,8 @@ class ProgressBar:
 
     def __exit__(self, failed: object = None, *_: object) -> None:
         if failed is None or self.done:
-            self._write("\n")
+            if self.live or self.text() != self._line:
+                self._write("\n")
         elif self.live:  # nothing was done: the error alone is told
             self.stream.write("\r\x1b[K")
             self.stream.flush()
@@ -96,7 +98,8 @@ class ProgressBar:
     def _write(self, end: str) -> None:
         self.wrote = self.clock()
         start, tail = ("\r", "\x1b[K") if self.live else ("", "")
-        self.stream.write(f"{start}{self.text()}{tail}{end}")
+        self._line = self.text()
+        self.stream.write(f"{start}{self._line}{tail}{end}")
         self.stream.flush()
 
 

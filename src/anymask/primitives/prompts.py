@@ -171,7 +171,7 @@ class Prompt:
 def _numbers(value: Any, name: str, example: str) -> NDArray[np.float64]:
     """A float64 copy of what the user gave; finite also as float32."""
     try:
-        array = np.array(value, np.float64)
+        array = np.array(np.asarray(value), np.float64)  # twice: torch warns of copies at once
     except (TypeError, ValueError, OverflowError) as error:
         raise PromptError(
             f"{name} must be plain numbers; got {str(value)[:80]}; write {example}"

@@ -99,7 +99,8 @@ class VideoSession:
         anew           forget what was said of the object on this frame before
 
         What was found of the object from this frame on, up to its next prompt, is forgotten: the
-        next `propagate` finds it anew. Other objects are left alone.
+        next `propagate` finds it anew. Other objects are left alone. Of a generator or a camera
+        the frames before this one are read and cannot be asked for any more.
 
         Raises PromptError, and InputError for a frame that is not there.
         """

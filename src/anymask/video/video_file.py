@@ -7,6 +7,7 @@ decoded when it is asked for: the next one at once, another one from the key fra
 from __future__ import annotations
 
 import bisect
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from anymask.primitives.types import UintImage
 KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
 KEPT_BYTES = 512 << 20  # of large frames fewer are kept
 DEFAULT_RATE = 25.0
+LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
+_DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
 
 
 class VideoFile:
@@ -39,10 +42,9 @@ class VideoFile:
             self._stream: Any = self._container.streams.video[0]
             hw = self._stream.height, self._stream.width  # before a frame is decoded
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
-            raise DataError(
-                f"{path} holds no video that can be read ({_reason_of(error)}); name a video or "
-                "a folder of pictures; a file whose recording was cut off may lack its index"
-            ) from error
+            raise _no_video(path, _reason_of(error)) from error
+        except AttributeError as error:  # PyAV, where FFmpeg knows the kind and has no decoder
+            raise _no_video(path, "there is no decoder for it") from error
         if max(hw):
             check_size(hw, str(path))
         self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
@@ -93,14 +95,39 @@ class VideoFile:
 
     def _scan(self) -> list[int]:
         """The time stamps of all frames, in the order in which they are shown."""
-        times = set()
+        times, packets, end = set(), 0, 0
         try:
             for packet in self._container.demux(self._stream):
+                packets += packet.dts is not None  # the last one stands for the end
                 if packet.pts is not None and packet.size and not packet.is_discard:
                     times.add(packet.pts)
+                    end = max(end, packet.pts + (packet.duration or 0))
         except self._av.error.FFmpegError as error:
             self.fault = f"{self.path} is damaged ({_reason_of(error)})"
+        promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
+        if promised is not None and self.fault is None:
+            self.fault = (
+                f"{self.path} is cut off: {len(times)} of about {promised} frames are there"
+            )
         return sorted(times)
+
+    def _promised(self, packets: int, seconds: float) -> int | None:
+        """The frames that the container's header promises, where clearly fewer are there.
+
+        packets, seconds  that were read, up to the end of the last frame
+
+        Matroska states how long a stream is, MP4 how many packets it has. AVI's number is of no
+        use: it may count ticks of a finer clock.
+        """
+        if "mp4" in self._container.format.name:
+            stated = int(self._stream.frames)
+            return stated if packets < stated else None
+        length = _seconds_of(self._stream.metadata.get("DURATION", ""))
+        if not length or not self._stream.average_rate:
+            return None
+        rate = float(self._stream.average_rate)
+        short = length - seconds > max(2 / rate, LEAST_MISSING * length)
+        return round(length * rate) if short else None
 
     def _seek(self, frame: int) -> None:
         try:
@@ -148,6 +175,21 @@ def _upright(picture: Any) -> UintImage:
     array = picture.to_ndarray(format="rgb24")
     turns = round(getattr(picture, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
+
+
+def _seconds_of(duration: str) -> float:
+    """The seconds of "00:00:04.000000000", which Matroska has as a tag; 0 for other text."""
+    if not _DURATION.fullmatch(duration):
+        return 0.0
+    hours, minutes, seconds = (float(part) for part in duration.split(":"))
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _no_video(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} holds no video that can be read ({reason}); name a video or a folder of "
+        "pictures; a file whose recording was cut off may lack its index"
+    )
 
 
 def _reason_of(error: BaseException) -> str:
