@@ -209,6 +209,8 @@ def recognise(source: Path, split: str | None = None) -> str:
         labelled = has_both(source)
         if (source / "labels").is_dir() and not labelled:
             return "yolo"
+        if any(source.glob("*/labels/*.txt")):
+            return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"
         if (source / "Annotations_6fps").is_dir():

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
 from anymask.data.images import load_image
-from anymask.data.label_folders import FORM, places_of
+from anymask.data.label_folders import FORM, label_files, places_of
 from anymask.data.layouts import LAYOUTS, iter_dataset
 from anymask.data.planes import load_page, page_as_png
 from anymask.data.sets import PICTURES, count_samples, iter_samples
@@ -133,7 +134,7 @@ class Stream:
 
     def _find(self, file_name: str) -> Path:
         """The file of a name. Raises DataError that lists where it was looked for."""
-        if self.form == FORM and self.pictures is None and file_name.endswith(".png"):
+        if self._is_label(file_name):
             raise DataError(
                 f"{self.source}: wanted the photo of the label picture {file_name!r}, there is "
                 "none beside it; say where the photos lie: --images DIR"
@@ -142,8 +143,9 @@ class Stream:
         places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
-        for folder in folders:
-            for name in (file_name, Path(file_name).name):
+        named = Path(file_name)
+        for folder in folders:  # the second: a split's own images/, as YOLO sets may have them
+            for name in (file_name, named.parent / PICTURES / named.name, named.name):
                 path = folder / name
                 if path.is_file():
                     if path.resolve().is_relative_to(folder.resolve()):
@@ -164,6 +166,17 @@ class Stream:
             f"{self.source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
+
+    def _is_label(self, file_name: str) -> bool:
+        """Whether a label picture has no photo: its name is then its own."""
+        if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
+            return False
+        path = self.source / file_name
+        return not path.is_file() or path in self._labels
+
+    @cached_property
+    def _labels(self) -> frozenset[Path]:
+        return frozenset(label_files(places_of(self.source, self.pictures)))
 
     def _found_below(self, folders: list[Path], file_name: str) -> Path | None:
         """The file in a folder of one of these, as splits are laid out: annotations/ beside train/.
