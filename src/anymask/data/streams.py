@@ -31,6 +31,7 @@ A_FILE_A_PICTURE = {
     "geojson": ".geojson",
     "svg": ".svg",
 }
+PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 
 
 @dataclass
@@ -140,12 +141,17 @@ class Stream:
                 "none beside it; say where the photos lie: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
-        places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
+        places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
-        named = Path(file_name)
-        for folder in folders:  # the second: a split's own images/, as YOLO sets may have them
-            for name in (file_name, named.parent / PICTURES / named.name, named.name):
+        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
+        names = [file_name, str(named.parent / PICTURES / named.name), named.name]
+        if self.form.startswith("label-studio"):
+            from anymask.data.label_studio import uploaded_name
+
+            names.append(uploaded_name(named.name))
+        for folder in folders:
+            for name in names:
                 path = folder / name
                 if path.is_file():
                     if path.resolve().is_relative_to(folder.resolve()):
@@ -161,7 +167,7 @@ class Stream:
                 f"{self.source}: wanted the picture {file_name!r} inside its folder, "
                 f"the link {links[0]} leads out of it; copy the picture there"
             )
-        looked = ", ".join(str(folder) for folder in folders[:4])
+        looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
             f"{self.source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
