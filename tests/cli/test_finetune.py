@@ -186,11 +186,13 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
         {**first, "id": 91, "file_name": "square0.jpg"},
     ]
     document["annotations"].append({**own, "id": 90, "image_id": 90})
+    document["annotations"].append({**own, "id": 91, "segmentation": []})
     coco.write_text(json.dumps(document), "utf-8")
     held = write_sets(tmp_path / "other") / "square"
     report = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
     assert report.duplicates == ["twin.jpg"]
     assert report.unlabelled_photos == 1
+    assert "(id 91) is a box alone" in report.lines()[-1]
     assert len(report.leaks) == 3  # the very files of the held-out set
     assert (report.photos, report.held_photos) == (3, 3)
     _, learned = load_set(tmp_path / "data" / TRAIN)

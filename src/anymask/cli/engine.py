@@ -100,6 +100,8 @@ def take(args: argparse.Namespace) -> None:
         print(f"{taken.same} masks were there already and were left out")
     if taken.strange:
         print(f"{taken.strange} photos of {args.source} are not in the project")
+    for line in taken.unread:
+        print(line)
 
 
 # run

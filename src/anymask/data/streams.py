@@ -44,6 +44,7 @@ class Stream:
     pictures  where the pictures lie, None where nobody said
     split     the part of a published data set, None for the layout's own choice
     unread    how often the last iteration met what has no place in our records, by kind
+    examples  the first case of each kind
     """
 
     name: str
@@ -52,10 +53,11 @@ class Stream:
     pictures: Path | None = None
     split: str | None = None
     unread: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order. Raises DataError that names file, record and reason."""
-        self.unread = {}
+        self.unread, self.examples = {}, {}
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
         elif self.form == "set":
@@ -83,7 +85,14 @@ class Stream:
         images: list[AnnotatedImage] = chosen.load(chosen.read)(path, report, self.pictures)
         for kind, count in report.counts().items():
             self.unread[kind] = self.unread.get(kind, 0) + count
+        for loss in report.losses:
+            self.examples.setdefault(loss.kind, str(loss))
         return images
+
+    def unread_lines(self) -> list[str]:
+        """A line for each kind of what was not read, with its first case."""
+        times = {kind: "once" if n == 1 else f"{n} times" for kind, n in self.unread.items()}
+        return [f"not read: {kind} ({times[kind]}), first: {self.examples[kind]}" for kind in times]
 
     def length(self) -> int | None:
         """How many pictures there are, where that costs nothing to know."""

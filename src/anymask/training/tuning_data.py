@@ -60,6 +60,7 @@ class DataReport:
     alike_leaks        the same, encoded otherwise
     sources            the data sets: what they hold, their licence and source where they state them
     content            hash of the files of the photos that are learned from
+    unread             what the data sets hold that is no mask, or was not understood, in lines
     """
 
     photos: int = 0
@@ -77,6 +78,7 @@ class DataReport:
     alike_leaks: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     content: str = ""
+    unread: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """For people: what there is, then whatever was left out."""
@@ -93,7 +95,8 @@ class DataReport:
             (len(self.leaks), "photos to learn from that are held out, too"),
             (len(self.alike_leaks), "photos to learn from that are held out, encoded otherwise"),
         )
-        return found + [f"left out: {count} {what}" for count, what in counts if count]
+        found += [f"left out: {count} {what}" for count, what in counts if count]
+        return found + self.unread
 
     def stated(self) -> dict[str, Any]:
         """What the tuned weights say of the data."""
@@ -163,6 +166,8 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
+    streams = [source] if held_out is None else [source, held_out]
+    report.unread = [line for stream in streams for line in stream.unread_lines()]
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
