@@ -23,7 +23,7 @@ from anymask.data.images import image_hw
 from anymask.data.sets import load_set
 from anymask.data.streams import open_stream
 from anymask.primitives.errors import AnymaskError, DataError, ImageError, InputError
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
 from anymask.training import presets
 from anymask.training.checkpoint import LAST, read_state
 from anymask.training.result import check_result, write_result
@@ -186,11 +186,18 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
         {**first, "id": 91, "file_name": "square0.jpg"},
     ]
     document["annotations"].append({**own, "id": 90, "image_id": 90})
+    document["annotations"].append({**own, "id": 91, "segmentation": []})
     coco.write_text(json.dumps(document), "utf-8")
     held = write_sets(tmp_path / "other") / "square"
+    first_row, *rows = (held / "masks.jsonl").read_text().splitlines()
+    row = json.loads(first_row)
+    row["masks"].append({"rle": rle_to_string(empty_rle((48, 64)))})
+    (held / "masks.jsonl").write_text("\n".join([json.dumps(row), *rows]))
     report = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
+    assert report.held_left == ["left out: 1 masks without a pixel (of --val)"]
     assert report.duplicates == ["twin.jpg"]
     assert report.unlabelled_photos == 1
+    assert "(id 91) is a box alone" in report.lines()[-1]
     assert len(report.leaks) == 3  # the very files of the held-out set
     assert (report.photos, report.held_photos) == (3, 3)
     _, learned = load_set(tmp_path / "data" / TRAIN)

@@ -130,6 +130,35 @@ def test_info_tells_source_licence_and_what_is_unknown(capsys):
     assert "absent: not on this machine" in out
 
 
+def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
+    about = {
+        "variant": "nano",
+        "licence": "Apache-2.0",
+        "data": {
+            "photos": 10,
+            "masks": 346,
+            "sets": [{"name": "nuclei", "format": "set", "licence": "CC0"}],
+        },
+        "figures": {"before": [0.692, 0.796], "after": [0.677, 0.822]},
+        "classes": ["nucleus"],
+    }
+    header = json.dumps({"__metadata__": {"anymask": json.dumps(about)}}).encode()
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert main(["models", "info", str(path)]) == 0
+    told = capsys.readouterr().out
+    for line in (
+        "network:   nano",
+        "learned:   10 photos with 346 masks",
+        "set:       nuclei (set): CC0",
+        "after:     mean IoU of held-out masks after 1, 2, ... clicks 0.677, 0.822",
+        "classes:   nucleus",
+    ):
+        assert f"{line}\n" in told
+    assert main(["models", "verify", str(path)]) == 2
+    assert f"anymask models info {path}" in capsys.readouterr().err
+
+
 def test_a_model_at_another_side_has_the_same_weights(capsys):
     told = []
     for name in ("nano", "nano@640"):

@@ -1,5 +1,6 @@
 """`anymask segment` as a user calls it, on a model whose answers are known."""
 
+import contextlib
 import io
 import json
 import sys
@@ -47,6 +48,21 @@ def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str
     with Image.open("cut.png") as picture:
         assert picture.mode == "RGBA"
         assert iou(np.asarray(picture)[..., 3] > 0, LEFT) > 0.9
+
+
+def test_who_reads_may_go_away_the_file_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `anymask segment ... | head -1` does after the first line."""
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with contextlib.suppress(BrokenPipeError):
+        main(["segment", "photo.png", "--point", "90,100", "-o", "cut.png"])
+    assert (folder / "cut.png").is_file()
 
 
 def test_without_an_output_the_cut_out_lies_in_the_working_folder(folder: Path) -> None:

@@ -132,7 +132,7 @@ def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
     [
         ({"image_id": 9}, "there is no image with the id 9"),
         ({"category_id": 9}, "there is no category with the id 9"),
-        ({"segmentation": []}, "a record of a box alone has no mask, remove it"),
+        ({"segmentation": 7}, "wanted a `segmentation` of run-lengths or polygons"),
         ({"segmentation": [[1, 2, 3, 4]]}, "polygon 0 has 4 numbers; wanted \\[x, y, x, y"),
         ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "a value has a wrong type or shape"),
         ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
@@ -183,3 +183,23 @@ def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(made))
     (image,) = coco.read(tmp_path / "a.json", LossReport())
     assert image.file_name == "val2017/000000000042.jpg"
+
+
+def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
+    made = document()
+    made["annotations"] += [
+        {"id": number, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], **more}
+        for number, more in ((6, {"segmentation": []}), (7, {}))
+    ]
+    made["images"][0]["file_name"] = "photos\\a.jpg"  # of Windows
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    (image,) = coco.read(tmp_path / "a.json", report := LossReport())
+    assert len(image.masks) == 1
+    assert [str(loss) for loss in report.losses] == [
+        "photos/a.jpg: annotation 1 (id 6) is a box alone",
+        "photos/a.jpg: annotation 2 (id 7) is a box alone",
+    ]
+    made["annotations"] = made["annotations"][1:]
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match="a.json: holds boxes alone and no mask; it is a set for"):
+        coco.read(tmp_path / "a.json", LossReport())

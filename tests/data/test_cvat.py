@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import empty_rle, mask_to_rle
+from anymask.primitives.rle import empty_rle, mask_to_rle, rle_iou
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import Mask, masks, quickly
 
@@ -84,8 +85,11 @@ def test_empty_masks_are_reported(tmp_path: Path) -> None:
     assert pixels(found) == [row for row in pixels(rings()) if row[0] != "none"]
 
 
-def read(folder: Path, shapes: str) -> tuple[AnnotatedImage, LossReport]:
-    image = f'<image id="0" name="a.jpg" width="8" height="6">{shapes}</image>'
+def read(
+    folder: Path, shapes: str, hw: tuple[int, int] = (6, 8)
+) -> tuple[AnnotatedImage, LossReport]:
+    size = f'width="{hw[1]}" height="{hw[0]}"'
+    image = f'<image id="0" name="a.jpg" {size}>{shapes}</image>'
     (folder / "a.xml").write_text(f"<annotations><version>1.1</version>{image}</annotations>")
     report = LossReport()
     (found,) = cvat.read(folder / "a.xml", report)
@@ -141,3 +145,20 @@ def test_other_xml_is_refused(tmp_path: Path) -> None:
 def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> None:
     with pytest.raises(DataError, match="a crop must lie inside the photo"):
         cvat.cvat_to_rle([6_000_000_000, 0, 0, 99_999, 59_999], (4, 6))
+
+
+def test_turned_boxes_and_ellipses_are_what_opencv_draws(tmp_path: Path) -> None:
+    """Clockwise, as CVAT shows them; the drawn outline of OpenCV is half a pixel wider."""
+    image, report = read(
+        tmp_path,
+        '<ellipse label="a" cx="60.5" cy="40.5" rx="30" ry="12" rotation="30"/>'
+        '<box label="b" xtl="30.5" ytl="28.5" xbr="90.5" ybr="52.5" rotation="30"/>',
+        (100, 120),
+    )
+    ellipse, box = np.zeros((2, 100, 120), np.uint8)
+    cv2.ellipse(ellipse, (60, 40), (30, 12), 30, 0, 360, 1, -1)
+    corners = cv2.boxPoints(((60.0, 40.0), (60.0, 24.0), 30.0))
+    cv2.fillConvexPoly(box, corners.round().astype(np.int32), 1)
+    for mask, drawn in zip(image.masks, (ellipse, box), strict=True):
+        assert rle_iou([mask.rle], [mask_to_rle(drawn)])[0, 0] > 0.93
+    assert not report

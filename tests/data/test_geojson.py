@@ -15,6 +15,7 @@ from anymask.data import geojson
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
+from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError, InputError
 from tests.data.annotated import annotated_images, rings
 from tests.primitives.strategies import quickly
@@ -107,4 +108,29 @@ def test_points_are_reported(tmp_path: Path) -> None:
 def test_a_broken_feature_is_named(geometry: Any, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps(collection(geometry, anymask=ABOUT)))
     with pytest.raises(DataError, match=f"a.geojson: feature 0: .*{message}"):
+        geojson.read(tmp_path, LossReport())
+
+
+def test_qupath_s_files_are_read(tmp_path: Path) -> None:
+    """A list of features, their classes in `classification`, the picture beside the file."""
+    properties = {
+        "objectType": "annotation",
+        "classification": {"name": "Tumor", "color": [9, 0, 0]},
+    }
+    features = [{"type": "Feature", "geometry": SQUARE, "properties": properties}]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    stream = open_stream(tmp_path)
+    (image,) = stream
+    assert (image.file_name, image.masks[0].label, image.masks[0].record.area) == (
+        "a.png", "Tumor", 4,
+    )  # fmt: skip
+    assert stream.picture(image) == tmp_path / "a.png"
+
+
+def test_coordinates_of_a_map_are_no_empty_masks(tmp_path: Path) -> None:
+    corners = [[400_000 + x, 5_000_000 + y] for x, y in ((0, 0), (2, 0), (2, 2), (0, 0))]
+    field = {"type": "Polygon", "coordinates": [corners]}
+    (tmp_path / "a.geojson").write_text(json.dumps(collection(field, anymask=ABOUT)))
+    with pytest.raises(DataError, match="feature 0: all corners lie outside of the picture of 4 x"):
         geojson.read(tmp_path, LossReport())

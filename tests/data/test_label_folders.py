@@ -33,6 +33,8 @@ def photo(path: Path) -> Path:
         ("imgs", "a.png", "a.tif"),
         ("JPEGImages", "train/a.png", "train/a.jpg"),
         ("images", "a_mask.png", "a.png"),
+        ("images", "a.tif", "a.tif"),  # StarDist
+        ("images", "a.PNG", "a.JPG"),
     ],
 )
 def test_masks_beside_photos_are_of_these(
@@ -44,7 +46,7 @@ def test_masks_beside_photos_are_of_these(
     (image,) = stream
     assert (stream.form, image.file_name, len(image.masks)) == ("label-png", shown, 2)
     assert stream.picture(image).samefile(theirs)
-    assert stream.pixels(image).tolist() == [[[9, 8, 7]] * 2] * 2 or shown.endswith(".jpg")
+    assert stream.pixels(image).tolist() == [[[9, 8, 7]] * 2] * 2 or shown.lower().endswith(".jpg")
 
 
 def test_photos_of_another_kind_lie_among_the_labels(tmp_path: Path) -> None:
@@ -72,3 +74,19 @@ def test_labels_of_yolo_and_annotations_of_davis_stay_theirs(tmp_path: Path) -> 
     photo(tmp_path / "davis" / "JPEGImages" / "clip" / "00000.jpg")
     forms = {name: open_stream(tmp_path / name).form for name in ("yolo", "davis")}
     assert forms == {"yolo": "yolo", "davis": "davis"}
+
+
+@pytest.mark.parametrize(
+    ("mask", "shown"),
+    [("a_cp_masks.png", "a.tif"), ("a_cp_masks.tif", "a.tif"), ("a_mask.png", "a.png")],
+)
+def test_labels_among_their_photos_are_told_by_their_names(
+    mask: str, shown: str, tmp_path: Path
+) -> None:
+    """As Cellpose writes them; the photo is no label picture."""
+    label(tmp_path / "some" / mask)
+    theirs = photo(tmp_path / "some" / shown)
+    stream = open_stream(tmp_path / "some", "label-png")
+    (image,) = stream
+    assert (image.file_name, len(image.masks)) == (shown, 2)
+    assert stream.picture(image) == theirs

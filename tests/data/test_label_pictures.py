@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,7 +15,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from tests.data.annotated import annotated_images, rings
 from tests.primitives.strategies import quickly, sizes
 
@@ -127,8 +128,10 @@ def test_pictures_beside_give_the_name(tmp_path: Path) -> None:
 
 
 def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
-    Image.new("RGB", (3, 3)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match="a.png: wanted a picture of one channel .*RGB; is it a p"):
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    photo[:56] = 0  # a dark one
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a.png: is in 513 colours, .* a few pixels; is it a photo"):
         label_pictures.read(tmp_path, LossReport())
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match="a.png: no readable picture"):
@@ -158,3 +161,47 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     assert values.dtype == np.uint16
     assert np.unique(values[:, 0], return_counts=True)[1].tolist() == [100, 100, 800]
     assert most < 60_000_000  # two arrays of 64 bits a pixel took 32 MB more
+
+
+VALUES = np.array([[0, 0, 300], [7, 7, 300]])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_tiffs_are_read_whatever_their_numbers(kind: type, tmp_path: Path) -> None:
+    """As tifffile writes them: StarDist's and Cellpose's masks, ImageJ's of 32 bits."""
+    tifffile.imwrite(tmp_path / "a.TIF", VALUES.astype(kind), compression="zlib")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+        value: (value == VALUES).tolist() for value in (7, 300)
+    }
+
+
+def test_tiffs_that_are_no_label_pictures_are_refused(tmp_path: Path) -> None:
+    for values, reason in [
+        (np.stack([VALUES, VALUES]).astype(np.uint16), "is a stack of 2 pages; write a label"),
+        (VALUES.astype(np.int32) - 1, "wanted numbers of objects from 0 on, got -1"),
+        (VALUES.astype(np.float32) / 2, "wanted whole numbers of objects, got fractions"),
+    ]:
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+        with pytest.raises(DataError, match=reason):
+            label_pictures.read(tmp_path, LossReport())
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_colour_is_an_object_and_black_is_none(alpha: bool, tmp_path: Path) -> None:
+    colours = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 128, 1], [255, 0, 0]]], np.uint8)
+    if alpha:  # what cannot be seen is none, either
+        colours = np.dstack([colours, [[255, 255], [255, 0]]]).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    red = [[False, True], [False, not alpha]]
+    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+        0x008001: [[False, False], [True, False]], 0xFF0000: red,
+    }  # fmt: skip
+
+
+def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
+    """As `cv2.imwrite` and Paint save them."""
+    Image.fromarray(np.uint8(VALUES > 0) * 255).convert("RGB").save(tmp_path / "a.png")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    assert [(mask.group, mask.record.area) for mask in image.masks] == [(255, 4)]

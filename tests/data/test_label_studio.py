@@ -15,6 +15,7 @@ from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.brush import brush_to_rle, mask_to_brush
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
+from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.rle import mask_to_rle
 from tests.data.annotated import annotated_images, pixels, rings
@@ -252,7 +253,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
         (task(region(original_width=0)), "task 0: a picture has at least 1 x 1 pixel"),
         (task(data={"text": "x"}), "task 0: `data` names no picture; it has \\['text'\\]"),
         (task(), "task 0: no region tells the picture's size; name the folder"),
-        ({"id": 3}, "task 0: the key 'data' is missing"),
+        ({"id": 3}, "task 0: wanted tasks with `data`; export as JSON, not as JSON-MIN"),
         (7, "task 0: a value has a wrong type"),
     ],
 )
@@ -297,3 +298,33 @@ def test_the_interface_beside_the_tasks_names_what_they_use(
         assert (row["from_name"], row["to_name"]) == (control.get("name"), picture.get("name"))
     assert [label.get("value") for label in control] == ["a & b", "犬", '"quoted"']
     assert picture.get("value") == "$image"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("rectanglelabels", {"x": 75, "y": 0, "width": 25, "height": 50, "rotation": 90}),
+        ("ellipselabels", {"x": 50, "y": 50, "radiusX": 25, "radiusY": 10, "rotation": 0}),
+        ("ellipselabels", {"x": 50, "y": 50, "radiusX": 5, "radiusY": 50, "rotation": 90}),
+    ],
+)
+def test_turned_rectangles_and_ellipses_are_filled(
+    kind: str, value: dict[str, Any], tmp_path: Path
+) -> None:
+    """In a picture of 20 x 10; a rectangle turns clockwise around its first corner."""
+    (image,), report = read(tmp_path, task(region(type=kind, value=value | {kind: ["a"]})))
+    rows, columns = np.mgrid[:10, :20] + 0.5
+    truth = (columns > 10) & (columns < 15) & (rows < 5)  # 5 x 5 pixels, left of the corner
+    if kind == "ellipselabels":
+        truth = ((columns - 10) / 5) ** 2 + ((rows - 5) / 1) ** 2 < 1
+    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    assert not report
+
+
+def test_an_uploaded_photo_is_found_by_the_name_that_it_had(tmp_path: Path) -> None:
+    made = task(region(), data={"image": "/data/upload/1/0a1b2c3d-a.jpg"})
+    (tmp_path / "a.json").write_text(json.dumps([made]))
+    (tmp_path / "a.jpg").write_bytes(b"")
+    stream = open_stream(tmp_path / "a.json")
+    (image,) = stream
+    assert (image.file_name, stream.picture(image)) == ("0a1b2c3d-a.jpg", tmp_path / "a.jpg")

@@ -68,7 +68,7 @@ def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
     [
         ("a.jpg", "notes/a.jpg"),
         ("..\\photos\\a.jpg", "photos/a.jpg"),
-        ("../../a.jpg", "../a.jpg"),
+        ("../../a.jpg", "a.jpg"),
         ("notes/a.jpg", "notes/a.jpg"),  # seen from above already
         ("/photos/a.jpg", "/photos/a.jpg"),
         ("C:\\a.jpg", "C:/a.jpg"),
@@ -125,7 +125,7 @@ def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
     np.testing.assert_array_equal(four.masks[0].record.mask, truth)
     assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
-    assert image.file_name == "../photos/a.jpg"
+    assert image.file_name == "photos/a.jpg"
 
 
 def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
@@ -210,3 +210,13 @@ def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
     Image.new("L", (7, 5)).save(tmp_path / "photos" / "a.jpg", exif=exif)
     (image,) = labelme.read(tmp_path, LossReport(), tmp_path)
     assert image.hw == (7, 5)
+
+
+def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath="..\\photos\\a.jpg")))
+    stream = open_stream(tmp_path / "notes")
+    (image,) = stream
+    assert stream.picture(image) == tmp_path / "photos" / "a.jpg"

@@ -15,6 +15,7 @@ from anymask.data import yolo
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import write_files
 from anymask.data.outlines import Policy
+from anymask.data.streams import open_stream
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import mask_to_rle, rle_iou
 from tests.data.annotated import annotated_images, pixels, rings
@@ -199,7 +200,7 @@ def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0 0.5 0.5 0.1 0.1", "at least 3 points, got 4 numbers after the class; is it a file of"),
+        ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, got 5 numbers after the class"),
         ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
         ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
         ("0 0 0 12 0 12 9", "corners are 0..1 of the picture's sides; are these pixels\\?"),
@@ -237,3 +238,68 @@ def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
 def test_a_folder_is_wanted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="wanted the folder with data.yaml and labels/"):
         yolo.read(tmp_path / "data.yaml", LossReport())
+
+
+SQUARE = "0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
+
+
+def labelled(folder: Path, split: str, name: str, *lines: str) -> None:
+    """A picture of 8 x 8 pixels and its lines, in the folders of a split."""
+    images, labels = folder / split / "images", folder / split / "labels"
+    images.mkdir(parents=True, exist_ok=True)
+    labels.mkdir(exist_ok=True)
+    Image.new("L", (8, 8)).save(images / f"{name}.png")
+    (labels / f"{name}.txt").write_text("\n".join(lines))
+
+
+def test_splits_that_have_folders_of_their_own_are_one_set(tmp_path: Path) -> None:
+    """As Roboflow lays them out, with its data.yaml."""
+    labelled(tmp_path, "train", "a", f"1 {SQUARE}")
+    labelled(tmp_path, "valid", "a", f"0 {SQUARE}")
+    (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\n")
+    with (tmp_path / "data.yaml").open("a") as file:
+        file.write("names: ['cat', 'dog']\n")
+    stream = open_stream(tmp_path)
+    found = {image.file_name: image for image in stream}
+    assert {name: one.masks[0].label for name, one in found.items()} == {
+        "train/a.png": "dog",
+        "valid/a.png": "cat",
+    }
+    for split in ("train", "valid"):
+        photo = stream.picture(found[f"{split}/a.png"])
+        assert photo == tmp_path / split / "images" / "a.png"
+        (alone,) = yolo.read(tmp_path / split, report := LossReport())
+        assert (alone.file_name, alone.masks, report.losses) == (
+            "a.png", found[f"{split}/a.png"].masks, [],
+        )  # fmt: skip
+    files = dict(yolo.encode(list(found.values()), Path("new"), LossReport(), Policy()))
+    assert files[Path("new/data.yaml")].startswith(b"train: images/train\nval: images/valid\n")
+
+
+def test_names_of_classes_lie_where_tools_put_them(tmp_path: Path) -> None:
+    labelled(tmp_path, ".", "a", f"1 {SQUARE}")
+    (tmp_path / "hyper.yaml").write_text("lr0: 0.01\n")
+    (bare,) = yolo.read(tmp_path, report := LossReport())
+    assert bare.masks[0].label == "1"
+    assert [loss.kind for loss in report.losses] == ["labels"]
+    (tmp_path / "classes.txt").write_text("cat\r\ndog\r\n")  # Label Studio
+    (listed,) = yolo.read(tmp_path, report := LossReport())
+    assert (listed.masks[0].label, report.losses) == ("dog", [])
+    (tmp_path / "mine.yaml").write_text("path: ../set\nnames:\n  0: bird\n  1: fish\n")
+    (named,) = yolo.read(tmp_path, LossReport())
+    assert named.masks[0].label == "fish"
+
+
+def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
+    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1", f"0 {SQUARE}")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (found,) = yolo.read(tmp_path, report := LossReport())
+    assert [mask.record.area for mask in found.masks] == [16]
+    assert [str(loss) for loss in report.losses] == [
+        "a.png: line 1 is a box alone, without an outline"
+    ]
+    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1")
+    with pytest.raises(
+        DataError, match="holds boxes alone and no outline; it is a set for detection"
+    ):
+        yolo.read(tmp_path, LossReport())

@@ -39,6 +39,27 @@ def test_masks_come_in_once(
     assert {entry.provenance.kind for entry in kept} == {"import"}
 
 
+def test_what_an_import_leaves_out_is_told(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    """A crowd, and a point; a photo is found by the name that it had before Label Studio."""
+    photo = truth["1.png"]
+    crowd = replace(photo.masks[0], crowd=True)
+    write_annotations([replace(photo, masks=(crowd,))], tmp_path / "crowd.json", "coco")
+    taken = take_masks(project, tmp_path / "crowd.json", None, "ann")
+    assert taken.unread == (
+        "not kept: crowds (1 time), first: 1.png: masks of 1 crowds are no objects",
+    )
+    uploaded = replace(photo, file_name="0a1b2c3d-1.png")
+    write_annotations([uploaded], tmp_path / "tasks.json", "label-studio")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    tasks[0]["predictions"][0]["result"].append({"type": "keypointlabels", "value": {}})
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    taken = take_masks(project, tmp_path / "tasks.json", None, "ann")
+    assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
+    assert "of the type 'keypointlabels', skipped" in taken.unread[0]
+
+
 def test_the_same_masks_in_another_format_are_noticed(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
 ) -> None:

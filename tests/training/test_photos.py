@@ -59,6 +59,20 @@ def test_a_changed_photo_is_decoded_anew(pictures: list[Path], tmp_path: Path) -
     np.testing.assert_array_equal(store.image(pictures[2]), load_image(pictures[2]))
 
 
+def test_an_edit_that_keeps_the_size_is_noticed_by_its_time(tmp_path: Path) -> None:
+    """A picture without compression has as many bytes whatever it shows."""
+    path = tmp_path / "a.bmp"
+    for grey in (10, 200):
+        Image.new("RGB", (8, 6), (grey, grey, grey)).save(path)
+        os.utime(path, ns=(grey, grey))
+        store = PhotoStore.build([path], tmp_path / "store")
+        assert store.image(path)[0, 0, 0] == grey
+    raw = json.loads((tmp_path / "store" / INDEX).read_text())
+    old = {"format": 1, "photos": {name: entry[:4] for name, entry in raw["photos"].items()}}
+    (tmp_path / "store" / INDEX).write_text(json.dumps(old))  # of an earlier version: made anew
+    assert PhotoStore.build([path], tmp_path / "store").image(path)[0, 0, 0] == 200
+
+
 def test_a_photo_that_the_store_does_not_have_is_opened(
     pictures: list[Path], tmp_path: Path
 ) -> None:
@@ -94,7 +108,7 @@ def test_a_store_that_was_killed_while_it_grew_is_whole_after_the_next_run(
     assert sorted(path.name for path in store.iterdir()) == [PIXELS, INDEX]
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"format": 1, "photos": {"a": [1]}}', "{"])
+@pytest.mark.parametrize("text", ["", "[1]", '{"format": 2, "photos": {"a": [1]}}', "{"])
 def test_a_damaged_index_is_named(text: str, pictures: list[Path], tmp_path: Path) -> None:
     store = tmp_path / "store"
     PhotoStore.build(pictures, store)

@@ -138,6 +138,7 @@ def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[Aud
     from anymask.audit.results_file import AuditFile, AuditHeader
 
     sizes = count_sizes(islice(stream, args.limit))
+    print("\n".join(stream.unread_lines()), end="\n" if stream.unread else "")
     if not sizes.masks:
         pictures = f"{sizes.images} pictures and not one mask"
         raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")

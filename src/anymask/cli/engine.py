@@ -101,6 +101,8 @@ def take(args: argparse.Namespace) -> None:
         print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
     if taken.strange:
         print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
+    for line in taken.unread:
+        print(line)
 
 
 # run

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from anymask.primitives.errors import WeightsError
+from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.storage import write_json
 from anymask.weights import catalogue, store
 from anymask.weights.catalogue import Checkpoint
@@ -22,6 +22,7 @@ EXAMPLES = """\
 examples:
   anymask models list
   anymask models info mobile_sam
+  anymask models info runs/mine/weights.safetensors
   anymask models get mobile_sam
   anymask models add sam_vit_b sam_vit_b_01ec64.pth
   anymask models verify
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
 
     info = commands.add_parser("info", help="where a model is from, its licence, its hashes")
-    info.add_argument("name", metavar="NAME")
+    info.add_argument("name", metavar="NAME|FILE", help="of the list, or what a training wrote")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -125,6 +126,12 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
 
     Raises WeightsError when one is altered, or when a named one is absent.
     """
+    for name in names:
+        if own_facts(name) is not None:
+            raise InputError(
+                f"{name} was trained here, and no author published what it should be; see what it "
+                f"says of itself: anymask models info {name}"
+            )
     chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
     states = [store.verify(name) for name in chosen]
     for state in states:
@@ -145,6 +152,9 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
 
 def show_info(name: str) -> None:
     """Print all that is known about one model."""
+    if (facts := own_facts(name)) is not None:
+        print_facts(facts)
+        return
     what, state = catalogue.entry(name), state_of(name)
     unknown = "no public source states it"
     use = "allowed" if what.licence.commercial else "NOT allowed"
@@ -165,7 +175,38 @@ def show_info(name: str) -> None:
             *(("source", source) for source in what.sources),
         ]
     lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    print_facts(lines)
+
+
+def print_facts(lines: Sequence[tuple[str, str]]) -> None:
+    """A line for each fact, its name before it."""
     print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
+
+
+def own_facts(name: str) -> list[tuple[str, str]] | None:
+    """What weights of a training say of themselves; None for anything else. Raises WeightsError."""
+    from anymask.weights.formats import about_weights
+
+    path = Path(name)
+    about = about_weights(path) if path.is_file() else None
+    if about is None:
+        return None
+    data, figures = about.get("data") or {}, about.get("figures") or {}
+    found = [("name", name), ("network", about["variant"]), ("licence", about.get("licence", ""))]
+    if data.get("photos"):
+        found.append(("learned", f"{data['photos']} photos with {data['masks']} masks"))
+    for one in data.get("sets", ()):
+        said = ", ".join(filter(None, (one.get("licence"), one.get("source"))))
+        found.append(("set", f"{one['name']} ({one['format']}){': ' if said else ''}{said}"))
+    for when in ("before", "after"):
+        if when in figures:
+            ious = ", ".join(f"{value:.3f}" for value in figures[when])
+            found.append((when, f"mean IoU of held-out masks after 1, 2, ... clicks {ious}"))
+    if about.get("classes"):
+        found.append(("classes", ", ".join(about["classes"])))
+    if about.get("channels"):
+        found.append(("channels", str(len(about["channels"]["lows"]))))
+    return [*found, ("bytes", str(path.stat().st_size))]
 
 
 def state_of(name: str) -> Installed:

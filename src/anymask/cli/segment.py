@@ -280,23 +280,24 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     shown = cast("UintImage", seen) if drawn else None
     if shown is not None and mix is not None:
         shown = mix.to_rgb(shown)
-    found = []
+    found, lines = [], list[str]()
     answers = named_answers(model, job, seen)
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         photo = Path(item.stem.name) if is_embedding(item.photo) else Path(item.name)
         found.append(_found(photo, shown, answer, prompt))
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1]):
-            job.say(": ".join([*named, line]))
+            lines.append(": ".join([*named, line]))
         if hint := scaled_prompt_hint(prompt, image_hw):
-            job.say(hint)
+            lines.append(hint)
         if job.settings.get("zoom") is True and (
             reason := zoom_report(model, seen, job, prompt, answer)
         ):
-            job.say(reason)
-    for target in targets:
-        for name in write_objects(target, found):
-            job.say(f"wrote {name}")
+            lines.append(reason)
+    for target in targets:  # before a word is said: who reads may go away, as `head` does
+        lines += [f"wrote {name}" for name in write_objects(target, found)]
+    for line in lines:
+        job.say(line)
 
 
 def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> list[Candidates]:

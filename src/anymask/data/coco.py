@@ -37,11 +37,13 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         document = read_json(path)
         with located(path):
-            images += _images(document)
+            images += _images(document, report)
+    if "shapes" in report.counts() and not any(image.masks for image in images):
+        raise DataError(f"{source}: holds boxes alone and no mask; it is a set for detection")
     return images
 
 
-def _images(document: Any) -> list[AnnotatedImage]:
+def _images(document: Any, report: LossReport) -> list[AnnotatedImage]:
     names = category_names(document.get("categories", []))
     bare: dict[int, AnnotatedImage] = {}
     for number, row in enumerate(rows_by_id(document["images"], "image").values()):
@@ -54,6 +56,11 @@ def _images(document: Any) -> list[AnnotatedImage]:
             image_id = int(row["image_id"])
             if image_id not in bare:
                 raise DataError(f"there is no image with the id {image_id}")
+            if row.get("segmentation", []) in ([], None):
+                name = bare[image_id].file_name
+                reason = f"annotation {number} (id {row.get('id')}) is a box alone"
+                report.add("shapes", name, None, reason)
+                continue
             masks[image_id].append(_mask(row, bare[image_id].hw, names))
     return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
 
@@ -81,7 +88,7 @@ def file_name(row: dict[str, Any]) -> str:
     """A picture's name; LVIS has the folder and name at the end of `coco_url` instead."""
     if "file_name" not in row and "coco_url" in row:
         return "/".join(str(row["coco_url"]).split("/")[-2:])
-    return str(row["file_name"])
+    return str(row["file_name"]).replace("\\", "/")  # some tools write those of Windows
 
 
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask:

@@ -2,7 +2,7 @@
 
 A mask's runs go row by row inside its box and start with background. `mask_to_cvat` is the same as
 a list with the box behind it, as CVAT's SDK, agents and server take it (cvat-sdk, `masks.py`; MIT;
-the layout, not the code). Polygons and boxes are read, too.
+the layout, not the code). Polygons, boxes and ellipses are read, too, turned or not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import DataError
-from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.polygons import Polygon, ellipse_ring, polygons_to_mask, turned_ring
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import (
     Rle,
@@ -42,7 +42,7 @@ from anymask.primitives.rle import (
     rle_to_mask,
 )
 
-_WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton", "ellipse")
+_WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
 
 
 def mask_to_cvat(rle: Rle) -> list[int]:
@@ -117,10 +117,14 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
         return cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
     if shape.tag == "polygon":
         corners = np.array([pair.split(",") for pair in at["points"].split(";")], np.float64)
-    elif shape.tag == "box" and not float(at.get("rotation", 0)):
+    elif shape.tag == "box":
         x0, y0, x1, y1 = (float(at[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
         corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    elif shape.tag in (*_WITHOUT_AREA, "box"):
+        corners = turned_ring(corners, ((x0 + x1) / 2, (y0 + y1) / 2), float(at.get("rotation", 0)))
+    elif shape.tag == "ellipse":
+        x, y, *radii = (float(at[key]) for key in ("cx", "cy", "rx", "ry"))
+        corners = ellipse_ring((x, y), radii, float(at.get("rotation", 0)))
+    elif shape.tag in _WITHOUT_AREA:
         return None
     else:
         raise DataError(f"the shape {shape.tag!r} is unknown")

@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -50,10 +50,10 @@ def located(where: object) -> Iterator[None]:
         ) from error
 
 
-def find_files(source: Path, suffix: str) -> list[Path]:
-    """The file itself, or every file with this suffix in a folder and below, in order.
+def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
+    """The file itself, or every file with one of the suffixes in a folder and below, in order.
 
-    Raises DataError where there is none.
+    Suffixes are compared without case. Raises DataError where there is none.
     """
     if source.is_file():
         return [source]
@@ -61,8 +61,10 @@ def find_files(source: Path, suffix: str) -> list[Path]:
         raise DataError(f"there is no file or folder {str(source)!r}; check the path")
     files = [
         path
-        for path in sorted(source.rglob(f"*{suffix}"))
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(source).parts)
+        for path in sorted(source.rglob("*.*"))
+        if path.name.lower().endswith((suffix, *others))
+        and path.is_file()
+        and not any(p.startswith(".") for p in path.relative_to(source).parts)
     ]
     if not files:
         raise DataError(f"{source}: wanted a folder with *{suffix} files, found none")
@@ -200,7 +202,9 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
 # Pictures beside the annotations.
 
 
-def find_picture(pictures: Path | None, stem: str) -> Path | None:
+def find_picture(
+    pictures: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
+) -> Path | None:
     """The picture in a folder whose relative name without suffix is `stem`; None without one."""
     if pictures is None:
         return None
@@ -210,7 +214,7 @@ def find_picture(pictures: Path | None, stem: str) -> Path | None:
     found = sorted(
         path
         for path in start.parent.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.stem == start.name
+        if path.suffix.lower() in suffixes and path.stem == start.name
     )
     return found[0] if found else None
 
@@ -258,11 +262,15 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
 
 
 def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
-    """Pictures by split, where the name of each begins with train/, val/ or test/; else none."""
+    """Pictures by split, where the name of each begins with train/, val/ (or valid/) or test/.
+
+    None where one does not.
+    """
     found: dict[str, list[AnnotatedImage]] = {}
     for image in images:
         folder, slash, _ = image.file_name.partition("/")
-        found.setdefault(folder if slash else "", []).append(image)
+        split = "val" if folder == "valid" else folder
+        found.setdefault(split if slash else "", []).append(image)
     if not set(found) <= set(SPLITS):
         return {}
     return {split: found[split] for split in SPLITS if split in found}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.data.annotations import AnnotatedImage, LossReport
-from anymask.data.documents import OutFile, read_json, write_files
+from anymask.data.documents import OutFile, read_json, read_xml, write_files
 from anymask.data.label_folders import has_both
 from anymask.data.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
 from anymask.data.outlines import Policy
@@ -209,20 +209,23 @@ def recognise(source: Path, split: str | None = None) -> str:
         labelled = has_both(source)
         if (source / "labels").is_dir() and not labelled:
             return "yolo"
+        if any(source.glob("*/labels/*.txt")):
+            return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"
         if (source / "Annotations_6fps").is_dir():
             return "sav"
-        if (source / "SegmentationObject").is_dir():
+        if any((source / f"SegmentationObject{end}").is_dir() for end in ("", "PNG")):
             return "voc"
         layout = fitting_layout(source)
         if layout is not None and (layout not in FORMATS or layout == "voc"):
             return layout
-        if (source / "Annotations").is_dir():
+        if (source / "Annotations").is_dir() and not any(source.glob("Annotations/*.xml")):
             return "davis"
         if labelled:
             return "label-png"
-        first = next((path for path in sorted(source.rglob("*.*")) if _name_of(path)), None)
+        files = sorted(source.rglob("*.*"), key=lambda path: (path.suffix.lower() == ".png", path))
+        first = next((path for path in files if _name_of(path)), None)  # photos may be PNGs
         found = None if first is None else _name_of(first)
     else:
         found = _name_of(source)
@@ -257,6 +260,8 @@ def _name_of(path: Path) -> str | None:
             )
         return _json_name(document)
     name = _SUFFIXES.get(path.suffix.lower())
+    if name == "cvat" and read_xml(path).tag == "annotation":
+        return "voc"
     if name == "label-png":
         from anymask.data.label_pictures import refuse_photo  # loads Pillow
 
@@ -266,7 +271,8 @@ def _name_of(path: Path) -> str | None:
 
 def _json_name(document: Any) -> str | None:
     if isinstance(document, list):
-        return "label-studio"
+        features = bool(document) and isinstance(document[0], dict) and "geometry" in document[0]
+        return "geojson" if features else "label-studio"
     if not isinstance(document, dict):
         return None
     if "images" in document and "annotations" in document:

@@ -1,5 +1,8 @@
 """GeoJSON (RFC 7946): a file a picture, a feature a mask in, annotated images out, and back.
 
+QuPath's files are read, too: a list of features or a collection in pixels, whose classes are in
+`classification`; the picture is the one of the same name beside the file, or in `pictures`.
+
 Without a transform, coordinates are pixels of the picture, x to the right and y down: a viewer of
 maps shows it upside down, and RFC 7946's longitudes they are not. `to_geojson` takes the affine
 transform of a map. The picture's name and size are a foreign member, `anymask`.
@@ -57,9 +60,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    document = {"features": document} if isinstance(document, list) else document
     about = document.get("anymask")
     if about is None:
-        found = find_picture(pictures, path.stem)
+        places = [pictures] if pictures else [path.parent, path.parent / "images"]
+        found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
         if found is None:
             raise DataError("does not tell the picture's size; name the folder of the pictures")
         name, hw = found.name, picture_hw(found)
@@ -88,9 +93,15 @@ def _mask(feature: Any, hw: tuple[int, int]) -> AnnotatedMask | None:
     polygons = []
     for rings in parts:
         first, *holes = (np.asarray(ring, np.float64)[:-1, :2] for ring in rings)
+        if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
+            raise DataError(
+                f"all corners lie outside of the picture of {hw[1]} x {hw[0]} pixels, the first at "
+                f"{first[0].tolist()}; wanted pixels, not coordinates of a map"
+            )
         polygons.append(Polygon(first, tuple(holes)))
     about = feature.get("properties") or {}
-    label, group = about.get("label"), about.get("group")
+    kind = about.get("classification")
+    label, group = about.get("label", kind and kind.get("name")), about.get("group")
     return annotated_mask(
         mask_to_rle(polygons_to_mask(polygons, hw)),
         None if label is None else str(label),

@@ -1,7 +1,8 @@
 """Label pictures and their photos: a folder in, where its labels and where its photos lie out.
 
-A label picture is no photo, and both are often PNGs of one name in folders beside each other:
-`images/a.png` and `masks/a.png`. Names of folders are compared without case.
+A label picture is no photo, and both are often PNGs or TIFFs of one name in folders beside each
+other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
+`a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from anymask.data.documents import find_picture
+from anymask.data.documents import find_files, find_picture
 from anymask.data.images import SUFFIXES
 
 FORM = "label-png"
@@ -23,7 +24,10 @@ LABELS = frozenset(
 PHOTOS = frozenset(
     ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
 )
-ENDINGS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label")
+ENDINGS = (
+    "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
+)  # fmt: skip
+KINDS = (".png", ".tif", ".tiff")  # that keep numbers as they are
 
 
 @dataclass(frozen=True)
@@ -51,25 +55,42 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
 
 
 def has_both(source: Path) -> bool:
-    """Whether a folder holds one folder of label pictures (PNG) and one of photos."""
+    """Whether a folder holds one folder of label pictures and one of photos, or is the first."""
     places = places_of(source)
-    both = places.labels != source and places.photos is not None
-    return both and next(places.labels.rglob("*.png"), None) is not None
+    if places.photos is None or not places.labels.is_dir():
+        return False
+    return any(path.suffix.lower() in KINDS for path in places.labels.rglob("*.*"))
+
+
+def label_files(places: LabelPlaces) -> list[Path]:
+    """The label pictures: PNGs where there are any, else TIFFs.
+
+    Where photos lie among them, and some names end as those of labels do, only these. Raises
+    DataError where there is none.
+    """
+    found = find_files(places.labels, *KINDS)
+    found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
+    if places.photos is None:
+        found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
+    return found
 
 
 def photo_name(label: Path, places: LabelPlaces) -> str | None:
     """The photo of a label picture, as it is called in the folder of photos; or, where there is no
-    such folder, beside the label, with another suffix. None where there is none."""
+    such folder, beside the label, with another name or suffix. None where there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
-    for stem in _stems(label.relative_to(here)):
+    inside = label.relative_to(here)
+    for stem in _stems(inside):
         if places.photos is not None:
             found = find_picture(places.photos, stem)
             if found is not None:
                 return found.relative_to(places.photos).as_posix()
         else:
-            for suffix in sorted(SUFFIXES - {".png"}):
-                if (here / f"{stem}{suffix}").is_file():
-                    return f"{stem}{suffix}"
+            own = stem == inside.with_suffix("").as_posix()
+            other = SUFFIXES - {label.suffix.lower(), KINDS[0]} if own else SUFFIXES
+            found = find_picture(here, stem, other)
+            if found is not None:
+                return found.relative_to(here).as_posix()
     return None
 
 

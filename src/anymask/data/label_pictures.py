@@ -1,6 +1,7 @@
 """Label pictures: 16-bit or DAVIS' palette PNGs of object numbers in, masks out, and back.
 
-A pixel has one number, so masks must not overlap: smaller masks are painted over larger ones and
+TIFFs are read, too, and PNGs in colour: there a colour is an object, and black none. A pixel has
+one number, so masks must not overlap: smaller masks are painted over larger ones and
 the report counts what was hidden. 0 is background. DAVIS and YouTube-VOS (readme of the data sets)
 use 8 bits with PASCAL VOC's palette, the number of an object is the same through the video, and 255
 is void: pixels that do not count.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from anymask.data.documents import (
     located,
     output_paths,
 )
-from anymask.data.label_folders import photo_name, places_of
+from anymask.data.label_folders import label_files, photo_name, places_of
 from anymask.data.outlines import Policy
 from anymask.data.pixels import strips
 from anymask.primitives.errors import DataError, ImageError
@@ -43,18 +45,19 @@ from anymask.primitives.types import UintImage
 
 VOID = 255
 LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
+TINY = 16  # pixels of an object in colour, below which its picture may be a photo
 MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read 8- or 16-bit label pictures; `group` is the value. Raises DataError, naming the file.
+    """Read label pictures; `group` is the value. Raises DataError, naming the file.
 
     A picture is called as its photo where `label_folders` finds it, else as the label itself.
     """
     places = places_of(source, pictures)
     return [
         _image(path, photo_name(path, places) or picture_name(path, places.labels, None), void=None)
-        for path in find_files(places.labels, ".png")
+        for path in label_files(places)
     ]
 
 
@@ -88,7 +91,7 @@ def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = 
 
 def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     with located(path):
-        values = label_values(path)
+        values = label_values(path) if void is not None else object_values(path)
         hw = checked_hw(*values.shape)
     masks = []
     for value, rle in value_rles(values).items():
@@ -104,17 +107,59 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
 
     Raises DataError.
     """
+    with open_label(path) as picture:
+        if (pages := getattr(picture, "n_frames", 1)) > 1:
+            raise DataError(f"is a stack of {pages} pages; write a label picture for each")
+        if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "F"):
+            raise DataError(
+                f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
+                f"{picture.mode}; is it a photo? name masks of it instead"
+            )
+        values = _whole(np.asarray(picture))
+        return values.astype(
+            np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("=")
+        )
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of objects, which may be kept as floats. Raises DataError for other numbers."""
+    if values.dtype.kind == "f":
+        found = values.astype(np.int32)
+        if not (found == values).all():
+            raise DataError("wanted whole numbers of objects, got fractions; is it a photo?")
+        values = found
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise DataError(f"wanted numbers of objects from 0 on, got {values.min()}; 0 is no object")
+    return values
+
+
+def object_values(path: Path) -> NDArray[Any]:  # (H, W)
+    """As `label_values`, and a number for each colour of a picture in colour, 0 for black.
+
+    What is wholly transparent is 0, too. Raises DataError, also for what looks like a photo.
+    """
+    with open_label(path) as picture:
+        if picture.mode not in ("RGB", "RGBA", "LA"):
+            return label_values(path)
+        shown = np.asarray(picture.convert("RGBA"))
+    colours, alpha = shown[..., :3], shown[..., 3]
+    grey = (colours == colours[..., :1]).all()
+    values = colours[..., 0] if grey else colours_to_numbers(colours)
+    values = np.where(alpha == 0, 0, values)
+    count = len(np.unique(values))
+    if _is_scattered(values) or (
+        count > MOST_SCATTERED and np.count_nonzero(values) < TINY * count
+    ):
+        raise DataError(f"is in {count} colours, most of them of a few pixels; is it a photo?")
+    return values
+
+
+@contextmanager
+def open_label(path: Path) -> Iterator[Image.Image]:
+    """A label picture to look at inside the `with`. Raises DataError for what cannot be read."""
     try:
         with open_picture(path) as picture:
-            if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
-                raise DataError(
-                    f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
-                    f"{picture.mode}; is it a photo? name masks of it instead"
-                )
-            values = np.asarray(picture)
-            return values.astype(
-                np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("=")
-            )
+            yield picture
     except (OSError, ImageError) as error:
         raise DataError(f"no readable picture ({error})") from error
 
@@ -126,8 +171,7 @@ def refuse_photo(path: Path) -> None:
     """
     with located(path):
         values = label_values(path)
-    alike = values[:, 1:] == values[:, :-1]
-    if alike.size and alike.mean() < LEAST_ALIKE and len(np.unique(values)) > MOST_SCATTERED:
+    if _is_scattered(values):
         raise DataError(
             f"{path}: wanted annotations, got a picture of {len(np.unique(values))} values that "
             "looks like a photo; name a file of masks, or add --from label-png if the values are "
@@ -135,17 +179,18 @@ def refuse_photo(path: Path) -> None:
         )
 
 
+def _is_scattered(values: NDArray[Any]) -> bool:
+    alike = values[:, 1:] == values[:, :-1]
+    scattered = alike.size and alike.mean() < LEAST_ALIKE
+    return bool(scattered) and len(np.unique(values)) > MOST_SCATTERED
+
+
 def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
     """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
-    try:
-        with open_picture(path) as picture:
-            if picture.mode not in ("RGB", "RGBA"):
-                raise DataError(
-                    f"wanted numbers in red, green and blue, got the mode {picture.mode}"
-                )
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ImageError) as error:
-        raise DataError(f"no readable picture ({error})") from error
+    with open_label(path) as picture:
+        if picture.mode not in ("RGB", "RGBA"):
+            raise DataError(f"wanted numbers in red, green and blue, got the mode {picture.mode}")
+        return np.asarray(picture.convert("RGB"))
 
 
 def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)

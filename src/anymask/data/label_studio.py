@@ -8,11 +8,13 @@ as `NAME.label_config.xml`. Read are a task's annotations, or its predictions wh
 Coordinates are percent of the picture's sides; a region's `score` is our quality.
 
 `data.image` is often an address on a server; a picture's name is its last part, and the address is
-kept and written back.
+kept and written back. What was uploaded has eight signs and a dash before its name, which photos
+are looked for without, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -46,11 +48,18 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
-from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.polygons import (
+    Polygon,
+    Ring,
+    ellipse_ring,
+    polygons_to_mask,
+    turned_ring,
+)
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask
 
-_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels")
+_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
@@ -71,6 +80,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    if "data" not in task:
+        raise DataError("wanted tasks with `data`; export as JSON, not as JSON-MIN")
     data = task["data"]
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
@@ -103,6 +114,11 @@ def picture_name(address: str) -> str:
     if not parts.scheme and not address.startswith("/"):
         return address
     return unquote(parts.path).rpartition("/")[2] or address
+
+
+def uploaded_name(name: str) -> str:
+    """A picture's name before Label Studio took it up: without `0a1b2c3d-`."""
+    return _UPLOADED.sub("", name)
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
@@ -139,15 +155,21 @@ def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
         if "rle" not in value:
             raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
         return brush_to_rle(value["rle"], hw)
-    if kind == "rectanglelabels":
-        if value.get("rotation"):
-            raise DataError("turned rectangles cannot be read; make a polygon of it")
-        x, y, wide, high = (float(value[key]) for key in ("x", "y", "width", "height"))
-        corners = np.array([[x, y], [x + wide, y], [x + wide, y + high], [x, y + high]])
-    else:
-        corners = np.asarray(value["points"], np.float64)
-    scale = np.array([hw[1], hw[0]]) / 100
-    return mask_to_rle(polygons_to_mask([Polygon(corners * scale)], hw))
+    return mask_to_rle(polygons_to_mask([Polygon(_corners(value, kind, hw))], hw))
+
+
+def _corners(value: Any, kind: str, hw: tuple[int, int]) -> Ring:
+    """Pixels from percent; turns are clockwise, of a rectangle around its first corner."""
+    scale, angle = np.array([hw[1], hw[0]]) / 100, float(value.get("rotation") or 0)
+    if kind == "polygonlabels":
+        return np.asarray(value["points"], np.float64) * scale
+    first = np.array([float(value["x"]), float(value["y"])]) * scale
+    if kind == "ellipselabels":
+        radii = np.array([float(value["radiusX"]), float(value["radiusY"])]) * scale
+        return ellipse_ring(first, radii, angle)
+    wide, high = np.array([float(value["width"]), float(value["height"])]) * scale
+    corners = first + np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
+    return turned_ring(corners, first, angle)
 
 
 # Writing.

@@ -42,7 +42,7 @@ from anymask.data.documents import (
 )
 from anymask.data.outlines import Policy, plain_rings
 from anymask.primitives.errors import DataError, ImageError
-from anymask.primitives.polygons import Polygon, polygons_to_mask
+from anymask.primitives.polygons import Polygon, ellipse_ring, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import (
     Rle,
@@ -57,7 +57,6 @@ from anymask.primitives.rle import (
 VERSION = "5.5.0"  # of labelme, whose layout this is
 _DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 _SHAPE = ("label", "points", "group_id", "shape_type", "mask")
-_CIRCLE_CORNERS = 180
 _FURTHEST = 1e9  # pixels from the corner of the picture that a box may reach
 
 
@@ -78,13 +77,17 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
     """The picture of a file in a folder, by its path below that folder.
 
-    A name that begins with the file's own sub-folder is taken as seen from above already.
+    A name that begins with the file's own sub-folder is taken as seen from above already. Of one
+    that leads out of what is read (`../photos/a.jpg`) the way up is left out.
     """
     below = path.parent.relative_to(source).as_posix() if source.is_dir() else "."
     name = image.file_name
-    if below == "." or name.startswith((f"{below}/", "/")) or ":" in name[:2]:
+    if name.startswith((f"{below}/", "/")) or ":" in name[:2]:
         return image
-    return replace(image, file_name=posixpath.normpath(f"{below}/{name}"))
+    seen = posixpath.normpath(f"{below}/{name}")
+    while seen.startswith("../"):
+        seen = seen.removeprefix("../")
+    return replace(image, file_name=seen)
 
 
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
@@ -137,8 +140,8 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     elif kind == "circle":
         centre, rim = points
-        turn = np.linspace(0, 2 * np.pi, _CIRCLE_CORNERS, endpoint=False)
-        points = centre + np.hypot(*(rim - centre)) * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        radius = float(np.hypot(*(rim - centre)))
+        points = ellipse_ring(centre, (radius, radius))
     elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
         if kind in ("point", "points", "line", "linestrip"):
             return None

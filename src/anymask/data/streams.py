@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
 from anymask.data.images import load_image
-from anymask.data.label_folders import FORM, places_of
+from anymask.data.label_folders import FORM, label_files, places_of
 from anymask.data.layouts import LAYOUTS, iter_dataset
 from anymask.data.planes import load_page, page_as_png
 from anymask.data.sets import PICTURES, count_samples, iter_samples
@@ -30,6 +31,7 @@ A_FILE_A_PICTURE = {
     "geojson": ".geojson",
     "svg": ".svg",
 }
+PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Stream:
     pictures  where the pictures lie, None where nobody said
     split     the part of a published data set, None for the layout's own choice
     unread    how often the last iteration met what has no place in our records, by kind
+    examples  the first case of each kind
     """
 
     name: str
@@ -50,10 +53,11 @@ class Stream:
     pictures: Path | None = None
     split: str | None = None
     unread: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order. Raises DataError that names file, record and reason."""
-        self.unread = {}
+        self.unread, self.examples = {}, {}
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
         elif self.form == "set":
@@ -81,7 +85,14 @@ class Stream:
         images: list[AnnotatedImage] = chosen.load(chosen.read)(path, report, self.pictures)
         for kind, count in report.counts().items():
             self.unread[kind] = self.unread.get(kind, 0) + count
+        for loss in report.losses:
+            self.examples.setdefault(loss.kind, str(loss))
         return images
+
+    def unread_lines(self) -> list[str]:
+        """A line for each kind of what was not read, with its first case."""
+        times = {kind: "once" if n == 1 else f"{n} times" for kind, n in self.unread.items()}
+        return [f"not read: {kind} ({times[kind]}), first: {self.examples[kind]}" for kind in times]
 
     def length(self) -> int | None:
         """How many pictures there are, where that costs nothing to know."""
@@ -133,17 +144,23 @@ class Stream:
 
     def _find(self, file_name: str) -> Path:
         """The file of a name. Raises DataError that lists where it was looked for."""
-        if self.form == FORM and self.pictures is None and file_name.endswith(".png"):
+        if self._is_label(file_name):
             raise DataError(
                 f"{self.source}: wanted the photo of the label picture {file_name!r}, there is "
                 "none beside it; say where the photos lie: --images DIR"
             )
         here = self.source if self.source.is_dir() else self.source.parent
-        places = [here / PICTURES, here, here.parent / PICTURES, here.parent]
+        places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
         links = list[Path]()
         folders = [self.pictures] if self.pictures is not None else places
+        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
+        names = [file_name, str(named.parent / PICTURES / named.name), named.name]
+        if self.form.startswith("label-studio"):
+            from anymask.data.label_studio import uploaded_name
+
+            names.append(uploaded_name(named.name))
         for folder in folders:
-            for name in (file_name, Path(file_name).name):
+            for name in names:
                 path = folder / name
                 if path.is_file():
                     if path.resolve().is_relative_to(folder.resolve()):
@@ -159,11 +176,22 @@ class Stream:
                 f"{self.source}: wanted the picture {file_name!r} inside its folder, "
                 f"the link {links[0]} leads out of it; copy the picture there"
             )
-        looked = ", ".join(str(folder) for folder in folders[:4])
+        looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
         raise DataError(
             f"{self.source}: the picture {file_name!r} is not in {looked}; "
             "say where the pictures lie: --images DIR"
         )
+
+    def _is_label(self, file_name: str) -> bool:
+        """Whether a label picture has no photo: its name is then its own."""
+        if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
+            return False
+        path = self.source / file_name
+        return not path.is_file() or path in self._labels
+
+    @cached_property
+    def _labels(self) -> frozenset[Path]:
+        return frozenset(label_files(places_of(self.source, self.pictures)))
 
     def _found_below(self, folders: list[Path], file_name: str) -> Path | None:
         """The file in a folder of one of these, as splits are laid out: annotations/ beside train/.

@@ -9,7 +9,9 @@
 
 The class numbers are those of the VOC challenge where all labels are its classes, else those of
 labelmap.txt, as CVAT writes it. Both pictures have 8 bits and VOC's palette. Layout: the VOC2012
-development kit (facts, no code).
+development kit (facts, no code). labelme's converter has class_names.txt, no lists, and may call
+the folders SegmentationClassPNG and SegmentationObjectPNG. Sets without these pictures have
+polygons in their XML (`voc_xml`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data import voc_xml
 from anymask.data.annotations import (
     VOID_LABEL,
     AnnotatedImage,
@@ -61,7 +64,8 @@ from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
-DETAILS = "Annotations"
+DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
+PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
@@ -69,28 +73,37 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names the file.
     """
-    places = [OBJECTS, f"VOC*/{OBJECTS}", f"VOCdevkit/VOC*/{OBJECTS}"]
-    top = find_place(source, places, "objects of PASCAL VOC").parent
-    names = read_labels(top / LABELS)
-    if names is None and (top / "JPEGImages").is_dir():
+    if not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
+        return voc_xml.read(source, report, pictures)
+    objects = find_place(source, PLACES, "objects of PASCAL VOC")
+    top, photos = objects.parent, objects.parent / "JPEGImages"
+    names = read_labels(top / LABELS) or _class_names(top / NAMES)
+    if names is None and photos.is_dir() and (top / LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
-    objects = top / OBJECTS
+    beside = photos if pictures is None and photos.is_dir() else pictures
     return [
-        _image(path, top, _photo_name(path, top, pictures), names or VOC_CLASSES)
+        _image(path, objects, _photo_name(path, objects, beside), names or VOC_CLASSES)
         for path in find_files(objects, ".png")
     ]
 
 
-def _photo_name(path: Path, top: Path, pictures: Path | None) -> str:
+def _class_names(path: Path) -> tuple[str, ...] | None:
+    """The names of labelme's class_names.txt by class number; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+
+
+def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
     """As the photo lies in `pictures`, else what its XML says, else <stem>.jpg."""
-    inside = path.relative_to(top / OBJECTS)
-    details = (top / DETAILS / inside).with_suffix(".xml")
+    inside = path.relative_to(objects)
+    details = (objects.parent / DETAILS / inside).with_suffix(".xml")
     stem = inside.with_suffix("").as_posix()
     if find_picture(pictures, stem) is None and details.is_file():
         told = PurePosixPath(read_xml(details).findtext("filename") or "").name
         if told:
             return (PurePosixPath(inside.as_posix()).parent / told).as_posix()
-    return picture_name(path, top / OBJECTS, pictures, ".jpg")
+    return picture_name(path, objects, pictures, ".jpg")
 
 
 def read_labels(path: Path) -> tuple[str, ...] | None:
@@ -101,11 +114,12 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     return tuple(line.rsplit(":", 3)[0] for line in lines)
 
 
-def _image(path: Path, top: Path, name: str, names: tuple[str, ...]) -> AnnotatedImage:
+def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> AnnotatedImage:
+    folder = objects.with_name(objects.name.replace(OBJECTS, CLASSES))
     with located(path):
         values = label_values(path)
         hw = checked_hw(*values.shape)
-        classes = _classes(top / CLASSES / path.relative_to(top / OBJECTS), values)
+        classes = _classes(folder / path.relative_to(objects), values)
     masks = []
     for value, rle in value_rles(values).items():
         if value == VOID:

@@ -3,6 +3,8 @@
     <set>/data.yaml             train, val, test (folders beside it), names
     <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
     <set>/images/<stem>.jpg     the pictures; sizes are read from them
+    <set>/<split>/labels, <set>/<split>/images   the same by splits, as Roboflow lays them out
+    <set>/classes.txt           a name a line, as Label Studio and labelImg write them
 
 A line is one ring: holes and parts are bridged, filled or split as the policy says, and the report
 counts them. Layout: the segmentation page of the Ultralytics documentation (facts, no code).
@@ -14,6 +16,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,7 @@ from anymask.data.documents import (
     output_stem,
     parts_of,
     picture_hw,
+    read_text,
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
@@ -44,6 +48,7 @@ from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import mask_to_rle
 
+_BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
 _ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
@@ -57,35 +62,75 @@ _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|.)")  # of YAML
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a set's folder.
 
-    pictures  where the pictures lie; the set's own images/ when left out
+    pictures  where the pictures lie; the images/ beside each labels/ when left out
 
-    A picture without a text file is one without masks. Raises DataError that names file, line and
-    reason, also for a text file without its picture: the sizes are known from there only.
+    A picture without a text file is one without masks. Lines of a box alone are reported, and so
+    are classes without names. Raises DataError that names file, line and reason, also for a text
+    file without its picture: the sizes are known from there only.
     """
     if not source.is_dir():
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
-    names = read_names(source / "data.yaml") if (source / "data.yaml").is_file() else []
-    labels = source / "labels" if (source / "labels").is_dir() else source
-    folder = pictures or source / "images"
+    names = _names_of(source, report)
     images = []
-    for path in find_files(labels, ".txt"):
-        stem = path.relative_to(labels).with_suffix("").as_posix()
-        picture = find_picture(folder, stem)
-        if picture is None:
-            raise DataError(
-                f"{path}: there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
-                "name the folder of the pictures"
-            )
-        hw = picture_hw(picture)
-        lines = path.read_text("utf-8-sig", errors="replace").splitlines()
-        masks = []
-        for number, line in enumerate(lines, start=1):
-            with located(f"{path}, line {number}"):
-                if line.strip():
-                    masks.append(_mask(line, hw, names))
-        name = picture.relative_to(folder).as_posix()
-        images.append(AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks)))
+    for labels, folder in label_places(source):
+        inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
+        for path in find_files(labels, ".txt"):
+            image = _image(path, labels, pictures or folder, names, report)
+            images.append(replace(image, file_name=inside + image.file_name))
+    if "shapes" in report.counts() and not any(image.masks for image in images):
+        raise DataError(f"{source}: holds boxes alone and no outline; it is a set for detection")
     return images
+
+
+def label_places(source: Path) -> list[tuple[Path, Path]]:
+    """The folders of labels, each with that of its pictures: one, or one a split."""
+    if (source / "labels").is_dir():
+        return [(source / "labels", source / "images")]
+    splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
+    return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
+
+
+def _names_of(source: Path, report: LossReport) -> list[str]:
+    """The names of the classes, of the set or of the folder that it is a split of."""
+    for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
+        if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
+            return read_names(path)
+    if (path := source / "classes.txt").is_file():
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    above = source.absolute().parent / "data.yaml"
+    if above.is_file() and f"/{source.absolute().name}/" in above.read_text("utf-8-sig", "replace"):
+        return read_names(above)
+    reason = "no data.yaml and no classes.txt names the classes; they are called by their numbers"
+    report.add("labels", source.name, None, reason)
+    return []
+
+
+def _keyed(path: Path) -> bool:
+    lines = path.read_text("utf-8-sig", "replace").splitlines()
+    return any(_KEY.match(line) for line in lines)
+
+
+def _image(
+    path: Path, labels: Path, folder: Path, names: list[str], report: LossReport
+) -> AnnotatedImage:
+    stem = path.relative_to(labels).with_suffix("").as_posix()
+    picture = find_picture(folder, stem)
+    if picture is None:
+        raise DataError(
+            f"{path}: there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
+            "name the folder of the pictures"
+        )
+    hw, name = picture_hw(picture), picture.relative_to(folder).as_posix()
+    masks = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        with located(f"{path}, line {number}"):
+            if len(line.split()) == 1 + _BOX:
+                report.add(
+                    "shapes", name, None, f"line {number} is a box alone, without an outline"
+                )
+            elif line.strip():
+                masks.append(_mask(line, hw, names))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
 
 
 def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
@@ -240,8 +285,9 @@ def _quoted(name: str) -> str:
 
 def _split_lines(images: list[AnnotatedImage]) -> str:
     """The folders of each split; without `path` they are beside the file."""
-    splits = list(parts_of(images))
-    if not splits:
+    folders = {split: few[0].file_name.split("/")[0] for split, few in parts_of(images).items()}
+    if not folders:
         return "train: images\nval: images\n"
-    places = {"train": splits[0], "val": splits[0]} | {split: split for split in splits}
+    first = next(iter(folders.values()))
+    places = {"train": first, "val": first} | folders
     return "".join(f"{split}: images/{place}\n" for split, place in places.items())

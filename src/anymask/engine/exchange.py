@@ -15,6 +15,7 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
+from anymask.data.label_studio import uploaded_name
 from anymask.data.planes import page_as_png
 from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
 from anymask.engine.project import Project
@@ -35,11 +36,13 @@ class TakenMasks:
     new      masks that were added
     same     masks that their photo had already, and that were left out
     strange  photos of the file that the project has not
+    unread   what of the file is no mask, or was not understood, in lines
     """
 
     new: int
     same: int
     strange: int
+    unread: tuple[str, ...] = ()
 
 
 def take_masks(
@@ -52,7 +55,7 @@ def take_masks(
     A mask that its photo has already, of the same name, is left out: see `_is_alike`.
     Raises DataError, InputError.
     """
-    images, _ = read_annotations(source, name, project.folder)
+    images, report = read_annotations(source, name, project.folder)
     known = _by_name(project.store.all_images())
     new = same = strange = 0
     for image in images:
@@ -60,7 +63,9 @@ def take_masks(
         if photo is None:
             strange += 1
             continue
-        masks = [mask for mask in image.masks if not mask.crowd]
+        masks = list(image.objects)
+        if crowds := len(image.masks) - len(masks):
+            report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
         fresh = _without_known(masks, _on_page(project.store.records(photo.id), page))
         same += len(masks) - len(fresh)
         if not fresh:
@@ -71,7 +76,7 @@ def take_masks(
         project.store.add_records(photo.id, drafts, who, status=status)
         added = project.store.image(photo.id).records - before.records
         new, same = new + added, same + len(drafts) - added
-    return TakenMasks(new, same, strange)
+    return TakenMasks(new, same, strange, tuple(report.lines()))
 
 
 def _without_known(
@@ -211,7 +216,7 @@ def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
     photo, page = known.get(name), split_page_name(name)
     if photo is None and page and (photo := known.get(page[0])):
         return photo, page[1]
-    return photo or known.get(Path(name).stem), 0
+    return photo or known.get(Path(name).stem) or known.get(uploaded_name(Path(name).name)), 0
 
 
 def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> Draft:

@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_box_xyxy, rle_to_mask
@@ -27,6 +27,7 @@ Affine = tuple[float, float, float, float, float, float]
 IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SMOOTH = 0.5  # pixels: the tolerance of outlines that people look at
 LONG = 3  # pixels of a side from which it is no stair
+ELLIPSE_CORNERS = 180
 _MOST_CUTS = 200_000_000  # of outlines with rows of pixels
 _AT_ONCE = 2_000_000  # cuts that are kept in memory
 
@@ -49,6 +50,24 @@ class Polygon:
     def area(self) -> float:
         """Square pixels, without the holes."""
         return abs(ring_area(self.exterior)) - sum(abs(ring_area(hole)) for hole in self.holes)
+
+
+def ellipse_ring(
+    centre: ArrayLike, radii: ArrayLike, degrees: float = 0.0
+) -> Ring:  # (x, y), (along x, along y) -> (180, 2)
+    """The outline of an ellipse that is turned clockwise, as it is seen, around its centre."""
+    turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.asarray(radii, np.float64)
+    return turned_ring(np.asarray(centre, np.float64) + ring, centre, degrees)
+
+
+def turned_ring(ring: NDArray[Any], around: ArrayLike, degrees: float) -> Ring:
+    """A ring that is turned clockwise, as it is seen (y points down), around a point (x, y)."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = np.asarray(around, np.float64)
+    turned: Ring = (np.asarray(ring, np.float64) - middle) @ turn + middle
+    return turned
 
 
 def ring_area(ring: NDArray[Any]) -> float:

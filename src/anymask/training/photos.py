@@ -4,7 +4,9 @@ Compressed photos (AVIF above all) decode slower than a training step can wait f
 `PhotoStore.build` decodes each photo once; reading one afterwards is a copy out of the page cache.
 
     photos.bin   the pixels of all photos behind each other, uint8 RGB, row by row
-    photos.json  {"format": 1, "shorter": N, "photos": {path: [offset, H, W, bytes of the file]}}
+    photos.json  {"format": 2, "shorter": N, "photos": {path: [offset, H, W, bytes, time]}}
+
+Bytes and time are the file's own: its size, and its last change in nanoseconds.
 
 Of large photos what is kept has N pixels along its shorter side (`photo_size`). Pictures of other
 channels are (H, W, C) uint8 on the scale of their mix (`training.channels`).
@@ -28,12 +30,12 @@ from anymask.primitives.types import UintImage
 from anymask.training.channels import load_scaled
 from anymask.training.photo_size import kept_hw, shrunk
 
-FORMAT = 1
+FORMAT = 2  # 1 had no times: of pictures without compression no edit was noticed
 PIXELS, INDEX = "photos.bin", "photos.json"
 DECODERS = 2  # threads; Pillow's decoders release the interpreter lock
 BLOCK = 64  # photos decoded before they are written
 
-Entry = tuple[int, int, int, int]  # offset, H, W, bytes of the file
+Entry = tuple[int, int, int, int, int]  # offset, H, W, bytes and time of the file
 
 
 class PhotoStore:
@@ -64,7 +66,7 @@ class PhotoStore:
             return self.load(path)
         if self._pixels is None:
             self._pixels = np.memmap(self.folder / PIXELS, np.uint8, mode="r")
-        offset, height, width, _ = entry
+        offset, height, width = entry[:3]
         flat = self._pixels[offset : offset + self.depth * height * width]
         return np.asarray(flat).reshape(height, width, self.depth)
 
@@ -72,11 +74,7 @@ class PhotoStore:
         """Raises DataError for a photo of another size than its masks have."""
         entry = self.entries.get(str(photo.source))
         if entry is not None and entry[1:3] != kept_hw(photo.hw, self.shorter):
-            raise DataError(
-                f"{photo.file_name}: its masks are of a picture of {photo.hw[1]} x {photo.hw[0]} "
-                "pixels, and the file shows one of another size; give the picture that they were "
-                "drawn on, or draw them again"
-            )
+            raise other_size(photo.file_name, photo.hw)
 
     def load(self, path: Path) -> UintImage:  # (H, W, C)
         """Decode one photo. Raises ImageError; InputError for other channels."""
@@ -101,10 +99,11 @@ class PhotoStore:
         Raises ImageError for a photo that cannot be read, OSError from the disk.
         """
         wanted = sorted(set(paths))
-        sizes = {str(path): path.stat().st_size for path in wanted}
+        stats = {str(path): path.stat() for path in wanted}
+        stamps = {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
         store = cls(folder, channels, shorter)
         entries = store.entries
-        same = sizes == {path: entry[3] for path, entry in entries.items()}
+        same = stamps == {path: entry[3:] for path, entry in entries.items()}
         if same and _is_whole(folder / PIXELS, entries, store.depth):
             return store
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,13 +112,24 @@ class PhotoStore:
         with whole_file(folder / PIXELS) as file, ThreadPoolExecutor(DECODERS) as pool:
             for number, (path, image) in enumerate(_decoded(pool, store.load, wanted)):
                 height, width = image.shape[:2]
-                entries[str(path)] = (offset, height, width, sizes[str(path)])
+                entries[str(path)] = (offset, height, width, *stamps[str(path)])
                 file.write(np.ascontiguousarray(image).data)
                 offset += image.size
                 if told is not None and number % 200 == 0:
                     told(number, len(wanted))
         write_json(folder / INDEX, {"format": FORMAT, "shorter": shorter, "photos": entries})
         return cls(folder, channels, shorter)
+
+
+def other_size(
+    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
+) -> DataError:
+    """The refusal of a photo of another size than its masks have, and what it has if known."""
+    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    return DataError(
+        f"{name}: its masks are of a picture of {masks_hw[1]} x {masks_hw[0]} pixels, the file "
+        f"shows {found}; give the picture that they were drawn on, or draw them again"
+    )
 
 
 def _decoded(
@@ -133,7 +143,7 @@ def _decoded(
 
 def _is_whole(path: Path, entries: dict[str, Entry], depth: int) -> bool:
     """Whether the pixels' file has the length that the index tells."""
-    told = sum(depth * height * width for _, height, width, _ in entries.values())
+    told = sum(depth * height * width for _, height, width, *_ in entries.values())
     return path.is_file() and path.stat().st_size == told
 
 
@@ -147,8 +157,8 @@ def _read_index(path: Path, shorter: int) -> dict[str, Entry]:
         if raw["format"] != FORMAT or raw.get("shorter", 0) != shorter:
             return {}
         return {
-            str(name): (int(o), int(h), int(w), int(n))
-            for name, (o, h, w, n) in raw["photos"].items()
+            str(name): (int(o), int(h), int(w), int(n), int(t))
+            for name, (o, h, w, n, t) in raw["photos"].items()
         }
     except FileNotFoundError:
         return {}

@@ -32,6 +32,7 @@ from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_strin
 from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.types import Floats
 from anymask.training.data_stamps import keep_stamps, same_as_stamped
+from anymask.training.photos import other_size
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
@@ -60,6 +61,8 @@ class DataReport:
     alike_leaks        the same, encoded otherwise
     sources            the data sets: what they hold, their licence and source where they state them
     content            hash of the files of the photos that are learned from
+    held_left          what was left out of the held-out set, in lines
+    unread             what the data sets hold that is no mask, or was not understood, in lines
     """
 
     photos: int = 0
@@ -77,6 +80,8 @@ class DataReport:
     alike_leaks: list[str] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     content: str = ""
+    unread: list[str] = field(default_factory=list)
+    held_left: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """For people: what there is, then whatever was left out."""
@@ -84,6 +89,10 @@ class DataReport:
             f"{self.photos} photos with {self.masks} masks to learn from, "
             f"{self.held_photos} with {self.held_masks} held out"
         ]
+        return found + self.left_out() + self.held_left + self.unread
+
+    def left_out(self) -> list[str]:
+        """A line for each kind of what was left out."""
         counts = (
             (self.unlabelled_photos, "photos without a mask"),
             (self.empty, "masks without a pixel"),
@@ -93,7 +102,7 @@ class DataReport:
             (len(self.leaks), "photos to learn from that are held out, too"),
             (len(self.alike_leaks), "photos to learn from that are held out, encoded otherwise"),
         )
-        return found + [f"left out: {count} {what}" for count, what in counts if count]
+        return [f"left out: {count} {what}" for count, what in counts if count]
 
     def stated(self) -> dict[str, Any]:
         """What the tuned weights say of the data."""
@@ -149,10 +158,11 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     if held_out is None:
         held, photos = _divided(photos)
     else:
-        held = _usable(held_out, DataReport(), files := {})
+        held = _usable(held_out, of_held := DataReport(), files := {})
         keep_stamps(folder, "--val", held_out, files)
         sources.append(_source_of(held_out, "--val", held))
         photos = _not_held_out(photos, prints, held, report)
+        report.held_left = [f"{line} (of --val)" for line in of_held.left_out()]
     if not photos or not held:
         raise InputError(
             f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
@@ -163,6 +173,8 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
+    streams = [source] if held_out is None else [source, held_out]
+    report.unread = [line for stream in streams for line in stream.unread_lines()]
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
@@ -277,10 +289,7 @@ def _check_size(image: AnnotatedImage, path: Path) -> None:
         return
     hw = image_hw(path)
     if hw != image.hw:
-        raise DataError(
-            f"{path}: its masks are of a picture of {image.hw[1]} x {image.hw[0]} pixels, the file "
-            f"shows {hw[1]} x {hw[0]}; give the picture that they were drawn on, or draw them again"
-        )
+        raise other_size(path, image.hw, hw)
 
 
 def _print_of(path: Path) -> Floats | None:
