@@ -61,6 +61,21 @@ class Store:
             )
         return len(fresh)
 
+    def image_names(self) -> set[str]:
+        """The names of all photos."""
+        with reading(self.database) as session:
+            return set(session.scalars(select(ImageRow.name)))
+
+    def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
+        """Take over another size of a photo; False where it has masks, or had. Raises NotFoundError."""
+        with writing(self.database) as session:
+            row = image_row(session, image_id, lock=True)
+            query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
+            if session.scalars(query).first() is not None:
+                return False
+            row.height, row.width = hw
+        return True
+
     def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
         """Photos in order of their numbers, from the first one after `after` on."""
         counts = (

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from starlette.responses import FileResponse, JSONResponse
 from anymask.engine.entries import Draft, RecordEntry
 from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
+from anymask.engine.folder_news import look_into_folder
 from anymask.engine.project import Project
 from anymask.engine.review import (
     all_verdicts,
@@ -42,6 +44,7 @@ from anymask.primitives.rle import coco_to_rle
 from anymask.primitives.types import UintImage
 from anymask.serving.answers import (
     AddedAnswer,
+    FolderAnswer,
     ImageAnswer,
     ImagesAnswer,
     KeptMaskAnswer,
@@ -117,6 +120,8 @@ def project_router(
 
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
+    looking = Lock()  # one look into the folder at a time
+
     @router.get("/project", response_model=ProjectAnswer)
     def describe(user_name: Who = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
@@ -136,6 +141,14 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         found = project.store.images(after, limit)
         follows = str(found[-1].id) if len(found) == limit else None
         return {"images": [image_to_json(image) for image in found], "next": follows}
+
+    @router.post("/folder", response_model=FolderAnswer)
+    def folder() -> dict[str, Any]:
+        """Take up the photos that were put into the folder since; which ones are gone?"""
+        with looking:
+            news = look_into_folder(project)
+        gone = [str(number) for number in news.gone]
+        return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
 
     @router.get(
         "/images/{image_id}/records",

@@ -287,6 +287,7 @@ export class Stage {
 
   private resized(): void {
     const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || !clientHeight) return; // out of the page while a video is open
     const whole = this.view.width < 2;
     this.view.width = Math.max(1, clientWidth);
     this.view.height = Math.max(1, clientHeight);

@@ -42,7 +42,8 @@ export async function openGraph(
 export function explained(told: string, file: string): string {
   if (told.startsWith("no available backend")) {
     const place = env.wasm.wasmPaths;
-    return `wanted ONNX Runtime's .wasm and .mjs in ${place}, got none that starts; ${SERVE_IT} (${told})`;
+    const wanted = `wanted ONNX Runtime's .wasm and .mjs in ${place}, got none that starts`;
+    return `${wanted}; ${SERVE_IT} (${told})`;
   }
   return `wanted ${file} whole, got a file that cannot be opened; copy it again (${told})`;
 }

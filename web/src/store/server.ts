@@ -2,11 +2,12 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
-import { AS_IT_COMES, StoreError } from "./store";
+import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
   ChannelValues,
   Draft,
   ExportWish,
+  FolderNews,
   Happening,
   ImageEntry,
   LabelChange,
@@ -55,7 +56,7 @@ export class Server {
       const signal = long ? null : AbortSignal.timeout(PATIENCE_MS);
       response = await fetch(new URL(path, this.root), { signal, ...init, headers });
     } catch {
-      throw new StoreError("lost", "the server does not answer");
+      throw new StoreError("lost", SILENT);
     }
     if (response.ok) return response;
     throw await failure(response);
@@ -126,6 +127,10 @@ export class ServerStore implements Store {
 
   async addPhotos(): Promise<ImageEntry[]> {
     throw new StoreError("refused", "this project's photos lie on the server; add them there");
+  }
+
+  lookIntoFolder(): Promise<FolderNews> {
+    return this.server.json("api/folder", "POST", {}, undefined, true);
   }
 
   planes(image: string): Promise<Planes> {

@@ -39,6 +39,13 @@ export interface ImageEntry {
   records: number;
 }
 
+/** What has become of the folder: how many photos came, which are gone, what cannot be read. */
+export interface FolderNews {
+  added: number;
+  gone: string[];
+  unreadable: Record<string, string>;
+}
+
 /** What people note on a mask beside its shape and name. */
 export interface Notes {
   tags?: string[];
@@ -146,6 +153,8 @@ export interface Store {
     limit: number,
   ): Promise<{ images: ImageEntry[]; next: string | null }>;
   addPhotos(files: File[]): Promise<ImageEntry[]>;
+  /** Take up what was put into the folder since; null where there is none. */
+  lookIntoFolder(): Promise<FolderNews | null>;
   planes(image: string): Promise<Planes>;
   values(image: string, page: number): Promise<ChannelValues[]>;
   pixels(image: string, plane?: Plane): Promise<Blob>;
@@ -173,6 +182,9 @@ export interface Store {
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }
+
+/** What is told where nobody answers. */
+export const SILENT = "the server does not answer";
 
 /** Why a store did not do what it was asked. */
 export class StoreError extends Error {
