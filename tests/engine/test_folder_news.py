@@ -1,6 +1,5 @@
 """What becomes of a project's photos while others work in the folder."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,13 @@ def test_photos_that_come_go_and_cannot_be_read_are_told(project: Project, tmp_p
     assert look_into_folder(project).added == 0
     photo(tmp_path / "c.png", 5, 4)
     (tmp_path / "d.png").write_bytes(b"no picture")
-    os.rename(tmp_path / "a.png", tmp_path / "z.png")
+    (tmp_path / "a.png").rename(tmp_path / "z.png")
     news = look_into_folder(project)
     assert (news.added, news.gone, list(news.unreadable)) == (2, [1], ["d.png"])
     assert [image.name for image in project.store.all_images()] == [
         "a.png", "b.png", "c.png", "z.png",
     ]  # fmt: skip
-    os.rename(tmp_path / "z.png", tmp_path / "a.png")
+    (tmp_path / "z.png").rename(tmp_path / "a.png")
     assert look_into_folder(project).gone == [4]
     with pytest.raises(NotFoundError, match="not in the project's folder any more"):
         checked_picture(project, 4)

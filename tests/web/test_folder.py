@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
     ann: Annotator, project: Project
 ) -> None:
     Image.fromarray(PICTURE).save(project.folder / "c.png")
-    os.rename(project.folder / "b.png", project.folder / "d.png")
+    (project.folder / "b.png").rename(project.folder / "d.png")
     (project.folder / "e.png").write_bytes(b"no picture")
     ann.keys("i")
     ann.until("s.gone.size", 1)
@@ -71,7 +70,6 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
 def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
     full = {"wanted": "room to write", "got": "a full disk", "remedy": "make room", "status": 507}
     ann.page.route("**/records", lambda route: route.fulfill(status=507, json={"error": full}))
-    ann.seen()
     ann.keys("p")
     ann.drag((60, 60), (90, 60))
     ann.keep()

@@ -1,4 +1,4 @@
-"""What has become of a project's photos on the disk: files in, what is new, gone or replaced out."""
+"""What has become of a project's photos on the disk: files in; what is new, gone, replaced out."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Store:
             return set(session.scalars(select(ImageRow.name)))
 
     def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
-        """Take over another size of a photo; False where it has masks, or had. Raises NotFoundError."""
+        """Take over a photo's new size; False where it has masks, or had. Raises NotFoundError."""
         with writing(self.database) as session:
             row = image_row(session, image_id, lock=True)
             query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
