@@ -30,7 +30,7 @@ def ann(sit: Callable[..., Viewer], project: Project) -> Iterator[Annotator]:
     """Somebody at the project's page, its first photo open."""
     router = project_router(project, inference(), Limits(), "ann")
     with served(lambda: Model(ColourRuntime()), routers=[router]) as address:
-        one: Annotator = sit(address)
+        one = Annotator(sit(address).page, address)
         one.until("s.editor?.entry.name", "a.png")
         yield one
 

@@ -29,7 +29,7 @@ from anymask.engine.rows import (
     remember,
 )
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Conflict, InputError, NotFoundError
+from anymask.primitives.errors import AnymaskError, Conflict, InputError, NotFoundError
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
@@ -258,19 +258,48 @@ class Store:
         Raises NotFoundError, Conflict, InputError.
         """
         with writing(self.database) as session:
-            row, image = self._at_version(session, record_id, version)
-            if draft.rle.size != (image.height, image.width):
-                raise InputError(
-                    f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
-                    f"{draft.rle.size}"
-                )
-            earlier = row.seconds
-            fill_row(row, draft, who, self.clock())
-            row.seconds = earlier + draft.seconds
-            learn_label(session, draft.label)
-            remember(session, row, "record changed", 0.0 if told else draft.seconds)
+            entry = self._change(session, (record_id, version), draft, who, told)
             session.add_all(beside)
-            return entry_of(row, image)
+            return entry
+
+    def _change(
+        self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
+    ) -> RecordEntry:
+        row, image = self._at_version(session, *at)
+        if draft.rle.size != (image.height, image.width):
+            raise InputError(
+                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                f"{draft.rle.size}"
+            )
+        earlier = row.seconds
+        fill_row(row, draft, who, self.clock())
+        row.seconds = earlier + draft.seconds
+        learn_label(session, draft.label)
+        remember(session, row, "record changed", 0.0 if told else draft.seconds)
+        return entry_of(row, image)
+
+    def save_records(
+        self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
+    ) -> list[RecordEntry | AnymaskError]:
+        """Keep or change masks of a photo in one transaction, each for itself.
+
+        changes  drafts, each with the number and version of the mask that it replaces, or None
+
+        A change that is refused is its error in the list; the others are kept.
+        """
+        with writing(self.database) as session:
+            image = image_row(session, image_id)
+
+            def one(draft: Draft, at: tuple[int, int] | None) -> RecordEntry | AnymaskError:
+                try:
+                    with session.begin_nested():
+                        if at is None:
+                            return self._add(session, image, draft, who, True)
+                        return self._change(session, at, draft, who, True)
+                except (Conflict, NotFoundError, InputError) as error:
+                    return error
+
+            return [one(draft, at) for draft, at in changes]
 
     def delete_record(self, record_id: int, version: int, who: str) -> None:
         """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""

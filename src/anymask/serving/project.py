@@ -55,6 +55,7 @@ from anymask.serving.answers import (
     ReportAnswer,
     ReviewAnswer,
 )
+from anymask.serving.batch_routes import add_batches
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -109,6 +110,7 @@ def project_router(
     _add_reading(router, project, user)
     add_pictures(router, project, inference, looks)
     _add_records(router, project, user)
+    add_batches(router, project, user)
     _add_work(router, project, user)
     _add_model(router, project, inference, looks)
     _add_review(router, project, user)

@@ -18,6 +18,7 @@ import type {
   Project,
   ReviewItem,
   SavedRecord,
+  Saving,
   Store,
   Verdict,
 } from "./store";
@@ -78,22 +79,38 @@ export class Server {
   }
 }
 
+interface Told {
+  wanted?: string;
+  got?: string;
+  remedy?: string;
+  status?: number;
+}
+
 interface Trouble {
-  error?: { wanted?: string; got?: string; remedy?: string };
+  error?: Told;
   current?: SavedRecord;
 }
 
 async function failure(response: Response): Promise<StoreError> {
   const body = (await response.json().catch(() => ({}))) as Trouble;
-  const { wanted, got, remedy } = body.error ?? {};
+  const wait = Number(response.headers.get("Retry-After")) || 1;
+  return troubleOf(response.status, body.error ?? {}, wait, body.current ?? null);
+}
+
+/** What an error of the server means to the page. */
+function troubleOf(
+  status: number,
+  { wanted, got, remedy }: Told,
+  wait: number,
+  current: SavedRecord | null,
+): StoreError {
   // An error of one sentence comes as what was got (serving/refusals.py).
   const sentence = wanted === "a request that can be answered" && got;
   const said = sentence || [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
-  const text = said || `the server answered ${response.status}`;
-  const wait = Number(response.headers.get("Retry-After")) || 1;
-  if (response.status === 409) return new StoreError("conflict", text, wait, body.current ?? null);
-  if (response.status === 429) return new StoreError("busy", text, wait);
-  if (response.status >= 500) return new StoreError("lost", text, wait);
+  const text = said || `the server answered ${status}`;
+  if (status === 409) return new StoreError("conflict", text, wait, current);
+  if (status === 429) return new StoreError("busy", text, wait);
+  if (status >= 500) return new StoreError("lost", text, wait);
   return new StoreError("refused", text);
 }
 
@@ -165,6 +182,20 @@ export class ServerStore implements Store {
 
   update(record: SavedRecord): Promise<SavedRecord> {
     return this.server.json(`api/records/${record.id}`, "PUT", record, record.version);
+  }
+
+  async saveAll(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]> {
+    const records = given.map(({ record, key, name }) => ({
+      record,
+      client_id: key,
+      ...(name && { id: Number(name.id), version: name.version }),
+    }));
+    type Kept = { record: SavedRecord | null; error: Told | null };
+    const path = `api/images/${image}/records`;
+    const { results } = await this.server.json<{ results: Kept[] }>(path, "PUT", { records });
+    return results.map(({ record, error }) =>
+      error ? troubleOf(error.status ?? 0, error, 1, record) : record!,
+    );
   }
 
   async remove(id: string, version: number): Promise<void> {

@@ -162,6 +162,8 @@ export interface Store {
   records(image: string): Promise<SavedRecord[]>;
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
   update(record: SavedRecord): Promise<SavedRecord>;
+  /** Several masks of a photo at once, each as it is now or why it was refused. */
+  saveAll?(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
   /** Stored proposals, and others below the model's least quality; null: the page finds them. */
@@ -185,6 +187,13 @@ export interface Store {
 
 /** What is told where nobody answers. */
 export const SILENT = "the server does not answer";
+
+/** A mask on its way; `name`: what the store calls the one that it replaces. */
+export interface Saving {
+  record: Draft;
+  key: string;
+  name?: { id: string; version: number };
+}
 
 /** Why a store did not do what it was asked. */
 export class StoreError extends Error {
