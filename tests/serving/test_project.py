@@ -307,3 +307,17 @@ def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: P
     damaged = body(LEFT) | {"record": {"rle": {"size": [1, 1], "counts": "%"}}}
     assert ask.put("/api/images/1/records", json={"records": [damaged]}).status_code == 422
     assert ask.put("/api/images/9/records", json={"records": [body(LEFT)]}).status_code == 404
+
+
+def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:
+    for path, allowed in {
+        "/api/project": "GET, HEAD, PUT",
+        "/api/images/1/done": "DELETE, POST",
+        "/api/labels": "DELETE, GET, HEAD, POST, PUT",
+        "/api/images/1/embedding": "GET",  # HEAD would compute it
+    }.items():
+        reply = ask.patch(path)
+        assert (reply.status_code, reply.headers["Allow"]) == (405, allowed)
+        assert reply.json()["error"]["wanted"].startswith(f"the method {allowed.split(', ')[0]}")
+    assert ask.head("/api/images/1/embedding").status_code == 405
+    assert ask.head("/api/project").status_code == 200

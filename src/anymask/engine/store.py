@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from anymask.engine.checks import MOST_ID, is_id
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, ImageEntry, RecordEntry, Status
-from anymask.engine.labels import learn_label
+from anymask.engine.labels import current_label, learn_label
 from anymask.engine.rows import (
     entry_of,
     event_row,
@@ -230,6 +231,7 @@ class Store:
             if known is not None and not known.deleted:
                 return entry_of(known, image)
             row = known or row
+        draft = _named_now(session, draft, told)
         kind = "record restored" if row.deleted else "record added"
         earlier, row.deleted = row.seconds or 0.0, False
         fill_row(row, draft, who, self.clock())
@@ -272,6 +274,7 @@ class Store:
                 f"{draft.rle.size}"
             )
         earlier = row.seconds
+        draft = _named_now(session, draft, told)
         fill_row(row, draft, who, self.clock())
         row.seconds = earlier + draft.seconds
         learn_label(session, draft.label)
@@ -352,3 +355,8 @@ class Store:
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
+
+
+def _named_now(session: Session, draft: Draft, told: bool) -> Draft:
+    """A page's draft with the name that its label has by now; files mean what they say."""
+    return replace(draft, label=current_label(session, draft.label)) if told else draft

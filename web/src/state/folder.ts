@@ -15,6 +15,7 @@ const listed = (names: string[]) =>
 /** Look into the folder; the page says what is new there since it was listed. */
 export async function lookIntoFolder(session: Session): Promise<void> {
   looked.set(session, performance.now());
+  await session.labels.refresh().catch(() => null); // somebody may have renamed one
   const news = await session.store.lookIntoFolder().catch(() => null); // away: the next look
   if (!news) return;
   const known = told.get(session) ?? new Set<string>();
