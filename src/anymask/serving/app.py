@@ -120,7 +120,7 @@ _WORK = ("embedding",)  # what GET computes, and HEAD would too
 
 
 def _answering_head(router: APIRouter) -> APIRouter:
-    """The router, which answers HEAD, too, where GET gives a document; a stream and an embedding would be work."""
+    """The router, which answers HEAD, too, where GET gives a document, not where it works."""
     for route in list(router.routes):
         if not isinstance(route, APIRoute) or route.methods != {"GET"}:
             continue

@@ -108,6 +108,7 @@ def project_router(
     looks = PictureLook(pictures or PictureChoice(), limits)
     router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
+    _add_folder(router, project)
     add_pictures(router, project, inference, looks)
     _add_records(router, project, user)
     add_batches(router, project, user)
@@ -122,8 +123,6 @@ def project_router(
 
 
 def _add_reading(router: APIRouter, project: Project, user: str) -> None:
-    looking = Lock()  # one look into the folder at a time
-
     @router.get("/project", response_model=ProjectAnswer)
     def describe(user_name: Who = None) -> dict[str, Any]:
         """Name, labels, stage, and how far it is."""
@@ -144,14 +143,6 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         follows = str(found[-1].id) if len(found) == limit else None
         return {"images": [image_to_json(image) for image in found], "next": follows}
 
-    @router.post("/folder", response_model=FolderAnswer)
-    def folder() -> dict[str, Any]:
-        """Take up the photos that were put into the folder since; which ones are gone?"""
-        with looking:
-            news = look_into_folder(project)
-        gone = [str(number) for number in news.gone]
-        return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
-
     @router.get(
         "/images/{image_id}/records",
         response_model=KeptMasksAnswer,
@@ -162,6 +153,18 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
         return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
+
+
+def _add_folder(router: APIRouter, project: Project) -> None:
+    looking = Lock()  # one look at a time
+
+    @router.post("/folder", response_model=FolderAnswer)
+    def folder() -> dict[str, Any]:
+        """Take up the photos that were put into the folder since; which ones are gone?"""
+        with looking:
+            news = look_into_folder(project)
+        gone = [str(number) for number in news.gone]
+        return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
 
 
 def _add_records(router: APIRouter, project: Project, user: str) -> None:

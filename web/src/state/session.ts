@@ -84,6 +84,7 @@ export class Session implements EditorHost {
   shown = { masks: true, proposals: true };
   look: Look = PLAIN;
   finishing = false; // the open photo
+  subtracting = false; // clicks say "not this", until the object is kept; for fingers
   taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
@@ -151,6 +152,13 @@ export class Session implements EditorHost {
   learn = (label: string) => void this.labels.learn(label);
   tool = () => this.toolName;
   takes = () => this.taking;
+
+  /** Whether clicks without a key say "not this": there must be something to take away from. */
+  get takesAway(): boolean {
+    const asks = this.toolName === "point" || this.toolName === "lasso";
+    this.subtracting &&= this.editor !== null && !isEmpty(this.editor.draft);
+    return asks && this.subtracting;
+  }
 
   changed(): void {
     for (const watcher of this.watchers) watcher();
