@@ -117,3 +117,32 @@ def test_an_older_project_keeps_its_names_and_loses_its_false_scores(store: Stor
     upgrading.upgrade(store.database)
     assert names(LabelSet(store.database)) == [("cup", 0), ("ant", 0), ("zebra", 1)]
     assert [entry.quality for entry in store.records()] == [None, 0.5]
+
+
+def test_a_name_that_was_renamed_does_not_come_back_with_a_page_that_had_it_chosen(
+    store: Store,
+) -> None:
+    labels = LabelSet(store.database)
+    for name in ("cat", "dog"):
+        labels.add(name)
+    labels.rename("cat", "kitten", "bob")
+    labels.rename("kitten", "tabby", "bob")
+
+    def kept(label: str, *, told: bool = True) -> str | None:
+        (entry,) = store.add_records(1, [Draft(rle=small_mask(1), label=label)], "ann", told=told)
+        return entry.label
+
+    assert [kept("cat"), kept("kitten"), kept("dog"), kept("cow")] == [
+        "tabby",
+        "tabby",
+        "dog",
+        "cow",
+    ]
+    assert [label.name for label in labels.all()] == ["tabby", "dog", "cow"]
+    labels.add("kitten")  # somebody wants it again
+    assert kept("kitten") == "kitten"
+    assert kept("cat") == "kitten"
+    assert kept("cat", told=False) == "cat"  # a file means what it says
+    labels.rename("tabby", "lion", "bob")
+    labels.rename("lion", "tabby", "bob")
+    assert kept("lion") == "tabby"

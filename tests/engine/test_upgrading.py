@@ -1,5 +1,7 @@
 """The tables grow and shrink, on SQLite and on PostgreSQL, and are those of the code."""
 
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -81,6 +83,12 @@ def test_a_database_of_a_newer_version_is_left_alone(database: Engine) -> None:
 def test_other_databases_are_refused(address: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_database(address)
+
+
+def test_a_file_that_cannot_be_written_says_where_to_look(tmp_path: Path) -> None:
+    told = r"wanted a database that can be written, got 'unable to open .*; is its folder there"
+    with pytest.raises(StoreError, match=told):
+        upgrading.current(open_database(tmp_path / "absent" / "project.db"))
 
 
 def test_a_server_that_is_not_there_is_a_sentence_without_the_password() -> None:

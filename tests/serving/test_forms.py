@@ -306,3 +306,18 @@ def test_a_key_that_there_is_not_names_the_one_that_is_meant(
     assert sent.status_code == 422
     told = sent.json()["error"]["remedy"]
     assert told.startswith(f"{remedy}; send the JSON that GET /openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "parts", "remedy"),
+    [
+        ("segment", FILE | {"points": (None, "[35, 40]")}, "write for example points=[[290, 120]]"),
+        ("segment", {"points": (None, "[[35, 40]]")}, "add the photo: -F file=@photo.jpg"),
+        ("names", FILE | {"masks": (None, "[]")}, "send at least one"),
+    ],
+)
+def test_slips_of_a_form_are_told_how_they_are_written(
+    http: TestClient, path: str, parts: Any, remedy: str
+) -> None:
+    reply = http.post(f"/api/{path}", files=parts)
+    assert reply.json()["error"]["remedy"].startswith(remedy)

@@ -11,10 +11,11 @@ import tifffile
 from PIL import Image
 from starlette.testclient import TestClient
 
+from anymask.engine.entries import Draft
 from anymask.engine.exchange import take_masks
 from anymask.engine.project import Project, create_project
 from anymask.jobs.choices import PictureChoice
-from anymask.primitives.rle import coco_to_rle
+from anymask.primitives.rle import coco_to_rle, mask_to_rle
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
 from tests.serving.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
@@ -200,3 +201,23 @@ def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
     with client(behind, routers=[router]) as ask:
         reply = ask.get("/api/images/1/pixels?page=1")
         assert error_of(reply, 422) == "a page of 120 x 80 pixels, as the first one"
+
+
+def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    behind = inference()
+    project = create_project(tmp_path)
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+        Image.fromarray(PICTURE[:40]).save(tmp_path / "a.png")
+        assert ask.get("/api/images/1/thumbnail").status_code == 200  # nobody has drawn on it
+        assert ask.get("/api/images").json()["images"][0]["height"] == 40
+        project.store.add_records(1, [Draft(rle=mask_to_rle(np.ones((40, 120), bool)))], "ann")
+        Image.fromarray(PICTURE).save(tmp_path / "a.png")
+        for part in ("planes", "embedding"):
+            told = error_of(ask.get(f"/api/images/1/{part}"), 409)
+            assert told == "wanted a.png with 120 x 40 pixels, on which its masks were drawn"
+        (tmp_path / "new.png").write_bytes((tmp_path / "a.png").read_bytes())
+        (tmp_path / "a.png").unlink()
+        news = ask.post("/api/folder").json()
+        assert news == {"added": 1, "gone": ["1"], "unreadable": {}}

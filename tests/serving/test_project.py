@@ -277,3 +277,47 @@ def test_the_gate_can_be_forced(ask: TestClient) -> None:
     assert ask.post("/api/export", json=wanted).status_code == 403
     assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200
     assert ask.post("/api/export", json={"format": "nothing", "force": True}).status_code == 422
+
+
+def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: Project) -> None:
+    def put(*records: dict[str, Any]) -> list[dict[str, Any]]:
+        reply = ask.put("/api/images/1/records", json={"records": list(records)})
+        assert reply.status_code == 200, reply.text
+        return reply.json()["results"]
+
+    first, second = put(body(LEFT, "k1"), body(RIGHT, "k2"))
+    assert (first["error"], second["error"]) == (None, None)
+    again, small = put(body(LEFT, "k1"), body(LEFT[:40], "k3"))
+    assert again["record"]["id"] == first["record"]["id"]  # sent twice, kept once
+    assert small["record"] is None
+    assert small["error"]["got"].startswith("(40, ")
+
+    number = {"id": first["record"]["id"], "version": 1}
+    changed, late = put(body(RIGHT, "k1", label="cup") | number, body(LEFT, "k1") | number)
+    assert (changed["record"]["version"], changed["record"]["label"]) == (2, "cup")
+    assert (late["error"]["status"], late["record"]["label"]) == (409, "cup")
+    ask.delete(f"/api/records/{number['id']}", headers={"If-Match": "2"})
+    (gone,) = put(body(LEFT, "k1") | number | {"version": 2})
+    assert (gone["error"]["status"], gone["record"]) == (409, None)
+    assert [entry.label for entry in project.store.records()] == ["disc"]
+
+    with reading(project.store.database) as session:
+        kinds = [row.kind for row in session.scalars(select(EventRow).order_by(EventRow.id))]
+    assert kinds == ["record added", "record added", "record changed", "record deleted"]
+    damaged = body(LEFT) | {"record": {"rle": {"size": [1, 1], "counts": "%"}}}
+    assert ask.put("/api/images/1/records", json={"records": [damaged]}).status_code == 422
+    assert ask.put("/api/images/9/records", json={"records": [body(LEFT)]}).status_code == 404
+
+
+def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:
+    for path, allowed in {
+        "/api/project": "GET, HEAD, PUT",
+        "/api/images/1/done": "DELETE, POST",
+        "/api/labels": "DELETE, GET, HEAD, POST, PUT",
+        "/api/images/1/embedding": "GET",  # HEAD would compute it
+    }.items():
+        reply = ask.patch(path)
+        assert (reply.status_code, reply.headers["Allow"]) == (405, allowed)
+        assert reply.json()["error"]["wanted"].startswith(f"the method {allowed.split(', ')[0]}")
+    assert ask.head("/api/images/1/embedding").status_code == 405
+    assert ask.head("/api/project").status_code == 200

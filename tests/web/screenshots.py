@@ -31,7 +31,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 
 def project(**about: Any) -> Project:
     photos = {"astronaut": data.astronaut(), "coffee": data.coffee(), "cat": data.chelsea()}
-    return Project(photos, labels=["person", "suit", "helmet", "flag"], **about)
+    labels = ["person", "suit", "helmet", "flag"]
+    return Project(photos, labels=labels, guesses={"person": 0.8}, **about)
 
 
 def record(mask: np.ndarray, quality: float, label: str | None) -> dict[str, Any]:

@@ -175,3 +175,24 @@ def test_the_scale_bar_is_as_long_as_it_says(sit_down: SitDown, project: Project
     ann.page.locator(".stage").focus()
     ann.keys("Control+u")
     ann.until_so(lambda: not bar.is_visible(), "the bar away")
+
+
+def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(
+    sit_down: SitDown, photos: dict[str, np.ndarray]
+) -> None:
+    ann = sit_down(Project(photos), size=PHONE, has_touch=True)
+    ann.open()
+    ann.seen()
+    minus = ann.page.get_by_role("button", name='Clicks say "not this" of this object')
+    assert minus.is_disabled()  # there is nothing yet to take away from
+    ann.page.touchscreen.tap(*ann.at(300, 180))
+    ann.until("s.editor.draft.clicks.length", 1)
+    minus.tap()
+    assert minus.get_attribute("aria-pressed") == "true"
+    ann.page.touchscreen.tap(*ann.at(60, 60))
+    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
+    ann.looked()
+    ann.keep()
+    ann.until_so(lambda: minus.get_attribute("aria-pressed") == "false", "the end of it")
+    ann.page.touchscreen.tap(*ann.at(300, 180))
+    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1")

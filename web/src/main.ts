@@ -9,6 +9,7 @@ import { showApp } from "./page/app";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
+import { lookWhenBack } from "./state/folder";
 import { nextReview } from "./state/review";
 import { Clips } from "./store/clips";
 import { Database } from "./store/database";
@@ -82,6 +83,7 @@ async function start(): Promise<void> {
     if (session.project.stage === "review") await nextReview(session);
     else if (first) await session.open(first.id);
     await door.resume();
+    if (store.kind === "server") lookWhenBack(session);
   } catch (error) {
     const text = document.createElement("p");
     text.className = "waiting";

@@ -16,7 +16,7 @@ import { Server, ServerStore } from "../src/store/server";
 import { Outbox } from "../src/store/outbox";
 import type { Conflict, Standing } from "../src/store/outbox";
 import { StoreError } from "../src/store/store";
-import type { Draft, ImageEntry, SavedRecord, Store } from "../src/store/store";
+import type { Draft, ImageEntry, SavedRecord, Saving, Store } from "../src/store/store";
 
 vi.stubGlobal("addEventListener", () => undefined);
 
@@ -103,6 +103,21 @@ class Pretended {
   }
 }
 
+/** One that keeps several masks at once, but those that it is told to refuse. */
+class Several extends Pretended {
+  whole: StoreError | null = null;
+  refused = new Map<string, StoreError>();
+
+  async saveAll(_: string, given: Saving[]) {
+    this.sent.push(`all ${given.map(({ record }) => record.label).join(" ")}`);
+    if (this.whole) throw this.whole;
+    return given.map(({ record, key, name }) => {
+      const error = this.refused.get(key);
+      return error ?? { ...record, id: name?.id ?? `r-${key}`, version: (name?.version ?? 0) + 1 };
+    });
+  }
+}
+
 function outboxOf(store: Pretended) {
   const standings: Standing[] = [];
   const conflicts: Conflict[] = [];
@@ -121,6 +136,47 @@ const save = (key: string, label: string) =>
   ({ kind: "save", image: "i", key, record: draft(label) }) as const;
 
 describe("the outbox", () => {
+  /** Masks that were made while the server was away: they wait together. */
+  async function waiting(store: Several) {
+    const made = outboxOf(store);
+    store.failures = [new StoreError("lost", "gone")];
+    await made.outbox.add({ kind: "events", image: "i", events: [] });
+    await made.outbox.flush();
+    const kept = ["a", "b", "c"].map((key) => made.outbox.add(save(key, key.toUpperCase())));
+    await Promise.all(kept);
+    await made.outbox.flush();
+    return made;
+  }
+
+  test("masks of a photo that wait are kept by one request, and changed by another", async () => {
+    const store = new Several();
+    const { outbox, standings } = await waiting(store);
+    expect(store.sent).toEqual(["events", "all A B C"]);
+    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 0 });
+    expect(await db.all("outbox")).toEqual([]);
+    await outbox.add({ kind: "remove", image: "i", key: "b" });
+    await outbox.flush();
+    expect(store.sent.at(-1)).toBe("remove r-b 1");
+  });
+
+  test("of several masks each is refused for itself", async () => {
+    const store = new Several();
+    store.refused.set("a", new StoreError("refused", "no such photo"));
+    store.refused.set("b", new StoreError("conflict", "bob was quicker", 1, null));
+    const { conflicts, refusals, standings } = await waiting(store);
+    expect(refusals).toEqual(["no such photo"]);
+    expect(conflicts.map(({ note }) => note.key)).toEqual(["b"]);
+    expect(standings.at(-1)).toEqual({ waiting: 0, lost: null, asked: 1 });
+  });
+
+  test("where several are refused as one they go one by one", async () => {
+    const store = new Several();
+    store.whole = new StoreError("refused", "what is that?");
+    const { refusals } = await waiting(store);
+    expect(store.sent).toEqual(["events", "all A B C", "create A", "create B", "create C"]);
+    expect(refusals).toEqual([]);
+  });
+
   test("creates once, then updates on top of the version it got", async () => {
     const store = new Pretended();
     const { outbox } = outboxOf(store);

@@ -33,6 +33,7 @@ from anymask.primitives.notation import parse_json
 WAIT_MS = 15_000  # for another process's transaction
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # of each connection (SQLite)
 _FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
+_SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # a folder that is read-only
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 
@@ -143,6 +144,11 @@ def _is_full(error: object) -> bool:
 
 
 def _other_error(error: DBAPIError, where: str) -> StoreError:
+    if getattr(error.orig, "sqlite_errorname", "").startswith(_SHUT):
+        return StoreError(
+            f"{where}: wanted a database that can be written, got {str(error.orig)!r}; is its "
+            "folder there, and may you write in it?"
+        )
     if isinstance(error, Unreachable):
         return StoreError(f"{where}: the database does not answer ({error.orig})")
     return StoreError(f"{where}: the database refuses ({error.orig})")

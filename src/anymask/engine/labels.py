@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.checks import checked_text
 from anymask.engine.database import reading, writing
-from anymask.engine.rows import remember
-from anymask.engine.tables import LabelRow, RecordRow
+from anymask.engine.entries import Action
+from anymask.engine.rows import event_row, remember
+from anymask.engine.tables import EventRow, LabelRow, RecordRow
 from anymask.primitives.errors import InputError, NotFoundError
 
+RENAMED = "label renamed"  # the event that tells it
 GOLDEN = 137.508  # degrees: neighbouring numbers get distant hues
 _COLOUR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
@@ -57,6 +59,21 @@ def learn_label(session: Session, name: str | None, colour: str | None = None) -
     chosen = colour or free_colour({row.colour for row in rows})
     session.add(LabelRow(name=name, colour=chosen, place=place))
     session.flush()
+
+
+def current_label(session: Session, name: str | None) -> str | None:
+    """What a name is called by now: somebody may have renamed it while another one had it chosen.
+
+    A name that is in the set, or that nobody renamed, is itself.
+    """
+    tried: set[str] = set()
+    now = name
+    while now is not None and now not in tried and session.get(LabelRow, now) is None:
+        tried.add(now)
+        query = select(EventRow.detail).where(EventRow.kind == RENAMED)
+        newest = session.scalars(query.order_by(EventRow.id.desc()))
+        now = next((detail["to"] for detail in newest if detail["from"] == now), None)
+    return name if now is None or now in tried else now
 
 
 class LabelSet:
@@ -119,6 +136,8 @@ class LabelSet:
             if session.get(LabelRow, to) is None:
                 session.add(LabelRow(name=to, colour=old.colour, place=old.place))
             session.delete(old)
+            detail = {"from": name, "to": to}
+            session.add(event_row(Action(kind=RENAMED, detail=detail), None, who, self.clock()))
             return self._relabel(session, name, to, who)
 
     def delete(self, name: str, fate: Fate, who: str) -> int:

@@ -145,8 +145,11 @@ class Project:
         failed  is told the names of pictures that cannot be read, and why; they are left out
         """
         fresh = []
+        known = self.store.image_names()
         for path in self._photos(failed):
             name = path.relative_to(self.folder).as_posix()
+            if name in known:
+                continue  # reading the sizes of ten thousand files takes seconds
             try:
                 self.file(name)
                 fresh.append((name, picture_hw(path), None))
@@ -195,6 +198,10 @@ class Project:
                 "out of it; put the photo itself there"
             )
         return path.resolve()
+
+    def photo_names(self) -> Iterator[str]:
+        """The names of the pictures that lie in the folder."""
+        return (path.relative_to(self.folder).as_posix() for path in self._photos(None))
 
     def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
         """The pictures of the folder whose names are text, which a database keeps."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from anymask.engine.checks import MOST_ID, is_id
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action, Draft, ImageEntry, RecordEntry, Status
-from anymask.engine.labels import learn_label
+from anymask.engine.labels import current_label, learn_label
 from anymask.engine.rows import (
     entry_of,
     event_row,
@@ -29,7 +30,7 @@ from anymask.engine.rows import (
     remember,
 )
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
-from anymask.primitives.errors import Conflict, InputError, NotFoundError
+from anymask.primitives.errors import AnymaskError, Conflict, InputError, NotFoundError
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
@@ -60,6 +61,21 @@ class Store:
                 for name, (hw, group) in fresh.items()
             )
         return len(fresh)
+
+    def image_names(self) -> set[str]:
+        """The names of all photos."""
+        with reading(self.database) as session:
+            return set(session.scalars(select(ImageRow.name)))
+
+    def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
+        """Take over a photo's new size; False where it has masks, or had. Raises NotFoundError."""
+        with writing(self.database) as session:
+            row = image_row(session, image_id, lock=True)
+            query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
+            if session.scalars(query).first() is not None:
+                return False
+            row.height, row.width = hw
+        return True
 
     def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
         """Photos in order of their numbers, from the first one after `after` on."""
@@ -215,6 +231,7 @@ class Store:
             if known is not None and not known.deleted:
                 return entry_of(known, image)
             row = known or row
+        draft = _named_now(session, draft, told)
         kind = "record restored" if row.deleted else "record added"
         earlier, row.deleted = row.seconds or 0.0, False
         fill_row(row, draft, who, self.clock())
@@ -243,19 +260,49 @@ class Store:
         Raises NotFoundError, Conflict, InputError.
         """
         with writing(self.database) as session:
-            row, image = self._at_version(session, record_id, version)
-            if draft.rle.size != (image.height, image.width):
-                raise InputError(
-                    f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
-                    f"{draft.rle.size}"
-                )
-            earlier = row.seconds
-            fill_row(row, draft, who, self.clock())
-            row.seconds = earlier + draft.seconds
-            learn_label(session, draft.label)
-            remember(session, row, "record changed", 0.0 if told else draft.seconds)
+            entry = self._change(session, (record_id, version), draft, who, told)
             session.add_all(beside)
-            return entry_of(row, image)
+            return entry
+
+    def _change(
+        self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
+    ) -> RecordEntry:
+        row, image = self._at_version(session, *at)
+        if draft.rle.size != (image.height, image.width):
+            raise InputError(
+                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                f"{draft.rle.size}"
+            )
+        earlier = row.seconds
+        draft = _named_now(session, draft, told)
+        fill_row(row, draft, who, self.clock())
+        row.seconds = earlier + draft.seconds
+        learn_label(session, draft.label)
+        remember(session, row, "record changed", 0.0 if told else draft.seconds)
+        return entry_of(row, image)
+
+    def save_records(
+        self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
+    ) -> list[RecordEntry | AnymaskError]:
+        """Keep or change masks of a photo in one transaction, each for itself.
+
+        changes  drafts, each with the number and version of the mask that it replaces, or None
+
+        A change that is refused is its error in the list; the others are kept.
+        """
+        with writing(self.database) as session:
+            image = image_row(session, image_id)
+
+            def one(draft: Draft, at: tuple[int, int] | None) -> RecordEntry | AnymaskError:
+                try:
+                    with session.begin_nested():
+                        if at is None:
+                            return self._add(session, image, draft, who, True)
+                        return self._change(session, at, draft, who, True)
+                except (Conflict, NotFoundError, InputError) as error:
+                    return error
+
+            return [one(draft, at) for draft, at in changes]
 
     def delete_record(self, record_id: int, version: int, who: str) -> None:
         """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
@@ -308,3 +355,8 @@ class Store:
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
+
+
+def _named_now(session: Session, draft: Draft, told: bool) -> Draft:
+    """A page's draft with the name that its label has by now; files mean what they say."""
+    return replace(draft, label=current_label(session, draft.label)) if told else draft

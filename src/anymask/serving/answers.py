@@ -108,6 +108,14 @@ class ImagesAnswer(ClosedAnswer):
     next: _ID | None
 
 
+class FolderAnswer(ClosedAnswer):
+    """Photos that were taken up, those whose files are gone, and what cannot be read, and why."""
+
+    added: int
+    gone: list[_ID]
+    unreadable: dict[str, str]
+
+
 class PageAnswer(ClosedAnswer):
     """A page that masks lie on, and where it is in the stack."""
 

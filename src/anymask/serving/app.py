@@ -108,17 +108,23 @@ def _api(served: ServerParts) -> FastAPI:
     for router in served.routers:
         failures = documented(400, 404, 409, 415, 422, 501, 502, 507, *ANYWHERE)
         api.include_router(_answering_head(router), responses=failures)
-    api.include_router(_answering_head(pages_router(served.assets | docs_assets())))
+    pages = pages_router(served.assets | docs_assets())
+    api.include_router(_answering_head(pages))
+    every = (*routers, *served.routers, pages)
+    api.state.addresses = [route for router in every for route in router.routes]
     _describe_token(api, served.access)
     return api
 
 
+_WORK = ("embedding",)  # what GET computes, and HEAD would too
+
+
 def _answering_head(router: APIRouter) -> APIRouter:
-    """The router, which answers HEAD, too, where GET gives a document; a stream would be work."""
+    """The router, which answers HEAD, too, where GET gives a document, not where it works."""
     for route in list(router.routes):
         if not isinstance(route, APIRoute) or route.methods != {"GET"}:
             continue
-        if route.response_class is not StreamingResponse:
+        if route.response_class is not StreamingResponse and route.name not in _WORK:
             twin = copy(route)
             twin.methods, twin.include_in_schema = {"HEAD"}, False
             router.routes.append(twin)

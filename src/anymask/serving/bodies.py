@@ -32,6 +32,7 @@ from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_c
 from anymask.serving.wire import at_most
 
 MOST_EVENTS = 1000
+MOST_SAVED = 200
 WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
 PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # the model's score was of another shape
@@ -75,6 +76,19 @@ class NewRecordBody(BaseModel):
 
     record: RecordBody
     client_id: str | None = Field(default=None, max_length=400)
+
+
+class SavedBody(NewRecordBody):
+    """A mask to be kept; with `id` and `version`: in place of the one that is still at it."""
+
+    id: int | None = None
+    version: int | None = None
+
+
+class SavedBodies(BaseModel):
+    """Several masks of one photo."""
+
+    records: Annotated[list[SavedBody], Field(fail_fast=True), at_most(MOST_SAVED, "masks")]
 
 
 class EventBody(BaseModel):

@@ -19,6 +19,7 @@ from anymask.data.pixels import PictureView, Ranges
 from anymask.data.planes import load_plane, read_planes
 from anymask.engine.checks import MOST_PAGE
 from anymask.engine.entries import ImageEntry
+from anymask.engine.folder_news import checked_picture
 from anymask.engine.project import Project
 from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
 from anymask.primitives.errors import InputError
@@ -115,10 +116,13 @@ class PictureLook:
     def load(self, project: Project, image_id: int, asked: AskedPlane) -> UintImage:
         """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
         image, path = self.check(project, image_id), project.picture(image_id)
-        height, width = image.hw
         place = self.page(path, asked.page)
         photo = load_plane(path, place, asked.channel, self.view_of(asked))
         high, wide = photo.shape[:2]
+        if (high, wide) != image.hw:
+            checked_picture(project, image_id)
+            image = project.store.image(image_id)
+        height, width = image.hw
         if (high, wide) != image.hw:
             raise Refusal(
                 422,
@@ -151,8 +155,11 @@ def add_pictures(
 def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
     @router.get("/images/{image_id}/planes", response_model=PlanesAnswer)
     def planes(image_id: int) -> dict[str, Any]:
-        """The pages and channels of a photo's file, and how large its pixels are."""
-        path = project.picture(image_id)
+        """The pages and channels of a photo's file, and how large its pixels are.
+
+        The size of a file that was replaced is taken over; 409 where the photo has masks.
+        """
+        path = checked_picture(project, image_id)
         found = read_planes(path)
         return {
             "first": look.page(path, None),

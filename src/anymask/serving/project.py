@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from starlette.responses import FileResponse, JSONResponse
 from anymask.engine.entries import Draft, RecordEntry
 from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
+from anymask.engine.folder_news import look_into_folder
 from anymask.engine.project import Project
 from anymask.engine.review import (
     all_verdicts,
@@ -42,6 +44,7 @@ from anymask.primitives.rle import coco_to_rle
 from anymask.primitives.types import UintImage
 from anymask.serving.answers import (
     AddedAnswer,
+    FolderAnswer,
     ImageAnswer,
     ImagesAnswer,
     KeptMaskAnswer,
@@ -52,6 +55,7 @@ from anymask.serving.answers import (
     ReportAnswer,
     ReviewAnswer,
 )
+from anymask.serving.batch_routes import add_batches
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -104,8 +108,10 @@ def project_router(
     looks = PictureLook(pictures or PictureChoice(), limits)
     router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
+    _add_folder(router, project)
     add_pictures(router, project, inference, looks)
     _add_records(router, project, user)
+    add_batches(router, project, user)
     _add_work(router, project, user)
     _add_model(router, project, inference, looks)
     _add_review(router, project, user)
@@ -147,6 +153,18 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
         return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
+
+
+def _add_folder(router: APIRouter, project: Project) -> None:
+    looking = Lock()  # one look at a time
+
+    @router.post("/folder", response_model=FolderAnswer)
+    def folder() -> dict[str, Any]:
+        """Take up the photos that were put into the folder since; which ones are gone?"""
+        with looking:
+            news = look_into_folder(project)
+        gone = [str(number) for number in news.gone]
+        return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
 
 
 def _add_records(router: APIRouter, project: Project, user: str) -> None:

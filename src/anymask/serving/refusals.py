@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from anymask.primitives.errors import (
     AnymaskError,
@@ -156,6 +157,8 @@ async def _plain(request: Request, error: Exception) -> Response:
         return error.response()
     assert isinstance(error, HTTPException)
     path, headers = f"{request.method} {request.url.path}", dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_at(request)):
+        headers["Allow"] = ", ".join(methods)
     allowed = " or ".join(sorted(headers.get("Allow", "another").split(", ")))
     wanted = {404: "an address of this server", 405: f"the method {allowed} at this address"}
     refusal = Refusal(
@@ -166,6 +169,15 @@ async def _plain(request: Request, error: Exception) -> Response:
     )
     refusal.headers = headers or None
     return refusal.response()
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method that the address takes; a router knows those of its first route alone."""
+    found: set[str] = set()
+    for route in getattr(request.app.state, "addresses", ()):
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= set(route.methods or ())
+    return sorted(found)
 
 
 async def _own(request: Request, error: Exception) -> Response:
@@ -199,10 +211,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
         body, at = str(error.body), int(first["loc"][-1])
         got = f"{body[at : at + 20]!r} at character {at} ({first['ctx']['error']})"
         return Refusal(422, "JSON", got, remedy).response()
-    if first["type"] in ("list_type", "tuple_type") and (
-        example := _LISTS.get(str(first["loc"][-1]))
-    ):
-        remedy = f"write for example {first['loc'][-1]}={example}; {remedy}"
+    named = next((word for word in first["loc"][::-1] if word in _LISTS), None)
+    if first["type"] in ("list_type", "tuple_type") and named is not None:
+        remedy = f"write for example {named}={_LISTS[str(named)]}; {remedy}"
+    if first["type"] == "missing" and place == "image" and "form-data" in kind:
+        remedy = "add the photo: -F file=@photo.jpg"
     if first["type"] == "extra_forbidden":
         remedy = f"{_other_key(request, first['loc'])}; {remedy}"
     return Refusal(

@@ -193,7 +193,7 @@ def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
             422,
             f"1 to {limits.prompts} prompts",
             f"{len(bodies)} prompts",
-            "send the others in further requests",
+            "send the others in further requests" if bodies else "send at least one",
         )
     _check_points([len(body.points or ()) for body in bodies], limits)
     _check_masks((body.mask.size for body in bodies if body.mask is not None), limits)
@@ -206,7 +206,7 @@ def check_masks(masks: list[RleBody], limits: Limits) -> None:
             422,
             f"1 to {limits.prompts} masks",
             f"{len(masks)} masks",
-            "send the others in further requests",
+            "send the others in further requests" if masks else "send at least one",
         )
     for mask in masks:
         _check_masks([mask.size], limits)  # never all pixels at once: see `close_up`

@@ -29,6 +29,10 @@ import type {
 
 export type * from "./types";
 
+const LEFT_OUT =
+  "put the package's folders model and ort beside the built script (Vite: the plugin anymask/vite), " +
+  "or serve an exported model elsewhere and name it: load({ model })";
+
 /** Open a model. Throws an Error that says what was wanted, where its files are not there. */
 export async function load(options: LoadOptions = {}): Promise<Anymask> {
   const beside = new URL("./model/", import.meta.url);
@@ -37,7 +41,8 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     const address = new URL(file, folder.href.endsWith("/") ? folder : `${folder}/`);
     const reply = await fetch(address);
     if (reply.ok) return reply;
-    throw new Error(`wanted ${address}, got ${reply.status}; serve an exported model there`);
+    const remedy = options.model ? "serve an exported model there" : LEFT_OUT;
+    throw new Error(`wanted ${address}, got ${reply.status}; ${remedy}`);
   });
   try {
     checkSeesPhotos(model.manifest);

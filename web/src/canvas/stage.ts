@@ -133,7 +133,8 @@ export class Stage {
   private pointed(event: MouseEvent): Pointed {
     const { left, top } = this.element.getBoundingClientRect();
     const screen: XY = [event.clientX - left, event.clientY - top];
-    const negative = event.shiftKey || event.button === 2 || (event.buttons & 2) > 0;
+    const { takesAway } = this.session;
+    const negative = event.shiftKey || event.button === 2 || (event.buttons & 2) > 0 || takesAway;
     return { at: this.view.toImage(screen), screen, negative, when: event.timeStamp };
   }
 
@@ -287,6 +288,7 @@ export class Stage {
 
   private resized(): void {
     const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || !clientHeight) return; // out of the page while a video is open
     const whole = this.view.width < 2;
     this.view.width = Math.max(1, clientWidth);
     this.view.height = Math.max(1, clientHeight);

@@ -8,7 +8,7 @@ import { gridSettings } from "./everything";
 import type { Proposals } from "./everything";
 import type { Tables } from "./families/family";
 import type { Granularity } from "./granularity";
-import { NAME_VECTORS, TABLES, checkSeesPhotos, readManifest } from "./manifest";
+import { NAME_VECTORS, TABLES, checkSeesPhotos, readJson, readManifest } from "./manifest";
 import type { Manifest, Part } from "./manifest";
 import type { Asks, Kind, Reply } from "./messages";
 import type { NameTable } from "./name_table";
@@ -129,9 +129,9 @@ export class Model {
 
   /** Open the decoder; the encoder follows when a photo needs it. */
   static async open(load: Load): Promise<Model> {
-    const manifest = readManifest(await (await load("manifest.json")).json());
+    const manifest = readManifest(await readJson(await load("manifest.json")));
     const learned = TABLES in manifest.sha256;
-    const tables = learned ? await (await load(TABLES)).json() : {};
+    const tables = learned ? ((await readJson(await load(TABLES))) as Tables) : {};
     const model = new Model(load, manifest, tables, threadsFor("decoder"));
     await model.openGraph(model.decoder, "decoder");
     return model;

@@ -11,13 +11,19 @@ import type { Size } from "./geometry";
 import type { GraphInfo, Manifest } from "./manifest";
 import type { Tokens } from "./prompts";
 
+const SERVE_IT = "serve the folder ort there, as it was built";
+
 export interface Opened {
   session: InferenceSession;
   provider: string;
 }
 
-/** Open one graph. `WEBGPU` is a constant of the build. */
-export async function openGraph(graph: ArrayBuffer, threads: number): Promise<Opened> {
+/** Open one graph; `file`: its name. `WEBGPU` is a constant of the build. */
+export async function openGraph(
+  graph: ArrayBuffer,
+  threads: number,
+  file: string,
+): Promise<Opened> {
   env.wasm.numThreads = threads;
   env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
   env.logLevel = "error";
@@ -26,8 +32,20 @@ export async function openGraph(graph: ArrayBuffer, threads: number): Promise<Op
     executionProviders: providers,
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
+  }).catch((error: Error) => {
+    throw new Error(explained(error.message, file));
   });
   return { session, provider: providers[0] };
+}
+
+/** Why a graph was not opened: the runtime did not start, or the file is none. */
+export function explained(told: string, file: string): string {
+  if (told.startsWith("no available backend")) {
+    const place = env.wasm.wasmPaths;
+    const wanted = `wanted ONNX Runtime's .wasm and .mjs in ${place}, got none that starts`;
+    return `${wanted}; ${SERVE_IT} (${told})`;
+  }
+  return `wanted ${file} whole, got a file that cannot be opened; copy it again (${told})`;
 }
 
 /** (3, S, S) normalised -> the image's maps. */

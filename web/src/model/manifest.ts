@@ -63,6 +63,20 @@ export const NAME_VECTORS = "names.npz";
 /** The inputs of a decoder that say what the user meant; what stands before them are the maps. */
 export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
 
+/** A reply as JSON; servers answer a page, too, where they have not got the file. */
+export async function readJson(reply: Response): Promise<unknown> {
+  const text = await reply.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    const got = JSON.stringify(text.trimStart().slice(0, 20));
+    throw new Error(
+      `wanted the JSON of an exported model at ${reply.url}, got what begins with ${got}; ` +
+        "is the file there? Some servers send a page in place of what they have not got",
+    );
+  }
+}
+
 /** The manifest, or an error that says what is wrong with it. */
 export function readManifest(given: unknown): Manifest {
   const manifest = given as Manifest;

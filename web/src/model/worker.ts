@@ -100,7 +100,8 @@ const handlers: { [K in Kind]: Handler<K> } = {
   async open(ask) {
     manifest = ask.manifest;
     family = openFamily(manifest.spec, ask.tables);
-    const opened = await inTurn(() => openGraph(ask.graph, ask.threads));
+    const { file } = manifest.graphs[ask.part]!;
+    const opened = await inTurn(() => openGraph(ask.graph, ask.threads, file));
     if (ask.part === "refiner") refiner = opened.session;
     else if (ask.part === "names") namer = opened.session;
     else session = opened.session;

@@ -41,6 +41,7 @@ export function keysBack(field: HTMLElement, photo: HTMLElement): void {
 
 const PATHS = {
   point: "M12 3v5M12 16v5M3 12h5M16 12h5M12 12h.01",
+  minus: "M4 12a8 8 0 1 0 16 0a8 8 0 1 0-16 0M8 12h8",
   box: "M4 5h16v14H4z",
   lasso: "M7 17c-3-1-4-4-3-7s5-5 9-5 8 3 7 7-6 5-9 4-3 3-1 5",
   brush: "M4 20c4 1 6-1 6-4M9 15l9-11c1-1 3 1 2 2L11 17",

@@ -1,6 +1,7 @@
 /** The bar above the photo: name and number of the photo, navigation, whether work is saved. */
 
 import type { Session } from "../state/session";
+import { SILENT } from "../store/store";
 import type { Arm, Stage as Mode } from "../store/store";
 import { done, isFinished, reopen } from "./commands";
 import type { Pages } from "./commands";
@@ -63,7 +64,7 @@ export function header(
     open.hidden = session.store.kind === "server";
     modes.value = project.arm === "control" ? "control" : project.stage;
     const text = standing.lost
-      ? `Not connected: ${standing.waiting} to send`
+      ? `${standing.lost === SILENT ? "Not connected" : "Not saved"}: ${standing.waiting} to send`
       : standing.waiting
         ? "Saving …"
         : standing.asked

@@ -1,5 +1,6 @@
 /** The dialog of the photos: small pictures, found by name and by how far they are. */
 
+import { lookIntoFolder } from "../state/folder";
 import type { Session } from "../state/session";
 import { hasMasks } from "../state/session";
 import type { ImageEntry } from "../store/store";
@@ -8,11 +9,14 @@ import { h, icon } from "./dom";
 
 const LISTED = 500; // photos in the list at once
 
-const STATES: [title: string, holds: (image: ImageEntry) => boolean][] = [
+type Holds = (image: ImageEntry, gone: ReadonlySet<string>) => boolean;
+
+const STATES: [title: string, holds: Holds][] = [
   ["All photos", () => true],
   ["Without masks", (image) => !hasMasks(image)],
   ["With masks, not finished", (image) => image.status !== "done" && image.records > 0],
   ["Finished", (image) => image.status === "done"],
+  ["Not in the folder", (image, gone) => gone.has(image.id)],
 ];
 
 export function photosDialog(session: Session): void {
@@ -23,12 +27,19 @@ export function photosDialog(session: Session): void {
     autofocus: true,
   });
   find.setAttribute("aria-label", "Find a photo");
-  const count = (holds: (image: ImageEntry) => boolean) => session.images.filter(holds).length;
-  const state = h(
-    "select",
-    { class: "modes", "aria-label": "Which photos" },
-    ...STATES.map(([title, holds], i) => h("option", { value: i }, `${title} (${count(holds)})`)),
-  );
+  const state = h("select", { class: "modes", "aria-label": "Which photos" });
+  const count = () => {
+    const { value } = state;
+    const counts = STATES.map(
+      ([, holds]) => session.images.filter((image) => holds(image, session.gone)).length,
+    );
+    const options = STATES.map(([title], i) =>
+      h("option", { value: i }, `${title} (${counts[i]})`),
+    );
+    state.replaceChildren(...options.filter((_, i) => i < STATES.length - 1 || counts[i] > 0));
+    state.value = value || "0";
+    if (state.selectedIndex < 0) state.value = "0";
+  };
   const list = h("div", { class: "photo-list" });
   const element = dialog("Photos", h("div", { class: "photo-find" }, find, state), list);
   const small = thumbnails(session, list);
@@ -40,7 +51,9 @@ export function photosDialog(session: Session): void {
   const found = () => {
     const wanted = find.value.toLowerCase();
     const [, holds] = STATES[Number(state.value)];
-    return session.images.filter((one) => holds(one) && one.name.toLowerCase().includes(wanted));
+    return session.images.filter(
+      (one) => holds(one, session.gone) && one.name.toLowerCase().includes(wanted),
+    );
   };
   const draw = () => {
     const all = found();
@@ -51,7 +64,9 @@ export function photosDialog(session: Session): void {
       count > 0 ? h("p", { class: "dim small" }, `${count} more ${where}: type to find them`) : "";
     list.replaceChildren(
       more(first, "before"),
-      ...shown.map((image) => photoLine(image, image === all[here], () => open(image))),
+      ...shown.map((image) =>
+        photoLine(image, image === all[here], session.gone.has(image.id), () => open(image)),
+      ),
       more(all.length - first - shown.length, "after"),
       all.length ? "" : h("p", { class: "dim small" }, "No photo is like that."),
     );
@@ -66,7 +81,14 @@ export function photosDialog(session: Session): void {
     event.preventDefault();
     open(first);
   });
+  count();
   draw();
+  const before = session.images;
+  void lookIntoFolder(session).then(() => {
+    if (!element.open || (session.images === before && !session.gone.size)) return;
+    count();
+    draw();
+  });
 }
 
 /** Fetches the small pictures of the lines that come into sight. */
@@ -95,8 +117,14 @@ async function fetchOne(session: Session, line: HTMLElement): Promise<void> {
   }
 }
 
-function photoLine(image: ImageEntry, current: boolean, run: () => void): HTMLElement {
+function photoLine(
+  image: ImageEntry,
+  current: boolean,
+  gone: boolean,
+  run: () => void,
+): HTMLElement {
   const masks = image.records === 1 ? "1 mask" : `${image.records} masks`;
+  const size = `${image.width} × ${image.height}`;
   return h(
     "button",
     {
@@ -109,7 +137,7 @@ function photoLine(image: ImageEntry, current: boolean, run: () => void): HTMLEl
     h("img", { class: "thumb", alt: "", width: 56, height: 42 }),
     image.status === "done" ? icon("check") : h("span", { class: "icon" }),
     h("span", { class: "name" }, image.name),
-    h("span", { class: "dim" }, `${image.width} × ${image.height}`),
+    h("span", { class: "dim" }, gone ? "not in the folder" : size),
     h("span", { class: "dim" }, image.records ? masks : ""),
   );
 }

@@ -4,6 +4,7 @@ import type { Stage } from "../canvas/stage";
 import { everything } from "../state/everything";
 import { undo as stepBack } from "../state/review";
 import type { Session } from "../state/session";
+import { isEmpty } from "../state/work";
 import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
 import { h, iconButton } from "./dom";
 
@@ -13,6 +14,11 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     button.dataset.tool = name;
     return button;
   });
+  const minus = iconButton("minus", 'Clicks say "not this" of this object', "", () => {
+    session.subtracting = !session.takesAway;
+    session.changed();
+  });
+  minus.classList.add("for-fingers");
   const find = iconButton("everything", "Find everything", "M", () => {
     void everything(session);
   });
@@ -22,7 +28,9 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   const element = h(
     "div",
     { class: "rail", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" },
-    ...buttons.slice(0, 3),
+    buttons[0],
+    minus,
+    ...buttons.slice(1, 3),
     gap(),
     ...buttons.slice(3, 6),
     gap(),
@@ -39,6 +47,8 @@ export function rail(session: Session, stage: Stage): HTMLElement {
       buttons[i].setAttribute("aria-pressed", String(session.toolName === name));
       buttons[i].disabled = control && NEEDS_MODEL.includes(name);
     });
+    minus.setAttribute("aria-pressed", String(session.takesAway));
+    minus.disabled = !session.editor || isEmpty(session.editor.draft);
     find.disabled = control || !session.editor || session.editor.finding !== null;
     const work = session.editor?.work;
     const verdict = session.project.stage === "review" && session.judged.length > 0;

@@ -12,6 +12,7 @@ import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Standing } from "../store/outbox";
+import { SILENT } from "../store/store";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
@@ -65,11 +66,14 @@ export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon
 
 const draftName = (image: string, page: number) => `draft:${image}${page ? `#${page}` : ""}`;
 
+const NOT_SAVED = "Not saved yet: ";
+
 const PAGE = 1000; // photos listed at once: the most that the server gives
 
 export class Session implements EditorHost {
   project!: Project;
   images: ImageEntry[] = [];
+  gone: ReadonlySet<string> = new Set(); // photos whose files are not in the folder any more
   editor: Editor | null = null;
   photo: Photo | null = null;
   opening: string | null = null;
@@ -80,6 +84,7 @@ export class Session implements EditorHost {
   shown = { masks: true, proposals: true };
   look: Look = PLAIN;
   finishing = false; // the open photo
+  subtracting = false; // clicks say "not this", until the object is kept; for fingers
   taking = false; // new masks take their pixels from those beneath them
   redraw: () => void = () => undefined; // photo and masks, in the next frame
   looksAnew: (part: Partial<Look>) => void = () => undefined; // changes `look`, and keeps it
@@ -114,6 +119,7 @@ export class Session implements EditorHost {
     this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {
       if (this.standing.lost && !standing.lost && this.failed) void this.retry();
+      this.tellTrouble(standing);
       this.standing = standing;
       this.changed();
     };
@@ -147,6 +153,13 @@ export class Session implements EditorHost {
   tool = () => this.toolName;
   takes = () => this.taking;
 
+  /** Whether clicks without a key say "not this": there must be something to take away from. */
+  get takesAway(): boolean {
+    const asks = this.toolName === "point" || this.toolName === "lasso";
+    this.subtracting &&= this.editor !== null && !isEmpty(this.editor.draft);
+    return asks && this.subtracting;
+  }
+
   changed(): void {
     for (const watcher of this.watchers) watcher();
   }
@@ -163,6 +176,14 @@ export class Session implements EditorHost {
   moveOn(): void {
     const staying = this.messages.filter(({ stays }) => stays);
     this.messages.splice(0, Infinity, ...staying);
+  }
+
+  /** Say why the server keeps nothing, where it answers, until it does again. */
+  private tellTrouble({ lost }: Standing): void {
+    if (lost === this.standing.lost) return;
+    const old = this.messages.find(({ text }) => text.startsWith(NOT_SAVED));
+    if (old) this.dismiss(old);
+    if (lost && lost !== SILENT) this.say(`${NOT_SAVED}${lost}`, [], true);
   }
 
   dismiss(message: Message): void {
@@ -240,7 +261,7 @@ export class Session implements EditorHost {
   async goUnlabelled(): Promise<void> {
     const { images, index } = this;
     const next = [...images.slice(index + 1), ...images.slice(0, Math.max(0, index))].find(
-      (image) => !hasMasks(image),
+      (image) => !hasMasks(image) && !this.gone.has(image.id),
     );
     if (next) await this.open(next.id);
     else this.say("Every other photo has masks or is finished.");

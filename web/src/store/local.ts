@@ -79,6 +79,10 @@ export class LocalStore implements Store {
   }
 
   /** Keep photos; one that cannot be read is refused by name, the others stay. */
+  async lookIntoFolder(): Promise<null> {
+    return null;
+  }
+
   async addPhotos(files: File[]): Promise<ImageEntry[]> {
     const added: ImageEntry[] = [];
     const unread: string[] = [];

@@ -46,6 +46,7 @@ export interface Conflict {
 }
 
 const LONGEST_WAIT_S = 30;
+const TOGETHER = 100; // masks of one request
 
 /** A number for a note; another tab takes another one in the same millisecond. */
 const unlikelyTaken = () => 1000 * Date.now() + Math.floor(1000 * Math.random());
@@ -67,6 +68,8 @@ export class Outbox {
   private last = 0; // the newest note's number
   private names = new Map<string, Name>();
   private sending: Promise<void> | null = null;
+  private leaving = 0; // so many of the first notes are on their way
+  private singly = 0; // so many of the first notes go one by one
   private failures = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private lost: string | null = null;
@@ -140,9 +143,7 @@ export class Outbox {
   private replaceOlder(note: Note & { key: string }): Note[] {
     const older = this.notes.filter(
       (old, i) =>
-        (old.kind === "save" || old.kind === "remove") &&
-        old.key === note.key &&
-        (i > 0 || !this.sending),
+        (old.kind === "save" || old.kind === "remove") && old.key === note.key && i >= this.leaving,
     );
     older.push(...this.held.filter((old) => old.kind !== "verdict" && old.key === note.key));
     this.notes = this.notes.filter((note) => !older.includes(note));
@@ -164,28 +165,69 @@ export class Outbox {
 
   private async sendAll(): Promise<void> {
     while (this.notes.length) {
-      const note = this.notes[0];
+      const notes = this.together();
+      this.leaving = notes.length;
+      let failed: (StoreError | null)[] | null;
       try {
-        await this.send(note);
-        this.failures = 0;
-        this.lost = null;
-      } catch (error) {
-        if (!(error instanceof StoreError)) throw error;
-        if (error.kind === "lost" || error.kind === "busy") return this.later(error);
-        if (error.kind === "conflict" && note.kind !== "events" && !agreed(note, error.current)) {
-          this.notes = this.notes.filter((other) => other !== note);
-          this.held.push(note);
-          this.conflict({ note, theirs: error.current, message: error.message });
-          this.tell();
-          continue;
-        }
-        if (error.kind !== "conflict") this.refused(error.message);
-        else if (note.kind === "save" && error.current) this.learn(note.key, error.current);
+        failed = notes.length > 1 ? await this.sendTogether(notes) : [await this.sendOne(notes[0])];
+      } finally {
+        this.leaving = 0;
       }
-      this.notes = this.notes.filter((other) => other !== note);
-      await this.db.forget("outbox", note.number!);
+      if (!failed) continue;
+      const away = failed.find((error) => error?.kind === "lost" || error?.kind === "busy");
+      if (away) return this.later(away);
+      this.failures = 0;
+      this.lost = null;
+      this.singly = Math.max(0, this.singly - 1);
+      await Promise.all(failed.map((error, i) => this.answered(notes[i], error)));
       this.tell();
     }
+  }
+
+  /** The notes that leave next: masks of one photo that one request can keep, else one. */
+  private together(): [Note, ...Note[]] {
+    const [first, ...others] = this.notes;
+    if (!this.store.saveAll || this.singly > 0 || first.kind !== "save") return [first];
+    const end = others.findIndex(({ kind, image }) => kind !== "save" || image !== first.image);
+    return [first, ...others.slice(0, Math.min(end < 0 ? others.length : end, TOGETHER - 1))];
+  }
+
+  private async sendTogether(notes: Note[]): Promise<(StoreError | null)[] | null> {
+    const saves = notes.filter((note) => note.kind === "save");
+    const given = saves.map(({ record, key }) => ({ record, key, name: this.names.get(key) }));
+    try {
+      const kept = await this.store.saveAll!(saves[0].image, given);
+      kept.forEach((one, i) => one instanceof StoreError || this.learn(saves[i].key, one));
+      return kept.map((one) => (one instanceof StoreError ? one : null));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      if (error.kind === "lost" || error.kind === "busy") return [error];
+      this.singly = notes.length; // one of them is at fault: which one?
+      return null;
+    }
+  }
+
+  private async sendOne(note: Note): Promise<StoreError | null> {
+    try {
+      await this.send(note);
+      return null;
+    } catch (error) {
+      if (error instanceof StoreError) return error;
+      throw error;
+    }
+  }
+
+  /** A note has been taken, or was refused for good. */
+  private async answered(note: Note, error: StoreError | null): Promise<void> {
+    this.notes = this.notes.filter((other) => other !== note);
+    if (error?.kind === "conflict" && note.kind !== "events" && !agreed(note, error.current)) {
+      this.held.push(note);
+      this.conflict({ note, theirs: error.current, message: error.message });
+      return;
+    }
+    if (error && error.kind !== "conflict") this.refused(error.message);
+    else if (note.kind === "save" && error?.current) this.learn(note.key, error.current);
+    await this.db.forget("outbox", note.number!);
   }
 
   private later(error: StoreError): void {

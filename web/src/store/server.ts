@@ -2,11 +2,12 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
-import { AS_IT_COMES, StoreError } from "./store";
+import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
   ChannelValues,
   Draft,
   ExportWish,
+  FolderNews,
   Happening,
   ImageEntry,
   LabelChange,
@@ -17,6 +18,7 @@ import type {
   Project,
   ReviewItem,
   SavedRecord,
+  Saving,
   Store,
   Verdict,
 } from "./store";
@@ -55,7 +57,7 @@ export class Server {
       const signal = long ? null : AbortSignal.timeout(PATIENCE_MS);
       response = await fetch(new URL(path, this.root), { signal, ...init, headers });
     } catch {
-      throw new StoreError("lost", "the server does not answer");
+      throw new StoreError("lost", SILENT);
     }
     if (response.ok) return response;
     throw await failure(response);
@@ -77,22 +79,38 @@ export class Server {
   }
 }
 
+interface Told {
+  wanted?: string;
+  got?: string;
+  remedy?: string;
+  status?: number;
+}
+
 interface Trouble {
-  error?: { wanted?: string; got?: string; remedy?: string };
+  error?: Told;
   current?: SavedRecord;
 }
 
 async function failure(response: Response): Promise<StoreError> {
   const body = (await response.json().catch(() => ({}))) as Trouble;
-  const { wanted, got, remedy } = body.error ?? {};
+  const wait = Number(response.headers.get("Retry-After")) || 1;
+  return troubleOf(response.status, body.error ?? {}, wait, body.current ?? null);
+}
+
+/** What an error of the server means to the page. */
+function troubleOf(
+  status: number,
+  { wanted, got, remedy }: Told,
+  wait: number,
+  current: SavedRecord | null,
+): StoreError {
   // An error of one sentence comes as what was got (serving/refusals.py).
   const sentence = wanted === "a request that can be answered" && got;
   const said = sentence || [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
-  const text = said || `the server answered ${response.status}`;
-  const wait = Number(response.headers.get("Retry-After")) || 1;
-  if (response.status === 409) return new StoreError("conflict", text, wait, body.current ?? null);
-  if (response.status === 429) return new StoreError("busy", text, wait);
-  if (response.status >= 500) return new StoreError("lost", text, wait);
+  const text = said || `the server answered ${status}`;
+  if (status === 409) return new StoreError("conflict", text, wait, current);
+  if (status === 429) return new StoreError("busy", text, wait);
+  if (status >= 500) return new StoreError("lost", text, wait);
   return new StoreError("refused", text);
 }
 
@@ -128,6 +146,10 @@ export class ServerStore implements Store {
     throw new StoreError("refused", "this project's photos lie on the server; add them there");
   }
 
+  lookIntoFolder(): Promise<FolderNews> {
+    return this.server.json("api/folder", "POST", {}, undefined, true);
+  }
+
   planes(image: string): Promise<Planes> {
     return this.server.json(`api/images/${image}/planes`);
   }
@@ -160,6 +182,20 @@ export class ServerStore implements Store {
 
   update(record: SavedRecord): Promise<SavedRecord> {
     return this.server.json(`api/records/${record.id}`, "PUT", record, record.version);
+  }
+
+  async saveAll(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]> {
+    const records = given.map(({ record, key, name }) => ({
+      record,
+      client_id: key,
+      ...(name && { id: Number(name.id), version: name.version }),
+    }));
+    type Kept = { record: SavedRecord | null; error: Told | null };
+    const path = `api/images/${image}/records`;
+    const { results } = await this.server.json<{ results: Kept[] }>(path, "PUT", { records });
+    return results.map(({ record, error }) =>
+      error ? troubleOf(error.status ?? 0, error, 1, record) : record!,
+    );
   }
 
   async remove(id: string, version: number): Promise<void> {

@@ -39,6 +39,13 @@ export interface ImageEntry {
   records: number;
 }
 
+/** What has become of the folder: how many photos came, which are gone, what cannot be read. */
+export interface FolderNews {
+  added: number;
+  gone: string[];
+  unreadable: Record<string, string>;
+}
+
 /** What people note on a mask beside its shape and name. */
 export interface Notes {
   tags?: string[];
@@ -146,6 +153,8 @@ export interface Store {
     limit: number,
   ): Promise<{ images: ImageEntry[]; next: string | null }>;
   addPhotos(files: File[]): Promise<ImageEntry[]>;
+  /** Take up what was put into the folder since; null where there is none. */
+  lookIntoFolder(): Promise<FolderNews | null>;
   planes(image: string): Promise<Planes>;
   values(image: string, page: number): Promise<ChannelValues[]>;
   pixels(image: string, plane?: Plane): Promise<Blob>;
@@ -153,6 +162,8 @@ export interface Store {
   records(image: string): Promise<SavedRecord[]>;
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
   update(record: SavedRecord): Promise<SavedRecord>;
+  /** Several masks of a photo at once, each as it is now or why it was refused. */
+  saveAll?(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
   /** Stored proposals, and others below the model's least quality; null: the page finds them. */
@@ -172,6 +183,16 @@ export interface Store {
   addLabel(name: string, colour: string): Promise<LabelEntry[]>;
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
+}
+
+/** What is told where nobody answers. */
+export const SILENT = "the server does not answer";
+
+/** A mask on its way; `name`: what the store calls the one that it replaces. */
+export interface Saving {
+  record: Draft;
+  key: string;
+  name?: { id: string; version: number };
 }
 
 /** Why a store did not do what it was asked. */

@@ -1,0 +1,92 @@
+"""The page while others work in the project's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anymask.engine.project import Project, create_project
+from anymask.predictors.image import Model
+from anymask.serving.limits import Limits
+from anymask.serving.project import project_router
+from tests.predictors.fakes import ColourRuntime
+from tests.serving.servers import PICTURE, inference
+from tests.web.conftest import Annotator
+from tests.web.viewers import Viewer, served
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    return create_project(tmp_path)
+
+
+@pytest.fixture
+def ann(sit: Callable[..., Viewer], project: Project) -> Iterator[Annotator]:
+    """Somebody at the project's page, its first photo open."""
+    router = project_router(project, inference(), Limits(), "ann")
+    with served(lambda: Model(ColourRuntime()), routers=[router]) as address:
+        one = Annotator(sit(address).page, address)
+        one.until("s.editor?.entry.name", "a.png")
+        yield one
+
+
+def names(ann: Annotator) -> list[str]:
+    return ann.ask("s.images.map(image => image.name)")
+
+
+def test_photos_that_are_put_there_or_taken_away_are_noticed(
+    ann: Annotator, project: Project
+) -> None:
+    Image.fromarray(PICTURE).save(project.folder / "c.png")
+    (project.folder / "b.png").rename(project.folder / "d.png")
+    (project.folder / "e.png").write_bytes(b"no picture")
+    ann.keys("i")
+    ann.until("s.gone.size", 1)
+    assert names(ann) == ["a.png", "b.png", "c.png", "d.png"]
+    ann.message("2 new photos are in the folder")
+    ann.message("Not in the folder any more: b.png. Masks that were made on it are kept.")
+    ann.message("e.png cannot be read: ")
+    lines = ann.page.locator(".photo-line")
+    ann.until_so(lambda: lines.count() == 4, "the new photos in the list")
+    assert "not in the folder" in lines.nth(1).inner_text()
+    ann.page.get_by_label("Which photos").select_option(label="Not in the folder (1)")
+    assert lines.count() == 1
+    ann.keys("Escape")
+
+    ann.ask("s.messages.splice(0)")
+    ann.keys("i")  # what was told is not told again
+    ann.until_so(lambda: lines.count() == 4, "the list")
+    ann.keys("Escape")
+    ann.keys("Shift+PageDown")  # passes over the photo that is gone
+    ann.until("s.editor?.entry.name", "c.png")
+    assert ann.messages() == []
+
+
+def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
+    full = {"wanted": "room to write", "got": "a full disk", "remedy": "make room", "status": 507}
+    ann.page.route("**/records", lambda route: route.fulfill(status=507, json={"error": full}))
+    ann.keys("p")
+    ann.drag((60, 60), (90, 60))
+    ann.keep()
+    ann.message("Not saved yet: room to write; got a full disk; make room")
+    said = ann.page.locator(".saved")
+    ann.until_so(lambda: said.inner_text().startswith("Not saved: "), "the line above")
+    ann.page.unroute("**/records")
+    ann.saved()
+    assert ann.messages() == []
+
+
+def test_a_stage_that_is_out_of_the_page_draws_nothing(ann: Annotator) -> None:
+    ann.page.evaluate("document.querySelector('.stage').style.display = 'none'")
+    for _ in range(3):
+        ann.drawn()
+    ann.page.evaluate("window.anymask.session.redraw()")
+    ann.drawn()
+    ann.page.evaluate("document.querySelector('.stage').style.display = ''")
+    ann.drawn()
+    assert ann.errors == []

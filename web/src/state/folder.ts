@@ -1,0 +1,53 @@
+/** The project's folder while the page is open: photos that come, and those that are gone. */
+
+import type { Session } from "./session";
+
+const PAUSE_MS = 10_000; // between looks that nobody asked for
+const NAMED = 3; // names in a message
+
+/** What was told already, and when the folder was looked into last. */
+const told = new WeakMap<Session, Set<string>>();
+const looked = new WeakMap<Session, number>();
+
+const listed = (names: string[]) =>
+  names.slice(0, NAMED).join(", ") + (names.length > NAMED ? ", ..." : "");
+
+/** Look into the folder; the page says what is new there since it was listed. */
+export async function lookIntoFolder(session: Session): Promise<void> {
+  looked.set(session, performance.now());
+  await session.labels.refresh().catch(() => null); // somebody may have renamed one
+  const news = await session.store.lookIntoFolder().catch(() => null); // away: the next look
+  if (!news) return;
+  const known = told.get(session) ?? new Set<string>();
+  told.set(session, known);
+  const fresh = (name: string) => !known.has(name) && Boolean(known.add(name));
+  if (news.added) {
+    await session.list();
+    const [photos, are] = news.added === 1 ? ["photo", "is"] : ["photos", "are"];
+    session.say(`${news.added} new ${photos} ${are} in the folder, last in the list (I).`);
+    const [first] = session.images;
+    if (session.index < 0 && !session.opening && first) void session.open(first.id);
+  }
+  session.gone = new Set(news.gone);
+  const away = session.images.filter(({ id, name }) => session.gone.has(id) && fresh(`-${name}`));
+  for (const { id, name } of session.images) if (!session.gone.has(id)) known.delete(`-${name}`);
+  if (away.length) {
+    const names = listed(away.map(({ name }) => name));
+    session.say(`Not in the folder any more: ${names}. Masks that were made on it are kept.`);
+  }
+  for (const [name, why] of Object.entries(news.unreadable)) {
+    if (fresh(`!${name}`)) session.say(`${name} cannot be read: ${why}`);
+  }
+  session.changed();
+}
+
+/** The same when somebody comes back to the page, but not at every turn. */
+export function lookWhenBack(session: Session): void {
+  const look = () => {
+    const since = performance.now() - (looked.get(session) ?? -PAUSE_MS);
+    if (!document.hidden && since >= PAUSE_MS) void lookIntoFolder(session);
+  };
+  addEventListener("focus", look);
+  document.addEventListener("visibilitychange", look);
+  look();
+}
