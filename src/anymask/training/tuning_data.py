@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
+from anymask.data.documents import other_size
 from anymask.data.fingerprints import fingerprint, first_alike
 from anymask.data.images import image_hw, load_image
 from anymask.data.planes import TIFF
@@ -32,7 +33,6 @@ from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_strin
 from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.types import Floats
 from anymask.training.data_stamps import keep_stamps, same_as_stamped
-from anymask.training.photos import other_size
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
