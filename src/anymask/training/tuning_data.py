@@ -172,13 +172,15 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
-    report.sources = sources
-    streams = [source] if held_out is None else [source, held_out]
-    report.unread = [line for stream in streams for line in stream.unread_lines()]
+    report.sources, report.unread = sources, _unread(source, held_out)
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def _unread(*streams: Stream | None) -> list[str]:
+    return [line for stream in streams if stream is not None for line in stream.unread_lines()]
 
 
 def own_names(folder: Path) -> dict[str, str]:
