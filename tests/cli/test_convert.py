@@ -216,3 +216,24 @@ def test_a_gray_photo_is_no_picture_of_object_numbers(
     Image.fromarray(many).save(numbers)
     assert main(["convert", str(numbers), str(out)]) == 0
     assert len(json.loads(out.read_text("utf-8"))["annotations"]) == 299
+
+
+@pytest.mark.parametrize(
+    ("turn", "told"), [(1, "give the picture that"), (6, "its EXIF tag tells")]
+)
+def test_photos_of_another_size_are_not_put_beside_masks(
+    turn: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A JSON's sizes are often those of the stored pixels, without the turn of the EXIF tag."""
+    mask = AnnotatedMask(mask_to_rle(np.ones((6, 8), bool)))
+    write_annotations(
+        [AnnotatedImage(file_name="a.jpg", hw=(6, 8), masks=(mask,))], tmp_path / "a.json", "coco"
+    )
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.new("RGB", (8, 6) if turn > 1 else (9, 6)).save(tmp_path / "a.jpg", exif=exif)
+    words = ["convert", str(tmp_path / "a.json"), str(tmp_path / "set"), "--copy-images"]
+    assert main([*words, "--to", "set"]) == 2
+    error = capsys.readouterr().err
+    assert "its masks are of a picture of 8 x 6 pixels, the file shows" in error
+    assert told in error

@@ -205,3 +205,10 @@ def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
     Image.fromarray(np.uint8(VALUES > 0) * 255).convert("RGB").save(tmp_path / "a.png")
     (image,) = label_pictures.read(tmp_path, LossReport())
     assert [(mask.group, mask.record.area) for mask in image.masks] == [(255, 4)]
+
+
+def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
+    image = of_values(np.array([[0, 7]]), "a.jpg")
+    write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()))
+    (found,) = label_pictures.read_davis(tmp_path, LossReport())
+    assert found.file_name == "a.jpg"

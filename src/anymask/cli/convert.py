@@ -134,12 +134,16 @@ def refuse_loss(
 def copies(
     args: argparse.Namespace, origin: str, images: list[AnnotatedImage]
 ) -> Iterator[tuple[Path, bytes]]:
-    """The pictures, where a set has them. Raises DataError for one that is not there."""
+    """The pictures, where a set has them.
+
+    Raises DataError for one that is not there, or of another size than its masks.
+    """
     from anymask.data.sets import picture_name
     from anymask.data.streams import open_stream
 
     stream = open_stream(args.source, origin, args.images)
     for image in images:
+        stream.check_size(image)
         yield args.target / picture_name(image.file_name), stream.content(image)
 
 

@@ -227,6 +227,21 @@ def picture_hw(path: Path) -> tuple[int, int]:
         raise DataError(f"{path}: no readable picture ({error})") from error
 
 
+def other_size(
+    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
+) -> DataError:
+    """The refusal of a photo of another size than its masks have, and what it has if known."""
+    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    turned = shown_hw is not None and masks_hw == shown_hw[::-1]
+    remedy = "give the picture that they were drawn on, or draw them again"
+    if turned:
+        remedy = "if they were drawn without the turn that its EXIF tag tells, remove the tag"
+    return DataError(
+        f"{name}: its masks are of a picture of {masks_hw[1]} x {masks_hw[0]} pixels, the file "
+        f"shows {found}; {remedy}"
+    )
+
+
 # Names of outputs.
 
 

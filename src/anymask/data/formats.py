@@ -207,9 +207,8 @@ def recognise(source: Path, split: str | None = None) -> str:
         if (source / "data.yaml").is_file():
             return "yolo"
         labelled = has_both(source)
-        if (source / "labels").is_dir() and not labelled:
-            return "yolo"
-        if any(source.glob("*/labels/*.txt")):
+        plain = (source / "labels").is_dir() and not labelled
+        if plain or any(source.glob("*/labels/*.txt")):
             return "yolo"
         if (source / "masks.jsonl").is_file():
             return "set"

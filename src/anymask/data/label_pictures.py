@@ -44,6 +44,7 @@ from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
 
 VOID = 255
+RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
 LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
 TINY = 16  # pixels of an object in colour, below which its picture may be a photo
 MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
@@ -72,6 +73,7 @@ def read_davis(
     if top.is_dir():
         inside = sorted(path for path in top.iterdir() if path.is_dir())
         deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
+        deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # of single pictures
         source = deep[0] if len(deep) == 1 else top
     return [
         _image(path, picture_name(path, source, pictures, ".jpg"), void=VOID)

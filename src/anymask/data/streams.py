@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport
-from anymask.data.documents import find_files
+from anymask.data.documents import find_files, other_size
 from anymask.data.formats import FORMATS, check_readable, find_format, recognise
-from anymask.data.images import load_image
+from anymask.data.images import image_hw, load_image
 from anymask.data.label_folders import FORM, label_files, places_of
 from anymask.data.layouts import LAYOUTS, iter_dataset
 from anymask.data.planes import load_page, page_as_png
@@ -125,6 +125,15 @@ class Stream:
         """The bytes of a picture's file, or of a page as PNG. Raises as `pixels`."""
         path, page = self._found(image)
         return path.read_bytes() if page is None else page_as_png(path, page)
+
+    def check_size(self, image: AnnotatedImage) -> None:
+        """Raises DataError for a picture of another size than its masks; pages are not looked at.
+
+        Raises as `content`, too.
+        """
+        path, page = self._found(image)
+        if page is None and (hw := image_hw(path)) != image.hw:
+            raise other_size(path, image.hw, hw)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""

@@ -161,7 +161,7 @@ def read_names(path: Path) -> list[str]:
 
     This is no YAML reader; raises DataError on what it does not know.
     """
-    text = path.read_text("utf-8-sig", "replace")
+    text = read_text(path)
     lines = [_COMMENT.sub(lambda found: found[1] or "", line) for line in text.splitlines()]
     with located(path):
         return [_unquoted(value.strip()) for _, value in _numbered(lines)]

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
+from anymask.data.documents import other_size
 from anymask.data.images import load_image
 from anymask.primitives.channel_mix import ChannelMix
 from anymask.primitives.errors import DataError
@@ -119,17 +120,6 @@ class PhotoStore:
                     told(number, len(wanted))
         write_json(folder / INDEX, {"format": FORMAT, "shorter": shorter, "photos": entries})
         return cls(folder, channels, shorter)
-
-
-def other_size(
-    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
-) -> DataError:
-    """The refusal of a photo of another size than its masks have, and what it has if known."""
-    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
-    return DataError(
-        f"{name}: its masks are of a picture of {masks_hw[1]} x {masks_hw[0]} pixels, the file "
-        f"shows {found}; give the picture that they were drawn on, or draw them again"
-    )
 
 
 def _decoded(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
+from anymask.data.documents import other_size
 from anymask.data.fingerprints import fingerprint, first_alike
 from anymask.data.images import image_hw, load_image
 from anymask.data.planes import TIFF
@@ -32,7 +33,6 @@ from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_to_strin
 from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.types import Floats
 from anymask.training.data_stamps import keep_stamps, same_as_stamped
-from anymask.training.photos import other_size
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
@@ -172,13 +172,15 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
-    report.sources = sources
-    streams = [source] if held_out is None else [source, held_out]
-    report.unread = [line for stream in streams for line in stream.unread_lines()]
+    report.sources, report.unread = sources, _unread(source, held_out)
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
     _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def _unread(*streams: Stream | None) -> list[str]:
+    return [line for stream in streams if stream is not None for line in stream.unread_lines()]
 
 
 def own_names(folder: Path) -> dict[str, str]:
