@@ -147,6 +147,7 @@ class Pretended {
   readonly known = new Map<number, Set<number>>();
   private readonly prompts = new Map<number, Set<number>>();
   private turn = 0;
+  fault: string | null = null;
   step: () => Promise<void> = async () => undefined;
 
   facts = (): VideoFacts => ({
@@ -156,7 +157,7 @@ class Pretended {
     size: [2, 2],
     objects: [...this.known.keys()],
     known: Object.fromEntries([...this.known.keys()].map((object) => [object, this.rows(object)])),
-    fault: null,
+    fault: this.fault,
     seconds_left: 600,
   });
 
@@ -198,8 +199,9 @@ class Pretended {
   }
 }
 
-function opened(): { videoWork: VideoWork; server: Pretended } {
+function opened(fault: string | null = null): { videoWork: VideoWork; server: Pretended } {
   const server = new Pretended();
+  server.fault = fault;
   const videoWork = new VideoWork(server as unknown as Videos, server.facts(), "clip", new View());
   videoWork.pictures.get = async () => null;
   return { videoWork, server };
@@ -215,6 +217,16 @@ describe("the open video", () => {
     expect([videoWork.left, videoWork.frame, videoWork.following]).toEqual([0, 7, null]);
     await videoWork.follow();
     expect(videoWork.messages[0].text).toContain("Every frame is followed");
+  });
+
+  test("a file that was cut off is told of once, also where it was known from the start", async () => {
+    const { videoWork } = opened("a.mkv is cut off");
+    await videoWork.speak([1, 1, 1]);
+    await videoWork.follow();
+    await videoWork.speak([2, 2, 1]);
+    await videoWork.follow();
+    const told = videoWork.messages.map(({ text }) => text).filter((text) => /cut off/.test(text));
+    expect(told).toEqual(["a.mkv is cut off."]);
   });
 
   test("a correction forgets what comes after it, and only that is followed again", async () => {

@@ -341,4 +341,4 @@ def tell(session: VideoSession, outputs: list[Path], doubtful: int) -> None:
         more = f" and more, {doubtful} frames in all" if doubtful > 8 else ""
         print(f"look at frames {'; '.join(listed)}{more}")
     if session.frames.fault:
-        print(f"{session.frames.fault}; the masks end there")
+        print(f"{session.frames.fault}; there can be masks up to there")

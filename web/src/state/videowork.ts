@@ -29,6 +29,7 @@ export class VideoWork {
   toolName: VideoTool = "point";
   direction: Direction = "forward";
   following: Way | null = null;
+  private toldFault: string | null = null; // of the file, which may be known from the start
   along = false; // the frame that was found last is shown
   playing = false;
   asking = 0; // requests under way about clicks
@@ -313,7 +314,6 @@ export class VideoWork {
   }
 
   private async followAll(): Promise<void> {
-    const fault = this.facts.fault;
     try {
       for (const way of waysOf(this.direction)) {
         const span = this.tracks.span(way, this.length);
@@ -326,7 +326,7 @@ export class VideoWork {
       this.fail(error);
     }
     this.following = null;
-    if (this.facts.fault !== fault) this.say(`${this.facts.fault}; the masks end there.`);
+    if (this.facts.fault !== this.toldFault) this.say(`${(this.toldFault = this.facts.fault)}.`);
     this.changed();
     this.redraw();
   }
