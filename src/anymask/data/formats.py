@@ -224,8 +224,7 @@ def recognise(source: Path, split: str | None = None) -> str:
         if labelled:
             return "label-png"
         files = sorted(source.rglob("*.*"), key=lambda path: (path.suffix.lower() == ".png", path))
-        first = next((path for path in files if _name_of(path)), None)  # photos may be PNGs
-        found = None if first is None else _name_of(first)
+        found = next(filter(None, map(_name_of, files)), None)  # photos may be PNGs
     else:
         found = _name_of(source)
     if found is None:

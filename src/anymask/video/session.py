@@ -176,8 +176,7 @@ class VideoSession:
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
             return prompted
-        told = f"object {number} has no prompt on frame {frame}; it has some on {prompted}"
-        raise InputError(told)
+        raise InputError(f"object {number} has no prompt on frame {frame}, it has on {prompted}")
 
     def _forget_around(self, number: int, frame: int) -> None:
         """Forget what was found from a prompt's frame on, up to the next prompt; and before the
