@@ -171,7 +171,7 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
         list(session)
         session.take_back(1, 5)
         assert rles(list(session)) == before
-        with pytest.raises(InputError, match=r"object 1 has no prompt on frame 5; .*\[0\]"):
+        with pytest.raises(InputError, match=r"object 1 has no prompt on frame 5, .*\[0\]"):
             session.take_back(1, 5)
 
 
