@@ -135,6 +135,25 @@ function outboxOf(store: Pretended) {
 const save = (key: string, label: string) =>
   ({ kind: "save", image: "i", key, record: draft(label) }) as const;
 
+test("writes that wait for the disk go there together, and are read as they were", async () => {
+  const opened = vi.spyOn(IDBDatabase.prototype, "transaction");
+  const row = { name: "first", value: 1 };
+  const written = [db.put("settings", row)];
+  for (let i = 0; i < 50; i++) written.push(db.put("settings", { name: `n${i}`, value: i }));
+  row.value = 2; // later than it was written
+  written.push(db.delete("settings", "n7"));
+  expect(await db.get("settings", "n49")).toEqual({ name: "n49", value: 49 });
+  await Promise.all(written);
+  expect(opened).toHaveBeenCalledTimes(3); // the first, all others, the one that reads
+  opened.mockRestore();
+  expect(await db.get("settings", "first")).toEqual({ name: "first", value: 1 });
+  expect(await db.get("settings", "n7")).toBeUndefined();
+  const bad = db.put("settings", { value: 1 }); // without its key
+  const good = db.put("settings", { name: "good" });
+  await expect(bad).rejects.toThrow();
+  await good;
+});
+
 describe("the outbox", () => {
   /** Masks that were made while the server was away: they wait together. */
   async function waiting(store: Several) {

@@ -20,7 +20,16 @@ const settled = <T>(request: IDBRequest<T>): Promise<T> =>
     request.onerror = () => failed(request.error);
   });
 
+interface Write {
+  write: (store: IDBObjectStore) => void;
+  done: () => void;
+  failed: (error: unknown) => void;
+}
+
 export class Database {
+  private readonly queues = new Map<Table, Write[]>(); // not on their way yet
+  private readonly writing = new Map<Table, IDBTransaction>(); // on its way
+
   private constructor(
     private readonly db: IDBDatabase,
     private readonly journal: Journal,
@@ -63,7 +72,13 @@ export class Database {
     done();
   }
 
+  /** A table behind every write that was asked for before. */
   private table(name: Table, mode: IDBTransactionMode): IDBObjectStore {
+    this.writeQueue(name);
+    return this.open(name, mode);
+  }
+
+  private open(name: Table, mode: IDBTransactionMode): IDBObjectStore {
     return this.db.transaction(name, mode, { durability: "strict" }).objectStore(name);
   }
 
@@ -81,8 +96,9 @@ export class Database {
   }
 
   /** Write one row; resolves when it is on the disk. */
-  put(table: Table, row: unknown): Promise<void> {
-    return this.written(table, (store) => store.put(row));
+  async put(table: Table, row: unknown): Promise<void> {
+    const asItIs = structuredClone(row); // it may wait, and be changed meanwhile
+    return this.written(table, (store) => store.put(asItIs));
   }
 
   /** Take one row away; resolves when it is gone from the disk. */
@@ -90,13 +106,45 @@ export class Database {
     return this.written(table, (store) => store.delete(key));
   }
 
+  /**
+   * Writes that come while others are on their way to the disk go there together, in one
+   * transaction: each takes the disk's time. What is read meanwhile is read behind them.
+   */
   private written(table: Table, write: (store: IDBObjectStore) => void): Promise<void> {
     return new Promise((done, failed) => {
-      const store = this.table(table, "readwrite");
-      write(store);
-      store.transaction.oncomplete = () => done();
-      store.transaction.onabort = () => failed(store.transaction.error);
+      const queue = this.queues.get(table) ?? [];
+      this.queues.set(table, [...queue, { write, done, failed }]);
+      if (!this.writing.has(table)) this.writeQueue(table);
     });
+  }
+
+  private writeQueue(table: Table): void {
+    const queue = this.queues.get(table) ?? [];
+    if (!queue.length) return;
+    this.queues.delete(table);
+    const store = this.open(table, "readwrite");
+    const { transaction } = store;
+    this.writing.set(table, transaction);
+    const ended = () => {
+      if (this.writing.get(table) !== transaction) return;
+      this.writing.delete(table);
+      this.writeQueue(table);
+    };
+    for (const { write, failed } of queue) {
+      try {
+        write(store);
+      } catch (error) {
+        failed(error);
+      }
+    }
+    transaction.oncomplete = () => {
+      for (const { done } of queue) done();
+      ended();
+    };
+    transaction.onabort = () => {
+      for (const { failed } of queue) failed(transaction.error);
+      ended();
+    };
   }
 
   /** Change one row in one transaction, so that two tabs never overwrite each other. */
