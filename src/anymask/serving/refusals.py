@@ -28,7 +28,7 @@ from anymask.primitives.errors import (
     WeightsError,
 )
 from anymask.primitives.keywords import our_word
-from anymask.serving.answers import KeptMaskAnswer
+from anymask.serving.answers import ClosedAnswer, KeptMaskAnswer
 
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (NotFoundError, 404),
@@ -65,7 +65,7 @@ LEFT = 499  # to a client that has gone; nginx's number, there is no standard on
 _PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
 
 
-class Failure(BaseModel):
+class Failure(ClosedAnswer):
     """What was wanted, what came, and what helps."""
 
     wanted: str
