@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from anymask.data import label_pictures
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
@@ -212,3 +212,27 @@ def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
     write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()))
     (found,) = label_pictures.read_davis(tmp_path, LossReport())
     assert found.file_name == "a.jpg"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_mask_with_a_soft_edge_is_no_picture_of_many_objects(tmp_path: Path, mode: str) -> None:
+    large = Image.new("L", (400, 320))
+    ImageDraw.Draw(large).ellipse((60, 50, 330, 270), fill=255)
+    for name, way in (("scaled", Image.Resampling.BILINEAR), ("smooth", Image.Resampling.LANCZOS)):
+        large.resize((100, 80), way).convert(mode).save(tmp_path / f"{name}.png")
+        with pytest.raises(DataError, match=r"a mask with a soft edge, of \d+ greys .*-threshold"):
+            label_pictures.read(tmp_path / f"{name}.png", LossReport())
+    blurred = large.filter(ImageFilter.GaussianBlur(3)).convert(mode)
+    blurred.save(tmp_path / "blurred.png")
+    with pytest.raises(DataError, match="a soft edge"):
+        label_pictures.read(tmp_path / "blurred.png", LossReport())
+
+
+def test_small_objects_beside_a_large_one_of_number_255_are_objects(tmp_path: Path) -> None:
+    values = np.zeros((80, 100), np.uint8)
+    values[20:70, 20:90] = 255
+    for number in range(1, 13):
+        values[2:5, 8 * number - 6 : 8 * number - 3] = number
+    Image.fromarray(values).save(tmp_path / "numbers.png")
+    (image,) = label_pictures.read(tmp_path / "numbers.png", LossReport())
+    assert sorted(mask.group for mask in image.masks) == [*range(1, 13), 255]

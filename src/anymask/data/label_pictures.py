@@ -47,6 +47,9 @@ VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
 LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
 TINY = 16  # pixels of an object in colour, below which its picture may be a photo
+WHITE = 255  # what binary masks have for their object
+MANY_GREYS = 8  # between black and white: fewer are numbers of objects
+FEW_ALIKE = 0.2  # of the greys of a soft edge have the value of both neighbours
 MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
 
 
@@ -142,7 +145,7 @@ def object_values(path: Path) -> NDArray[Any]:  # (H, W)
     """
     with open_label(path) as picture:
         if picture.mode not in ("RGB", "RGBA", "LA"):
-            return label_values(path)
+            return _not_soft(label_values(path))
         shown = np.asarray(picture.convert("RGBA"))
     colours, alpha = shown[..., :3], shown[..., 3]
     grey = (colours == colours[..., :1]).all()
@@ -153,7 +156,26 @@ def object_values(path: Path) -> NDArray[Any]:  # (H, W)
         count > MOST_SCATTERED and np.count_nonzero(values) < TINY * count
     ):
         raise DataError(f"is in {count} colours, most of them of a few pixels; is it a photo?")
-    return values
+    return _not_soft(values)
+
+
+def _not_soft(values: NDArray[Any]) -> NDArray[Any]:  # (H, W)
+    """The same numbers. Raises DataError for one white mask whose edge fades to black.
+
+    Its greys lie along the edge, where few have both neighbours alike; in objects most have.
+    """
+    white, grey = values == WHITE, (values > 0) & (values < WHITE)
+    greys = np.unique(values[grey]).size
+    if values.max(initial=0) != WHITE or greys < MANY_GREYS or 2 * grey.sum() > white.sum():
+        return values
+    here, right, below = values[:-1, :-1], values[:-1, 1:], values[1:, :-1]
+    alike = (grey[:-1, :-1] & (here == right) & (here == below)).sum()
+    if alike > FEW_ALIKE * grey.sum():
+        return values
+    raise DataError(
+        f"wanted numbers of objects, got a mask with a soft edge, of {greys} greys between 0 and "
+        f"{WHITE}; make it hard first: magick FILE -threshold 50% FILE"
+    )
 
 
 @contextmanager
