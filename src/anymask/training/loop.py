@@ -39,7 +39,12 @@ from anymask.training.process_loss import REMEDY, is_partner_lost, killed_worker
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.samples import training_sets
 from anymask.training.shards import index_shards, is_sharded
-from anymask.training.stopping import heeding_signals, signals_blocked, take_signals
+from anymask.training.stopping import (
+    heeding_signals,
+    outlast_signals,
+    signals_blocked,
+    take_signals,
+)
 from anymask.training.worker import PHOTOS, TrainingRun, TrainingWorker
 
 LOST = "lost"  # file that a worker leaves which cannot reach another any more
@@ -177,6 +182,7 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
     if run.device == "cpu":
         torch.set_num_threads(1)
     if meeting is not None:
+        outlast_signals()
         where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
             "gloo", init_method=where, rank=rank, world_size=recipe.workers

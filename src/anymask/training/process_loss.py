@@ -18,9 +18,9 @@ from anymask.primitives.errors import AnymaskError
 from anymask.primitives.exit_codes import exit_text
 from anymask.training.stopping import signals_blocked
 
-REMEDY = (
-    "the system does so when memory runs out; the same command goes on from the run's checkpoint"
-)
+GOES_ON = "the same command goes on from the run's checkpoint"
+KILLED = -9  # the exit code of a process that SIGKILL ended
+REMEDY = f"the system does so when memory runs out; {GOES_ON}"
 
 
 def prepared(loader: DataLoader[Any], rank: int) -> Iterator[Any]:
@@ -43,7 +43,7 @@ def prepared(loader: DataLoader[Any], rank: int) -> Iterator[Any]:
                 if process.exitcode:
                     raise AnymaskError(
                         f"the process {process.pid}, which prepares pictures for worker {rank}, "
-                        f"{exit_text(process.exitcode)}: {REMEDY}"
+                        f"{exit_text(process.exitcode)}: {_remedy(process.exitcode)}"
                     ) from error
             raise
         yield batch
@@ -56,4 +56,10 @@ def is_partner_lost(error: RuntimeError) -> bool:
 
 def killed_worker(rank: int, pid: int, exit_code: int) -> AnymaskError:
     """What is said of a worker that did not end by itself."""
-    return AnymaskError(f"worker {rank} (process {pid}) {exit_text(exit_code)}: {REMEDY}")
+    return AnymaskError(
+        f"worker {rank} (process {pid}) {exit_text(exit_code)}: {_remedy(exit_code)}"
+    )
+
+
+def _remedy(exit_code: int) -> str:
+    return REMEDY if exit_code == KILLED else GOES_ON

@@ -48,6 +48,15 @@ def take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
+def outlast_signals() -> None:
+    """What asks to stop does nothing from now on, but while it is heeded.
+
+    A process that has heeded one, and ends, may be asked once more by those that wait for it.
+    """
+    for name in _heeded():
+        signal.signal(name, lambda *_: None)
+
+
 def hand_signals_on(*_: object) -> None:
     """In a process that was started inside of `signals_blocked`: what asks it to stop asks the
     process that started it, from a thread; that one's own wish ends it at once."""
