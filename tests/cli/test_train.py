@@ -166,6 +166,7 @@ def begun(run: Path, workers: int = 2, *before: str) -> tuple[subprocess.Popen[s
     recipe = run.parent / "long.toml"
     recipe.write_text(LONG.format(steps=1_000_000).replace("workers = 2", f"workers = {workers}"))
     words = ["train", str(recipe), "--data", str(write_sets(run.parent / "data")), "-o", str(run)]
+    ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup themselves
     process = subprocess.Popen(
         [*before, sys.executable, "-m", "anymask", *words],
         stdin=subprocess.DEVNULL,
@@ -174,6 +175,7 @@ def begun(run: Path, workers: int = 2, *before: str) -> tuple[subprocess.Popen[s
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGHUP, ours)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("step 20/1000000  loss ")
     return process, words
