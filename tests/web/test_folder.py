@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from anymask.engine.folder_news import FolderNews, look_into_folder
 from anymask.engine.project import Project, create_project
 from anymask.predictors.image import Model
 from anymask.serving.limits import Limits
@@ -26,12 +27,28 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def ann(sit: Callable[..., Viewer], project: Project) -> Iterator[Annotator]:
-    """Somebody at the project's page, its first photo open."""
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[FolderNews]:
+    """What each look into the folder found so far."""
+    found: list[FolderNews] = []
+
+    def look(project: Project) -> FolderNews:
+        found.append(look_into_folder(project))
+        return found[-1]
+
+    monkeypatch.setattr("anymask.serving.project.look_into_folder", look)
+    return found
+
+
+@pytest.fixture
+def ann(
+    sit: Callable[..., Viewer], project: Project, looks: list[FolderNews]
+) -> Iterator[Annotator]:
+    """Somebody at the project's page, its first photo open; it has looked into the folder once."""
     router = project_router(project, inference(), Limits(), "ann")
     with served(lambda: Model(ColourRuntime()), routers=[router]) as address:
         one = Annotator(sit(address).page, address)
         one.until("s.editor?.entry.name", "a.png")
+        one.until_so(lambda: bool(looks), "the first look into the folder")
         yield one
 
 
