@@ -188,7 +188,7 @@ def test_a_finger_says_not_this_by_a_button_until_the_mask_is_kept(
     ann.page.touchscreen.tap(*ann.at(300, 180))
     ann.until("s.editor.draft.clicks.length", 1)
     minus.tap()
-    assert minus.get_attribute("aria-pressed") == "true"
+    ann.until_so(lambda: minus.get_attribute("aria-pressed") == "true", "the beginning of it")
     ann.page.touchscreen.tap(*ann.at(60, 60))
     ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
     ann.looked()
