@@ -23,7 +23,15 @@ from anymask.data.annotations import (
     note_unlabelled,
     record_to_mask,
 )
-from anymask.data.documents import OutFile, checked_hw, find_files, located, read_json, to_json
+from anymask.data.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    read_json,
+    refuse_boxes,
+    to_json,
+)
 from anymask.data.outlines import Policy, plain_rings
 from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
@@ -38,8 +46,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         document = read_json(path)
         with located(path):
             images += _images(document, report)
-    if "shapes" in report.counts() and not any(image.masks for image in images):
-        raise DataError(f"{source}: holds boxes alone and no mask; it is a set for detection")
+    refuse_boxes(source, images, report, "mask")
     return images
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from anymask.data.annotations import AnnotatedImage
+from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.images import SUFFIXES, image_hw
 from anymask.primitives.errors import AnymaskError, DataError
 from anymask.primitives.notation import parse_json, parse_text
@@ -274,6 +274,14 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
             f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def refuse_boxes(
+    source: Path, images: Iterable[AnnotatedImage], report: LossReport, wanted: str
+) -> None:
+    """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
+    if "shapes" in report.counts() and not any(image.masks for image in images):
+        raise DataError(f"{source}: holds boxes alone and no {wanted}; it is a set for detection")
 
 
 def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:

@@ -113,17 +113,19 @@ def label_values(path: Path) -> NDArray[Any]:  # (H, W)
     Raises DataError.
     """
     with open_label(path) as picture:
-        if (pages := getattr(picture, "n_frames", 1)) > 1:
-            raise DataError(f"is a stack of {pages} pages; write a label picture for each")
-        if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "F"):
-            raise DataError(
-                f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
-                f"{picture.mode}; is it a photo? name masks of it instead"
-            )
-        values = _whole(np.asarray(picture))
-        return values.astype(
-            np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("=")
+        return _numbers_of(picture)
+
+
+def _numbers_of(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
+    if (pages := getattr(picture, "n_frames", 1)) > 1:
+        raise DataError(f"is a stack of {pages} pages; write a label picture for each")
+    if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "F"):
+        raise DataError(
+            f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
+            f"{picture.mode}; is it a photo? name masks of it instead"
         )
+    values = _whole(np.asarray(picture))
+    return values.astype(np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("="))
 
 
 def _whole(values: NDArray[Any]) -> NDArray[Any]:
@@ -145,7 +147,7 @@ def object_values(path: Path) -> NDArray[Any]:  # (H, W)
     """
     with open_label(path) as picture:
         if picture.mode not in ("RGB", "RGBA", "LA"):
-            return _not_soft(label_values(path))
+            return _not_soft(_numbers_of(picture))
         shown = np.asarray(picture.convert("RGBA"))
     colours, alpha = shown[..., :3], shown[..., 3]
     grey = (colours == colours[..., :1]).all()
@@ -164,9 +166,11 @@ def _not_soft(values: NDArray[Any]) -> NDArray[Any]:  # (H, W)
 
     Its greys lie along the edge, where few have both neighbours alike; in objects most have.
     """
+    if values.max(initial=0) != WHITE:
+        return values
     white, grey = values == WHITE, (values > 0) & (values < WHITE)
     greys = np.unique(values[grey]).size
-    if values.max(initial=0) != WHITE or greys < MANY_GREYS or 2 * grey.sum() > white.sum():
+    if greys < MANY_GREYS or 2 * grey.sum() > white.sum():
         return values
     here, right, below = values[:-1, :-1], values[:-1, 1:], values[1:, :-1]
     alike = (grey[:-1, :-1] & (here == right) & (here == below)).sum()

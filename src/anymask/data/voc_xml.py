@@ -25,6 +25,7 @@ from anymask.data.documents import (
     located,
     picture_hw,
     read_xml,
+    refuse_boxes,
 )
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
@@ -47,8 +48,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             raise DataError(f"{path}: wanted an XML of PASCAL VOC, got <{root.tag}>")
         with located(path):
             images.append(_image(root, path, source, pictures, report))
-    if "shapes" in report.counts() and not any(image.masks for image in images):
-        raise DataError(f"{source}: holds boxes alone and no polygon; it is a set for detection")
+    refuse_boxes(source, images, report, "polygon")
     return images
 
 

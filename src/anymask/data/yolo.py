@@ -39,6 +39,7 @@ from anymask.data.documents import (
     parts_of,
     picture_hw,
     read_text,
+    refuse_boxes,
 )
 from anymask.data.outlines import Policy, single_rings
 from anymask.primitives.errors import DataError
@@ -77,8 +78,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         for path in find_files(labels, ".txt"):
             image = _image(path, labels, pictures or folder, names, report)
             images.append(replace(image, file_name=inside + image.file_name))
-    if "shapes" in report.counts() and not any(image.masks for image in images):
-        raise DataError(f"{source}: holds boxes alone and no outline; it is a set for detection")
+    refuse_boxes(source, images, report, "outline")
     return images
 
 
