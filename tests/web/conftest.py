@@ -233,11 +233,9 @@ def sit(chromium: Any) -> Iterator[Callable[..., Any]]:
 @pytest.fixture
 def viewer(sit: Callable[..., Any]) -> Iterator[Any]:
     """Somebody at a server whose model goes by colours, which takes no time."""
-    from anymask.predictors.image import Model
-    from tests.predictors.fakes import ColourRuntime
     from tests.web.viewers import served
 
-    with served(lambda: Model(ColourRuntime())) as address:
+    with served() as address:
         yield sit(address)
 
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import anymask
 from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from tests.serving.servers import inference
 from tests.video.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
@@ -149,7 +150,7 @@ def moving_photo(path: Path) -> Path:
 
 
 def video(browser: Any, folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as place, served(anymask.load) as address:
+    with tempfile.TemporaryDirectory() as place, served(inference(anymask.load)) as address:
         path = moving_photo(Path(place) / "cat.mp4")
         context = browser.new_context(viewport=SIZE, color_scheme="dark")
         ann = Viewer(context.new_page(), address)

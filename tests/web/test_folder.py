@@ -10,10 +10,8 @@ from PIL import Image
 
 from anymask.engine.folder_news import FolderNews, look_into_folder
 from anymask.engine.project import Project, create_project
-from anymask.predictors.image import Model
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
-from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
@@ -44,8 +42,9 @@ def ann(
     sit: Callable[..., Viewer], project: Project, looks: list[FolderNews]
 ) -> Iterator[Annotator]:
     """Somebody at the project's page, its first photo open; it has looked into the folder once."""
-    router = project_router(project, inference(), Limits(), "ann")
-    with served(lambda: Model(ColourRuntime()), routers=[router]) as address:
+    behind = inference()
+    router = project_router(project, behind, Limits(), "ann")
+    with served(behind, routers=[router]) as address:
         one = Annotator(sit(address).page, address)
         one.until("s.editor?.entry.name", "a.png")
         one.until_so(lambda: bool(looks), "the first look into the folder")

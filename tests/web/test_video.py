@@ -15,10 +15,10 @@ from PIL import Image
 
 import anymask
 from anymask.data.formats import read_annotations
-from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
+from tests.serving.servers import inference
 from tests.video.clips import moving_discs, write_video
 from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
 
@@ -45,7 +45,7 @@ def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
 ) -> None:
     pictures, truth = textured_clip(photos["cat"])
     path = write_video(tmp_path / "cat.mp4", pictures, codec="libx264", pix_fmt="yuv420p")
-    with served(anymask.load) as address:
+    with served(inference(anymask.load)) as address:
         ann = sit(address)
         ann.watch(path)
         assert ann.page.locator(".photo-name").inner_text().startswith("cat.mp4")
@@ -196,7 +196,7 @@ def test_exports_of_every_format_and_folders_of_frames(
     folder.mkdir()
     for number, picture in enumerate(PICTURES):
         Image.fromarray(picture).save(folder / f"{number}.png")
-    with served(lambda: Model(ColourRuntime()), clips={"walk": folder}) as address:
+    with served(clips={"walk": folder}) as address:
         viewer = sit(address)
         viewer.keys("Control+Shift+O")
         viewer.page.get_by_role("button", name="walk", exact=True).click()

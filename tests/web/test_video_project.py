@@ -11,11 +11,9 @@ import pytest
 
 from anymask.engine.project import Project, create_project
 from anymask.engine.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
-from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router
-from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import inference
 from tests.video.clips import HW, write_video
 from tests.web.conftest import SIZE
@@ -76,9 +74,9 @@ def reviewer(sit: Callable[..., Viewer], project: Project) -> Iterator[Viewer]:
 
 
 def project_page(project: Project) -> Any:
-    behind = inference(lambda: Model(ColourRuntime()))
+    behind = inference()
     router = project_router(project, behind, Limits(), "ann")
-    return served(lambda: Model(ColourRuntime()), routers=[router])
+    return served(behind, routers=[router])
 
 
 def begin(viewer: Viewer, name: str = "drive.mkv", frame: int = 0) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from anymask.predictors.image import Model
 from anymask.serving.limits import Limits
-from tests.predictors.fakes import ColourRuntime
 from tests.video.clips import moving_discs, write_video
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
@@ -27,7 +25,7 @@ def test_what_cannot_be_opened_is_told_once(
     bad.write_bytes(b"no video at all" * 50)
     one = write_video(tmp_path / "one.mkv", PICTURES[:1])
     limits = Limits(upload_bytes=40_000)
-    with served(lambda: Model(ColourRuntime()), limits=limits) as address:
+    with served(limits=limits) as address:
         viewer = sit(address)
         viewer.choose(bad)
         said = viewer.page.locator(".said")
@@ -90,7 +88,7 @@ def test_every_screen_of_a_video_passes_axe_and_fits(
 ) -> None:
     pictures, _ = moving_discs(FRAMES, hidden=[4, 5])
     path = write_video(tmp_path / "hidden.mkv", pictures)
-    with served(lambda: Model(ColourRuntime()), clips={"hidden": path}) as address:
+    with served(clips={"hidden": path}) as address:
         viewer = sit(address, size)
         viewer.keys("Control+Shift+O")
         viewer.page.get_by_role("button", name="hidden", exact=True).wait_for()

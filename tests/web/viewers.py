@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.predictors.image import Model
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
 from anymask.runtimes.open import ASSETS
 from anymask.serving.app import ServerParts
+from anymask.serving.inference import Inference
 from anymask.serving.pages import model_assets, page_assets
 from tests.serving.servers import inference, listening
 from tests.video.clips import moving_discs
@@ -89,8 +89,8 @@ class Viewer(Annotator):
 
 
 @contextmanager
-def served(load: Callable[[], Model], **more: Any) -> Iterator[str]:
-    """Where a server with the page listens."""
+def served(behind: Inference | None = None, **more: Any) -> Iterator[str]:
+    """Where a server with the page listens; its end is that of `behind`, too."""
     assets = page_assets() | model_assets(ASSETS / "nano")
-    with listening(ServerParts(inference(load), assets=assets, **more)) as address:
+    with listening(ServerParts(behind or inference(), assets=assets, **more)) as address:
         yield address
