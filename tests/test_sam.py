@@ -185,6 +185,24 @@ def test_colours_may_be_those_of_opencv() -> None:
         right.set_image(DISCS, "GBR")
 
 
+def test_a_photo_may_be_resized_already() -> None:
+    image = anymask.load_image(anymask.sample("coffee"))
+    predictor = SamPredictor("nano")
+    predictor.set_image(image)
+    size = predictor.original_size, predictor.input_size
+    wanted, _, _ = predictor.predict(box=np.array([170, 12, 415, 312]), multimask_output=False)
+    predictor.reset_image()
+    resized = torch.as_tensor(predictor.transform.apply_image(image)).permute(2, 0, 1)[None]
+    predictor.set_torch_image(resized.float(), image.shape[:2])
+    assert (predictor.original_size, predictor.input_size) == size
+    boxes = predictor.transform.apply_boxes_torch(torch.tensor([[170, 12, 415, 312]]), (400, 600))
+    masks, _, _ = predictor.predict_torch(None, None, boxes, multimask_output=False)
+    assert iou(masks[0, 0].numpy(), wanted[0]) > 0.95  # by other means, so other last bits
+    for wrong in (resized[0], resized[..., :-1], resized.expand(2, -1, -1, -1)):
+        with pytest.raises(InputError, match=r"\(1, 3, h, w\) with a longer side of 512, got the"):
+            predictor.set_torch_image(wrong, image.shape[:2])
+
+
 def test_tensors_of_points_and_masks_are_prompts_too() -> None:
     predictor = SamPredictor(Model(ColourRuntime()))
     predictor.set_image(DISCS)

@@ -120,16 +120,23 @@ class SamModel:
         return [self._forward(one, multimask_output) for one in batched_input]
 
     def _forward(self, one: Mapping[str, Any], several: bool) -> dict[str, torch.Tensor]:
-        resized = to_array(one["image"]).transpose(1, 2, 0)
-        height, width = (int(side) for side in one["original_size"])
-        small = self.model.embed(resized.round().clip(0, 255).astype(np.uint8))
-        seen = replace(small, geometry=replace(small.geometry, image_hw=(height, width)))
-        scale = (resized.shape[1] / width, resized.shape[0] / height)
+        height, width = one["original_size"]
+        seen = _see_resized(self.model, one["image"], (height, width))
+        rows, columns = one["image"].shape[-2:]
+        scale = (columns / width, rows / height)
         keys = ("point_coords", "point_labels", "boxes", "mask_inputs")
         prompts = batch_prompts(tuple(one.get(key) for key in keys), scale)
         found = self.model.segment(seen, prompts=prompts, multimask=bool(several))
         names = ("masks", "iou_predictions", "low_res_logits")
         return dict(zip(names, answer_tensors(found, False), strict=True))
+
+
+def _see_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Embedding:
+    """A resized photo, (3, h, w); coordinates of the embedding are those of the original."""
+    pixels = to_array(image).transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
+    seen = model.embed(pixels)
+    height, width = (int(side) for side in original_size)
+    return replace(seen, geometry=replace(seen.geometry, image_hw=(height, width)))
 
 
 def build_sam(name: str = "sam_vit_h", checkpoint: str | Path | None = None) -> SamModel:
@@ -189,6 +196,25 @@ class SamPredictor:
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"image_format must be 'RGB' or 'BGR', got {image_format!r}")
         self._embedding = self.model.embed(image, bgr=image_format == "BGR")
+
+    def set_torch_image(
+        self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]
+    ) -> None:
+        """See a photo that `transform` has resized.
+
+        transformed_image    (1, 3, h, w) colours from 0 to 255; the longer side is the model's
+        original_image_size  (H, W) of the photo, in whose pixels masks and prompts are
+
+        Raises InputError for another shape.
+        """
+        shape, side = tuple(transformed_image.shape), self.model.spec.image_side
+        if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != side:
+            raise InputError(
+                f"wanted one resized photo, (1, 3, h, w) with a longer side of {side}, got the "
+                f"shape {shape}; resize it by .transform, or give the photo to .set_image(...)"
+            )
+        height, width = original_image_size
+        self._embedding = _see_resized(self.model, transformed_image[0], (height, width))
 
     def reset_image(self) -> None:
         """Forget the photo."""
