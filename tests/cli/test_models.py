@@ -3,11 +3,13 @@
 import hashlib
 import io
 import json
+import shutil
 
 import pytest
 
 from anymask.cli import models as command
 from anymask.cli.main import main
+from anymask.runtimes.open import ASSETS
 from anymask.weights import catalogue
 from anymask.weights.catalogue import Checkpoint, Licence
 
@@ -157,6 +159,24 @@ def test_info_of_tuned_weights_is_what_they_say_of_themselves(tmp_path, capsys):
         assert f"{line}\n" in told
     assert main(["models", "verify", str(path)]) == 2
     assert f"anymask models info {path}" in capsys.readouterr().err
+
+
+def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, capsys):
+    folder = tmp_path / "nano"
+    shutil.copytree(ASSETS / "nano", folder)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert main(["models", "info", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"weights:   {manifest['weights_hash']}\n" in told
+    named = [line.split()[1].rstrip(",") for line in told.splitlines() if line.startswith("file:")]
+    assert named == list(manifest["sha256"])
+    with (folder / "encoder.onnx").open("ab") as file:
+        file.write(b"more")
+    assert main(["models", "info", str(folder)]) == 2
+    assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
+    (folder / "manifest.json").unlink()
+    assert main(["models", "info", str(folder)]) == 2
+    assert "is no exported model: it has no manifest.json" in capsys.readouterr().err
 
 
 def test_a_model_at_another_side_has_the_same_weights(capsys):

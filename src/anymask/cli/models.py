@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.storage import write_json
+from anymask.runtimes.manifest import check_file, read_manifest
 from anymask.weights import catalogue, store
 from anymask.weights.catalogue import Checkpoint
 from anymask.weights.folders import home
@@ -54,7 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
 
     info = commands.add_parser("info", help="where a model is from, its licence, its hashes")
-    info.add_argument("name", metavar="NAME|FILE", help="of the list, or what a training wrote")
+    info.add_argument(
+        "name", metavar="NAME|FILE|DIR", help="of the list, or what a training or an export wrote"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -129,7 +132,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     for name in names:
         if own_facts(name) is not None:
             raise InputError(
-                f"{name} was trained here, and no author published what it should be; see what it "
+                f"{name} was made here, and no author published what it should be; see what it "
                 f"says of itself: anymask models info {name}"
             )
     chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
@@ -183,11 +186,34 @@ def print_facts(lines: Sequence[tuple[str, str]]) -> None:
     print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
 
 
+def bundle_facts(folder: Path) -> list[tuple[str, str]]:
+    """What an exported folder says of itself, its files read anew. Raises WeightsError."""
+    manifest = read_manifest(folder)
+    files = [check_file(folder, manifest, name) for name in manifest.sha256]
+    sides = f"photos in {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
+    return [
+        ("name", str(folder)),
+        ("network", manifest.spec.name),
+        ("licence", manifest.licence),
+        ("weights", manifest.weights_hash),
+        ("sees", f"{sides}, {manifest.precision}, prompts: {', '.join(sorted(manifest.spec.accepts))}"),
+        *(
+            ("file", f"{path.name}, {size_text(path.stat().st_size)}, as exported")
+            for path in files
+        ),
+    ]
+
+
 def own_facts(name: str) -> list[tuple[str, str]] | None:
-    """What weights of a training say of themselves; None for anything else. Raises WeightsError."""
+    """What weights of a training, or an export, say of themselves; None for anything else.
+
+    Raises WeightsError.
+    """
     from anymask.weights.formats import about_weights
 
     path = Path(name)
+    if path.is_dir():
+        return bundle_facts(path)
     about = about_weights(path) if path.is_file() else None
     if about is None:
         return None
