@@ -24,8 +24,9 @@ from anymask.serving.limits import Limits
 from anymask.serving.own_names import OwnNames
 from anymask.serving.picture_routes import PictureLook
 from anymask.serving.project import project_router
+from tests.patience import PATIENCE_S
 from tests.predictors.fakes import NamingRuntime
-from tests.serving.servers import LEFT, PICTURE, RIGHT, client, inference
+from tests.serving.servers import LEFT, PICTURE, RIGHT, GatedRuntime, client, in_thread, inference
 
 
 @pytest.fixture
@@ -204,6 +205,27 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
     assert {record["provenance"]["by"] for record in found} == {"model"}
     assert ask.post("/api/images/1/everything", json={}).json()["records"] == found
     assert len(ask.get("/api/images/1/records").json()["records"]) == len(found)
+
+
+def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Project) -> None:
+    runtime = GatedRuntime()
+    behind = inference(lambda: Model(runtime))
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+
+        def far() -> tuple[int, int]:
+            told = ask.get("/api/images/1/progress").json()
+            return told["done"], told["total"]
+
+        assert far() == (0, 0)
+        found = in_thread(lambda: ask.post("/api/images/1/everything", json={}))
+        for wanted in ((0, 0), (4, 12)):  # two batches of clicks
+            assert runtime.entered.acquire(timeout=PATIENCE_S)
+            assert far() == wanted
+            runtime.go_on.release()
+        runtime.go_on.release(100)
+        assert found.result(PATIENCE_S).json()["records"]
+        assert far() == (0, 0)
 
 
 def test_review_opens_the_gate(ask: TestClient) -> None:

@@ -368,6 +368,7 @@ ROUTES: list[tuple[str, Route]] = [
     (f"DELETE {RECORD}", Handler.delete),
     (f"POST {IMAGE}/events", Handler.log),
     (f"POST {IMAGE}/everything", Handler.everything),
+    (f"GET {IMAGE}/progress", lambda *_: {"done": 0, "total": 0}),
     (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
     (f"DELETE {IMAGE}/done", lambda _, project, image: project.done.remove(image)),
     ("GET /api/review/next", Handler.next_review),

@@ -670,6 +670,35 @@ describe("the server", () => {
     });
   });
 
+  test("tells how far everything is, until it is there", async () => {
+    vi.useFakeTimers();
+    let answer = (_: Response) => {};
+    const told: number[][] = [];
+    const steps = [{ done: 0, total: 0 }, null, { done: 5, total: 20 }];
+    const lookedAt = vi.fn(async () => {
+      const far = steps.shift();
+      return new Response(JSON.stringify(far ?? { error: {} }), { status: far ? 200 : 503 });
+    });
+    vi.stubGlobal("fetch", (url: URL) =>
+      url.pathname === "/api/images/a/progress"
+        ? lookedAt()
+        : new Promise<Response>((done) => (answer = done)),
+    );
+    const store = new ServerStore(new Server("http://127.0.0.1/", ""));
+    const found = store.everything("a", undefined, (done, all) => told.push([done, all]));
+    await vi.advanceTimersByTimeAsync(3500);
+    expect(told).toEqual([
+      [0, 0],
+      [5, 20],
+    ]);
+    answer(new Response(JSON.stringify({ records: [], others: [] })));
+    expect(await found).toEqual({ records: [], others: [] });
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(lookedAt).toHaveBeenCalledTimes(3);
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
   test("an error of one sentence is told as it is, others with their three parts", async () => {
     const error = (wanted: string, got: string, remedy: string) => async () =>
       new Response(JSON.stringify({ error: { wanted, got, remedy } }), { status: 404 });

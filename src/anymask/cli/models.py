@@ -191,12 +191,13 @@ def bundle_facts(folder: Path) -> list[tuple[str, str]]:
     manifest = read_manifest(folder)
     files = [check_file(folder, manifest, name) for name in manifest.sha256]
     sides = f"photos in {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
+    prompts = ", ".join(sorted(manifest.spec.accepts))
     return [
         ("name", str(folder)),
         ("network", manifest.spec.name),
         ("licence", manifest.licence),
         ("weights", manifest.weights_hash),
-        ("sees", f"{sides}, {manifest.precision}, prompts: {', '.join(sorted(manifest.spec.accepts))}"),
+        ("sees", f"{sides}, {manifest.precision}, prompts: {prompts}"),
         *(
             ("file", f"{path.name}, {size_text(path.stat().st_size)}, as exported")
             for path in files

@@ -23,6 +23,7 @@ from anymask.predictors.requests import SeenPhoto
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import AnymaskError, ModelError
+from anymask.primitives.progress import Told
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.records import MaskRecord
 from anymask.primitives.rle import Rle
@@ -172,11 +173,13 @@ class Inference:
         look: Callable[[], UintImage | SeenPhoto],
         settings: dict[str, Any],
         left: Event | None = None,
+        tell: Told | None = None,
     ) -> Future[list[MaskRecord]]:
         """The masks of everything, in slices between which others have their turn.
 
         look      gives the photo, or what was seen of it; called in a thread
         left      set once nobody waits any more: the future then fails with `queued.Left`
+        tell      told (steps done, all steps), from the thread that searches
 
         Raises Refusal (429) when too many wait already.
         """
@@ -189,7 +192,7 @@ class Inference:
                 retry_after=max(5.0, self.seconds_ahead),
             )
         self._long_now += 1
-        future = self._long.submit(self._everything, look, settings, left)
+        future = self._long.submit(self._everything, look, settings, left, tell)
         future.add_done_callback(self._ended)
         return future
 
@@ -231,7 +234,8 @@ class Inference:
         look: Callable[[], UintImage | SeenPhoto],
         settings: dict[str, Any],
         left: Event | None,
+        tell: Told | None,
     ) -> list[MaskRecord]:
         runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
-        return Model(runtime).everything(look(), **chosen)
+        return Model(runtime).everything(look(), progress=tell, **chosen)

@@ -11,8 +11,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -20,10 +18,9 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.engine.entries import Draft, RecordEntry
+from anymask.engine.entries import RecordEntry
 from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
 from anymask.engine.folder_news import look_into_folder
@@ -35,13 +32,9 @@ from anymask.engine.review import (
     next_asked,
     take_back_verdict,
 )
-from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
-from anymask.predictors.arrangement import parted
-from anymask.predictors.objectness import least_objectness
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import coco_to_rle
-from anymask.primitives.types import UintImage
 from anymask.serving.answers import (
     AddedAnswer,
     FolderAnswer,
@@ -51,7 +44,6 @@ from anymask.serving.answers import (
     KeptMasksAnswer,
     NothingAnswer,
     ProjectAnswer,
-    ProposalsAnswer,
     ReportAnswer,
     ReviewAnswer,
 )
@@ -64,7 +56,6 @@ from anymask.serving.bodies import (
     ProjectBody,
     RecordBody,
     VerdictBody,
-    draft_to_json,
     image_to_json,
     record_to_json,
 )
@@ -73,20 +64,14 @@ from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
-from anymask.serving.model_api import done
-from anymask.serving.picture_routes import Asked, PictureLook, add_pictures
+from anymask.serving.picture_routes import PictureLook, add_pictures
+from anymask.serving.proposing import add_proposals
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
 from anymask.serving.track_routes import add_tracks
 
 Version = Annotated[str, Header(alias="If-Match")]
 _VERSION = re.compile("[0-9]{1,18}")
-EVERY_MASK = {
-    "pred_iou_thresh": 0.0,
-    "min_objectness": 0.0,
-    "contained_nms_thresh": 1.0,
-    "refine_edges": False,  # of those that are shown alone, later
-}
 _KEPT: dict[str, Any] = {  # of an address that answers a mask
     "response_model": KeptMaskAnswer,
     "response_model_exclude_unset": True,
@@ -113,7 +98,7 @@ def project_router(
     _add_records(router, project, user)
     add_batches(router, project, user)
     _add_work(router, project, user)
-    _add_model(router, project, inference, looks)
+    add_proposals(router, project, inference, looks)
     _add_review(router, project, user)
     _add_results(router, project)
     add_labels(router, project, user)
@@ -252,70 +237,6 @@ def _add_work(router: APIRouter, project: Project, user: str) -> None:
         store = project.store
         status = "proposed" if store.image(image_id).records else "new"
         return image_to_json(store.mark_image(image_id, status, user_name or user))
-
-
-def _add_model(
-    router: APIRouter, project: Project, inference: Inference, looks: PictureLook
-) -> None:
-    @router.post(
-        "/images/{image_id}/everything",
-        response_model=ProposalsAnswer,
-        response_model_exclude_unset=True,
-    )
-    async def everything(image_id: int, asked: Asked) -> dict[str, Any]:
-        """Proposals of the model for the whole photo, stored as such; once a page.
-
-        others  what it found below its least quality; nobody has stored it
-        """
-        place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), asked.page))
-
-        def stored() -> list[RecordEntry]:
-            entries = project.store.records(image_id, ("proposal",))
-            here = [entry for entry in entries if entry.page == place]
-            return [entry for entry in here if entry.provenance.tool == "everything"]
-
-        known, others = await run_in_threadpool(stored), list[Draft]()
-        if not known:
-            photo = partial(looks.load, project, image_id, replace(asked, page=place))
-            known, others = await _propose(project, inference, (image_id, place), photo)
-        return {
-            "records": [record_to_json(entry) for entry in known],
-            "others": [draft_to_json(draft) for draft in others],
-        }
-
-
-async def _propose(
-    project: Project,
-    inference: Inference,
-    place: tuple[int, int],
-    photo: Callable[[], UintImage],
-) -> tuple[list[RecordEntry], list[Draft]]:
-    """The masks of `Model.everything`, stored; those below its least quality, not stored.
-
-    place  the photo's number and the page's
-    """
-    image_id, page = place
-    settings, stage = project.settings, project.stage
-    stage = stage if stage in ("semi", "auto") else "semi"
-    wanted = grid_settings(stage, settings) | EVERY_MASK
-    found = await done(inference.everything(photo, wanted))
-    model = inference.model.result()
-    family, least = model.runtime.family, settings.pred_iou_thresh
-    least = family.grid.pred_iou_thresh if least is None else least
-    likely, rest = parted(found, least, least_objectness(family))
-    likely = await done(inference.refine(photo, likely))
-    good, others = (
-        proposals_of(records, model, stage, replace(settings, confident=0.0))
-        for records in (likely, rest)
-    )
-    mark = f":page{page}" if page else ""
-    named = [
-        replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
-        for number, draft in enumerate(good)
-    ]
-    others = [replace(draft, page=page) for draft in others]
-    keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
-    return await run_in_threadpool(keep), others
 
 
 def _add_review(router: APIRouter, project: Project, user: str) -> None:

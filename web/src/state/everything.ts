@@ -13,16 +13,20 @@ export async function everything(session: Session): Promise<void> {
   const { editor } = session;
   const model = session.model();
   if (!editor || editor.finding) return;
+  const tell = (done: number, all: number) => {
+    if (editor.finding) editor.finding = [done, Math.max(1, all)];
+    session.changed();
+  };
   editor.finding = [0, 1];
   session.changed();
   try {
-    const sent = await session.store.everything(editor.entry.id, editor.sight);
+    const sent = await session.store.everything(editor.entry.id, editor.sight, tell);
     if (sent) {
       editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
       editor.add("everything", learned(session, editor, sent.records), true);
     } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
     else {
-      const { shown, others } = await proposed(session, editor, model);
+      const { shown, others } = await proposed(editor, model, tell);
       editor.spare = others;
       editor.add("everything", shown, false);
     }
@@ -40,11 +44,8 @@ function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask
   return records.map((r, i) => toMask(r, keys[i])).filter((mask) => !known.has(mask.key));
 }
 
-async function proposed(session: Session, editor: Editor, model: Model) {
-  const found = await model.everything(editor.sight.key, (done, all) => {
-    editor.finding = [done, all];
-    session.changed();
-  });
+async function proposed(editor: Editor, model: Model, tell: (done: number, all: number) => void) {
+  const found = await model.everything(editor.sight.key, tell);
   const { name, weights_hash } = model.manifest;
   const named = (one: Proposal) => {
     const { points, stability } = one;

@@ -24,6 +24,8 @@ import type {
 } from "./store";
 
 const TOKEN = "anymask-token";
+const LOOK_MS = 1000; // between two looks at how far long work is
+const SILENTLY = () => {}; // a look that failed is no trouble: the next one comes
 const PATIENCE_MS = 60_000; // for what a server does at once; long work is waited for
 
 /** The token of the address (`?token=`), kept for this tab and taken out of the address. */
@@ -206,10 +208,23 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/events`, "POST", { events });
   }
 
-  everything(image: string, plane = AS_IT_COMES) {
+  async everything(
+    image: string,
+    plane = AS_IT_COMES,
+    tell: (done: number, all: number) => void = () => {},
+  ) {
     const path = `api/images/${image}/everything${queryOf(plane)}`;
     type Found = { records: SavedRecord[]; others: Draft[] };
-    return this.server.json<Found>(path, "POST", {}, undefined, true);
+    type Far = { done: number; total: number };
+    const look = () => this.server.json<Far>(`api/images/${image}/progress`);
+    const clock = setInterval(() => {
+      look().then(({ done, total }) => tell(done, total), SILENTLY);
+    }, LOOK_MS);
+    try {
+      return await this.server.json<Found>(path, "POST", {}, undefined, true);
+    } finally {
+      clearInterval(clock);
+    }
   }
 
   async done(image: string): Promise<void> {

@@ -170,6 +170,7 @@ export interface Store {
   everything(
     image: string,
     plane?: Plane,
+    tell?: (done: number, all: number) => void,
   ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
   done(image: string): Promise<void>;
   reopen(image: string): Promise<void>; // it is not done after all
