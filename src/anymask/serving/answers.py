@@ -237,13 +237,6 @@ class ProposalsAnswer(ClosedAnswer):
     others: list[FoundMaskAnswer]
 
 
-class ProgressAnswer(ClosedAnswer):
-    """Steps of a search that are done, and all of them; 0 of 0 while there is none."""
-
-    done: int
-    total: int
-
-
 class AddedAnswer(ClosedAnswer):
     """How many events were written down."""
 

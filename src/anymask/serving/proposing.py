@@ -17,7 +17,7 @@ from anymask.predictors.arrangement import parted
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.progress import Told
 from anymask.primitives.types import UintImage
-from anymask.serving.answers import ProgressAnswer, ProposalsAnswer
+from anymask.serving.answers import ClosedAnswer, ProposalsAnswer
 from anymask.serving.bodies import draft_to_json, record_to_json
 from anymask.serving.inference import Inference
 from anymask.serving.model_api import done
@@ -29,6 +29,13 @@ EVERY_MASK = {
     "contained_nms_thresh": 1.0,
     "refine_edges": False,  # of those that are shown alone, later
 }
+
+
+class ProgressAnswer(ClosedAnswer):
+    """Steps of a search that are done, and all of them; 0 of 0 while there is none."""
+
+    done: int
+    total: int
 
 
 def add_proposals(
@@ -57,12 +64,7 @@ def add_proposals(
         """
         place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), asked.page))
 
-        def stored() -> list[RecordEntry]:
-            entries = project.store.records(image_id, ("proposal",))
-            here = [entry for entry in entries if entry.page == place]
-            return [entry for entry in here if entry.provenance.tool == "everything"]
-
-        known, others = await run_in_threadpool(stored), list[Draft]()
+        known, others = await run_in_threadpool(_stored, project, image_id, place), list[Draft]()
         if not known:
             photo = partial(looks.load, project, image_id, replace(asked, page=place))
             tell = partial(_tell, far, image_id)
@@ -74,6 +76,13 @@ def add_proposals(
             "records": [record_to_json(entry) for entry in known],
             "others": [draft_to_json(draft) for draft in others],
         }
+
+
+def _stored(project: Project, image_id: int, page: int) -> list[RecordEntry]:
+    """What was proposed before and waits for a verdict."""
+    entries = project.store.records(image_id, ("proposal",))
+    here = [entry for entry in entries if entry.page == page]
+    return [entry for entry in here if entry.provenance.tool == "everything"]
 
 
 def _tell(far: dict[int, tuple[int, int]], image_id: int, steps: int, total: int) -> None:
