@@ -32,8 +32,8 @@ WITH_PYTHON = [
 NEED_NO_FILE = ("README.md", "python.md")  # what they show, a reader may paste in any folder
 BEGIN_WITH_FILES = (  # what a newcomer reads first runs in an empty folder
     "README.md", "docs/cli.md", "docs/coming-from.md", "docs/everything.md", "docs/folders.md",
-    "docs/formats.md", "docs/microscope.md", "docs/prompts.md", "docs/python.md", "docs/street.md",
-    "docs/weights.md",
+    "docs/formats.md", "docs/microscope.md", "docs/prompts.md", "docs/python.md", "docs/serving.md",
+    "docs/street.md", "docs/weights.md",
 )  # fmt: skip
 SHELL = [snippet for snippet in SNIPPETS if snippet.language == "bash"]
 open_once = cache(opening.open_runtime)
@@ -131,6 +131,28 @@ def test_no_link_inside_the_repository_is_dead(document: Path) -> None:
         and not (document.parent / link).exists()
     ]
     assert dead == []
+
+
+def anchors(document: Path) -> set[str]:
+    """What GitHub calls the headings of a document: `## Boxes, masks` is `boxes-masks`."""
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_headings_have_the_anchors_of_github(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text(
+        "# 1. In the `page`\n\n```sh\n# no heading\n```\n## Who may, how?\n"
+    )
+    assert anchors(tmp_path / "a.md") == {"1-in-the-page", "who-may-how"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_a_heading_find_it(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", document.read_text("utf-8"))
+    places = [(document.parent / name if name else document, anchor) for name, anchor in links]
+    lost = [anchor for place, anchor in places if anchor not in anchors(place)]
+    assert lost == []
 
 
 def test_pictures_are_small_enough_for_a_first_screen() -> None:
