@@ -70,7 +70,7 @@ def test_a_photo_is_named_by_its_hash_and_by_a_form_as_well(http: TestClient) ->
 
 def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestClient) -> None:
     reply = asked(http, names=["Green", "blue", "gren"])
-    assert error_of(reply) == "wanted one of the 3 known names"
+    assert error_of(reply) == "one of the 3 known names"
     assert reply.json()["error"]["got"] == "'gren'"
     assert reply.json()["error"]["remedy"].startswith("the nearest: green")
     some = asked(http, names=["gren", "Blue"], unknown="leave out")

@@ -68,7 +68,7 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient) -> None:
     assert (plain["pages"], plain["channels"]) == ([{"page": 0, "name": ""}], [])
     assert (pixels(ask, "", PLAIN) == PICTURE).all()
     absent = ask.get(f"/api/images/{STACK}/pixels?page=1")
-    assert error_of(absent, 422) == "wanted a page that masks lie on"
+    assert error_of(absent, 422) == "a page that masks lie on"
     assert ask.get(f"/api/images/{STACK}/pixels?channel=3").status_code == 422
 
 
@@ -115,7 +115,7 @@ def test_the_values_of_channels_are_told(ask: TestClient) -> None:
     [
         ("bands=1,2", None),
         ("bands=0,0,0", "bands are one or three"),
-        ("bands=1,2,9", "wanted band 9"),
+        ("bands=1,2,9", "band 9"),
         ("ranges=1:2", "ranges go with bands"),
         ("channel=1&bands=1,2,3", "give channel or bands"),
         ("bands=1,2,3&ranges=2:1", "ranges are two values"),
@@ -216,7 +216,7 @@ def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_pat
         Image.fromarray(PICTURE).save(tmp_path / "a.png")
         for part in ("planes", "embedding"):
             told = error_of(ask.get(f"/api/images/1/{part}"), 409)
-            assert told == "wanted a.png with 120 x 40 pixels, on which its masks were drawn"
+            assert told == "a.png with 120 x 40 pixels, on which its masks were drawn"
         (tmp_path / "new.png").write_bytes((tmp_path / "a.png").read_bytes())
         (tmp_path / "a.png").unlink()
         news = ask.post("/api/folder").json()

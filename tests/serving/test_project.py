@@ -234,7 +234,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     closed = ask.post("/api/export", json={"format": "coco", "proposals": True})
     assert closed.status_code == 403
     error = closed.json()["error"]
-    assert error["wanted"].startswith("wanted 1 proposals of batch 1 drawn by chance")
+    assert error["wanted"].startswith("1 proposals of batch 1 drawn by chance")
     assert error["got"] == "0 looked at, none good"
     assert "export anyway" in error["remedy"]  # as the page has it, no word of the command line
     assert "--" not in error["remedy"]

@@ -62,7 +62,9 @@ _REASONS = {
 ANYWHERE = (401, 403, 405, 408, 413, 421, 429, 500, 503)  # whatever was asked
 _MOST_TOLD = 1000  # characters of each part
 LEFT = 499  # to a client that has gone; nginx's number, there is no standard one
-_PARTS = re.compile(r"(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL)
+_PARTS = re.compile(
+    r"(?:wanted )?(?P<wanted>.+?)[,;:] got (?P<got>.+?)(?:; (?P<remedy>.+))?", re.DOTALL
+)
 
 
 class Failure(ClosedAnswer):
