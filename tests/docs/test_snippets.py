@@ -31,9 +31,9 @@ WITH_PYTHON = [
 ]
 NEED_NO_FILE = ("README.md", "python.md")  # what they show, a reader may paste in any folder
 BEGIN_WITH_FILES = (  # what a newcomer reads first runs in an empty folder
-    "README.md", "docs/cli.md", "docs/coming-from.md", "docs/engine.md", "docs/everything.md",
-    "docs/folders.md", "docs/formats.md", "docs/microscope.md", "docs/prompts.md",
-    "docs/python.md", "docs/serving.md", "docs/street.md", "docs/weights.md",
+    "README.md", "docs/cli.md", "docs/coming-from.md", "docs/engine.md", "docs/evaluation.md",
+    "docs/everything.md", "docs/folders.md", "docs/formats.md", "docs/microscope.md",
+    "docs/prompts.md", "docs/python.md", "docs/serving.md", "docs/street.md", "docs/weights.md",
 )  # fmt: skip
 SHELL = [snippet for snippet in SNIPPETS if snippet.language == "bash"]
 open_once = cache(opening.open_runtime)
