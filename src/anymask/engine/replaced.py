@@ -28,7 +28,7 @@ MOST_READ = 1 << 25  # bytes of a file that tell it from another one of its size
 
 
 @dataclass(frozen=True)
-class PhotoFile:
+class CurrentFile:
     """The file of a photo as it is now.
 
     mark      is another one where the file's content is
@@ -40,7 +40,7 @@ class PhotoFile:
     replaced: bool
 
 
-def photo_file(project: Project, image_id: int) -> PhotoFile:
+def photo_file(project: Project, image_id: int) -> CurrentFile:
     """What a photo's file is. Raises NotFoundError, DataError."""
     path = project.picture(image_id)
     with reading(project.store.database) as session:
@@ -58,7 +58,7 @@ def photo_file(project: Project, image_id: int) -> PhotoFile:
         row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
         seen.append(row)
         _write_down(project, row)
-    return PhotoFile(mark[:16], _is_replaced(project, image_id, seen))
+    return CurrentFile(mark[:16], _is_replaced(project, image_id, seen))
 
 
 def _seen(session: Session, image_id: int) -> list[EventRow]:
