@@ -1,5 +1,6 @@
 """A project's stacks over HTTP: planes, pixels of each, masks on their page, and what leaves."""
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ def pixels(ask: TestClient, query: str, photo: int = STACK) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(reply.content)).convert("RGB"))
 
 
-def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient) -> None:
+def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Project) -> None:
     assert ask.get(f"/api/images/{STACK}/planes").json() == {
         "first": 0,
         "pages": [{"page": 0, "name": "Z 0"}, {"page": 3, "name": "Z 1"}],
@@ -59,6 +60,8 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient) -> None:
         "colours": False,
         "pixel": {"size": 2.0, "unit": "nm"},
         "deep": False,
+        "file": hashlib.sha256((project.folder / "stack.tif").read_bytes()).hexdigest()[:16],
+        "replaced": False,
     }
     for depth, page in enumerate((0, 3)):
         for channel in range(3):

@@ -177,6 +177,28 @@ def test_what_makes_no_sense_is_refused_with_words(
     assert set(answer.json()["error"]) == {"wanted", "got", "remedy", "status"}
 
 
+def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Project) -> None:
+    def changes(known: str = "") -> tuple[int, str, dict[str, int] | None]:
+        told = ask.get(f"/api/images/1/changes{known}").json()
+        assert told["file"] == ask.get("/api/images/1/planes").json()["file"]
+        return told["changes"], told["status"], told["versions"]
+
+    assert changes() == (0, "new", {})
+    ask.post("/api/images/1/records", json=body(LEFT, "k1"))
+    ask.post("/api/images/2/records", json=body(LEFT.T, "k1"))  # another photo's
+    assert changes("?known=0") == (1, "new", {"1": 1})
+    assert changes("?known=1") == (1, "new", None)
+    ask.put("/api/records/1", json=body(RIGHT)["record"], headers={"If-Match": "1"})
+    ask.post("/api/images/1/records", json=body(RIGHT, "k2"))
+    ask.post("/api/images/1/done")
+    assert changes("?known=1") == (3, "done", {"1": 2, "3": 1})
+    ask.delete("/api/records/1", headers={"If-Match": "2"})
+    assert changes("?known=3") == (4, "done", {"3": 1})
+    (project.folder / "a.png").unlink()  # its masks are shown as before
+    assert ask.get("/api/images/1/changes").json()["file"] is None
+    assert ask.get("/api/images/9/changes").status_code == 404
+
+
 def test_absent_things_are_404(ask: TestClient, project: Project) -> None:
     assert ask.post("/api/images/9/records", json=body(LEFT)).status_code == 404
     assert ask.get("/api/images/9/pixels").status_code == 404

@@ -218,8 +218,9 @@ def sit(chromium: Any) -> Iterator[Callable[..., Any]]:
     contexts: list[Any] = []
     people: list[Any] = []
 
-    def sit_down(address: str, size: dict[str, int] = SIZE) -> Any:
-        contexts.append(late(chromium.new_context(viewport=size, accept_downloads=True)))
+    def sit_down(address: str, size: dict[str, int] = SIZE, **options: Any) -> Any:
+        context = chromium.new_context(viewport=size, accept_downloads=True, **options)
+        contexts.append(late(context))
         people.append(Viewer(contexts[-1].new_page(), address))
         people[-1].open()
         return people[-1]

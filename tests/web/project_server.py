@@ -25,7 +25,7 @@ from PIL import Image
 
 import anymask
 from tests.web.name_list import change_names, listed, suggested
-from tests.web.told import REPORT, plane_of, planes_of, proposal, values_of
+from tests.web.told import REPORT, plane_of, planes_of, proposal, unchanged, values_of
 
 ASSETS = Path(anymask.__file__).parent / "assets"
 KINDS = {
@@ -363,6 +363,7 @@ ROUTES: list[tuple[str, Route]] = [
         f"GET {IMAGE}/records",
         lambda _, project, name: {"version": 1, "records": project.of(name)},
     ),
+    (f"GET {IMAGE}/changes", lambda _, project, name: unchanged(name in project.done)),
     (f"POST {IMAGE}/records", Handler.create),
     (f"PUT {RECORD}", Handler.update),
     (f"DELETE {RECORD}", Handler.delete),

@@ -83,6 +83,31 @@ def test_photos_that_are_put_there_or_taken_away_are_noticed(
     assert ann.messages() == []
 
 
+def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
+    ann: Annotator, project: Project
+) -> None:
+    seen_as = "window.anymask.session.model().seenAs('1')"
+    ann.seen()
+    first = ann.page.evaluate(seen_as)
+    ann.keys("p")
+    ann.drag((60, 60), (90, 60))
+    ann.keep()
+    ann.saved()
+    Image.fromarray(PICTURE[:, ::-1]).save(project.folder / "a.png")  # the discs change sides
+    ann.message("The file of this photo was replaced while it was open.")
+    ann.page.get_by_role("button", name="Show the new one").click()
+    ann.message("The file of this photo was replaced after masks were drawn on it.")
+    assert ann.ask("s.editor.state.masks.length") == 1
+    ann.seen()
+    assert ann.page.evaluate(seen_as) != first
+    ann.page.locator(".stage").focus()
+    ann.keys("d")
+    ann.until("s.editor?.entry.name", "b.png")
+    ann.keys("PageUp")
+    ann.until("s.editor?.entry.name === 'a.png' && !s.opening")
+    assert ann.messages() == []  # somebody has looked
+
+
 def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
     full = {"wanted": "room to write", "got": "a full disk", "remedy": "make room", "status": 507}
     ann.page.route("**/records", lambda route: route.fulfill(status=507, json={"error": full}))

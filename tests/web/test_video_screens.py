@@ -82,6 +82,29 @@ def test_a_page_without_a_server_says_why_it_has_no_video(sit_down: Any) -> None
     assert ann.page.get_by_role("button", name="Choose a video file").count() == 0
 
 
+def test_a_finger_says_not_this_by_a_button_until_another_object_is_chosen(
+    sit: Callable[..., Viewer], clip: Path
+) -> None:
+    with served() as address:
+        viewer = sit(address, NARROW, has_touch=True)
+        viewer.watch(clip)
+        minus = viewer.page.get_by_role("button", name='Clicks say "not this" of this object')
+        assert minus.is_disabled()  # there is nothing yet to take away from
+        viewer.page.touchscreen.tap(*viewer.at(30, 30))
+        viewer.until("f.said.length === 1 && !f.asking")
+        minus.tap()
+        viewer.until_so(lambda: minus.get_attribute("aria-pressed") == "true", "it begins")
+        viewer.page.touchscreen.tap(*viewer.at(100, 70))
+        viewer.until("f.said.map(one => one.point[2]).join() === '1,0' && !f.asking")
+        viewer.keys("n")
+        viewer.until_so(lambda: minus.get_attribute("aria-pressed") == "false", "it ends")
+        viewer.page.touchscreen.tap(*viewer.at(100, 70))
+        viewer.until("f.said.map(one => one.point[2]).join() === '1,0,1' && !f.asking")
+        viewer.keys("1")  # what was said of the other object is over
+        viewer.until("f.chosen", 1)
+        assert minus.get_attribute("aria-pressed") == "false"
+
+
 @pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
 def test_every_screen_of_a_video_passes_axe_and_fits(
     sit: Callable[..., Viewer], tmp_path: Path, axe: str, size: dict[str, int]

@@ -64,3 +64,8 @@ REPORT = {
     "paces": [{"stage": "semi", "masks_an_hour": 240, "mean_iou": 0.9123}],
     "verdicts": {},
 }
+
+
+def unchanged(done: bool) -> dict[str, Any]:
+    """What others have done with a photo: nothing."""
+    return {"changes": 0, "status": "done" if done else "new", "versions": None, "file": None}

@@ -10,6 +10,7 @@ import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
 import { Session } from "./state/session";
 import { lookWhenBack } from "./state/folder";
+import { watchOthers } from "./state/others";
 import { nextReview } from "./state/review";
 import { Clips } from "./store/clips";
 import { Database } from "./store/database";
@@ -83,7 +84,9 @@ async function start(): Promise<void> {
     if (session.project.stage === "review") await nextReview(session);
     else if (first) await session.open(first.id);
     await door.resume();
-    if (store.kind === "server") lookWhenBack(session);
+    if (store.kind !== "server") return;
+    lookWhenBack(session);
+    watchOthers(session);
   } catch (error) {
     const text = document.createElement("p");
     text.className = "waiting";

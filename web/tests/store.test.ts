@@ -639,6 +639,23 @@ describe("undo and redo", () => {
     expect(work.state.masks.length).toBe(1);
   });
 
+  test("pass what another person did meanwhile", () => {
+    const [mine, old, named, gone, fresh] = ["mine", "old", "old", "gone", "fresh"].map(mask);
+    const work = new Work({ ...start, masks: [old, gone], selected: "gone" });
+    work.act("mask", { masks: [old, gone, mine] });
+    const { draft } = work.state;
+    work.meet([named, fresh], new Set(["gone"]));
+    expect(work.state).toMatchObject({ masks: [named, mine, fresh], selected: null });
+    expect(work.state.draft).toBe(draft); // the mask in the making is not disturbed
+    const before = work.state.masks;
+    expect(work.undo()).toBe("mask");
+    expect(difference(before, work.state.masks)).toEqual({ saved: [], removed: [mine] });
+    work.redo();
+    work.meet([{ ...mine, label: "theirs" }], new Set());
+    work.undo();
+    expect(work.state.masks).toEqual([named, fresh]); // not there before it was made
+  });
+
   test("what differs between two states is what is sent", () => {
     const [a, b, c] = ["a", "b", "c"].map(mask);
     const changed = { ...b, label: "new" };

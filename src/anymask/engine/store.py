@@ -161,6 +161,13 @@ class Store:
         with reading(self.database) as session:
             return [entry_of(row, image) for row, image in session.execute(query)]
 
+    def changes(self, image_id: int) -> int:
+        """How often masks of a photo were made, changed or deleted so far; it only grows."""
+        query = select(func.coalesce(func.sum(RecordRow.version), 0))
+        query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
+        with reading(self.database) as session:
+            return int(session.scalars(query).one())
+
     def labelled(self, label: str, most: int) -> list[RecordEntry]:
         """The newest accepted masks that a person gave a label, at most so many; guesses are none.
 

@@ -137,6 +137,8 @@ class PlanesAnswer(ClosedAnswer):
     channels  names of looks at each page; `colours`: there is one without a channel, too
     pixel     as the file says; null where it does not
     deep      its numbers are not those of 8 bits, so that ranges of them can be looked at
+    file      another text where the file's content is another one
+    replaced  masks were drawn on a file of earlier, and nobody has finished the photo since
     """
 
     first: int
@@ -145,6 +147,8 @@ class PlanesAnswer(ClosedAnswer):
     colours: bool
     pixel: PixelSizeAnswer | None
     deep: bool
+    file: str
+    replaced: bool
 
 
 class ChannelValuesAnswer(ClosedAnswer):

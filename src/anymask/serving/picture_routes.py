@@ -21,6 +21,7 @@ from anymask.engine.checks import MOST_PAGE
 from anymask.engine.entries import ImageEntry
 from anymask.engine.folder_news import checked_picture
 from anymask.engine.project import Project
+from anymask.engine.replaced import photo_file
 from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
 from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
@@ -160,7 +161,7 @@ def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
         The size of a file that was replaced is taken over; 409 where the photo has masks.
         """
         path = checked_picture(project, image_id)
-        found = read_planes(path)
+        found, file = read_planes(path), photo_file(project, image_id)
         return {
             "first": look.page(path, None),
             "pages": [{"page": page, "name": found.name(page)} for page in found.places],
@@ -168,6 +169,8 @@ def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
             "colours": found.colours or (look.view.bands is not None and bool(found.channels)),
             "pixel": None if found.pixel is None else asdict(found.pixel),
             "deep": found.deep,
+            "file": file.mark,
+            "replaced": file.replaced,
         }
 
     @router.get("/images/{image_id}/values", response_model=ValuesAnswer)

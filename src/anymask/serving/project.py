@@ -59,6 +59,7 @@ from anymask.serving.bodies import (
     image_to_json,
     record_to_json,
 )
+from anymask.serving.change_routes import add_changes
 from anymask.serving.clip_routes import add_clips
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
@@ -93,6 +94,7 @@ def project_router(
     looks = PictureLook(pictures or PictureChoice(), limits)
     router = APIRouter(prefix="/api", route_class=JsonRoute)
     _add_reading(router, project, user)
+    add_changes(router, project, user)
     _add_folder(router, project)
     add_pictures(router, project, inference, looks)
     _add_records(router, project, user)

@@ -2,6 +2,7 @@
 
 import { rleArea, rleBox, cocoToRle } from "../masks/rle";
 import type { XY } from "../model/geometry";
+import { takesAway } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { Fingers } from "./fingers";
@@ -71,7 +72,10 @@ export class VideoStage {
     if (!this.videoWork.shown) return;
     const at = this.view.toImage(screen);
     if (this.videoWork.toolName === "box" && event.button === 0) this.from = at;
-    else if (this.inside(at)) this.click(at, event.shiftKey || event.button === 2);
+    else if (this.inside(at)) {
+      const negative = event.shiftKey || event.button === 2 || takesAway(this.videoWork);
+      this.click(at, negative);
+    }
   }
 
   private click([x, y]: XY, negative: boolean): void {

@@ -168,6 +168,17 @@ export class Model {
     return made;
   }
 
+  /** A photo is another one than it was, on all its pages: nobody has seen it. */
+  forget(photo: string): void {
+    const gone = [...this.embeddings.keys()].filter((key) => key.split("#")[0] === photo);
+    for (const key of gone) {
+      this.embeddings.delete(key);
+      this.photos.delete(key);
+      this.told.delete(key);
+    }
+    this.pictured = "";
+  }
+
   /** The encoder; where it cannot be opened, the next one who asks tries again. */
   private opened(): Promise<Asked> {
     if (this.encoder) return this.encoder;

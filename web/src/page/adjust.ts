@@ -80,6 +80,12 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     reset,
   );
   element.append(svg("svg", { width: "0", height: "0", "aria-hidden": "true" }, gamma));
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation(); // it is about this panel, not about the mask in the making
+    element.hidden = true;
+    stage.focus();
+  });
   session.looksAnew = change;
   apply();
   return element;

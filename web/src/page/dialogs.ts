@@ -13,9 +13,12 @@ export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTML
     ...inside,
   );
   close.addEventListener("click", () => element.close());
+  const opener = document.activeElement as HTMLElement | null;
+  const byKeys = !!opener?.matches(":focus-visible");
   element.addEventListener("close", () => {
     element.remove();
-    document.querySelector<HTMLElement>(".stage")?.focus();
+    const photo = document.querySelector<HTMLElement>(".stage");
+    (byKeys && opener?.isConnected ? opener : photo)?.focus();
   });
   document.body.append(element);
   element.showModal();

@@ -4,7 +4,7 @@ import { VideoStage } from "../canvas/videostage";
 import { View } from "../canvas/view";
 import { ClipWork, keepVideo } from "../state/clipwork";
 import type { TrackStep } from "../state/clipwork";
-import { isCorrected, unstored } from "../state/correcting";
+import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
 import { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
@@ -238,17 +238,27 @@ function tools(videoWork: VideoWork): HTMLElement {
       videoWork.redraw();
     }),
   );
+  const minus = iconButton("minus", 'Clicks say "not this" of this object', "", () => {
+    videoWork.subtracting = takesAway(videoWork) ? null : videoWork.chosen;
+    videoWork.toolName = "point";
+    videoWork.changed();
+  });
+  minus.classList.add("for-fingers");
   const back = iconButton("undo", "Take back the last click", "Ctrl+Z", () => void undo(videoWork));
   videoWork.watchers.push(() => {
     kinds.forEach(([name], i) =>
       buttons[i].setAttribute("aria-pressed", String(videoWork.toolName === name)),
     );
+    minus.setAttribute("aria-pressed", String(takesAway(videoWork)));
+    minus.disabled = !isBegun(videoWork, videoWork.chosen);
     back.disabled = !videoWork.said.length && !videoWork.clip;
   });
   return h(
     "div",
     { class: "rail", role: "toolbar", "aria-label": "Tools", "aria-orientation": "vertical" },
-    ...buttons,
+    buttons[0],
+    minus,
+    ...buttons.slice(1),
     h("span", { class: "stretch" }),
     back,
   );

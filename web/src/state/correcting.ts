@@ -16,6 +16,16 @@ export async function wake(work: VideoWork, object: number): Promise<void> {
 export const isCorrected = (work: VideoWork, object: number): boolean =>
   work.tracks.isStored(object) && work.said.some((one) => one.object === object);
 
+/** Whether an object has a mask already: then something can be taken away from it. */
+export const isBegun = (work: VideoWork, object: number): boolean =>
+  work.tracks.isStored(object) || work.said.some((one) => one.object === object);
+
+/** Whether clicks without a key say "not this": of one object, until another one is chosen. */
+export function takesAway(work: VideoWork): boolean {
+  if (work.subtracting !== work.chosen) work.subtracting = null;
+  return work.toolName === "point" && work.subtracting !== null && isBegun(work, work.chosen);
+}
+
 /** The objects that nobody has stored: corrected tracks, and new ones. */
 export const unstored = (work: VideoWork): number[] =>
   work.tracks.objects.filter(

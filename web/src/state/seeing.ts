@@ -10,6 +10,9 @@ import type { Session } from "./session";
 import { isEmpty } from "./work";
 
 const LOOK = "anymask channel";
+const REPLACED =
+  "The file of this photo was replaced after masks were drawn on it. They stay: see whether they " +
+  "fit, and finish the photo (D).";
 
 /** What an editor looks at: a page of the photo's file, in a channel or as it comes. */
 export interface Sight {
@@ -50,6 +53,19 @@ export function sightOf(
 function isThere(channel: number | string, planes: Planes): boolean {
   if (typeof channel === "string") return fits(channel, mixable(planes));
   return channel < planes.channels.length;
+}
+
+/** Which file each photo was when it was opened last. */
+const files = new WeakMap<Session, Map<string, string>>();
+
+/** A photo is opened: has its file been replaced? Then the model has not seen it, and masks may not fit. */
+export function meetFile(session: Session, image: string, { file, replaced }: Planes): void {
+  const known = files.get(session) ?? new Map<string, string>();
+  files.set(session, known);
+  if (file !== undefined && known.has(image) && known.get(image) !== file)
+    session.model()?.forget(image);
+  if (file !== undefined) known.set(image, file);
+  if (replaced) session.say(REPLACED);
 }
 
 /** The number of the page beside the open one, or null. */

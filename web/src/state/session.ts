@@ -16,11 +16,12 @@ import { SILENT } from "../store/store";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
 import { Naming } from "./naming";
+import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
 import type { EditorHost } from "./editor";
-import { lastLook, see, sightOf } from "./seeing";
+import { lastLook, meetFile, see, sightOf } from "./seeing";
 import type { Sight } from "./seeing";
-import { NO_DRAFT, Work, forNext, isEmpty, toMask } from "./work";
+import { NO_DRAFT, Work, forNext, isEmpty } from "./work";
 import type { State } from "./work";
 
 /** A verdict that can be taken back. */
@@ -106,7 +107,7 @@ export class Session implements EditorHost {
   private readonly pages = new Map<string, number>(); // that were open last, by photo
   turningTo: number | null = null; // the page of the open photo that is being opened
   private readonly ahead: (() => void)[] = []; // what waits for the photo that is being opened
-  private elsewhere = 0; // masks on other pages of the open photo
+  elsewhere = 0; // masks on other pages of the open photo
   private at: string | null = null; // the photo that is open, being opened, or could not be
   readonly watchers: (() => void)[] = [];
 
@@ -302,6 +303,7 @@ export class Session implements EditorHost {
       this.failed = null;
       this.pages.set(id, sight.page);
       this.calibration.ofFile = planes.pixel;
+      meetFile(this, id, planes);
       this.editor = new Editor(entry, photo.hw, new Work(state), sight, this);
       void see(this, this.editor);
       if (!isEmpty(state.draft)) void this.editor.look();
@@ -377,18 +379,10 @@ export class Session implements EditorHost {
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
   private async restore(image: string, { page }: Sight): Promise<State> {
-    await this.outbox.flush();
-    const records = await this.store.records(image);
-    const keys = this.outbox.learnAll(records);
-    const masks = new Map(records.map((record, i) => [keys[i], toMask(record, keys[i])]));
-    for (const note of this.outbox.waitingFor(image)) {
-      if (note.kind === "save") masks.set(note.key, toMask(note.record, note.key));
-      if (note.kind === "remove") masks.delete(note.key);
-    }
+    const all = await storedMasks(this, image);
     const left = await this.db.get<State>("settings", draftName(image, page));
-    const kept = [...masks.values()].filter((mask) => (mask.page ?? 0) === page);
-    const others = [...masks.values()].filter((mask) => !kept.includes(mask));
-    this.elsewhere = others.filter((mask) => mask.status !== "rejected").length;
+    const kept = all.filter((mask) => (mask.page ?? 0) === page);
+    this.elsewhere = countElsewhere(all, page);
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!kept.some((mask) => mask.key === draft.fixes)) draft.fixes = null;
     const label = left?.label ?? this.lastLabel;

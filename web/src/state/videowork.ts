@@ -6,7 +6,7 @@ import type { Photo } from "../canvas/photo";
 import type { View } from "../canvas/view";
 import type { VideoFacts, Videos } from "../store/videos";
 import type { ClipWork } from "./clipwork";
-import { renew, wake } from "./correcting";
+import { isBegun, renew, wake } from "./correcting";
 import { Pictures } from "./pictures";
 import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
@@ -27,6 +27,7 @@ export class VideoWork {
   frame = 0; // where one is
   shown: { frame: number; photo: Photo } | null = null; // what is on the screen
   toolName: VideoTool = "point";
+  subtracting: number | null = null; // the object that clicks take away from; for fingers
   direction: Direction = "forward";
   following: Way | null = null;
   private toldFault: string | null = null; // of the file, which may be known from the start
@@ -195,9 +196,7 @@ export class VideoWork {
   speak(point: Said["point"], box: Said["box"] = null, mask: Said["mask"] = null): Promise<void> {
     const frame = this.shown?.frame ?? this.frame;
     const one: Said = { object: this.chosen, frame, point, box, mask };
-    const begun =
-      this.tracks.isStored(one.object) || this.said.some(({ object }) => object === one.object);
-    if (point && !point[2] && !begun) {
+    if (point && !point[2] && !isBegun(this, one.object)) {
       this.say("First click the object; then take away with Shift + click.");
       return Promise.resolve();
     }

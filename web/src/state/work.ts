@@ -124,7 +124,7 @@ export class Work {
   /** Let a mask have been another one, or none, in every state: past, present and future. */
   remake(change: (mask: Mask) => Mask | null, label = (text: string) => text): void {
     const known = new WeakMap<Mask, Mask>(); // a mask that two states share stays one
-    const remade = (state: State): State => ({
+    this.everywhere((state) => ({
       ...state,
       label: label(state.label),
       masks: state.masks.flatMap((mask) => {
@@ -132,9 +132,31 @@ export class Work {
         if (made) known.set(mask, made);
         return made ? [made] : [];
       }),
+    }));
+  }
+
+  /** Let masks have been as somebody else has made them, and others have never been there. */
+  meet(theirs: readonly Mask[], gone: ReadonlySet<string>): void {
+    const changed = new Map(theirs.map((mask) => [mask.key, mask]));
+    const here = new Set(this.current.masks.map((mask) => mask.key));
+    const fresh = theirs.filter((mask) => !here.has(mask.key));
+    this.remake((mask) => (gone.has(mask.key) ? null : (changed.get(mask.key) ?? mask)));
+    const isGone = (key: string | null) => key !== null && gone.has(key);
+    this.everywhere(({ masks, draft, selected, also, ...same }) => {
+      const known = new Set(masks.map((mask) => mask.key));
+      return {
+        ...same,
+        masks: [...masks, ...fresh.filter((mask) => !known.has(mask.key))],
+        draft: isGone(draft.fixes) ? { ...draft, fixes: null } : draft,
+        selected: isGone(selected) ? null : selected,
+        also: also?.filter((key) => !gone.has(key)),
+      };
     });
-    for (const step of [...this.past, ...this.future]) step.state = remade(step.state);
-    this.current = remade(this.current);
+  }
+
+  private everywhere(change: (state: State) => State): void {
+    for (const step of [...this.past, ...this.future]) step.state = change(step.state);
+    this.current = change(this.current);
   }
 
   private move(from: typeof this.past, to: typeof this.past): string | null {

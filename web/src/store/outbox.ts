@@ -103,12 +103,12 @@ export class Outbox {
 
   /** The keys by which the page knows records of the store. */
   learnAll(records: SavedRecord[]): string[] {
-    const byId = new Map([...this.names.values()].map((name) => [name.id, name.key]));
+    const byId = this.namesById();
     const ours = new Set(this.notes.map((note) => note.kind !== "events" && note.key));
     const open = new Set(this.held.map((note) => note.key)); // their version is not agreed to yet
     return records.map((record) => {
       const sent = record.client_id && ours.has(record.client_id) ? record.client_id : null;
-      const key = byId.get(record.id) ?? sent ?? record.id;
+      const key = byId.get(record.id)?.key ?? sent ?? record.id;
       const known = open.has(key) && this.names.has(key);
       if (!known) this.names.set(key, { key, id: record.id, version: record.version });
       return key;
@@ -117,6 +117,16 @@ export class Outbox {
 
   idOf(key: string): string | null {
     return this.names.get(key)?.id ?? null;
+  }
+
+  /** The keys and versions by which the page knows records of the store. */
+  namesById(): Map<string, Name> {
+    return new Map([...this.names.values()].map((name) => [name.id, name]));
+  }
+
+  /** Whether masks of an image are on their way. */
+  sends(image: string): boolean {
+    return this.notes.some((note) => note.kind !== "events" && note.image === image);
   }
 
   /** What waits for one image, oldest first. */

@@ -4,6 +4,7 @@ import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
 import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
+  Changes,
   ChannelValues,
   Draft,
   ExportWish,
@@ -175,6 +176,11 @@ export class ServerStore implements Store {
   async records(image: string): Promise<SavedRecord[]> {
     return (await this.server.json<{ records: SavedRecord[] }>(`api/images/${image}/records`))
       .records;
+  }
+
+  changes(image: string, known: number | null): Promise<Changes> {
+    const query = known === null ? "" : `?known=${known}`;
+    return this.server.json(`api/images/${image}/changes${query}`);
   }
 
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord> {

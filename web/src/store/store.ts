@@ -46,6 +46,14 @@ export interface FolderNews {
   unreadable: Record<string, string>;
 }
 
+/** How often a photo's masks were changed, and their versions where that is not what is known. */
+export interface Changes {
+  changes: number;
+  status: string;
+  versions: Record<string, number> | null;
+  file: string | null; // as in `Planes`
+}
+
 /** What people note on a mask beside its shape and name. */
 export interface Notes {
   tags?: string[];
@@ -65,6 +73,8 @@ export interface Planes {
   colours: boolean; // there is a look without a channel, too
   pixel: PixelSize | null; // as the file says
   deep: boolean; // numbers of more than 8 bits: ranges of them can be looked at
+  file?: string; // another text where the file's content is another one
+  replaced?: boolean; // masks were drawn on a file of earlier, and nobody has looked since
 }
 
 /** What numbers a channel has. */
@@ -160,6 +170,8 @@ export interface Store {
   pixels(image: string, plane?: Plane): Promise<Blob>;
   embedding(image: string, plane?: Plane): Promise<Embedding | null>;
   records(image: string): Promise<SavedRecord[]>;
+  /** Whether others have changed the photo's masks; without it nobody else can. */
+  changes?(image: string, known: number | null): Promise<Changes>;
   create(image: string, record: Draft, clientId: string): Promise<SavedRecord>;
   update(record: SavedRecord): Promise<SavedRecord>;
   /** Several masks of a photo at once, each as it is now or why it was refused. */

@@ -1,0 +1,122 @@
+"""Two people at one photo of a project: each sees what the other one does, without a reload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anymask.engine.project import Project, create_project
+from anymask.primitives.rle import rle_box_xywh
+from anymask.serving.limits import Limits
+from anymask.serving.project import project_router
+from tests.serving.servers import PICTURE, inference
+from tests.web.conftest import Annotator
+from tests.web.viewers import Viewer, served
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    return create_project(tmp_path)
+
+
+@pytest.fixture
+def pair(sit: Callable[..., Viewer], project: Project) -> Iterator[tuple[Annotator, Annotator]]:
+    """Two people, both with the first photo open and a brush in hand."""
+    behind = inference()
+    router = project_router(project, behind, Limits(), "ann")
+    with served(behind, routers=[router]) as address:
+        people = tuple(Annotator(sit(address).page, address) for _ in range(2))
+        for one in people:
+            one.until("s.editor?.entry.name", "a.png")
+            one.keys("p")
+        yield people  # type: ignore[misc]  # two
+
+
+def paint(one: Annotator, y: float) -> None:
+    one.drag((30, y), (60, y))
+
+
+def test_masks_of_another_person_come_change_and_go(
+    pair: tuple[Annotator, Annotator], project: Project
+) -> None:
+    ann, bob = pair
+    paint(ann, 20)
+    ann.keep()
+    ann.saved()
+    bob.until("s.editor.state.masks.length", 1)
+    assert bob.ask("s.images[0].records") == 1
+    ann.keys("o")
+    ann.page.mouse.click(*ann.at(45, 20))
+    ann.until("s.editor.state.selected !== null")
+    ann.name("disc")
+    ann.saved()
+    bob.until("s.editor.state.masks[0].label", "disc")
+    bob.until("s.labels.all.some(one => one.name === 'disc')")
+    ann.page.locator(".stage").focus()
+    ann.keys("d")
+    bob.until("s.images[0].status", "done")
+    ann.keys("PageUp")
+    ann.until("s.editor?.entry.name", "a.png")
+    ann.ask("s.editor.select(s.editor.state.masks[0].key)")
+    ann.keys("Delete")
+    ann.saved()
+    bob.until("s.editor.state.masks.length", 0)
+    assert project.store.records(1) == []
+    assert ann.messages() == bob.messages() == []
+
+
+def test_a_mask_in_the_making_and_its_steps_back_are_left_alone(
+    pair: tuple[Annotator, Annotator], project: Project
+) -> None:
+    ann, bob = pair
+    paint(bob, 60)
+    bob.keep()
+    bob.saved()
+    paint(bob, 50)
+    drawn = bob.area()
+    paint(ann, 20)
+    ann.keep()
+    ann.saved()
+    bob.until("s.editor.state.masks.length", 2)
+    assert (bob.area(), bob.ask("s.editor.draft.strokes.length")) == (drawn, 1)
+    bob.keys("Control+z", "Control+z")  # the stroke, then the mask that was kept first
+    bob.until("s.editor.state.masks.length", 1)
+    bob.saved()
+    (left,) = project.store.records(1)
+    assert rle_box_xywh(left.rle)[1] < 30  # Ann's, along the line y = 20
+    ann.until("s.editor.state.masks.length", 1)
+    assert ann.messages() == bob.messages() == []
+
+
+def test_a_mask_that_both_change_is_asked_about_as_before(
+    pair: tuple[Annotator, Annotator], project: Project
+) -> None:
+    ann, bob = pair
+    paint(ann, 20)
+    ann.keep()
+    ann.saved()
+    bob.until("s.editor.state.masks.length", 1)
+    bob.ask("s.editor.select(s.editor.state.masks[0].key)")
+    bob.ask("s.editor.edit(false)")
+    paint(bob, 40)
+    ann.ask("s.editor.select(s.editor.state.masks[0].key)")
+    ann.name("disc")
+    ann.saved()
+    ann.page.locator(".stage").focus()
+    ann.keys("Escape")
+    paint(ann, 70)
+    ann.keep()  # so that it can be seen that Bob's page has looked
+    ann.saved()
+    bob.until("s.editor.state.masks.length", 2)
+    assert bob.ask("s.editor.state.masks[0].label") is None
+    bob.page.locator(".stage").focus()
+    bob.keys("Enter")
+    bob.message("Somebody else changed this mask. Yours is still here.")
+    bob.page.get_by_role("button", name="Take theirs").click()
+    bob.until("s.editor.find(s.editor.state.masks.find(m => m.label)?.key ?? null) !== null")
+    assert sorted(entry.label or "" for entry in project.store.records(1)) == ["disc", "disc"]
