@@ -176,7 +176,7 @@ def test_info_of_an_export_is_its_manifest_and_its_files_are_read(tmp_path, caps
     assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
     (folder / "manifest.json").unlink()
     assert main(["models", "info", str(folder)]) == 2
-    assert "is a folder, and no model: wanted a name of" in capsys.readouterr().err
+    assert "is no exported model: it has no manifest.json" in capsys.readouterr().err
 
 
 def test_a_model_at_another_side_has_the_same_weights(capsys):

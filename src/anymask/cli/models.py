@@ -213,7 +213,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     from anymask.weights.formats import about_weights
 
     path = Path(name)
-    if (path / MANIFEST).is_file():
+    if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):
         return bundle_facts(path)
     about = about_weights(path) if path.is_file() else None
     if about is None:
