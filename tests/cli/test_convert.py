@@ -89,6 +89,8 @@ def test_options_reach_the_writer(source: Path, capsys: pytest.CaptureFixture[st
             ["photo.jpg", "out", "--to", "yolo"],
             "photo.jpg: wanted annotations, got a picture; name",
         ),
+        (["photos", "out", "--to", "yolo"], "photos: wanted annotations, got 1 pictures without"),
+        (["none", "out", "--to", "yolo"], "none: wanted annotations, got a folder without any"),
         (["in/rings.json/x", "out", "--to", "yolo"], "there is no file or folder"),
         (["in", "x.txt/deep", "--to", "sa1b"], "wanted a folder for 'rings.json', but a part of"),
     ],
@@ -103,7 +105,10 @@ def test_mistakes_are_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.txt").write_text("")
-    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    for folder in ("photos", "none"):
+        (tmp_path / folder).mkdir()
+    for photo in ("photo.jpg", "photos/a.jpg"):
+        (tmp_path / photo).write_bytes(b"\xff\xd8\xff")
     assert main(["convert", *words]) == 2
     assert message in capsys.readouterr().err
 

@@ -253,12 +253,15 @@ def test_sets_that_do_not_ship_are_named(
             "give the files as teachers",
         ),
         (["--teacher", "nano", "--teacher", "nano"], "no set with a masks.jsonl"),
+        (["--teacher", "nano", "--data", "."], "wanted pictures to learn from, found none"),
     ],
 )
 def test_what_cannot_be_meant_is_one_error(
     options: list[str], reason: str, pictures: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     command = ["distil", "--data", str(pictures), "-o", str(tmp_path / "run"), *options]
     assert main(command) == 2
     assert reason in capsys.readouterr().err

@@ -267,6 +267,11 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
         prepare(open_stream(coco), None, tmp_path / "data")
 
 
+def test_data_that_are_all_held_out_are_refused(coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="6 of its photos are in --val, too"):
+        prepare(open_stream(coco), open_stream(coco), tmp_path / "data")
+
+
 @pytest.mark.parametrize(
     ("photos", "pictures", "sides"),
     [(10, 800, 1), (15, 1200, 1), (40, 4800, 4), (10_000, 40_000, 4)],

@@ -72,6 +72,22 @@ def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
     )
 
 
+def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
+    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tunes = str(tuned / "run" / finetune.WEIGHTS)
+    Image.new("RGB", (64, 64)).save(tmp_path / "frame.png")
+    track = ["track", str(tmp_path), "--model", tunes, "--point", "9,9", "-o"]
+    assert main([*track, str(tmp_path / "masks.jsonl")]) == 2
+    assert f"frames of a video have 3 channels, this model was tuned on pictures of {COUNT}" in (
+        capsys.readouterr().err
+    )
+    for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):
+        distil = ["distil", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
+        assert main(distil) == 2
+        assert f"{tunes} was tuned on pictures of {COUNT} channels" in capsys.readouterr().err
+
+
 def test_the_example_of_the_bundle_answers_the_same_click(
     tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

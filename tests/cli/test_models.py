@@ -199,15 +199,22 @@ def test_info_of_the_bundled_model_has_no_source(capsys):
         (["get", "mobil_sam"], "did you mean mobile_sam"),
         (["info", "nothing_like_it"], "there is no model called 'nothing_like_it'"),
         (["info", "SAM_VIT_B"], "did you mean sam_vit_b?"),
-        (
-            ["info", "my.pth"],
-            "'my.pth' is a file of weights, and the name of its network is wanted",
-        ),
+        (["info", "my.pth"], "there is no file of weights 'my.pth'; check the path"),
+        (["info", "run"], "its weights are 'run/weights.safetensors'"),
+        (["info", "begun"], "written no weights.safetensors yet; give its command again"),
+        (["info", "photo.jpg"], "'photo.jpg' is a file, and no model"),
+        (["info", "run/last.pt"], "'run/last.pt' is a file of weights, and the name of its"),
         (["get", "nano"], "ships inside the package"),
         (["add", "sam_vit_b", "none.pth"], "cannot read the weights none.pth"),
     ],
 )
-def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(capsys, words, message):
+def test_a_wrong_name_or_file_is_one_sentence_and_exit_code_2(
+    capsys, words, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for path in ("run/weights.safetensors", "run/last.pt", "begun/last.pt", "photo.jpg"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
     assert main(["models", *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("anymask: error: ")

@@ -109,8 +109,9 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("data", "text", "says"),
     [
-        ("nowhere", RECIPE, "wanted a folder of training sets, found none there"),
+        ("nowhere", RECIPE, "nowhere'; check the path"),
         ("empty", RECIPE, "no set with a masks.jsonl; give --data FOLDER of sets"),
+        ("empty/set", RECIPE, "is a set itself, and a folder of sets is wanted"),
         ("empty", "model = 3", "no [[stage]]"),
         (
             "empty",
@@ -123,7 +124,9 @@ def test_a_row_says_how_many_steps_were_skipped(capsys: pytest.CaptureFixture[st
 def test_what_cannot_be_trained_is_one_clear_line_and_exit_code_2(
     data: str, text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "set").mkdir(parents=True)
+    if data.endswith("set"):
+        (tmp_path / data / "masks.jsonl").touch()
     path = tmp_path / "r.toml"
     path.write_text(text)
     words = [str(path), "--data", str(tmp_path / data), "-o", str(tmp_path / "run")]

@@ -165,6 +165,7 @@ def recipe_of_options(args: argparse.Namespace) -> Recipe:
     from anymask.training.shards import is_sharded
 
     student, start = named(args.student, args.weights)
+    _check_photos("--student", start)
     spec = models.spec(student)
     side = args.side or (384 if spec.pad_multiple else spec.image_side)
     images = 4
@@ -196,6 +197,7 @@ def task_of_options(args: argparse.Namespace, student: str) -> dict[str, Any]:
     if len(args.teacher) == 1:
         teacher, weights = named(args.teacher[0], args.teacher_weights)
         models.spec(teacher)
+        _check_photos("--teacher", weights)
         return {
             "task": "distil", "teacher": teacher, "teacher_weights": weights, "synthetic": 0.0,
         }  # fmt: skip
@@ -209,5 +211,18 @@ def task_of_options(args: argparse.Namespace, student: str) -> dict[str, Any]:
                 f"--teacher {word} is {teacher}: several teachers must be of the student's kind, "
                 f"{student}; give one teacher of another kind alone"
             )
+        _check_photos("--teacher", weights)
         files.append(weights or "shipped")
     return {"task": "ensemble", "teachers": tuple(files), "synthetic": 0.35}
+
+
+def _check_photos(option: str, weights: str) -> None:
+    """Raises InputError for weights of pictures that are no photos; "" is a model's own."""
+    from anymask.weights.formats import channels_of_weights
+
+    channels = channels_of_weights(Path(weights)) if Path(weights).is_file() else None
+    if channels is not None:
+        raise InputError(
+            f"{option} {weights} was tuned on pictures of {channels.count} channels, and is asked "
+            "about photos here; give weights of photos"
+        )

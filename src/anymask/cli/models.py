@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from anymask.primitives.errors import InputError, WeightsError
 from anymask.primitives.storage import write_json
-from anymask.runtimes.manifest import check_file, read_manifest
+from anymask.runtimes.manifest import MANIFEST, check_file, read_manifest
 from anymask.weights import catalogue, store
 from anymask.weights.catalogue import Checkpoint
 from anymask.weights.folders import home
@@ -213,7 +213,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     from anymask.weights.formats import about_weights
 
     path = Path(name)
-    if path.is_dir():
+    if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):
         return bundle_facts(path)
     about = about_weights(path) if path.is_file() else None
     if about is None:

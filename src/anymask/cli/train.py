@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
 def check(args: argparse.Namespace) -> None:
     """Raises InputError for options that cannot be meant."""
     if not args.data.exists():
-        raise InputError(f"--data {args.data}: wanted a folder of training sets, found none there")
+        raise InputError(f"--data: there is no file or folder {str(args.data)!r}; check the path")
     for name in ("max_minutes", "parts_mb", "max_mb", "shard_mb"):
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:

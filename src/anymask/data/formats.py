@@ -191,6 +191,7 @@ def format_of_target(target: Path) -> str:
 
 _FOLDERS = ("davis", "voc", "yolo", "set")  # in any case
 _WHOLE = ("coco", "cvat", "label-studio")  # one file for all pictures
+_ANNOTATED = (".json", ".jsonl", ".geojson", ".xml", ".svg", ".txt", ".mat", ".csv", ".npy")
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 
 
@@ -228,7 +229,7 @@ def recognise(source: Path, split: str | None = None) -> str:
     else:
         found = _name_of(source)
     if found is None:
-        refuse_picture(source)
+        refuse_pictures(source)
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
             f"{', '.join({**FORMATS, **LAYOUTS})}"
@@ -245,6 +246,25 @@ def refuse_picture(source: Path) -> None:
             f"{source}: wanted annotations, got a picture; name a file or folder of masks, such as "
             f"`anymask everything {source} -o masks.json` makes"
         )
+
+
+def refuse_pictures(source: Path) -> None:
+    """Raises DataError for a photo, a folder of photos without annotations or an empty folder."""
+    from anymask.data.images import SUFFIXES  # loads Pillow
+
+    refuse_picture(source)
+    if not source.is_dir():
+        return
+    ends = [path.suffix.lower() for path in source.rglob("*.*")]
+    if any(end in _ANNOTATED for end in ends):
+        return
+    photos = sum(end in SUFFIXES for end in ends)
+    if photos:
+        raise DataError(
+            f"{source}: wanted annotations, got {photos} pictures without any; label them (anymask "
+            f"annotate {source}), or name the file or folder that has their masks"
+        )
+    raise DataError(f"{source}: wanted annotations, got a folder without any; name another")
 
 
 def _name_of(path: Path) -> str | None:

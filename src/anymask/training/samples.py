@@ -254,6 +254,16 @@ def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
     return f"{info.folder.name}/{sample.file_name}"
 
 
+def _without_sets(data: Path) -> str:
+    """What to do about a folder that holds no set."""
+    if (data / "masks.jsonl").is_file():
+        above = data.resolve().parent
+        return (
+            f"is a set itself, and a folder of sets is wanted; give the one above: --data {above}"
+        )
+    return "no set with a masks.jsonl; give --data FOLDER of sets"
+
+
 def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
     names = recipe.sets or tuple(
@@ -266,7 +276,7 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
             )
         return [unlabelled_set(data)]
     if not names:
-        raise ConfigError(f"{data}: no set with a masks.jsonl; give --data FOLDER of sets")
+        raise ConfigError(f"{data}: {_without_sets(data)}")
     sets = []
     for name in names:
         info, samples = load_set(data / name)
@@ -286,11 +296,13 @@ def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[Annota
 
 
 def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
-    """All pictures of a folder and below, without masks. Raises InputError where there is none."""
+    """All pictures of a folder and below, without masks. Raises DataError where there is none."""
     images = [
         AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
         for path in find_images(folder)
     ]
+    if not images:
+        raise DataError(f"{folder}: wanted pictures to learn from, found none; name another folder")
     return SetInfo(name=folder.name, folder=folder), images
 
 

@@ -164,10 +164,7 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
         photos = _not_held_out(photos, prints, held, report)
         report.held_left = [f"{line} (of --val)" for line in of_held.left_out()]
     if not photos or not held:
-        raise InputError(
-            f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
-            f"hold out; got {len(photos)} and {len(held)}; label more, or give --val"
-        )
+        raise InputError(_too_few(source, held_out, report, len(photos), len(held)))
     report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
@@ -177,6 +174,27 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
     _write_sets(folder, photos, held)
     write_json(folder / REPORT, asdict(report))
     return report
+
+
+def _too_few(
+    source: Stream, held_out: Stream | None, report: DataReport, learned: int, held: int
+) -> str:
+    """Why nothing is left to learn from, or to hold out, and what to do."""
+    wanted = (
+        f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
+    )
+    leaks = len(report.leaks) + len(report.alike_leaks)
+    if held_out is None:
+        return f"{wanted}hold out; got {learned + held}; label more, or give --val"
+    if leaks and held:
+        return (
+            f"{wanted}hold out; {leaks} of its photos are in --val, too, which nothing is learned "
+            "from; give other photos as --val, or leave it out: a fifth of --data is held out then"
+        )
+    return (
+        f"{wanted}hold out; got {learned}, and {held} of --val {held_out.source}; label more, or "
+        "leave --val out"
+    )
 
 
 def _unread(*streams: Stream | None) -> list[str]:

@@ -133,7 +133,12 @@ def open_tracker(
     refine_edges: bool = False,
 ) -> Tracker:
     """A way to follow objects with a model. Raises ModelError for a way that it does not have,
-    InputError for settings of another way."""
+    InputError for settings of another way, and for a model of pictures that are no photos."""
+    if model.spec.channels is not None:
+        raise InputError(
+            f"frames of a video have 3 channels, this model was tuned on pictures of "
+            f"{model.spec.channels.count}; take a model of photos"
+        )
     memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
     reader = None if steps is not None else model.runtime.capability(Remembering)
     if name == "auto":

@@ -7,6 +7,7 @@ source states it; what is not known is None, never guessed.
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -78,11 +79,7 @@ def entry(name: str) -> Checkpoint:
     known = catalogue()
     if name in known:
         return known[name]
-    if Path(name).suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
-        raise ModelError(
-            f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
-            f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
-        )
+    _refuse_path(name)
     plain = name.lower().replace("-", "_")
     begun = [other for other in reversed(known) if plain and other.startswith(plain)]
     near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
@@ -91,6 +88,35 @@ def entry(name: str) -> Checkpoint:
         f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "
         "load with the name of their network and weights=FILE"
     )
+
+
+def _refuse_path(name: str) -> None:
+    """Raises ModelError for a path, which is no model's name, with what to give instead."""
+    path = Path(name).expanduser()
+    there, weights = os.path.exists(path), path / "weights.safetensors"  # noqa: PTH110 - any name
+    if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
+        if not there:
+            raise ModelError(f"there is no file of weights {name!r}; check the path")
+        raise ModelError(
+            f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
+            f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
+        )
+    if there and weights.is_file():
+        raise ModelError(
+            f"{name!r} is the folder of a training, and a model's file is wanted; its weights are "
+            f"{str(weights)!r}"
+        )
+    if there and (path / "last.pt").is_file():
+        raise ModelError(
+            f"{name!r} is the folder of a training that has written no weights.safetensors yet; "
+            "give its command again, which goes on to the end"
+        )
+    if there:
+        raise ModelError(
+            f"{name!r} is a {'folder' if path.is_dir() else 'file'}, and no model: wanted a name "
+            "of `anymask models list`, a folder that `anymask export` wrote, or the "
+            "weights.safetensors of a training"
+        )
 
 
 @cache
