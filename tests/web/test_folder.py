@@ -114,7 +114,7 @@ def test_a_server_that_cannot_save_is_not_called_away(ann: Annotator) -> None:
     ann.keys("p")
     ann.drag((60, 60), (90, 60))
     ann.keep()
-    ann.message("Not saved yet: room to write; got a full disk; make room")
+    ann.message("Not saved yet: wanted room to write; got a full disk; make room")
     said = ann.page.locator(".saved")
     ann.until_so(lambda: said.inner_text().startswith("Not saved: "), "the line above")
     ann.page.unroute("**/records")

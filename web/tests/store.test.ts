@@ -726,7 +726,7 @@ describe("the server", () => {
     );
     await expect(store.pixels("a")).rejects.toThrow(/^x.jpg is gone$/);
     vi.stubGlobal("fetch", error("a photo", "none", "put it back"));
-    await expect(store.pixels("a")).rejects.toThrow(/^a photo; got none; put it back$/);
+    await expect(store.pixels("a")).rejects.toThrow(/^wanted a photo; got none; put it back$/);
     vi.unstubAllGlobals();
   });
 });

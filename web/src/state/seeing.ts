@@ -58,7 +58,7 @@ function isThere(channel: number | string, planes: Planes): boolean {
 /** Which file each photo was when it was opened last. */
 const files = new WeakMap<Session, Map<string, string>>();
 
-/** A photo is opened: has its file been replaced? Then the model has not seen it, and masks may not fit. */
+/** A photo is opened: if its file was replaced, model and masks know another. */
 export function meetFile(session: Session, image: string, { file, replaced }: Planes): void {
   const known = files.get(session) ?? new Map<string, string>();
   files.set(session, known);

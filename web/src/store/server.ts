@@ -109,7 +109,8 @@ function troubleOf(
 ): StoreError {
   // An error of one sentence comes as what was got (serving/refusals.py).
   const sentence = wanted === "a request that can be answered" && got;
-  const said = sentence || [wanted, got && `got ${got}`, remedy].filter(Boolean).join("; ");
+  const parts = [wanted && `wanted ${wanted}`, got && `got ${got}`, remedy];
+  const said = sentence || parts.filter(Boolean).join("; ");
   const text = said || `the server answered ${status}`;
   if (status === 409) return new StoreError("conflict", text, wait, current);
   if (status === 429) return new StoreError("busy", text, wait);
