@@ -93,7 +93,8 @@ def entry(name: str) -> Checkpoint:
 def _refuse_path(name: str) -> None:
     """Raises ModelError for a path, which is no model's name, with what to give instead."""
     path = Path(name).expanduser()
-    there, weights = os.path.exists(path), path / "weights.safetensors"  # noqa: PTH110 - any name
+    there = bool(name) and os.path.exists(path)  # noqa: PTH110 - any name
+    weights = path / "weights.safetensors"
     if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
         if not there:
             raise ModelError(f"there is no file of weights {name!r}; check the path")
