@@ -82,6 +82,11 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
     assert f"frames of a video have 3 channels, this model was tuned on pictures of {COUNT}" in (
         capsys.readouterr().err
     )
+    for server in (["serve"], ["annotate", str(tmp_path)]):
+        assert main([*server, "--model", tunes]) == 2
+        assert f"the page and the server, got {tunes}, tuned on pictures of {COUNT} channels" in (
+            capsys.readouterr().err
+        )
     for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):
         distil = ["distil", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
         assert main(distil) == 2

@@ -197,9 +197,9 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
 
 
 def check_model(choice: ModelChoice) -> None:
-    """Raises InputError, ModelError, WeightsError for a model that is not there, before anything
-    listens."""
-    from anymask.runtimes.open import find_model, named_weights, split_side
+    """Raises InputError, ModelError, WeightsError for a model that is not there or takes no photos,
+    before anything listens."""
+    from anymask.runtimes.open import find_model, named_weights, split_side, stated_channels
 
     name, weights = named_weights(split_side(choice.model)[0], choice.weights)
     if find_model(name, weights, choice.runtime) is None:
@@ -207,6 +207,12 @@ def check_model(choice: ModelChoice) -> None:
 
         entry(name)
         find(name, weights)
+    channels = stated_channels(choice.model, choice.weights)
+    if channels is not None:
+        raise InputError(
+            f"wanted a model of photos for the page and the server, got {choice.model}, tuned on "
+            f"pictures of {channels.count} channels; anymask segment and everything take those"
+        )
 
 
 def share_cores() -> None:
