@@ -203,7 +203,7 @@ def test_a_session_goes_on_where_it_was_left(tmp_path: Path) -> None:
 def test_a_killed_session_goes_on_from_its_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anymask.video.session.COMMIT_EVERY", 4)
+    monkeypatch.setattr("anymask.video.pace.FRAMES", 4)
     with begin() as session:
         session.add(frame=0, points=[START])
         wanted = rles(list(session))

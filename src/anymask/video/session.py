@@ -17,6 +17,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import UintImage
 from anymask.video.lookout import FrameLook, Lookout
+from anymask.video.pace import CheckpointPace
 from anymask.video.picks import PickedFrames, no_such_frame
 from anymask.video.prompting import merged_prompts, nearest_prompt, read_way, read_whole, rests_on
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
@@ -25,7 +26,6 @@ from anymask.video.taking_up import check_known, write_known
 from anymask.video.tracker import Finding, Tracker, TrackMoment
 from anymask.video.watch import Judgement, Watch, WatchSettings, watch_prompted, watch_tracked
 
-COMMIT_EVERY = 50  # frames
 NOWHERE = -10  # the frame of a state whose place in the video does not count any more
 
 
@@ -54,7 +54,7 @@ class VideoSession:
         self.tracker, self.frames, self.watching, self._store = tracker, frames, watching, store
         self._live: dict[tuple[int, bool], _Live] = {}
         self._lookout = Lookout(tracker, frames)
-        self._since_commit, self._closed = 0, False
+        self._pace, self._closed = CheckpointPace(), False
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
         for number, backward, held in store.states():
@@ -321,8 +321,7 @@ class VideoSession:
         if tracked:
             cut = self._lookout.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
-        self._since_commit += 1
-        if self._since_commit >= COMMIT_EVERY:
+        if self._pace.is_due():
             self.checkpoint()
         return self.result(at.frame)
 
@@ -388,7 +387,7 @@ class VideoSession:
             arrays = self.tracker.pack(live.state)
             self._store.write_state(number, backward, StoredState(live.frame, arrays, live.watch))
         self._store.commit()
-        self._since_commit = 0
+        self._pace.written()
 
     def close(self) -> None:
         """Write what is known, and let go of the video."""
