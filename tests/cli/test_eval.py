@@ -222,14 +222,6 @@ def test_a_suite_may_say_where_its_sets_lie(
     assert "elsewhere is no folder" in said
 
 
-def test_a_file_of_annotations_is_not_a_suite(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "coco.json").write_text("{}", encoding="utf-8")
-    assert main(["eval", str(tmp_path / "coco.json")]) == 2
-    assert "make a set of a file of annotations: anymask convert" in capsys.readouterr().err
-
-
 def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_set(data / "third", [[]])
     assert main(["eval", str(data / "third")]) == 2

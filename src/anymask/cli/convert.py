@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.data.formats import (
         encode_annotations,
         format_of_target,
+        place_of,
         read_annotations,
         recognise,
     )
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
     if args.copy_images and args.to not in ("set", "yolo"):
         raise InputError(f"--copy-images goes with --to set or yolo, got {args.to}; leave it out")
     policy = Policy(**read_options(args, Policy))
+    args.source = place_of(args.source)
     origin = args.origin or recognise(args.source, args.split)
     images, lost = read_annotations(args.source, origin, args.images, args.split)
     if args.strict:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from anymask.cli.eval_sets import asked_sets, configure_labels
 from anymask.cli.eval_videos import VIDEOS, configure_videos, refuse_video_options, run_videos
 from anymask.cli.eval_workers import SetScorer, score_here, score_in_workers
 from anymask.cli.options import (
@@ -20,27 +21,16 @@ from anymask.cli.options import (
     read_model,
     read_options,
 )
-from anymask.data.formats import refuse_picture
 from anymask.evaluation.adapters import EdgesRefined, RenamedSegmenter, open_peer
 from anymask.evaluation.baselines import Baselines, list_baselines
-from anymask.evaluation.measures import MEASURES, check_measures
+from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import EvalReport, SetScores, report_to_json, sets_from_json
 from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.evaluation.suite import (
-    RENDERED_SUITE,
-    SHIPPED,
-    Suite,
-    find_suite,
-    folder_suite,
-    hard_suite,
-    open_sets,
-    read_suite,
-    shipped_suites,
-)
+from anymask.evaluation.suite import RENDERED_SUITE, Suite, shipped_suites
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
@@ -60,10 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "what",
-        metavar="SUITE|SET|FOLDER",
-        help=f"a suite ({', '.join(shipped_suites())}, or a .toml file), a set, a folder of sets, "
-        f"{RENDERED_SUITE!r}: rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects "
-        "followed through the videos of --data",
+        metavar="LABELS|SUITE",
+        help="a file or folder of labels in any format or layout of `anymask convert`, a folder of "
+        f"sets, a suite ({', '.join(shipped_suites())}, or a .toml file), {RENDERED_SUITE!r}: "
+        f"rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects followed through the "
+        "videos of --data",
     )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
@@ -84,6 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser, EvalSettings, OPTIONS, {"clicks": "the suite's, 3"})
     _configure_measures(parser)
     _configure_run(parser)
+    configure_labels(parser)
     configure_videos(parser)
 
 
@@ -239,12 +231,6 @@ def find_methods(args: argparse.Namespace) -> Methods:
     return Methods(open_models(args), peers, found)
 
 
-def asked_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
-    """The suite and those of its sets that the options leave, with what is measured on them."""
-    suite, sets = find_sets(args.what, args.data, [name for name in args.sets.split(",") if name])
-    return suite, with_measures(sets, args.measure, args.only)
-
-
 def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> EvalReport:
     """The report of a run that begins: what is measured, how, and where."""
     models = asked.models
@@ -295,47 +281,6 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 def typed_command() -> str:
     """The command line, without the folder that the program lies in."""
     return shlex.join(["anymask", *sys.argv[1:]]) if sys.argv[1:2] == ["eval"] else ""
-
-
-def with_measures(sets: Sequence[EvalSet], names: Sequence[str], only: bool) -> list[EvalSet]:
-    """The sets, with more measures or with no others. Raises ConfigError for an unknown name."""
-    if only and not names:
-        raise InputError("--only leaves what --measure names; give at least one --measure NAME")
-    plans = [
-        replace(
-            one.plan,
-            measures=check_measures([*names, *(() if only else one.plan.measures)], "--measure"),
-        )
-        for one in sets
-    ]
-    return [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
-
-
-def find_sets(what: str, data: str | None, names: Sequence[str]) -> tuple[Suite, list[EvalSet]]:
-    """The suite that a word means, and its sets, read.
-
-    Raises ConfigError or DataError when something is absent or broken.
-    """
-    path = Path(what).expanduser()
-    if path.is_file() and path.suffix != ".toml":
-        refuse_picture(path)
-        raise InputError(
-            f"{path}: wanted a suite (.toml) or a folder; make a set of a file of annotations: "
-            f"anymask convert {path} SET --to set --images PHOTOS --copy-images"
-        )
-    if path.is_dir():
-        suite, parent = folder_suite(path)
-        return suite, open_sets(suite, parent, names)
-    if what == RENDERED_SUITE and not path.exists():
-        return (suite := hard_suite()), open_sets(suite, ".", names)
-    file = find_suite(what)
-    suite = read_suite(file)
-    folder: Path | None = suite.data if data is None else Path(data).expanduser()
-    if folder is None or not folder.is_dir():
-        unsaid = folder is None or (data is None and file.parent == SHIPPED)
-        lost = "" if unsaid else f" ({folder} is no folder)"
-        raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}")
-    return suite, open_sets(suite, folder, names)
 
 
 def finished(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.cli.eval_sets import LABELS
 from anymask.cli.options import add_options, option_of, read_model, read_options
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import DataError, InputError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from anymask.predictors.image import Model
 
 VIDEOS = "videos"
-OPTIONS: dict[str, Any] = {"protocol": "semi", "rounds": 3, "tracker": "auto", "split": None}
+OPTIONS: dict[str, Any] = {"protocol": "semi", "rounds": 3, "tracker": "auto"}
 IGNORED = ("sets", "clicks", "per_image", "measure", "only", "groups", "peer", "baselines",
            "workers", "cache", "html", "resume")  # fmt: skip
 HEADER = ("", "J&F", "J", "F")
@@ -42,7 +43,6 @@ def configure_videos(parser: argparse.ArgumentParser) -> None:
     )
     add("--rounds", type=int, metavar="R", help="frames with clicks at most (default: 3)")
     add("--tracker", help="auto (default), memory, match or points")
-    add("--split", metavar="NAME", help="the part of the data set, such as val or 2016/val")
     add_options(group, MemorySettings)
 
 
@@ -73,9 +73,10 @@ def run_videos(args: argparse.Namespace) -> None:
 def _take_options(args: argparse.Namespace) -> None:
     for name, default in OPTIONS.items():
         setattr(args, name, default if (given := getattr(args, name)) is None else given)
-    for name in IGNORED:
-        if getattr(args, name, None):
-            raise InputError(f"{option_of(name)} is for photos; leave it out for videos")
+    photos = dict(LABELS, **{name: option_of(name) for name in IGNORED})
+    for name, option in photos.items():
+        if name != "split" and getattr(args, name, None):
+            raise InputError(f"{option} is for photos; leave it out for videos")
     MemorySettings(**read_options(args, MemorySettings))
     if args.rounds < 1:
         raise InputError(f"--rounds must be at least 1, got {args.rounds}")

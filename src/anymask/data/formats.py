@@ -95,7 +95,7 @@ def read_annotations(
 
     Raises DataError that names file, record and reason; InputError for an unknown name.
     """
-    source, report = Path(source), LossReport()
+    source, report = place_of(Path(source)), LossReport()
     name = name or recognise(source, split)
     check_readable(name)
     if split is not None and name not in LAYOUTS:
@@ -193,6 +193,18 @@ _FOLDERS = ("davis", "voc", "yolo", "set")  # in any case
 _WHOLE = ("coco", "cvat", "label-studio")  # one file for all pictures
 _ANNOTATED = (".json", ".jsonl", ".geojson", ".xml", ".svg", ".txt", ".mat", ".csv", ".npy")
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
+
+
+def place_of(source: Path) -> Path:
+    """Where annotations lie: the folder of a YOLO set's YAML file, else the source itself.
+
+    Raises DataError for a YAML file without labels beside it.
+    """
+    if source.suffix.lower() not in (".yaml", ".yml") or not source.is_file():
+        return source
+    from anymask.data.yolo import folder_of_yaml
+
+    return folder_of_yaml(source)
 
 
 def recognise(source: Path, split: str | None = None) -> str:

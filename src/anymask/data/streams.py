@@ -14,7 +14,7 @@ from pathlib import Path
 
 from anymask.data.annotations import AnnotatedImage, LossReport
 from anymask.data.documents import find_files, other_size
-from anymask.data.formats import FORMATS, check_readable, find_format, recognise
+from anymask.data.formats import FORMATS, check_readable, find_format, place_of, recognise
 from anymask.data.images import image_hw, load_image
 from anymask.data.label_folders import FORM, label_files, places_of
 from anymask.data.layouts import LAYOUTS, iter_dataset
@@ -239,7 +239,7 @@ def open_stream(
     Raises DataError where there is nothing or no format fits, InputError for an unknown name or a
     split of what has none.
     """
-    path = Path(source)
+    path = place_of(Path(source))
     name = form or recognise(path, split)
     check_readable(name)
     if split is not None and name not in LAYOUTS:

@@ -82,6 +82,20 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     return images
 
 
+def folder_of_yaml(path: Path) -> Path:
+    """The folder of a set that is named by its YAML file. Raises DataError where it has no labels.
+
+    A `path` in it, which may lead anywhere, is not followed.
+    """
+    folder = path.parent
+    if label_places(folder) == [(folder, folder / "images")]:
+        raise DataError(
+            f"{path}: wanted labels/ (or train/labels/) beside it, there is none; name the folder "
+            "that has them, with this file in it"
+        )
+    return folder
+
+
 def label_places(source: Path) -> list[tuple[Path, Path]]:
     """The folders of labels, each with that of its pictures: one, or one a split."""
     if (source / "labels").is_dir():

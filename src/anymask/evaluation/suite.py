@@ -24,16 +24,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
-from anymask.data.sets import is_set
+from anymask.data.sets import SetInfo, is_set
+from anymask.data.streams import Stream
 from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
-from anymask.primitives.errors import ConfigError
+from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.notation import parse_toml
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
@@ -126,6 +127,19 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
             "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
         )
     return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
+
+
+def labelled_suite(stream: Stream) -> tuple[Suite, list[EvalSet]]:
+    """The suite of one file or folder of labels in any format, and its set, read.
+
+    Raises DataError for labels that are broken, that there are none of, or without their picture.
+    """
+    samples = [replace(one, source=stream.picture(one)) for one in stream]
+    if not samples:
+        raise DataError(f"{stream.source}: wanted labelled pictures, the {stream.form} has none")
+    info = SetInfo(name=stream.name, folder=stream.source, source=stream.form)
+    plan = SetPlan(name=stream.name, layout=stream.form, folder=str(stream.source))
+    return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
 
 
 def hard_suite() -> Suite:

@@ -1,0 +1,95 @@
+"""`anymask eval LABELS`: what people have, in any format, without making a set of it first."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import anymask
+from anymask.cli.main import main
+from anymask.data.streams import open_stream
+from anymask.evaluation.suite import labelled_suite
+from tests.evaluation.small_sets import perfect, write_set
+
+PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
+
+
+@pytest.fixture
+def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A set of ours, the same as COCO and as YOLO, and a model that is always right."""
+    monkeypatch.setattr(anymask, "load", lambda *_: perfect("model"), raising=False)
+    own = write_set(tmp_path / "own", PHOTOS)
+    coco, yolo = str(tmp_path / "labels.json"), str(tmp_path / "yolo")
+    assert main(["convert", str(own), coco, "--to", "coco"]) == 0
+    assert main(["convert", str(own), yolo, "--to", "yolo", "--copy-images"]) == 0
+    return tmp_path
+
+
+def measured(tmp_path: Path, *words: str) -> dict:
+    """The report of a command: which masks were measured, and what each got."""
+    out = tmp_path / "out.json"
+    assert main(["eval", *words, "--json", str(out)]) == 0
+    raw = json.loads(out.read_text(encoding="utf-8"))
+    (one,) = raw["sets"]
+    assert one.pop("name") == raw["suite"]
+    return dict(one)
+
+
+def test_labels_of_any_format_are_measured_as_the_same_set_is(labels: Path) -> None:
+    own = measured(labels, str(labels / "own"))
+    assert own["area"] == [18 * 27, 20 * 35, 64 * 48]
+    pictures = ["--images", str(labels / "own" / "images")]
+    assert measured(labels, str(labels / "labels.json"), *pictures) == own
+    assert measured(labels, str(labels / "labels.json"), *pictures, "--from", "coco") == own
+    assert measured(labels, str(labels / "yolo")) == own
+    assert measured(labels, str(labels / "yolo" / "data.yaml")) == own
+
+
+def test_photos_without_masks_are_looked_at_too(labels: Path) -> None:
+    pictures = labels / "own" / "images"
+    suite, (one,) = labelled_suite(open_stream(labels / "labels.json", pictures=pictures))
+    assert suite.name == one.plan.name == "labels"
+    assert [len(photo.objects) for photo in one.samples] == [2, 1, 0]
+    assert [photo.image().shape for photo in one.samples] == [(48, 64, 3)] * 3
+
+
+def test_what_was_not_read_of_labels_is_told(
+    labels: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = labels / "yolo" / "labels" / "0.txt"
+    text.write_text(text.read_text(encoding="utf-8") + "0 .5 .5 .2 .2\n", encoding="utf-8")
+    assert main(["eval", str(labels / "yolo")]) == 0
+    assert "not read: shapes (once), first: 0.png: line 3 is a box al" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["labels.json"], "'0.png' is not in "),
+        (["labels.json", "--images", "nowhere"], "nowhere: wanted the folder of the pictures"),
+        (["labels.json", "--images", "own/images", "--sets", "a"], "--sets names sets of a suite"),
+        (["labels.json", "--from", "coc"], "'coc'"),
+        (["own", "--split", "val"], "set has no splits, got 'val'"),
+        (["hard", "--from", "coco"], "--from is for one file or folder of labels, got 'hard'"),
+        (["zero-shot", "--images", "own"], "--images is for one file or folder of labels, got"),
+        (["videos", "--data", ".", "--from", "coco"], "--from is for photos; leave it out"),
+        (["plain.json"], "plain.json: the format is not recognised; name it"),
+        (["empty.json", "--from", "coco"], "empty.json: wanted labelled pictures, the coco has no"),
+        (["other.yaml"], "other.yaml: wanted labels/ (or train/labels/) beside it, there is none"),
+    ],
+)
+def test_wrong_labels_are_sentences(
+    labels: Path,
+    words: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (labels / "away").mkdir()
+    (labels / "plain.json").write_text("{}", encoding="utf-8")
+    empty = {"images": [], "annotations": [], "categories": []}
+    (labels / "empty.json").write_text(json.dumps(empty), encoding="utf-8")
+    (labels / "away" / "other.yaml").write_text("names: [a]\n", encoding="utf-8")
+    monkeypatch.chdir(labels / "away" if words == ["other.yaml"] else labels)
+    assert main(["eval", *words]) == 2
+    assert message in capsys.readouterr().err
