@@ -1,5 +1,6 @@
 """Commands as people type them: each does what was meant, or says in one line what to type."""
 
+import csv
 import io
 import json
 import sys
@@ -73,7 +74,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def test_two_boxes_are_two_objects(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = out_of(capsys, "segment", "p.png", *BOXES, "-o", "two.npy", "-o", "two.json")
+    told = out_of(
+        capsys, "segment", "p.png", *BOXES, "-o", "two.npy", "-o", "two.json", "-o", "two.csv"
+    )
     assert told.count("object 1: quality") == told.count("object 2: quality") == 1
     masks = np.load("two.npy")
     assert [iou(mask, truth) > 0.7 for mask, truth in zip(masks, (LEFT, RIGHT), strict=True)] == [
@@ -82,6 +85,9 @@ def test_two_boxes_are_two_objects(desk: Path, capsys: pytest.CaptureFixture[str
     ]
     rows = json.loads(Path("two.json").read_text())["annotations"]
     assert [row["area"] for row in rows] == masks.sum((1, 2)).tolist()
+    table = list(csv.DictReader(Path("two.csv").read_text().splitlines()))
+    assert [(row["image"], row["number"]) for row in table] == [("p.png", "1"), ("p.png", "2")]
+    assert [int(row["area"]) for row in table] == [row["area"] for row in rows]
 
 
 def test_clicks_belong_to_the_object_they_follow(desk: Path) -> None:
@@ -227,11 +233,14 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     with Image.open("a.jpg") as picture:
         assert picture.format == "JPEG"
     assert "several photos" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
-    more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt"]
+    more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt", "-o", "b.csv"]
     assert main([*words, *more]) == 0
     rows = json.loads(Path("a.json").read_text())["annotations"]
     assert len(np.load("b.npy")) == len(rows)
     assert len(json.loads(Path("b.geojson").read_text())["features"]) == len(rows)
+    assert [int(row["area"]) for row in csv.DictReader(Path("b.csv").read_text().splitlines())] == [
+        row["area"] for row in rows
+    ]
     assert Path("b.svg").is_file()
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
     assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")

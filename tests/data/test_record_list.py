@@ -95,7 +95,7 @@ def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> No
     assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == SOME.draw(photo)).all()
     with pytest.raises(InputError, match="photo of these masks is not known .* give image="):
         SOME.save(tmp_path / "b.png")
-    with pytest.raises(InputError, match="saved as .json, .geojson"):
+    with pytest.raises(InputError, match="saved as .json, .csv, .geojson"):
         SOME.save(tmp_path / "b.doc")
 
 

@@ -1,5 +1,6 @@
 """supervision gets arrays of the shapes and types that its Detections checks."""
 
+import dataclasses
 import sys
 import types
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from anymask.data.record_list import MaskRecords
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.detections import TABLE_TYPES, to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
+from anymask.primitives.measurements import measure_mask
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.resize import geometry
 from anymask.primitives.rle import mask_to_rle
@@ -83,10 +85,14 @@ def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyP
     pandas.DataFrame = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     table = to_dataframe([RECORD])
+    shape = dataclasses.asdict(measure_mask(RECORD.rle))
+    for name in ("area", "x0", "y0", "x1", "y1"):
+        assert shape.pop(name) == table[name][0][0]
     assert {name: kind for name, (_, kind) in table.items()} == TABLE_TYPES
     assert {name: values for name, (values, _) in table.items()} == {
         "label": ["a"], "quality": [0.5], "stability": [0.25], "area": [12], "coverage": [0.06],
         "x0": [3], "y0": [2], "x1": [6], "y1": [4], "parent": [None], "depth": [None],
+        **{name: [value] for name, value in shape.items()},
     }  # fmt: skip
     assert list(table) == list(TABLE_TYPES)
     assert to_dataframe([]) == {name: ([], kind) for name, kind in TABLE_TYPES.items()}

@@ -69,7 +69,7 @@ def test_an_option_says_what_a_plain_png_is() -> None:
 def test_other_endings_are_refused(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=r"ends in .png, .jpg, .webp.* in .json, .svg, .geojson, .txt or .npy, got",
+        match=r"ends in .png, .jpg, .webp.* in .json, .csv, .svg, .geojson, .txt or .npy, got",
     ):
         output_kind(Path(name))
 

@@ -24,13 +24,13 @@ import numpy as np
 from anymask.audit.outline_features import mask_to_rim, measure_outline
 from anymask.predictors.image import Model
 from anymask.primitives.clicks import centre_click
+from anymask.primitives.mask_shape import MaskShape, measure_shape
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.resize import logits_to_masks, reduced
 from anymask.primitives.rle import Rle, rle_box_xyxy
 from anymask.primitives.rle_windows import rle_crop
 from anymask.primitives.types import BoolArray, Embedding, FloatArray, Floats, UintImage
-from anymask.statistics.mask_shape import MaskShape, measure_shape
 
 COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
 WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box

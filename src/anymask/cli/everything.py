@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from anymask.predictors.grid import GridDict
 
 SUMMARY = "find the masks of everything in photos"
-OTHERS = ("svg", "geojson", "yolo", "npy")
+OTHERS = ("csv", "svg", "geojson", "yolo", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
 
 
@@ -43,9 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
         "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, .png and other pictures, .svg, .geojson, .txt, .npy, or - for the "
-        "records on standard output; may be given several times (default: PHOTO.everything.json "
-        "and .png in the working folder, FOLDER-everything/ for a folder)",
+        "also files: .json, .png and other pictures, .csv measurements, .svg, .geojson, .txt, "
+        ".npy, or - for the records on standard output; may be given several times (default: "
+        "PHOTO.everything.json and .png in the working folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -126,7 +126,7 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .txt, .npy
+    others   of the masks in another format: .svg, .geojson, .txt, .npy, .csv
     printed  whether the records go to standard output
     """
 
@@ -153,8 +153,8 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
-            "wanted a folder, one .json, one picture such as .png, .svg, .geojson, .txt or .npy, "
-            f"got {', '.join(outputs)}; anymask convert turns the .json into other formats"
+            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .txt or "
+            f".npy, got {', '.join(outputs)}; anymask convert turns the .json into other formats"
         )
     return Files(
         records[0].path if records else None,

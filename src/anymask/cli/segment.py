@@ -59,9 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
         help=".png cut-out (.overlay.png, .mask.png: see below; .jpg, .webp, .tif, ... alike), "
-        ".json SA-1B record, .svg or .geojson outline, .txt YOLO, .npy array, a folder, or - for "
-        "standard output (-.json: of that kind); {name} is the photo's name, {n} the object's "
-        "number; may be given several times (default: PHOTO.cut.png in the working folder)",
+        ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt YOLO, .npy array, a "
+        "folder, or - for standard output (-.json: of that kind); {name} is the photo's name, {n} "
+        "the object's number; may be given several times (default: PHOTO.cut.png, here)",
     )  # fmt: skip
     png = answer.add_mutually_exclusive_group()
     png.add_argument(
@@ -121,7 +121,7 @@ class Job:
         if seen and any(target.shows_photo for target in targets):
             raise InputError(
                 f"{str(item.photo)!r} is an embedding, without the photo's pixels; write a "
-                ".mask.png, .json, .svg, .geojson or .npy, or name the photo itself"
+                ".mask.png, .json, .csv, .svg, .geojson or .npy, or name the photo itself"
             )
         check_outputs([target.path for target in targets if target.path], item.photo)
         return targets

@@ -18,6 +18,7 @@ from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.layout import coverage, nested, with_rle
 from anymask.primitives.mask_files import picture_format, save_picture
 from anymask.primitives.masks import mask_nms
+from anymask.primitives.measurements import table_row, to_csv
 from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.previews import (
@@ -246,8 +247,8 @@ class MaskRecords(list[MaskRecord]):
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write one file, whole or not at all, by the end of its name.
 
-        .json SA-1B, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool; any picture: the
-        photo with its masks. `write` takes all other formats by name.
+        .json SA-1B, .csv as `to_csv`, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool;
+        any picture: the photo with its masks. `write` takes all other formats by name.
 
         image  the photo, where the list does not know it
 
@@ -258,6 +259,8 @@ class MaskRecords(list[MaskRecord]):
         suffix = target.suffix.lower()
         if suffix == ".json":
             write_json(target, {"image": self._about(), "annotations": self.to_sa1b()})
+        elif suffix == ".csv":
+            write_whole(target, self.to_csv().encode())
         elif suffix == ".txt":
             write_whole(target, self.to_yolo().encode())
         elif suffix == ".npy":
@@ -273,8 +276,8 @@ class MaskRecords(list[MaskRecord]):
                 save_picture(file, drawn, suffix)
         else:
             raise InputError(
-                "records are saved as .json, .geojson, .svg, .xml, .txt, .npy, .png, .jpg, .webp "
-                f"or another picture, got {target.name!r}; for other formats: write(path, format)"
+                "records are saved as .json, .csv, .geojson, .svg, .xml, .txt, .npy, .png, .jpg or "
+                f"another picture, got {target.name!r}; for other formats: write(path, format)"
             )
         return target
 
@@ -348,6 +351,10 @@ class MaskRecords(list[MaskRecord]):
         """
         files = self.encode("yolo", Policy(tolerance=tolerance))
         return "".join(data.decode() for name, data in files.items() if name.endswith(".txt"))
+
+    def to_csv(self) -> str:
+        """A table of measurements, a row a mask (`primitives.measurements`)."""
+        return to_csv(table_row(self._name, n, one.rle, one) for n, one in enumerate(self, start=1))
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections`. Raises InputError where supervision is not installed."""

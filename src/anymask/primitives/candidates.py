@@ -14,7 +14,6 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from anymask.primitives.candidate_mask import Mask
-from anymask.primitives.detections import to_dataframe, to_supervision
 from anymask.primitives.errors import InputError
 from anymask.primitives.keywords import name_all_keywords
 from anymask.primitives.mask_files import mask_picture, output_kind, shows_photo, write_found
@@ -227,10 +226,14 @@ class Candidates:
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
+        from anymask.primitives.detections import to_supervision
+
         return to_supervision(self.to_records())
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
+        from anymask.primitives.detections import to_dataframe  # loads what measures
+
         return to_dataframe(self.to_records())
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
@@ -243,7 +246,7 @@ class Candidates:
         """Write the first mask; the end of the name says what, as on the command line.
 
         .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
-        .overlay.png and .mask.png what they say, .json .svg .geojson .txt (YOLO) .npy
+        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO) .npy
 
         path   parent folders are made
         image  (H, W, 3) the photo, where the answer does not know it

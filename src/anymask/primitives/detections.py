@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anymask.primitives.errors import InputError
+from anymask.primitives.measurements import MEASURED, measure_mask
 from anymask.primitives.records import UNLABELLED, MaskRecord
 from anymask.primitives.rle import rle_to_mask
 
@@ -18,6 +19,9 @@ TABLE_TYPES = {
     "coverage": "float64", "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",
     "parent": _UNKNOWN, "depth": _UNKNOWN,
 }  # fmt: skip
+_SHAPES = [name for name in MEASURED if name not in TABLE_TYPES]
+_COUNTS = ("parts", "holes")
+TABLE_TYPES |= {name: "int64" if name in _COUNTS else "float64" for name in _SHAPES}
 
 
 def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | None = None) -> Any:
@@ -57,9 +61,12 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
     """A `pandas.DataFrame` with a row a record, without the pixels.
 
     The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
-    (first and last pixel), parent and depth. Their types (TABLE_TYPES) are the same for any list,
-    an empty one too, so that tables of photos can be joined: what is not known is None in label,
-    NaN in stability, NA in parent and depth. Raises InputError where pandas is not installed.
+    (first and last pixel), parent and depth, and the other measurements of a mask
+    (`primitives.measurements.Measurements`): its centre, perimeter, axes and so on. Their types
+    (TABLE_TYPES) are the same for any list, an empty one too, so that tables of photos can be
+    joined: what is not known is None in label, NaN in stability, NA in parent and depth.
+
+    Raises InputError where pandas is not installed.
     """
     peer = _import_peer("pandas")
     rows = [
@@ -72,6 +79,7 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
             **dict(zip(("x0", "y0", "x1", "y1"), record.box_xyxy, strict=True)),
             "parent": record.parent,
             "depth": record.depth,
+            **_shape_of(record),
         }
         for record in records
     ]
@@ -80,6 +88,11 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
         for name, kind in TABLE_TYPES.items()
     }
     return peer.DataFrame(columns)
+
+
+def _shape_of(record: MaskRecord) -> dict[str, float]:
+    found = measure_mask(record.rle)
+    return {name: getattr(found, name) for name in _SHAPES}
 
 
 def _import_peer(name: str) -> Any:

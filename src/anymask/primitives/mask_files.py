@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.types import BoolArray, UintImage
 
-Kind = Literal["cutout", "overlay", "mask", "json", "svg", "geojson", "yolo", "npy"]
+Kind = Literal["cutout", "overlay", "mask", "json", "csv", "svg", "geojson", "yolo", "npy"]
 
 DOCUMENTS: dict[str, Kind] = {
-    ".json": "json", ".svg": "svg", ".geojson": "geojson", ".txt": "yolo", ".npy": "npy",
+    ".json": "json", ".csv": "csv", ".svg": "svg", ".geojson": "geojson", ".txt": "yolo",
+    ".npy": "npy",
 }  # fmt: skip
 _TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 _OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
@@ -99,7 +100,7 @@ def output_kind(path: Path, plain_picture: Kind = "cutout") -> Kind:
         near = near_suffix(suffix, WRITTEN)
         raise InputError(
             "wanted an output that ends in .png, .jpg, .webp, .tif or another picture's suffix, in "
-            f".json, .svg, .geojson, .txt or .npy, got {str(path)!r}; "
+            f".json, .csv, .svg, .geojson, .txt or .npy, got {str(path)!r}; "
             + (f"did you mean {path.with_suffix(near)}?" if near else "rename it")
         )
     inner = Path(path.stem).suffix.lower()
@@ -144,6 +145,8 @@ def write_kind(file: BinaryIO, suffix: str, kind: Kind, found: Sequence[FoundMas
         import numpy as np
 
         np.save(file, np.stack([one.mask for one in found]) if len(found) > 1 else found[0].mask)
+    elif kind == "csv":
+        file.write(found_to_csv(found).encode())
     elif kind == "svg":
         file.write(masks_to_svg([one.mask for one in found]).encode())
     elif kind == "geojson":
@@ -204,6 +207,17 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
         f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be written as "
         f"{suffix} ({first}); choose .png"
     ) from first
+
+
+def found_to_csv(found: Sequence[FoundMask]) -> str:
+    """A row of measurements for each mask."""
+    from anymask.primitives.measurements import table_row, to_csv
+    from anymask.primitives.rle import mask_to_rle
+
+    return to_csv(
+        table_row(one.photo.name, number, mask_to_rle(one.mask), one.record)
+        for number, one in enumerate(found, start=1)
+    )
 
 
 def masks_to_svg(masks: Sequence[BoolArray]) -> str:  # (H, W) each

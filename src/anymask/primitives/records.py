@@ -131,7 +131,7 @@ class MaskRecord:
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write this mask; the end of the name says what, as of a list of one (`MaskRecords`).
 
-        .json SA-1B, .geojson, .svg, .txt YOLO, .npy (H, W) bool, .mask.png white on black,
+        .json SA-1B, .csv measurements, .geojson, .svg, .txt YOLO, .npy (H, W) bool, .mask.png,
         .png .jpg and other pictures the photo with the mask
 
         image  the photo, where the record does not know it

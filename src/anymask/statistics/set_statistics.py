@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.primitives.boxes import pairwise_box_iou
+from anymask.primitives.mask_shape import MaskShape, measure_shape
 from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_iou, rle_merge
 from anymask.primitives.types import Floats, IntArray
-from anymask.statistics.mask_shape import MaskShape, measure_shape
 
 COCO_SIZES = (32**2, 96**2)  # pixels: below the first small, below the second medium, else large
 DUPLICATE_IOU = 0.95

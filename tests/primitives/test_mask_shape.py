@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely import MultiPoint
 
+from anymask.primitives.mask_shape import MaskShape, measure_shape
 from anymask.primitives.rle import mask_to_rle
-from anymask.statistics.mask_shape import MaskShape, measure_shape
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()
