@@ -23,6 +23,7 @@ from anymask.data.annotations import (
     note_unlabelled,
     record_to_mask,
 )
+from anymask.data.box_labels import box_to_mask
 from anymask.data.documents import (
     OutFile,
     checked_hw,
@@ -41,16 +42,28 @@ from anymask.primitives.rle import Rle, coco_to_rle
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read one file or a folder of them. Raises DataError that names file, record and reason."""
-    images = []
-    for path in find_files(source, ".json"):
-        document = read_json(path)
-        with located(path):
-            images += _images(document, report)
+    images = _read(source, report, boxes=False)
     refuse_boxes(source, images, report, "mask")
     return images
 
 
-def _images(document: Any, report: LossReport) -> list[AnnotatedImage]:
+def read_boxes(
+    source: Path, report: LossReport, pictures: Path | None = None
+) -> list[AnnotatedImage]:
+    """As `read`, with records of a box alone as rectangles."""
+    return _read(source, report, boxes=True)
+
+
+def _read(source: Path, report: LossReport, *, boxes: bool) -> list[AnnotatedImage]:
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images += _images(document, report, boxes=boxes)
+    return images
+
+
+def _images(document: Any, report: LossReport, *, boxes: bool) -> list[AnnotatedImage]:
     names = category_names(document.get("categories", []))
     bare: dict[int, AnnotatedImage] = {}
     for number, row in enumerate(rows_by_id(document["images"], "image").values()):
@@ -63,12 +76,18 @@ def _images(document: Any, report: LossReport) -> list[AnnotatedImage]:
             image_id = int(row["image_id"])
             if image_id not in bare:
                 raise DataError(f"there is no image with the id {image_id}")
-            if row.get("segmentation", []) in ([], None):
-                name = bare[image_id].file_name
-                reason = f"annotation {number} (id {row.get('id')}) is a box alone"
-                report.add("shapes", name, None, reason)
+            hw = bare[image_id].hw
+            if row.get("segmentation", []) not in ([], None):
+                masks[image_id].append(_mask(row, hw, names))
                 continue
-            masks[image_id].append(_mask(row, bare[image_id].hw, names))
+            alone = not boxes or row.get("iscrowd")
+            found = None if alone else _box(row, hw, names)
+            if found is not None:
+                masks[image_id].append(found)
+                continue
+            reason = "is a box alone" if alone else "is a box off the picture"
+            told = f"annotation {number} (id {row.get('id')}) {reason}"
+            report.add("shapes", bare[image_id].file_name, None, told)
     return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
 
 
@@ -98,12 +117,22 @@ def file_name(row: dict[str, Any]) -> str:
     return str(row["file_name"]).replace("\\", "/")  # some tools write those of Windows
 
 
+def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
+    if not names and row.get("category_id") is None:
+        return None
+    if (category := int(row["category_id"])) not in names:
+        raise DataError(f"there is no category with the id {category}")
+    return names[category]
+
+
+def _box(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask | None:
+    """The rectangle of a record's box, x, y, width and height; None off the picture."""
+    x, y, wide, high = (float(number) for number in row["bbox"])
+    return box_to_mask((x, y, x + wide, y + high), hw, _label_of(row, names))
+
+
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask:
-    label = None
-    if names or row.get("category_id") is not None:
-        if (category := int(row["category_id"])) not in names:
-            raise DataError(f"there is no category with the id {category}")
-        label = names[category]
+    label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
     numbers = {
         key: row[key] for key in ("stability_score", "point_coords", "crop_box") if key in row

@@ -281,7 +281,10 @@ def refuse_boxes(
 ) -> None:
     """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
-        raise DataError(f"{source}: holds boxes alone and no {wanted}; it is a set for detection")
+        raise DataError(
+            f"{source}: holds boxes alone and no {wanted}; it is a set for detection: `anymask "
+            f"boxes {source}` draws masks in them"
+        )
 
 
 def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:

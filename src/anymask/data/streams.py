@@ -43,6 +43,7 @@ class Stream:
     form      the name of its format or layout
     pictures  where the pictures lie, None where nobody said
     split     the part of a published data set, None for the layout's own choice
+    boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
     unread    how often the last iteration met what has no place in our records, by kind
     examples  the first case of each kind
     """
@@ -52,6 +53,7 @@ class Stream:
     form: str
     pictures: Path | None = None
     split: str | None = None
+    boxes: bool = False
     unread: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -82,7 +84,8 @@ class Stream:
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         chosen, report = find_format(self.form), LossReport()
-        images: list[AnnotatedImage] = chosen.load(chosen.read)(path, report, self.pictures)
+        reader = (self.boxes and chosen.boxes) or chosen.read
+        images: list[AnnotatedImage] = chosen.load(reader)(path, report, self.pictures)
         for kind, count in report.counts().items():
             self.unread[kind] = self.unread.get(kind, 0) + count
         for loss in report.losses:
@@ -229,12 +232,15 @@ def open_stream(
     form: str | None = None,
     pictures: str | Path | None = None,
     split: str | None = None,
+    *,
+    boxes: bool = False,
 ) -> Stream:
     """Find a data set's format; nothing else is read yet.
 
     form      the format's or layout's name; recognised when left out
     pictures  the folder of the pictures
     split     the part of a published data set, such as val
+    boxes     whether boxes alone are read, too, as rectangles
 
     Raises DataError where there is nothing or no format fits, InputError for an unknown name or a
     split of what has none.
@@ -251,4 +257,4 @@ def open_stream(
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
     shown = path.resolve()
     title = shown.name if path.is_dir() else shown.stem
-    return Stream(title, path, name, folder, split)
+    return Stream(title, path, name, folder, split, boxes)

@@ -68,6 +68,9 @@ DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.tx
 PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
 
 
+read_boxes = voc_xml.read_boxes  # of the XML alone, also where there are pictures of objects
+
+
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
     """Read a set's folder: the challenge's own val, or every object picture of another one.
 

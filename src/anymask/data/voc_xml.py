@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.data.box_labels import box_to_mask
 from anymask.data.documents import (
     checked_hw,
     find_files,
@@ -29,7 +30,7 @@ from anymask.data.documents import (
 )
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, polygons_to_mask
-from anymask.primitives.records import UNLABELLED
+from anymask.primitives.records import UNLABELLED, Box
 from anymask.primitives.rle import Rle, mask_to_rle
 from anymask.primitives.types import Floats
 
@@ -41,21 +42,35 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     Raises DataError that names file, object and reason; also where all objects are boxes.
     """
+    images = _read(source, report, pictures, boxes=False)
+    refuse_boxes(source, images, report, "polygon")
+    return images
+
+
+def read_boxes(
+    source: Path, report: LossReport, pictures: Path | None = None
+) -> list[AnnotatedImage]:
+    """As `read`, with objects of a box alone as rectangles."""
+    return _read(source, report, pictures, boxes=True)
+
+
+def _read(
+    source: Path, report: LossReport, pictures: Path | None, *, boxes: bool
+) -> list[AnnotatedImage]:
     images = []
     for path in find_files(source, ".xml"):
         root = read_xml(path)
         if root.tag != ROOT:
             raise DataError(f"{path}: wanted an XML of PASCAL VOC, got <{root.tag}>")
         with located(path):
-            images.append(_image(root, path, source, pictures, report))
-    refuse_boxes(source, images, report, "polygon")
+            name, photo = _photo(root, path, source, pictures)
+            images.append(_image(root, name, photo, report, boxes=boxes))
     return images
 
 
 def _image(
-    root: ET.Element, path: Path, source: Path, pictures: Path | None, report: LossReport
+    root: ET.Element, name: str, photo: Path | None, report: LossReport, *, boxes: bool
 ) -> AnnotatedImage:
-    name, photo = _photo(root, path, source, pictures)
     high, wide = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("height", "width"))
     if high and wide:
         hw = checked_hw(high, wide)
@@ -66,12 +81,17 @@ def _image(
     masks = []
     for number, element in enumerate(root.iter("object")):
         with located(f"object {number}"):
-            corners = _corners(element)
-            if corners is None:
-                report.add("shapes", name, None, f"object {number} is a box alone")
-            else:
-                label = (element.findtext("name") or "").strip() or UNLABELLED
-                masks.append(AnnotatedMask(_rle(corners, hw), label))
+            corners, found = _corners(element), None
+            label = (element.findtext("name") or "").strip() or UNLABELLED
+            if corners is not None:
+                found = AnnotatedMask(_rle(corners, hw), label)
+            elif boxes:
+                found = box_to_mask(_box(element), hw, label)
+            if found is not None:
+                masks.append(found)
+                continue
+            reason = "is a box off the picture" if boxes else "is a box alone"
+            report.add("shapes", name, None, f"object {number} {reason}")
     return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
 
 
@@ -101,6 +121,15 @@ def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
     if count < 3 or len(values) % 2 or not np.isfinite(corners).all():
         raise DataError(f"wanted a polygon of at least 3 points, got {len(values)} numbers")
     return corners
+
+
+def _box(element: ET.Element) -> Box:
+    """First and last pixel, which are counted from 1, as borders. Raises DataError."""
+    texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
+    if None in texts:
+        raise DataError("wanted a <bndbox> with xmin, ymin, xmax and ymax")
+    x0, y0, x1, y1 = (float(text or "nan") for text in texts)
+    return x0 - 1, y0 - 1, x1, y1
 
 
 def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from anymask.data.annotations import (
     note_traits,
     note_unlabelled,
 )
+from anymask.data.box_labels import box_to_mask
 from anymask.data.documents import (
     OutFile,
     find_files,
@@ -46,9 +47,12 @@ from anymask.primitives.errors import DataError
 from anymask.primitives.mask_files import ring_to_yolo
 from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
-from anymask.primitives.records import UNLABELLED
+from anymask.primitives.records import UNLABELLED, Box
 from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.types import Floats
 
+# Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
+LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 _KEY = re.compile(r"names\s*:\s*(.*)")
@@ -69,16 +73,44 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     are classes without names. Raises DataError that names file, line and reason, also for a text
     file without its picture: the sizes are known from there only.
     """
+    images = _read(source, report, pictures, boxes=False)
+    refuse_boxes(source, images, report, "outline")
+    return images
+
+
+def read_boxes(
+    source: Path, report: LossReport, pictures: Path | None = None
+) -> list[AnnotatedImage]:
+    """As `read`, with the boxes as rectangles, also those of predictions (a last number more)."""
+    return _read(source, report, pictures, boxes=True)
+
+
+def _read(
+    source: Path, report: LossReport, pictures: Path | None, *, boxes: bool
+) -> list[AnnotatedImage]:
     if not source.is_dir():
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
+
+    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> AnnotatedMask | None:
+        """The mask of a line; None for a box alone, which the report is told."""
+        label, *numbers = line.split()
+        if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
+            return _mask(line, hw, names)
+        found = None
+        if boxes:
+            found = box_to_mask(_box(numbers, hw), hw, _label_of(label, names))
+        reason = "is a box off the picture" if boxes else "is a box alone, without an outline"
+        if found is None:
+            report.add("shapes", picture, None, f"{where} {reason}")
+        return found
+
     images = []
     for labels, folder in label_places(source):
         inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
         for path in find_files(labels, ".txt"):
-            image = _image(path, labels, pictures or folder, names, report)
+            image = _image(path, labels, pictures or folder, line_of)
             images.append(replace(image, file_name=inside + image.file_name))
-    refuse_boxes(source, images, report, "outline")
     return images
 
 
@@ -124,9 +156,7 @@ def _keyed(path: Path) -> bool:
     return any(_KEY.match(line) for line in lines)
 
 
-def _image(
-    path: Path, labels: Path, folder: Path, names: list[str], report: LossReport
-) -> AnnotatedImage:
+def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
     picture = find_picture(folder, stem)
     if picture is None:
@@ -138,36 +168,51 @@ def _image(
     masks = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         with located(f"{path}, line {number}"):
-            if len(line.split()) == 1 + _BOX:
-                report.add(
-                    "shapes", name, None, f"line {number} is a box alone, without an outline"
-                )
-            elif line.strip():
-                masks.append(_mask(line, hw, names))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+            if line.strip():
+                masks.append(line_of(line, f"line {number}", name, hw))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(filter(None, masks)))
+
+
+def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
+    """A line's middle and size, 0..1 of the picture's sides, as x0, y0, x1, y1 in pixels."""
+    x, y, wide, high = _shares(numbers[:_BOX]).tolist()
+    height, width = hw
+    left, top = (x - wide / 2) * width, (y - high / 2) * height
+    return left, top, left + wide * width, top + high * height
 
 
 def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
     first, *rest = line.split()
-    place = int(first)
-    if place < 0 or (names and place >= len(names)):
-        raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
+    label = _label_of(first, names)
     if len(rest) < 6 or len(rest) % 2:
         raise DataError(
             f"wanted a class and at least 3 points, got {len(rest)} numbers after the class; "
             "is it a file of boxes?"
         )
-    corners = np.array(rest, np.float64).reshape(-1, 2)
-    if not ((corners > -0.5) & (corners < 1.5)).all():
-        raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
+    corners = _shares(rest).reshape(-1, 2)
     sides = np.array([hw[1], hw[0]])
     ring = corners * sides
     # Seven digits were written: a corner between pixels, or in the middle of a pixel's side, is put
     # back there, for slanted lines run through pixel centres, where a hair decides.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
-    label = names[place] if names else str(place)
     return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+
+
+def _shares(numbers: list[str]) -> Floats:
+    """Numbers of a line, 0..1 of the picture's sides. Raises DataError."""
+    found = np.array(numbers, np.float64)
+    if not ((found > -0.5) & (found < 1.5)).all():
+        raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
+    return found
+
+
+def _label_of(number: str, names: list[str]) -> str:
+    """The name of a class, or its number where there are no names. Raises DataError."""
+    place = int(number)
+    if place < 0 or (names and place >= len(names)):
+        raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
+    return names[place] if names else str(place)
 
 
 def read_names(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from anymask.jobs.boxes import segment_boxes
     from anymask.jobs.choices import ModelChoice, PictureChoice
     from anymask.jobs.embeddings import embed
     from anymask.jobs.failures import PhotoFailure
@@ -34,6 +35,7 @@ __all__ = [
     "embed",
     "everything",
     "run_job",
+    "segment_boxes",
 ]
 
 _HOMES = {
@@ -49,6 +51,7 @@ _HOMES = {
     "embed": "anymask.jobs.embeddings",
     "everything": "anymask.jobs.masks",
     "run_job": "anymask.jobs.folder",
+    "segment_boxes": "anymask.jobs.boxes",
 }
 
 

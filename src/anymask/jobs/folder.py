@@ -16,7 +16,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.failures import FailureLog, PhotoFailure, failure_log, failures_name
-from anymask.jobs.photos import Division, Naming, PhotoItem, find_items
+from anymask.jobs.photos import Division, Naming, PhotoItem, PlacedPhotos, find_items
 from anymask.jobs.pool import Idle, WorkerReady
 from anymask.jobs.processing import (
     OnStep,
@@ -39,7 +39,8 @@ Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several phot
 class FolderJob:
     """Which photos, where the results go, and who works.
 
-    source         a folder of photos, with its sub-folders; or one photo, or several
+    source         a folder of photos, with its sub-folders; or one photo, or several, or those of
+                   a data set
     output         the folder of the results
     workers        processes beside this one; 0 works in this one
     engine         what starts them: "processes" of this machine, or "ray"
@@ -51,7 +52,7 @@ class FolderJob:
     Raises InputError for values out of range.
     """
 
-    source: Path | tuple[Path, ...]
+    source: Path | tuple[Path, ...] | PlacedPhotos
     output: Path
     workers: int = 0
     engine: Engine = "processes"
@@ -316,7 +317,7 @@ def summary_to_json(job: FolderJob, summary: Summary) -> dict[str, Any]:
     part, parts = job.shard
     failures = [{"file": str(one.photo), "reason": one.reason} for one in summary.failures]
     return {
-        "source": str(job.source) if isinstance(job.source, Path) else [*map(str, job.source)],
+        "source": [*map(str, job.source)] if isinstance(job.source, tuple) else str(job.source),
         "output": str(job.output),
         "shard": f"{part}/{parts}" if parts > 1 else None,
         "output_shards": job.output_shards,

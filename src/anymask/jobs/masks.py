@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
@@ -21,23 +19,17 @@ from anymask.jobs.choices import (
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.names import NamesChoice
 from anymask.jobs.outputs import write_overlay
+from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
-from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.mask_files import sa1b_document
-from anymask.primitives.notation import parse_json
-from anymask.primitives.storage import write_json
+from anymask.primitives.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from anymask.predictors.arrangement import EverythingDict
     from anymask.predictors.grid import GridDict
     from anymask.predictors.image import Model
-    from anymask.primitives.channel_mix import ChannelMix
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.tiles import Tile
-    from anymask.primitives.types import UintImage
 
     class MaskDict(EverythingDict, total=False):
         """The settings of `Model.everything`, in plain values."""
@@ -47,10 +39,6 @@ if TYPE_CHECKING:
         retry_quality: float
         retry_model: str
         names: tuple[str, ...] | Path
-
-
-OVERLAY_SIDE = 1600  # pixels of the picture's longest side at most
-HASH_DIGITS = 32  # of a photo's file
 
 
 def everything(
@@ -173,9 +161,9 @@ class EverythingWork:
             records_path.unlink(missing_ok=True)
             records = self._search(records_path, photo, on_step)
         if self.overlay:
-            write_overlay(picture_path, photo.shown, records, OVERLAY_SIDE)
+            write_overlay(picture_path, photo.shown, records)
         if fresh:
-            self._write_records(records_path, photo, records)
+            write_made(records_path, photo, self.about | {"widens": self.widens}, records)
         return len(records)
 
     def _search(self, path: Path, photo: PhotoFile, on_step: OnStep | None) -> list[MaskRecord]:
@@ -196,78 +184,12 @@ class EverythingWork:
             return records
         return self.model.with_labels(photo.pixels, records, names=self.names)
 
-    def _write_records(self, path: Path, photo: PhotoFile, records: list[MaskRecord]) -> None:
-        from anymask.primitives.layout import coverage
-
-        height, width = photo.pixels.shape[:2]
-        document = sa1b_document(photo.name, (height, width), records)
-        made_from = self.about | {"image": photo.pixels_hash, "file": photo.file_hash}
-        made_from |= {"coverage": coverage(records), "widens": self.widens}
-        write_json(path, document | {"anymask": made_from})
-
     def _records_there(self, path: Path, photo: PhotoFile) -> list[MaskRecord] | None:
         """What an earlier run made of the same pixels with the same settings; None otherwise."""
-        from anymask.primitives.records import MaskRecord
-
-        try:
-            document = parse_json(path.read_bytes(), path)
-            made_from = document["anymask"]
-            if any(made_from[name] != value for name, value in self.about.items()):
-                return None
-            if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
-                return None
-            rows, shown = document["annotations"], document["image"]
-            if made_from.get("widens", self.widens and bool(rows)) != self.widens:
-                return None  # another answer, where nothing passed
-            records = [MaskRecord.from_sa1b(record) for record in rows]
-            if shown["file_name"] != photo.name:  # a copy, or its folder was looked at alone
-                write_json(path, document | {"image": shown | {"file_name": photo.name}})
-            return records
-        except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
-            return None  # there is none, or it is damaged
-
-
-class PhotoFile:
-    """A photo's file, read and decoded when somebody asks.
-
-    channels  of the model, where it sees others than a photo's
-    """
-
-    def __init__(
-        self, item: PhotoItem, pictures: PictureChoice, channels: ChannelMix | None = None
-    ) -> None:
-        self.path, self.name, self.page = item.photo, item.name, item.page
-        self.pictures, self.channels = pictures, channels
-
-    @cached_property
-    def file_hash(self) -> str:
-        """Of its bytes, with how they are read; "" where they cannot be, which `pixels` says."""
-        try:
-            with self.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()[:HASH_DIGITS]
-            return digest + self.pictures.mark(self.page)
-        except OSError:
-            return ""
-
-    @cached_property
-    def pixels(self) -> NDArray[Any]:
-        """As the model takes them: (H, W, 3), or (H, W, C). Raises ImageError, InputError."""
-        return self.pictures.load(self.path, self.page, self.channels)
-
-    @property
-    def shown(self) -> UintImage:
-        """What masks are drawn on, (H, W, 3)."""
-        from anymask.data.channels import shown_picture
-
-        return shown_picture(self.pixels, self.channels)
-
-    @cached_property
-    def pixels_hash(self) -> str:
-        """Of the decoded picture, which survives a copy into another format without loss."""
-        from anymask.predictors.pipeline import image_hash
-
-        return image_hash(self.pixels)
-
-    def is_file_of(self, made_from: dict[str, Any]) -> bool:
-        """Whether records say that they were made of these very bytes; nothing is decoded then."""
-        return bool(self.file_hash) and made_from.get("file") == self.file_hash
+        found = read_made(path, photo, self.about)
+        if found is None:
+            return None
+        made_from, records = found
+        if made_from.get("widens", self.widens and bool(records)) != self.widens:
+            return None  # another answer, where nothing passed
+        return records

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from anymask.primitives.types import UintImage
 
 
-def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int) -> None:
+OVERLAY_SIDE = 1600  # pixels
+
+
+def write_overlay(
+    path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int = OVERLAY_SIDE
+) -> None:
     """A picture with all masks on it, its longest side at most `limit` pixels."""
     import cv2
     import numpy as np

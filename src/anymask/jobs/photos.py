@@ -51,6 +51,21 @@ class PhotoItem:
         return dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
 
 
+@dataclass(frozen=True)
+class PlacedPhotos:
+    """Photos of a data set, wherever they lie, each with its path in the set: results lie there.
+
+    name    of the data set, for people
+    photos  the photo and its place
+    """
+
+    name: str
+    photos: tuple[tuple[Path, Path], ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Naming:
     """What stands between a photo's name and the suffix of its results.
@@ -112,13 +127,14 @@ def place_number(place: Path) -> int:
 
 
 def find_items(
-    source: Path | Sequence[Path],
+    source: Path | Sequence[Path] | PlacedPhotos,
     out: Path,
     division: Division | None = None,
     unreadable: Callable[[OSError], None] | None = None,
     naming: Naming | None = None,
 ) -> list[PhotoItem]:
-    """This machine's photos of a folder, or a photo, or several, with a place in `out` for each.
+    """This machine's photos of a folder, a photo, several, or those of a data set, and where the
+    results of each go in `out`.
 
     unreadable  told of each sub-folder that cannot be listed; without it they are left out
     naming      which pages are looked at, and what their results are called
@@ -130,11 +146,13 @@ def find_items(
 
 
 def _items_of(
-    source: Path | Sequence[Path],
+    source: Path | Sequence[Path] | PlacedPhotos,
     out: Path,
     division: Division,
     unreadable: Callable[[OSError], None] | None,
 ) -> Iterable[PhotoItem]:
+    if isinstance(source, PlacedPhotos):
+        return _items_of_places(source, out, division)
     if not isinstance(source, Path):
         return _items_of_files(source, out, division)
     if not source.is_dir():
@@ -162,6 +180,17 @@ def _items_of_files(photos: Sequence[Path], out: Path, division: Division) -> It
     for name, short in output_names(list(by_name)).items():
         if division.holds(Path(name)):
             yield PhotoItem(by_name[name], division.folder(out, Path(name)) / short)
+
+
+def _items_of_places(source: PlacedPhotos, out: Path, division: Division) -> Iterator[PhotoItem]:
+    by_folder: dict[Path, dict[str, Path]] = {}
+    for photo, place in source.photos:
+        by_folder.setdefault(place.parent, {})[place.name] = photo
+    for below, photos in by_folder.items():
+        for name, short in output_names(list(photos)).items():
+            if division.holds(below / name):
+                stem = division.folder(out, below / name) / below / short
+                yield PhotoItem(photos[name], stem, place=below / name)
 
 
 def _items_of_folder(
