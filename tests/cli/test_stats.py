@@ -1,6 +1,5 @@
 """`anymask stats` as a user meets it."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -105,28 +104,3 @@ def test_what_is_wrong_is_one_sentence(
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
-
-
-def test_every_mask_is_a_row_of_a_table(data: Path, tmp_path: Path) -> None:
-    table = tmp_path / "masks.csv"
-    assert main(["stats", str(data), "--masks", str(table)]) == 0
-    rows = list(csv.DictReader(table.read_text("utf-8").splitlines()))
-    assert [(row["image"], row["number"], int(row["area"])) for row in rows] == [
-        ("0.png", "1", 18 * 27),
-        ("0.png", "2", 20 * 35),
-        ("1.png", "1", 64 * 48),
-    ]
-    assert [rows[1][name] for name in ("x0", "y0", "x1", "y1")] == ["40", "5", "59", "39"]
-    assert [float(row["perimeter"]) for row in rows] == [90, 110, 224]
-
-
-def test_a_table_is_of_one_data_set_and_whole(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table = tmp_path / "masks.csv"
-    assert main(["stats", str(data), str(data), "--masks", str(table)]) == 2
-    assert "--masks writes the masks of one data set, got 2" in capsys.readouterr().err
-    lines = (data / "masks.jsonl").read_text("utf-8").splitlines()
-    (data / "masks.jsonl").write_text(lines[0] + "\n{\n", encoding="utf-8")
-    assert main(["stats", str(data), "--masks", str(table)]) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first"]

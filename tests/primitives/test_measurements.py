@@ -119,4 +119,3 @@ def test_a_table_is_read_back_by_python_s_csv() -> None:
         assert float(row[name]) == pytest.approx(value, rel=1e-5)
     assert table_row("a", 2, rle, Named(0, None))[:4] == ["a", "2", "", "0"]
     assert to_csv([]) == ",".join(HEADER) + "\n"
-    assert to_csv([], header=False) == ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from anymask.data.formats import FORMATS
+from anymask.data.formats import WRITTEN
 
 SOURCE = Path(__file__).resolve().parents[2] / "web" / "src" / "page" / "export.ts"
 
 
 def test_the_page_offers_every_format() -> None:
     offered = re.findall(r'^  \["([a-z0-9-]+)", "', SOURCE.read_text("utf-8"), re.MULTILINE)
-    assert sorted(offered) == sorted(FORMATS)
+    assert sorted(offered) == sorted(WRITTEN)

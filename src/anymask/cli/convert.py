@@ -22,7 +22,7 @@ SUMMARY = "turn annotations from one format into another"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.data.formats import FORMATS, format_name
+    from anymask.data.formats import FORMATS, WRITTEN, format_name
     from anymask.data.layouts import LAYOUTS
     from anymask.data.outlines import Policy
 
@@ -31,9 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
     parser.add_argument(
-        "--to", metavar="FORMAT", choices=FORMATS, type=format_name,
-        help="of OUT (default: by its suffix, .json COCO, .xml CVAT, .png, .svg, .geojson; or by "
-        "the folder's name, such as yolo/)",
+        "--to", metavar="FORMAT", choices=WRITTEN, type=format_name,
+        help="of OUT (default: by its suffix, .json COCO, .xml CVAT, .png, .svg, .geojson, .csv; "
+        "or by the folder's name, such as yolo/)",
     )  # fmt: skip
     parser.add_argument(
         "--from", dest="origin", metavar="FORMAT", choices=[*FORMATS, *LAYOUTS], type=format_name,
@@ -56,11 +56,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def table() -> str:
     """All formats and layouts with a line each."""
-    from anymask.data.formats import FORMATS
+    from anymask.data.formats import WRITTEN
     from anymask.data.layouts import LAYOUTS
 
-    width = max(map(len, [*FORMATS, *LAYOUTS]))
-    rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in FORMATS.items()]
+    width = max(map(len, [*WRITTEN, *LAYOUTS]))
+    rows = [f"  {name:<{width}}  {chosen.about}" for name, chosen in WRITTEN.items()]
     layouts = [f"  {name:<{width}}  {chosen.about}" for name, chosen in LAYOUTS.items()]
     return "\n".join(["formats:", *rows, "", "published data sets, of IN only:", *layouts])
 

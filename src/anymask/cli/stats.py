@@ -42,9 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or a picture")  # fmt: skip
     add("--groups", metavar="FILE.csv", type=Path,
         help="count groups of pictures: a table with the columns image and group")  # fmt: skip
-    add("--masks", metavar="FILE.csv", type=Path,
-        help="write a table there: a row a mask, with its photo, label, area, centre, box, "
-        "perimeter, axes, ...")  # fmt: skip
     add("--json", metavar="FILE", type=Path, help="write every count and histogram there")
     add("--html", metavar="FILE", type=Path, help="write a page with tables and plots there")
 
@@ -66,12 +63,8 @@ def run(args: argparse.Namespace) -> None:
         group_of = table_groups(args.groups)
     elif args.group_by:
         group_of = key_groups(args.group_by)
-    if args.masks and len(args.sources) > 1:
-        raise InputError(
-            f"--masks writes the masks of one data set, got {len(args.sources)}; name one"
-        )
     streams = [open_stream(source, args.origin, args.images, args.split) for source in args.sources]
-    found = [count(stream, args.limit, group_of, args.masks) for stream in streams]
+    found = [count(stream, args.limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
             f"no mask has a group by {args.group_by or str(args.groups)!r}; name another key or "
@@ -86,21 +79,14 @@ def run(args: argparse.Namespace) -> None:
     print(statistics_to_markdown(found), end="")
 
 
-def count(
-    stream: Stream, limit: int | None, group_of: GroupOf | None, table: Path | None = None
-) -> SetStatistics:
-    """The statistics of one data set, with progress. Raises DataError where it has no picture.
-
-    table  where a row for each mask is written
-    """
+def count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
+    """The statistics of one data set, with progress. Raises DataError where it has no picture."""
     from anymask.statistics.set_statistics import collect_statistics
 
     total = stream.length()
     if limit is not None:
         total = limit if total is None else min(total, limit)
     images: Iterator[AnnotatedImage] = islice(stream, limit)
-    if table is not None:
-        images = tabled(images, table)
     found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
     found.form, found.unread = stream.form, stream.unread
     if not found.images:
@@ -113,25 +99,6 @@ def count(
             f"{stream.form!r} right? --from FORMAT says another"
         )
     return found
-
-
-def tabled(images: Iterator[AnnotatedImage], path: Path) -> Iterator[AnnotatedImage]:
-    """The same images, while the measurements of their masks are written to a file.
-
-    The file appears under its name when the last image was taken.
-    """
-    from anymask.primitives.measurements import table_row, to_csv
-    from anymask.primitives.storage import whole_file
-
-    with whole_file(path) as file:
-        file.write(to_csv([]).encode())
-        for image in images:
-            rows = (
-                table_row(image.file_name, number, mask.rle, mask)
-                for number, mask in enumerate(image.objects, start=1)
-            )
-            file.write(to_csv(rows, header=False).encode())
-            yield image
 
 
 def name_apart(found: list[SetStatistics]) -> None:

@@ -78,11 +78,17 @@ FORMATS: dict[str, Format] = {
 }  # fmt: skip
 
 
+# What is written: the formats, and what says too little to be read back.
+WRITTEN = FORMATS | {
+    "csv": Format("csv_table", "", "encode", "CSV: a row of measurements a mask; OUT only")
+}
+
+
 def find_format(name: str) -> Format:
     """The format of this name. Raises InputError that lists all."""
-    if name not in FORMATS:
-        raise InputError(f"unknown format {name!r}; there are {', '.join(FORMATS)}")
-    return FORMATS[name]
+    if name not in WRITTEN:
+        raise InputError(f"unknown format {name!r}; there are {', '.join(WRITTEN)}")
+    return WRITTEN[name]
 
 
 def check_readable(name: str) -> None:
@@ -138,7 +144,8 @@ def encode_annotations(
 def check_target(target: Path, name: str) -> None:
     """Raises InputError for the name of a file that a format is not written as."""
     suffix = file_suffix(target)
-    own = next((end for end, one in _SUFFIXES.items() if one == name), ".json")
+    ends = _SUFFIXES | {".csv": "csv"}
+    own = next((end for end, one in ends.items() if one == name), ".json")
     if not suffix or (suffix == own and name not in _FOLDERS):
         return
     if name in _FOLDERS:
@@ -187,20 +194,20 @@ def format_name(word: str) -> str:
 
 def format_of_target(target: Path) -> str:
     """The format that a file's suffix or a folder's name says. Raises InputError."""
-    by_suffix = _SUFFIXES | {".json": "coco", ".jsonl": "set"}
+    by_suffix = _SUFFIXES | {".json": "coco", ".jsonl": "set", ".csv": "csv"}
     name = by_suffix.get(target.suffix.lower()) or format_name(target.name)
-    if name in FORMATS:
+    if name in WRITTEN:
         return name
     near = near_suffix(file_suffix(target), list(by_suffix))
     guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
     raise InputError(
         f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
-        f"form=): {', '.join(FORMATS)}"
+        f"form=): {', '.join(WRITTEN)}"
     )
 
 
 _FOLDERS = ("davis", "voc", "yolo", "set")  # in any case
-_WHOLE = ("coco", "cvat", "label-studio")  # one file for all pictures
+_WHOLE = ("coco", "cvat", "label-studio", "csv")  # one file for all pictures
 _ANNOTATED = (".json", ".jsonl", ".geojson", ".xml", ".svg", ".txt", ".mat", ".csv", ".npy")
 _SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 

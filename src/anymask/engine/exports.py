@@ -43,6 +43,7 @@ ONE_FILE = {  # formats whose masks are all in one file
     "label-studio": "masks.json",
     "label-studio-polygon": "masks.json",
     "cvat": "masks.xml",
+    "csv": "masks.csv",
 }
 
 

@@ -136,11 +136,10 @@ def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     return [image, str(number), named.label or "", *cells]
 
 
-def to_csv(rows: Iterable[Sequence[str]], *, header: bool = True) -> str:
+def to_csv(rows: Iterable[Sequence[str]]) -> str:
     """Rows of `table_row` as a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if header:
-        writer.writerow(HEADER)
+    writer.writerow(HEADER)
     writer.writerows(rows)
     return text.getvalue()

@@ -19,6 +19,7 @@ export const FORMATS: [name: string, title: string, about: string][] = [
   ["labelme-polygon", "labelme, polygons", "one JSON a photo, with polygons"],
   ["sa1b", "SA-1B", "one JSON a photo, as the paper's data set has it"],
   ["label-png", "Label pictures", "one 16-bit PNG a photo: 0 is background, n the nth mask"],
+  ["csv", "Table (CSV)", "a row a mask: name, area, centre, perimeter, axes, ..."],
   ["geojson", "GeoJSON", "one file a photo, in pixels"],
   ["svg", "SVG", "one file a photo, with paths"],
   ["set", "A set of anymask", "for anymask train and eval"],
