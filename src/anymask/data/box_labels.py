@@ -1,7 +1,7 @@
 """Boxes alone, as labels for detection have them: a box in, the rectangle that it covers out.
 
 Readers of COCO, YOLO and PASCAL VOC tell of such boxes and leave them out, as they are no masks;
-their `read_boxes` gives them as rectangles instead. Tools that draw masks (CVAT, labelme, Label
+with `boxes=True` they give them as rectangles. Tools that draw masks (CVAT, labelme, Label
 Studio) know rectangles beside outlines: those come as rectangles from any reader.
 """
 

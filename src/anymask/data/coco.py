@@ -40,26 +40,20 @@ from anymask.primitives.records import UNLABELLED, MaskRecord
 from anymask.primitives.rle import Rle, coco_to_rle
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
-    """Read one file or a folder of them. Raises DataError that names file, record and reason."""
-    images = _read(source, report, boxes=False)
-    refuse_boxes(source, images, report, "mask")
-    return images
-
-
-def read_boxes(
-    source: Path, report: LossReport, pictures: Path | None = None
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
-    """As `read`, with records of a box alone as rectangles."""
-    return _read(source, report, boxes=True)
+    """Read one file or a folder of them. Raises DataError that names file, record and reason.
 
-
-def _read(source: Path, report: LossReport, *, boxes: bool) -> list[AnnotatedImage]:
+    boxes  whether records of a box alone come as rectangles
+    """
     images = []
     for path in find_files(source, ".json"):
         document = read_json(path)
         with located(path):
             images += _images(document, report, boxes=boxes)
+    if not boxes:
+        refuse_boxes(source, images, report, "mask")
     return images
 
 

@@ -31,7 +31,7 @@ class Format:
     encode    the name of the writer
     about     for people
     polygons  whether a writer of both writes polygons
-    boxes     the name of a reader that gives boxes alone as rectangles; "" where none come alone
+    boxes     whether the reader takes `boxes=True`: boxes alone, which it leaves out, as rectangles
     """
 
     module: str
@@ -39,7 +39,7 @@ class Format:
     encode: str
     about: str
     polygons: bool = False
-    boxes: str = ""
+    boxes: bool = False
 
     def load(self, function: str) -> Callable[..., Any]:
         """Import the module and give one of its functions."""
@@ -52,16 +52,16 @@ class Format:
 FORMATS: dict[str, Format] = {
     "sa1b": Format("sa1b", "read", "encode", "SA-1B JSON, a file a picture; keeps everything"),
     "coco": Format(
-        "coco", "read", "encode", "COCO JSON with run-lengths, one file", boxes="read_boxes"
+        "coco", "read", "encode", "COCO JSON with run-lengths, one file", boxes=True
     ),
     "coco-polygon": Format(
-        "coco", "read", "encode", "COCO JSON with polygons", True, "read_boxes"
+        "coco", "read", "encode", "COCO JSON with polygons", True, True
     ),
     "coco-panoptic": Format("panoptic", "read", "encode", "COCO panoptic JSON and PNGs"),
     "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
     "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
     "voc": Format(
-        "voc", "read", "encode", "PASCAL VOC: PNGs of classes and of objects", boxes="read_boxes"
+        "voc", "read", "encode", "PASCAL VOC: PNGs of classes and of objects", boxes=True
     ),
     "sav": Format("sav", "read", "encode", "SA-V JSON, a file a video"),
     "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
@@ -70,7 +70,7 @@ FORMATS: dict[str, Format] = {
     "label-studio-polygon": Format("label_studio", "read", "encode", "with polygons", True),
     "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
     "yolo": Format(
-        "yolo", "read", "encode", "YOLO-seg labels/ and data.yaml", boxes="read_boxes"
+        "yolo", "read", "encode", "YOLO-seg labels/ and data.yaml", boxes=True
     ),
     "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
     "set": Format("sets", "read", "encode", "a set of ours, for train and eval"),

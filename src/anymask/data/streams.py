@@ -84,8 +84,9 @@ class Stream:
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         chosen, report = find_format(self.form), LossReport()
-        reader = (self.boxes and chosen.boxes) or chosen.read
-        images: list[AnnotatedImage] = chosen.load(reader)(path, report, self.pictures)
+        more = {"boxes": True} if self.boxes and chosen.boxes else {}
+        read = chosen.load(chosen.read)
+        images: list[AnnotatedImage] = read(path, report, self.pictures, **more)
         for kind, count in report.counts().items():
             self.unread[kind] = self.unread.get(kind, 0) + count
         for loss in report.losses:

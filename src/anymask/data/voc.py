@@ -68,16 +68,17 @@ DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.tx
 PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
 
 
-read_boxes = voc_xml.read_boxes  # of the XML alone, also where there are pictures of objects
-
-
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
     """Read a set's folder: the challenge's own val, or every object picture of another one.
+
+    boxes  whether the XML is read instead, with boxes alone as rectangles
 
     Raises DataError that names the file.
     """
-    if not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
-        return voc_xml.read(source, report, pictures)
+    if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
+        return voc_xml.read(source, report, pictures, boxes=boxes)
     objects = find_place(source, PLACES, "objects of PASCAL VOC")
     top, photos = objects.parent, objects.parent / "JPEGImages"
     names = read_labels(top / LABELS) or _class_names(top / NAMES)

@@ -37,26 +37,15 @@ from anymask.primitives.types import Floats
 ROOT, PHOTOS = "annotation", "JPEGImages"
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
     """Read a file, or every XML file in a folder and below.
+
+    boxes  whether objects of a box alone come as rectangles
 
     Raises DataError that names file, object and reason; also where all objects are boxes.
     """
-    images = _read(source, report, pictures, boxes=False)
-    refuse_boxes(source, images, report, "polygon")
-    return images
-
-
-def read_boxes(
-    source: Path, report: LossReport, pictures: Path | None = None
-) -> list[AnnotatedImage]:
-    """As `read`, with objects of a box alone as rectangles."""
-    return _read(source, report, pictures, boxes=True)
-
-
-def _read(
-    source: Path, report: LossReport, pictures: Path | None, *, boxes: bool
-) -> list[AnnotatedImage]:
     images = []
     for path in find_files(source, ".xml"):
         root = read_xml(path)
@@ -65,6 +54,8 @@ def _read(
         with located(path):
             name, photo = _photo(root, path, source, pictures)
             images.append(_image(root, name, photo, report, boxes=boxes))
+    if not boxes:
+        refuse_boxes(source, images, report, "polygon")
     return images
 
 

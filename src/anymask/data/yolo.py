@@ -64,30 +64,19 @@ _NUMBER = re.compile(r"\s*([^\s:]+)\s*:")  # of such an item
 _ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|.)")  # of YAML, not of JSON
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
     """Read a set's folder.
 
     pictures  where the pictures lie; the images/ beside each labels/ when left out
+    boxes     whether boxes alone come as rectangles, also those of predictions, whose lines have a
+              number more
 
     A picture without a text file is one without masks. Lines of a box alone are reported, and so
     are classes without names. Raises DataError that names file, line and reason, also for a text
     file without its picture: the sizes are known from there only.
     """
-    images = _read(source, report, pictures, boxes=False)
-    refuse_boxes(source, images, report, "outline")
-    return images
-
-
-def read_boxes(
-    source: Path, report: LossReport, pictures: Path | None = None
-) -> list[AnnotatedImage]:
-    """As `read`, with the boxes as rectangles, also those of predictions (a last number more)."""
-    return _read(source, report, pictures, boxes=True)
-
-
-def _read(
-    source: Path, report: LossReport, pictures: Path | None, *, boxes: bool
-) -> list[AnnotatedImage]:
     if not source.is_dir():
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
@@ -111,6 +100,8 @@ def _read(
         for path in find_files(labels, ".txt"):
             image = _image(path, labels, pictures or folder, line_of)
             images.append(replace(image, file_name=inside + image.file_name))
+    if not boxes:
+        refuse_boxes(source, images, report, "outline")
     return images
 
 
