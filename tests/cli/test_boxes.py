@@ -159,6 +159,18 @@ def test_what_has_no_boxes_is_refused(
     assert message in told
 
 
+def test_results_stay_in_their_folder(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": 1, "file_name": "../../a.png", "height": HW[0], "width": HW[1]}]
+    found = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [30, 40, 60, 60]}]
+    document = {"images": rows, "annotations": found, "categories": [{"id": 1, "name": "cup"}]}
+    Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
+    words = ["labels.json", "--images", "set/images", "-o", "deep/er/masks", "--no-overlay"]
+    assert "1 done" in out_of(capsys, *words)
+    assert [path.relative_to(desk).as_posix() for path in desk.rglob("a.json")] == [
+        "deep/er/masks/a.json"
+    ]
+
+
 def test_two_photos_of_one_name_are_refused(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": 1, "file_name": "a.png", "height": HW[0], "width": HW[1]}]
     found = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [30, 40, 60, 60]}]

@@ -17,6 +17,7 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.box_labels import box_of
+from anymask.data.documents import output_stem
 from anymask.data.streams import Stream, open_stream
 from anymask.families import DEFAULT_MODEL
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
@@ -69,7 +70,7 @@ class BoxLabels:
     """The labels of a data set.
 
     name    of the data set
-    images  a photo with its masks, boxes as rectangles, by the photo's place in the set
+    images  a photo with its masks, boxes as rectangles, by the place of its results
     photos  where each photo is, in the same order
     lost    why photos are not found, a line each
     """
@@ -95,12 +96,13 @@ class BoxLabels:
             except DataError as error:
                 lost.append(str(error))
                 continue
-            if image.file_name in images:
+            place = str(output_stem(image.file_name))  # a file of labels may say ../../a.jpg
+            if place in images:
                 raise DataError(
-                    f"{stream.source}: there are two photos {image.file_name!r}; name the labels "
-                    "of one split at a time"
+                    f"{stream.source}: there are two photos {place!r}; name the labels of one "
+                    "split at a time"
                 )
-            images[image.file_name] = image
+            images[place] = image
         if not images:
             raise DataError(lost[0])
         return cls(stream.name, images, tuple(photos), tuple(lost))
