@@ -11,7 +11,7 @@ import anymask
 from anymask.cli.main import main
 from anymask.data import images
 from anymask.data.formats import read_annotations
-from anymask.jobs import masks
+from anymask.jobs import outputs, photo_records
 from anymask.predictors.image import Model
 from anymask.primitives.records import MaskRecord
 from tests.predictors.fakes import ColourRuntime, Modest, discs, iou
@@ -56,7 +56,7 @@ def test_a_photo_becomes_records_and_a_picture(
 def test_the_picture_is_made_smaller_where_the_photo_is_large(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(masks, "OVERLAY_SIDE", 60)
+    monkeypatch.setattr(outputs, "OVERLAY_SIDE", 60)
     main(["everything", "photos/one.png", "-o", "out", *GRID])
     with Image.open("out/one.png") as picture:
         assert picture.size == (60, 45)
@@ -209,7 +209,8 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(masks, "write_json", stop)  # after the picture, before the records
+    # after the picture, before the records
+    monkeypatch.setattr(photo_records, "write_json", stop)
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
     assert names("out") == ["one.png"]
 

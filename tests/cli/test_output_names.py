@@ -31,7 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return told.err
 
 
-EVERYTHING = "wanted a folder, or a file that ends in .json, .svg, "
+EVERYTHING = "wanted a folder, or a file that ends in .json, .csv, .svg, "
 REFUSALS = [
     (["everything", "p.png", "-o", "x.xml"], [EVERYTHING, "anymask convert makes .xml of .json"]),
     (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; did you mean x.json?"]),

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.jobs.outputs import write_overlay
+from anymask.jobs import outputs
 from anymask.primitives.draw import overlay
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 
 
 @pytest.mark.parametrize("limit", [17, 40, 200])
-def test_an_overlay_of_many_masks_shows_each_one_in_the_small(tmp_path: Path, limit: int) -> None:
+def test_an_overlay_of_many_masks_shows_each_one_in_the_small(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "OVERLAY_SIDE", limit)
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (90, 70, 3), np.uint8)
     masks = np.zeros((4, 90, 70), bool)
@@ -24,8 +27,7 @@ def test_an_overlay_of_many_masks_shows_each_one_in_the_small(tmp_path: Path, li
     size = (round(70 * min(1, limit / 90)), min(limit, 90))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     truth = [cv2.resize(m.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) for m in masks]
-    write_overlay(
-        tmp_path / "all.png", image, [record_from_rle(mask_to_rle(mask)) for mask in masks], limit
-    )
+    records = [record_from_rle(mask_to_rle(mask)) for mask in masks]
+    outputs.write_overlay(tmp_path / "all.png", image, records)
     drawn = np.asarray(Image.open(tmp_path / "all.png"))
     np.testing.assert_array_equal(drawn, overlay(small, np.array(truth) != 0))

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 OVERLAY_SIDE = 1600  # pixels
 
 
-def write_overlay(
-    path: Path, image: UintImage, records: Sequence[MaskRecord], limit: int = OVERLAY_SIDE
-) -> None:
-    """A picture with all masks on it, its longest side at most `limit` pixels."""
+def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord]) -> None:
+    """A picture with all masks on it, its longest side at most `OVERLAY_SIDE` pixels."""
     import cv2
     import numpy as np
 
@@ -28,7 +26,7 @@ def write_overlay(
     from anymask.primitives.rle_windows import rle_crop
 
     height, width = image.shape[:2]
-    scale = min(1.0, limit / max(height, width))
+    scale = min(1.0, OVERLAY_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
     masks = np.zeros((len(records), size[1], size[0]), np.bool_)
