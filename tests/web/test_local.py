@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from PIL import Image
 
 from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.primitives.measurements import measure_mask
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from tests.web.test_parity import ANSWER
@@ -68,6 +71,14 @@ def check_exports(ann: Any, tmp_path: Path) -> None:
     masks = [MaskRecord.from_sa1b(record) for record in records]
     assert [mask.label for mask in masks] == ["cup", "cup"]
     assert [mask.area for mask in masks] == [a["area"] for a in coco["annotations"]]
+
+    with export(ann, "Table (CSV)", tmp_path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, mask in zip(rows, masks, strict=True):
+        numbers = measure_mask(mask.rle)
+        for column in ("area", "x", "y1", "perimeter", "length", "solidity", "parts"):
+            assert float(row[column]) == pytest.approx(getattr(numbers, column), rel=0.01), column
+    assert [row["label"] for row in rows] == ["cup", "cup"]
 
     values = np.asarray(Image.open(export(ann, "Label pictures", tmp_path)))
     assert sorted(set(np.unique(values).tolist())) == [0, 1, 2]

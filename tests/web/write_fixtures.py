@@ -41,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.web.closer_fixtures import closer_cases
 from tests.web.edge_fixtures import edge_cases
 from tests.web.name_fixtures import close_ups, known_names
+from tests.web.table_fixtures import tables
 
 FOLDER = Path(__file__).resolve().parents[2] / "web" / "tests" / "fixtures"
 NUMBERS = 3  # decimals: enough to tell a wrong rule, few enough to keep the files small
@@ -363,6 +364,7 @@ FIXTURES = {
     "looks": looks,
     "closeUps": close_ups,
     "names": known_names,
+    "tables": tables,
 }
 
 

@@ -606,6 +606,25 @@ describe("files", () => {
     expect(() => splitNames(["a"], "0/0/0")).toThrow("wanted the shares");
   });
 
+  test("a table is one file, or one for each split", async () => {
+    const images = ["a", "b", "c"].map((id) => ({
+      ...image,
+      id,
+      name: `${id}.jpg`,
+      status: "done",
+    }));
+    const records = images.map(({ id }) => ({ ...record, image: id }));
+    const work = { images, records, names: [], photo: async () => new Blob() };
+    const table = { ...wish, format: "csv", images: false };
+    const { name, blob } = await archive(work, { ...table, split: null });
+    expect(name).toBe("masks.csv");
+    const rows = (await blob.text()).trimEnd().split("\n");
+    expect(rows.map((row) => row.split(",")[0])).toEqual(["image", "a.jpg", "b.jpg", "c.jpg"]);
+    const split = await archive(work, { ...table, split: "34/33/33" });
+    const text = new TextDecoder("latin1").decode(await split.blob.arrayBuffer());
+    for (const one of ["train", "val", "test"]) expect(text).toContain(`${one}/masks.csv`);
+  });
+
   test("checksums are the well-known ones", () => {
     expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926);
   });

@@ -22,6 +22,7 @@ from anymask.primitives.rle import Rle
 from anymask.primitives.rle_windows import column_runs
 
 DIGITS = 6  # of a number in a table
+ROUND = 1e-9  # difference of the axes, as a part, below which there is no long one
 
 
 class NamedMask(Protocol):
@@ -45,7 +46,8 @@ class Measurements:
     diameter     of the circle of the same area
     length       long axis of the ellipse with the same second moments
     width        its short axis
-    angle        from the x axis to the long axis, degrees, clockwise as one sees it, -90..90
+    angle        from the x axis to the long axis, degrees, clockwise as one sees it, -90..90;
+                 0 where both axes are equal
     circularity  4 pi area / perimeter squared, 0..1; 1 is a circle
     solidity     area / area of the convex hull, 0..1
     parts        8-connected regions
@@ -117,7 +119,7 @@ def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
     yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # over squares: 1 / 12 is in it
     xy = float((count * x * (top + bottom) / 2).sum() / shape.area)
     middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
-    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2)
+    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > ROUND * middle else 0.0
     return 4 * math.sqrt(middle + apart), 4 * math.sqrt(max(0.0, middle - apart)), angle
 
 

@@ -4,10 +4,11 @@ import { StoreError } from "../store/store";
 import type { ExportWish, ImageEntry } from "../store/store";
 import { NAMELESS, cocoFile, labelPngs, labelmeFiles, sa1bFiles, yoloFiles } from "./files";
 import type { Part, Placed } from "./files";
+import { tableFile } from "./table";
 import { zipOf } from "./zip";
 import type { Entry } from "./zip";
 
-export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png"];
+export const OWN_FORMATS = ["yolo", "coco", "labelme-polygon", "sa1b", "label-png", "csv"];
 const SPLITS = ["train", "val", "test"];
 const BARE = "\ndata.yaml expects the photos in images/; tick 'With the photos' to have them there";
 const BESIDE = ["labelme-polygon", "sa1b"]; // their files name a picture beside them
@@ -72,6 +73,7 @@ async function annotations(part: Part, { format, images, split }: ExportWish, na
     const stem = name ? `instances_${name}` : "instances";
     return [cocoFile(part, whole ? `annotations/${stem}.json` : "annotations.json")];
   }
+  if (format === "csv") return [tableFile(part, path(name, "masks.csv"))];
   const folder = format === "yolo" ? path("labels", name) : name;
   const files = { "labelme-polygon": labelmeFiles, sa1b: sa1bFiles, yolo: yoloFiles };
   const write = files[format as keyof typeof files] ?? labelPngs;

@@ -10,8 +10,12 @@ import type { Patch } from "./patch";
 
 export type Ring = readonly XY[];
 
-/** Every ring of a mask, corner points only; the mask lies to the right of its direction. */
-export function tracePatch(patch: Patch): Ring[] {
+/**
+ * Every ring of a mask, corner points only; the mask lies to the right of its direction.
+ *
+ * apart  pixels that touch at a corner only have rings of their own
+ */
+export function tracePatch(patch: Patch, apart = false): Ring[] {
   const { width, height, data } = patch;
   const wide = width + 1;
   const filled = (x: number, y: number) =>
@@ -35,7 +39,7 @@ export function tracePatch(patch: Patch): Ring[] {
       let at = seed;
       let heading = -1;
       do {
-        const next = turn(steps[at], heading);
+        const next = turn(steps[at], heading, apart ? [1, 0, 3] : [3, 0, 1]);
         if (next !== heading) ring.push([patch.x + (at % wide), patch.y + Math.floor(at / wide)]);
         heading = next;
         steps[at] &= ~(1 << heading);
@@ -47,10 +51,18 @@ export function tracePatch(patch: Patch): Ring[] {
   return rings;
 }
 
-/** Of the steps that leave a corner, the one that keeps diagonal neighbours together. */
-function turn(open: number, heading: number): number {
-  const order = heading < 0 ? [0, 1, 2, 3] : [3, 0, 1].map((step) => (heading + step) % 4);
+/** Of the steps that leave a corner the first of those turns; left keeps neighbours together. */
+function turn(open: number, heading: number, turns: number[]): number {
+  const order = heading < 0 ? [0, 1, 2, 3] : turns.map((step) => (heading + step) % 4);
   return order.find((step) => open & (1 << step)) ?? 0;
+}
+
+/** Square pixels of a ring; negative of a hole. */
+export function ringArea(ring: Ring): number {
+  return ring.reduce((sum, [x, y], i) => {
+    const [nextX, nextY] = ring[(i + 1) % ring.length];
+    return sum + (x * nextY - nextX * y) / 2;
+  }, 0);
 }
 
 const LONG = 3; // pixels of a side from which it is no stair

@@ -1,6 +1,6 @@
 /** A mask with fewer corners: its outlines simplified and filled again. */
 
-import { fillRings, simplified, withoutStairs } from "./outline";
+import { fillRings, ringArea, simplified, withoutStairs } from "./outline";
 import type { Ring } from "./outline";
 import { grown, patchArea } from "./patch";
 import type { Patch } from "./patch";
@@ -30,7 +30,7 @@ export function simplifiedMask(patch: Patch, traced: readonly Ring[], tolerance:
  * the outline around it, nothing is filled beyond, as even-odd filling would.
  */
 function filled({ hw, ...was }: Patch, traced: readonly Ring[], rings: readonly Ring[]): Patch {
-  const areas = traced.map(areaOf);
+  const areas = traced.map(ringArea);
   const order = areas.map((_, i) => i).sort((a, b) => Math.abs(areas[b]) - Math.abs(areas[a]));
   const { x, y, width, height } = was;
   const reach = 1; // smooth outlines stay within the traced ones, but for rounding
@@ -51,12 +51,4 @@ function put(out: Patch, part: Patch, value: 0 | 1): void {
       if (inside) out.data[y * out.width + x] = value;
     }
   }
-}
-
-/** Twice the area of a ring; negative of a hole. */
-function areaOf(ring: Ring): number {
-  return ring.reduce((sum, [x, y], i) => {
-    const [nextX, nextY] = ring[(i + 1) % ring.length];
-    return sum + x * nextY - nextX * y;
-  }, 0);
 }
