@@ -62,6 +62,13 @@ def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -
     assert recognise(place(tmp_path, name)) == name.removesuffix("-polygon")
 
 
+@pytest.mark.parametrize("text", ["[1, 2]", '["images"]', '{"a": 1}', "7"])
+def test_other_json_is_not_taken_for_annotations(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a\.json: the format is not recognised; name it"):
+        recognise(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Path) -> None:
     empty = AnnotatedImage(file_name="0/00000.jpg", hw=(3, 4))

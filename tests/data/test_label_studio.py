@@ -253,8 +253,8 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
         (task(region(original_width=0)), "task 0: a picture has at least 1 x 1 pixel"),
         (task(data={"text": "x"}), "task 0: `data` names no picture; it has \\['text'\\]"),
         (task(), "task 0: no region tells the picture's size; name the folder"),
-        ({"id": 3}, "task 0: wanted tasks with `data`; export as JSON, not as JSON-MIN"),
-        (7, "task 0: a value has a wrong type"),
+        ({"id": 3}, "task 0: wanted tasks of Label Studio with `data`; export as JSON, not"),
+        (7, "task 0: wanted tasks of Label Studio with `data`"),
     ],
 )
 def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> None:
@@ -264,7 +264,9 @@ def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> No
 
 def test_a_list_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(DataError, match="a.json: wanted a list of tasks; export as JSON"):
+    with pytest.raises(
+        DataError, match="a.json: wanted Label Studio's list of tasks, got one object"
+    ):
         label_studio.read(tmp_path, LossReport())
 
 

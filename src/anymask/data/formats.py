@@ -318,8 +318,9 @@ def _name_of(path: Path) -> str | None:
 
 def _json_name(document: Any) -> str | None:
     if isinstance(document, list):
-        features = bool(document) and isinstance(document[0], dict) and "geometry" in document[0]
-        return "geojson" if features else "label-studio"
+        if not all(isinstance(one, dict) for one in document[:1]):
+            return None
+        return "geojson" if document and "geometry" in document[0] else "label-studio"
     if not isinstance(document, dict):
         return None
     if "images" in document and "annotations" in document:

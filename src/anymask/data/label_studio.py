@@ -72,7 +72,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         tasks = read_json(path)
         if not isinstance(tasks, list):
-            raise DataError(f"{path}: wanted a list of tasks; export as JSON, not as JSON-MIN")
+            raise DataError(
+                f"{path}: wanted Label Studio's list of tasks, got one object; export as JSON, not "
+                "as JSON-MIN, or name the format if it is another one"
+            )
         for number, task in enumerate(tasks):
             with located(f"{path}: task {number}"):
                 images.append(_image(task, report, pictures))
@@ -80,8 +83,8 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 
 def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
-    if "data" not in task:
-        raise DataError("wanted tasks with `data`; export as JSON, not as JSON-MIN")
+    if not isinstance(task, dict) or "data" not in task:
+        raise DataError("wanted tasks of Label Studio with `data`; export as JSON, not as JSON-MIN")
     data = task["data"]
     key = next((key for key in _IMAGE_KEYS if key in data), None)
     if key is None:
