@@ -159,6 +159,16 @@ def test_what_has_no_boxes_is_refused(
     assert message in told
 
 
+def test_boxes_off_their_photos_are_told(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": 1, "file_name": "a.png", "height": HW[0], "width": HW[1]}]
+    found = [{"id": 5, "image_id": 1, "category_id": 1, "bbox": [HW[1] + 9, 40, 60, 60]}]
+    document = {"images": rows, "annotations": found, "categories": [{"id": 1, "name": "cup"}]}
+    Path("labels.json").write_text(json.dumps(document), encoding="utf-8")
+    told = out_of(capsys, "labels.json", "--images", "set/images", code=2)
+    wanted = "not read: shapes (once), first: a.png: annotation 0 (id 5) is a box"
+    assert wanted in told
+
+
 def test_results_stay_in_their_folder(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": 1, "file_name": "../../a.png", "height": HW[0], "width": HW[1]}]
     found = [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [30, 40, 60, 60]}]

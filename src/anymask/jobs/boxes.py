@@ -85,9 +85,10 @@ class BoxLabels:
         """Read all labels. Raises DataError where there is no box, or no photo of any."""
         labelled = [image for image in stream if image.objects]
         if not any(box_of(mask) for image in labelled for mask in image.objects):
+            unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
-                f"{stream.source}: wanted labels with boxes, the {stream.form} has none; masks "
-                "need no boxes, and photos without labels are for `anymask everything`"
+                f"{stream.source}: wanted labels with boxes, the {stream.form} has none{unread}; "
+                "masks need no boxes, and photos without labels are for `anymask everything`"
             )
         images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
         for image in labelled:
