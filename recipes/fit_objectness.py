@@ -1,17 +1,19 @@
 """Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
 
-    python recipes/fit_objectness.py ../shared/data/train --photos 49
+    python recipes/fit_objectness.py ../shared/data/train --photos 2048 --facts facts --check
 
-Adaptive mode looks at photos of many sets in turn (`ROUND`), and the facts of each mask that it
-finds are kept (`predictors/objectness.py`). A mask is an object where one that people drew overlaps
-it with an IoU of `SAME`. In sets that label only some objects of a photo (all but `COMPLETE`), what
-touches no labelled object may be one that nobody labelled, and counts for `UNSEEN` of a mask.
-Logistic loss; each photo counts as the square root of its masks. The threshold is the one with
+Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
+`QUALITY` and `STABILITY`, and the facts of each mask that it finds are kept
+(`predictors/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
+goes on. `--part 0/2 --look-only` searches every second photo: one process a core.
+
+A mask is an object where one that people drew overlaps it with an IoU of `SAME`. In sets that label
+only some objects of a photo (all but `COMPLETE` and `DENSE`), what touches no labelled object may
+be one that nobody labelled, and counts for `UNSEEN` of a mask. Two networks learn from them with a
+logistic loss, one from the shape and the qualities, one from what the encoder saw as well; each
+photo counts as the square root of its masks. The least chance of what is shown is the one with
 which about `KEPT` of the right masks are still shown, on photos that the weights did not learn from
-(`FOLDS`).
-
-`--facts FILE` keeps what was found, and goes on from it. `--check` prints recall and precision on
-those photos, set by set, before and after.
+(`FOLDS`). `--check` prints recall and precision on those photos, set by set, before and after.
 
 Letters: n masks, F facts, M masks that people drew.
 """
@@ -20,13 +22,14 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import anymask
@@ -36,24 +39,41 @@ from anymask.families import DEFAULT_MODEL, SHIPPED
 from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from anymask.predictors.everything import Clock, Scan, search_view
 from anymask.predictors.grid import Grid, grid_of
-from anymask.predictors.objectness import Objectness, ObjectnessWeights
+from anymask.predictors.objectness import (
+    SHAPE,
+    Objectness,
+    ObjectnessNetwork,
+    ObjectnessWeights,
+)
 from anymask.predictors.pipeline import embed_image
 from anymask.predictors.screening import CropView
 from anymask.primitives.masks import mask_nms
 from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
-from anymask.primitives.types import FloatArray, UintImage
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
 from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
 from anymask.runtimes.sweep import open_sweep
 from anymask.training.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
+QUALITY, STABILITY = 0.35, 0.1  # thresholds of the search, which the table hands on
 TWICE = 0.9  # IoU of masks that are one
-SIDE = 16  # clicks along a photo: more photos say more than more clicks
-PRICE = 3.0  # of a squared weight
-STEPS, FOLDS = 8, 4
-LEASTS = np.arange(0, 0.6, 0.05)  # thresholds that are tried: few photos tell no finer ones
-KEPT = 0.75  # of the right masks among all found ones
+SIDE = 20  # clicks along a photo: more photos say more than more clicks
+CANDIDATES = 3  # of a click
+SHAPES = len(SHAPE) + 2 * CANDIDATES  # facts that do not come from the encoder's map
+DENSE = ("corridor_b", "mushrooms_dense", "nuts_and_dates", "ore_pellets")  # also label all
+OTHERS = (
+    *DENSE, "class5_small_objects", "kudzu_bugs", "mandarin_fruit", "peanut_field", "solar_panels",
+    "aerial_buildings", "aerial_regions", "building_facade_more", "bottles", "breadboard_parts",
+    "caltech_objects", "car_damage_via", "clothing_parts", "fire_trucks", "footpaths",
+    "hydroponic_plants", "indian_food", "indonesian_food_plate", "medical_waste", "road_surface",
+    "sea_drone_people", "seedling_roots", "strawberry", "tree_limbs",
+)  # fmt: skip
+HIDDEN, EPOCHS, BATCH, RATE = 32, 40, 2048, 2e-3
+DECAY, DROPPED = 1.0, 0.5  # of weights; share of what the encoder saw that a step does not see
+FOLDS = 4
+LEASTS = np.arange(0.04, 0.4, 0.01)  # thresholds that are tried
+KEPT = 0.91  # of the right masks among all found ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +106,12 @@ class Kept(Objectness):
         super().__init__(*given)
         self.rows: list[Floats] = []
 
-    def of_masks(self, logits: FloatArray, quality: FloatArray) -> Floats:
+    def of_masks(
+        self, logits: FloatArray, quality: FloatArray, chosen: BoolArray
+    ) -> NDArray[np.float64]:
         """The places of their facts."""
         start = len(self.rows)
-        self.rows += list(self.facts(logits, quality))
+        self.rows += list(self.facts(logits, quality, chosen))
         return np.arange(start, len(self.rows), dtype=np.float64)
 
 
@@ -98,7 +120,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
     runtime, spec = model.runtime, model.spec
     seen = embed_image(runtime, photo)
     view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
-    judge = Kept(seen.geometry, spec.mask_threshold, None)
+    judge = Kept(seen.geometry, spec.mask_threshold, seen.features, None)
     sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
     clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
     with ThreadPoolExecutor(1) as cutters:
@@ -113,7 +135,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
 def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedPhoto:
     """One photo of a set."""
     rles, facts = looked_at(model, sample.image(), settings)
-    ious, counts = judge_proposals(rles, sample, name in COMPLETE)
+    ious, counts = judge_proposals(rles, sample, name in (*COMPLETE, *DENSE))
     found = np.array([rle_area(rle) for rle in rles], np.float64)
     labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
     shared = rle_iou(rles, rles).astype(np.float64)
@@ -122,48 +144,86 @@ def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Gr
     return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(sample.rles))
 
 
-def photos(folder: Path, count: int, known: list[JudgedPhoto]) -> Iterator[JudgedPhoto]:
-    """Photos of the sets in turn, those that are known first, at most `count`."""
-    yield from known
-    model = anymask.load()
-    settings = grid_of(model.runtime.family, {"points_per_side": SIDE})
-    orders, done = dict[str, Any](), 0
-    for name in ROUND * 1000:
+def in_turn(folder: Path, count: int) -> Iterator[tuple[str, AnnotatedImage]]:
+    """At most `count` photos, of the sets in turn."""
+    orders = dict[str, Any]()
+    for name in (ROUND + OTHERS) * 1000:
         if name not in orders:
             samples = load_set(folder / name)[1]
             rng = np.random.default_rng(zlib.crc32(name.encode()))
             orders[name] = samples, list(rng.permutation(len(samples)))
         samples, order = orders[name]
-        if not order:
-            continue
-        sample = samples[int(order.pop())]
-        done += 1
-        if done <= len(known):
-            continue
-        if done > count:
+        if not count:
             return
-        yield judged(model, name, sample, settings)
+        if order:
+            yield name, samples[int(order.pop())]
+            count -= 1
 
 
-def learn(known: list[JudgedPhoto]) -> ObjectnessWeights:
-    """Logistic regression by Newton's method, for facts as they are."""
-    facts = np.concatenate([one.facts for one in known])
-    labels = np.concatenate([one.labels for one in known])
-    counts = np.concatenate([one.counts / max(len(one.counts), 1) ** 0.5 for one in known])
-    counts /= counts.mean()
-    middle, spread = facts.mean(axis=0), facts.std(axis=0) + 1e-6
-    scaled = np.column_stack([(facts - middle) / spread, np.ones(len(facts))])
-    price = np.full(scaled.shape[1], PRICE)
-    price[-1] = 0  # of the level
-    weights = np.zeros(scaled.shape[1])
-    for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-scaled @ weights))
-        steep = counts * chance * (1 - chance) + 1e-6
-        slope = scaled.T @ (counts * (labels - chance)) - price * weights
-        bend = (scaled * steep[:, None]).T @ scaled + np.diag(price + 1e-6)
-        weights = weights + np.linalg.solve(bend, slope)
-    direct = weights[:-1] / spread
-    return ObjectnessWeights(direct, float(weights[-1] - middle @ direct), 0.0)
+def photos(
+    folder: Path, count: int, facts: Path | None, part: tuple[int, int]
+) -> Iterator[JudgedPhoto]:
+    """What is found in photos number a, a + b, ... of them, for a part (a, b).
+
+    facts  a folder that keeps it
+    """
+    model = anymask.load()
+    wanted = {"pred_iou_thresh": QUALITY, "stability_score_thresh": STABILITY}
+    settings = grid_of(model.runtime.family, {"points_per_side": SIDE, **wanted})  # type: ignore[typeddict-item]
+    for number, (name, sample) in enumerate(in_turn(folder, count)):
+        if number % part[1] != part[0]:
+            continue
+        path = None if facts is None else facts / f"{number:05d}.npz"
+        one = None if path is None or not path.is_file() else opened(path)
+        if one is None:
+            one = judged(model, name, sample, settings)
+            if path is not None:
+                saved(path, one)
+        yield one
+
+
+def learn(known: Sequence[JudgedPhoto]) -> ObjectnessWeights:
+    """Two networks, for facts as they are."""
+    facts = torch.from_numpy(np.concatenate([one.facts for one in known]).astype(np.float32))
+    labels = torch.from_numpy(np.concatenate([one.labels for one in known])).float()
+    counts = [one.counts / max(len(one.counts), 1) ** 0.5 for one in known]
+    weights = torch.from_numpy(np.concatenate(counts)).float()
+    weights /= weights.mean()
+    middle, spread = facts.mean(0), facts.std(0) + 1e-3
+    scaled = (facts - middle) / spread
+    networks = []
+    for width in (SHAPES, facts.shape[1]):
+        network = fit(scaled[:, :width], labels, weights)
+        into, bias, out, level = (one.detach().double().numpy() for one in network.parameters())
+        into = into.T / spread[:width, None].numpy()
+        bias = bias - middle[:width].numpy() @ into
+        networks.append(ObjectnessNetwork(into, bias, out[0], float(level[0])))
+    return ObjectnessWeights(networks, 0.0)
+
+
+def fit(facts: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.nn.Sequential:
+    """Logistic loss on facts (n, f) of mean 0 and deviation 1."""
+    torch.manual_seed(0)
+    count, width = facts.shape
+    network = torch.nn.Sequential(
+        torch.nn.Linear(width, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1)
+    )
+    adam = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * -(-count // BATCH)
+    pace = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(count).split(BATCH):
+            part = facts[rows]
+            seen = torch.nn.functional.dropout(part[:, SHAPES:], DROPPED)
+            score = network(torch.cat([part[:, :SHAPES], seen], 1))[:, 0]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                score, labels[rows], weights[rows]
+            )
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            pace.step()
+    return network
 
 
 def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
@@ -181,9 +241,9 @@ def counted(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
     free = np.ones(one.truths, np.bool_)
     right = 0
     for index in kept:
-        fit = np.where(free, one.ious[index], 0.0)
-        if fit.max(initial=0) >= SAME:
-            free[fit.argmax()] = False
+        fit_ = np.where(free, one.ious[index], 0.0)
+        if fit_.max(initial=0) >= SAME:
+            free[fit_.argmax()] = False
             right += 1
     return right, len(kept)
 
@@ -197,18 +257,18 @@ def apart(order: Iterable[int], overlap: Floats, most: float) -> list[int]:
     return kept
 
 
-def held_out(known: list[JudgedPhoto]) -> list[Floats]:
+def held_out(known: Sequence[JudgedPhoto]) -> list[Floats]:
     """Each photo's objectness by weights that did not learn from its fold."""
     ranks: list[Floats] = [np.zeros(0)] * len(known)
     for fold in range(FOLDS):
         weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
         for n, one in enumerate(known):
             if n % FOLDS == fold:
-                ranks[n] = weights.chances(one.facts) * one.facts[:, 0].clip(0, 1)
+                ranks[n] = weights.chances(one.facts.astype(np.float64))
     return ranks
 
 
-def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
+def best_least(known: Sequence[JudgedPhoto], ranks: list[Floats]) -> float:
     """The threshold that comes nearest to keeping `KEPT` of the right masks."""
     right = np.array(
         [
@@ -216,67 +276,72 @@ def best_least(known: list[JudgedPhoto], ranks: list[Floats]) -> float:
             for least in LEASTS
         ]
     )
-    return float(LEASTS[np.abs(right - KEPT * right[0]).argmin()])
+    return float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
 
 
-def check(known: list[JudgedPhoto], ranks: list[Floats], least: float) -> None:
-    """Print recall and precision of each set, by quality alone and by held-out objectness."""
-    for name in sorted({one.name for one in known}):
-        some = [n for n, one in enumerate(known) if one.name == name]
+def check(known: Sequence[JudgedPhoto], ranks: list[Floats], least: float) -> None:
+    """Print recall and precision of each set, by the present thresholds and by the new ones."""
+    for name in (*sorted({one.name for one in known}), "all"):
+        some = [n for n, one in enumerate(known) if name in (one.name, "all")]
         truths = max(sum(known[n].truths for n in some), 1)
         figures: list[float] = []
-        for rank, from_ in ((None, 0.0), (ranks, least)):
-            rows = [
-                counted(known[n], known[n].facts[:, 0] if rank is None else rank[n], from_)
-                for n in some
-            ]
-            right, count = np.sum(rows, axis=0)
+        for rank, from_ in ((quality_ranks(known), 0.01), (ranks, least)):
+            right, count = np.sum([counted(known[n], rank[n], from_) for n in some], axis=0)
             figures += [right / truths, right / max(count, 1)]
         print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
 
 
-def saved(path: Path, known: list[JudgedPhoto]) -> None:
-    """Write what was found."""
-    rows = {
-        f"{n} {key}": np.asarray(v) for n, one in enumerate(known) for key, v in vars(one).items()
-    }
-    np.savez_compressed(path, **rows)
-
-
-def opened(path: Path) -> list[JudgedPhoto]:
-    """Read it again; nothing where there is no file."""
-    if not path.is_file():
-        return []
-    with np.load(path) as rows:
-        count = len({key.split()[0] for key in rows})
-        names = [one.name for one in fields(JudgedPhoto)]
-        photos_ = [{key: rows[f"{n} {key}"] for key in names} for n in range(count)]
+def quality_ranks(known: Sequence[JudgedPhoto]) -> list[Floats]:
+    """Of each mask its quality; 0 below what the family shows by itself."""
+    grid = anymask.load().runtime.family.grid
+    least = grid.pred_iou_thresh, grid.stability_score_thresh
     return [
-        JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
-        for row in photos_
+        np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)
+        for one in known
     ]
 
 
-def table_of(weights: ObjectnessWeights, least: float) -> dict[str, Any]:
+def saved(path: Path, one: JudgedPhoto) -> None:
+    """Write what was found; facts in half precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = {key: np.asarray(value) for key, value in vars(one).items()}
+    narrow = {key: v.astype(np.float16) if v.ndim > 1 else v for key, v in rows.items()}
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(file, **narrow)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def opened(path: Path) -> JudgedPhoto:
+    """Read it again."""
+    with np.load(path) as rows:
+        row = {one.name: rows[one.name] for one in fields(JudgedPhoto)}
+    return JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
+
+
+def table_of(weights: ObjectnessWeights, least: float, weights_hash: str) -> dict[str, Any]:
     """The table as the bundle holds it, four digits each."""
     rounded = np.vectorize(lambda number: float(f"{number:.4g}"))
-    level = float(f"{weights.level:.4g}")
-    return {"direct": rounded(weights.direct).tolist(), "level": level, "least": round(least, 3)}
+    networks = [
+        {key: rounded(value).tolist() for key, value in vars(one).items()}
+        for one in weights.networks
+    ]
+    grid = {"quality": QUALITY, "stability": STABILITY}
+    return {"weights": weights_hash, "least": round(least, 3), **grid, "networks": networks}
 
 
 def main() -> None:
     """Look, learn, choose the threshold, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--photos", type=int, default=49)
-    parser.add_argument("--facts", type=Path, help="a file (.npz) that keeps what was found")
+    parser.add_argument("--photos", type=int, default=2048)
+    parser.add_argument("--facts", type=Path, help="a folder that keeps what was found")
+    parser.add_argument("--part", default="0/1", help="0/2: every second photo")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
     args = parser.parse_args()
-    begun = [] if args.facts is None else opened(args.facts)
-    known = list(photos(args.data, args.photos, begun))
-    if args.facts is not None:
-        saved(args.facts, known)
+    first, step = (int(number) for number in args.part.split("/"))
+    known = list(photos(args.data, args.photos, args.facts, (first, step)))
     print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
     if args.look_only:
         return
@@ -287,8 +352,9 @@ def main() -> None:
     if args.check:
         check(known, ranks, least)
     bundle = SHIPPED / DEFAULT_MODEL
-    tables = read_tables(bundle, read_manifest(bundle))
-    write_tables(bundle, {**tables, "objectness": table_of(learn(known), least)})
+    manifest = read_manifest(bundle)
+    table = table_of(learn(known), least, manifest.weights_hash)
+    write_tables(bundle, {**read_tables(bundle, manifest), "objectness": table})
 
 
 if __name__ == "__main__":

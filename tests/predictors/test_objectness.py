@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
 
+import anymask
+from anymask.families import Family, open_family, shipped_tables
+from anymask.predictors import automatic
 from anymask.predictors.arrangement import (
     ADAPTIVE_NMS,
     CONTAINED,
@@ -17,11 +20,17 @@ from anymask.predictors.arrangement import (
     best_of,
     parted,
 )
-from anymask.predictors.grid import Grid
-from anymask.predictors.objectness import SHAPE, Objectness, ObjectnessWeights
+from anymask.predictors.everything import find_everything
+from anymask.predictors.grid import Grid, GridDict, grid_of
+from anymask.predictors.objectness import (
+    SHAPE,
+    Objectness,
+    ObjectnessWeights,
+    least_objectness,
+)
 from anymask.primitives.records import MaskRecord, record_from_rle
 from anymask.primitives.rle import mask_to_rle, rle_intersection, rle_iou
-from anymask.primitives.spec import Geometry
+from anymask.primitives.spec import Geometry, ModelSpec
 from tests.scripts import loaded_script
 
 SIDE, ROWS, COLUMNS = 32, 24, 32
@@ -39,8 +48,22 @@ def planes() -> np.ndarray:
     return logits
 
 
+def view() -> np.ndarray:
+    """Two channels of 16 x 16: the column, and 1 in the upper half; 12 rows are photo."""
+    seen = np.zeros((2, SIDE // 2, SIDE // 2), np.float32)
+    seen[0] = np.arange(SIDE // 2)
+    seen[1, :6] = 1
+    seen[:, ROWS // 2 :] = 99  # beside the photo
+    return seen
+
+
+QUALITY = np.array([[0.7, 0.2], [0.1, 0.6], [0.1, 0.05]], np.float32)
+CHOSEN = np.array([[True, False], [False, True], [True, False]])
+LOOK = len(SHAPE) + 4  # the first fact of what the encoder saw
+
+
 def facts() -> np.ndarray:
-    return Objectness(PLACE, 0.0, None).facts(planes(), np.array([0.7, 0.6, 0.1], np.float32))
+    return Objectness(PLACE, 0.0, view(), None).facts(planes(), QUALITY, CHOSEN)
 
 
 def test_the_shape_of_a_square_on_the_border() -> None:
@@ -57,17 +80,121 @@ def test_the_shape_of_a_square_on_the_border() -> None:
     assert found["thick"] == pytest.approx(4 / np.sqrt(65), rel=0.05)
 
 
+def test_the_candidates_of_the_click() -> None:
+    assert facts().shape == (3, LOOK + 3 * 2)
+    np.testing.assert_allclose(facts()[:, 0], [0.7, 0.6, 0.1], rtol=1e-6)
+    np.testing.assert_array_equal(facts()[:, 10:12], CHOSEN)
+    np.testing.assert_array_equal(facts()[:, 12:14], QUALITY.astype(np.float64))
+
+
+def test_what_the_encoder_saw_in_a_mask_around_it_and_in_the_photo() -> None:
+    blob = facts()[1, LOOK:]  # rows 8..13, columns 10..21: cells 4..6 and 5..10 of the map
+    inside = [7.5, 2 / 3]  # two of the three rows of cells lie in the upper half
+    around = [7.5, (4 * 10 - 2 * 6) / (7 * 10 - 3 * 6)]  # rows 2..8, columns 3..12, less the blob
+    np.testing.assert_allclose(blob, [*inside, *around, 7.5, 0.5], rtol=1e-3)
+
+
+def test_an_empty_mask_has_finite_facts() -> None:
+    assert np.isfinite(facts()[2]).all()
+
+
 def test_chances_worked_out_by_hand() -> None:
-    table = {"direct": [0.5, -2], "level": 0.25, "least": 0.4}
-    (chance,) = ObjectnessWeights.of(table).chances(np.array([[0.2, 0.7]]))
-    assert chance == pytest.approx(1 / (1 + np.exp(-(0.1 - 1.4 + 0.25))))
+    small = {"into": [[2.0]], "bias": [0.0], "out": [1.0], "level": 0.0}
+    wide = {"into": [[0.5, 1], [-2, 0]], "bias": [0.1, 0.2], "out": [3, -1], "level": 0.25}
+    table = {"networks": [wide, small], "least": 0.4}
+    weights = ObjectnessWeights.of(table)
+    assert (weights.facts, weights.least) == (2, 0.4)
+    first = 3 * np.tanh(0.1 - 1.4 + 0.1) - np.tanh(0.2 + 0.2) + 0.25
+    (chance,) = weights.chances(np.array([[0.2, 0.7]]))
+    assert chance == pytest.approx(1 / (1 + np.exp(-(first + np.tanh(0.4)) / 2)))
 
 
-def test_objectness_is_the_chance_times_the_quality() -> None:
-    quality = np.array([0.7, 1.2, -0.1], np.float32)
-    flat = ObjectnessWeights(np.zeros(len(SHAPE)), np.log(3), 0.0)  # a chance of .75, whatever
-    judge = Objectness(PLACE, 0.0, flat)
-    np.testing.assert_allclose(judge.of_masks(planes(), quality), [0.525, 0.75, 0], atol=1e-6)
+def test_each_mask_is_judged_by_its_own_facts() -> None:
+    table = {"networks": [{"into": [[1.0]], "bias": [0], "out": [1], "level": 0}], "least": 0}
+    judge = Objectness(PLACE, 0.0, view(), ObjectnessWeights.of(table))
+    wanted = 1 / (1 + np.exp(-np.tanh([0.7, 0.6, 0.1])))
+    np.testing.assert_allclose(judge.of_masks(planes(), QUALITY, CHOSEN), wanted, rtol=1e-6)
+
+
+TABLE = {
+    "weights": "abc", "least": 0.2, "quality": 0.35, "stability": 0.1,
+    "networks": [{"into": [[1.0]], "bias": [0], "out": [1], "level": 0}],
+}  # fmt: skip
+
+
+def test_only_the_weights_that_a_table_was_learned_with_are_judged_by_it() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    tables = {**shipped_tables("nano"), "objectness": TABLE}
+    own, tuned, nameless = (open_family(spec, tables, sha) for sha in ("abc", "def", None))
+    assert least_objectness(own) == 0.2
+    assert [least_objectness(one) for one in (tuned, nameless)] == [0, 0]
+    assert set(tuned.tables) == set(own.tables) - {"objectness"} >= {"ranking", "adaptive"}
+
+
+def test_a_model_that_judges_masks_searches_with_lower_thresholds_in_adaptive_mode() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    tables = {**shipped_tables("nano"), "objectness": TABLE}
+    judging, plain = (open_family(spec, tables, sha) for sha in ("abc", "def"))
+
+    def least(family: Family, **given: Unpack[GridDict]) -> tuple[float, float]:
+        grid = grid_of(family, given)
+        return grid.pred_iou_thresh, grid.stability_score_thresh
+
+    assert least(judging) == (0.35, 0.1)
+    assert least(judging, mode="exact") == least(plain) == (0.5, 0.3)
+    assert least(judging, pred_iou_thresh=0.7) == (0.7, 0.1)
+
+
+def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
+    model = anymask.load("nano")
+    photo = anymask.sample("coffee")
+    every = model.everything(photo, min_objectness=0, points_per_side=12, refine_edges=False)
+    found = [record.objectness for record in every]
+    assert all(one is not None and 0 < one < 1 for one in found)
+    least = least_objectness(model.runtime.family)
+    assert 0.05 < least < 0.5
+    shown = model.everything(photo, points_per_side=12, refine_edges=False)
+    assert 0 < len(shown) < len(every)
+    assert all((one.objectness or 0) >= least for one in shown)
+
+
+def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = anymask.load("nano")
+    table = {**TABLE, "weights": model.runtime.weights_hash}  # tanh of the quality
+    tables = {**shipped_tables("nano"), "objectness": table}
+    family = open_family(model.spec, tables, model.runtime.weights_hash)
+    monkeypatch.setattr(model.runtime, "family", family)
+    found = model.everything(anymask.sample("coffee"), points_per_side=8, refine_edges=False)
+    assert len({one.quality for one in found}) > 3
+    for one in found:
+        wanted = 1 / (1 + np.exp(-np.tanh(one.quality)))
+        assert one.objectness == pytest.approx(wanted, rel=1e-5)
+
+
+def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
+    judge = Objectness(PLACE, 0.0, view(), None, least=0.5)
+    assert judge.worth_cutting(np.array([0.2, 0.15, 0.25])) == [0, 2]  # nearly the best so far
+    assert judge.worth_cutting(np.array([0.1, 0.4, 0.33])) == [1, 2]
+    assert judge.worth_cutting(np.array([0.9, 0.49, 0.5])) == [0, 2]
+    assert judge.worth_cutting(np.array([0.49, 0.51])) == [1]
+    every = Objectness(PLACE, 0.0, view(), None)
+    assert every.worth_cutting(np.array([0.9, 0.0])) == [0, 1]
+
+
+@pytest.mark.parametrize("least", [0.15, 0.999])
+def test_what_is_left_out_early_changes_nothing(
+    least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "least_objectness", lambda _: least)
+    model, photo = anymask.load("nano"), anymask.sample("coffee")
+    settings: dict[str, Any] = {"points_per_side": 12, "refine_edges": False}
+    runtime, seen = model.runtime, model.embed(photo)
+    every = find_everything(runtime, seen, grid_of(runtime.family, {"points_per_side": 12}))
+    wanted = arrangement_of(Grid(), {}, least)
+    shown = arrange(every, wanted) or arrange(best_of(every), arrangement_of(Grid(), {}))
+    found = model.everything(photo, **settings)
+    assert 0 < len(found) < len(every)
+    assert [one.to_sa1b() for one in found] == [one.to_sa1b() for one in shown]
 
 
 def record(x: int, quality: float, objectness: float | None) -> MaskRecord:

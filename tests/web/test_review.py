@@ -36,7 +36,7 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
     assert kept == len(project.records)
     assert others > 0
     asked = of_proposals(project)
-    slider = ann.page.get_by_label("Least quality of proposals")
+    slider = ann.page.get_by_label("Least score of proposals")
     slider.fill("0")
     assert ann.ask("s.editor.shown.length") == kept + others
     lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.quality))")
@@ -63,7 +63,7 @@ def test_what_the_slider_shows_can_be_named_locked_and_deleted(
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.spare.length") > 1, "the proposals aside")
     kept, others = (ann.ask(f"s.editor.{what}.length") for what in ("state.masks", "spare"))
-    ann.page.get_by_label("Least quality of proposals").fill("0")
+    ann.page.get_by_label("Least score of proposals").fill("0")
     ann.ask("s.editor.select(s.editor.spare[0].key)")
     ann.ask("s.editor.name('cup')")
     assert ann.ask("[s.editor.selected.label, s.editor.selected.status]") == ["cup", "proposal"]

@@ -188,6 +188,17 @@ describe("names of all masks", () => {
     ]);
   });
 
+  test("follow the slider, which goes by how likely a proposal is an object", () => {
+    const judged = (key: string, quality: number, objectness: number) =>
+      mask(key, 1, { quality, status: "proposal", notes: { objectness } });
+    const kept = [judged("likely", 0.4, 0.7), judged("unlikely", 0.9, 0.2)];
+    const aside = [judged("aside", 0.3, 0.6), mask("unjudged", 1, { quality: 0.5 })];
+    const shown = (least: number | null) => shownMasks(kept, aside, least).map(({ key }) => key);
+    expect(shown(null)).toEqual(["likely", "unlikely"]);
+    expect(shown(0.5)).toEqual(["likely", "aside", "unjudged"]);
+    expect(shown(0.65)).toEqual(["likely"]);
+  });
+
   test("are dropped when another photo was opened meanwhile", async () => {
     const slow = new Slow();
     const { session, naming } = table(slow as unknown as Namer);

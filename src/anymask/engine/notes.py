@@ -26,6 +26,7 @@ class MaskNotes:
     level       masks of a higher level lie above those of a lower one
     label_probability
                 of the mask's label, where it is a model's guess that nobody has confirmed; else 0
+    objectness  how likely a proposal is an object, as its model judged; 0 where none did
 
     Raises InputError for what no database can hold.
     """
@@ -37,6 +38,7 @@ class MaskNotes:
     hidden: bool = False
     level: int = 0
     label_probability: float = 0.0
+    objectness: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.tags) > MOST_TAGS or len(self.attributes) > MOST_TAGS:
@@ -49,8 +51,9 @@ class MaskNotes:
             raise InputError(f"a comment has at most {MOST_COMMENT} characters, got more")
         if abs(self.level) > MOST_LEVEL:
             raise InputError(f"a level is from -{MOST_LEVEL} to {MOST_LEVEL}, got {self.level}")
-        if not 0 <= self.label_probability <= 1:
-            raise InputError(f"label_probability is from 0 to 1, got {self.label_probability}")
+        for name in ("label_probability", "objectness"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is from 0 to 1, got {getattr(self, name)}")
 
     def to_json(self) -> dict[str, Any]:
         """Without what is as it always is."""
@@ -64,7 +67,8 @@ class MaskNotes:
         if not isinstance(row, Mapping):
             raise InputError(f"notes must be an object, got {str(row)[:60]!r}")
         kinds = {"tags": list, "attributes": Mapping, "comment": str, "locked": bool,
-                 "hidden": bool, "level": int, "label_probability": int | float}  # fmt: skip
+                 "hidden": bool, "level": int, "label_probability": int | float,
+                 "objectness": int | float}  # fmt: skip
         for name, value in row.items():
             if name not in kinds or not isinstance(value, kinds[name]):
                 raise InputError(

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from anymask.engine.entries import Draft, Provenance, Stage
+from anymask.engine.notes import MaskNotes
 from anymask.predictors.image import Model
 from anymask.predictors.large import better_records
 from anymask.predictors.question import RetryTime
@@ -208,6 +209,7 @@ def _draft(record: MaskRecord, model: Model, stage: Stage) -> Draft:
         status="proposal",
         quality=record.quality,
         stability=record.stability,
+        notes=MaskNotes(objectness=record.objectness or 0.0),
         provenance=Provenance(
             kind="model",
             model=model.name,

@@ -34,7 +34,7 @@ from anymask.export.halves import store_half
 from anymask.export.optimise import BIG, optimise, quantise
 from anymask.export.readme import write_readme
 from anymask.export.shared_networks import add_shared_networks
-from anymask.families import shipped_tables
+from anymask.families import open_family
 from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
 from anymask.primitives.spec import MOST_SIDE, ModelSpec
@@ -116,7 +116,7 @@ def export_bundle(
         graphs = _write_graphs(module, spec, stage, int8)
         for info in graphs if half else ():
             store_half(stage / info.file)
-        if tables := shipped_tables(spec.family):
+        if tables := open_family(spec, weights_hash=weights_hash).tables:
             (stage / TABLES).write_text(json.dumps(tables) + "\n", encoding="utf-8")
         manifest = Manifest(
             spec=spec,

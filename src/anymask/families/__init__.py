@@ -53,10 +53,14 @@ def family_names() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
-def open_family(spec: ModelSpec, tables: Tables | None = None) -> Family:
+def open_family(
+    spec: ModelSpec, tables: Tables | None = None, weights_hash: str | None = None
+) -> Family:
     """The rules of a model.
 
-    tables  what was learned beside its weights; None: what the package ships for its family
+    tables        what was learned beside its weights; None: what the package ships for its family
+    weights_hash  of its weights; a table that names other ones, as tuned weights have them, is not
+                  the model's
 
     Raises ModelError for a family that this version does not know.
     """
@@ -66,7 +70,13 @@ def open_family(spec: ModelSpec, tables: Tables | None = None) -> Family:
             f"{spec.name} is of the family {spec.family!r}; this version knows "
             f"{', '.join(_MAKERS)}; update anymask"
         )
-    return maker(spec, shipped_tables(spec.family) if tables is None else tables)
+    learned = shipped_tables(spec.family) if tables is None else tables
+    own = {
+        name: table
+        for name, table in learned.items()
+        if "weights" not in table or table["weights"] == weights_hash
+    }
+    return maker(spec, own)
 
 
 @cache
@@ -74,7 +84,8 @@ def shipped_tables(family: str) -> Tables:
     """What a family learned beside the weights in the package; nothing where it learned nothing.
 
     "ranking" orders the masks of a lone click (`recipes/fit_ranking.py`), "adaptive" chooses the
-    next clicks of automatic mask generation (`predictors.expected_gain`).
+    next clicks of automatic mask generation (`predictors.expected_gain`), "objectness" judges what
+    it finds (`predictors.objectness`) and says which weights it was learned with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():

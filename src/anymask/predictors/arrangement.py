@@ -29,7 +29,7 @@ Layout = Literal["flat", "partition", "tree"]
 
 NEARLY_BEST = 0.8  # of the best rank
 LITTLE = 0.1  # IoU
-ADAPTIVE_NMS = 0.5  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
+ADAPTIVE_NMS = 0.4  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
 CONTAINED = 0.9  # contained_nms_thresh, likewise
 SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
 NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes

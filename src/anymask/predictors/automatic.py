@@ -79,7 +79,7 @@ def find_masks(
         partial(_refine, runtime, view, looks.tile) if _refines(runtime, grid, wanted) else None
     )
     with pick_teller(progress, "everything") as tell:
-        every = _look(runtime, view, grid, looks, tell)
+        every = _look(runtime, view, grid, looks, tell, wanted.min_objectness)
         found = arrange(every, wanted, refine) or arrange(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
             again = _look(runtime, view, wider, looks._replace(log=None), tell)
@@ -132,10 +132,14 @@ def _look(
     grid: Grid,
     looks: Looks,
     tell: Callable[[int, int], None] | None,
+    least: float = 0.0,
 ) -> list[MaskRecord]:
-    """What a grid of clicks finds."""
+    """What a grid of clicks finds.
+
+    least  objectness of masks that are wanted; tiles keep all, as each may be part of a larger one
+    """
     if view.seen is not None:
-        return find_everything(runtime, view.seen, grid, tell, looks.log)
+        return find_everything(runtime, view.seen, grid, tell, looks.log, least)
     time = None if looks.retry is None else RetryTime.start(looks.retry)
     return look_around(WindowScanner(runtime, grid, time, looks.log), view.whole, looks.tile, tell)
 

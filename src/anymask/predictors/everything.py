@@ -35,7 +35,7 @@ from anymask.primitives.resize import points_to_model
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.primitives.spec import Geometry, ModelSpec
 from anymask.primitives.tiles import Window, crop_boxes
-from anymask.primitives.types import Embedding, FloatArray, ModelPrompts, UintImage
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, ModelPrompts, UintImage
 from anymask.runtimes.protocol import ImageRuntime
 from anymask.runtimes.sweep import Sweep, open_sweep
 
@@ -50,12 +50,14 @@ def find_everything(
     settings: Grid,
     progress: Told | None = None,
     log: SearchLog | None = None,
+    least: float = 0.0,
 ) -> list[MaskRecord]:
-    """All masks that pass, best quality first, or those of the smallest crops first.
+    """All masks that pass, those of the highest rank first, or those of the smallest crops first.
 
     seen      a photo (H, W, 3), or its embedding, which is enough without crops
     progress  told (clicks done, all clicks) after every batch
     log       keeps every batch, and answers those that it has kept
+    least     objectness below which masks are left out, but for those that `best_of` may want
 
     Raises PromptError for a model without clicks, InputError for crops of an embedding.
     """
@@ -72,7 +74,7 @@ def find_everything(
             view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
-            judge = None if exact else objectness_of(runtime.family, place.geometry)
+            judge = None if exact else objectness_of(runtime.family, place, least)
             scan = Scan(sweep, runtime.family, view, settings, place, cutters, log, judge)
             found += _find_in(scan, clicks, clock)
     if len(windows) > 1:
@@ -154,31 +156,44 @@ class Scan:
         asked = self.sweep.ask(click_prompts(places, self.view.geometry, self.family.spec))
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
+        jobs: list[tuple[FloatArray, float, NDArray[np.float64]]] = []
         cut: list[Future[list[MaskRecord]]] = []
-        planes: list[FloatArray] = []
         lessons: list[Lesson] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality, click = float(asked.quality[row, mask]), places[row]
             if frontier is not None:
                 lessons.append(frontier.lesson(plane, quality, click))
                 frontier.learn(lessons[-1])
-            if good[row, mask]:
-                job = (plane, quality, click, self.view, self.settings)
-                cut.append(self.cutters.submit(make_record, *job))
-                planes.append(plane)
-        likely = self._judged(planes, asked.quality[good])
-        records = [
-            replace(record, objectness=value)
-            for records, value in zip(cut, likely, strict=True)
+            if good[row, mask] and self.judge is None:
+                cut.append(self._cut(plane, quality, click))
+            elif good[row, mask]:
+                jobs.append((plane, quality, click))
+        records = [record for one in cut for record in one.result()]
+        return LoggedBatch(records + self._likely(jobs, asked.quality, good), lessons)
+
+    def _cut(
+        self, plane: FloatArray, quality: float, click: NDArray[np.float64]
+    ) -> Future[list[MaskRecord]]:
+        return self.cutters.submit(make_record, plane, quality, click, self.view, self.settings)
+
+    def _likely(
+        self,
+        jobs: list[tuple[FloatArray, float, NDArray[np.float64]]],
+        quality: FloatArray,
+        good: BoolArray,
+    ) -> list[MaskRecord]:
+        """Of n candidates, the good ones of (N, K), the records of those that may be objects."""
+        if self.judge is None or not jobs:
+            return []
+        rows, places = np.nonzero(good)
+        chosen = np.eye(good.shape[1], dtype=np.bool_)[places]
+        chances = self.judge.of_masks(np.stack([job[0] for job in jobs]), quality[rows], chosen)
+        cut = [(self._cut(*jobs[n]), float(chances[n])) for n in self.judge.worth_cutting(chances)]
+        return [
+            replace(record, objectness=chance)
+            for records, chance in cut
             for record in records.result()
         ]
-        return LoggedBatch(records, lessons)
-
-    def _judged(self, planes: list[FloatArray], quality: FloatArray) -> list[float | None]:
-        """How likely each of n masks (m, m) is an object."""
-        if self.judge is None or not planes:
-            return [None] * len(planes)
-        return list(self.judge.of_masks(np.stack(planes), quality).tolist())
 
 
 def search_view(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:
@@ -199,8 +214,8 @@ def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[Mask
     found = search_view(scan, clicks, clock)
     cut_off = boxes_at_crop_edge([r.box_xyxy for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
-    quality = [record.quality for record in whole]
-    return _without_duplicates(whole, quality, settings.box_nms_thresh)
+    rank = [record.rank for record in whole]
+    return _without_duplicates(whole, rank, settings.box_nms_thresh)
 
 
 def _explore(

@@ -43,11 +43,17 @@ class GridDict(TypedDict, total=False):
 
 
 def grid_of(family: Family, given: GridDict) -> Grid:
-    """The given settings over the model's own defaults. Raises InputError for bad values."""
-    merged = GridDict(
-        pred_iou_thresh=family.grid.pred_iou_thresh,
-        stability_score_thresh=family.grid.stability_score_thresh,
-    )
+    """The given settings over the model's own defaults. Raises InputError for bad values.
+
+    In adaptive mode a model that judges how likely a mask is an object searches with the thresholds
+    of that table.
+    """
+    judging = family.tables.get("objectness")
+    if judging is None or given.get("mode", "adaptive") != "adaptive":
+        least = family.grid.pred_iou_thresh, family.grid.stability_score_thresh
+    else:
+        least = float(judging["quality"]), float(judging["stability"])
+    merged = GridDict(pred_iou_thresh=least[0], stability_score_thresh=least[1])
     merged.update(given)
     return Grid(**merged)
 

@@ -59,8 +59,8 @@ class MaskRecord:
                 worked it out
     points      the clicks that made it, (x, y) each
     crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
-    objectness  chance that a person would draw this mask, times its quality, 0..1; None where
-                nobody judged it
+    objectness  chance that a mask which a person drew overlaps this one with an IoU of .5, 0..1;
+                None where nobody judged it
     label       a name, where somebody gave one
     label_probability  of the label, where a model that was tuned on classes gave it
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this

@@ -87,7 +87,8 @@ class OnnxRuntime:
         _check_inputs(self.manifest, str(self._folder))
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
-        self.family: Family = open_family(self.spec, read_tables(self._folder, self.manifest))
+        tables = read_tables(self._folder, self.manifest)
+        self.family: Family = open_family(self.spec, tables, self.weights_hash)
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
         self._siblings: dict[int, OnnxRuntime] = {}

@@ -61,7 +61,7 @@ class TorchRuntime:
         self.dtype = pick_dtype(precision)
         self.weights_hash = weights_hash
         self.spec = cast(ModelSpec, module.spec)
-        self.family: Family = open_family(self.spec)
+        self.family: Family = open_family(self.spec, weights_hash=weights_hash)
         self._names = names
         self._edges = None if edges is None else TorchEdges(edges, self.device)
         self._module: Any = for_inference(module, self.device, self.dtype)

@@ -200,6 +200,7 @@ class NotesAnswer(ClosedAnswer):
     hidden: bool | None = None
     level: int | None = None
     label_probability: float | None = None
+    objectness: float | None = None
 
 
 class FoundMaskAnswer(ClosedAnswer):
@@ -212,6 +213,7 @@ class FoundMaskAnswer(ClosedAnswer):
     label: str | None
     status: Status
     page: int
+    notes: NotesAnswer
     provenance: OriginAnswer
 
 
@@ -224,7 +226,6 @@ class KeptMaskAnswer(FoundMaskAnswer):
     who: str
     seconds: float
     client_id: str | None
-    notes: NotesAnswer
 
 
 class KeptMasksAnswer(ClosedAnswer):
@@ -235,7 +236,7 @@ class KeptMasksAnswer(ClosedAnswer):
 
 
 class ProposalsAnswer(ClosedAnswer):
-    """Proposals that are stored, and others below the model's least quality."""
+    """Proposals that are stored, and others below the model's thresholds."""
 
     records: list[KeptMaskAnswer]
     others: list[FoundMaskAnswer]

@@ -210,6 +210,7 @@ def draft_to_json(draft: Draft) -> dict[str, Any]:
         "label": draft.label,
         "status": draft.status,
         "page": draft.page,
+        "notes": draft.notes.to_json(),
         "provenance": draft.provenance.to_json() | {"by": draft.provenance.kind, **prompts[-1]},
     }
 

@@ -14,6 +14,7 @@ from anymask.engine.entries import Draft, RecordEntry
 from anymask.engine.project import Project
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.predictors.arrangement import parted
+from anymask.predictors.grid import grid_of
 from anymask.predictors.objectness import least_objectness
 from anymask.primitives.progress import Told
 from anymask.primitives.types import UintImage
@@ -107,7 +108,7 @@ async def _propose(
     found = await done(inference.everything(photo, wanted, tell=tell))
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
-    least = family.grid.pred_iou_thresh if least is None else least
+    least = grid_of(family, {}).pred_iou_thresh if least is None else least
     likely, rest = parted(found, least, least_objectness(family))
     likely = await done(inference.refine(photo, likely))
     good, others = (

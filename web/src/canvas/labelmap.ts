@@ -20,7 +20,7 @@ export interface Layers {
   palette: Palette;
   fill: number; // of an accepted mask, 0 to 1
   outline: number; // pixels of the screen
-  least: number | null; // quality of a proposal that is shown; null: as they came
+  least: number | null; // score of a proposal that is shown; null: as they came
   only?: string | null; // the mask under review: of the others only the outlines are shown
 }
 

@@ -12,7 +12,7 @@ export interface CutMask {
   quality: number;
 }
 
-export const DUPLICATE = 0.5; // IoU from which two masks are one
+export const DUPLICATE = 0.4; // IoU from which two masks are one
 const CONTAINED = 0.9; // share of the smaller one that lies in the other
 const SURROUNDING = 0.3; // of the photo: a larger mask is what objects lie in, and no rival
 const NEARLY_BEST = 0.8; // of the best quality

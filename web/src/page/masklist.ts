@@ -1,6 +1,7 @@
 /** The masks of the photo: their layers, the slider over proposals, and the list. */
 
 import { css, maskColour } from "../canvas/colours";
+import { scoreOf } from "../state/everything";
 import type { Session } from "../state/session";
 import { isGuess } from "../state/work";
 import type { Mask } from "../state/work";
@@ -8,15 +9,17 @@ import { toggle, turnTaking } from "./commands";
 import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
+const SCORE =
+  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its quality";
 
-/** The least quality of the proposals that are shown; all that were found are at hand. */
+/** The least score of the proposals that are shown; all that were found are at hand. */
 export function leastSlider(session: Session): HTMLElement {
   const input = h("input", {
     type: "range",
     min: 0,
     max: 1,
     step: 0.01,
-    "aria-label": "Least quality of proposals",
+    "aria-label": "Least score of proposals",
   });
   const value = h("output", { class: "dim" });
   input.addEventListener("input", () => {
@@ -25,12 +28,18 @@ export function leastSlider(session: Session): HTMLElement {
     session.redraw();
     session.changed();
   });
-  const element = h("label", { class: "least" }, h("span", {}, "Quality from"), input, value);
+  const element = h(
+    "label",
+    { class: "least", title: SCORE },
+    h("span", {}, "Score from"),
+    input,
+    value,
+  );
   session.watchers.push(() => {
     const { editor, least } = session;
     const open = editor?.state.masks.filter((mask) => mask.status === "proposal") ?? [];
     element.hidden = !open.length && !editor?.spare.length;
-    const from = Math.min(1, ...open.map((mask) => mask.quality ?? 1));
+    const from = Math.min(1, ...open.map(scoreOf));
     const shown = least ?? Math.floor(from * 100) / 100;
     if (document.activeElement !== input) input.value = String(shown);
     value.textContent = shown.toFixed(2);

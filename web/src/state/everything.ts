@@ -56,14 +56,17 @@ async function proposed(editor: Editor, model: Model, tell: (done: number, all: 
   return { shown: found.shown.map(named), others: found.others.map(named) };
 }
 
-/** Masks that are there for the eye: proposals from the least quality on, those aside too. */
+/** What proposals are shown by: how likely each is an object, or its quality where nobody judged. */
+export const scoreOf = ({ notes, quality }: Mask) => notes?.objectness || (quality ?? 1);
+
+/** Masks that are there for the eye: proposals from the least score on, those aside too. */
 export function shownMasks(
   masks: readonly Mask[],
   spare: readonly Mask[],
   least: number | null,
 ): readonly Mask[] {
   if (least === null) return masks;
-  const good = ({ quality }: Mask) => (quality ?? 1) >= least;
+  const good = (mask: Mask) => scoreOf(mask) >= least;
   const known = new Set(masks.map((mask) => mask.key));
   const more = spare.filter((mask) => !known.has(mask.key) && good(mask));
   return [...masks.filter((mask) => mask.status !== "proposal" || good(mask)), ...more];

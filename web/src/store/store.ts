@@ -63,6 +63,7 @@ export interface Notes {
   hidden?: boolean; // it is not drawn
   level?: number; // the higher lies above the lower
   label_probability?: number; // of a label that is a model's guess; else 0
+  objectness?: number; // how likely a proposal is an object, where its model judged that; else 0
 }
 
 /** What of a photo's file can be looked at. */
@@ -178,7 +179,7 @@ export interface Store {
   saveAll?(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
-  /** Stored proposals, and others below the model's least quality; null: the page finds them. */
+  /** Stored proposals, and others below the model's thresholds; null: the page finds them. */
   everything(
     image: string,
     plane?: Plane,
