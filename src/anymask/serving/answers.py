@@ -1,7 +1,6 @@
 """What the addresses of a project answer, in types: the schema of /openapi.json, and its check.
 
-Nothing beside the named fields is ever sent. A field without a value is left out where its type has
-a default, and null where it has none.
+Only the named fields are sent; one without a value is left out where it has a default, else null.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ async function proposed(editor: Editor, model: Model, tell: (done: number, all: 
   return { shown: found.shown.map(named), others: found.others.map(named) };
 }
 
-/** What proposals are shown by: how likely each is an object, or its quality where nobody judged. */
+/** What proposals are shown by: how likely each is an object; its quality where nobody judged. */
 export const scoreOf = ({ notes, quality }: Mask) => notes?.objectness || (quality ?? 1);
 
 /** Masks that are there for the eye: proposals from the least score on, those aside too. */
