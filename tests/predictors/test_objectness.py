@@ -241,7 +241,7 @@ def test_records_keep_their_objectness_in_sa1b_files() -> None:
 
 @pytest.fixture(scope="module")
 def recipe() -> Iterator[Any]:
-    path = Path(__file__).resolve().parents[2] / "recipes" / "fit_objectness.py"
+    path = Path(__file__).resolve().parents[2] / "research" / "fit_objectness.py"
     with loaded_script(path) as module:
         yield module
 

@@ -23,7 +23,7 @@ from anymask.runtimes.protocol import Remembering
 from anymask.video.image_tracker import ImageTracker
 from anymask.video.opening import open_session, open_tracker
 from anymask.video.recall import from_plane, soft_to_parts, to_plane
-from anymask.video.rehearsal import RuleReader, rehearse
+from research.nano.rehearsal import RuleReader, rehearse
 from tests.predictors.fakes import iou
 from tests.video.clips import moving_discs
 from tests.video.memory_models import WithReader

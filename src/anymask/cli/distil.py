@@ -26,9 +26,8 @@ SUMMARY = "teach a small model what a larger one answers, on photos with or with
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("--teacher", required=True, action="append", metavar="NAME", help="a name of `anymask "
-        "models list`, or a weights.safetensors of `anymask train`; several of the student's own "
-        "kind: their mean answer is learned")  # fmt: skip
+    add("--teacher", required=True, metavar="NAME", help="a name of `anymask "
+        "models list`, or a weights.safetensors of `anymask train`")  # fmt: skip
     add("--teacher-weights", type=Path, metavar="FILE", help="its weights (default: the store's)")
     add("--student", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add("--weights", type=Path, metavar="FILE", help="of the student (default: its own)")
@@ -112,7 +111,7 @@ def begin(args: argparse.Namespace) -> None:
     from anymask.cli.distil_report import BEFORE
     from anymask.training.checkpoint import newest_state
 
-    now: dict[str, Any] = {"--teacher": [_word(one) for one in args.teacher]}
+    now: dict[str, Any] = {"--teacher": _word(args.teacher)}
     now |= {"--student": _word(args.student), "--pictures": args.pictures, "--side": args.side}
     files = {"--teacher-weights": args.teacher_weights, "--weights": args.weights}
     now |= {name: None if path is None else str(path.absolute()) for name, path in files.items()}
@@ -188,32 +187,18 @@ def recipe_of_options(args: argparse.Namespace) -> Recipe:
 
 
 def task_of_options(args: argparse.Namespace, student: str) -> dict[str, Any]:
-    """What the student learns from one teacher, or from several of its own kind.
+    """What the student learns from its teacher.
 
     Raises InputError, ModelError, WeightsError.
     """
     from anymask import models
 
-    if len(args.teacher) == 1:
-        teacher, weights = named(args.teacher[0], args.teacher_weights)
-        models.spec(teacher)
-        _check_photos("--teacher", weights)
-        return {
-            "task": "distil", "teacher": teacher, "teacher_weights": weights, "synthetic": 0.0,
-        }  # fmt: skip
-    if args.teacher_weights is not None:
-        raise InputError("--teacher-weights belongs to one teacher; give the files as teachers")
-    files = []
-    for word in args.teacher:
-        teacher, weights = named(word, None)
-        if teacher != student:
-            raise InputError(
-                f"--teacher {word} is {teacher}: several teachers must be of the student's kind, "
-                f"{student}; give one teacher of another kind alone"
-            )
-        _check_photos("--teacher", weights)
-        files.append(weights or "shipped")
-    return {"task": "ensemble", "teachers": tuple(files), "synthetic": 0.35}
+    teacher, weights = named(args.teacher, args.teacher_weights)
+    models.spec(teacher)
+    _check_photos("--teacher", weights)
+    return {
+        "task": "distil", "teacher": teacher, "teacher_weights": weights, "synthetic": 0.0,
+    }  # fmt: skip
 
 
 def _check_photos(option: str, weights: str) -> None:

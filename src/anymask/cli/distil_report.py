@@ -246,11 +246,8 @@ def write_report(
         ),
         section("Worst answers to one click", shots(model, part.photos, cases)),
     ]
-    told_by = recipe.teachers or (recipe.teacher_weights or recipe.teacher,)
-    teachers = ", ".join(Path(one).name for one in told_by)
-    about = (
-        f"{recipe.model} from {teachers}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
-    )
+    teacher = Path(recipe.teacher_weights or recipe.teacher).name
+    about = f"{recipe.model} from {teacher}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
     write_whole(folder / PAGE, html_page("Distillation", about, sections))
     print(f"after:  {in_words(part, after)}", flush=True)
     return figures

@@ -140,7 +140,6 @@ def run(args: argparse.Namespace) -> None:
     sitting = TrainingRun(
         folder / DATA, folder, device=device, max_minutes=args.max_minutes,
         report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
-        part_bytes=int((args.parts_mb or 0) * MB),
     )  # fmt: skip
     train(recipe_of(dataclasses.asdict(recipe), "finetune"), sitting)
     if not is_done(folder, recipe.steps):

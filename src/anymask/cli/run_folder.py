@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from anymask.primitives.errors import InputError, WeightsError
+from anymask.primitives.errors import InputError, MissingExtra, WeightsError
 from anymask.primitives.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class TrainingTeller:
             with self._bar.silent():
                 print_row(row)
         if self.run is not None:
-            from anymask.training.tensorboard_events import append_scalars
-
-            append_scalars(self.run / EVENTS, int(row["step"]), row)
+            write_scalars(self.run / EVENTS, row)
 
     def step(self, done: int, total: int) -> None:
         """A step is done."""
@@ -89,6 +87,18 @@ class TrainingTeller:
         self._bar.update(done, total, free=self._begun_at)
         if done == total:
             self._bar.__exit__(None)
+
+
+def write_scalars(folder: Path, row: dict[str, Any]) -> None:
+    """A row of the log as TensorBoard's events. Raises MissingExtra without tensorboard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingExtra("tensorboard", "tensorboard", "--tensorboard") from None
+    with SummaryWriter(str(folder)) as writer:
+        for name, value in row.items():
+            if name != "step" and isinstance(value, int | float):
+                writer.add_scalar(name, value, int(row["step"]))
 
 
 def write_bundle(folder: Path, target: Path) -> None:
@@ -130,8 +140,6 @@ def licence_of_run(recipe: Recipe) -> str:
     known = [_licence_of(recipe.model, recipe.init, frozenset())]
     if recipe.task == "distil":
         known.append(_licence_of(recipe.teacher, recipe.teacher_weights, frozenset()))
-    if recipe.task == "ensemble":
-        known += [_licence_of(recipe.model, word, frozenset()) for word in recipe.teachers]
     return "; ".join(dict.fromkeys(known))
 
 

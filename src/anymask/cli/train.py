@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli import edge_training, finetune, memory_training, name_training
+from anymask.cli import finetune
 from anymask.cli.extras import need_torch
 from anymask.cli.output_names import new_folder
 from anymask.cli.run_folder import TrainingTeller, is_done, write_bundle
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
-OTHERS = (finetune, edge_training, memory_training, name_training)  # in place of a recipe
-COMMANDS = {one.NAME: one.run for one in OTHERS}
 SUMMARY = "train an image model, or fine-tune one on your photos; resumes by itself"
 
 
@@ -30,16 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "recipe",
         metavar="RECIPE",
-        help="a TOML file, the name of a recipe in the package, 'finetune' (annotated photos of "
-        "any format, no recipe), 'refiner' (edges of a bundle's masks), 'memory' (of its videos) "
-        "or 'names' (of its masks)",
+        help="a TOML file, the name of a recipe in the package, or 'finetune' (annotated photos of "
+        "any format, no recipe)",
     )
     add(
         "--data",
         type=Path,
         required=True,
-        help="folder of training sets (each with masks.jsonl), or what --pack wrote; of finetune: "
-        "any file or folder that `anymask convert` reads",
+        help="folder of training sets (each with masks.jsonl); of finetune: any file or folder "
+        "that `anymask convert` reads",
     )
     add("-o", "--output", type=new_folder, help="folder of the run: checkpoints, log")
     add(
@@ -62,8 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="write the log's rows also as TensorBoard's files, into events/ of the run's folder",
     )
     configure_elsewhere(parser)
-    for one in OTHERS:
-        one.configure(parser)
+    finetune.configure(parser)
 
 
 def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
@@ -75,19 +71,6 @@ def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="N",
         help="end with a checkpoint after so many minutes; the same command goes on, anywhere",
-    )
-    add(
-        "--parts-mb",
-        type=float,
-        metavar="N",
-        help="write each checkpoint also in pieces of at most N MB, to take elsewhere",
-    )
-    add(
-        "--pack",
-        type=Path,
-        metavar="FILE",
-        help="instead of training, write the recipe's sets there as one .tar or .tar.gz, with "
-        "smaller photos",
     )
     add(
         "--shards",
@@ -102,24 +85,19 @@ def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
         default="ddp",
         help="of several processes: each has all weights (ddp), or a part of them (fsdp)",
     )
-    add("--max-mb", type=float, default=55.0, help="of --pack: its size at most (default: 55)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Train to the recipe's end. Raises ConfigError, DataError, MissingExtra, InputError."""
     need_torch()  # to name the extra before anything else starts
     check(args)
-    if args.recipe != finetune.NAME:
-        refuse_fields(args)
-    if args.recipe in COMMANDS:
-        COMMANDS[args.recipe](args)
+    if args.recipe == finetune.NAME:
+        finetune.run(args)
         return
+    refuse_fields(args)
     from anymask.training.recipe import find_recipe, read_recipe
 
     recipe = read_recipe(find_recipe(args.recipe))
-    if args.pack is not None:
-        write_pack(recipe, args)
-        return
     if args.shards is not None:
         write_recipe_shards(recipe, args)
         return
@@ -137,11 +115,11 @@ def check(args: argparse.Namespace) -> None:
     """Raises InputError for options that cannot be meant."""
     if not args.data.exists():
         raise InputError(f"--data: there is no file or folder {str(args.data)!r}; check the path")
-    for name in ("max_minutes", "parts_mb", "max_mb", "shard_mb"):
+    for name in ("max_minutes", "shard_mb"):
         value = getattr(args, name)
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"--{name.replace('_', '-')} must be more than 0, got {value:g}")
-    if args.pack is None and args.shards is None and args.output is None:
+    if args.shards is None and args.output is None:
         raise InputError("-o FOLDER is needed: where checkpoints and the log of the run go")
     check_results(args)
 
@@ -157,40 +135,26 @@ def check_results(args: argparse.Namespace) -> None:
 
 
 def train_here(recipe: Recipe, args: argparse.Namespace) -> None:
-    """One sitting of the run, on the data of a folder or a pack."""
+    """One sitting of the run."""
     from anymask.runtimes.devices import pick_device
     from anymask.training.loop import train
-    from anymask.training.packing import unpack
     from anymask.training.worker import TrainingRun
 
-    data = args.data if args.data.is_dir() else unpack(args.data, args.output)
+    if not args.data.is_dir():
+        raise InputError(f"--data {args.data}: wanted a folder of training sets, got a file")
     teller = TrainingTeller(args.output if args.tensorboard else None)
     train(
         recipe,
         TrainingRun(
-            data,
+            args.data,
             args.output,
             device=str(pick_device(args.device)),
             max_minutes=args.max_minutes,
             report=teller.row,
             source=args.source,
-            part_bytes=int((args.parts_mb or 0) * MB),
             told=teller.step,
             parallel=args.parallel,
         ),
-    )
-
-
-def write_pack(recipe: Recipe, args: argparse.Namespace) -> None:
-    """The recipe's sets as one file, and a line that says what is in it."""
-    from anymask.training.packing import pack
-
-    if not args.data.is_dir():
-        raise InputError(f"--data {args.data}: wanted a folder of training sets, got a file")
-    what = pack(recipe, args.data, args.pack, int(args.max_mb * MB))
-    print(
-        f"{args.pack}: {what.photos} of {what.photos_in_all} photos, at most {what.side} pixels a "
-        f"side, {args.pack.stat().st_size / MB:.1f} MB"
     )
 
 

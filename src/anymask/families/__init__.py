@@ -83,7 +83,7 @@ def open_family(
 def shipped_tables(family: str) -> Tables:
     """What a family learned beside the weights in the package; nothing where it learned nothing.
 
-    "ranking" orders the masks of a lone click (`recipes/fit_ranking.py`), "adaptive" chooses the
+    "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
     next clicks of automatic mask generation (`predictors.expected_gain`), "objectness" judges what
     it finds (`predictors.objectness`) and says which weights it was learned with.
     """

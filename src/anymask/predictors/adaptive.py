@@ -77,7 +77,7 @@ class Frontier:
         return chosen
 
     def facts(self) -> NDArray[np.float64]:  # (N, F)
-        """What the choice of the next clicks rests on; see `recipes/fit_adaptive.py`."""
+        """What the choice of the next clicks rests on; see `research/fit_adaptive.py`."""
         return self._gain.facts()
 
     def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:

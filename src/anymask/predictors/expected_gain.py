@@ -7,7 +7,7 @@ kernel, as in Nadaraya 1964, "On estimating regression"), which masks lie
 on it already, and how much was asked. A network with four hidden units makes one number of them.
 
 Its weights are the table "adaptive" of the model's bundle, learned from training photos by
-`recipes/fit_adaptive.py`. They know quality and stability in units of what the settings want, so
+`research/fit_adaptive.py`. They know quality and stability in units of what the settings want, so
 other models can use them.
 
 Letters: N clicks, n of them asked at once, F facts, H hidden units.

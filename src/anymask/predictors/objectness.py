@@ -7,7 +7,7 @@ shape (`SHAPE`), which candidate of its click it is, the qualities of all candid
 of the encoder's first map inside the mask, in a ring around it and in the whole photo. Each network
 takes the first so many facts; the mean of their scores becomes the chance. Their weights are the
 table "objectness" of the model's bundle, learned from training photos by
-`recipes/fit_objectness.py`; the same table says with which thresholds to search.
+`research/fit_objectness.py`; the same table says with which thresholds to search.
 
 Letters: n masks, K candidates of a click, C channels of the first map, m the side of the masks'
 logits, h w its cells that are photo, F facts, H hidden units.

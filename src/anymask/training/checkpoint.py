@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -17,7 +15,6 @@ from torch import Tensor
 
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.primitives.storage import whole_file
-from anymask.training.pieces import join_pieces, remove_pieces, split_file
 
 FORMAT = 1
 LAST = "last.pt"
@@ -59,14 +56,12 @@ def save_checkpoint(
     recipe: dict[str, Any],
     *,
     keep: int = 0,
-    part_bytes: int = 0,
 ) -> Path:
     """Write `last.pt` in one move; the one before it stays as `before.pt`.
 
     state       "model", its running "average", "optimiser": their states; "best": "score" on
                 held-out pictures, "step" and "average" weights of the best measurement, or None
     keep        how many of the newest checkpoints stay beside it, as `step-NUMBER.pt`
-    part_bytes  size of the pieces that are written beside it; 0: none
     """
     state = {
         "format": FORMAT,
@@ -81,10 +76,6 @@ def save_checkpoint(
             path.replace(folder / BEFORE)
     if keep:
         _keep(path, folder / KEPT.format(progress.step), keep)
-    if part_bytes:
-        split_file(path, part_bytes)
-    else:
-        remove_pieces(path)  # they would stay behind
     return path
 
 
@@ -134,29 +125,8 @@ def remove_drafts(folder: Path) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """A checkpoint's content. Raises WeightsError for anything that is not one."""
-    return _state_in(path, path)
-
-
-def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint to resume from and its content, or None: of the last whole one and of one in
-    pieces the one that is further."""
-    found = []
-    for name in (LAST, BEFORE):
-        path = folder / name
-        if path.is_file():
-            with contextlib.suppress(WeightsError):
-                found.append((path, read_state(path)))
-                break
-    joined = join_pieces(folder / LAST)
-    if joined is not None:
-        with contextlib.suppress(WeightsError):
-            found.append((folder / LAST, _state_in(io.BytesIO(joined), folder / LAST)))
-    return max(found, key=lambda one: int(one[1]["progress"]["step"]), default=None)
-
-
-def _state_in(file: Path | io.BytesIO, path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
             f"{path}: not a checkpoint of `anymask train` ({error}); "
@@ -165,6 +135,27 @@ def _state_in(file: Path | io.BytesIO, path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT or "average" not in state:
         raise WeightsError(f"{path}: not a checkpoint of `anymask train`, format {FORMAT}")
     return state
+
+
+def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that can be read and its content; None where the run has none yet.
+
+    Raises WeightsError where there are checkpoints and none can be read: a run that began anew
+    would write over them.
+    """
+    paths = [path for path in (folder / LAST, folder / BEFORE) if path.is_file()]
+    errors = []
+    for path in paths:
+        try:
+            return path, read_state(path)
+        except WeightsError as error:
+            errors.append(str(error))
+    if errors:
+        raise WeightsError(
+            f"{folder}: none of its checkpoints can be read, so the run cannot go on: "
+            f"{'; '.join(errors)}; move them away to begin anew, or put whole ones in place"
+        )
+    return None
 
 
 def tensors_hash(tensors: dict[str, Tensor]) -> str:

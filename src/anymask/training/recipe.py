@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
 _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
-Task = Literal["masks", "distil", "ensemble", "mae", "sami"]
+Task = Literal["masks", "distil"]
 Learn = Literal["all", "decoder", "quality", "lora", "hq"]
 
 
@@ -92,18 +92,10 @@ class Recipe:
     recompute       whether activations inside blocks are computed again instead of kept
     bf16            whether products are in bf16 where the device is faster so; false: in float32,
                     and every processor learns the same
-    task            "masks"; "distil": a teacher's features and masks; "ensemble": the mean answer
-                    of models of the same kind, and the truth (`training.ensemble`); "mae", "sami":
-                    hidden parts of pictures, or a teacher's features of them (`training.tasks`)
+    task            "masks"; "distil": a teacher's features and masks (`training.tasks`)
     teacher         model to learn from
     teacher_weights file of its weights; "" for those in the store
     feature_weight  of the features' error in "distil"
-    teachers        weights that "ensemble" learns from: files, a run's checkpoints, "shipped" for
-                    those in the package; one that is named twice is asked twice as often
-    teacher_sides   in "ensemble", the sides of the pictures that the teachers of a step see, in
-                    turn, whatever the student sees: multiples of 32; (): the student's
-    truth_weight    of the truth beside the teachers in "ensemble"
-    hidden          part of the picture that "mae" and "sami" hide
     keep            checkpoints that stay beside the last one, the newest ones
     classes         labels that a head learns to tell apart, in order; () for none
     channels        of pictures that are no photos: what they begin to be seen as, the values of a
@@ -150,17 +142,13 @@ class Recipe:
     teacher: str = ""
     teacher_weights: str = ""
     feature_weight: float = 1.0
-    teachers: tuple[str, ...] = ()
-    teacher_sides: tuple[int, ...] = ()
-    truth_weight: float = 0.5
-    hidden: float = 0.75
     classes: tuple[str, ...] = ()
     channels: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def needs_masks(self) -> bool:
         """Whether there is nothing to learn from pictures without masks."""
-        return self.task in ("masks", "ensemble")
+        return self.task == "masks"
 
     @property
     def steps(self) -> int:
@@ -251,7 +239,6 @@ def _check(recipe: Recipe, where: str) -> None:
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
     _check_counts(recipe, where)
-    _check_sides("teacher_sides", recipe.teacher_sides, where)
     for stage in recipe.stages:
         _check_sides("side", (stage.side, *stage.sides), where)
         if min(stage.steps, stage.images, stage.masks) < 1:
@@ -280,7 +267,7 @@ def _check(recipe: Recipe, where: str) -> None:
             f"{where}: composed scenes and other tasks have no classes; write synthetic = 0 and "
             "task = 'masks'"
         )
-    for name in ("synthetic", "boxes", "turns", "at_scale", "hidden"):
+    for name in ("synthetic", "boxes", "turns", "at_scale"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
 
@@ -341,7 +328,7 @@ def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where
             raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
     if isinstance(given, Recipe):
         weights = given.weights
-        for word in ("sets", "classes", "teachers"):
+        for word in ("sets", "classes"):
             texts = getattr(given, word)
             if not all(isinstance(name, str) for name in texts):
                 raise ConfigError(f"{where}: {word} must be names, got {str(texts)[:60]}")

@@ -1,4 +1,4 @@
-"""Tasks of a recipe (masks, distillation, masked autoencoding): a model in, its step out.
+"""Tasks of a recipe: learning from masks, or from a larger model (distillation).
 
     masks    objects from prompts (`training.step`)
     distil   a larger model's features, and its masks for the same prompts: features as MobileSAM
@@ -6,15 +6,9 @@
              (Zhou et al. 2023, arXiv 2312.06660, section 3.3). Deviations: features go through a
              learned 1 x 1 convolution, so that any two encoders fit; the next click stands where
              the student errs against the teacher; the teacher sees clicks and boxes, not masks
-    ensemble the mean answer of several models of the same kind, and the truth (`ensemble`)
-    mae      the pixels of hidden cells (He et al. 2021, arXiv 2111.06377, section 3): normalised
-             cell by cell, three of four hidden, squared error. Deviation: hidden cells are blank,
-             not left out, so that encoders with windows or convolutions learn, too
-    sami     a teacher's features, most cells being hidden (Xiong et al. 2023, EfficientSAM, arXiv
-             2312.00863, section 3.2), with the same deviation
 
 A task may give the model a head that is needed only while it learns: `add_head`, `remove_head`.
-Letters: B pictures, S side, C channels, h w feature cells, N prompts.
+Letters: B pictures, C channels, h w features, N prompts.
 """
 
 from __future__ import annotations
@@ -32,7 +26,6 @@ from anymask.families import open_family
 from anymask.primitives.errors import ConfigError
 from anymask.primitives.spec import ModelSpec
 from anymask.training.draws import Draws
-from anymask.training.ensemble import EnsembleStep
 from anymask.training.interaction import SimulatedPrompts
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
@@ -47,27 +40,19 @@ from anymask.training.step import (
 from anymask.training.trainable import Trainee
 from anymask.weights.store import trainable_weights
 
-CELL = 16  # pixels a side of what is hidden, and of what is reconstructed
-BLANK = 0.0  # what a hidden cell is, after normalisation: the mean colour
-
 
 def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
     """The step of the recipe's task. Raises ConfigError, ModelError, WeightsError."""
     if recipe.task == "masks":
         return TrainingStep(model, recipe)
-    if recipe.task == "distil":
-        return DistillationStep(model, recipe, Teacher.open(recipe))
-    if recipe.task == "ensemble":
-        each = {one: teacher_of_kind(recipe.model, one) for one in set(recipe.teachers)}
-        return EnsembleStep(model, recipe, [each[one] for one in recipe.teachers])
-    return HiddenCellsStep(model, recipe, Teacher.open(recipe) if recipe.task == "sami" else None)
+    return DistillationStep(model, recipe, Teacher.open(recipe))
 
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
     """Give the model the layer that its task needs, if any: `HEAD`, a 1 x 1 convolution."""
     if recipe.needs_masks:
         return
-    wanted = 3 * CELL * CELL if recipe.task == "mae" else feature_channels(recipe.teacher)
+    wanted = feature_channels(recipe.teacher)
     model.add_module(HEAD, nn.Conv2d(feature_channels(recipe.model), wanted, 1))
 
 
@@ -84,11 +69,6 @@ def feature_channels(name: str) -> int:
     with torch.device("meta"), torch.no_grad():
         seen = cast(Trainee, models.build(name)).encode(torch.zeros(1, 3, side, side))
     return int(seen[0].shape[1])
-
-
-def teacher_of_kind(name: str, word: str) -> nn.Module:
-    """A model with the weights of a file or a run, or with those in the package for "shipped"."""
-    return open_teacher(name, trainable_weights(name) if word == "shipped" else Path(word))
 
 
 def open_teacher(name: str, path: Path) -> nn.Module:
@@ -182,52 +162,6 @@ class DistillationStep(TrainingStep):
         )
 
 
-class HiddenCellsStep(nn.Module):
-    """Pictures with most cells hidden; the encoder reconstructs them, or a teacher's features."""
-
-    def __init__(self, model: nn.Module, recipe: Recipe, teacher: Teacher | None) -> None:
-        super().__init__()
-        self.model, self.recipe, self.teacher = model, recipe, teacher
-        self.spec = cast(Trainee, model).spec
-
-    def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
-        """Forward of one batch; overlaps are none."""
-        device = next(self.model.parameters()).device
-        pictures = batch.images.to(device)
-        images = normalised(pictures.float(), self.spec)
-        side = images.shape[-1]
-        hidden = hidden_cells(draws, len(images), side // CELL, self.recipe.hidden).to(device)
-        wide = hidden[:, None].repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
-        seen = cast(Trainee, self.model).encode(torch.where(wide, BLANK, images))[0].float()
-        made = getattr(self.model, HEAD)(seen)
-        if self.teacher is not None:
-            return StepOutcome(loss=feature_loss(made, self.teacher.features(pictures)[0]))
-        return StepOutcome(loss=pixel_loss(made, images, hidden))
-
-
-def hidden_cells(draws: Draws, pictures: int, cells: int, part: float) -> Tensor:
-    """Which cells are hidden, just `part` of each picture: (B, cells, cells) bool."""
-    order = torch.from_numpy(draws.uniform(pictures * cells * cells)).view(pictures, -1)
-    count = round(part * cells * cells)
-    hidden = torch.zeros_like(order, dtype=torch.bool)
-    hidden.scatter_(1, order.argsort(1)[:, :count], value=True)
-    return hidden.view(pictures, cells, cells)
-
-
-def pixel_loss(made: Tensor, images: Tensor, hidden: Tensor) -> Tensor:
-    """Squared error of hidden cells: (B, 3 * CELL^2, h, w), (B, 3, S, S), (B, S / CELL, ..) -> ().
-
-    A cell's pixels are brought to mean 0 and variance 1 (He et al. 2021, section 4.1).
-    """
-    cells = F.pixel_unshuffle(images, CELL)
-    mean, variance = cells.mean(1, keepdim=True), cells.var(1, keepdim=True)
-    wanted = (cells - mean) / (variance + 1e-6).sqrt()
-    if made.shape[-2:] != wanted.shape[-2:]:
-        made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
-    error = (made - wanted).square().mean(1)
-    return (error * hidden).sum() / hidden.sum().clamp(min=1)
-
-
 def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
     """Mean squared error of features, made as large as the teacher's: (B, C, h, w) twice -> ()."""
     if made.shape[-2:] != wanted.shape[-2:]:
@@ -237,7 +171,5 @@ def feature_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 def check_task(recipe: Recipe) -> None:
     """Raises ConfigError for a task that lacks its teacher."""
-    if recipe.task in ("distil", "sami") and not recipe.teacher:
-        raise ConfigError(f"task = {recipe.task!r} needs teacher = NAME, a model to learn from")
-    if recipe.task == "ensemble" and not recipe.teachers:
-        raise ConfigError("task = 'ensemble' needs teachers = [FILE, ...], weights to learn from")
+    if recipe.task == "distil" and not recipe.teacher:
+        raise ConfigError("task = 'distil' needs teacher = NAME, a model to learn from")

@@ -68,8 +68,6 @@ def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
             learns = name.startswith(parts.quality)
         elif recipe.learn == "hq":
             learns = name.startswith(parts.hq)
-        elif recipe.task in ("mae", "sami"):
-            learns = learns and name.startswith(parts.encoder)
         parameter.requires_grad_(learns)
 
 

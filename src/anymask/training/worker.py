@@ -74,7 +74,6 @@ class TrainingRun:
     max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
     report       is told each row of the log (by the first worker)
     source       folder of another run, whose state the first sitting begins with
-    part_bytes   size of the pieces that each checkpoint is also written in; 0: none
     judge        is given the averaged weights as a finished module every `judge_every` steps, and
                  says how good they are on held-out pictures; the best ones are kept
     told         is told of each step (by the first worker)
@@ -88,7 +87,6 @@ class TrainingRun:
     max_minutes: float | None = None
     report: Report | None = None
     source: Path | None = None
-    part_bytes: int = 0
     judge: Judge | None = None
     told: Told | None = None
     parallel: Parallel = "ddp"
@@ -333,7 +331,6 @@ class TrainingWorker:
                 self.progress,
                 dataclasses.asdict(self.recipe),
                 keep=self.recipe.keep,
-                part_bytes=self.sitting.part_bytes,
             )
 
     def save_alone(self) -> None:

@@ -9,7 +9,7 @@ network with eight hidden units, which also sees their mean, and give the chance
 meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
 (`worth`); the one that the others can best do without is left out: an unlikely one, or a near
 duplicate. The weights are the table "ranking", learned from training photos by
-`recipes/fit_ranking.py`.
+`research/fit_ranking.py`.
 
 A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
 time, with the first answer and a click at its deepest cell, as `nano` learned to better its own

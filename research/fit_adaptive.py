@@ -1,0 +1,231 @@
+"""Learn the table "adaptive" of the bundled model: training photos in, its bundle's table out.
+
+    python research/fit_adaptive.py ../shared/data/train --photos 75
+
+`predictors/adaptive.py` asks some clicks of a grid and chooses the next ones by a small network
+(`predictors/expected_gain.py`). Here every click of each photo is answered once, which says what
+each of them finds. Then adaptive mode is played with the weights so far, and at each of its states
+the network learns which of the clicks that are left find a mask of exact mode's that is still
+missing: logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each
+round the new weights lead to new states. It needs the extra `torch`; two minutes
+a photo on one core.
+
+`--check` prints, for photos that were left out, the share of exact mode's masks that adaptive mode
+finds with the old and with the new weights.
+
+Letters: N clicks, F facts, H hidden units.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import anymask
+from anymask.data.sets import load_set
+from anymask.families import SHIPPED, adaptive_table
+from anymask.predictors.adaptive import Frontier
+from anymask.predictors.everything import click_prompts
+from anymask.predictors.expected_gain import AdaptiveWeights
+from anymask.predictors.grid import Grid, grid_of
+from anymask.predictors.pipeline import embed_image
+from anymask.predictors.screening import CropView, good_enough, make_record
+from anymask.primitives.masks import mask_nms
+from anymask.primitives.rle import rle_iou
+from anymask.primitives.types import FloatArray, UintImage
+from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
+from anymask.runtimes.sweep import open_sweep
+
+Floats = NDArray[np.float64]
+
+HIDDEN, ROUNDS, STEPS, RATE, DECAY = 4, 3, 1500, 0.02, 1e-4
+PER_PHOTO = 200.0  # clicks that one photo counts for
+SAME = 0.8  # IoU from which a click's mask is one of exact mode's
+BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """One photo, of which every click was answered.
+
+    clicks  (N, 2) in pixels     maps    the encoder's
+    planes  of each click what is worth a look: logits (m, m) and quality
+    finds   (N, M) which of exact mode's M masks each click finds
+    """
+
+    clicks: Floats
+    view: CropView
+    maps: list[FloatArray]
+    planes: list[list[tuple[FloatArray, float]]]
+    finds: NDArray[np.bool_]
+
+
+def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answered:
+    """Ask every click of a grid."""
+    runtime = model.runtime
+    seen = embed_image(runtime, photo)
+    view = CropView(
+        (0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, runtime.spec.mask_threshold
+    )
+    clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
+    sweep = open_sweep(runtime, seen.seen, seen.geometry)
+    wanted = Frontier(clicks, view, settings, shipped(model))
+    planes: list[list[tuple[FloatArray, float]]] = []
+    records, owners = [], []
+    for start in range(0, len(clicks), BATCH):
+        part = clicks[start : start + BATCH]
+        asked = sweep.ask(click_prompts(part, seen.geometry, runtime.spec))
+        good = good_enough(asked.quality, settings)
+        looked = good | wanted.worth_a_look(asked.quality)
+        rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]
+        for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
+            quality = float(asked.quality[row, mask])
+            rows[row].append((plane.copy(), quality))
+            if good[row, mask]:
+                made = make_record(plane, quality, part[row], view, settings)
+                records += made
+                owners += [start + int(row)] * len(made)
+        planes += rows
+    kept = mask_nms([r.rle for r in records], [r.quality for r in records], settings.box_nms_thresh)
+    finds = np.zeros((len(clicks), len(kept)), np.bool_)
+    if len(kept):
+        shared = rle_iou([r.rle for r in records], [records[index].rle for index in kept]) >= SAME
+        for owner, row in zip(owners, shared, strict=True):
+            finds[owner] |= row
+    maps = [one.values for one in seen.maps]
+    return Answered(clicks, view, maps, planes, finds)
+
+
+def shipped(model: anymask.Model) -> AdaptiveWeights:
+    """The weights that the model has now."""
+    return AdaptiveWeights.of(adaptive_table(model.runtime.family))
+
+
+def play(
+    photo: Answered, settings: Grid, weights: AdaptiveWeights
+) -> Iterator[tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Adaptive mode on one photo: at each state the facts (N, F), which clicks are left, and which
+    of them find something that is missing. The last state is followed by nothing."""
+    frontier = Frontier(photo.clicks, photo.view, settings, weights, photo.maps)
+    missing = np.ones(photo.finds.shape[1], np.bool_)
+    left = np.ones(len(photo.clicks), np.bool_)
+    while len(chosen := frontier.next()):
+        if not left.all():
+            yield frontier.facts(), left.copy(), photo.finds[:, missing].any(axis=1)
+        left[chosen] = False
+        for click in chosen.tolist():
+            missing &= ~photo.finds[click]
+            for plane, quality in photo.planes[click]:
+                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
+
+
+def share_found(photo: Answered, settings: Grid, weights: AdaptiveWeights) -> float:
+    """The part of exact mode's masks that adaptive mode finds; 1 where there are none."""
+    frontier = Frontier(photo.clicks, photo.view, settings, weights, photo.maps)
+    found = np.zeros(photo.finds.shape[1], np.bool_)
+    while len(chosen := frontier.next()):
+        for click in chosen.tolist():
+            found |= photo.finds[click]
+            for plane, quality in photo.planes[click]:
+                frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
+    return float(found.mean()) if len(found) else 1.0
+
+
+def learn(states: list[tuple[Floats, Floats, Floats]], start: AdaptiveWeights) -> AdaptiveWeights:
+    """Facts (n, F), labels (n,) and weights (n,) of many clicks -> the network that tells them."""
+    facts, labels, counts = (
+        torch.from_numpy(np.concatenate(column)).float() for column in zip(*states, strict=True)
+    )
+    values = [torch.tensor(v, dtype=torch.float32) for v in (start.into, start.bias, start.out)]
+    into, bias, out = (value.requires_grad_() for value in values)
+    level = torch.zeros((), requires_grad=True)  # of all clicks alike: it orders nothing
+    optimiser = torch.optim.Adam([into, bias, out, level], RATE)
+    for _ in range(STEPS):
+        score = torch.tanh(facts @ into + bias) @ out + level
+        loss = (
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                score, labels, weight=counts, reduction="sum"
+            )
+            / counts.sum()
+        )
+        loss = loss + DECAY * sum((value**2).sum() for value in (into, out))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return AdaptiveWeights(*(v.detach().numpy().astype(np.float64) for v in (into, bias, out)))
+
+
+def fit(photos: list[Answered], settings: Grid, start: AdaptiveWeights) -> AdaptiveWeights:
+    """Rounds of playing and learning."""
+    weights = start
+    states: list[tuple[Floats, Floats, Floats]] = []
+    for number in range(ROUNDS):
+        for photo in photos:
+            seen = list(play(photo, settings, weights))
+            total = max(1, sum(int(left.sum()) for _, left, _ in seen))
+            each = min(1.0, PER_PHOTO / total)
+            states += [
+                (facts[left], finds[left].astype(np.float64), np.full(int(left.sum()), each))
+                for facts, left, finds in seen
+            ]
+        weights = learn(states, weights)
+        shares = [share_found(photo, settings, weights) for photo in photos]
+        print(f"round {number + 1}: finds {100 * np.mean(shares):.1f} % of exact's masks")
+    return weights
+
+
+def table_of(weights: AdaptiveWeights) -> dict[str, Any]:
+    """The table as the bundle holds it, four digits each."""
+    return {
+        name: np.vectorize(lambda x: float(f"{x:.4g}"))(values).tolist()
+        for name, values in vars(weights).items()
+    }
+
+
+def photos_of(folder: Path, count: int, seed: int) -> Iterator[UintImage]:
+    """Photos of all sets that ship, one set after the other."""
+    rng = np.random.default_rng(seed)
+    sets = [
+        load_set(place) for place in sorted(folder.iterdir()) if (place / "masks.jsonl").is_file()
+    ]
+    usable = [samples for info, samples in sets if info.ships is not False]
+    for number in range(count):
+        samples = usable[number % len(usable)]
+        yield samples[int(rng.integers(len(samples)))].image()
+
+
+def main() -> None:
+    """Learn, check, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--photos", type=int, default=75)
+    parser.add_argument("--points-per-side", type=int, default=32)
+    parser.add_argument(
+        "--check", type=int, default=0, metavar="N", help="photos that are left out"
+    )
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("-o", "--output", type=Path, help="a bundle (default: the package's own)")
+    args = parser.parse_args()
+    model = anymask.load(args.model)
+    settings = grid_of(model.runtime.family, {"points_per_side": args.points_per_side})
+    answered = [answer_all(model, p, settings) for p in photos_of(args.data, args.photos, seed=1)]
+    old = shipped(model)
+    new = fit(answered, settings, old)
+    for photo in photos_of(args.data, args.check, seed=2):
+        one = answer_all(model, photo, settings)
+        before, after = (share_found(one, settings, weights) for weights in (old, new))
+        print(f"left out: {100 * before:.1f} -> {100 * after:.1f} %")
+    bundle = args.output or SHIPPED / model.spec.family
+    tables = read_tables(bundle, read_manifest(bundle))
+    write_tables(bundle, {**tables, "adaptive": table_of(new)})  # and their hash
+
+
+if __name__ == "__main__":
+    main()

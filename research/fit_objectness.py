@@ -1,0 +1,361 @@
+"""Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
+
+    python research/fit_objectness.py ../shared/data/train --photos 2048 --facts facts --check
+
+Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
+`QUALITY` and `STABILITY`, and the facts of each mask that it finds are kept
+(`predictors/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
+goes on. `--part 0/2 --look-only` searches every second photo: one process a core.
+
+A mask is an object where one that people drew overlaps it with an IoU of `SAME`. In sets that label
+only some objects of a photo (all but `COMPLETE` and `DENSE`), what touches no labelled object may
+be one that nobody labelled, and counts for `UNSEEN` of a mask. Two networks learn from them with a
+logistic loss, one from the shape and the qualities, one from what the encoder saw as well; each
+photo counts as the square root of its masks. The least chance of what is shown is the one with
+which about `KEPT` of the right masks are still shown, on photos that the weights did not learn from
+(`FOLDS`). `--check` prints recall and precision on those photos, set by set, before and after.
+
+Letters: n masks, F facts, M masks that people drew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import anymask
+from anymask.data.annotations import AnnotatedImage
+from anymask.data.sets import load_set
+from anymask.families import DEFAULT_MODEL, SHIPPED
+from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, SURROUNDING
+from anymask.predictors.everything import Clock, Scan, search_view
+from anymask.predictors.grid import Grid, grid_of
+from anymask.predictors.objectness import (
+    SHAPE,
+    Objectness,
+    ObjectnessNetwork,
+    ObjectnessWeights,
+)
+from anymask.predictors.pipeline import embed_image
+from anymask.predictors.screening import CropView
+from anymask.primitives.masks import mask_nms
+from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
+from anymask.runtimes.sweep import open_sweep
+from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
+
+Floats = NDArray[np.floating[Any]]
+
+QUALITY, STABILITY = 0.35, 0.1  # thresholds of the search, which the table hands on
+TWICE = 0.9  # IoU of masks that are one
+SIDE = 20  # clicks along a photo: more photos say more than more clicks
+CANDIDATES = 3  # of a click
+SHAPES = len(SHAPE) + 2 * CANDIDATES  # facts that do not come from the encoder's map
+DENSE = ("corridor_b", "mushrooms_dense", "nuts_and_dates", "ore_pellets")  # also label all
+OTHERS = (
+    *DENSE, "class5_small_objects", "kudzu_bugs", "mandarin_fruit", "peanut_field", "solar_panels",
+    "aerial_buildings", "aerial_regions", "building_facade_more", "bottles", "breadboard_parts",
+    "caltech_objects", "car_damage_via", "clothing_parts", "fire_trucks", "footpaths",
+    "hydroponic_plants", "indian_food", "indonesian_food_plate", "medical_waste", "road_surface",
+    "sea_drone_people", "seedling_roots", "strawberry", "tree_limbs",
+)  # fmt: skip
+HIDDEN, EPOCHS, BATCH, RATE = 32, 40, 2048, 2e-3
+DECAY, DROPPED = 1.0, 0.5  # of weights; share of what the encoder saw that a step does not see
+FOLDS = 4
+LEASTS = np.arange(0.04, 0.4, 0.01)  # thresholds that are tried
+KEPT = 0.91  # of the right masks among all found ones
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPhoto:
+    """What was found in one photo.
+
+    facts   (n, F)        ious  (n, M) with the M masks that people drew
+    labels  (n,) 1 for an object, else 0        counts  (n,) how much each mask counts
+    shared  (n, n) IoU of every two
+    inside  (n, n) of every two the share of the smaller one that lies in the other
+    covers  (n,) the share of the photo
+    truths  M
+    """
+
+    name: str
+    facts: Floats
+    ious: Floats
+    labels: Floats
+    counts: Floats
+    shared: Floats
+    inside: Floats
+    covers: Floats
+    truths: int
+
+
+class Kept(Objectness):
+    """Judges nothing: keeps the facts of each mask, whose place then stands for its chance."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.rows: list[Floats] = []
+
+    def of_masks(
+        self, logits: FloatArray, quality: FloatArray, chosen: BoolArray
+    ) -> NDArray[np.float64]:
+        """The places of their facts."""
+        start = len(self.rows)
+        self.rows += list(self.facts(logits, quality, chosen))
+        return np.arange(start, len(self.rows), dtype=np.float64)
+
+
+def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[list[Rle], Floats]:
+    """The masks that adaptive mode finds, each once, and their facts."""
+    runtime, spec = model.runtime, model.spec
+    seen = embed_image(runtime, photo)
+    view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
+    judge = Kept(seen.geometry, spec.mask_threshold, seen.features, None)
+    sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
+    clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
+    with ThreadPoolExecutor(1) as cutters:
+        scan = Scan(sweep, runtime.family, view, settings, seen, cutters, judge=judge)
+        records = [one for one in search_view(scan, clicks, Clock()) if one.area]
+    once = mask_nms([one.rle for one in records], [one.quality for one in records], TWICE)
+    kept = [records[index] for index in once]
+    facts = [judge.rows[int(record.objectness or 0)] for record in kept]
+    return [record.rle for record in kept], np.array(facts).reshape(len(kept), -1)
+
+
+def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedPhoto:
+    """One photo of a set."""
+    rles, facts = looked_at(model, sample.image(), settings)
+    ious, counts = judge_proposals(rles, sample, name in (*COMPLETE, *DENSE))
+    found = np.array([rle_area(rle) for rle in rles], np.float64)
+    labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
+    shared = rle_iou(rles, rles).astype(np.float64)
+    inside = rle_intersection(rles, rles) / np.maximum(np.minimum(found, found[:, None]), 1)
+    covers = found / np.prod(sample.hw)
+    return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(sample.rles))
+
+
+def in_turn(folder: Path, count: int) -> Iterator[tuple[str, AnnotatedImage]]:
+    """At most `count` photos, of the sets in turn."""
+    orders = dict[str, Any]()
+    for name in (ROUND + OTHERS) * 1000:
+        if name not in orders:
+            samples = load_set(folder / name)[1]
+            rng = np.random.default_rng(zlib.crc32(name.encode()))
+            orders[name] = samples, list(rng.permutation(len(samples)))
+        samples, order = orders[name]
+        if not count:
+            return
+        if order:
+            yield name, samples[int(order.pop())]
+            count -= 1
+
+
+def photos(
+    folder: Path, count: int, facts: Path | None, part: tuple[int, int]
+) -> Iterator[JudgedPhoto]:
+    """What is found in photos number a, a + b, ... of them, for a part (a, b).
+
+    facts  a folder that keeps it
+    """
+    model = anymask.load()
+    wanted = {"pred_iou_thresh": QUALITY, "stability_score_thresh": STABILITY}
+    settings = grid_of(model.runtime.family, {"points_per_side": SIDE, **wanted})  # type: ignore[typeddict-item]
+    for number, (name, sample) in enumerate(in_turn(folder, count)):
+        if number % part[1] != part[0]:
+            continue
+        path = None if facts is None else facts / f"{number:05d}.npz"
+        one = None if path is None or not path.is_file() else opened(path)
+        if one is None:
+            one = judged(model, name, sample, settings)
+            if path is not None:
+                saved(path, one)
+        yield one
+
+
+def learn(known: Sequence[JudgedPhoto]) -> ObjectnessWeights:
+    """Two networks, for facts as they are."""
+    facts = torch.from_numpy(np.concatenate([one.facts for one in known]).astype(np.float32))
+    labels = torch.from_numpy(np.concatenate([one.labels for one in known])).float()
+    counts = [one.counts / max(len(one.counts), 1) ** 0.5 for one in known]
+    weights = torch.from_numpy(np.concatenate(counts)).float()
+    weights /= weights.mean()
+    middle, spread = facts.mean(0), facts.std(0) + 1e-3
+    scaled = (facts - middle) / spread
+    networks = []
+    for width in (SHAPES, facts.shape[1]):
+        network = fit(scaled[:, :width], labels, weights)
+        into, bias, out, level = (one.detach().double().numpy() for one in network.parameters())
+        into = into.T / spread[:width, None].numpy()
+        bias = bias - middle[:width].numpy() @ into
+        networks.append(ObjectnessNetwork(into, bias, out[0], float(level[0])))
+    return ObjectnessWeights(networks, 0.0)
+
+
+def fit(facts: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.nn.Sequential:
+    """Logistic loss on facts (n, f) of mean 0 and deviation 1."""
+    torch.manual_seed(0)
+    count, width = facts.shape
+    network = torch.nn.Sequential(
+        torch.nn.Linear(width, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1)
+    )
+    adam = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * -(-count // BATCH)
+    pace = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(count).split(BATCH):
+            part = facts[rows]
+            seen = torch.nn.functional.dropout(part[:, SHAPES:], DROPPED)
+            score = network(torch.cat([part[:, :SHAPES], seen], 1))[:, 0]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(
+                score, labels[rows], weights[rows]
+            )
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            pace.step()
+    return network
+
+
+def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
+    """Which masks would be shown, the best first: as `arrangement.arrange` chooses them."""
+    order = np.argsort(-rank, kind="stable")
+    good = order[rank[order] >= least]
+    objects = set(apart(good[one.covers[good] <= SURROUNDING], one.inside, CONTAINED))
+    alone = [index for index in good if one.covers[index] > SURROUNDING or index in objects]
+    return apart(alone, one.shared, ADAPTIVE_NMS)
+
+
+def counted(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
+    """How many of the masks that would be shown are right, and how many are shown."""
+    kept = shown(one, rank, least)
+    free = np.ones(one.truths, np.bool_)
+    right = 0
+    for index in kept:
+        fit_ = np.where(free, one.ious[index], 0.0)
+        if fit_.max(initial=0) >= SAME:
+            free[fit_.argmax()] = False
+            right += 1
+    return right, len(kept)
+
+
+def apart(order: Iterable[int], overlap: Floats, most: float) -> list[int]:
+    """Those that overlap none of their betters by more, the best first; as `mask_nms`."""
+    kept: list[int] = []
+    for index in order:
+        if not kept or overlap[index, kept].max() <= most:
+            kept.append(int(index))
+    return kept
+
+
+def held_out(known: Sequence[JudgedPhoto]) -> list[Floats]:
+    """Each photo's objectness by weights that did not learn from its fold."""
+    ranks: list[Floats] = [np.zeros(0)] * len(known)
+    for fold in range(FOLDS):
+        weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
+        for n, one in enumerate(known):
+            if n % FOLDS == fold:
+                ranks[n] = weights.chances(one.facts.astype(np.float64))
+    return ranks
+
+
+def best_least(known: Sequence[JudgedPhoto], ranks: list[Floats]) -> float:
+    """The threshold that comes nearest to keeping `KEPT` of the right masks."""
+    right = np.array(
+        [
+            sum(counted(one, rank, least)[0] for one, rank in zip(known, ranks, strict=True))
+            for least in LEASTS
+        ]
+    )
+    return float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
+
+
+def check(known: Sequence[JudgedPhoto], ranks: list[Floats], least: float) -> None:
+    """Print recall and precision of each set, by the present thresholds and by the new ones."""
+    for name in (*sorted({one.name for one in known}), "all"):
+        some = [n for n, one in enumerate(known) if name in (one.name, "all")]
+        truths = max(sum(known[n].truths for n in some), 1)
+        figures: list[float] = []
+        for rank, from_ in ((quality_ranks(known), 0.01), (ranks, least)):
+            right, count = np.sum([counted(known[n], rank[n], from_) for n in some], axis=0)
+            figures += [right / truths, right / max(count, 1)]
+        print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
+
+
+def quality_ranks(known: Sequence[JudgedPhoto]) -> list[Floats]:
+    """Of each mask its quality; 0 below what the family shows by itself."""
+    grid = anymask.load().runtime.family.grid
+    least = grid.pred_iou_thresh, grid.stability_score_thresh
+    return [
+        np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)
+        for one in known
+    ]
+
+
+def saved(path: Path, one: JudgedPhoto) -> None:
+    """Write what was found; facts in half precision."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = {key: np.asarray(value) for key, value in vars(one).items()}
+    narrow = {key: v.astype(np.float16) if v.ndim > 1 else v for key, v in rows.items()}
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.savez(file, **narrow)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def opened(path: Path) -> JudgedPhoto:
+    """Read it again."""
+    with np.load(path) as rows:
+        row = {one.name: rows[one.name] for one in fields(JudgedPhoto)}
+    return JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
+
+
+def table_of(weights: ObjectnessWeights, least: float, weights_hash: str) -> dict[str, Any]:
+    """The table as the bundle holds it, four digits each."""
+    rounded = np.vectorize(lambda number: float(f"{number:.4g}"))
+    networks = [
+        {key: rounded(value).tolist() for key, value in vars(one).items()}
+        for one in weights.networks
+    ]
+    grid = {"quality": QUALITY, "stability": STABILITY}
+    return {"weights": weights_hash, "least": round(least, 3), **grid, "networks": networks}
+
+
+def main() -> None:
+    """Look, learn, choose the threshold, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--photos", type=int, default=2048)
+    parser.add_argument("--facts", type=Path, help="a folder that keeps what was found")
+    parser.add_argument("--part", default="0/1", help="0/2: every second photo")
+    parser.add_argument("--check", action="store_true", help="print what is won on other photos")
+    parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
+    args = parser.parse_args()
+    first, step = (int(number) for number in args.part.split("/"))
+    known = list(photos(args.data, args.photos, args.facts, (first, step)))
+    print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
+    if args.look_only:
+        return
+    known = [one for one in known if len(one.labels)]
+    ranks = held_out(known)
+    least = best_least(known, ranks)
+    print(f"shown from {least:.2f} on")
+    if args.check:
+        check(known, ranks, least)
+    bundle = SHIPPED / DEFAULT_MODEL
+    manifest = read_manifest(bundle)
+    table = table_of(learn(known), least, manifest.weights_hash)
+    write_tables(bundle, {**read_tables(bundle, manifest), "objectness": table})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""How often the first mask of an ambiguous click is the better one: sets of photos in, a table out.
+
+    python research/measure_ambiguity.py SET ... [--photos 60] [--masks 5]
+
+One click in the middle of each true mask. An answer counts where its first two masks differ (IoU
+under TOSS_IOU); it is ambiguous where the first is not better by TOSS_QUALITY. The figures in
+docs/python.md come from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+import anymask
+from anymask.data.sets import iter_samples
+from anymask.primitives.candidates import TOSS_IOU, TOSS_QUALITY
+from anymask.primitives.clicks import centre_click
+from anymask.primitives.masks import iou
+from anymask.primitives.rle import rle_area, rle_to_mask
+
+SMALLEST = 200  # pixels of a true mask
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
+    parser.add_argument("--photos", type=int, default=60, help="of each set at most")
+    parser.add_argument("--masks", type=int, default=5, help="of each photo at most")
+    args = parser.parse_args()
+    model = anymask.load()
+    rows = []
+    for folder in args.sets:
+        for sample in islice(iter_samples(folder), args.photos):
+            embedding = model.embed(sample.image())
+            masks = [rle_to_mask(one.rle) for one in sample.objects if rle_area(one.rle) > SMALLEST]
+            for truth in masks[: args.masks]:
+                answer = model.segment(embedding, points=[centre_click(truth)])
+                if len(answer) > 1:
+                    one, two = answer.logits[:2] > answer.threshold
+                    first, second = (iou(found.pixels(), truth) for found in answer[:2])
+                    rows.append((answer.ambiguous, iou(one, two) < TOSS_IOU, first > second))
+    toss, differ, first = np.array(rows, np.bool_).T
+    print(f"{len(rows)} clicks; TOSS_QUALITY {TOSS_QUALITY}, TOSS_IOU {TOSS_IOU}")
+    print(f"ambiguous: {100 * toss.mean():.0f} %, the first is better in {share(first[toss])}")
+    print(f"others that differ: the first is better in {share(first[differ & ~toss])}")
+
+
+def share(which: np.ndarray) -> str:
+    """In per cent, with the count."""
+    return f"{100 * which.mean():.0f} % of {len(which)}" if len(which) else "none"
+
+
+if __name__ == "__main__":
+    main()

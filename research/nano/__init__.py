@@ -1,0 +1,1 @@
+"""How the networks beside `nano` were built: edges of masks, memory of videos, names."""

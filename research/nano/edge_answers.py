@@ -1,0 +1,184 @@
+"""What a model really answers for training photos: photos and a model in, windows of edges out.
+
+Clicks, boxes and corrections are asked as users ask them. Beside photos, pages of writing and
+composed scenes are drawn, and some pictures become gray or get false colours: documents, X-rays and
+thermal pictures are not among everyday photos, and a network that never saw them spoils them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from anymask.primitives.candidate_mask import Mask
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.clicks import centre_click, next_click
+from anymask.primitives.edge_window import window_around
+from anymask.primitives.masks import iou
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.training.recipe import Recipe
+from anymask.training.samples import TrainingPictures
+from anymask.training.scenes import compose, page
+from research.nano.edge_samples import MEANT, WindowWriter
+
+PAGES, SCENES, FALSE_COLOURS = 0.10, 0.12, 0.25  # parts of the pictures
+SIDES = (512, 640, 768)  # of drawn pictures, pixels
+SMALLEST = 80  # pixels of a mask that is asked about
+OF_PHOTO, OF_SCENE = 2, 4  # masks of a picture
+JITTER = 0.04  # of a box's sides
+PALETTES = (
+    cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET, cv2.COLORMAP_HOT, cv2.COLORMAP_PLASMA,
+    cv2.COLORMAP_BONE, cv2.COLORMAP_TURBO, cv2.COLORMAP_MAGMA, cv2.COLORMAP_RAINBOW,
+)  # fmt: skip
+
+# Asked about one photo: prompts of any kind in, an answer each.
+Asking = Callable[[Sequence[Prompt]], Sequence[Candidates]]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPicture:
+    """A picture (H, W, 3), some of its masks (H, W), and where it comes from."""
+
+    image: UintImage
+    masks: list[BoolArray]
+    group: str
+    kind: str
+
+
+def gather_windows(
+    data: Path,
+    folder: Path,
+    see: Callable[[UintImage], Asking],
+    pictures: int,
+    seed: int = 1,
+    told: Callable[[int, int], None] | None = None,
+) -> None:
+    """Ask a model about so many pictures and store the windows of its answers.
+
+    data    folder of sets that ship
+    folder  see `edge_samples`
+    see     what opens a photo for questions
+    told    is told pictures done, and all
+
+    Raises ConfigError, DataError for the sets.
+    """
+    drawn = TrainingPictures(Recipe(), data)
+    with WindowWriter(folder) as writer:
+        for number in range(pictures):
+            rng = np.random.default_rng([seed, number])
+            picture = labelled_picture(drawn, rng, number)
+            if picture.masks:
+                ask = see(picture.image)
+                for mask in picture.masks:
+                    for prompt, answer in asked_answers(ask, mask, rng):
+                        _store(writer, picture, mask, prompt, answer)
+            if told is not None:
+                told(number + 1, pictures)
+
+
+def _store(
+    writer: WindowWriter, picture: LabelledPicture, truth: BoolArray, prompt: Prompt, answer: Mask
+) -> None:
+    cells = answer.shown_logits - np.float32(answer.threshold)
+    window = window_around(cells, answer.geometry)
+    if window is not None:
+        about = prompt, float(iou(answer.pixels(), truth)), picture.group, picture.kind
+        writer.add(picture.image, truth, cells, window, about)
+
+
+def labelled_picture(source: TrainingPictures, rng: Generator, number: int) -> LabelledPicture:
+    """A photo, a page or a scene, sometimes in other colours."""
+    kind, side = float(rng.random()), int(rng.choice(SIDES))
+    if kind < PAGES + SCENES:
+        if kind < PAGES:
+            image, planes = page(side, rng, lambda: source.photo(rng))
+        else:
+            image, planes = compose(
+                side, rng, lambda: source.photo(rng), lambda: source.cut_out(rng)
+            )
+        name, masks = "page" if kind < PAGES else "scene", [one.astype(np.bool_) for one in planes]
+        group, most = f"{name} {number}", OF_SCENE
+    else:
+        sample = source.source.sample(rng, number)
+        order = rng.permutation(len(sample.rles))[:6]
+        image, masks = sample.image(), [rle_to_mask(sample.rles[n]).astype(bool) for n in order]
+        name, group, most = "photo", str(sample.source), OF_PHOTO
+    if rng.random() < FALSE_COLOURS:
+        image, name = false_colours(image, rng), f"{name}, recoloured"
+    large = [mask for mask in masks if np.count_nonzero(mask) >= SMALLEST]
+    chosen = [large[n] for n in rng.permutation(len(large))[:most]]
+    return LabelledPicture(np.ascontiguousarray(image), chosen, group, name)
+
+
+def false_colours(image: UintImage, rng: Generator) -> UintImage:
+    """A photo as an X-ray, a gray or a thermal picture shows things: one value, many palettes."""
+    gray: NDArray[Any] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    gray = 255 - gray if rng.random() < 0.4 else gray
+    if rng.random() < 0.5:
+        gray = 255 * (gray / 255) ** np.float32(np.exp(rng.uniform(-0.7, 0.7)))
+    if rng.random() < 0.4:
+        gray = cv2.GaussianBlur(gray, (0, 0), rng.uniform(0.5, 2.5))
+    if rng.random() < 0.4:
+        gray = gray * np.float32(rng.uniform(0.25, 0.8)) + np.float32(rng.uniform(0, 60))
+    if rng.random() < 0.3:
+        gray = gray + rng.normal(0, rng.uniform(2, 12), gray.shape)
+    levels = np.clip(gray, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:
+        return np.repeat(levels[..., None], 3, axis=2)
+    palette = PALETTES[int(rng.integers(len(PALETTES)))]
+    return np.ascontiguousarray(cv2.applyColorMap(levels, palette)[..., ::-1], np.uint8)
+
+
+def asked_answers(
+    ask: Asking, mask: BoolArray, rng: Generator
+) -> Iterator[tuple[Prompt, Mask]]:  # (H, W)
+    """Answers to a click, a box, and clicks that correct the first answer."""
+    click = _some_click(mask, rng)
+    lone = Prompt.of(points=[click], labels=[1])
+    answer = ask([lone])[0]
+    yield lone, answer.first
+    fits = [iou(one.pixels(), mask) for one in answer]
+    best = int(np.argmax(fits))
+    if best and fits[best] > MEANT:
+        yield lone, answer.items[best]
+    if (box := _some_box(mask, rng)) is not None:
+        around = Prompt.of(box=box)
+        yield around, ask([around])[0].first
+    if rng.random() < 0.5:
+        points, labels, now = [click], [1], answer.first
+        for _ in range(int(rng.integers(1, 3))):
+            error = next_click(now.pixels(), mask)
+            if error is None:
+                return
+            points, labels = [*points, error.point], [*labels, error.label]
+            corrected = Prompt.of(points=points, labels=labels, mask=now.logits)
+            now = ask([corrected])[0].first
+        yield corrected, now
+
+
+def _some_click(mask: BoolArray, rng: Generator) -> tuple[float, float]:
+    if rng.random() >= 0.4:
+        return centre_click(mask)
+    ys, xs = np.nonzero(mask)
+    chosen = int(rng.integers(len(ys)))
+    return float(xs[chosen]), float(ys[chosen])
+
+
+def _some_box(mask: BoolArray, rng: Generator) -> FloatArray | None:  # (4,)
+    """The tight box, or one drawn with an unsteady hand; None where nothing is left of it."""
+    height, width = mask.shape
+    x, y, w, h = cv2.boundingRect(mask.view(np.uint8))
+    box = np.array([x, y, x + w, y + h], np.float64)
+    if rng.random() < 0.35:
+        box += rng.normal(0, JITTER, 4) * [w, h, w, h]
+    inside: FloatArray = np.clip(box, 0, [width, height, width, height]).astype(np.float32)
+    return inside if min(inside[2] - inside[0], inside[3] - inside[1]) > 1 else None

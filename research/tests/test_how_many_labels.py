@@ -1,0 +1,25 @@
+"""The recipe that says how many labels one needs writes sets that the fine-tuning reads."""
+
+from pathlib import Path
+
+import pytest
+
+from anymask.data.sets import load_set
+from anymask.data.streams import open_stream
+from tests.scripts import loaded_script
+from tests.training.small_data import write_sets
+
+RECIPES = Path(__file__).parents[2] / "research"
+
+
+def test_a_subset_has_its_own_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with loaded_script(RECIPES / "how_many_labels.py") as recipe:
+        pass
+    (name, *_) = sorted(path.parent for path in write_sets(tmp_path / "data").rglob("masks.jsonl"))
+    photos = load_set(name)[1][:2]
+    recipe.write_subset(photos, tmp_path / "some")
+    stream = open_stream(tmp_path / "some")
+    again = [*stream]
+    assert [one.rles for one in again] == [one.rles for one in photos]
+    for one, photo in zip(again, photos, strict=True):
+        assert stream.picture(one).read_bytes() == photo.content()
