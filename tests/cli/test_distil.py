@@ -62,20 +62,6 @@ def test_a_student_learns_from_a_teacher_of_a_file(pictures: Path, tmp_path: Pat
     assert answer.masks.shape[1:] == (70, 90)
 
 
-def test_several_teachers_of_the_students_kind_teach_their_mean(tmp_path: Path) -> None:
-    data, run = write_sets(tmp_path / "data"), tmp_path / "run"
-    other = tmp_path / "other.safetensors"
-    write_result(other, models.build("nano"), "nano", {})
-    command = [
-        "distil", "--teacher", "nano", "--teacher", str(other), "--data", str(data), "-o", str(run),
-        "--pictures", "4", "--side", "64",
-    ]  # fmt: skip
-    assert main(command) == 0
-    recipe = read_state(run / LAST)["recipe"]
-    assert (recipe["task"], recipe["teachers"]) == ("ensemble", ("shipped", str(other)))
-    assert load_file(run / "weights.safetensors").keys() == load_file(other).keys()
-
-
 def test_a_distillation_of_other_options_is_another_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,12 +233,6 @@ def test_sets_that_do_not_ship_are_named(
         ),
         (["--teacher", "mobile_sam", "--pictures", "0"], "--pictures must be at least 1, got 0"),
         (["--teacher", "mobile_sam", "--held-out", "-1"], "--held-out must be at least 0, got -1"),
-        (["--teacher", "nano", "--teacher", "mobile_sam"], "must be of the student's kind, nano"),
-        (
-            ["--teacher", "nano", "--teacher", "nano", "--teacher-weights", "a.safetensors"],
-            "give the files as teachers",
-        ),
-        (["--teacher", "nano", "--teacher", "nano"], "no set with a masks.jsonl"),
         (["--teacher", "nano", "--data", "."], "wanted pictures to learn from, found none"),
     ],
 )

@@ -19,7 +19,6 @@ LEAST = ["--steps", "1", "--side", "64", "--images", "1", "--masks", "1"]
 COMMANDS = {
     "zero-shot": ["eval", "zero-shot", *FEW],
     "natural": ["eval", "natural", *FEW],
-    "pack": ["train", "nano", "--data", "data", "--pack", "sets.tar"],
     "convert": ["convert", "data/coco_val", "masks.json", "--to", "coco"],
     "init": ["engine", "init", "photos"],
     "import": ["engine", "import", "photos", "masks.json"],
@@ -81,11 +80,6 @@ def test_the_package_is_the_wheel_s(site: Path, told: dict[str, str]) -> None:
 def test_suites_are_measured_by_name(told: dict[str, str]) -> None:
     for suite in ("zero-shot", "natural"):
         assert "| coco_val | 1 |" in told[suite]
-
-
-def test_recipes_are_trained_by_name(desk: Path, told: dict[str, str]) -> None:
-    assert "12 of 12 photos" in told["pack"]
-    assert (desk / "sets.tar").is_file()
 
 
 def test_a_project_is_retrained_from_the_weights_in_the_wheel(told: dict[str, str]) -> None:

@@ -157,7 +157,7 @@ def test_photos_pass_as_they_are() -> None:
     ("changes", "reason"),
     [
         ({"synthetic": 0.5}, "write synthetic = 0"),
-        ({"task": "mae", "synthetic": 0.0}, "task = 'masks'"),
+        ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
         ({"channels": {"lows": [1]}, "synthetic": 0.0}, "channels needs lows, highs, weights"),
     ],
 )

@@ -218,7 +218,7 @@ def test_a_label_map_says_its_parts() -> None:
     ("changes", "reason"),
     [
         ({"synthetic": 0.5}, "write synthetic = 0"),
-        ({"task": "mae"}, "have no classes"),
+        ({"task": "distil"}, "have no classes"),
         ({"classes": [1]}, "classes must be names"),
     ],
 )

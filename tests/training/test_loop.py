@@ -255,6 +255,17 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: 
         read_state(tmp_path / LAST)
 
 
+def test_a_run_without_a_readable_checkpoint_does_not_begin_anew(
+    data: Path, tmp_path: Path
+) -> None:
+    train(small_recipe(steps=4), TrainingRun(data, tmp_path))
+    for name in (LAST, BEFORE):
+        (tmp_path / name).write_bytes(b"half a file")
+    with pytest.raises(WeightsError, match="none of its checkpoints can be read"):
+        train(small_recipe(steps=4), TrainingRun(data, tmp_path))
+    assert (tmp_path / LAST).read_bytes() == b"half a file"
+
+
 def test_the_log_is_json_lines_with_means(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

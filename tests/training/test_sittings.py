@@ -1,7 +1,6 @@
-"""A run over several sittings: time limits, copies, checkpoints in pieces, several processes."""
+"""A run over several sittings: time limits, copies, several processes."""
 
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from anymask.primitives.errors import ConfigError, WeightsError
 from anymask.training import worker as of_worker
-from anymask.training.checkpoint import BEFORE, LAST, newest_state, read_state
+from anymask.training.checkpoint import LAST, newest_state, read_state
 from anymask.training.loop import train
 from anymask.training.recipe import RecipeStage
 from anymask.training.worker import TrainingRun, TrainingWorker
@@ -25,9 +24,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps whose checkpoints are in pieces, too; copy it before you change it."""
+    """A run of four steps; copy it before you change it."""
     folder = tmp_path_factory.mktemp("trained")
-    train(small_recipe(steps=4), TrainingRun(data, folder, part_bytes=100_000))
+    train(small_recipe(steps=4), TrainingRun(data, folder))
     return folder
 
 
@@ -163,53 +162,6 @@ def test_a_copy_of_nothing_or_of_another_model_is_refused(
     with pytest.raises(ConfigError, match="with learn = 'all', the recipe says 'decoder'"):
         train(other, TrainingRun(data, tmp_path / "b", source=trained))
     assert newest_state(tmp_path / "b") is None
-
-
-def test_a_checkpoint_in_pieces_is_read_as_the_whole_one(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
-    whole = read_state(trained / LAST)
-    (tmp_path / "there").mkdir()
-    for path in trained.glob(f"{LAST}.*"):
-        assert path.stat().st_size <= 100_000
-        shutil.copy2(path, tmp_path / "there" / path.name)
-    found = newest_state(tmp_path / "there")
-    assert found is not None
-    assert found[1]["progress"] == whole["progress"]
-    assert same(found[1]["model"], whole["model"])
-    train(small_recipe(steps=6), TrainingRun(data, tmp_path / "there"))
-    assert step_of(tmp_path / "there") == 6
-    assert list((tmp_path / "there").glob(f"{LAST}.*")) == []  # pieces of an older one are gone
-
-
-@pytest.mark.parametrize("damage", ["missing", "short", "list"])
-def test_damaged_pieces_are_passed_over_for_the_checkpoint_before(
-    damage: str, trained: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    (tmp_path / LAST).unlink()
-    piece = tmp_path / f"{LAST}.001"
-    if damage == "missing":
-        piece.unlink()
-    elif damage == "short":
-        piece.write_bytes(piece.read_bytes()[:-1])
-    else:
-        (tmp_path / f"{LAST}.pieces").write_text("{}")
-    found = newest_state(tmp_path)
-    assert found is not None
-    assert found[0] == tmp_path / BEFORE
-    assert found[1]["progress"]["step"] == 2
-
-
-def test_of_pieces_and_a_whole_checkpoint_the_further_one_counts(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
-    train(small_recipe(steps=2), TrainingRun(data, tmp_path))
-    for path in trained.glob(f"{LAST}.*"):
-        shutil.copy2(path, tmp_path / path.name)
-    found = newest_state(tmp_path)
-    assert found is not None
-    assert found[1]["progress"]["step"] == 4
 
 
 def test_the_log_says_how_long_the_rest_will_take(

@@ -1,6 +1,5 @@
 """Other tasks of the same trainer: a teacher's masks and features, hidden cells, SAM-HQ's part."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,19 +11,16 @@ from safetensors.torch import save_file
 
 from anymask import models
 from anymask.primitives.errors import ConfigError, WeightsError
-from anymask.training.checkpoint import LAST, LOG, read_state
+from anymask.training.checkpoint import LAST, read_state
 from anymask.training.draws import Draws
 from anymask.training.loop import train
 from anymask.training.recipe import Recipe
 from anymask.training.samples import batches
 from anymask.training.tasks import (
-    CELL,
     HEAD,
     DistillationStep,
     Teacher,
     build_step,
-    hidden_cells,
-    pixel_loss,
 )
 from anymask.training.trainee import build_trainee, trained_module
 from anymask.training.worker import TrainingRun
@@ -119,62 +115,12 @@ def test_a_teacher_that_is_not_there_or_does_not_fit_is_refused(data: Path, tmp_
         Teacher.open(wrong)
 
 
-@pytest.mark.parametrize("task", ["mae", "sami", "distil"])
+@pytest.mark.parametrize("task", ["distil"])
 def test_pictures_without_masks_are_enough(task: str, pictures: Path, tmp_path: Path) -> None:
     recipe = replace(distilling("tiny", tmp_path), task=task, decode_once=True)  # type: ignore[arg-type]
     train(recipe, TrainingRun(pictures, tmp_path / "run"))
     state = read_state(tmp_path / "run" / LAST)
     assert (state["progress"]["step"], state["progress"]["skipped"]) == (4, 0)
-
-
-@pytest.mark.parametrize("task", ["mae", "sami"])
-def test_hidden_cells_teach_the_encoder_alone_and_are_a_start(
-    task: str, pictures: Path, data: Path, tmp_path: Path
-) -> None:
-    recipe = replace(distilling("tiny", tmp_path), task=task)  # type: ignore[arg-type]
-    before = begun(recipe, pictures)
-    train(recipe, TrainingRun(pictures, tmp_path / "run"))
-    after = read_state(tmp_path / "run" / LAST)["model"]
-    moved = {name for name in after if not torch.equal(after[name], before[name])}
-    assert any(name.startswith("encoder.") for name in moved)
-    assert not any(name.startswith("decoder.") for name in moved)
-    tuned = small_recipe(steps=1, init=str(tmp_path / "run" / LAST))
-    average = read_state(tmp_path / "run" / LAST)["average"]
-    for name, tensor in build_trainee(tuned, data).state_dict().items():
-        assert torch.equal(tensor, average[name]), name
-
-
-def test_hidden_pixels_are_learned(pictures: Path, tmp_path: Path) -> None:
-    stage = replace(small_recipe().stages[0], steps=40)
-    recipe = small_recipe(
-        task="mae", stages=(stage,), hidden=0.5, rate=5e-3, warmup=1, save_every=100, synthetic=0.0
-    )
-    train(recipe, TrainingRun(pictures, tmp_path))
-    losses = [json.loads(line)["loss"] for line in (tmp_path / LOG).read_text().splitlines()]
-    assert losses[-1] < losses[0]
-    with pytest.raises(ConfigError, match="cannot be composed to scenes; write synthetic = 0"):
-        train(replace(recipe, synthetic=0.3), TrainingRun(pictures, tmp_path))
-
-
-def test_just_the_part_is_hidden_and_differs_by_picture() -> None:
-    hidden = hidden_cells(Draws(1, 2, [5, 6]), 2, 8, 0.75)
-    assert hidden.sum((1, 2)).tolist() == [48, 48]
-    assert not torch.equal(hidden[0], hidden[1])
-    (alone,) = hidden_cells(Draws(1, 2, [6]), 1, 8, 0.75)
-    assert torch.equal(alone, hidden[1])  # by the picture's number only
-
-
-def test_the_pixel_loss_counts_hidden_cells_only_and_normalises_each() -> None:
-    torch.manual_seed(0)
-    images = 50 * torch.randn(1, 3, 2 * CELL, 2 * CELL) + 7
-    cells = torch.nn.functional.pixel_unshuffle(images, CELL)
-    exact = (cells - cells.mean(1, keepdim=True)) / cells.std(1, keepdim=True)
-    hidden = torch.tensor([[[True, False], [False, False]]])
-    wrong = exact.clone()
-    wrong[:, :, 1, 1] += 100  # is not hidden
-    assert pixel_loss(wrong, images, hidden) < 1e-6
-    wrong[:, :, 0, 0] += 2
-    torch.testing.assert_close(pixel_loss(wrong, images, hidden), torch.tensor(4.0))
 
 
 def test_of_sam_hq_its_own_part_learns_and_sam_is_a_start(data: Path, tmp_path: Path) -> None:
