@@ -1,1 +1,1 @@
-"""What built the models that ship and what checks a claim; it runs from a checkout and is in no wheel."""
+"""What built the models that ship and what checks a claim: from a checkout, in no wheel."""

@@ -1,6 +1,6 @@
 """What refined edges gain and cost in everything's masks, before and after in one run:
 
-    ANYMASK_THREADS=1 python research/measure_everything_edges.py ../shared/data/train coco_instances
+    python research/measure_everything_edges.py ../shared/data/train coco_instances
 
 Of each set some photos are searched. Where a shown mask overlaps a person's with an IoU of at least
 .5, the best such mask is compared with the same mask after `refine_record_edges`: mean IoU, and IoU
