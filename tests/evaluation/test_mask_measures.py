@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.mask_measures import MASK_MEASURES, refine_scores
 from anymask.evaluation.perturbation import PERTURBATIONS, perturb_mask
 from anymask.evaluation.protocols import BOX, TruthMask
 from anymask.evaluation.selection import EvalSettings
 from anymask.primitives.spec import ALL_KINDS
-from tests.evaluation.small_sets import perfect, rectangle
+from tests.evaluation.small_sets import filled_box, perfect, rectangle
 
 SQUARE = rectangle((60, 80), (20, 20, 40, 40))
 

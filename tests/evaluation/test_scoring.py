@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.adapters import Peer
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction, Peer
 from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.primitives.prompts import Prompt
-from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
+from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
 

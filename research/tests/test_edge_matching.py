@@ -9,8 +9,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from anymask.evaluation.edge_levels import pack, unpack
-from anymask.evaluation.edge_matching import match_levels
+from research.paper.edge_levels import pack, unpack
+from research.paper.edge_matching import match_levels
 
 RADII = (0.0, 1.0, 1.5, 2.9, 4.34)
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))

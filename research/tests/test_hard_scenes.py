@@ -5,13 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from anymask.evaluation import hard_scenes
-from anymask.evaluation.hard_scenes import LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
-from anymask.evaluation.scene_parts import SCENE_HW, coverage, inside, strokes
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSettings
-from anymask.evaluation.suite import hard_suite, open_sets
 from anymask.primitives.rle import rle_to_mask
+from research.paper import hard_scenes
+from research.paper.__main__ import hard_sets
+from research.paper.hard_scenes import LEAST_VISIBLE_AREA, SCENES, RenderedScene, scene_set
+from research.paper.scene_parts import SCENE_HW, coverage, inside, strokes
 from tests.evaluation.small_sets import perfect
 
 
@@ -96,7 +96,7 @@ def test_coverage_is_the_share_of_a_pixel() -> None:
 
 
 def test_the_suite_of_scenes_needs_no_files() -> None:
-    sets = open_sets(hard_suite(), "/nowhere", ["low contrast"])
+    sets = hard_sets(["low contrast"])[1]
     (one,) = sets
     assert (one.info.name, len(one.samples)) == ("low contrast", 12)
     sample = one.samples[3]

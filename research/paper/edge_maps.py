@@ -17,14 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.edge_levels import THRESHOLDS, thin
 from anymask.evaluation.protocols import Segmenter, click_masks
 from anymask.evaluation.set_results import NotMeasured
+from anymask.evaluation.video_metrics import region_borders
 from anymask.primitives.boxes import box_nms, mask_to_box
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import point_grid
 from anymask.primitives.resize import logits_to_image
 from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from research.paper.edge_levels import THRESHOLDS, thin
 
 EDGE_GRID_SIDE = 16  # the paper's grid
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other
@@ -141,18 +142,6 @@ def _grey(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
 def region_edges(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
     """`region_borders`, one pixel wide."""
     return thin(region_borders(regions))
-
-
-def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
-    """Where the right, lower or lower right neighbour is of another region (number or bool).
-
-    `seg2bmap` of the Berkeley benchmark, which DAVIS uses as well.
-    """
-    edges = np.zeros(regions.shape, np.bool_)
-    edges[:, :-1] |= regions[:, :-1] != regions[:, 1:]
-    edges[:-1] |= regions[:-1] != regions[1:]
-    edges[:-1, :-1] |= regions[:-1, :-1] != regions[1:, 1:]
-    return edges
 
 
 # ------------------------------------------------------------------------------------ made thin

@@ -12,8 +12,12 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import variation_of_information as by_skimage
 
 from anymask.data.sets import load_set
-from anymask.evaluation.average_recall import Proposer
-from anymask.evaluation.region_quality import (
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.records import record_from_rle
+from anymask.primitives.rle import mask_to_rle
+from research.paper.region_quality import (
+    Proposer,
     count_shared_pixels,
     covering,
     measure_regions,
@@ -22,10 +26,6 @@ from anymask.evaluation.region_quality import (
     region_scores,
     variation_of_information,
 )
-from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.set_results import NotMeasured
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 pairs = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(

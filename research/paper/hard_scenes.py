@@ -25,7 +25,9 @@ import numpy as np
 
 from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.sets import SetInfo
-from anymask.evaluation.scene_parts import (
+from anymask.primitives.rle import mask_to_rle
+from anymask.primitives.types import BoolArray, UintImage
+from research.paper.scene_parts import (
     SCENE_HW,
     Corners,
     Field,
@@ -44,8 +46,6 @@ from anymask.evaluation.scene_parts import (
     strokes,
     texture,
 )
-from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import BoolArray, UintImage
 
 SCENES_A_KIND = 12  # of each kind
 SMOKE_DENSITY = 0.35

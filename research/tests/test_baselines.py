@@ -4,8 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.evaluation import baselines as module
-from anymask.evaluation.baselines import (
+from anymask.evaluation.protocols import BOX
+from anymask.primitives.masks import iou
+from anymask.primitives.prompts import Prompt
+from research.paper import baselines as module
+from research.paper.baselines import (
     FromFunction,
     filled_box,
     flood_clicks,
@@ -13,9 +16,6 @@ from anymask.evaluation.baselines import (
     grabcut_clicks,
     list_baselines,
 )
-from anymask.evaluation.protocols import BOX
-from anymask.primitives.masks import iou
-from anymask.primitives.prompts import Prompt
 from tests.evaluation.small_sets import rectangle
 
 HW = (60, 80)

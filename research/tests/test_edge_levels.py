@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.morphology import thin as thin_of_skimage
 
-from anymask.evaluation.edge_levels import (
+from research.paper.edge_levels import (
     THRESHOLDS,
     cut,
     pack,

@@ -27,24 +27,24 @@ from typing import Any
 import numpy as np
 
 from anymask.data.annotations import AnnotatedImage
-from anymask.evaluation.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
-from anymask.evaluation.edge_maps import (
-    canny_edges,
-    model_edges,
-    region_edges,
-    sobel_edges,
-    suppress,
-)
-from anymask.evaluation.edge_matching import match_levels
 from anymask.evaluation.metrics import draw_photos
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import is_by_people, sample_to_regions
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, UintImage
+from research.paper.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
+from research.paper.edge_maps import (
+    canny_edges,
+    model_edges,
+    region_edges,
+    sobel_edges,
+    suppress,
+)
+from research.paper.edge_matching import match_levels
+from research.paper.region_quality import is_by_people, sample_to_regions
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps

@@ -16,7 +16,6 @@ prompts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -25,12 +24,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.average_recall import REGION_BASELINES
-from anymask.evaluation.edges import EDGE_BASELINES
-from anymask.evaluation.protocols import BOX, CLICK, CLICKS, PlainAnswer, Segmenter
+from anymask.evaluation.adapters import FromFunction
+from anymask.evaluation.protocols import BOX, CLICK, CLICKS, Segmenter
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.spec import ModelSpec, PromptKind
 from anymask.primitives.types import BoolArray, UintImage
+from research.paper.edges import EDGE_BASELINES
+from research.paper.region_quality import REGION_BASELINES
 
 GRABCUT_ROUNDS = 5
 GRABCUT_CLICK_SIDE = 320  # a click's GrabCut looks at the whole photo: half a second at 1024 px
@@ -38,40 +37,7 @@ FLOOD_TOLERANCE = 20
 SEED_SHARE = 0.01
 SLIC_REGIONS = 400
 SLIC_TOLERANCE = 12.0  # of Lab colours: a difference that is plain to see
-REGION_METHODS = ("superpixel", "slic growth", *(method.name for method in REGION_BASELINES))
-
-
-@dataclass(frozen=True, eq=False)
-class FromFunction:
-    """Any function of a photo and one prompt as a `Segmenter`.
-
-    name      in the tables
-    accepts   the prompt kinds that it understands
-    function  (H, W, 3) uint8 and a Prompt -> (H, W) bool
-    prepare   what to do once a photo; its result takes the photo's place in `function`
-    slow      whether it takes so long that a run asks it for a part of the masks
-    """
-
-    name: str
-    accepts: frozenset[PromptKind]
-    function: Callable[[Any, Prompt], BoolArray]
-    prepare: Callable[[UintImage], Any] | None = None
-    slow: bool = False
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Only the name and what it accepts mean something."""
-        return ModelSpec(name=self.name, accepts=self.accepts)
-
-    def embed(self, image: UintImage) -> Any:
-        """The photo, prepared."""
-        return self.prepare(image) if self.prepare else image
-
-    def segment(
-        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
-    ) -> list[PlainAnswer]:
-        """One mask a prompt."""
-        return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
+REGION_METHODS = ("superpixel", "slic growth", "felzenszwalb", "slic")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.text_prompts import list_phrases, measure_text
 from anymask.primitives.errors import InputError
 from anymask.primitives.spec import ALL_KINDS
+from research.paper.text_prompts import list_phrases, measure_text
 from tests.evaluation.small_sets import perfect, rectangle, same_colour, write_set
 
 HW = (48, 64)

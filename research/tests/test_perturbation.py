@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
-from anymask.evaluation.perturbation import PERTURBATIONS, noisy_box, perturb_mask
 from anymask.evaluation.protocols import tight_box
 from anymask.primitives.masks import iou
+from research.paper.perturbation import PERTURBATIONS, noisy_box, perturb_mask
 from tests.evaluation.small_sets import rectangle
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)).filter(np.any)

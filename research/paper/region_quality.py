@@ -12,7 +12,7 @@ as the region benchmark of Berkeley counts them. Letters: H W the photo, P and Q
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.data.annotations import AnnotatedImage
-from anymask.evaluation.average_recall import FindsEverything, Proposer
+from anymask.evaluation.average_recall import FindsEverything
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
 from anymask.primitives.layout import partition
-from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import rle_to_mask
+from anymask.primitives.prompts import Prompt
+from anymask.primitives.records import MaskRecord, record_from_rle
+from anymask.primitives.rle import mask_to_rle, rle_to_mask
+from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import Floats, UintImage
 
 RegionMap = NDArray[Any]
@@ -96,6 +98,57 @@ def _entropy(shares: Floats) -> float:
 
 
 # ---------------------------------------------------------------------------------- the measure
+
+
+FELZENSZWALB_SCALES = (50, 200, 800)
+SLIC_SIZES = (30, 100, 300)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """A method that only divides a photo: (H, W, 3) uint8 -> maps of region numbers (H, W)."""
+
+    name: str
+    function: Callable[[UintImage], Sequence[NDArray[Any]]]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its name; it takes no prompts."""
+        return ModelSpec(name=self.name, accepts=frozenset())
+
+    def embed(self, image: UintImage) -> UintImage:
+        """The photo itself."""
+        return image
+
+    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> list[Any]:
+        """It cannot be asked."""
+        raise NotMeasured("it proposes masks, it answers no prompts")
+
+    def everything(self, image: UintImage, **_: Any) -> list[MaskRecord]:
+        """Every region of every map, the largest first."""
+        found = [
+            record_from_rle(mask_to_rle(regions == number))
+            for regions in self.function(image)
+            for number in np.unique(regions)
+        ]
+        return sorted(found, key=lambda record: -record.area)
+
+
+def felzenszwalb_maps(image: UintImage) -> list[NDArray[Any]]:
+    """Felzenszwalb and Huttenlocher's graph regions (IJCV 2004) at three scales."""
+    from skimage.segmentation import felzenszwalb
+
+    return [felzenszwalb(image, scale=s, sigma=0.8, min_size=64) for s in FELZENSZWALB_SCALES]
+
+
+def slic_maps(image: UintImage) -> list[NDArray[Any]]:
+    """SLIC superpixels (Achanta et al., PAMI 2012) at three sizes."""
+    from skimage.segmentation import slic
+
+    return [slic(image, n_segments=n, start_label=0) for n in SLIC_SIZES]
+
+
+REGION_BASELINES = (Proposer("felzenszwalb", felzenszwalb_maps), Proposer("slic", slic_maps))
 
 
 def measure_regions(

@@ -48,16 +48,23 @@ class Grouping:
 
 
 def measure_fairness(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress | None = None
+    method: Segmenter,
+    one: EvalSet,
+    settings: EvalSettings,
+    told: OnProgress | None = None,
+    *,
+    groups: Path | None = None,
 ) -> SetResult:
     """Measure one method on one set (a `SetMeasure`): by one click, and by several.
+
+    groups  a CSV file (`read_groups`); None: the sets' labels
 
     Raises NotMeasured for a method without clicks or a set without two groups; DataError for a CSV
     file that cannot be read.
     """
     if "point" not in method.spec.accepts:
         raise NotMeasured("it takes no clicks")
-    table = read_groups(settings.groups) if settings.groups else None
+    table = read_groups(groups) if groups else None
     titles = tuple(table.titles) if table else ("label",)
     names: list[tuple[str, ...]] = []
     parts: list[Floats] = []

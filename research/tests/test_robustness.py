@@ -11,9 +11,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.protocols import BOX, CLICKS, TruthMask
-from anymask.evaluation.robustness import (
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.clicks import centre_click
+from research.paper.baselines import filled_box
+from research.paper.robustness import (
     CHANGES,
     SHOWN_CHANGES,
     PhotoChange,
@@ -22,9 +26,6 @@ from anymask.evaluation.robustness import (
     measure_robustness,
     shift_click,
 )
-from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.set_results import NotMeasured
-from anymask.primitives.clicks import centre_click
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=24)).filter(np.any)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.evaluation.edge_levels import WORD_BITS, Bits, unpack
 from anymask.primitives.types import BoolArray, IntArray
+from research.paper.edge_levels import WORD_BITS, Bits, unpack
 
 _ABSENT, _FREE = -2, -1
 

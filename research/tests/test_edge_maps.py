@@ -7,7 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.evaluation.edge_maps import (
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.candidates import Candidates
+from anymask.primitives.resize import geometry
+from anymask.primitives.spec import ALL_KINDS, ModelSpec
+from research.paper.edge_maps import (
     EDGE_GRID_SIDE,
     canny_edges,
     logits_to_edges,
@@ -16,10 +20,6 @@ from anymask.evaluation.edge_maps import (
     sobel_edges,
     suppress,
 )
-from anymask.evaluation.set_results import NotMeasured
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.resize import geometry
-from anymask.primitives.spec import ALL_KINDS, ModelSpec
 from tests.evaluation.small_sets import perfect, rectangle
 
 HW = (48, 64)

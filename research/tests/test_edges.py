@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from anymask.data.sets import load_set
-from anymask.evaluation.edge_levels import THRESHOLDS
-from anymask.evaluation.edges import (
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.rle import mask_to_rle, rle_to_string
+from research.paper.edge_levels import THRESHOLDS
+from research.paper.edges import (
     EDGE_BASELINES,
     EdgeCounts,
     EdgeDetector,
@@ -25,9 +28,6 @@ from anymask.evaluation.edges import (
     recall_at_half,
     sample_to_edges,
 )
-from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.set_results import NotMeasured
-from anymask.primitives.rle import mask_to_rle, rle_to_string
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 HW = (100, 120)  # the tolerance is 1.17 pixels

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction, filled_box
-from anymask.evaluation.fairness import (
+from anymask.evaluation.adapters import FromFunction
+from anymask.evaluation.protocols import BOX, CLICKS
+from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluation.set_results import NotMeasured
+from anymask.primitives.errors import DataError
+from research.paper.baselines import filled_box
+from research.paper.fairness import (
     Grouping,
     describe_fairness,
     list_groups,
     measure_fairness,
     read_groups,
 )
-from anymask.evaluation.protocols import BOX, CLICKS
-from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.set_results import NotMeasured
-from anymask.primitives.errors import DataError
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
 N = 24

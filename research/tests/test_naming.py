@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from anymask.data.sets import load_set
-from anymask.evaluation.naming import measure_names
 from anymask.evaluation.protocols import PlainAnswer
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import InputError
 from anymask.primitives.name_table import LabelSuggestion
 from anymask.primitives.rle import mask_to_rle, rle_to_string
+from research.paper.naming import measure_names
 
 HW = (32, 32)
 

@@ -1,0 +1,1 @@
+"""What measures and builds the package, and is not part of it; it runs from a checkout."""
