@@ -17,6 +17,7 @@ from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.records import record_from_rle
 from anymask.primitives.rle import mask_to_rle
 from research.paper.region_quality import (
+    REGION_BASELINES,
     Proposer,
     count_shared_pixels,
     covering,
@@ -27,6 +28,7 @@ from research.paper.region_quality import (
     variation_of_information,
 )
 from tests.evaluation.small_sets import perfect, rectangle, write_set
+from tests.evaluation.test_average_recall import HW, LARGE, measured, small_set
 
 pairs = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
     lambda hw: st.tuples(*[arrays(np.int64, hw, elements=st.integers(0, 4))] * 2)
@@ -110,3 +112,18 @@ def test_a_set_is_divided_photo_by_photo(tmp_path: Path) -> None:
     assert told == [(1, 2), (2, 2)]
     assert values["covering"] == pytest.approx((1 + 1 / 3) / 2)
     assert values["VOI"] == pytest.approx((0 + 2) / 2)
+
+
+def test_divisions_of_the_photo_propose_their_regions(tmp_path: Path) -> None:
+    halves = np.zeros(HW, np.int64)
+    halves[rectangle(HW, LARGE)] = 7
+    figures = measured(Proposer("halves", lambda image: [halves]), small_set(tmp_path / "set"))
+    assert figures["AR@10"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("method", REGION_BASELINES, ids=lambda method: method.name)
+def test_baselines_find_flat_rectangles(method: Proposer, tmp_path: Path) -> None:
+    figures = measured(method, small_set(tmp_path / "set"))
+    assert figures["AR@1000"] > 0.3
+    with pytest.raises(NotMeasured, match="answers no prompts"):
+        method.segment(None, prompts=[], multimask=True)
