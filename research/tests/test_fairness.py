@@ -64,7 +64,7 @@ def test_groups_come_from_a_file_by_photo_or_by_mask(people: EvalSet, tmp_path: 
     lines += [f"images/{n}.png,,{'dark' if n % 2 else 'light'},young" for n in range(N)]
     lines += ["0.png,1,,old"]
     path = group_csv(tmp_path, "\n".join(lines))
-    result = measure_fairness(perfect(), people, EvalSettings(groups=path))
+    result = measure_fairness(perfect(), people, EvalSettings(), groups=path)
     assert [f.name for f in result.figures] == ["skin gap, 1 click", "skin gap, 3 clicks"]
     assert [row[2:4] for row in result.tables[0].rows[:2]] == [("light", 23.0), ("dark", 24.0)]
     assert [figure.value for figure in result.figures] == [0, 0]
@@ -82,7 +82,7 @@ def test_a_method_that_fails_one_group_has_a_gap(people: EvalSet, tmp_path: Path
         return found & (np.arange(found.shape[1]) < 30)
 
     result = measure_fairness(
-        FromFunction("half", CLICKS, left_only), people, EvalSettings(groups=path)
+        FromFunction("half", CLICKS, left_only), people, EvalSettings(), groups=path
     )
     assert result.figures[0].value == 1
     assert "not under 5" in result.notes[0]

@@ -279,22 +279,6 @@ def retrain_project(args: argparse.Namespace) -> None:
     print(weights)
 
 
-def trial_options(parser: argparse.ArgumentParser) -> None:
-    """Of `trial`."""
-    from anymask.cli.engine_trial import configure_trial
-
-    configure_trial(parser)
-    add_options(parser, Tuning)
-
-
-def trial(args: argparse.Namespace) -> None:
-    """Rounds of the whole loop, measured."""
-    need_torch()
-    from anymask.cli.engine_trial import run_trial
-
-    run_trial(args, Tuning(**read_options(args, Tuning)))
-
-
 Options = Callable[[argparse.ArgumentParser], None]
 Act = Callable[[argparse.Namespace], None]
 ACTIONS: dict[str, tuple[str, Options, Act]] = {
@@ -308,5 +292,4 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
               clip_options, clips),
     "retrain": ("fine-tune on accepted masks; promote what is better", retrain_options,
                 retrain_project),
-    "trial": ("measure rounds of the loop on a set whose masks are hidden", trial_options, trial),
 }  # fmt: skip

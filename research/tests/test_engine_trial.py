@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from anymask.cli import engine_trial
 from anymask.cli.engine_training import Tuning
-from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import write_annotations
 from anymask.engine.project import Project
+from research import engine_trial
+from research.engine_trial import main
 from tests.engine.disc_projects import write_photos
 
 MEAN = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -58,7 +58,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def words(sets: Path, *more: object) -> list[str]:
-    given = ["engine", "trial", sets, "--test", sets, "--rounds", 2, "--photos", 2, *more]
+    given = [sets, "--test", sets, "--rounds", 2, "--photos", 2, *more]
     return [str(word) for word in given]
 
 

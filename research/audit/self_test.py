@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
 from anymask.audit.grading import (
     WRONG_SHARE,
     FeatureScale,
     Grader,
+    LinearModel,
     describe_answers,
-    fit_linear,
-    fit_logistic,
     fit_scale,
 )
 from anymask.audit.mask_features import (
@@ -35,8 +33,11 @@ from anymask.predictors.image import Model
 from anymask.primitives.masks import mask_iou
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
 from anymask.primitives.types import BoolArray, Floats
+from research.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
 
 CLEAN = "clean"
+RIDGE = 5.0
+NEWTON_STEPS = 30
 LEAST_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
 MASKS_A_PHOTO = 3  # masks of a photo
 FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
@@ -171,6 +172,39 @@ def _delete_mask(
 
 
 # Fitting.
+
+
+def fit_logistic(
+    values: Floats, wrong: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
+    """Newton's method with a ridge on all but the bias; `wrong` is 1 or 0."""
+    table, scale, ridge = _table(values)
+    found = np.zeros(table.shape[1])
+    for _ in range(NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(table @ found, -30, 30)))
+        slope = table.T @ (weights * (chance - wrong)) + ridge @ found
+        bend = (table * (weights * chance * (1 - chance))[:, None]).T @ table + ridge
+        found = found - np.linalg.solve(bend, slope)
+    return LinearModel(found[:-1] / scale, float(found[-1]))
+
+
+def fit_linear(
+    values: Floats, wanted: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
+    """Weighted least squares with a ridge on all but the bias."""
+    table, scale, ridge = _table(values)
+    bend = (table * weights[:, None]).T @ table + ridge
+    found = np.linalg.solve(bend, table.T @ (weights * wanted))
+    return LinearModel(found[:-1] / scale, float(found[-1]))
+
+
+def _table(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Values of one spread with a column of ones, that spread, and the ridge."""
+    scale = values.std(axis=0) + 1e-6
+    table = np.column_stack([values / scale, np.ones(len(values))])
+    ridge = RIDGE * np.eye(table.shape[1])
+    ridge[-1, -1] = 0
+    return table, scale, ridge
 
 
 def fit_grader(cases: Sequence[SelfTestCase], about: str) -> Grader:

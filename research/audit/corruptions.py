@@ -21,10 +21,10 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from anymask.evaluation.perturbation import perturb_mask, shift_mask
 from anymask.primitives.boxes import mask_to_box
 from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from anymask.primitives.types import BoolArray
+from research.paper.perturbation import perturb_mask, shift_mask
 
 Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)

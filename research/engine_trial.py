@@ -1,4 +1,4 @@
-"""`anymask engine trial`: a set with hidden masks in, figures of labelling rounds out.
+"""`python -m research.engine_trial SET`: a set with hidden masks in, labelling rounds out.
 
 Each round labels new photos with the leading model and the simulated annotator, retrains on
 everything accepted so far, and promotes the new model where it is surely better. The leading model
@@ -13,8 +13,9 @@ import argparse
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -22,8 +23,10 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import numpy as np
 
 from anymask.cli.engine_training import Tuning, judge_on, open_model, scores_of, trainer
+from anymask.cli.extras import need_torch
+from anymask.cli.options import add_options, read_options
 from anymask.families import DEFAULT_MODEL
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import AnymaskError, InputError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.progress import follow
 from anymask.primitives.storage import write_json
@@ -39,7 +42,8 @@ HELD_OUT = 0.3  # of the photos: a trial has few
 
 
 def configure_trial(parser: argparse.ArgumentParser) -> None:
-    """Add the action's own options; `folder` is the set that is labelled."""
+    """Add the options."""
+    parser.add_argument("folder", metavar="SET", type=Path, help="that is labelled")
     parser.add_argument("--test", metavar="SET", type=Path, required=True, help="to measure on")
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--photos", type=int, default=16, help="labelled in each round (16)")
@@ -291,3 +295,22 @@ def print_table(rows: list[TrialRow]) -> None:
 
 def _interval(mean: TrialMean) -> str:
     return f"{mean['value']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Rounds of the whole loop, measured; the exit status."""
+    need_torch()
+    parser = argparse.ArgumentParser("python -m research.engine_trial", description=__doc__)
+    configure_trial(parser)
+    add_options(parser, Tuning)
+    args = parser.parse_args(words)
+    try:
+        run_trial(args, Tuning(**read_options(args, Tuning)))
+    except AnymaskError as error:
+        print(f"research.engine_trial: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.audit.corruptions import CORRUPTIONS, corrupt
+from research.audit.corruptions import CORRUPTIONS, corrupt
 from tests.evaluation.small_sets import rectangle
 
 HW = (80, 100)
