@@ -201,14 +201,14 @@ def read_part(folder: Path, most: int) -> list[AnnotatedImage]:
 
 def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int) -> TrialRow:
     """One round of labelling: what it brought and took."""
-    from anymask.engine.annotator import Annotator, AnnotatorSettings
-    from anymask.engine.runs import Work, run_stage
+    from anymask.engine.runs import run_stage
     from anymask.evaluation.metrics import Mean, cluster_mean
     from anymask.primitives.rle import rle_iou
+    from research.annotator import Annotator, AnnotatorSettings, SimulatedWork
 
     stage = cast("Stage", STAGE_OF_ROUND[min(number, len(STAGE_OF_ROUND) - 1)])
     truth = {image.file_name: image for image in fresh}
-    work = Work(
+    work = SimulatedWork(
         model=open_model(project.lead()), stage=stage, truth=truth,
         annotator=Annotator(AnnotatorSettings(seed=seed)),
     )  # fmt: skip

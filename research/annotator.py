@@ -9,23 +9,41 @@ Letters: H W the photo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
 
-from anymask.engine.entries import Draft, Provenance, Stage, Verdict
-from anymask.engine.stages import HINT_SECONDS
+from anymask.data.annotations import AnnotatedImage, AnnotatedMask
+from anymask.data.planes import load_plane
+from anymask.engine.entries import (
+    Arm,
+    Draft,
+    ImageEntry,
+    ImageStatus,
+    Provenance,
+    RecordEntry,
+    Stage,
+    Verdict,
+    one_of,
+)
+from anymask.engine.project import Project
+from anymask.engine.review import ReviewItem, give_verdict, next_asked
+from anymask.engine.runs import Work
+from anymask.engine.stages import HINT_SECONDS, STAGES
 from anymask.predictors.image import Model
 from anymask.primitives.candidates import Candidates
 from anymask.primitives.clicks import Click, centre_click, next_click
+from anymask.primitives.errors import InputError
 from anymask.primitives.masks import iou
 from anymask.primitives.polygons import mask_to_polygons, polygons_to_mask
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding, FloatArray
 
+WHO = "simulated"
+Truth = Mapping[str, AnnotatedImage]  # by the photo's name
 CLICK = 1.5
 REVIEW = 3.0
 TOLERANCES = (16.0, 12.0, 8.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.5)  # of a polygon, in pixels
@@ -197,3 +215,122 @@ def _pair_starts(truths: Sequence[Rle], starts: Sequence[Rle]) -> list[tuple[Rle
 def accepted(draft: Draft, label: str | None, extra_seconds: float = 0.0) -> Draft:
     """A draft with its name and the time that was spent on it beside the clicks."""
     return replace(draft, label=label, status="accepted", seconds=draft.seconds + extra_seconds)
+
+
+# Runs in which it stands in for a person.
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedWork(Work):
+    """A run of a stage in which the annotator finishes each photo.
+
+    truth      the masks that it knows, by the photo's name; other photos wait for somebody else
+    annotator  who clicks
+    arm        "control": the annotator works without a model (assisted only)
+    """
+
+    truth: Truth
+    annotator: Annotator = field(default_factory=Annotator)
+    arm: Arm = "model"
+
+    def __post_init__(self) -> None:
+        one_of("stage", self.stage, tuple(STAGES))
+        if self.arm == "control" and self.stage != "assisted":
+            raise InputError(f"the control arm belongs to the stage assisted, got {self.stage!r}")
+        if self.larger is not None and self.stage == "assisted":
+            raise InputError("a larger model looks at proposals again, the stage assisted has none")
+
+    @property
+    def who(self) -> str:
+        """In whose name the masks are kept."""
+        return super().who if self.stage == "auto" else WHO
+
+    @property
+    def status(self) -> ImageStatus:
+        """Of a photo that a run has worked through."""
+        return "proposed" if self.stage == "auto" else "done"
+
+    def is_waiting(self, image: ImageEntry) -> bool:
+        """Whether a run has to do a photo."""
+        return image.status == "new" and image.name in self.truth
+
+    def drafts(self, project: Project, image: ImageEntry) -> list[Draft]:
+        """The masks of a photo."""
+        truths = [mask for mask in self.truth[image.name].masks if rle_area(mask.rle)]
+        if self.arm == "control":
+            return [accepted(self.annotator.outline(one.rle), one.label) for one in truths]
+        proposals = super().drafts(project, image)
+        if self.stage == "auto":
+            return proposals
+        photo = load_plane(project.picture(image.id))
+        drafts, taken, fixes = _sorted_out(self.annotator, proposals, truths)
+        missing = [one for one in truths if not any(one is other for other in taken)]
+        if not missing and not fixes:
+            return drafts
+        embedding, label = self.model.embed(photo), self.annotator.label
+        if missing:
+            made = label(self.model, embedding, [one.rle for one in missing], self.stage)
+            drafts += [accepted(draft, _nearest(truths, draft)) for draft in made]
+        if fixes:
+            wanted, starts = [one.rle for _, one in fixes], [draft.rle for draft, _ in fixes]
+            better = label(self.model, embedding, wanted, self.stage, starts)
+            drafts += [accepted(draft, _nearest(truths, draft), REVIEW) for draft in better]
+        return drafts
+
+
+Fix = tuple[Draft, AnnotatedMask]
+
+
+def _sorted_out(
+    annotator: Annotator, proposals: list[Draft], truths: list[AnnotatedMask]
+) -> tuple[list[Draft], list[AnnotatedMask], list[Fix]]:
+    """What became of the proposals: decided ones, the objects they show, and those to correct."""
+    drafts: list[Draft] = []
+    taken: list[AnnotatedMask] = []
+    fixes: list[Fix] = []
+    rles = [one.rle for one in truths]
+    for draft in proposals:
+        verdict, which = annotator.judge(draft.rle, rles)
+        one = next((truth for truth in truths if truth.rle is which), None)
+        if one is None or any(one is other for other in taken):
+            drafts.append(replace(draft, status="rejected", seconds=REVIEW))
+            continue
+        taken.append(one)
+        if verdict == "fix":
+            fixes.append((draft, one))
+        else:
+            drafts.append(accepted(draft, one.label, REVIEW))
+    return drafts, taken, fixes
+
+
+def _nearest(truths: list[AnnotatedMask], draft: Draft) -> str | None:
+    """The label of the object that a mask shows."""
+    return truths[int(rle_iou([draft.rle], [one.rle for one in truths])[0].argmax())].label
+
+
+def run_review(
+    project: Project, model: Model, annotator: Annotator, truth: Truth, most: int
+) -> Iterator[RecordEntry]:
+    """Let the annotator look at up to `most` masks of the review queue."""
+    names = {image.id: image.name for image in project.store.all_images()}
+    for _ in range(most):
+        asked = next_asked(project.store)
+        if asked is None:
+            return
+        known = truth.get(names[asked.entry.image_id])
+        truths = [] if known is None else [mask.rle for mask in known.masks]
+        yield _review(project, model, annotator, asked, truths)
+
+
+def _review(
+    project: Project, model: Model, annotator: Annotator, asked: ReviewItem, truths: list[Rle]
+) -> RecordEntry:
+    entry = asked.entry
+    verdict, which = annotator.judge(entry.rle, truths)
+    if verdict != "fix" or which is None:
+        return give_verdict(project.store, asked, verdict, WHO, seconds=REVIEW)
+    embedding = model.embed(load_plane(project.picture(entry.image_id), entry.page))
+    stage = entry.provenance.stage or "review"
+    (better,) = annotator.label(model, embedding, [which], stage, [entry.rle])
+    seconds = REVIEW + better.seconds
+    return give_verdict(project.store, asked, verdict, WHO, rle=better.rle, seconds=seconds)
