@@ -4,8 +4,6 @@
     filled box         the box itself
     flood              flood fill from the clicks, by colour
     superpixel         the Felzenszwalb region under the click
-    slic growth        SLIC regions (Achanta et al. 2012), grown from the clicked ones over those
-                       beside of a like colour
     felzenszwalb, slic all their regions at three sizes, for what a method finds by itself
     sobel, canny       the grey gradient, and Canny at all thresholds, for edges
 
@@ -35,9 +33,7 @@ GRABCUT_ROUNDS = 5
 GRABCUT_CLICK_SIDE = 320  # a click's GrabCut looks at the whole photo: half a second at 1024 px
 FLOOD_TOLERANCE = 20
 SEED_SHARE = 0.01
-SLIC_REGIONS = 400
-SLIC_TOLERANCE = 12.0  # of Lab colours: a difference that is plain to see
-REGION_METHODS = ("superpixel", "slic growth", "felzenszwalb", "slic")
+REGION_METHODS = ("superpixel", "felzenszwalb", "slic")
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,6 @@ def list_baselines() -> Baselines:
     ]
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_photo))
-        methods.append(FromFunction("slic growth", CLICKS, grow_clicks, _slic_regions))
         methods += REGION_BASELINES
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
@@ -146,51 +141,6 @@ def _segment_photo(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
 
     regions: NDArray[Any] = felzenszwalb(image, scale=300, sigma=0.8, min_size=64)
     return regions
-
-
-@dataclass(frozen=True, eq=False)
-class ColourRegions:
-    """R regions of a photo: where (H, W), mean Lab colours (R, 3), which two touch (R, R)."""
-
-    where: NDArray[np.int64]
-    colour: NDArray[np.float64]
-    touch: BoolArray
-
-
-def grow_clicks(regions: ColourRegions, prompt: Prompt) -> BoolArray:  # -> (H, W)
-    """From each clicked region over neighbours within SLIC_TOLERANCE of its colour.
-
-    Negative clicks last.
-    """
-    inside = np.zeros(len(regions.colour), np.bool_)
-    for x, y, label in sorted(_clicks(prompt), key=lambda click: -click[2]):
-        inside[_grow_region(regions, int(regions.where[y, x]))] = bool(label)
-    mask: BoolArray = inside[regions.where]
-    return mask
-
-
-def _grow_region(regions: ColourRegions, seed: int) -> BoolArray:  # -> (R,)
-    alike = np.linalg.norm(regions.colour - regions.colour[seed], axis=1) <= SLIC_TOLERANCE
-    found: BoolArray = np.arange(len(alike)) == seed
-    while True:
-        more: BoolArray = found | (alike & regions.touch[found].any(axis=0))
-        if np.array_equal(more, found):
-            return found
-        found = more
-
-
-def _slic_regions(image: UintImage) -> ColourRegions:  # (H, W, 3)
-    from skimage.segmentation import slic
-
-    where = np.asarray(slic(image, n_segments=SLIC_REGIONS, start_label=0), np.int64)
-    count = int(where.max()) + 1
-    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3)
-    sums = [np.bincount(where.ravel(), lab[:, c], minlength=count) for c in range(3)]
-    colour = np.stack(sums, axis=1) / np.bincount(where.ravel(), minlength=count)[:, None]
-    touch = np.zeros((count, count), np.bool_)
-    for one, other in ((where[1:], where[:-1]), (where[:, 1:], where[:, :-1])):
-        touch[one, other] = touch[other, one] = True
-    return ColourRegions(where, colour, touch)
 
 
 # --- shared

@@ -30,7 +30,6 @@ from research.paper.naming import measure_names
 from research.paper.perturbation import PERTURBATIONS, Perturbation, noisy_box, perturb_mask
 from research.paper.region_quality import measure_regions
 from research.paper.robustness import measure_robustness
-from research.paper.text_prompts import measure_text
 
 NOISE = (0.05, 0.10, 0.20)
 MASK: Accepts = frozenset({"mask"})
@@ -73,9 +72,6 @@ def register(groups: Path | None = None) -> None:
                 about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 "
                 "(annotated sets)",
                 function=measure_edges,
-            ),
-            "text": Measure(
-                about="words to masks, as PhraseCut counts: cumulative IoU", function=measure_text
             ),
         }
     )

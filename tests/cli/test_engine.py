@@ -16,7 +16,7 @@ from anymask.engine.entries import Arm
 from anymask.engine.project import open_project
 from anymask.engine.runs import run_stage
 from anymask.primitives.rle import mask_to_rle
-from research.annotator import Annotator, SimulatedWork, run_review
+from tests.engine.annotator import Annotator, SimulatedWork, run_review
 from tests.predictors.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]

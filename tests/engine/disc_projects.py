@@ -10,7 +10,7 @@ from anymask.engine.entries import Draft
 from anymask.engine.project import Project
 from anymask.predictors.image import Model
 from anymask.primitives.rle import mask_to_rle
-from research.annotator import SimulatedWork
+from tests.engine.annotator import SimulatedWork
 from tests.predictors.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]

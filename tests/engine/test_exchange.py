@@ -22,7 +22,7 @@ from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle, rle_iou
-from research.annotator import REVIEW, Annotator, run_review
+from tests.engine.annotator import REVIEW, Annotator, run_review
 from tests.engine.disc_projects import add, work, write_photos
 
 

@@ -42,7 +42,7 @@ from anymask.primitives.errors import (
 )
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
-from research.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
+from tests.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from tests.engine.disc_projects import SIDE, add, work, write_photos
 from tests.predictors.fakes import SPEC, ColourRuntime
 

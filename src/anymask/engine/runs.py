@@ -24,7 +24,7 @@ class Work:
 
     larger  is asked for proposals of low quality
 
-    A subclass may finish photos itself: `research.annotator` does so in a person's place.
+    A subclass may finish photos itself: a test does so in a person's place.
     Raises InputError for what does not go together.
     """
 
