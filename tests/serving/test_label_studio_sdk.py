@@ -212,8 +212,7 @@ def test_its_coco_of_our_brushes_outlines_every_part(
         for row in coco["annotations"]:
             if labels[row["category_id"]] == label:
                 corners = np.array(row["segmentation"][0], np.int32).reshape(-1, 1, 2)
-                cv2.drawContours(found, [corners], -1, 1, cv2.from tests.evaluation.small_sets import filled_box
-)
+                cv2.drawContours(found, [corners], -1, 1, cv2.FILLED)
         for mask in drawn.masks:
             if mask.label == label:
                 parts, _ = cv2.findContours(
