@@ -156,20 +156,6 @@ def test_results_never_lie_among_the_annotations(
     assert sorted((tmp_path / "set").rglob("*")) == before
 
 
-def test_the_audit_tests_itself(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    grades = tmp_path / "grades.json"
-    test = ["audit", str(data), "--self-test", "--masks", "2", "--deletions", "0"]
-    assert main([*test, "--fit", str(grades)]) == 0
-    assert "each made wrong in 7 ways" in capsys.readouterr().out
-    assert main([*test, "--grades", str(grades), "--json", str(tmp_path / "test.json")]) == 0
-    assert "| all wrong | " in capsys.readouterr().out
-    kinds = json.loads((tmp_path / "test.json").read_text("utf-8"))["kinds"]
-    assert kinds[0]["kind"] == "clean"
-    assert main(words(data, tmp_path / "out", "--grades", str(grades))) == 0
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -177,13 +163,11 @@ def test_the_audit_tests_itself(
         (["discs"], "an audit needs a folder for what it finds; give -o DIR"),
         (["discs", "discs", "-o", "out"], "one data set is audited at a time, got 2"),
         (["discs", "-o", "out", "--to", "coco"], "give --proposals DIR"),
-        (["discs", "-o", "out", "--fit", "f"], "give it with --self-test"),
         (["discs", "-o", "out", "--below", "2"], "wanted a number from 0 to 1, got '2'"),
         (["discs", "-o", "out", "--accept", "x"], "wanted numbers like 1,4-9, got 'x'"),
-        (["discs", "-o", "out", "--grades", "none.json"], "none.json: not what `anymask audit"),
+        (["discs", "-o", "out", "--grades", "none.json"], "none.json: wanted a file of grades"),
         (["discs", "-o", "out", "--images", "none"], "wanted the folder of the pictures"),
         (["bare", "-o", "out"], "1 pictures and not one mask"),
-        (["here.txt", "--self-test"], "--self-test needs sets of ours"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(
@@ -195,7 +179,6 @@ def test_what_is_wrong_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("here.txt").write_text("", "utf-8")
     (tmp_path / "bare" / "images").mkdir(parents=True)
     Image.new("RGB", (5, 5)).save(tmp_path / "bare" / "images" / "0.png")
     row = {"image": "images/0.png", "hw": [5, 5], "masks": []}

@@ -2,16 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+import anymask
 from anymask.cli.engine_page import figures_to_html
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import read_annotations, write_annotations
+from anymask.engine.entries import Arm
 from anymask.engine.project import open_project
+from anymask.engine.runs import run_stage
 from anymask.primitives.rle import mask_to_rle
+from tests.engine.annotator import Annotator, SimulatedWork, run_review
 from tests.predictors.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
@@ -48,9 +53,11 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
     assert "wanted photos that are finished, got none of 2" in refused
     assert not out.exists()
-    told = said(capsys, "engine", "review", photos, "--truth", truth, "--count", 4,
-                "--accept-rest")  # fmt: skip
-    assert "looked at 4 masks\nbatch 1: 6 masks, 2 of 2 sampled, 100 % good (2 picked" in told
+    model: Any = None  # it has nothing to correct
+    known = {image.file_name: image for image in read_annotations(truth)[0]}
+    assert len(list(run_review(open_project(photos), model, Annotator(), known, 4))) == 4
+    told = said(capsys, "engine", "review", photos, "--accept-rest")
+    assert "batch 1: 6 masks, 2 of 2 sampled, 100 % good (2 picked" in told
     assert "do not count): may leave" in told
     assert "accepted 2 more masks" in told
     assert "wrote" in said(capsys, "engine", "export", photos, "-o", out)
@@ -63,9 +70,13 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
     said(capsys, "engine", "init", photos)
     nothing = said(capsys, "plan", photos, "--images", 100, code=2)
     assert "nothing was measured yet" in nothing
-    run = ("engine", "run", photos, "--stage", "assisted", "--truth", truth, "--limit", 1)
-    assert "1 photos, 3 masks; 1 photos are left" in said(capsys, *run)
-    assert "1 photos, 3 masks; 0 photos are left" in said(capsys, *run, "--arm", "control")
+    first, second = read_annotations(truth)[0]
+    project, model = open_project(photos), anymask.load()
+    arms: tuple[tuple[AnnotatedImage, Arm], ...] = ((first, "model"), (second, "control"))
+    for image, arm in arms:
+        known = {image.file_name: image}
+        work = SimulatedWork(model=model, stage="assisted", truth=known, arm=arm)
+        assert [done.records for done in run_stage(project, work)] == [3]
     shown = said(capsys, "engine", "report", photos, "--html", page, "--json", f"{page}.json")
     assert "| assisted | control | 3 | 1 |" in shown
     assert json.loads(Path(f"{page}.json").read_text("utf-8"))["saving"] > 0

@@ -8,7 +8,7 @@ import pytest
 import anymask
 from anymask.cli import eval_workers
 from anymask.cli.main import main
-from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.adapters import FromFunction
 from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
@@ -61,17 +61,6 @@ def test_one_set_is_measured_by_its_folder(data: Path, capsys: pytest.CaptureFix
     assert "| first | 1 | 1.000 | 1.000 | 1.000 |" in capsys.readouterr().out
 
 
-def test_baselines_stand_beside_the_model_and_are_kept(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["eval", str(data), "--sets", "first", "--baselines", "--cache", str(tmp_path / "c")]
-    assert main(words) == 0
-    header = capsys.readouterr().out.splitlines()[0]
-    for title in ("grabcut: box", "filled box: box", "flood: 1 click", "grabcut click: 3 clicks"):
-        assert title in header
-    assert (tmp_path / "c" / "grabcut.jsonl").is_file()
-
-
 def test_an_interrupted_run_goes_on_where_it_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +94,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),
         (["--clicks", "0"], "clicks must be a whole number of at least 1, got 0"),
         (["--mirror"], "--mirror goes with --refine-edges"),
-        (["--slow-limit", "none"], "wanted a whole number from 1, or all; got 'none'"),
     ],
 )
 def test_wrong_options_are_sentences(
@@ -172,18 +160,17 @@ def test_more_can_be_measured_or_nothing_else(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    words = ["eval", str(data / "first"), "--json", str(out), "--measure", "noisy-box"]
+    words = ["eval", str(data / "first"), "--json", str(out), "--measure", "boundary"]
     assert main(words) == 0
-    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "noisy-box"]
+    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "boundary"]
     assert main([*words, "--only"]) == 0
     assert [c["measure"] for c in read(out)["sets"][0]["columns"]] == [
-        "box ±5%",
-        "box ±10%",
-        "box ±20%",
+        "boundary 1 click",
+        "boundary box",
     ]
     assert main([*words, "--resume"]) == 0  # the file has less than is asked for
-    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "noisy-box"]
-    assert "noisy-box: mean IoU from boxes" in capsys.readouterr().out
+    assert read(out)["sets"][0]["measures"] == ["clicks", "box", "boundary"]
+    assert "boundary: mean boundary IoU" in capsys.readouterr().out
 
 
 def test_the_tables_and_the_page_are_written_where_asked(
@@ -197,16 +184,6 @@ def test_the_tables_and_the_page_are_written_where_asked(
     assert text.startswith("<!doctype html>")
     assert text.count("<h3>first</h3>") == 1
     assert "data:image/jpeg;base64," in text
-
-
-def test_hard_scenes_are_a_suite_without_files(
-    data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["eval", "hard", "--sets", "wires,low contrast", "--limit", "1", "--measure", "box"]
-    assert main([*words, "--only"]) == 0
-    text = capsys.readouterr().out
-    assert "| wires | 1 |" in text
-    assert "**hard mean** | 2 sets" in text
 
 
 def test_a_suite_may_say_where_its_sets_lie(

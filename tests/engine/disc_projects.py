@@ -6,12 +6,11 @@ import numpy as np
 from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage, annotated_mask
-from anymask.engine.annotator import Annotator
 from anymask.engine.entries import Draft
 from anymask.engine.project import Project
-from anymask.engine.runs import Work
 from anymask.predictors.image import Model
 from anymask.primitives.rle import mask_to_rle
+from tests.engine.annotator import SimulatedWork
 from tests.predictors.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
@@ -31,8 +30,10 @@ def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
     return truth
 
 
-def work(model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object) -> Work:
-    return Work(model=model, stage=stage, annotator=Annotator(), truth=truth, **more)  # type: ignore[arg-type]
+def work(
+    model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object
+) -> SimulatedWork:
+    return SimulatedWork(model=model, stage=stage, truth=truth, **more)  # type: ignore[arg-type]
 
 
 def add(project: Project, count: int, image: int = 1, **more: object) -> None:

@@ -10,7 +10,6 @@ import pytest
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.outlines import Policy
-from anymask.engine.annotator import REVIEW, Annotator
 from anymask.engine.entries import Provenance
 from anymask.engine.exchange import TakenMasks, take_masks
 from anymask.engine.exports import ONE_FILE
@@ -18,11 +17,12 @@ from anymask.engine.figures import plan
 from anymask.engine.project import Project
 from anymask.engine.review import next_asked
 from anymask.engine.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
-from anymask.engine.runs import Work, run_review, run_stage
+from anymask.engine.runs import Work, run_stage
 from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle, rle_iou
+from tests.engine.annotator import REVIEW, Annotator, run_review
 from tests.engine.disc_projects import add, work, write_photos
 
 

@@ -16,7 +16,6 @@ from PIL import Image
 from anymask.data.annotations import AnnotatedImage
 from anymask.data.formats import read_annotations
 from anymask.data.images import load_image
-from anymask.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from anymask.engine.entries import Draft
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.exports import accept_rest, check_rule, export_masks
@@ -43,6 +42,7 @@ from anymask.primitives.errors import (
 )
 from anymask.primitives.masks import iou
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
+from tests.engine.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from tests.engine.disc_projects import SIDE, add, work, write_photos
 from tests.predictors.fakes import SPEC, ColourRuntime
 
@@ -216,8 +216,6 @@ def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Pa
 def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
     with pytest.raises(InputError, match="needs a person: run `anymask annotate`"):
         Work(model=model, stage="assisted")
-    with pytest.raises(InputError, match="needs the truth"):
-        Work(model=model, stage="auto", annotator=Annotator())
     with pytest.raises(InputError, match="control arm belongs to the stage assisted"):
         work(model, {}, "semi", arm="control")
     with pytest.raises(InputError, match="stage must be one of"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.adapters import FromFunction
 from anymask.primitives.clicks import centre_click
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_to_string
@@ -57,6 +57,12 @@ def same_colour(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
         x, y = (prompt.box[:2] + prompt.box[2:]) / 2
     inside: NDArray[np.bool_] = (image == image[int(y), int(x)]).all(axis=-1)
     return inside
+
+
+def filled_box(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
+    """Every pixel of the box."""
+    x0, y0, x1, y1 = (max(0, round(float(side))) for side in prompt.box)
+    return rectangle(image.shape[:2], (x0, y0, x1, y1))
 
 
 def perfect(name: str = "perfect") -> FromFunction:

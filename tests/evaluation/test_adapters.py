@@ -6,12 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation.adapters import PEER_PROMPTS, Peer, RenamedSegmenter, open_peer
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import (
+    PEER_PROMPTS,
+    FromFunction,
+    Peer,
+    RenamedSegmenter,
+    open_peer,
+)
 from anymask.evaluation.protocols import BOX
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.prompts import Prompt
-from tests.evaluation.small_sets import perfect
+from tests.evaluation.small_sets import filled_box, perfect
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 

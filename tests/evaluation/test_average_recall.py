@@ -9,8 +9,6 @@ import pytest
 from anymask.data.sets import load_set
 from anymask.evaluation.average_recall import (
     GRID_SETTINGS,
-    REGION_BASELINES,
-    Proposer,
     measure_everything,
     rank_scores,
 )
@@ -106,21 +104,6 @@ def test_a_limit_draws_objects(tmp_path: Path) -> None:
 def test_masks_are_ranked_by_quality_and_stability() -> None:
     records = Finder([LARGE, SMALL]).everything(None)
     assert rank_scores(records).tolist() == pytest.approx([0.75, 0.745])
-
-
-def test_divisions_of_the_photo_propose_their_regions(tmp_path: Path) -> None:
-    halves = np.zeros(HW, np.int64)
-    halves[rectangle(HW, LARGE)] = 7
-    figures = measured(Proposer("halves", lambda image: [halves]), small_set(tmp_path / "set"))
-    assert figures["AR@10"] == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("method", REGION_BASELINES, ids=lambda method: method.name)
-def test_baselines_find_flat_rectangles(method: Proposer, tmp_path: Path) -> None:
-    figures = measured(method, small_set(tmp_path / "set"))
-    assert figures["AR@1000"] > 0.3
-    with pytest.raises(NotMeasured, match="answers no prompts"):
-        method.segment(None, prompts=[], multimask=True)
 
 
 def test_what_cannot_find_by_itself_is_not_measured(tmp_path: Path) -> None:

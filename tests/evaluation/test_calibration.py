@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.calibration import (
     RankedCandidates,
     describe_calibration,
@@ -19,7 +19,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured, SetResult
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from tests.evaluation.small_sets import perfect, same_colour, write_set
+from tests.evaluation.small_sets import filled_box, perfect, same_colour, write_set
 
 
 def figures(result: SetResult) -> dict[str, float]:

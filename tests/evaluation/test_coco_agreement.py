@@ -9,7 +9,6 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from anymask.data.sets import load_set
-from anymask.evaluation.perturbation import perturb_mask
 from anymask.evaluation.protocols import tight_box
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan, choose_masks
@@ -48,7 +47,7 @@ def test_scores_of_coco_photos_are_theirs(shared: Path) -> None:
     for image, mask in zip(chosen.image, chosen.mask, strict=True):
         rle = samples[int(image)].rles[int(mask)]
         truth = rle_to_mask(rle)
-        answers[truth.shape, tuple(tight_box(truth))] = said = perturb_mask(truth, "shifted")
+        answers[truth.shape, tuple(tight_box(truth))] = said = np.roll(truth, 3, axis=1)
         written = {"size": list(truth.shape), "counts": rle_to_string(rle).encode()}
         ignore = samples[int(image)].ignore
         counted = truth if ignore is None else truth & ~rle_to_mask(ignore)

@@ -19,7 +19,7 @@ from anymask.data.annotations import (
     Federated,
 )
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.instance_ap import (
     DetectedPhoto,
     Detection,
@@ -31,7 +31,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.evaluation.set_results import NotMeasured
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco
-from tests.evaluation.small_sets import Box, rectangle, write_set
+from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
 
 HW = (150, 160)
 NAMES = ("ant", "bee", "cat", "dog")

@@ -162,8 +162,7 @@ def test_nothing_is_not_a_number() -> None:
 
 
 def test_measures_of_masks_beside_the_main_ones_have_a_table(boxes: EvalSet) -> None:
-    plan = SetPlan(name="boxes", measures=("box", "noisy-box", "refine"))
+    plan = SetPlan(name="boxes", measures=("box", "boundary"))
     text = report_to_markdown(report_of(replace(boxes, plan=plan), "nano"))
-    assert "| set | method | box ±5% | box ±10% | box ±20% |" in text
+    assert "| set | method | boundary 1 click | boundary box |" in text
     assert "| **dev mean** | nano | **1.000 (1.000–1.000)** |" in text
-    assert "| eroded | eroded, refined |" in text

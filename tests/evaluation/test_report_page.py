@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from anymask.data.sets import load_set
-from anymask.evaluation.baselines import FromFunction
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.protocols import CLICKS
 from anymask.evaluation.report import EvalReport
 from anymask.evaluation.report_page import report_to_html

@@ -1,4 +1,4 @@
-"""From sets to scores: which measures a method gets, limits, the cache."""
+"""From sets to scores: which measures a method gets, limits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from anymask.data.sets import load_set
-from anymask.evaluation.adapters import Peer
-from anymask.evaluation.baselines import FromFunction, filled_box
+from anymask.evaluation.adapters import FromFunction
 from anymask.evaluation.protocols import BOX, CLICK, CLICKS
-from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import evaluate_sets, score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.primitives.prompts import Prompt
-from tests.evaluation.small_sets import Box, perfect, rectangle, same_colour, write_set
+from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
 
@@ -111,87 +109,3 @@ def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: E
     assert len(asked) == 2
     assert np.isnan(values).sum() == 2
     assert len(scores.select("slow", "box", 0)[0]) == 2
-
-
-def test_cached_scores_are_not_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
-    first, asked = counted("box filler")
-    results = []
-    for _ in range(2):
-        cache = ScoreCache(tmp_path / "cache")
-        results.append(score_set([perfect(), first], boxes, EvalSettings(), cache=cache))
-    assert len(asked) == 4
-    values = [scores.values("box filler", "box") for scores in results]
-    assert values[0] is not None
-    assert values[1] == pytest.approx(values[0], abs=1e-6)
-
-
-def test_the_measured_model_itself_is_never_cached(boxes: EvalSet, tmp_path: Path) -> None:
-    subject, asked = counted("subject")
-    for _ in range(2):
-        score_set([subject], boxes, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
-    assert len(asked) == 8
-
-
-def test_a_changed_photo_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
-    method, asked = counted("box filler")
-    folder = tmp_path / "cache"
-    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
-    path = boxes.samples[2].source
-    path.write_bytes(path.read_bytes() + b" ")
-    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
-    assert len(asked) == 5
-
-
-def test_a_cut_line_of_the_cache_is_measured_again(boxes: EvalSet, tmp_path: Path) -> None:
-    method, asked = counted("box filler")
-    folder = tmp_path / "cache"
-    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
-    path = folder / "box_filler.jsonl"
-    path.write_text(path.read_text()[:-5] + "\nnull\n7\n", encoding="utf-8")
-    score_set([perfect(), method], boxes, EvalSettings(), cache=ScoreCache(folder))
-    assert len(asked) == 5
-
-
-def test_asking_for_more_keeps_the_scores_that_are_known(boxes: EvalSet, tmp_path: Path) -> None:
-    """GrabCut takes minutes: its boxes are not asked again because noisy ones are wanted too."""
-    method, asked = counted("box filler")
-    for names in (("box",), ("box", "noisy-box"), ("noisy-box",)):
-        one = replace(boxes, plan=SetPlan(name="boxes", measures=names))
-        score_set([perfect(), method], one, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
-    assert len(asked) == 4 + 3 * 4
-
-
-def test_findings_of_a_whole_set_are_kept_by_content(boxes: EvalSet, tmp_path: Path) -> None:
-    asked: list[Prompt] = []
-
-    def flood(image: np.ndarray, prompt: Prompt) -> np.ndarray:
-        asked.append(prompt)
-        return same_colour(image, prompt)
-
-    method = FromFunction("flood", CLICK, flood)
-    one = replace(boxes, plan=SetPlan(name="boxes", measures=("robustness",)))
-    counts, values = [], []
-    for settings in (EvalSettings(), EvalSettings(), EvalSettings(limit=3)):
-        cache = ScoreCache(tmp_path / "cache")
-        scores = score_set([perfect(), method], one, settings, cache=cache)
-        counts.append(len(asked))
-        values.append(scores.found[1].result.figures[0].value)
-    assert 0 < counts[0] == counts[1] < counts[2]
-    assert values[0] == values[1]
-    path = one.samples[0].source
-    path.write_bytes(path.read_bytes() + b" ")
-    score_set([perfect(), method], one, EvalSettings(), cache=ScoreCache(tmp_path / "cache"))
-    assert len(asked) > counts[2]
-
-
-def test_a_peer_is_measured_every_time(boxes: EvalSet, tmp_path: Path) -> None:
-    asked = []
-
-    def answer(image: np.ndarray, points: object, labels: object, box: object) -> tuple:
-        asked.append(box)
-        return np.zeros((1, 48, 64), bool), None
-
-    for _ in range(2):
-        cache = ScoreCache(tmp_path / "cache")
-        score_set([perfect(), Peer("theirs", answer, BOX)], boxes, EvalSettings(), cache=cache)
-    assert len(asked) == 8

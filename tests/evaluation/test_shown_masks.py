@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from anymask.evaluation.average_recall import REGION_BASELINES
 from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.set_results import NotMeasured
 from anymask.evaluation.shown_masks import measure_shown
+from anymask.primitives.spec import ModelSpec
 from tests.evaluation.test_average_recall import LARGE, SMALL, Finder, small_set
 
 BESIDE = (100, 60, 159, 119)
@@ -40,7 +40,7 @@ def test_a_photo_counts_with_all_its_objects_even_under_a_limit(tmp_path: Path) 
 
 
 def test_what_only_divides_a_photo_shows_nothing(tmp_path: Path) -> None:
+    divider = Finder([LARGE])
+    divider.spec = ModelSpec(name="divider", accepts=frozenset())
     with pytest.raises(NotMeasured, match="it shows nothing by itself"):
-        measure_shown(
-            REGION_BASELINES[0], small_set(tmp_path / "set"), EvalSettings(), lambda *n: None
-        )
+        measure_shown(divider, small_set(tmp_path / "set"), EvalSettings(), lambda *n: None)

@@ -67,10 +67,6 @@ def test_a_suite_file_says_how_each_set_is_measured(tmp_path: Path) -> None:
             '[[set]]\nname = "a"\nmeasures = ["click"]',
             "set 1: there is no measure 'click'; there are",
         ),
-        (
-            '[[set]]\nname = "a"\nlayout = "rendered"',
-            "set 1: there is no scene 'a' to render; there",
-        ),
         ('[[set]]\nname = "a"\ngroups = [1]', "groups must be a list of names"),
         ('[[set]]\nname = "a"\nannotators = "last"', 'must be "first" or "all", got \'last\''),
     ],
@@ -115,9 +111,7 @@ def test_a_published_data_set_is_measured_where_it_lies(tmp_path: Path) -> None:
 
 def test_an_unknown_layout_is_named(tmp_path: Path) -> None:
     text = '[[set]]\nname = "a"\nlayout = "vco"\n'
-    with pytest.raises(
-        ConfigError, match="layout must be auto, set, rendered, lvis, .*, got 'vco'"
-    ):
+    with pytest.raises(ConfigError, match="layout must be auto, set, lvis, .*, got 'vco'"):
         read_suite(write_suite(tmp_path, text))
 
 
@@ -125,20 +119,14 @@ def test_suites_of_the_package_are_found_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_suites()) >= {"natural", "paper", "zero-shot"}
+    assert set(shipped_suites()) >= {"natural", "zero-shot"}
     for name in shipped_suites():
         assert read_suite(find_suite(name)).sets
-    assert find_suite("suites/paper.toml") == find_suite("paper")
+    assert find_suite("suites/natural.toml") == find_suite("natural")
     with pytest.raises(ConfigError, match="zeroshot: .* did you mean 'zero-shot'"):
         find_suite("zeroshot")
-    write_suite(tmp_path, '[[set]]\nname = "own"').rename("paper.toml")
-    assert find_suite("paper.toml") == Path("paper.toml")
-
-
-def test_the_paper_s_suite_names_its_23_data_sets() -> None:
-    suite = read_suite(find_suite("paper"))
-    assert len({group for plan in suite.sets for group in plan.groups if group != "paper"}) == 23
-    assert all("paper" in plan.groups for plan in suite.sets)
+    write_suite(tmp_path, '[[set]]\nname = "own"').rename("natural.toml")
+    assert find_suite("natural.toml") == Path("natural.toml")
 
 
 def test_sets_are_picked_by_name(data: Path) -> None:

@@ -12,10 +12,10 @@ from anymask.models.variants import TINY, build_variant
 from anymask.predictors.everything import find_everything
 from anymask.predictors.grid import Grid
 from anymask.predictors.pipeline import embed_image
-from anymask.predictors.plain import find_plainly
 from anymask.primitives.records import MaskRecord
 from anymask.runtimes.torch import TorchRuntime
 from tests.predictors.fakes import SPEC, ColourRuntime, NoiseRuntime
+from tests.predictors.plain import find_plainly
 
 SIDES = st.integers(1, 90)
 

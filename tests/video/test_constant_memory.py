@@ -1,12 +1,8 @@
-"""Hundreds of steps of the bundled model: an object is followed, what a session holds stays.
-
-Thousands are measured by `anymask bench video --long N`.
-"""
+"""Hundreds of steps of the bundled model: an object is followed, what a session holds stays."""
 
 from __future__ import annotations
 
 import anymask
-from anymask.cli.bench_long_video import MadeScene, resident_memory
 from anymask.predictors.image import Model
 from anymask.primitives.masks import iou
 from anymask.video.holdings import held_by
@@ -16,6 +12,7 @@ from anymask.video.session import VideoSession
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
 from anymask.video.watch import WatchSettings
+from tests.video.made_scene import MadeScene, resident_memory
 
 STEPS, EARLY, SAMPLE = 600, 100, 50
 SMALL = (144, 192)  # pixels of a frame, which is not enlarged for the encoder

@@ -1,14 +1,14 @@
 """Grades of masks, 0..1: features in, how likely a mask is a careful one and its likely error out.
 
 Each feature is taken by how far it lies from what is usual in the mask's own data set, in
-spreads. For every kind of error (`corruptions`) a logistic regression says how much more the
+spreads. For every kind of error a logistic regression says how much more the
 features look like that error than like a careful mask; the grade sets these odds against one
 another, with one wrong mask for four careful ones. Two linear regressions guess the IoU with the
 truth, of the mask and of each answer of the model, so that a better mask can be proposed.
 
-All were fitted to masks made wrong on purpose, on training sets, by `anymask audit SET ...
---self-test --fit FILE`; what the package ships was fitted for `nano`. Another model or field may
-want its own.
+All were fitted to masks made wrong on purpose, on training sets (`python -m research.audit SET ...
+--fit FILE` in the repository); what the package ships was fitted for `nano`. Another model or field
+may want its own.
 
 Letters: N masks, A answers, F features, G features of an answer, E kinds of errors.
 """
@@ -32,8 +32,6 @@ SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
 GRADER_FORMAT = 1
 ANSWER_FEATURES = ("quality", "agrees", "mutual", "quality_mutual", *PROMPT_NAMES)
 WRONG_SHARE = 0.25  # wrong masks for each careful one, of all kinds together
-RIDGE = 5.0
-NEWTON_STEPS = 30
 MOST_SPREADS = 4.0
 LEAST_SPREAD = 0.05
 
@@ -131,42 +129,6 @@ def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
     return np.column_stack([*columns, kinds])
 
 
-# Fitting.
-
-
-def fit_logistic(
-    values: Floats, wrong: Floats, weights: Floats
-) -> LinearModel:  # (N, F), (N,), (N,)
-    """Newton's method with a ridge on all but the bias; `wrong` is 1 or 0."""
-    table, scale, ridge = _table(values)
-    found = np.zeros(table.shape[1])
-    for _ in range(NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(table @ found, -30, 30)))
-        slope = table.T @ (weights * (chance - wrong)) + ridge @ found
-        bend = (table * (weights * chance * (1 - chance))[:, None]).T @ table + ridge
-        found = found - np.linalg.solve(bend, slope)
-    return LinearModel(found[:-1] / scale, float(found[-1]))
-
-
-def fit_linear(
-    values: Floats, wanted: Floats, weights: Floats
-) -> LinearModel:  # (N, F), (N,), (N,)
-    """Weighted least squares with a ridge on all but the bias."""
-    table, scale, ridge = _table(values)
-    bend = (table * weights[:, None]).T @ table + ridge
-    found = np.linalg.solve(bend, table.T @ (weights * wanted))
-    return LinearModel(found[:-1] / scale, float(found[-1]))
-
-
-def _table(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Values of one spread with a column of ones, that spread, and the ridge."""
-    scale = values.std(axis=0) + 1e-6
-    table = np.column_stack([values / scale, np.ones(len(values))])
-    ridge = RIDGE * np.eye(table.shape[1])
-    ridge[-1, -1] = 0
-    return table, scale, ridge
-
-
 # Files.
 
 
@@ -197,7 +159,7 @@ def _linear_to_json(linear: LinearModel) -> dict[str, Any]:
 
 
 def load_grader(path: str | Path | None = None) -> Grader:
-    """What `--fit` wrote; what the package ships when left out. Raises DataError."""
+    """A file of grades; what the package ships when left out. Raises DataError."""
     path = SHIPPED_GRADER if path is None else Path(path)
     try:
         raw = parse_json(path.read_bytes(), path)
@@ -219,8 +181,8 @@ def load_grader(path: str | Path | None = None) -> Grader:
         )
     except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: not what `anymask audit --self-test --fit` writes "
-            f"({type(error).__name__}: {error}); fit again"
+            f"{path}: wanted a file of grades (format {GRADER_FORMAT}) "
+            f"({type(error).__name__}: {error}); leave --grades out, or fit them again"
         ) from error
 
 

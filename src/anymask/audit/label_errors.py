@@ -42,7 +42,7 @@ class GradedMask:
     photo     index of the photo among those that were examined
     found     what was found about the mask
     grade     0..1, how likely it is a careful one
-    error     the kind of error (`corruptions`) that it resembles most; "" where it is no suspect
+    error     the kind of error that it resembles most; "" where it is no suspect
     reasons   in words, the heaviest first; empty where it is no suspect
     action    what is proposed; "replace": by `found.answer`
     gain      the IoU with the truth that the proposal may win

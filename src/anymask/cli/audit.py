@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
 PHOTOS = "photos.jsonl"  # what was found so far
-TRIED = 24  # masks of a set in a self-test
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
     add("sources", metavar="DATASET", nargs="+", type=Path,
-        help="a file or folder of annotations in any format or layout of `anymask convert`; "
-        "several only with --self-test")
+        help="a file or folder of annotations in any format or layout of `anymask convert`")
     add("-o", "--output", metavar="DIR", type=new_folder,
         help="where grades, pictures and a page go; the same command goes on where it stopped")
-    add("--json", metavar="FILE", type=Path, help="also write audit.json, or the self-test, there")
+    add("--json", metavar="FILE", type=Path, help="also write audit.json there")
     add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
     add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path, help="where the pictures lie")
@@ -57,27 +55,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--to", metavar="FORMAT", help="of --proposals (default: as it was read, or coco)")
     add("--accept", metavar="NUMBERS", type=_numbers,
         help="only these suspects' proposals, for example 1,4-9 (default: all)")
-    add = parser.add_argument_group("how well it works").add_argument
-    add("--self-test", action="store_true",
-        help="make masks of sets of ours wrong in known ways, and say how many are found")
-    add("--masks", metavar="N", type=read_count, default=TRIED,
-        help=f"masks of each set in the self-test (default: {TRIED})")
-    add("--deletions", metavar="N", type=partial(read_count, least=0), default=3,
-        help="of a set (default: 3)")
-    add("--fit", metavar="FILE", type=Path, help="fit the grade to the self-test, write it there")
+    add = parser.add_argument_group("the grade").add_argument
     add("--grades", metavar="FILE", type=Path,
-        help=f"grade by what --fit wrote (default: what was fitted for {DEFAULT_MODEL})")
+        help=f"a file of grades (default: what was fitted for {DEFAULT_MODEL})")
     # fmt: on
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Audit one data set, or test the audit itself."""
-    from anymask.cli.audit_trial import run_trial
-
-    if args.self_test:
-        run_trial(args)
-        return
+    """Audit one data set."""
     check_options(args)
     from anymask.audit.grading import load_grader
     from anymask.data.streams import open_stream
@@ -99,14 +85,9 @@ def run(args: argparse.Namespace) -> None:
 def check_options(args: argparse.Namespace) -> None:
     """Refuse what does not go together, before any work. Raises InputError."""
     if len(args.sources) > 1:
-        raise InputError(
-            f"one data set is audited at a time, got {len(args.sources)}; several go with "
-            "--self-test"
-        )
+        raise InputError(f"one data set is audited at a time, got {len(args.sources)}; name one")
     if args.output is None:
         raise InputError("an audit needs a folder for what it finds; give -o DIR")
-    if args.fit:
-        raise InputError("--fit fits to the self-test; give it with --self-test")
     if (args.to or args.accept) and not args.proposals:
         raise InputError("--to and --accept are about proposals; give --proposals DIR")
     if args.to:

@@ -1,4 +1,4 @@
-"""`anymask eval`: measure a model on sets of photos with masks, with baselines beside it."""
+"""`anymask eval`: measure models on sets of photos with masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from anymask.cli.options import (
     read_options,
 )
 from anymask.evaluation.adapters import EdgesRefined, RenamedSegmenter, open_peer
-from anymask.evaluation.baselines import Baselines, list_baselines
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import EvalReport, SetScores, report_to_json, sets_from_json
@@ -30,7 +29,7 @@ from anymask.evaluation.report_page import report_to_html
 from anymask.evaluation.report_tables import report_to_markdown
 from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
-from anymask.evaluation.suite import RENDERED_SUITE, Suite, shipped_suites
+from anymask.evaluation.suite import Suite, shipped_suites
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import ConfigError, DataError, InputError
@@ -40,8 +39,8 @@ from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 from anymask.primitives.threads import pick_threads
 
-SUMMARY = "measure a model by clicks and boxes, with baselines beside it"
-OPTIONS = ("clicks", "limit", "per_image", "slow", "grid", "crop_n_layers", "groups")
+SUMMARY = "measure a model by clicks and boxes, and by what it finds itself"
+OPTIONS = ("clicks", "limit", "per_image", "grid", "crop_n_layers")
 MANY = 1000  # masks from which a second process is worth its start
 
 
@@ -52,9 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="LABELS|SUITE",
         help="a file or folder of labels in any format or layout of `anymask convert`, a folder of "
-        f"sets, a suite ({', '.join(shipped_suites())}, or a .toml file), {RENDERED_SUITE!r}: "
-        f"rendered scenes of glass, smoke, wires, ..., or {VIDEOS!r}: objects followed through the "
-        "videos of --data",
+        f"sets, a suite ({', '.join(shipped_suites())}, or a .toml file), or {VIDEOS!r}: "
+        "objects followed through the videos of --data",
     )
     add("--data", metavar="DIR", help="the folder that holds the suite's sets")
     add("--sets", metavar="A,B", default="", help="only these sets of the suite")
@@ -104,16 +102,14 @@ def _configure_measures(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
-    """Beside what is measured: baselines, how much, and where it is written."""
+    """How much at once, and where it is written."""
     add = parser.add_argument
-    add("--baselines", action="store_true", help="GrabCut, filled box, flood fill, regions too")
     add(
         "--workers",
         type=read_count,
         metavar="N",
         help="processes, one set each at a time (default: two on a CPU with enough to do)",
     )
-    add("--cache", metavar="DIR", help="where baselines' scores are kept (default: user cache)")
     add("--json", metavar="FILE", help="write everything there, after every set")
     add("--markdown", metavar="FILE", help="write the tables there, too")
     add("--html", metavar="FILE", help="one page of tables, plots and the worst cases as pictures")
@@ -126,21 +122,37 @@ def run(args: argparse.Namespace) -> None:
         run_videos(args)
         return
     refuse_video_options(args)
+    suite, sets = asked_sets(args)
+    evaluate(args, suite, sets)
+
+
+def evaluate(
+    args: argparse.Namespace,
+    suite: Suite,
+    sets: Sequence[EvalSet],
+    more: Sequence[Segmenter] = (),
+    skipped: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Measure what the options name on these sets; print the tables.
+
+    more     methods beside the models, which cannot be opened in another process
+    skipped  (method, reason) of those that could not run
+    """
     if args.resume and not args.json:
         raise InputError("--resume continues a file; give it with --json FILE")
-    suite, sets = asked_sets(args)
     read_settings(args, suite)  # before a model is opened
-    asked = find_methods(args)
-    methods, report = asked.all, empty_report(args, suite, asked)
+    models, peers = find_methods(args)
+    methods = [*models, *peers, *more]
+    report = replace(empty_report(args, suite, models, peers), skipped=tuple(skipped))
     known = finished(Path(args.json), report, methods, sets) if args.resume else {}
     counts = count_masks(sets, report.settings)
     names = [one.plan.name for one in sets]
     places = [place for place, name in enumerate(names) if name not in known]
-    workers = pick_workers(args, [counts[place] for place in places])
+    workers = 1 if more else pick_workers(args, [counts[place] for place in places])
     ready = (
         score_in_workers(EvalTask(args, report.settings), names, places, workers)
         if workers > 1
-        else score_here(SetScorer(methods, sets, report.settings, args.cache), places)
+        else score_here(SetScorer(methods, sets, report.settings), places)
     )
     for place, scores in ready:
         known[names[place]] = scores
@@ -188,8 +200,8 @@ class EvalTask:
 
     def open(self) -> SetScorer:
         """Load methods and sets."""
-        methods, sets = find_methods(self.args).all, asked_sets(self.args)[1]
-        return SetScorer(methods, sets, self.settings, self.args.cache)
+        models, peers = find_methods(self.args)
+        return SetScorer([*models, *peers], asked_sets(self.args)[1], self.settings)
 
 
 def write_texts(
@@ -210,30 +222,16 @@ def write_texts(
     print(text, end="")
 
 
-@dataclass(frozen=True)
-class Methods:
-    """Who is measured: models, other projects' code, baselines, and those that cannot run here."""
-
-    models: list[Segmenter]
-    peers: list[Segmenter]
-    baselines: Baselines
-
-    @property
-    def all(self) -> list[Segmenter]:
-        """In the order of the tables."""
-        return [*self.models, *self.peers, *self.baselines.methods]
-
-
-def find_methods(args: argparse.Namespace) -> Methods:
-    """Open what the options name. Raises InputError or ModelError."""
-    found = list_baselines() if args.baselines else Baselines((), ())
+def find_methods(args: argparse.Namespace) -> tuple[list[Segmenter], list[Segmenter]]:
+    """Open what the options name: models, other projects' code. Raises InputError or ModelError."""
     peers = [open_peer(name) for name in args.peer]
-    return Methods(open_models(args), peers, found)
+    return open_models(args), peers
 
 
-def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> EvalReport:
+def empty_report(
+    args: argparse.Namespace, suite: Suite, models: Sequence[Segmenter], peers: Sequence[Segmenter]
+) -> EvalReport:
     """The report of a run that begins: what is measured, how, and where."""
-    models = asked.models
     return EvalReport(
         suite=suite.name,
         subject=models[0].spec.name,
@@ -241,8 +239,7 @@ def empty_report(args: argparse.Namespace, suite: Suite, asked: Methods) -> Eval
         settings=read_settings(args, suite),
         machine=this_machine(),
         sets=(),
-        peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *asked.peers]),
-        skipped=asked.baselines.skipped,
+        peers=tuple((one.spec.name, weights_hash(one)) for one in [*models[1:], *peers]),
         command=typed_command(),
     )
 

@@ -14,12 +14,10 @@ from anymask.data.streams import open_stream
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import EvalSet
 from anymask.evaluation.suite import (
-    RENDERED_SUITE,
     SHIPPED,
     Suite,
     find_suite,
     folder_suite,
-    hard_suite,
     labelled_suite,
     open_sets,
     read_suite,
@@ -73,8 +71,6 @@ def _find_sets(args: argparse.Namespace, names: Sequence[str]) -> tuple[Suite, l
     if path.is_dir():
         suite, parent = folder_suite(path)
         return suite, open_sets(suite, parent, names)
-    if args.what == RENDERED_SUITE and not path.exists():
-        return (suite := hard_suite()), open_sets(suite, ".", names)
     file = find_suite(args.what)
     suite = read_suite(file)
     folder = suite.data if args.data is None else Path(args.data).expanduser()

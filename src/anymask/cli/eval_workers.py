@@ -9,32 +9,25 @@ from typing import Any
 
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import SetScores
-from anymask.evaluation.score_cache import ScoreCache
 from anymask.evaluation.scoring import score_set
 from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 from anymask.primitives.errors import AnymaskError
 from anymask.primitives.progress import ProgressBar
-from anymask.weights.folders import home
 
 
 @dataclass
 class SetScorer:
-    """Methods and sets, opened; called with the place of a set, it measures that one.
-
-    cache  the folder of baselines' scores; None for that of the user
-    """
+    """Methods and sets, opened; called with the place of a set, it measures that one."""
 
     methods: Sequence[Segmenter]
     sets: Sequence[EvalSet]
     settings: EvalSettings
-    cache: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, item: int, report: ReportStep) -> SetScores:
         """Measure one set."""
-        cache = ScoreCache(self.cache or home() / "baselines")
-        return score_set(self.methods, self.sets[item], self.settings, cache=cache, progress=report)
+        return score_set(self.methods, self.sets[item], self.settings, progress=report)
 
 
 def score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:

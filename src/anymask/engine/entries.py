@@ -24,6 +24,7 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_to_coco
 
 Status = Literal["proposal", "accepted", "rejected"]
+ImageStatus = Literal["new", "proposed", "done"]
 Kind = Literal["human", "model", "import"]
 Stage = Literal["assisted", "semi", "auto", "review"]
 Arm = Literal["model", "control"]
@@ -201,7 +202,7 @@ class ImageEntry:
     id: int
     name: str
     hw: tuple[int, int]
-    status: Literal["new", "proposed", "done"]
+    status: ImageStatus
     version: int
     records: int
     group: str | None = None

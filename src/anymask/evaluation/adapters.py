@@ -31,9 +31,42 @@ from anymask.primitives.candidates import Candidates
 from anymask.primitives.errors import ConfigError, InputError
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.spec import ModelSpec, PromptKind
-from anymask.primitives.types import Embedding, UintImage
+from anymask.primitives.types import BoolArray, Embedding, UintImage
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
+
+
+@dataclass(frozen=True, eq=False)
+class FromFunction:
+    """Any function of a photo and one prompt as a `Segmenter`.
+
+    name      in the tables
+    accepts   the prompt kinds that it understands
+    function  (H, W, 3) uint8 and a Prompt -> (H, W) bool
+    prepare   what to do once a photo; its result takes the photo's place in `function`
+    slow      whether it takes so long that a run asks it for a part of the masks
+    """
+
+    name: str
+    accepts: frozenset[PromptKind]
+    function: Callable[[Any, Prompt], BoolArray]
+    prepare: Callable[[UintImage], Any] | None = None
+    slow: bool = False
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Only the name and what it accepts mean something."""
+        return ModelSpec(name=self.name, accepts=self.accepts)
+
+    def embed(self, image: UintImage) -> Any:
+        """The photo, prepared."""
+        return self.prepare(image) if self.prepare else image
+
+    def segment(
+        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[PlainAnswer]:
+        """One mask a prompt."""
+        return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,10 @@ Letters: I photos, T thresholds of IoU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.evaluation.coco_rules import (
     AREA_RANGES,
@@ -42,11 +40,8 @@ from anymask.evaluation.set_results import (
     SetResult,
     shares_to_metric,
 )
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Floats, UintImage
+from anymask.primitives.records import MaskRecord
+from anymask.primitives.types import Floats
 
 RECALL_LIMITS = (10, 100, 1000)
 GRID_SETTINGS: dict[str, str | float] = {
@@ -56,8 +51,6 @@ GRID_SETTINGS: dict[str, str | float] = {
     "box_nms_thresh": 0.9,
     "crop_nms_thresh": 0.95,
 }
-FELZENSZWALB_SCALES = (50, 200, 800)
-SLIC_SIZES = (30, 100, 300)
 
 
 @runtime_checkable
@@ -69,53 +62,6 @@ class FindsEverything(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Proposer:
-    """A method that only divides a photo: (H, W, 3) uint8 -> maps of region numbers (H, W)."""
-
-    name: str
-    function: Callable[[UintImage], Sequence[NDArray[Any]]]
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Its name; it takes no prompts."""
-        return ModelSpec(name=self.name, accepts=frozenset())
-
-    def embed(self, image: UintImage) -> UintImage:
-        """The photo itself."""
-        return image
-
-    def segment(self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool) -> list[Any]:
-        """It cannot be asked."""
-        raise NotMeasured("it proposes masks, it answers no prompts")
-
-    def everything(self, image: UintImage, **_: Any) -> list[MaskRecord]:
-        """Every region of every map, the largest first."""
-        found = [
-            record_from_rle(mask_to_rle(regions == number))
-            for regions in self.function(image)
-            for number in np.unique(regions)
-        ]
-        return sorted(found, key=lambda record: -record.area)
-
-
-def felzenszwalb_maps(image: UintImage) -> list[NDArray[Any]]:
-    """Felzenszwalb and Huttenlocher's graph regions (IJCV 2004) at three scales."""
-    from skimage.segmentation import felzenszwalb
-
-    return [felzenszwalb(image, scale=s, sigma=0.8, min_size=64) for s in FELZENSZWALB_SCALES]
-
-
-def slic_maps(image: UintImage) -> list[NDArray[Any]]:
-    """SLIC superpixels (Achanta et al., PAMI 2012) at three sizes."""
-    from skimage.segmentation import slic
-
-    return [slic(image, n_segments=n, start_label=0) for n in SLIC_SIZES]
-
-
-REGION_BASELINES = (Proposer("felzenszwalb", felzenszwalb_maps), Proposer("slic", slic_maps))
-
-
 def measure_everything(
     method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
 ) -> SetResult:
@@ -125,13 +71,14 @@ def measure_everything(
     """
     if not isinstance(method, FindsEverything):
         raise NotMeasured("it finds nothing by itself, it only answers prompts")
-    if not isinstance(method, Proposer) and "point" not in method.spec.accepts:
+    accepts = method.spec.accepts  # what only divides a photo accepts nothing
+    if accepts and "point" not in accepts:
         raise NotMeasured("it takes no clicks")
     photos, masks = [], []
     for photo, found in _photos(method, one, settings, told):
         photos.append(photo)
         masks.append(found)
-    clicks = "" if isinstance(method, Proposer) else f"{grid_note(settings)}, "
+    clicks = f"{grid_note(settings)}, " if accepts else ""
     return recall_result(photos, f"{clicks}{np.mean(masks):.0f} masks a photo")
 
 

@@ -1,4 +1,4 @@
-"""Matching by the rules of COCO and LVIS: ranked masks and truths in, matches and AP out.
+"""Matching by the rules of COCO and LVIS: ranked masks and truths in, matches out.
 
 The best ranked mask takes the truth that it overlaps most, if by the threshold; then the next one.
 A truth outside the area range, or of a crowd, is ignored: a mask that matches it counts neither
@@ -6,7 +6,7 @@ way. Nor does an unmatched mask outside the area range or, in a federated set, o
 was not drawn exhaustively. The rules and their ties follow pycocotools (`cocoeval.py`,
 BSD-2-Clause) and lvis-api (`lvis/eval.py`, BSD-2-Clause).
 
-Letters: D ranked masks, G truths, T thresholds of IoU, R recalls.
+Letters: D ranked masks, G truths, T thresholds of IoU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from anymask.primitives.rle import Rle, rle_area, rle_intersection
 from anymask.primitives.types import BoolArray, Floats, IntArray
 
 IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
-RECALLS: Floats = np.linspace(0, 1, 101)
 AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
     "all": (0, 1e10),
     "small": (0, 32**2),
@@ -124,23 +123,3 @@ def _last_best(overlap: Floats) -> IntArray:  # (T, G) -> (T,)
     there = overlap.max(axis=1) >= 0
     chosen: IntArray = np.where(there, place, -1)
     return chosen
-
-
-def precision_at_recalls(photos: Sequence[Matches]) -> Floats | None:  # -> (T, R)
-    """The best precision at each recall or beyond, all photos ranked together; None without truth.
-
-    0 where no rank reaches the recall.
-    """
-    truths = sum(photo.truths for photo in photos)
-    if not truths:
-        return None
-    order = np.argsort(-np.concatenate([photo.scores for photo in photos]), kind="stable")
-    hit = np.concatenate([photo.hit for photo in photos], axis=1)[:, order]
-    counted = ~np.concatenate([photo.ignored for photo in photos], axis=1)[:, order]
-    right = (hit & counted).cumsum(axis=1)
-    wrong = (~hit & counted).cumsum(axis=1)
-    precision = right / (right + wrong + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.pad(envelope, ((0, 0), (0, 1)))  # no rank reaches the recall
-    places = [np.searchsorted(recall, RECALLS) for recall in right / truths]
-    return np.stack([row[place] for row, place in zip(padded, places, strict=True)])

@@ -13,6 +13,7 @@ The boxes lie beside the set in `detections.json`, as COCO writes results, with 
 
 `image` is the photo's file name; `image_id`, the number in the data set, does as well.
 
+The counting is that of pycocotools (the extra `evaluate`), to which LVIS's rules are added.
 Deviation: one decoding a box; the paper refines each mask once more.
 
 Letters: T thresholds of IoU, R recalls.
@@ -20,7 +21,9 @@ Letters: T thresholds of IoU, R recalls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,23 +31,15 @@ from typing import Any
 import numpy as np
 
 from anymask.data.annotations import VOID_LABEL, AnnotatedImage
-from anymask.evaluation.coco_rules import (
-    AREA_RANGES,
-    IOU_THRESHOLDS,
-    Matches,
-    RankedMasks,
-    match_masks,
-    precision_at_recalls,
-    rank_masks,
-)
+from anymask.evaluation.coco_rules import AREA_RANGES, IOU_THRESHOLDS
 from anymask.evaluation.metrics import NAN
 from anymask.evaluation.protocols import Segmenter, ask_in_parts
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
 from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
-from anymask.primitives.errors import DataError
+from anymask.primitives.errors import DataError, MissingExtra
 from anymask.primitives.notation import parse_json
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import Rle, mask_to_rle
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_to_coco
 from anymask.primitives.types import Floats
 
 DETECTIONS_FILE = "detections.json"
@@ -125,16 +120,11 @@ def _answer(method: Segmenter, sample: AnnotatedImage, boxes: Sequence[Detection
 def ap_result(
     photos: Sequence[DetectedPhoto], frequency: Mapping[str, str] | None = None
 ) -> SetResult:
-    """AP, AP50, AP75, by size and by frequency; the curve over IoU."""
-    ranks = _by_class(photos)
-    by_size = {
-        size: {
-            label: precision
-            for label, ranked in ranks.items()
-            if (precision := _precision(ranked, areas)) is not None
-        }
-        for size, areas in AREA_RANGES.items()
-    }
+    """AP, AP50, AP75, by size and by frequency; the curve over IoU.
+
+    Raises MissingExtra without pycocotools.
+    """
+    by_size = _precisions(photos)
     whole = by_size["all"]
     figures = [_ap("AP", whole), _ap("AP50", whole, 0), _ap("AP75", whole, 5)]
     figures += [
@@ -155,44 +145,103 @@ def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) ->
     return MetricValue(name=name, value=float(np.mean(tables)) if tables else NAN)
 
 
-def _precision(
-    ranked: Sequence[RankedMasks], areas: tuple[float, float]
-) -> Floats | None:  # (T, R)
-    matches: list[Matches] = [match_masks(one, areas) for one in ranked]
-    return precision_at_recalls(matches)
+def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]:
+    """Of each range of areas and class with truths the precision at every recall, (T, R)."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingExtra("pycocotools", "evaluate", "average precision") from error
+    compared = [_compare(photo) for photo in photos]
+    labels = sorted({label for one in compared for label in one.labels})
+    if not labels:
+        return {size: {} for size in AREA_RANGES}
+    federated = any(photo.truth.benchmark.federated for photo in photos)
+    with redirect_stdout(io.StringIO()):  # it tells every step
+        sides = []
+        for rows in ([one.truths for one in compared], [one.found for one in compared]):
+            side = COCO()
+            side.dataset = _to_coco(rows, labels, [photo.truth.hw for photo in photos])
+            side.createIndex()
+            sides.append(side)
+        run = COCOeval(*sides, "segm")
+        run.params.maxDets = [MOST_A_PHOTO if federated else MOST_A_CLASS]
+        run.params.areaRng = [list(areas) for areas in AREA_RANGES.values()]
+        run.params.areaRngLbl = list(AREA_RANGES)
+        run.evaluate()
+        for row in filter(None, run.evalImgs):  # LVIS: what nobody looked for is not wrong
+            if labels[row["category_id"] - 1] in compared[row["image_id"] - 1].partial:
+                row["dtIgnore"] |= row["dtMatches"] == 0
+        run.accumulate()
+    table: Floats = run.eval["precision"][..., 0]  # (T, R, classes, sizes); -1 without truths
+    return {
+        size: {label: table[:, :, k, a] for k, label in enumerate(labels) if table[0, 0, k, a] >= 0}
+        for a, size in enumerate(AREA_RANGES)
+    }
 
 
-def _by_class(photos: Sequence[DetectedPhoto]) -> dict[str, list[RankedMasks]]:
-    """What is compared in every photo, for each class."""
-    ranks: dict[str, list[RankedMasks]] = {}
-    for photo in photos:
-        for label, ranked in _ranked_classes(photo):
-            ranks.setdefault(label, []).append(ranked)
-    return ranks
+@dataclass(frozen=True)
+class _Compared:
+    """What is compared in one photo: COCO's rows, their category the class's name.
+
+    labels   the classes that count there
+    partial  those that were not drawn exhaustively
+    """
+
+    labels: frozenset[str]
+    partial: frozenset[str]
+    truths: list[dict[str, Any]]
+    found: list[dict[str, Any]]
 
 
-def _ranked_classes(photo: DetectedPhoto) -> Iterator[tuple[str, RankedMasks]]:
-    """The classes that count in a photo, each with its masks and truths."""
+def _compare(photo: DetectedPhoto) -> _Compared:
+    """The classes that count in a photo, their truths, crowds and masks."""
     sample, federated = photo.truth, photo.truth.benchmark.federated
     drawn = {mask.label for mask in sample.objects if mask.label is not None}
     scores = np.array([one.score for one in photo.detections], np.float64)
-    labels = np.array([one.label for one in photo.detections], np.str_)
-    kept = np.argsort(-scores, kind="stable")[: MOST_A_PHOTO if federated else None]
-    for label in sorted(drawn | {str(name) for name in labels[kept]}):
-        if federated and label not in drawn | federated.absent:
-            continue
-        own = np.sort(kept[labels[kept] == label])
-        yield (
-            label,
-            rank_masks(
-                [photo.masks[int(n)] for n in own],
-                scores[own],
-                [mask.rle for mask in sample.objects if mask.label == label],
-                _crowds(sample, label),
-                most=MOST_A_PHOTO if federated else MOST_A_CLASS,
-                lenient=bool(federated and label in federated.partial),
-            ),
-        )
+    kept = np.sort(np.argsort(-scores, kind="stable")[: MOST_A_PHOTO if federated else None])
+    labels = drawn | {photo.detections[int(n)].label for n in kept}
+    if federated:
+        labels &= drawn | federated.absent
+    truths = [_coco_row(mask.rle, mask.label) for mask in sample.objects if mask.label in labels]
+    truths += [
+        _coco_row(rle, label, iscrowd=1) for label in labels for rle in _crowds(sample, label)
+    ]
+    found = [
+        _coco_row(photo.masks[int(n)], one.label, score=one.score)
+        for n in kept
+        if (one := photo.detections[int(n)]).label in labels
+    ]
+    partial = frozenset(federated.partial if federated else ())
+    return _Compared(frozenset(labels), partial, truths, found)
+
+
+def _coco_row(rle: Rle, label: str | None, **more: float) -> dict[str, Any]:
+    return {
+        "segmentation": rle_to_coco(rle),
+        "area": rle_area(rle),
+        "iscrowd": 0,
+        "category_id": label,
+    } | more
+
+
+def _to_coco(
+    photos: Sequence[Sequence[dict[str, Any]]],
+    labels: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+) -> dict[str, Any]:
+    """COCO's document; photos and classes are numbered from 1."""
+    numbers = {label: number for number, label in enumerate(labels, start=1)}
+    rows = [
+        row | {"image_id": image, "category_id": numbers[row["category_id"]]}
+        for image, photo in enumerate(photos, start=1)
+        for row in photo
+    ]
+    return {
+        "images": [{"id": n, "height": h, "width": w} for n, (h, w) in enumerate(sizes, start=1)],
+        "categories": [{"id": number, "name": label} for label, number in numbers.items()],
+        "annotations": [row | {"id": number} for number, row in enumerate(rows, start=1)],
+    }
 
 
 def _crowds(sample: AnnotatedImage, label: str) -> list[Rle]:

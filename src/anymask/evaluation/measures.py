@@ -7,7 +7,8 @@ more. There are two kinds:
     set by set    a function of its own that looks at the whole set and returns a `SetResult`
 
 A new measure of a set is a function like `SetMeasure` in a module of its own and one row in
-MEASURES; report, page and files then show it without knowing what it means.
+MEASURES; report, page and files then show it without knowing what it means. Code outside of the
+package adds rows of its own to MEASURES (and to `mask_measures.MASK_MEASURES`) before a run.
 """
 
 from __future__ import annotations
@@ -18,17 +19,11 @@ from typing import Protocol
 
 from anymask.evaluation.average_recall import measure_everything
 from anymask.evaluation.calibration import measure_calibration
-from anymask.evaluation.edges import measure_edges
-from anymask.evaluation.fairness import measure_fairness
 from anymask.evaluation.instance_ap import measure_instance_ap
-from anymask.evaluation.naming import measure_names
 from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.region_quality import measure_regions
-from anymask.evaluation.robustness import measure_robustness
 from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress
 from anymask.evaluation.set_results import MethodResult, NotMeasured, SetResult
 from anymask.evaluation.shown_masks import measure_shown
-from anymask.evaluation.text_prompts import measure_text
 from anymask.primitives.errors import ConfigError
 
 
@@ -63,20 +58,10 @@ MEASURES: dict[str, Measure] = {
     "clicks": Measure(about="mean IoU after one click and after several, and the oracle of three"),
     "box": Measure(about="mean IoU from the truth's tight box"),
     "noc": Measure(about="clicks needed to an IoU of .85 and of .90, at most 20"),
-    "noisy-box": Measure(about="mean IoU from boxes whose edges are off by 5, 10 and 20 %"),
-    "refine": Measure(about="mean IoU of a spoiled mask, and after the model has refined it"),
     "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
     "calibration": Measure(
         about="does the predicted quality rank the candidates of a click, and is it right?",
         function=measure_calibration,
-    ),
-    "robustness": Measure(
-        about="what blur, noise, JPEG, gamma and a click a little off cost",
-        function=measure_robustness,
-    ),
-    "fairness": Measure(
-        about="mean IoU by group, and the largest gap (groups: --groups FILE, else labels)",
-        function=measure_fairness,
     ),
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
@@ -86,24 +71,9 @@ MEASURES: dict[str, Measure] = {
         about="what everything shows by default: recall and precision at IoU .5, masks a photo",
         function=measure_shown,
     ),
-    "names": Measure(
-        about="the right name among a set's labels, first and first five: drawn masks, box answers",
-        function=measure_names,
-    ),
-    "regions": Measure(
-        about="the photo divided into masks, against people: covering, PRI, VOI (annotated sets)",
-        function=measure_regions,
-    ),
-    "edges": Measure(
-        about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
-        function=measure_edges,
-    ),
     "instance-ap": Measure(
         about="instance AP of a detector's boxes (detections.json), by COCO's or LVIS's rules",
         function=measure_instance_ap,
-    ),
-    "text": Measure(
-        about="words to masks, as PhraseCut counts: cumulative IoU", function=measure_text
     ),
 }
 

@@ -58,9 +58,6 @@ def report_notes(report: EvalReport) -> list[str]:
     ]
     if report.command:
         lines.append(f"command: `{report.command}`")
-    if any(method.startswith("grabcut") for method, _ in report.pairs()):
-        slow = "all masks" if settings.slow is None else f"at most {settings.slow} masks a set"
-        lines.append(f"baselines by GrabCut: {slow}, drawn at random, the same ones every time")
     lines += [f"skipped: {name}: {reason}" for name, reason in report.skipped]
     lines += list(dict.fromkeys(_list_remarks(report)))
     return lines

@@ -6,33 +6,27 @@ Letters: N masks, M measures, C clicks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.average_recall import Proposer
-from anymask.evaluation.baselines import FromFunction
-from anymask.evaluation.edges import EdgeDetector
-from anymask.evaluation.mask_measures import MASK_MEASURES, MaskMeasure
+from anymask.evaluation.mask_measures import MASK_MEASURES
 from anymask.evaluation.measures import measure_set
 from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter
 from anymask.evaluation.report import EvalReport, ScoreColumn, SetScores
-from anymask.evaluation.score_cache import ScoreCache, score_code
 from anymask.evaluation.selection import (
     ChosenMasks,
     EvalPhoto,
     EvalSet,
     EvalSettings,
+    OnProgress,
     SetPlan,
     choose_masks,
     mask_limit,
 )
-from anymask.evaluation.set_results import MethodResult
 from anymask.primitives.machine import this_machine
 from anymask.primitives.types import Floats, IntArray
 
 ScoreProgress = Callable[[str, int, int], None]
-CLICK_MEASURE = "clicks"  # all measures mask by mask are of one module
 
 
 def evaluate_sets(
@@ -65,24 +59,24 @@ def score_set(
     one: EvalSet,
     settings: EvalSettings,
     *,
-    cache: ScoreCache | None = None,
     progress: ScoreProgress | None = None,
 ) -> SetScores:
     """Measure methods on one set by all that its plan names, all of them on the same masks.
 
-    cache     of methods that answer the same every time: functions of this package behind the first
-              place are looked up in it
     progress  called with the set's name (and the measure, for those of a whole set), and what is
               done and in all
     """
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    questions = [
-        _MethodTask(method, one.plan, settings, cache if place and _is_constant(method) else None)
-        for place, method in enumerate(methods)
-    ]
+    questions = [_MethodTask(method, one.plan, settings) for method in methods]
     tables = _score_masks(questions, one, chosen, progress)
+
+    def tell(what: str) -> OnProgress:
+        return lambda done, total: progress(what, done, total) if progress else None
+
     found = [
-        _measure_or_look_up(name, question, one, progress)
+        measure_set(
+            name, question.method, one, settings, tell(f"{one.plan.name} {name}: {question.name}")
+        )
         for name in one.plan.measures
         if name not in MASK_MEASURES
         for question in questions
@@ -100,34 +94,6 @@ def score_set(
     )
 
 
-def _is_constant(method: Segmenter) -> bool:
-    """Whether its answers change only with this package: not those of weights, not a peer's."""
-    return isinstance(method, (FromFunction, EdgeDetector, Proposer))
-
-
-def _measure_or_look_up(
-    name: str, question: _MethodTask, one: EvalSet, progress: ScoreProgress | None
-) -> MethodResult:
-    """A measure of the whole set, from the cache where it has it."""
-
-    def told(done: int, total: int) -> None:
-        if progress:
-            progress(f"{one.plan.name} {name}: {question.name}", done, total)
-
-    method, settings, cache = question.method, question.settings, question.cache
-    if cache is None:
-        return measure_set(name, method, one, settings, told)
-    code = score_code(method, name)
-    key = cache.set_key(f"{question.name} {name}", code, one, settings)
-    known = cache.get_found(key)
-    if known is not None:
-        return known
-    found = measure_set(name, method, one, settings, told)
-    if found.result:
-        cache.put_found(key, found)
-    return found
-
-
 class _MethodTask:
     """What one method is asked about every photo of a set.
 
@@ -135,17 +101,14 @@ class _MethodTask:
     limit  how many masks of a set it is asked for
     """
 
-    def __init__(
-        self, method: Segmenter, plan: SetPlan, settings: EvalSettings, cache: ScoreCache | None
-    ) -> None:
-        self.method, self.settings, self.cache = method, settings, cache
+    def __init__(self, method: Segmenter, plan: SetPlan, settings: EvalSettings) -> None:
+        self.method, self.settings = method, settings
         self.name = method.spec.name
         accepts = method.spec.accepts
         asked = [MASK_MEASURES[name] for name in plan.measures if name in MASK_MEASURES]
         given = [(measure, measure.columns(accepts, settings)) for measure in asked]
         self.measures = [(measure, columns) for measure, columns in given if columns]
         self.names = tuple(name for _, columns in self.measures for name in columns)
-        self.code = score_code(method, CLICK_MEASURE) if cache else ""
         self.limit = mask_limit(method, settings)
 
 
@@ -188,44 +151,14 @@ def weights_hash(segmenter: Segmenter) -> str:
 
 
 def _score_photo(question: _MethodTask, photo: EvalPhoto, masks: IntArray) -> Floats:  # (N, M)
-    """The scores of some masks of a photo by every measure, from the cache where it has them."""
-    embedded: list[Any] = []  # once, and only when something is missing
-
-    def embedding() -> Any:
-        if not embedded:
-            embedded.append(question.method.embed(photo.image))
-        return embedded[0]
-
-    tables = [
-        _score_measure(question, photo, masks, measure, columns, embedding)
-        for measure, columns in question.measures
-    ]
+    """The scores of some masks of a photo by every measure."""
+    embedding = question.method.embed(photo.image)
+    tables = []
+    for measure, _ in question.measures:
+        parts = []
+        for start in range(0, len(masks), PROMPTS_A_CALL):
+            truths = photo.truths(masks[start : start + PROMPTS_A_CALL])
+            scores = measure.score(question.method, embedding, truths, question.settings)
+            parts.append(np.stack(scores, axis=1))
+        tables.append(np.concatenate(parts))
     return np.concatenate(tables, axis=1)
-
-
-def _score_measure(
-    question: _MethodTask,
-    photo: EvalPhoto,
-    masks: IntArray,
-    measure: MaskMeasure,
-    columns: tuple[str, ...],
-    embedding: Callable[[], Any],
-) -> Floats:  # (N, columns)
-    cache, name = question.cache, question.name
-    keys = cache.keys(name, columns, question.code, photo.sample, masks) if cache else []
-    found = [cache.get(name, key) for key in keys] if cache else [None] * len(masks)
-    blank = np.full(len(columns), np.nan)
-    table = np.array([blank if row is None else row for row in found]).reshape(-1, len(columns))
-    missing = np.array([n for n, row in enumerate(found) if row is None], np.int64)
-    for part in _parts(missing):
-        truths = photo.truths(masks[part])
-        scores = measure.score(question.method, embedding(), truths, question.settings)
-        table[part] = np.stack(scores, axis=1)
-        for n in part if cache else ():
-            cache.put(name, keys[n], table[n])  # type: ignore[union-attr]  # cache set
-    return table
-
-
-def _parts(rows: IntArray) -> Iterator[IntArray]:
-    for start in range(0, len(rows), PROMPTS_A_CALL):
-        yield rows[start : start + PROMPTS_A_CALL]

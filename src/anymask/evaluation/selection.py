@@ -54,7 +54,7 @@ class EvalSettings:
     slow: Annotated[
         int | None,
         Setting(
-            "masks of a set at most for slow baselines (GrabCut), all for all",
+            "masks of a set at most for methods that say they are slow, all for all",
             least=1, option="--slow-limit", form="N", parse=_parse_limit,
         ),
     ] = 100  # fmt: skip
@@ -71,13 +71,6 @@ class EvalSettings:
             most=6, form="N",
         ),
     ] = 0  # fmt: skip
-    groups: Annotated[
-        str | None,
-        Setting(
-            "a CSV file of groups for fairness: image,mask,GROUP,...", form="FILE",
-            default="the sets' labels", check=lambda given: given,
-        ),
-    ] = None  # fmt: skip
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -91,8 +84,7 @@ class SetPlan:
     groups      the means that it belongs to
     measures    what is measured: names of `measures.MEASURES`
     annotators  where several people drew a photo: the first one's masks, or all
-    layout      how its publisher laid it out; "set" for a set of our own, "rendered" for a scene
-                that `hard_scenes` draws, named by the set's name
+    layout      how its publisher laid it out; "set" for a set of our own
     folder      where it lies under the data folder; "" means `name`
     split       which part is measured; None leaves it to the layout
     """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anymask.evaluation.average_recall import FindsEverything, Proposer
+from anymask.evaluation.average_recall import FindsEverything
 from anymask.evaluation.coco_rules import AREA_RANGES, match_masks, rank_masks
 from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import Segmenter
@@ -28,7 +28,7 @@ def measure_shown(
 
     Raises NotMeasured for one that has no `everything` of its own.
     """
-    if not isinstance(method, FindsEverything) or isinstance(method, Proposer):
+    if not isinstance(method, FindsEverything) or not method.spec.accepts:
         raise NotMeasured("it shows nothing by itself")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)  # each with all of its objects: precision needs them

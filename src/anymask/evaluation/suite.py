@@ -31,15 +31,12 @@ from typing import Any, cast
 from anymask.data.layouts import LAYOUTS, fitting_layout, load_dataset
 from anymask.data.sets import SetInfo, is_set
 from anymask.data.streams import Stream
-from anymask.evaluation.hard_scenes import SCENES, scene_set
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.primitives.errors import ConfigError, DataError
 from anymask.primitives.notation import parse_toml
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
-RENDERED = "rendered"
-RENDERED_SUITE = "hard"  # which needs no file
 _LARGEST = 1_000_000_000  # of the numbers in a suite
 
 
@@ -71,12 +68,11 @@ def find_suite(word: str) -> Path:
         return SHIPPED / f"{word}.toml"
     if path.parts == ("suites", path.name) and path.stem in shipped_suites():
         return SHIPPED / path.name  # where they lay in a checkout once
-    near = difflib.get_close_matches(word, [*shipped_suites(), RENDERED_SUITE], 1)
+    near = difflib.get_close_matches(word, shipped_suites(), 1)
     guess = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
         f"{word}: wanted a suite file (.toml), a set folder, a folder of sets, or a suite of the "
-        f"package; there is none; {guess}the package has {', '.join(shipped_suites())} and "
-        f"{RENDERED_SUITE}"
+        f"package; there is none; {guess}the package has {' and '.join(shipped_suites())}"
     )
 
 
@@ -142,12 +138,6 @@ def labelled_suite(stream: Stream) -> tuple[Suite, list[EvalSet]]:
     return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
 
 
-def hard_suite() -> Suite:
-    """Every kind of rendered scene; it needs no files."""
-    plans = (SetPlan(name=name, groups=("hard",), layout=RENDERED) for name in SCENES)
-    return Suite(name=RENDERED_SUITE, sets=tuple(plans))
-
-
 def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:
     """Read a suite's sets (or only `names` of them) from the folder that holds them.
 
@@ -162,9 +152,7 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
         )
     chosen = [plans[name] for name in names] if names else list(suite.sets)
     return [
-        EvalSet(plan, *scene_set(plan.name))
-        if plan.layout == RENDERED
-        else EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
+        EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
         for plan in chosen
     ]
 
@@ -181,13 +169,9 @@ def _plan(row: dict[str, Any], where: str) -> SetPlan:
     if annotators not in ("first", "all"):
         raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
     layout = row.get("layout", "set")
-    if layout not in ("auto", "set", RENDERED, *LAYOUTS):
-        names = ", ".join((RENDERED, *LAYOUTS))
+    if layout not in ("auto", "set", *LAYOUTS):
+        names = ", ".join(LAYOUTS)
         raise ConfigError(f"{where}: layout must be auto, set, {names}, got {layout!r}")
-    if layout == RENDERED and row["name"] not in SCENES:
-        raise ConfigError(
-            f"{where}: there is no scene {row['name']!r} to render; there are {', '.join(SCENES)}"
-        )
     return SetPlan(
         name=row["name"],
         groups=tuple(groups),

@@ -16,11 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.evaluation.edge_maps import region_borders
 from anymask.primitives.errors import InputError
 from anymask.primitives.masks import iou
 from anymask.primitives.types import BoolArray, Floats
@@ -113,6 +114,18 @@ def outline_f_table(
             if precision + recall:
                 table[row, column] = 2 * precision * recall / (precision + recall)
     return table
+
+
+def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
+    """Where the right, lower or lower right neighbour is of another region (number or bool).
+
+    `seg2bmap` of the Berkeley benchmark, which DAVIS uses as well.
+    """
+    edges = np.zeros(regions.shape, np.bool_)
+    edges[:, :-1] |= regions[:, :-1] != regions[:, 1:]
+    edges[:-1] |= regions[:-1] != regions[1:]
+    edges[:-1, :-1] |= regions[:-1, :-1] != regions[1:, 1:]
+    return edges
 
 
 def _outline(

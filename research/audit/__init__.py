@@ -1,0 +1,1 @@
+"""How well the audit finds wrong masks: see `python -m research.audit`."""

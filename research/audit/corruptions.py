@@ -1,0 +1,117 @@
+"""Corruptions of masks for the self-test of an audit: a mask and a kind in, a wrong mask out.
+
+    shifted    moved by a quarter of the square root of its area, in a random direction
+    dilated    grown by a tenth of the square root of its area
+    eroded     shrunk by as much
+    halved     cut through its centre in a random direction; one side is left
+    merged     one mask with its nearest neighbour, which is gone
+    swapped    the mask of another photo, at its place there
+    coarse     an outline of few corners
+
+A mask that is drawn twice needs no model to be found, and one that is deleted is found otherwise
+(`missing`). What is random is drawn from a generator that the caller gives. Letters: H W the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from anymask.primitives.boxes import mask_to_box
+from anymask.primitives.polygons import Polygon, mask_to_polygons, polygons_to_mask
+from anymask.primitives.types import BoolArray
+from research.paper.perturbation import perturb_mask, shift_mask
+
+Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]
+CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
+
+CORRUPTION_SHIFT = 0.25  # of the square root of the area
+COARSE_TOLERANCE = 0.12  # of the same: how far a coarse outline may lie off
+
+
+@dataclass(frozen=True, eq=False)
+class CorruptedMask:
+    """What has become of a mask.
+
+    mask    (H, W)
+    others  the masks that stand beside it now
+    """
+
+    mask: BoolArray
+    others: tuple[BoolArray, ...]
+
+
+def corrupt(
+    kind: Corruption,
+    mask: BoolArray,
+    others: Sequence[BoolArray],
+    elsewhere: BoolArray | None,
+    rng: np.random.Generator,
+) -> CorruptedMask | None:  # (H, W)
+    """The mask made wrong, or None where that is impossible or changes nothing.
+
+    others     the other masks of the photo
+    elsewhere  a mask of another photo, of any size; only "swapped" looks at it
+    """
+    around = tuple(others)
+    made: BoolArray | None
+    if kind == "merged":
+        return _merge_nearest(mask, around)
+    if kind in ("dilated", "eroded"):
+        made = perturb_mask(mask, "dilated" if kind == "dilated" else "eroded")
+    elif kind == "shifted":
+        reach, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
+        made = shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+    elif kind == "halved":
+        made = _cut_in_half(mask, rng.uniform(0, 2 * np.pi))
+    elif kind == "coarse":
+        made = _coarsen_outline(mask)
+    else:
+        made = None if elsewhere is None else _stretch_mask(elsewhere, mask.shape)
+    if made is None or not made.any() or np.array_equal(made, mask):
+        return None
+    return CorruptedMask(made, around)
+
+
+def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:
+    y, x = np.nonzero(mask)
+    side = (x - x.mean()) * np.cos(angle) + (y - y.mean()) * np.sin(angle)
+    half = np.zeros_like(mask)
+    half[y[side >= 0], x[side >= 0]] = True
+    return half
+
+
+def _coarsen_outline(mask: BoolArray) -> BoolArray | None:
+    tolerance = max(1.5, COARSE_TOLERANCE * float(np.sqrt(mask.sum())))
+    rings = [Polygon(one.exterior) for one in mask_to_polygons(mask, tolerance, min_area=4)]
+    return polygons_to_mask(rings, (mask.shape[0], mask.shape[1])) if rings else None
+
+
+def _merge_nearest(mask: BoolArray, others: tuple[BoolArray, ...]) -> CorruptedMask | None:
+    boxes = [mask_to_box(other) for other in others]
+    own = mask_to_box(mask)
+    gaps = [
+        float(np.maximum(np.maximum(box[:2] - own[2:], own[:2] - box[2:]), 0).sum())
+        for box in boxes
+    ]
+    fitting = [  # a neighbour of which hardly anything lies in the mask already, and not too small
+        n
+        for n, other in enumerate(others)
+        if (other & ~mask).sum() > 0.3 * mask.sum() and (other & mask).sum() < 0.1 * other.sum()
+    ]
+    if not fitting:
+        return None
+    nearest = min(fitting, key=lambda n: gaps[n])
+    kept = tuple(other for n, other in enumerate(others) if n != nearest)
+    return CorruptedMask(mask | others[nearest], kept)
+
+
+def _stretch_mask(mask: BoolArray, size: tuple[int, ...]) -> BoolArray:
+    stretched: BoolArray = (
+        cv2.resize(mask.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST) > 0
+    )
+    return stretched

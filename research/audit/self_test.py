@@ -1,0 +1,251 @@
+"""Self-test of the audit: careful masks in, their grades after known corruptions out.
+
+What is usual in a set is taken from its careful masks and a few wrong ones, WRONG_SHARE for each
+careful one, as in a data set that is mostly right. Letters: A answers, F features, G of an answer.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anymask.audit.grading import (
+    WRONG_SHARE,
+    FeatureScale,
+    Grader,
+    LinearModel,
+    describe_answers,
+    fit_scale,
+)
+from anymask.audit.mask_features import (
+    AuditPhoto,
+    MaskFeatures,
+    measure_features,
+    prepare_photo,
+    shrink_mask,
+)
+from anymask.audit.missing_objects import find_missing
+from anymask.data.annotations import AnnotatedImage
+from anymask.predictors.image import Model
+from anymask.primitives.masks import mask_iou
+from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
+from anymask.primitives.types import BoolArray, Floats
+from research.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
+
+CLEAN = "clean"
+RIDGE = 5.0
+NEWTON_STEPS = 30
+LEAST_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
+MASKS_A_PHOTO = 3  # masks of a photo
+FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SelfTestCase:
+    """One mask, careful or made wrong, and what was found about it.
+
+    name     of its set
+    kind     CLEAN or what was done to it
+    values   (F,) the features
+    answers  (A, G) what is known about the model's answers
+    truths   (A,) their IoU with the truth
+    given    its own IoU with the truth
+    """
+
+    name: str
+    kind: str
+    values: Floats
+    answers: Floats
+    truths: Floats
+    given: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedMask:
+    """One mask taken away: whether it was found again, and how many other objects were reported."""
+
+    name: str
+    found: bool
+    others: int
+
+
+def run_self_test(
+    model: Model,
+    name: str,
+    samples: Sequence[AnnotatedImage],
+    masks: int,
+    deletions: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[SelfTestCase], list[DeletedMask]]:
+    """Make masks of one set wrong and look at them.
+
+    masks      at most, drawn at random, the same ones every time
+    deletions  in how many photos a mask is taken away and looked for; the slow part
+    progress   told how many masks are done
+    """
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    cases: list[SelfTestCase] = []
+    gone: list[DeletedMask] = []
+    done = 0
+    for place in rng.permutation(len(samples)).tolist():
+        sample = samples[place]
+        fitting = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+        if done >= masks or not fitting:
+            continue
+        view = prepare_photo(model, sample.image())
+        elsewhere = _pick_mask(samples, place, rng)
+        for number in rng.permutation(fitting)[: min(MASKS_A_PHOTO, masks - done)].tolist():
+            cases += _corrupt_mask(model, view, name, sample, number, elsewhere, rng)
+            done += 1
+            if progress:
+                progress(done)
+        if len(gone) < deletions:
+            gone.append(_delete_mask(model, view, name, sample, int(rng.choice(fitting))))
+    return cases, gone
+
+
+def _pick_mask(
+    samples: Sequence[AnnotatedImage], not_this: int, rng: np.random.Generator
+) -> BoolArray | None:
+    """A mask of another photo, if there is one."""
+    other = samples[int(rng.integers(len(samples)))]
+    fitting = [rle for rle in other.rles if rle_area(rle) >= LEAST_CORRUPTED_AREA]
+    if other is samples[not_this] or not fitting:
+        return None
+    return rle_to_mask(fitting[int(rng.integers(len(fitting)))])
+
+
+def _corrupt_mask(
+    model: Model,
+    view: AuditPhoto,
+    name: str,
+    sample: AnnotatedImage,
+    number: int,
+    elsewhere: BoolArray | None,
+    rng: np.random.Generator,
+) -> Iterator[SelfTestCase]:
+    """One mask as it is, and made wrong in every way that is possible."""
+    mask = rle_to_mask(sample.rles[number])
+    others = tuple(
+        rle_to_mask(rle) for n, rle in enumerate(sample.rles) if n != number and rle_area(rle)
+    )
+    made: list[tuple[str, CorruptedMask]] = [(CLEAN, CorruptedMask(mask, others))]
+    for kind in CORRUPTIONS:
+        wrong = corrupt(kind, mask, others, elsewhere, rng)
+        if wrong is not None:
+            made.append((kind, wrong))
+    rles = [mask_to_rle(one.mask) for _, one in made]
+    beside = [[mask_to_rle(other) for other in one.others] for _, one in made]
+    features = measure_features(model, view, rles, beside, [0.0] * len(made))
+    truth = shrink_mask(sample.rles[number], view.size)
+    for (done, _), rle, found in zip(made, rles, features, strict=True):
+        yield _measure_case(name, done, truth, shrink_mask(rle, view.size), found)
+
+
+def _measure_case(
+    name: str, kind: str, truth: BoolArray, given: BoolArray, found: MaskFeatures
+) -> SelfTestCase:
+    stack = np.stack([given, *(answer.mask for answer in found.answers)])
+    ious = mask_iou(truth[None], stack)[0]
+    return SelfTestCase(
+        name=name,
+        kind=kind,
+        values=found.values,
+        answers=describe_answers(found),
+        truths=ious[1:],
+        given=float(ious[0]),
+    )
+
+
+def _delete_mask(
+    model: Model, view: AuditPhoto, name: str, sample: AnnotatedImage, gone: int
+) -> DeletedMask:
+    kept: list[Rle] = [rle for n, rle in enumerate(sample.rles) if n != gone and rle_area(rle)]
+    found = [record.rle for record in find_missing(model, view.embedding, kept)]
+    ious = rle_iou(found, [sample.rles[gone]])[:, 0] if found else np.zeros(0)
+    return DeletedMask(
+        name=name, found=bool((ious >= FOUND_IOU).any()), others=int((ious < FOUND_IOU).sum())
+    )
+
+
+# Fitting.
+
+
+def fit_logistic(
+    values: Floats, wrong: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
+    """Newton's method with a ridge on all but the bias; `wrong` is 1 or 0."""
+    table, scale, ridge = _table(values)
+    found = np.zeros(table.shape[1])
+    for _ in range(NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(table @ found, -30, 30)))
+        slope = table.T @ (weights * (chance - wrong)) + ridge @ found
+        bend = (table * (weights * chance * (1 - chance))[:, None]).T @ table + ridge
+        found = found - np.linalg.solve(bend, slope)
+    return LinearModel(found[:-1] / scale, float(found[-1]))
+
+
+def fit_linear(
+    values: Floats, wanted: Floats, weights: Floats
+) -> LinearModel:  # (N, F), (N,), (N,)
+    """Weighted least squares with a ridge on all but the bias."""
+    table, scale, ridge = _table(values)
+    bend = (table * weights[:, None]).T @ table + ridge
+    found = np.linalg.solve(bend, table.T @ (weights * wanted))
+    return LinearModel(found[:-1] / scale, float(found[-1]))
+
+
+def _table(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Values of one spread with a column of ones, that spread, and the ridge."""
+    scale = values.std(axis=0) + 1e-6
+    table = np.column_stack([values / scale, np.ones(len(values))])
+    ridge = RIDGE * np.eye(table.shape[1])
+    ridge[-1, -1] = 0
+    return table, scale, ridge
+
+
+def fit_grader(cases: Sequence[SelfTestCase], about: str) -> Grader:
+    """A grader for what was tried; `about` says in words what that was."""
+    relative = scale_features(cases)
+    kinds = np.array([case.kind for case in cases])
+    clean = kinds == CLEAN
+    errors: tuple[Corruption, ...] = tuple(kind for kind in CORRUPTIONS if (kinds == kind).any())
+    odds = []
+    for error in errors:
+        used = clean | (kinds == error)
+        wrong = ~clean[used]
+        shares = np.where(wrong, 1 / wrong.sum(), 1 / (~wrong).sum()) * used.sum() / 2
+        odds.append(fit_logistic(relative[used], wrong.astype(np.float64), shares))
+    given = np.array([case.given for case in cases])
+    answers = np.concatenate([case.answers for case in cases])
+    truths = np.concatenate([case.truths for case in cases])
+    return Grader(
+        usual=fit_scale(np.stack([case.values for case in cases if case.kind == CLEAN])),
+        errors=errors,
+        odds=tuple(odds),
+        given=fit_linear(relative, given, np.ones(len(given))),
+        answer=fit_linear(answers, truths, np.ones(len(truths))),
+        about=about,
+    )
+
+
+def fit_scales_by_set(cases: Sequence[SelfTestCase]) -> dict[str, FeatureScale]:
+    """What is usual in each set, if it were mostly right."""
+    found = {}
+    for name in dict.fromkeys(case.name for case in cases):
+        own = [case for case in cases if case.name == name]
+        clean = [case.values for case in own if case.kind == CLEAN]
+        wrong = [case.values for case in own if case.kind != CLEAN]
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        few = rng.permutation(len(wrong))[: round(WRONG_SHARE * len(clean))]
+        found[name] = fit_scale(np.stack(clean + [wrong[n] for n in few]))
+    return found
+
+
+def scale_features(cases: Sequence[SelfTestCase]) -> Floats:  # N -> (N, F)
+    """Each case's features against what is usual in its set."""
+    usual = fit_scales_by_set(cases)
+    return np.concatenate([usual[case.name].relative(case.values[None]) for case in cases])
