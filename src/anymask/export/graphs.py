@@ -29,11 +29,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from anymask.export.folder import refuse_to_replace, staging
-from anymask.export.halves import store_half
-from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import write_readme
-from anymask.export.shared_networks import add_shared_networks
+from anymask.export.folder import (
+    add_shared_networks,
+    refuse_to_replace,
+    staging,
+    write_manifest,
+)
+from anymask.export.optimise import BIG, optimise, quantise, store_half
 from anymask.families import open_family
 from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
@@ -42,13 +44,11 @@ from anymask.runtimes.manifest import (
     CLASSES,
     DECODER,
     ENCODER,
-    MANIFEST,
     TABLES,
     GraphInfo,
     Manifest,
     TensorInfo,
     file_sha256,
-    manifest_to_json,
 )
 
 OPSET = 20  # the first that has GELU as one operator
@@ -107,7 +107,7 @@ def export_bundle(
     licence       of the weights, for the manifest and the README
     weights_hash  of the weights; an embedding of the same weights fits this bundle
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
-    half          weights stored in 16 bits; they run in 32, see `export.halves`
+    half          weights stored in 16 bits; they run in 32, see `export.optimise`
 
     Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
     """
@@ -127,8 +127,7 @@ def export_bundle(
             precision="int8" if int8 else "fp32",
             opset=OPSET,
         )
-        (stage / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
-        write_readme(stage, manifest)
+        write_manifest(stage, manifest)
         return add_shared_networks(stage, spec)
 
 

@@ -14,7 +14,6 @@ video.npz             what is added to memories and pointers: `runtimes.onnx_vid
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from anymask.export.folder import enter_graphs
 from anymask.export.graphs import describe_tensors, example_prompts, write_graph
-from anymask.export.readme import write_readme
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
@@ -33,11 +32,8 @@ from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import (
     CONSTANTS,
     ENCODER,
-    MANIFEST,
     GraphInfo,
     Manifest,
-    file_sha256,
-    manifest_to_json,
     read_manifest,
 )
 from anymask.runtimes.onnx_video import (
@@ -121,18 +117,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
     ]
     with (folder / CONSTANTS).open("wb") as file:
         np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
-    hashes = {path.name: file_sha256(path) for path in _files(folder, graphs)}
-    changed = replace(
-        manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
-    )
-    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
-    write_readme(folder, changed)
-    return changed
-
-
-def _files(folder: Path, graphs: list[GraphInfo]) -> list[Path]:
-    parts = [path for info in graphs for path in sorted(folder.glob(f"{info.file}*"))]
-    return [*parts, folder / CONSTANTS]
+    return enter_graphs(folder, *graphs, further=(CONSTANTS,))
 
 
 def _example_maps(manifest: Manifest) -> dict[str, Tensor]:

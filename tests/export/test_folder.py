@@ -6,8 +6,7 @@ from pathlib import Path
 
 import anymask
 from anymask import models
-from anymask.export.folder import copy_bundle
-from anymask.export.shared_networks import add_shared_networks
+from anymask.export.folder import add_shared_networks, copy_bundle
 from anymask.primitives.storage import write_whole
 from anymask.runtimes.manifest import (
     DECODER,
