@@ -108,7 +108,7 @@ def test_a_failed_export_leaves_the_earlier_one_whole_and_nothing_beside_it(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(graphs, "write_readme", fail)
+    monkeypatch.setattr(graphs, "write_manifest", fail)
     with pytest.raises(OSError, match="the disk is full"):
         export_bundle(build(), SPEC, target, licence="MIT", weights_hash="e" * 64)
     assert OnnxRuntime(target).manifest.licence == "Apache-2.0"
