@@ -28,7 +28,7 @@ def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(stage, Path)
         shutil.copy2(bundle / info.file, stage / info.file)
 
-    monkeypatch.setattr(graphs, "write_graph", copy)
+    monkeypatch.setattr(graphs, "trace_graph", copy)
 
 
 def test_the_folder_holds_the_graphs_the_manifest_and_how_to_run_them(bundle: Path) -> None:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.export.folder import enter_graphs
-from anymask.export.graphs import describe_tensors, write_graph
+from anymask.export.graphs import Letters, write_graph
 from anymask.export.optimise import round_to_half, store_half
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.memory_reader import LABELS, Cells, MemoryReader
@@ -47,8 +47,7 @@ from anymask.runtimes.manifest import (
 )
 from anymask.runtimes.onnx_names import table_to_arrays
 
-MOST_BATCH, MOST_SIDE, MOST_CELLS = 1024, 256, 1 << 20  # masks; sides of a grid; remembered cells
-Letters = tuple[int | str, ...]
+MOST_BATCH, MOST_SIDE, MOST_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
 
 
 @torch.no_grad()
@@ -64,11 +63,9 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
         torch.zeros(1, 1, 2 * fewest, 2 * fewest),
         torch.zeros(1, 2, side, side),
     )
-    n = torch.export.Dim("n", min=fewest, max=1024)
-    letters: tuple[Letters, ...] = ((1,), (1, 1, "n", "n"), (1,))
-    named = dict(zip(("photo", "logits", "prompt"), letters, strict=True))
-    varying = ({}, {2: n, 3: n}, {})
-    info = _write(folder, REFINER, network, given, named, {"change": (1,)}, varying)
+    takes: dict[str, Letters] = {"photo": (1,), "logits": (1, 1, "n", "n"), "prompt": (1,)}
+    n = torch.export.Dim("n", min=fewest, max=MOST_BATCH)
+    info = _write(folder, REFINER, network, given, takes, {"change": (1,)}, {"n": n})
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     write_whole(folder / REFINER_WEIGHTS, save(halves))
     enter_graphs(folder, info, further=(REFINER_WEIGHTS,))
@@ -81,10 +78,9 @@ def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
     network.load_state_dict(namer.state_dict())
     round_to_half(network)
     given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
-    batch = {0: torch.export.Dim("B", min=1, max=MOST_BATCH)}
-    named: dict[str, Letters] = {"photo": ("B",), "mask": ("B",)}
-    answers: dict[str, Letters] = {"vector": ("B",), "logit": ("B",)}
-    info = _write(folder, NAMES, network, given, named, answers, (batch, batch))
+    dims = {"B": torch.export.Dim("B", min=1, max=MOST_BATCH)}
+    takes, gives = dict.fromkeys(("photo", "mask"), "B"), dict.fromkeys(("vector", "logit"), "B")
+    info = _write(folder, NAMES, network, given, takes, gives, dims)
     with whole_file(folder / NAME_VECTORS) as file:
         arrays = table_to_arrays(table)
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
@@ -139,7 +135,7 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
         *(torch.zeros(1, recent, sizes.keys), torch.zeros(2, recent, LABELS)),
         torch.ones(1, recent),
     )
-    letters: tuple[Letters, ...] = (
+    shapes: tuple[Letters, ...] = (
         (1, sizes.keys, "h", "w"),
         (1, sizes.middle, "2h", "2w"),
         (1, sizes.fine, "4h", "4w"),
@@ -148,38 +144,18 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
     )
     h, w = (torch.export.Dim(name, min=2, max=MOST_SIDE) for name in "hw")
     n, a, r = (torch.export.Dim(name, min=1, max=MOST_CELLS) for name in "NAR")
-    whole = {2: PARTS * h, 3: PARTS * w}
-    varying = (
-        {2: h, 3: w}, {2: 2 * h, 3: 2 * w}, whole, {0: n, **whole},
-        {1: a}, {0: n, 1: a}, {1: r}, {0: n, 1: r}, {1: r},
-    )  # fmt: skip
-    named = dict(zip(onnx_memory.INPUTS, letters, strict=True))
-    answers: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
-    graph = MemoryGraph(network)
-    enter_graphs(folder, _write(folder, MEMORY, graph, given, named, answers, (varying,)))
+    dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
+    dims |= {"N": n, "A": a, "R": r}
+    takes = dict(zip(onnx_memory.INPUTS, shapes, strict=True))
+    gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
+    info = _write(folder, MEMORY, MemoryGraph(network), given, takes, gives, dims)
+    enter_graphs(folder, info)
 
 
-def _write(
-    folder: Path,
-    name: str,
-    network: nn.Module,
-    given: tuple[Tensor, ...],
-    inputs: dict[str, Letters],
-    outputs: dict[str, Letters],
-    varying: tuple[Any, ...],
-) -> GraphInfo:
-    """Write the graph of a network; `inputs` and `outputs` are names and shapes in letters."""
+def _write(folder: Path, name: str, network: nn.Module, *about: Any) -> GraphInfo:
+    """A graph (`write_graph`) with weights of 16 bits, in a folder that is a bundle."""
     read_manifest(folder)
-    answers = network.eval()(*given)
-    answers = answers if isinstance(answers, tuple) else (answers,)
-    told, said = (
-        tuple(
-            describe_tensors([one], [tensor], letters)[0]
-            for (one, letters), tensor in zip(named.items(), tensors, strict=True)
-        )
-        for named, tensors in ((inputs, given), (outputs, answers))
-    )
-    info = GraphInfo(name, told, said)
-    write_graph(network, given, info, varying, folder, int8=False)
+    given, takes, gives, dims = about
+    info = write_graph(name, network.eval(), given, takes, gives, folder, dims)
     store_half(folder / info.file)
     return info

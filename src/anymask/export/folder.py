@@ -225,7 +225,10 @@ def enter_graphs(folder: Path, *graphs: GraphInfo, further: tuple[str, ...] = ()
     changed = replace(
         manifest,
         graphs=(*(info for info in manifest.graphs if info.name not in names), *graphs),
-        sha256=manifest.sha256 | {name: file_sha256(folder / name) for name in (*parts, *further)},
+        sha256={
+            **manifest.sha256,
+            **{name: file_sha256(folder / name) for name in (*parts, *further)},
+        },
     )
     write_manifest(folder, changed)
     return changed
