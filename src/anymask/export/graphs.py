@@ -167,7 +167,8 @@ def _write_graphs(
     images, letters, dims = example_images(spec)
     maps = tuple(one[:1] for one in encoder(images))
     names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
-    takes, gives = {"images": letters}, dict.fromkeys(names, "B")
+    takes: Mapping[str, Letters] = {"images": letters}
+    gives: Mapping[str, Letters] = dict.fromkeys(names, "B")
     graphs = [write_graph(ENCODER, encoder, (images,), takes, gives, stage, dims, int8=int8)]
 
     prompts = example_prompts(spec, 2, spec.fixed_points or 2)
