@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anymask.data.photo_sources import list_photos
     from anymask.data.record_list import MaskRecords
     from anymask.data.samples import sample
+    from anymask.export.folder import export
     from anymask.opening import load
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
@@ -41,6 +42,7 @@ __all__ = [
     "Retry",
     "__version__",
     "errors",
+    "export",
     "jobs",
     "list_photos",
     "load",
@@ -60,6 +62,7 @@ _HOMES = {
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
+    "export": "anymask.export.folder",
     "list_photos": "anymask.data.photo_sources",
     "load": "anymask.opening",
     "load_image": "anymask.data.images",

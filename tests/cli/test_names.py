@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from anymask.cli.main import main
+from anymask.export.added_graphs import add_names, table_of
 from anymask.export.folder import copy_bundle
-from anymask.export.name_graph import add_names, table_of
 from anymask.models.namer import Namer, NameVectors
 from anymask.primitives.rle import mask_to_rle, rle_to_string
 from anymask.runtimes.open import ASSETS

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import anymask
-from anymask.export.edge_graph import add_refiner
+from anymask.export.added_graphs import add_refiner
 from anymask.export.folder import copy_bundle
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.primitives.edge_window import SIDE

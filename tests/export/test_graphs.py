@@ -28,13 +28,13 @@ def quick(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(stage, Path)
         shutil.copy2(bundle / info.file, stage / info.file)
 
-    monkeypatch.setattr(graphs, "write_graph", copy)
+    monkeypatch.setattr(graphs, "trace_graph", copy)
 
 
 def test_the_folder_holds_the_graphs_the_manifest_and_how_to_run_them(bundle: Path) -> None:
     names = {path.name for path in bundle.iterdir()}
     assert names == {
-        "encoder.onnx", "decoder.onnx", "manifest.json", "README.md", "example.py", "family.py",
+        "encoder.onnx", "decoder.onnx", "manifest.json", "README.md", "example.py",
     }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_a_failed_export_leaves_the_earlier_one_whole_and_nothing_beside_it(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(graphs, "write_readme", fail)
+    monkeypatch.setattr(graphs, "write_manifest", fail)
     with pytest.raises(OSError, match="the disk is full"):
         export_bundle(build(), SPEC, target, licence="MIT", weights_hash="e" * 64)
     assert OnnxRuntime(target).manifest.licence == "Apache-2.0"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from anymask.export.added_graphs import add_memory
 from anymask.export.folder import copy_bundle
-from anymask.export.halves import round_to_half
-from anymask.export.memory_graph import add_memory
+from anymask.export.optimise import round_to_half
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.primitives.errors import WeightsError
 from anymask.primitives.memory_question import FrameMaps, MemoryQuestion

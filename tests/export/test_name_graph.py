@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from anymask.export.added_graphs import add_names, table_of
 from anymask.export.folder import copy_bundle
-from anymask.export.halves import round_to_half
-from anymask.export.name_graph import add_names, table_of
+from anymask.export.optimise import round_to_half
 from anymask.models.namer import Namer, NameVectors
 from anymask.primitives.close_up import SIDE
 from anymask.primitives.errors import WeightsError

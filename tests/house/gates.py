@@ -74,8 +74,8 @@ NEVER = frozenset({"timm", "torchvision"})
 
 DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc", "v2", "stuff"})
 
-# Files that an exported bundle runs beside each other, without this package.
-STANDALONE = ("export/example.py", "assets/")
+# The example of an exported bundle, which runs without this package.
+STANDALONE = ("assets/",)
 JSON_READER = "primitives/notation.py"
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 

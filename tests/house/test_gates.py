@@ -31,7 +31,7 @@ def write(path: Path, text: str) -> Path:
         ("evaluation/metrics.py", "from anymask.evaluation import report"),
         ("__init__.py", "from anymask.predictors.image import Model"),
         ("primitives/rle.py", "import numpy as np"),
-        ("assets/nano/example.py", "import anymask"),
+        ("assets/bundle/example.py", "import anymask"),
     ],
 )
 def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
@@ -183,7 +183,7 @@ def test_errors_that_are_gone_are_named(package: Path) -> None:
         ("data/coco.py", "import json\nwith path.open() as file:\n    json.load(file)", True),
         ("jobs/masks.py", "import json\nabout = json.loads(json.dumps(about))", False),
         ("primitives/notation.py", "import json\nvalue = json.loads(text)", False),
-        ("export/example.py", "import json\nvalue = json.loads(text)", False),
+        ("assets/bundle/example.py", "import json\nvalue = json.loads(text)", False),
     ],
 )
 def test_json_is_read_in_one_place(package: Path, file: str, text: str, bad: bool) -> None:

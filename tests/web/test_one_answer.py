@@ -1,17 +1,16 @@
-"""One prompt has one first mask: in the package on ONNX Runtime, on torch, in the bundle's example
-and in the page; 200 prompts on four pictures.
+"""One prompt has one first mask: in the package on ONNX Runtime, on torch, and in the page; 200
+prompts on four pictures.
 
-Each side sees the picture itself. The rules are numpy's three times and TypeScript's once, and the
+Each side sees the picture itself. The rules are numpy's twice and TypeScript's once, and the
 page's encoder is WebAssembly's, so masks may differ by a pixel of rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,10 @@ from PIL import Image
 
 import anymask
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import mask_to_model
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
-from tests.scripts import loaded_script
+from anymask.primitives.rle import coco_to_rle, rle_iou
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLE = Path(anymask.__file__).parent / "assets" / "nano"
 CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.safetensors"
 
 
@@ -142,40 +138,6 @@ def test_torch_gives_the_first_mask_of_onnx_runtime(torch_model: Any, picture: s
     assert_same(picture, dict(enumerate(said.masks)), dict(enumerate(said.quality)))
 
 
-@pytest.fixture(scope="module")
-def example() -> Iterator[ModuleType]:
-    """The bundle's program as a module; `family` is the file beside it."""
-    with loaded_script(BUNDLE / "example.py", "bundle_example") as module:
-        yield module
-
-
-@pytest.mark.parametrize("picture", NAMES)
-def test_the_example_gives_the_first_mask_of_the_package(example: Any, picture: str) -> None:
-    """All but negative clicks, which the package heeds in the finished mask as well."""
-    model = example.BundleModel()
-    model.refiner = None  # an embedding has no photo, and masks of it the own edges
-    seen = model.see(Image.fromarray(pictures()[picture]))
-    place = package(picture).embedding.geometry
-    masks: dict[int, Any] = {}
-    quality: dict[int, float] = {}
-    for index, prompt in enumerate(prompts(picture)):
-        points = np.zeros((0, 2)) if prompt.points is None else prompt.points
-        labels = [] if prompt.labels is None else prompt.labels.tolist()
-        if 0 in labels:
-            continue
-        if prompt.box is not None:
-            points = np.concatenate([points, prompt.box.reshape(2, 2)])
-            labels += [2, 3]
-        start = None
-        if prompt.mask is not None:
-            start = mask_to_model(prompt.mask, place, model.spec.mask_side)
-        logits, numbers = model.answer(seen, points, labels, start)
-        masks[index] = mask_to_rle(model.draw(logits[0], seen[1], points, labels))
-        quality[index] = float(numbers[0])
-    assert len(masks) == 44
-    assert_same(picture, masks, quality)
-
-
 @cache
 def small(picture: str) -> list[Prompt]:
     """Prompts about small things, which are looked at closer: boxes, then boxes or clicks."""
@@ -193,27 +155,6 @@ def small(picture: str) -> list[Prompt]:
         for n in (10, 11, 12)
     ]
     return [*bare, *clicked, *beside]
-
-
-@pytest.mark.parametrize("picture", NAMES)
-def test_the_example_looks_closer_at_a_box_as_the_package_does(example: Any, picture: str) -> None:
-    model = example.BundleModel()
-    model.refiner = None  # edges are compared in tests/export/test_readme.py
-    photo, boxes = pictures()[picture], small(picture)[:8]
-    wanted, once = (
-        anymask.load().segment(photo, prompts=boxes, refine_edges=False, zoom=zoom)
-        for zoom in ("auto", False)
-    )
-    moved = 0
-    for prompt, answer, other in zip(boxes, wanted, once, strict=True):
-        corners = prompt.box.reshape(2, 2).astype(float)
-        mask, quality = model.segment(Image.fromarray(photo), corners, [2, 3])
-        rles = [answer.rles()[0], other.rles()[0]]
-        same, before = rle_iou([mask_to_rle(mask)], rles)[0].tolist()
-        assert same >= SAME, (picture, prompt)
-        assert abs(quality - answer.first.quality) < 0.01, (picture, prompt)
-        moved += before < SAME
-    assert moved >= 3  # one look gives other masks
 
 
 ASK_ALL = """async ([prompts, closer]) => {

@@ -118,7 +118,7 @@ def write_bundle(folder: Path, target: Path) -> None:
 def write_module(model: nn.Module, target: Path, licence: str) -> None:
     """A network in memory, which is rounded to 16 bits a weight, as an ONNX bundle."""
     from anymask.export.graphs import export_bundle
-    from anymask.export.halves import round_to_half
+    from anymask.export.optimise import round_to_half
     from anymask.training.checkpoint import tensors_hash
 
     round_to_half(model)

@@ -18,22 +18,25 @@ Every mask token is an output: which of them answers a prompt is chosen outside 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from anymask.export.folder import refuse_to_replace, staging
-from anymask.export.halves import store_half
-from anymask.export.optimise import BIG, optimise, quantise
-from anymask.export.readme import write_readme
-from anymask.export.shared_networks import add_shared_networks
+from anymask.export.folder import (
+    add_shared_networks,
+    refuse_to_replace,
+    staging,
+    write_manifest,
+)
+from anymask.export.optimise import BIG, optimise, quantise, store_half
 from anymask.families import open_family
 from anymask.models.class_head import class_head_of
 from anymask.models.folding import fuse
@@ -42,18 +45,17 @@ from anymask.runtimes.manifest import (
     CLASSES,
     DECODER,
     ENCODER,
-    MANIFEST,
     TABLES,
     GraphInfo,
     Manifest,
     TensorInfo,
     file_sha256,
-    manifest_to_json,
 )
 
 OPSET = 20  # the first that has GELU as one operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
+Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each that varies
 
 
 class EncoderGraph(nn.Module):
@@ -107,7 +109,7 @@ def export_bundle(
     licence       of the weights, for the manifest and the README
     weights_hash  of the weights; an embedding of the same weights fits this bundle
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
-    half          weights stored in 16 bits; they run in 32, see `export.halves`
+    half          weights stored in 16 bits; they run in 32, see `export.optimise`
 
     Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
     """
@@ -127,18 +129,17 @@ def export_bundle(
             precision="int8" if int8 else "fp32",
             opset=OPSET,
         )
-        (stage / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
-        write_readme(stage, manifest)
+        write_manifest(stage, manifest)
         return add_shared_networks(stage, spec)
 
 
-def example_images(spec: ModelSpec) -> tuple[Tensor, Sequence[int | str], dict[int, Any]]:
-    """Two pictures as an encoder takes them, their shape in letters, the dimensions that vary."""
+def example_images(spec: ModelSpec) -> tuple[Tensor, Letters, dict[str, Any]]:
+    """Two pictures as an encoder takes them, their shape in letters, the letters' dimensions."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
         return torch.zeros(2, 3, side, side), "B", {}
     low, wide = (step * torch.export.Dim(name, min=1, max=side // step) for name in "hw")
-    return torch.zeros(2, 3, side - step, side), ("B", 3, "H", "W"), {2: low, 3: wide}
+    return torch.zeros(2, 3, side - step, side), ("B", 3, "H", "W"), {"H": low, "W": wide}
 
 
 def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, Any]]:
@@ -162,59 +163,70 @@ def _write_graphs(
     module: nn.Module, spec: ModelSpec, stage: Path, int8: bool
 ) -> tuple[GraphInfo, ...]:
     model = fuse(module).cpu().float()
-    batch, prompts, points = (torch.export.Dim(letter) for letter in "BNP")
-
     encoder = EncoderGraph(model).eval()
-    images, letters, sides = example_images(spec)
-    maps = encoder(images)
-    map_names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
-    encoder_info = GraphInfo(
-        ENCODER,
-        describe_tensors(["images"], [images], letters),
-        describe_tensors(map_names, maps, "B"),
-    )
-    write_graph(encoder, (images,), encoder_info, ({0: batch, **sides},), stage, int8=int8)
+    images, letters, dims = example_images(spec)
+    maps = tuple(one[:1] for one in encoder(images))
+    names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
+    takes: Mapping[str, Letters] = {"images": letters}
+    gives: Mapping[str, Letters] = dict.fromkeys(names, "B")
+    graphs = [write_graph(ENCODER, encoder, (images,), takes, gives, stage, dims, int8=int8)]
 
+    prompts = example_prompts(spec, 2, spec.fixed_points or 2)
+    points = "N" if spec.fixed_points else "NP"
+    of_prompts = dict(zip(PROMPTS, (points, points, "N", "N"), strict=True))
+    takes, gives = dict.fromkeys(names, "") | of_prompts, dict.fromkeys(ANSWERS, "N")
+    *of_maps, of_masks = varying_sides(spec, (*maps, prompts[2]))
+    sides = [*of_maps, {}, {}, of_masks, {}]
     decoder = DecoderGraph(model).eval()
-    # Two of everything: torch takes a size of one for a constant.
-    given = example_prompts(spec, 2, spec.fixed_points or 2)
-    per_point = {0: prompts} if spec.fixed_points else {0: prompts, 1: points}
-    *of_maps, of_masks = varying_sides(spec, (*maps, given[2]))
-    varying = (*of_maps, per_point, per_point, {0: prompts, **of_masks}, {0: prompts})
-    inputs = (*(tensor[:1] for tensor in maps), *given)
-    answers = decoder(*inputs)
-    points_info = describe_tensors(PROMPTS[:2], given[:2], "N" if spec.fixed_points else "NP")
-    decoder_info = GraphInfo(
-        DECODER,
-        (
-            *describe_tensors(map_names, inputs[: len(maps)], ""),
-            *points_info,
-            *describe_tensors(PROMPTS[2:], given[2:], "N"),
-        ),
-        describe_tensors(ANSWERS, answers, "N"),
+    graphs.append(
+        write_graph(DECODER, decoder, (*maps, *prompts), takes, gives, stage, sides=sides)
     )
-    write_graph(decoder, inputs, decoder_info, (varying,), stage, int8=False)
-    maps_of_one = inputs[: len(maps)]
-    return encoder_info, decoder_info, *_write_classes(model, spec, map_names, maps_of_one, stage)
 
-
-def _write_classes(
-    model: nn.Module, spec: ModelSpec, names: Sequence[str], maps: tuple[Tensor, ...], stage: Path
-) -> tuple[GraphInfo, ...]:
-    """The graph of the class head, where the model has one."""
-    if class_head_of(model) is None:
-        return ()
-    graph = ClassGraph(model).eval()
-    info = GraphInfo(
-        CLASSES,
-        describe_tensors(names, maps, ""),
-        describe_tensors(["labels"], [graph(*maps)], ""),
-    )
-    write_graph(graph, maps, info, (tuple(varying_sides(spec, maps)),), stage, int8=False)
-    return (info,)
+    if class_head_of(model) is not None:
+        head, takes, gives = ClassGraph(model).eval(), dict.fromkeys(names, ""), {"labels": ""}
+        sides = varying_sides(spec, maps)
+        graphs.append(write_graph(CLASSES, head, maps, takes, gives, stage, sides=sides))
+    return tuple(graphs)
 
 
 def write_graph(
+    name: str,
+    graph: nn.Module,
+    given: tuple[Tensor, ...],
+    takes: Mapping[str, Letters],
+    gives: Mapping[str, Letters],
+    folder: Path,
+    dims: Mapping[str, Any] | None = None,
+    sides: Sequence[dict[int, Any]] | None = None,
+    *,
+    int8: bool = False,
+) -> GraphInfo:
+    """Write one graph into the bundle's folder; what its manifest says of it.
+
+    given         its inputs, with two of all that varies: torch takes a size of one for a constant
+    takes, gives  names and shapes of inputs and outputs: a letter for what varies; sizes that are
+                  left out at the end are the example's
+    dims          what letters stand for; others: any size
+    sides         of each input, what varies although its shape has a number
+    """
+    answers = graph(*given)
+    outputs = answers if isinstance(answers, tuple) else (answers,)
+    info = GraphInfo(name, _describe(takes, given), _describe(gives, outputs))
+    letters = {letter for shape in takes.values() for letter in shape if isinstance(letter, str)}
+    known = dict(dims or {})
+    known |= {letter: torch.export.Dim(letter) for letter in letters - known.keys()}
+    varying: tuple[Any, ...] = tuple(
+        {axis: known[size] for axis, size in enumerate(shape) if isinstance(size, str)} | more
+        for shape, more in zip(takes.values(), sides or [{}] * len(given), strict=True)
+    )
+    parameters = inspect.signature(graph.forward).parameters.values()
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        varying = (varying,)
+    trace_graph(graph, given, info, varying, folder, int8=int8)
+    return info
+
+
+def trace_graph(
     graph: nn.Module,
     inputs: tuple[Tensor, ...],
     info: GraphInfo,
@@ -223,7 +235,7 @@ def write_graph(
     *,
     int8: bool,
 ) -> None:
-    """Write one graph into the bundle's folder."""
+    """Let torch trace a network, and write the optimised graph into the folder."""
     size = sum(parameter.numel() * 4 for parameter in graph.parameters())
     with tempfile.TemporaryDirectory(dir=stage) as scratch, _quiet():
         raw = Path(scratch) / "raw.onnx"
@@ -245,17 +257,15 @@ def write_graph(
         optimise(raw, stage / info.file)
 
 
-def describe_tensors(
-    names: Sequence[str], tensors: Sequence[Tensor], letters: Sequence[int | str]
-) -> tuple[TensorInfo, ...]:
-    """Names, types and shapes; the first dimensions are `letters` instead of the example's."""
+def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:
+    """Names, types and shapes; the first dimensions are letters instead of the example's."""
     return tuple(
         TensorInfo(
             name,
             str(tensor.dtype).removeprefix("torch."),
             (*letters, *(int(size) for size in tensor.shape[len(letters) :])),
         )
-        for name, tensor in zip(names, tensors, strict=True)
+        for (name, letters), tensor in zip(named.items(), tensors, strict=True)
     )
 
 

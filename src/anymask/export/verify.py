@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 from torch import nn
 
+from anymask.primitives.errors import ModelError
 from anymask.primitives.masks import iou
 from anymask.primitives.resize import pad_input
 from anymask.primitives.spec import ModelSpec
 from anymask.primitives.types import FloatArray, ModelPrompts, Seen
 from anymask.runtimes.onnx import OnnxRuntime
+from anymask.runtimes.open import load_module
 from anymask.runtimes.protocol import ImageRuntime, PromptDecoding, require
 from anymask.runtimes.torch import TorchRuntime
 
@@ -89,6 +91,15 @@ class Verification:
             said.append(f"mask_iou is {lowest:.4f}, wanted at least {MASK_IOU[self.precision]}")
         return said
 
+    def check(self, folder: Path) -> None:
+        """Raises ModelError where the graphs in the folder do not agree with the checkpoint."""
+        if not self.passed:
+            raise ModelError(
+                f"the graphs in {folder} do not agree with the checkpoint: "
+                f"{'; '.join(self.complaints())}; do not use them"
+                + (", export without --int8" if self.precision == "int8" else "")
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -110,6 +121,12 @@ class Verification:
             for check in self.checks
         ]
         return "\n".join(lines)
+
+
+def verify_export(model: str, folder: Path, weights: str | Path | None = None) -> Verification:
+    """As `verify_bundle`, with the model of that name and weights."""
+    module, _ = load_module(model, weights)
+    return verify_bundle(module, folder)
 
 
 def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:

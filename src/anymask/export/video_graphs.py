@@ -14,7 +14,6 @@ video.npz             what is added to memories and pointers: `runtimes.onnx_vid
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from anymask.export.graphs import describe_tensors, example_prompts, write_graph
-from anymask.export.readme import write_readme
+from anymask.export.folder import enter_graphs
+from anymask.export.graphs import Letters, example_prompts, write_graph
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.rotary import RotaryAngles
 from anymask.models.video_model import VideoModel
@@ -33,11 +32,8 @@ from anymask.primitives.errors import InputError
 from anymask.runtimes.manifest import (
     CONSTANTS,
     ENCODER,
-    MANIFEST,
     GraphInfo,
     Manifest,
-    file_sha256,
-    manifest_to_json,
     read_manifest,
 )
 from anymask.runtimes.onnx_video import (
@@ -121,18 +117,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
     ]
     with (folder / CONSTANTS).open("wb") as file:
         np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
-    hashes = {path.name: file_sha256(path) for path in _files(folder, graphs)}
-    changed = replace(
-        manifest, graphs=(*manifest.graphs, *graphs), sha256={**manifest.sha256, **hashes}
-    )
-    (folder / MANIFEST).write_text(manifest_to_json(changed), encoding="utf-8")
-    write_readme(folder, changed)
-    return changed
-
-
-def _files(folder: Path, graphs: list[GraphInfo]) -> list[Path]:
-    parts = [path for info in graphs for path in sorted(folder.glob(f"{info.file}*"))]
-    return [*parts, folder / CONSTANTS]
+    return enter_graphs(folder, *graphs, further=(CONSTANTS,))
 
 
 def _example_maps(manifest: Manifest) -> dict[str, Tensor]:
@@ -144,63 +129,31 @@ def _example_maps(manifest: Manifest) -> dict[str, Tensor]:
 
 
 def _write_attention(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
-    """With two of everything: torch takes a size of one for a constant."""
-    graph, features = AttentionGraph(model).eval(), maps["features"]
+    features = maps["features"]
     places, turns = model._of_memory(features.shape[-2], features.shape[-1], pool=1)
     tokens = torch.zeros(2, places.shape[1], places.shape[2])
     given = (features, tokens, places, turns.cosine, turns.sine)
-    info = GraphInfo(
-        ATTENTION,
-        (
-            *describe_tensors(["features"], given[:1], ""),
-            *describe_tensors(["tokens"], given[1:2], "NK"),
-            *describe_tensors(["places"], given[2:3], (1, "K")),
-            *describe_tensors(["cosine", "sine"], given[3:], "K"),
-        ),
-        describe_tensors(["conditioned"], [graph(*given)], "N"),
-    )
-    n, k = torch.export.Dim("N"), torch.export.Dim("K", min=2)
-    varying: Any = ({}, {0: n, 1: k}, {1: k}, {0: k}, {0: k})
-    write_graph(graph, given, info, varying, folder, int8=False)
-    return info
+    takes: dict[str, Letters] = {"features": "", "tokens": "NK", "places": (1, "K")}
+    takes |= {"cosine": "K", "sine": "K"}
+    dims, graph = {"K": torch.export.Dim("K", min=2)}, AttentionGraph(model).eval()
+    return write_graph(ATTENTION, graph, given, takes, {"conditioned": "N"}, folder, dims)
 
 
 def _write_decoder(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
-    graph = TrackDecoderGraph(model).eval()
     features, *fine = maps.values()
-    conditioned, prompts = features.repeat(2, 1, 1, 1), example_prompts(model.spec, 2, 2)
-    given = (conditioned, *fine, *prompts)
-    info = GraphInfo(
-        TRACK_DECODER,
-        (
-            *describe_tensors(["conditioned"], [conditioned], "N"),
-            *describe_tensors(list(maps)[1:], fine, ""),
-            *describe_tensors(["coords", "labels"], prompts[:2], "NP"),
-            *describe_tensors(["masks", "has_mask"], prompts[2:], "N"),
-        ),
-        describe_tensors(["logits", "quality", "score", "pointers"], graph(*given), "N"),
-    )
-    n, p = torch.export.Dim("N"), torch.export.Dim("P")
-    still: Any = tuple({} for _ in fine)
-    varying = (({0: n}, *still, {0: n, 1: p}, {0: n, 1: p}, {0: n}, {0: n}),)
-    write_graph(graph, given, info, varying, folder, int8=False)
-    return info
+    prompts = example_prompts(model.spec, 2, 2)
+    given = (features.repeat(2, 1, 1, 1), *fine, *prompts)
+    takes = {"conditioned": "N", **dict.fromkeys(list(maps)[1:], "")}
+    takes |= {"coords": "NP", "labels": "NP", "masks": "N", "has_mask": "N"}
+    gives = dict.fromkeys(("logits", "quality", "score", "pointers"), "N")
+    return write_graph(TRACK_DECODER, TrackDecoderGraph(model).eval(), given, takes, gives, folder)
 
 
 def _write_memory(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
     graph, m = TrackMemoryGraph(model).eval(), model.spec.mask_side
     given = (maps["features"], torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
-    info = GraphInfo(
-        TRACK_MEMORY,
-        (
-            *describe_tensors(["features"], given[:1], ""),
-            *describe_tensors(["logits", "sharp", "absent"], given[1:], "N"),
-        ),
-        describe_tensors(["tokens"], [graph(*given)], "N"),
-    )
-    n = torch.export.Dim("N")
-    write_graph(graph, given, info, ({}, {0: n}, {0: n}, {0: n}), folder, int8=False)
-    return info
+    takes = {"features": "", "logits": "N", "sharp": "N", "absent": "N"}
+    return write_graph(TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
 
 
 def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:

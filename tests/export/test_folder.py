@@ -1,13 +1,15 @@
-"""A bundle of tuned weights has the networks that the package has for its family."""
+"""Folders of exported models: written by name, and with the networks that a family shares."""
 
 import filecmp
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 import anymask
 from anymask import models
-from anymask.export.folder import copy_bundle
-from anymask.export.shared_networks import add_shared_networks
+from anymask.export.folder import add_shared_networks, copy_bundle, export
+from anymask.primitives.errors import InputError, ModelError
 from anymask.primitives.storage import write_whole
 from anymask.runtimes.manifest import (
     DECODER,
@@ -52,3 +54,18 @@ def test_a_family_without_such_networks_stays_as_it_is(tmp_path: Path) -> None:
     before = (folder / MANIFEST).read_bytes()
     add_shared_networks(folder, models.spec("mobile_sam"))
     assert (folder / MANIFEST).read_bytes() == before
+
+
+def test_a_model_is_exported_by_its_name_and_opened_from_its_folder(tmp_path: Path) -> None:
+    folder = export("nano@768", str(tmp_path / "x"))
+    assert folder == tmp_path / "x"
+    assert anymask.load(str(folder)).spec.image_side == 768
+    assert (folder / "example.py").is_file()
+
+
+def test_what_is_not_offered_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format must be 'onnx'"):
+        export("nano", tmp_path / "x", "coreml")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="not offered in 8 bits"):
+        export("nano", tmp_path / "x", int8=True)
+    assert not (tmp_path / "x").exists()

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from anymask.export.halves import SMALLEST, round_to_half, store_half
+from anymask.export.optimise import SMALLEST, round_to_half, store_half
 
 
 def graph(path: Path, weight: np.ndarray) -> Path:
