@@ -10,6 +10,7 @@ from anymask.engine.annotator import Annotator
 from anymask.engine.entries import Draft
 from anymask.engine.project import Project
 from anymask.engine.runs import Work
+from anymask.engine.simulated import simulated_work
 from anymask.predictors.image import Model
 from anymask.primitives.rle import mask_to_rle
 from tests.predictors.fakes import discs
@@ -32,7 +33,7 @@ def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
 
 
 def work(model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object) -> Work:
-    return Work(model=model, stage=stage, annotator=Annotator(), truth=truth, **more)  # type: ignore[arg-type]
+    return simulated_work(model, stage, truth, Annotator(), **more)  # type: ignore[arg-type]
 
 
 def add(project: Project, count: int, image: int = 1, **more: object) -> None:

@@ -18,7 +18,8 @@ from anymask.engine.figures import plan
 from anymask.engine.project import Project
 from anymask.engine.review import next_asked
 from anymask.engine.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
-from anymask.engine.runs import Work, run_review, run_stage
+from anymask.engine.runs import Work, run_stage
+from anymask.engine.simulated import run_review
 from anymask.engine.stages import ProjectSettings
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError

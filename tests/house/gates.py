@@ -64,7 +64,7 @@ PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_FLOORS = frozenset({"models", "training", "export"})
 FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
-    "engine": frozenset({"sqlalchemy", "alembic"}),
+    "engine": frozenset({"sqlalchemy"}),
     "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
 }
 TORCH_FILES = frozenset(

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from anymask.cli.engine_clips import clip_options, clips
 from anymask.cli.engine_training import Tuning, judge_on, open_model, trainer
@@ -14,14 +14,11 @@ from anymask.cli.extras import need_engine, need_torch
 from anymask.cli.options import add_options, read_options
 from anymask.cli.project_options import add_init_options, login, make_project
 from anymask.cli.tuned_weights import WEIGHTS
-from anymask.engine.entries import Arm
 from anymask.engine.export_settings import ExportSettings
-from anymask.engine.stages import STAGES
-from anymask.primitives.progress import ProgressBar, follow
+from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 
 if TYPE_CHECKING:
-    from anymask.data.annotations import AnnotatedImage
     from anymask.engine.project import Project
     from anymask.predictors.image import Model
 
@@ -48,16 +45,6 @@ def opened(args: argparse.Namespace) -> Project:
     from anymask.engine.project import open_project
 
     return open_project(args.folder)
-
-
-def read_truth(path: Path | None) -> dict[str, AnnotatedImage] | None:
-    """Masks by the photo's name, for the simulated annotator."""
-    if path is None:
-        return None
-    from anymask.data.formats import read_annotations
-
-    images, _ = read_annotations(path)
-    return {image.file_name: image for image in images}
 
 
 def chosen_model(args: argparse.Namespace, project: Project) -> Model:
@@ -110,45 +97,25 @@ def take(args: argparse.Namespace) -> None:
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run`."""
-    parser.add_argument("--stage", choices=tuple(STAGES), default="auto", help="(default: auto)")
+    parser.add_argument("--stage", choices=("semi", "auto"), default="auto", help="(default: auto)")
     parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
-    parser.add_argument(
-        "--arm", choices=get_args(Arm), default="model", help="control: without a model"
-    )
     parser.add_argument(
         "--retry-model", metavar="NAME",
         help="a larger model, which is asked for proposals below `confident` (semi, auto)",
     )  # fmt: skip
-    add_simulation(parser)
-
-
-def add_simulation(parser: argparse.ArgumentParser) -> None:
-    """The model, and an annotator who knows the truth."""
     parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
-    parser.add_argument(
-        "--truth", metavar="MASKS", type=Path,
-        help="let a simulated annotator work, who knows these masks: 1.5 s a click, 3 s a look",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of its shaky hand (0)")
 
 
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
-    from anymask.engine.annotator import Annotator, AnnotatorSettings
     from anymask.engine.runs import Work, is_waiting, run_stage
 
-    project, truth = opened(args), read_truth(args.truth)
-    work = Work(
-        model=chosen_model(args, project),
-        stage=args.stage,
-        annotator=None if truth is None else Annotator(AnnotatorSettings(seed=args.seed)),
-        truth=truth,
-        arm=args.arm,
-        larger=None if args.retry_model is None else open_model(args.retry_model),
-    )
+    project = opened(args)
+    larger = None if args.retry_model is None else open_model(args.retry_model)
+    work = Work(model=chosen_model(args, project), stage=args.stage, larger=larger)
 
     def count_waiting() -> int:
-        return sum(is_waiting(image, truth) for image in project.store.all_images())
+        return sum(is_waiting(image) for image in project.store.all_images())
 
     waiting = count_waiting()
     most = waiting if args.limit is None else min(args.limit, waiting)
@@ -170,28 +137,18 @@ def run_photos(args: argparse.Namespace) -> None:
 
 def review_options(parser: argparse.ArgumentParser) -> None:
     """Of `review`."""
-    parser.add_argument("--count", metavar="N", type=int, default=20, help="masks to look at (20)")
     parser.add_argument(
         "--accept-rest", action="store_true",
         help="accept the other proposals of the batches that the rule accepts",
     )  # fmt: skip
-    add_simulation(parser)
 
 
 def review(args: argparse.Namespace) -> None:
-    """Let the simulated annotator look at masks, and say how the batches stand."""
-    from anymask.engine.annotator import Annotator, AnnotatorSettings
+    """Say how the batches stand by the acceptance rule."""
     from anymask.engine.exports import accept_rest
     from anymask.engine.review import batch_states
-    from anymask.engine.runs import run_review
 
-    project, truth = opened(args), read_truth(args.truth)
-    if truth is not None:
-        model = chosen_model(args, project)
-        hand = Annotator(AnnotatorSettings(seed=args.seed))
-        looks = run_review(project, model, hand, truth, args.count)
-        count = sum(1 for _ in follow(looks, "review", args.count))
-        print(f"looked at {count} masks")
+    project = opened(args)
     for state in batch_states(project.store, project.settings):
         verdict = "may leave" if state.met else "must stay"
         good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
@@ -301,7 +258,7 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
     "init": ("make a folder of photos a project", add_init_options, init),
     "import": ("read masks of any format", import_options, take),
     "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
-    "review": ("look at samples; say which batches may leave", review_options, review),
+    "review": ("say which batches of proposals may leave", review_options, review),
     "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
     "export": ("write the accepted masks in any format", export_options, export),
     "clips": ("list videos and tracks; take up a session's, write the accepted ones",

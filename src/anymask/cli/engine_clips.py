@@ -32,8 +32,8 @@ def clip_options(parser: argparse.ArgumentParser) -> None:
 
 def clips(args: argparse.Namespace) -> None:
     """Take up, list or write. Raises InputError, DataError, Conflict."""
+    from anymask.engine.exports import export_tracks
     from anymask.engine.project import open_project
-    from anymask.engine.track_exports import export_tracks
 
     project = open_project(args.folder)
     if args.take is not None:

@@ -198,16 +198,15 @@ def read_part(folder: Path, most: int) -> list[AnnotatedImage]:
 def label(project: Project, fresh: list[AnnotatedImage], number: int, seed: int) -> TrialRow:
     """One round of labelling: what it brought and took."""
     from anymask.engine.annotator import Annotator, AnnotatorSettings
-    from anymask.engine.runs import Work, run_stage
+    from anymask.engine.runs import run_stage
+    from anymask.engine.simulated import simulated_work
     from anymask.evaluation.metrics import Mean, cluster_mean
     from anymask.primitives.rle import rle_iou
 
     stage = cast("Stage", STAGE_OF_ROUND[min(number, len(STAGE_OF_ROUND) - 1)])
     truth = {image.file_name: image for image in fresh}
-    work = Work(
-        model=open_model(project.lead()), stage=stage, truth=truth,
-        annotator=Annotator(AnnotatorSettings(seed=seed)),
-    )  # fmt: skip
+    annotator = Annotator(AnnotatorSettings(seed=seed))
+    work = simulated_work(open_model(project.lead()), stage, truth, annotator)
     for _ in follow(run_stage(project, work), f"round {number + 1}", len(fresh)):
         pass
     done = [image for image in project.store.all_images() if image.name in truth]

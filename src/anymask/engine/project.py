@@ -22,8 +22,14 @@ from sqlalchemy import select
 
 from anymask.data.documents import picture_hw, read_json, to_json, write_files
 from anymask.data.images import VIDEO_SUFFIXES, find_images
-from anymask.engine.database import open_database, reading, writing
-from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
+from anymask.engine.database import (
+    create_tables,
+    is_prepared,
+    open_database,
+    reading,
+    writing,
+)
+from anymask.engine.entries import Arm, Stage, StoredMask, one_of
 from anymask.engine.figures import Figures, measure
 from anymask.engine.labels import LabelSet, learn_label
 from anymask.engine.places import (
@@ -37,7 +43,6 @@ from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.tracks import Tracks
-from anymask.engine.upgrading import current, is_empty, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
 from anymask.primitives.storage import whole_file
@@ -216,7 +221,7 @@ class Project:
         """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
         return self.file(self.store.image(image_id).name)
 
-    def records(self, image_id: int, who: str | None = None) -> list[RecordEntry]:
+    def records(self, image_id: int, who: str | None = None) -> list[StoredMask]:
         """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
         every = self.settings.double_every
         entries = self.store.records(image_id)
@@ -313,7 +318,7 @@ def _begin(inside: Path, database: str | None) -> None:
         check_address(database, inside.parent)
     inside.mkdir(exist_ok=True)
     begun = open_database(database or inside / DATABASE)
-    upgrade(begun)
+    create_tables(begun)
     begun.dispose()
     files = [(inside / ".gitignore", b"*\n")]
     if database is not None:
@@ -322,7 +327,7 @@ def _begin(inside: Path, database: str | None) -> None:
 
 
 def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
-    """Open a project; its tables are brought up to date. Raises InputError, DataError, StoreError.
+    """Open a project. Raises InputError, DataError, StoreError.
 
     A database elsewhere, or with tables in it, must be a project's already: only `create_project`
     makes one of it.
@@ -333,12 +338,12 @@ def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) 
     address = _address(folder)
     database = open_database(address)
     try:
-        if current(database) is None and not (is_file_database(address) and is_empty(database)):
+        if not is_prepared(database) and not is_file_database(address):
             raise StoreError(
                 f"{folder}: the database {database.url.render_as_string()} holds no project; "
                 f"remove {inside / ADDRESS}, or the file, and run: anymask engine init {folder}"
             )
-        upgrade(database)
+        create_tables(database)
     except AnymaskError:
         database.dispose()
         raise

@@ -34,7 +34,7 @@ SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
-WEIGHTS = ("weights.safetensors", "last.pt")  # of a round; earlier versions had the second alone
+WEIGHTS = ("weights.safetensors", "last.pt")  # of a round, the first of them that is there
 
 
 @dataclass(frozen=True)

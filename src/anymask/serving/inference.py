@@ -31,10 +31,8 @@ from anymask.primitives.types import UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.naming import Named, NamesAsked, name_masks
 from anymask.serving.own_names import OwnNames
-from anymask.serving.priority import BACKGROUND, step_back
-from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import ModelQueue, Urgency
+from anymask.serving.turns import BACKGROUND, ModelQueue, Urgency, queue_calls, step_back
 
 State = Literal["loading", "ready", "failed"]
 PHOTO_THREADS = 2

@@ -20,10 +20,11 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.engine.entries import RecordEntry
+from anymask.engine.checks import MOST_ID
+from anymask.engine.entries import StoredMask
 from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
-from anymask.engine.folder_news import look_into_folder
+from anymask.engine.photo_files import look_into_folder, photo_file
 from anymask.engine.project import Project
 from anymask.engine.review import (
     all_verdicts,
@@ -33,10 +34,11 @@ from anymask.engine.review import (
     take_back_verdict,
 )
 from anymask.jobs.choices import PictureChoice
-from anymask.primitives.errors import Conflict, NotFoundError
+from anymask.primitives.errors import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.primitives.rle import coco_to_rle
 from anymask.serving.answers import (
     AddedAnswer,
+    ClosedAnswer,
     FolderAnswer,
     ImageAnswer,
     ImagesAnswer,
@@ -47,7 +49,6 @@ from anymask.serving.answers import (
     ReportAnswer,
     ReviewAnswer,
 )
-from anymask.serving.batch_routes import add_batches
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -55,11 +56,12 @@ from anymask.serving.bodies import (
     NewRecordBody,
     ProjectBody,
     RecordBody,
+    SavedBodies,
+    SavedBody,
     VerdictBody,
     image_to_json,
-    record_to_json,
+    mask_to_json,
 )
-from anymask.serving.change_routes import add_changes
 from anymask.serving.clip_routes import add_clips
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
@@ -67,7 +69,7 @@ from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
 from anymask.serving.picture_routes import PictureLook, add_pictures
 from anymask.serving.proposing import add_proposals
-from anymask.serving.refusals import Refusal
+from anymask.serving.refusals import Failure, Refusal, refusal_of
 from anymask.serving.results import file_answer
 from anymask.serving.track_routes import add_tracks
 
@@ -139,7 +141,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         """The photo's masks; its version grows when its status changes."""
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
-        return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
+        return {"version": image.version, "records": [mask_to_json(entry) for entry in entries]}
 
 
 def _add_folder(router: APIRouter, project: Project) -> None:
@@ -162,7 +164,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
-        return record_to_json(entry)
+        return mask_to_json(entry)
 
     @router.put("/records/{record_id}", **_KEPT)
     def change(
@@ -176,7 +178,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         The seconds of the body are added to those that the mask has cost before.
         """
 
-        def work() -> RecordEntry:
+        def work() -> StoredMask:
             draft = body.draft(project.stage, project.arm)
             who, version = user_name or user, _version(if_match)
             return store.change_record(record_id, version, draft, who, told=True)
@@ -201,17 +203,17 @@ def _version(text: str) -> int:
     return int(number)
 
 
-def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
+def _or_current(work: Callable[[], StoredMask | None]) -> Response:
     """The changed record; or 409 with the record as it is now, null where it was deleted."""
     try:
         made = work()
-        return JSONResponse({} if made is None else record_to_json(made))
+        return JSONResponse({} if made is None else mask_to_json(made))
     except (Conflict, NotFoundError) as error:
         current = error.current if isinstance(error, Conflict) else None
         refusal = Refusal(
             409, "the record as it is now", str(error), "look at `current` and decide again"
         )
-        record = record_to_json(current) if isinstance(current, RecordEntry) else None
+        record = mask_to_json(current) if isinstance(current, StoredMask) else None
         return JSONResponse({"error": refusal.error, "current": record}, 409)
 
 
@@ -264,7 +266,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
 
-        def work() -> RecordEntry:
+        def work() -> StoredMask:
             asked = asked_about(project.store, record_id)
             if if_match is not None and (now := asked.entry.version) != _version(if_match):
                 raise Conflict(f"record {record_id} is at version {now}", asked.entry)
@@ -304,3 +306,96 @@ def _add_results(router: APIRouter, project: Project) -> None:
             headers={"X-Summary": quote("\n".join(lines[:20]))},
             background=BackgroundTask(shutil.rmtree, folder),
         )
+
+
+class SavedAnswer(ClosedAnswer):
+    """A mask as it is now, null where it is gone; `error` where the change was refused."""
+
+    record: KeptMaskAnswer | None
+    error: Failure | None
+
+
+class SavedAnswers(ClosedAnswer):
+    """What became of each mask, in order."""
+
+    results: list[SavedAnswer]
+
+
+def add_batches(router: APIRouter, project: Project, user: str) -> None:
+    """Add it to a project's router; `user` works where a request does not say."""
+
+    @router.put(
+        "/images/{image_id}/records",
+        response_model=SavedAnswers,
+        response_model_exclude_unset=True,
+    )
+    def save(image_id: int, body: SavedBodies, user_name: Who = None) -> dict[str, Any]:
+        """Keep or replace masks, all on the disk when the answer comes.
+
+        Each is for itself: of one that is at another version by now (an error with `status` 409)
+        the answer holds it as it is.
+        """
+        stage, arm = project.stage, project.arm
+
+        def change(one: SavedBody) -> tuple[Any, tuple[int, int] | None]:
+            draft = one.record.draft(stage, arm, one.client_id)
+            return draft, None if one.id is None else (one.id, one.version or 0)
+
+        changes = [change(one) for one in body.records]
+        made = project.store.save_records(image_id, changes, user_name or user)
+        return {"results": [_told(one) for one in made]}
+
+
+def _told(made: StoredMask | AnymaskError) -> dict[str, Any]:
+    if isinstance(made, StoredMask):
+        return {"record": mask_to_json(made), "error": None}
+    current = made.current if isinstance(made, Conflict) else None
+    record = mask_to_json(current) if isinstance(current, StoredMask) else None
+    error = refusal_of(made).error
+    if error["status"] == 404:  # another person deleted it
+        error = error | {"status": 409}
+    return {"record": record, "error": error}
+
+
+KnownChanges = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+
+
+class ChangesAnswer(ClosedAnswer):
+    """How far a photo is.
+
+    changes   how often its masks were changed so far
+    status    the photo's
+    versions  of its masks by their ids; null where `changes` is what the page knows
+    file      as `planes` tells it; null where it cannot be read
+    """
+
+    changes: int
+    status: str
+    versions: dict[str, int] | None
+    file: str | None
+
+
+def add_changes(router: APIRouter, project: Project, user: str) -> None:
+    """Add it to a project's router; `user` works where a request does not say."""
+
+    @router.get("/images/{image_id}/changes", response_model=ChangesAnswer)
+    def changes(image_id: int, known: KnownChanges = None, user_name: Who = None) -> dict[str, Any]:
+        """Whether the photo's masks have changed, for a page that asks every few seconds.
+
+        known  the `changes` of an earlier answer
+        """
+        status = project.store.image(image_id).status
+        count = project.store.changes(image_id)  # before the masks: what comes later counts anew
+        versions = None
+        if count != known:
+            entries = project.records(image_id, user_name or user)
+            versions = {str(entry.id): entry.version for entry in entries}
+        file = _mark(project, image_id)
+        return {"changes": count, "status": status, "versions": versions, "file": file}
+
+
+def _mark(project: Project, image_id: int) -> str | None:
+    try:
+        return photo_file(project, image_id).mark
+    except (DataError, NotFoundError):  # told when somebody opens it
+        return None

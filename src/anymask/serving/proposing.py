@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 
-from anymask.engine.entries import Draft, RecordEntry
+from anymask.engine.entries import Draft, StoredMask
 from anymask.engine.project import Project
 from anymask.engine.stages import grid_settings, proposals_of
 from anymask.predictors.arrangement import parted
@@ -19,7 +19,7 @@ from anymask.predictors.objectness import least_objectness
 from anymask.primitives.progress import Told
 from anymask.primitives.types import UintImage
 from anymask.serving.answers import ClosedAnswer, ProposalsAnswer
-from anymask.serving.bodies import draft_to_json, record_to_json
+from anymask.serving.bodies import mask_to_json
 from anymask.serving.inference import Inference
 from anymask.serving.model_api import done
 from anymask.serving.picture_routes import Asked, PictureLook
@@ -74,12 +74,12 @@ def add_proposals(
             finally:
                 far.pop(image_id, None)
         return {
-            "records": [record_to_json(entry) for entry in known],
-            "others": [draft_to_json(draft) for draft in others],
+            "records": [mask_to_json(entry) for entry in known],
+            "others": [mask_to_json(draft) for draft in others],
         }
 
 
-def _stored(project: Project, image_id: int, page: int) -> list[RecordEntry]:
+def _stored(project: Project, image_id: int, page: int) -> list[StoredMask]:
     """What was proposed before and waits for a verdict."""
     entries = project.store.records(image_id, ("proposal",))
     here = [entry for entry in entries if entry.page == page]
@@ -96,7 +96,7 @@ async def _propose(
     place: tuple[int, int],
     photo: Callable[[], UintImage],
     tell: Told,
-) -> tuple[list[RecordEntry], list[Draft]]:
+) -> tuple[list[StoredMask], list[Draft]]:
     """The masks of `Model.everything`, stored; those below its least quality, not stored.
 
     place  the photo's number and the page's

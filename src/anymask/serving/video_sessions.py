@@ -24,10 +24,8 @@ from anymask.primitives.types import UintImage
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
-from anymask.serving.priority import step_back
-from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import Urgency
+from anymask.serving.turns import Urgency, queue_calls, step_back
 from anymask.serving.video_files import VideoFiles, write_stream
 from anymask.video.opening import open_session
 from anymask.video.records import TrackedFrame
