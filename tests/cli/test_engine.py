@@ -12,7 +12,7 @@ from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import read_annotations, write_annotations
 from anymask.engine.entries import Arm, Draft, Provenance
-from anymask.engine.project import open_project
+from anymask.engine.project import Project
 from anymask.engine.review import give_verdict, next_asked
 from anymask.primitives.rle import mask_to_rle
 from tests.predictors.fakes import discs
@@ -51,7 +51,7 @@ def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[st
     refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
     assert "wanted photos that are finished, got none of 2" in refused
     assert not out.exists()
-    store = open_project(photos).store
+    store = Project(photos).store
     for _ in range(4):
         asked = next_asked(store)
         assert asked is not None
@@ -71,7 +71,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
     nothing = said(capsys, "plan", photos, "--images", 100, code=2)
     assert "nothing was measured yet" in nothing
     known, _ = read_annotations(truth)
-    store = open_project(photos).store
+    store = Project(photos).store
     for number, arm in enumerate(get_args(Arm), 1):
         origin = Provenance(stage="assisted", arm=arm)
         drafts = [
@@ -132,7 +132,7 @@ def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixtur
     table.write_text("image,group\na.png,day\nb.png,night\n", "utf-8")
     said(capsys, "engine", "init", photos, "--groups", table)
     said(capsys, "engine", "import", photos, photos.parent / "truth.json")
-    project = open_project(photos)
+    project = Project(photos)
     assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
     row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,
            "high": 0.2, "promoted": True}  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from anymask.data.annotations import AnnotatedImage
 from anymask.engine.database import create_tables, open_database
 from anymask.engine.entries import Draft
-from anymask.engine.project import FOLDER, Project, create_project, open_project
+from anymask.engine.project import FOLDER, Project, create_project
 from anymask.engine.store import Store
 from anymask.predictors.image import Model
 from tests.engine import postgres
@@ -91,7 +91,7 @@ def truth(
 @pytest.fixture
 def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, AnnotatedImage]) -> Project:
     shutil.copytree(made[0] / FOLDER, tmp_path / "photos" / FOLDER)
-    return open_project(tmp_path / "photos")
+    return Project(tmp_path / "photos")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from anymask.engine.entries import Draft
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.exports import accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
-from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.project import Project, create_project
 from anymask.engine.review import (
     agreements,
     batch_states,
@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     again = create_project(tmp_path / "photos", name="ignored")
     assert (again.name, len(list(again.store.all_images()))) == ("discs", 5)
-    assert open_project(tmp_path / "photos").settings.batch == 2
+    assert Project(tmp_path / "photos").settings.batch == 2
     told = again.describe("ann")
     assert told["counts"] == {"images": 5, "done": 0, "records": 0}
     assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
@@ -66,13 +66,13 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
 
 def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no project yet; run: anymask engine init"):
-        open_project(tmp_path)
+        Project(tmp_path)
     with pytest.raises(InputError, match="wanted a folder of photos"):
         create_project(tmp_path / "absent")
     with pytest.raises(StoreError, match="does not answer"):
         create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
     with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
-        open_project(tmp_path)
+        Project(tmp_path)
 
 
 DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
@@ -364,7 +364,7 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
         ):
             database.execute("update projects set settings = ?", [value])
             database.commit()
-            project = open_project(tmp_path)
+            project = Project(tmp_path)
             with pytest.raises(StoreError, match=told):
                 project.describe("me")
             project.store.database.dispose()

@@ -52,7 +52,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
     "jobs": frozenset({"primitives", "families", "data", "predictors", "anymask"}),
     "export": BELOW_THE_TOP,
-    "serving": BELOW_THE_TOP,
+    "serving": BELOW_THE_TOP | {"export"},
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
     "anymask": BELOW_THE_TOP | {"export", "serving", "cli"},  # __init__.py and __main__.py
 }

@@ -15,6 +15,7 @@ Layout of YOLO sets: the segmentation page of the Ultralytics documentation (fac
 from __future__ import annotations
 
 import hashlib
+import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -42,6 +43,7 @@ from anymask.primitives.errors import InputError, NotAllowedError
 from anymask.primitives.previews import counted
 from anymask.primitives.rle import Rle, rle_area
 
+LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
 ONE_FILE = {  # formats whose masks are all in one file
@@ -117,6 +119,7 @@ def export_masks(
     write_files(_files(project, images, target, name, settings, report))
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
+    LOG.info("%s: %d masks of %d photos left as %s", project.folder, masks, len(images), name)
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
         why = "are not finished (D in the page finishes one)"
