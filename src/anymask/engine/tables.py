@@ -218,7 +218,7 @@ def _refuse_changes() -> None:
         ]
         for dialect, statements in (("postgresql", on_postgresql), ("sqlite", on_sqlite)):
             for statement in statements:
-                made = DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)
+                made = DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]  # SQLAlchemy's
                 event.listen(Table.metadata.tables[name], "after_create", made)
 
 

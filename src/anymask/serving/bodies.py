@@ -39,10 +39,9 @@ PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
-_MASK = given_by(Draft, "rle", "client_id", "page", "provenance", "notes")
-
-
-class RecordBody(_MASK):  # type: ignore[misc]  # made of the dataclass
+class RecordBody(  # type: ignore[misc]  # made of the dataclass
+    given_by(Draft, "rle", "client_id", "page", "provenance", "notes")
+):
     """A mask; what the page sends beside it (box, area, id) is worked out anew.
 
     page  of the photo's file on which it lies; a mask that is there stays on its own
