@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anymask.data.record_list import MaskRecords
     from anymask.data.samples import sample
     from anymask.export.folder import export
+    from anymask.engine.project import Project
     from anymask.opening import load
     from anymask.predictors.image import Model
     from anymask.predictors.settings import Retry
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from anymask.primitives.prompts import Prompt
     from anymask.primitives.records import MaskRecord
     from anymask.primitives.types import Embedding
+    from anymask.serving.start import annotate, serve
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,9 +40,11 @@ __all__ = [
     "MaskRecord",
     "MaskRecords",
     "Model",
+    "Project",
     "Prompt",
     "Retry",
     "__version__",
+    "annotate",
     "errors",
     "export",
     "jobs",
@@ -50,6 +54,7 @@ __all__ = [
     "models",
     "sam",
     "sample",
+    "serve",
     "weights",
 ]
 
@@ -60,13 +65,16 @@ _HOMES = {
     "MaskRecord": "anymask.primitives.records",
     "MaskRecords": "anymask.data.record_list",
     "Model": "anymask.predictors.image",
+    "Project": "anymask.engine.project",
     "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
     "export": "anymask.export.folder",
+    "annotate": "anymask.serving.start",
     "list_photos": "anymask.data.photo_sources",
     "load": "anymask.opening",
     "load_image": "anymask.data.images",
     "sample": "anymask.data.samples",
+    "serve": "anymask.serving.start",
 }
 _MODULES = {
     "errors": "anymask.primitives.errors",

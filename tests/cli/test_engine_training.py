@@ -16,7 +16,7 @@ from anymask.cli.engine_training import RoundStart, Tuning, recipe_of, start_of,
 from anymask.cli.main import main
 from anymask.data.annotations import AnnotatedImage, annotated_mask
 from anymask.data.formats import write_annotations
-from anymask.engine.project import open_project
+from anymask.engine.project import Project
 from anymask.engine.rounds import last_weights
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle
@@ -138,8 +138,8 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
     assert about is not None
     assert (about["variant"], about["recipe"]["learn"]) == ("tiny", "lora")
     assert load_file(weights).keys() == load_file(tiny).keys()  # adapters are merged
-    assert last_weights(open_project(project)) == weights
-    opened = open_project(project)
+    assert last_weights(Project(project)) == weights
+    opened = Project(project)
     assert opened.lead() == str(weights.parent / "bundle")
     assert main(command) == 0  # nobody says which: the leader goes on
     second = about_weights(opened.inside / "rounds" / "2" / "weights.safetensors")

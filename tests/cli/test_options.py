@@ -9,7 +9,7 @@ import pytest
 import anymask
 from anymask.cli.main import load, main
 from anymask.cli.options import add_options, option_of, read_model, read_options
-from anymask.cli.serve import add_server_options, read_limits
+from anymask.cli.serve import add_server_options, read_server
 from anymask.evaluation.selection import EvalSettings
 from anymask.jobs.choices import LookChoice, ModelChoice
 from anymask.predictors.arrangement import Arrangement
@@ -72,12 +72,12 @@ def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> Non
     parser = argparse.ArgumentParser()
     add_server_options(parser)
     parser.add_argument("--points-per-side", type=int)
-    assert read_limits(parser.parse_args(["--points-per-side", "9"])) == Limits()
+    assert read_server(parser.parse_args(["--points-per-side", "9"]))["limits"] == Limits()
     words = ["--upload-megabytes", "1.5", "--megapixels", "2"]
-    limits = read_limits(parser.parse_args(words))
+    limits = read_server(parser.parse_args(words))["limits"]
     assert (limits.upload_bytes, limits.pixels) == (1_500_000, 2_000_000)
     with pytest.raises(InputError, match="upload_bytes must be a whole number of at least 1"):
-        read_limits(parser.parse_args(["--upload-megabytes", "0"]))
+        read_server(parser.parse_args(["--upload-megabytes", "0"]))
 
 
 def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:

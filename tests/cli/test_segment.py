@@ -186,8 +186,6 @@ def test_clicks_are_those_of_the_upright_photo(folder: Path) -> None:
             ["--point", "5,5", "--granularity", "car"],
             'granularity must be "part", "whole", "all" or',
         ),
-        (["--fill-holes", "9"], "--fill-holes is called --max-hole-area now, as in every command"),
-        (["--drop-islands"], "--drop-islands is called --min-island-area now, as in every command"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(

@@ -8,11 +8,10 @@ import pytest
 from sqlalchemy import Engine
 
 from anymask.data.annotations import AnnotatedImage
-from anymask.engine.database import open_database
+from anymask.engine.database import create_tables, open_database
 from anymask.engine.entries import Draft
-from anymask.engine.project import FOLDER, Project, create_project, open_project
+from anymask.engine.project import FOLDER, Project, create_project
 from anymask.engine.store import Store
-from anymask.engine.upgrading import upgrade
 from anymask.predictors.image import Model
 from tests.engine import postgres
 from tests.engine.disc_projects import write_photos
@@ -52,7 +51,7 @@ def database(address: str) -> Iterator[Engine]:
 @pytest.fixture
 def store(database: Engine) -> Store:
     """A project's database with two photos of 6 x 8 pixels."""
-    upgrade(database)
+    create_tables(database)
     store = Store(database)
     store.add_images([("a.jpg", (6, 8), None), ("b.jpg", (6, 8), "night")])
     return store
@@ -92,7 +91,7 @@ def truth(
 @pytest.fixture
 def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, AnnotatedImage]) -> Project:
     shutil.copytree(made[0] / FOLDER, tmp_path / "photos" / FOLDER)
-    return open_project(tmp_path / "photos")
+    return Project(tmp_path / "photos")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.project import Project, create_project
 from anymask.engine.runs import Work, run_stage
 from anymask.engine.store import Store
 from anymask.predictors.image import Model
@@ -34,7 +34,7 @@ def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
             server = request.getfixturevalue("postgres_server")
             database = stack.enter_context(postgres.fresh_database(server))
 
-        def opened(begin: Callable[..., Project] = open_project, **more: Any) -> Project:
+        def opened(begin: Callable[..., Project] = Project, **more: Any) -> Project:
             project = begin(tmp_path / "photos", **more)
             stack.callback(project.store.database.dispose)
             return project

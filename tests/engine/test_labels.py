@@ -3,13 +3,9 @@
 import colorsys
 
 import pytest
-from sqlalchemy import text
 
-from anymask.engine import upgrading
-from anymask.engine.database import writing
 from anymask.engine.entries import Draft
 from anymask.engine.labels import LabelSet, nth_colour
-from anymask.engine.rows import draft_of
 from anymask.engine.store import Store
 from anymask.primitives.errors import InputError, NotFoundError
 from tests.engine.small import small_mask
@@ -34,7 +30,7 @@ def names(labels: LabelSet) -> list[tuple[str, int]]:
 def test_what_a_mask_is_called_is_in_the_set(labels: LabelSet, store: Store) -> None:
     assert names(labels) == [("cat", 2), ("cup", 0), ("dog", 1)]
     entry = store.records()[-1]
-    store.change_record(entry.id, 1, draft_of(entry, label="cow"), "bob")
+    store.change_record(entry.id, 1, entry.draft(label="cow"), "bob")
     assert names(labels)[-1] == ("cow", 1)
 
 
@@ -105,18 +101,6 @@ def test_a_name_that_no_database_can_hold_is_refused_wherever_it_comes(
         with pytest.raises(InputError, match="a name (must be text|has at most)"):
             change()
     assert names(labels) == [("cat", 2), ("cup", 0), ("dog", 1)]
-
-
-def test_an_older_project_keeps_its_names_and_loses_its_false_scores(store: Store) -> None:
-    drafts = [Draft(rle=small_mask(2), label="zebra"), Draft(rle=small_mask(3), quality=0.5)]
-    store.add_records(1, drafts, "ann")
-    upgrading.downgrade(store.database, "0003")
-    with writing(store.database) as session:
-        session.execute(text("INSERT INTO projects VALUES (1, 'p', 'assisted', 'model', '{}', 0, "
-                             "'[\"cup\", \"ant\"]')"))  # fmt: skip
-    upgrading.upgrade(store.database)
-    assert names(LabelSet(store.database)) == [("cup", 0), ("ant", 0), ("zebra", 1)]
-    assert [entry.quality for entry in store.records()] == [None, 0.5]
 
 
 def test_a_name_that_was_renamed_does_not_come_back_with_a_page_that_had_it_chosen(

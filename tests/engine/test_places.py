@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anymask.engine.database import writing
-from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.project import Project, create_project
 from anymask.engine.rounds import WEIGHTS, begin_round, last_weights, link_photos
 from anymask.engine.tables import WeightsRow
 from anymask.primitives.errors import InputError, NotFoundError, StoreError
@@ -48,7 +48,7 @@ def test_a_link_in_the_place_of_our_file_is_refused_and_its_target_stays(
     with pytest.raises(InputError, match=r"files lie in its own folder, got the link .*; remove"):
         create_project(photos)
     with pytest.raises(InputError, match="got the link"):
-        open_project(photos)
+        Project(photos)
     assert target.read_text() == "keep me"
 
 
@@ -67,7 +67,7 @@ def test_folders_of_rounds_must_be_no_links(photos: Path, tmp_path: Path) -> Non
     (photos / ".anymask" / "rounds").mkdir()
     (photos / ".anymask" / "rounds" / "1").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=r"got the link .*rounds"):
-        open_project(photos)
+        Project(photos)
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{}", "{}", "sqlite:///{}?mode=rw"])
@@ -75,7 +75,7 @@ def test_another_programs_database_gets_no_tables(photos: Path, cookies: Path, f
     address = form.format(cookies)
     (photos / ".anymask").mkdir()
     (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
-    for begin in (open_project, create_project):
+    for begin in (Project, create_project):
         with pytest.raises(InputError, match=r"wanted a server .* or a SQLite file in .*, got"):
             begin(photos)
     assert tables(cookies) == {"cookies"}
@@ -90,7 +90,7 @@ def test_init_refuses_a_file_elsewhere_before_anything_is_made(photos: Path, coo
 
 def test_a_file_of_another_name_in_the_folder_is_fine(photos: Path) -> None:
     project = create_project(photos, database=f"sqlite:///{photos / 'masks.db'}")
-    assert open_project(photos).name == project.name
+    assert Project(photos).name == project.name
     assert "images" in tables(photos / "masks.db")
 
 
@@ -105,8 +105,8 @@ def test_another_programs_database_among_the_photos_gets_no_tables(
     if named:
         address = json.dumps({"database": f"sqlite:///{place}"})
         (photos / ".anymask" / "project.json").write_text(address)
-    for begin in (open_project, create_project):
-        with pytest.raises(StoreError, match=rf"database .*{place.name} holds no project; remove"):
+    for begin in (Project, create_project):
+        with pytest.raises(StoreError, match=rf"{place.name}: wanted a project's database or an "):
             begin(photos)
     assert tables(place) == {"cookies"}
 
@@ -122,12 +122,12 @@ def test_a_server_that_holds_no_project_gets_no_tables_when_one_is_opened(
     with pytest.raises(
         StoreError, match=r"holds no project; remove .*project.json, or the file, and run: anymask"
     ):
-        open_project(photos)
+        Project(photos)
     with psycopg.connect(address) as connection:
         found = connection.execute("SELECT * FROM pg_tables WHERE schemaname = 'public'")
         assert found.fetchall() == []
     (photos / ".anymask" / "project.json").unlink()
-    for begin, more in ((create_project, {"database": address}), (open_project, {})):
+    for begin, more in ((create_project, {"database": address}), (Project, {})):
         project = begin(photos, **more)
         assert len(list(project.store.all_images())) == 1
         project.store.database.dispose()

@@ -20,7 +20,7 @@ from anymask.engine.entries import Draft
 from anymask.engine.export_settings import ExportSettings
 from anymask.engine.exports import accept_rest, check_rule, export_masks
 from anymask.engine.figures import to_markdown
-from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.project import Project, create_project
 from anymask.engine.review import (
     agreements,
     batch_states,
@@ -29,9 +29,8 @@ from anymask.engine.review import (
     take_back_verdict,
     wilson,
 )
-from anymask.engine.rows import draft_of
 from anymask.engine.runs import Work, run_stage
-from anymask.engine.stages import ProjectSettings, grid_settings, propose
+from anymask.engine.stages import propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import (
     Conflict,
@@ -53,7 +52,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     again = create_project(tmp_path / "photos", name="ignored")
     assert (again.name, len(list(again.store.all_images()))) == ("discs", 5)
-    assert open_project(tmp_path / "photos").settings.batch == 2
+    assert Project(tmp_path / "photos").settings.batch == 2
     told = again.describe("ann")
     assert told["counts"] == {"images": 5, "done": 0, "records": 0}
     assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
@@ -67,13 +66,13 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
 
 def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no project yet; run: anymask engine init"):
-        open_project(tmp_path)
+        Project(tmp_path)
     with pytest.raises(InputError, match="wanted a folder of photos"):
         create_project(tmp_path / "absent")
     with pytest.raises(StoreError, match="does not answer"):
         create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
     with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
-        open_project(tmp_path)
+        Project(tmp_path)
 
 
 DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
@@ -141,7 +140,7 @@ def test_the_three_stages_run_and_the_figures_tell_them_apart(
     first = {"0.png": truth["0.png"]}
     assert [i.name for i in run_stage(project, work(model, first, "assisted"))] == ["0.png"]
     control = {"1.png": truth["1.png"]}
-    list(run_stage(project, work(model, control, "assisted", arm="control")))
+    list(run_stage(project, work(model, control, "assisted", control=True)))
     list(run_stage(project, work(model, {"2.png": truth["2.png"]}, "semi")))
     list(run_stage(project, Work(model=model, stage="auto")))
     status = [image.status for image in project.store.all_images()]
@@ -190,7 +189,7 @@ def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
     assert {entry.provenance.model for entry in rest} == {"fake"}
     assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
     with pytest.raises(InputError, match="looks at proposals again, the stage assisted has none"):
-        work(model, {}, "assisted", larger=larger)
+        Work(model=model, stage="assisted", larger=larger, finish=lambda *_: [])
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
@@ -214,7 +213,7 @@ def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Pa
 
 
 def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
-    with pytest.raises(InputError, match="needs a person: run `anymask annotate`"):
+    with pytest.raises(InputError, match="needs a person; run: anymask annotate"):
         Work(model=model, stage="assisted")
     with pytest.raises(InputError, match="control arm belongs to the stage assisted"):
         work(model, {}, "semi", arm="control")
@@ -278,7 +277,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
     asked = next_asked(project.store)
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
-    project.store.change_record(before.id, judged.version, draft_of(judged, label="x"), "cat")
+    project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
     with pytest.raises(Conflict, match="has changed since the verdict"):
         take_back_verdict(project.store, before.id, "bob")
 
@@ -367,18 +366,7 @@ def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> N
         ):
             database.execute("update projects set settings = ?", [value])
             database.commit()
-            project = open_project(tmp_path)
+            project = Project(tmp_path)
             with pytest.raises(StoreError, match=told):
                 project.describe("me")
             project.store.database.dispose()
-
-
-def test_settings_by_their_former_names_are_those_of_everything() -> None:
-    former = {"quality": 0.4, "stability": 0.3, "crop_layers": 1, "min_area": 9}
-    settings = ProjectSettings.from_json(former)
-    wanted = grid_settings("auto", settings)
-    assert wanted["pred_iou_thresh"] == 0.4
-    assert wanted["stability_score_thresh"] == 0.3
-    assert wanted["crop_n_layers"] == 1
-    assert settings.min_mask_area == 9
-    assert ProjectSettings.from_json(settings.to_json()) == settings

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from anymask.engine.database import reading
 from anymask.engine.entries import Draft
+from anymask.engine.photo_files import SEEN, photo_file
 from anymask.engine.project import Project, create_project
-from anymask.engine.replaced import SEEN, photo_file
 from anymask.engine.tables import EventRow
 from anymask.primitives.errors import NotFoundError
 from anymask.primitives.rle import mask_to_rle

@@ -249,7 +249,7 @@ def tables(root: Path) -> list[Target]:
 def projects(root: Path) -> list[Target]:
     """A project of the data engine: its report is made."""
     from anymask.engine.entries import Draft
-    from anymask.engine.project import create_project, open_project
+    from anymask.engine.project import Project, create_project
 
     (root / "address" / ".anymask").mkdir(parents=True)
     (root / "own").mkdir()
@@ -267,7 +267,7 @@ def projects(root: Path) -> list[Target]:
             _report(path.parent.parent)
 
     def _report(folder: Path) -> None:
-        opened = open_project(folder)
+        opened = Project(folder)
         try:
             opened.describe("me")
             opened.figures()

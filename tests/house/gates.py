@@ -52,7 +52,7 @@ FLOORS: dict[str, frozenset[str]] = {
     "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
     "jobs": frozenset({"primitives", "families", "data", "predictors", "anymask"}),
     "export": BELOW_THE_TOP,
-    "serving": BELOW_THE_TOP,
+    "serving": BELOW_THE_TOP | {"export"},
     "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
     "anymask": BELOW_THE_TOP | {"export", "serving", "cli"},  # __init__.py and __main__.py
 }
@@ -64,7 +64,7 @@ PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_FLOORS = frozenset({"models", "training", "export"})
 FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
-    "engine": frozenset({"sqlalchemy", "alembic"}),
+    "engine": frozenset({"sqlalchemy"}),
     "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
 }
 TORCH_FILES = frozenset(

@@ -114,7 +114,7 @@ MYPY = """
 [mypy]
 strict = True
 cache_dir = /dev/null
-[mypy-torch.*,onnx.*,onnxscript.*,sqlalchemy.*,alembic.*,fastapi.*,starlette.*,uvicorn.*,av.*]
+[mypy-torch.*,onnx.*,onnxscript.*,sqlalchemy.*,fastapi.*,starlette.*,uvicorn.*,av.*]
 follow_imports = skip
 """
 WRONG = """

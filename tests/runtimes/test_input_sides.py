@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 import anymask
 from anymask.cli.main import main
-from anymask.cli.serve import check_model, exported_choice
 from anymask.jobs import ModelChoice
 from anymask.models.nano import Nano, NanoConfig
 from anymask.primitives.errors import InputError, ModelError
@@ -20,6 +19,7 @@ from anymask.runtimes.manifest import read_manifest
 from anymask.runtimes.onnx import OnnxRuntime
 from anymask.runtimes.open import ASSETS, open_runtime, split_side
 from anymask.runtimes.torch import TorchRuntime
+from anymask.serving.start import check_model, exported_choice
 from anymask.video.image_tracker import ImageTracker
 from tests.runtimes.stand_in import some_prompts
 

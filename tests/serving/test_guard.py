@@ -155,9 +155,9 @@ def test_the_command_takes_other_pages_several_times() -> None:
     parser = argparse.ArgumentParser()
     serve.configure(parser)
     words = ["--allow-origin", "https://a.example", "--allow-origin", "https://b.example"]
-    access = serve.read_access(parser.parse_args([*words, "--allow-frame", "https://c.example"]))
-    assert access.origins == ("https://a.example", "https://b.example")
-    assert access.frames == ("https://c.example",)
+    told = serve.read_server(parser.parse_args([*words, "--allow-frame", "https://c.example"]))
+    assert told["origins"] == ["https://a.example", "https://b.example"]
+    assert told["frames"] == ["https://c.example"]
 
 
 def test_every_answer_tells_browsers_to_be_careful() -> None:

@@ -17,12 +17,11 @@ from starlette.testclient import TestClient
 
 from anymask.predictors.image import Model
 from anymask.serving.app import ServerParts, create_app
-from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
-from anymask.serving.model_api import check_cost, done, gives_up
-from anymask.serving.queued import RequestAbandoned
+from anymask.serving.model_api import A_LOOK, check_cost, cost_of, done, gives_up
 from anymask.serving.refusals import Refusal
+from anymask.serving.turns import RequestAbandoned
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import (

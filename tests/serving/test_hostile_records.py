@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from anymask.engine.project import Project, create_project, open_project
+from anymask.engine.project import Project, create_project
 from anymask.primitives.errors import DiskFull, StoreError
 from anymask.serving import picture_routes
 from anymask.serving.inference import PHOTO_THREADS
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(made: Path, tmp_path: Path) -> Project:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    return open_project(tmp_path)
+    return Project(tmp_path)
 
 
 @pytest.fixture

@@ -123,7 +123,12 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.png").write_bytes(png(PICTURE))
-    settings = {"points_per_side": 6, "confident": 0.1, "quality": 0, "stability": 0}
+    settings = {
+        "points_per_side": 6,
+        "confident": 0.1,
+        "pred_iou_thresh": 0,
+        "stability_score_thresh": 0,
+    }
     project = create_project(folder, name="discs", labels=["disc"], settings=settings)
 
     def routers(behind: Inference) -> list[APIRouter]:

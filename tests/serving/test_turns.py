@@ -12,9 +12,8 @@ from anymask.predictors.image import Model
 from anymask.primitives.prompts import Prompt
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.inference import Inference
-from anymask.serving.priority import BACKGROUND
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import ModelQueue, QueueClosed, Urgency
+from anymask.serving.turns import BACKGROUND, ModelQueue, QueueClosed, Urgency
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import PATIENCE_S, PICTURE, GatedRuntime
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.cli import serve
 from anymask.data.formats import read_annotations
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import mask_to_rle, rle_to_mask
 from anymask.serving.limits import Limits
+from anymask.serving.start import named_videos
 from tests.patience import PATIENCE_S
 from tests.predictors.fakes import ColourRuntime, iou
 from tests.serving.servers import client, error_of, in_thread
@@ -236,12 +236,11 @@ def test_a_truncated_video_says_where_its_frames_end(tmp_path: Path) -> None:
 def test_videos_of_the_command_line_are_named_once(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder / "clip").mkdir(parents=True)
-    read = lambda *paths: serve.read_clips(type("Args", (), {"video": list(paths)})())  # type: ignore[arg-type]  # noqa: E731
-    assert read(tmp_path / "a" / "clip") == {"clip": tmp_path / "a" / "clip"}
+    assert named_videos([tmp_path / "a" / "clip"]) == {"clip": tmp_path / "a" / "clip"}
     with pytest.raises(InputError, match="a video file or a folder of frames"):
-        read(tmp_path / "none.mp4")
+        named_videos([tmp_path / "none.mp4"])
     with pytest.raises(InputError, match="videos of different names"):
-        read(tmp_path / "a" / "clip", tmp_path / "b" / "clip")
+        named_videos([tmp_path / "a" / "clip", tmp_path / "b" / "clip"])
 
 
 def test_too_many_frames_are_refused_for_own_videos_too(clip: Path) -> None:

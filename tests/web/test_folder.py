@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.engine.folder_news import FolderNews, look_into_folder
+from anymask.engine.photo_files import FolderNews, look_into_folder
 from anymask.engine.project import Project, create_project
 from anymask.serving.limits import Limits
 from anymask.serving.project import project_router

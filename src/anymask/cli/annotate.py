@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -12,19 +10,9 @@ from anymask.cli.extras import need_engine, need_server
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.pictures import add_picture_options, read_pictures
 from anymask.cli.project_options import add_init_options, login, make_project
-from anymask.cli.serve import (
-    add_server_options,
-    check_model,
-    exported_choice,
-    listen,
-    make_inference,
-    read_access,
-    read_clips,
-    read_limits,
-)
+from anymask.cli.serve import add_server_options, read_server
 from anymask.engine.entries import Arm, Stage
 from anymask.families import DEFAULT_MODEL
-from anymask.jobs.choices import ModelChoice
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
 
@@ -50,32 +38,11 @@ def run(args: argparse.Namespace) -> None:
     """Serve page and project until Ctrl-C. Raises AnymaskError for what the user can mend."""
     need_server()
     need_engine()
-    from anymask.runtimes.open import find_bundle
-    from anymask.serving.app import ServerParts, create_app
-    from anymask.serving.label_routes import labelled_masks
-    from anymask.serving.own_names import OwnNames
-    from anymask.serving.pages import model_assets, page_assets
-    from anymask.serving.picture_routes import PictureLook
-    from anymask.serving.project import project_router
+    from anymask.serving.start import annotate, check_server
 
-    access, limits, pictures = read_access(args), read_limits(args), read_pictures(args)
-    clips = read_clips(args)
-    project = make_project(args)
-    project.change(stage=args.stage, arm=args.arm)
-    with tempfile.TemporaryDirectory(prefix="anymask-annotate-") as folder:
-        choice = exported_choice(leading_model(read_model(args), project.lead()), Path(folder))
-        check_model(choice)
-        bundle = find_bundle(choice.model, choice.weights)
-        inference = make_inference(choice, args, Path(folder))
-        router = project_router(project, inference, limits, args.user, pictures)
-        assets = page_assets() | model_assets(bundle)
-        own = OwnNames(labelled_masks(project, PictureLook(pictures, limits)))
-        app = create_app(ServerParts(inference, access, limits, assets, [router], clips, own))
-        listen(app, args, inference)
-
-
-def leading_model(choice: ModelChoice, lead: str) -> ModelChoice:
-    """The project's promoted model, where the user has named no other."""
-    if choice.model != DEFAULT_MODEL or choice.weights is not None:
-        return choice
-    return replace(choice, model=lead)
+    server, pictures, model = read_server(args), read_pictures(args), read_model(args).model
+    check_server(**server)
+    annotate(
+        make_project(args), None if model == DEFAULT_MODEL else model, user=args.user,
+        stage=args.stage, arm=args.arm, pictures=pictures, **server,
+    )  # fmt: skip

@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> None:
 
 def opened(args: argparse.Namespace) -> Project:
     """The project that a folder is. Raises InputError."""
-    from anymask.engine.project import open_project
+    from anymask.engine.project import Project
 
-    return open_project(args.folder)
+    return Project(args.folder)
 
 
 def chosen_model(args: argparse.Namespace, project: Project) -> Model:
@@ -80,10 +80,10 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 
 def take(args: argparse.Namespace) -> None:
     """Read masks."""
-    from anymask.engine.exchange import take_masks
     from anymask.primitives.previews import counted
 
-    taken = take_masks(opened(args), args.source, args.origin, args.user, proposals=args.proposals)
+    project = opened(args)
+    taken = project.take(args.source, args.origin, who=args.user, proposals=args.proposals)
     print(counted(taken.new, "new mask"))
     if taken.same:
         print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
@@ -110,24 +110,20 @@ def run_options(parser: argparse.ArgumentParser) -> None:
 
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
-    from anymask.engine.runs import Work, run_stage
-
     project = opened(args)
-    work = Work(
-        model=chosen_model(args, project),
-        stage=args.stage,
-        larger=None if args.retry_model is None else open_model(args.retry_model),
-    )
+    larger = None if args.retry_model is None else open_model(args.retry_model)
+    model = chosen_model(args, project)
 
     def count_waiting() -> int:
-        return sum(work.is_waiting(image) for image in project.store.all_images())
+        return sum(image.status == "new" for image in project.images)
 
     waiting = count_waiting()
     most = waiting if args.limit is None else min(args.limit, waiting)
     failures: list[str] = []
     photos = masks = 0
     with ProgressBar(args.stage, most) as progress:
-        for image in run_stage(project, work, lambda *why: failures.append(": ".join(why))):
+        failed = lambda *why: failures.append(": ".join(why))  # noqa: E731
+        for image in project.run(model, args.stage, larger=larger, failed=failed):
             photos, masks = photos + 1, masks + image.records
             progress.update(photos)
             if photos == most:
@@ -149,12 +145,11 @@ def review_options(parser: argparse.ArgumentParser) -> None:
 
 
 def review(args: argparse.Namespace) -> None:
-    """Say how the batches stand."""
+    """Say how the batches stand by the acceptance rule."""
     from anymask.engine.exports import accept_rest
-    from anymask.engine.review import batch_states
 
     project = opened(args)
-    for state in batch_states(project.store, project.settings):
+    for state in project.batches():
         verdict = "may leave" if state.met else "must stay"
         good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
         doubtful = f" ({state.doubtful} picked as doubtful do not count)" if state.doubtful else ""
@@ -201,10 +196,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write masks, and say what the format could not keep."""
-    from anymask.engine.exports import export_masks
-
-    settings = ExportSettings(**read_options(args, ExportSettings))
-    lines = export_masks(opened(args), args.output, args.to, settings)
+    lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
     print("\n".join([f"wrote {args.output}", *lines]))
 
 
@@ -247,7 +239,7 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
     "init": ("make a folder of photos a project", add_init_options, init),
     "import": ("read masks of any format", import_options, take),
     "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
-    "review": ("say which batches may leave", review_options, review),
+    "review": ("say which batches of proposals may leave", review_options, review),
     "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
     "export": ("write the accepted masks in any format", export_options, export),
     "clips": ("list videos and tracks; take up a session's, write the accepted ones",

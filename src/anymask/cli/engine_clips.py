@@ -32,10 +32,10 @@ def clip_options(parser: argparse.ArgumentParser) -> None:
 
 def clips(args: argparse.Namespace) -> None:
     """Take up, list or write. Raises InputError, DataError, Conflict."""
-    from anymask.engine.project import open_project
-    from anymask.engine.track_exports import export_tracks
+    from anymask.engine.exports import export_tracks
+    from anymask.engine.project import Project
 
-    project = open_project(args.folder)
+    project = Project(args.folder)
     if args.take is not None:
         _take(project, args)
     elif args.session is not None or args.label is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from anymask.cli.parser import nearest
 from anymask.jobs.choices import ModelChoice
@@ -116,16 +116,6 @@ def read_count(text: str, least: int = 1) -> int:
     if text.isdigit() and int(text) >= least:
         return int(text)
     raise argparse.ArgumentTypeError(f"wanted a whole number from {least}, got {text!r}")
-
-
-def refuse_old_name(parser: argparse.ArgumentParser, old: str, new: str) -> None:
-    """An option that is called otherwise now; whoever uses it is told so."""
-
-    class Refuse(argparse.Action):
-        def __call__(self, *_: object) -> NoReturn:
-            raise InputError(f"{old} is called {new} now, as in every command; write {new}")
-
-    parser.add_argument(old, action=Refuse, nargs="?", help=argparse.SUPPRESS)
 
 
 def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = ()) -> None:

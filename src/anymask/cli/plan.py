@@ -29,14 +29,14 @@ def run(args: argparse.Namespace) -> None:
     """Print a line for every way of working that was measured. Raises InputError, StoreError."""
     need_engine()
     from anymask.engine.figures import plan
-    from anymask.engine.project import open_project
+    from anymask.engine.project import Project
 
     if args.images < 1 or args.rate < 0 or (args.masks_per_image or 1) <= 0:
         raise InputError(
             "wanted --images of at least 1, --rate of at least 0 and --masks-per-image above 0, "
             f"got {args.images}, {args.rate:g}, {args.masks_per_image}"
         )
-    figures = open_project(args.folder).figures()
+    figures = Project(args.folder).figures()
     costs = plan(figures, args.images, args.rate, args.masks_per_image)
     print(f"{args.images} photos, by what {figures.name!r} has measured:")
     for cost in costs:

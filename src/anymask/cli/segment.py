@@ -15,7 +15,6 @@ from anymask.cli.options import (
     add_options,
     read_model,
     read_options,
-    refuse_old_name,
 )
 from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
 from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "click or box objects in photos and write their masks"
 RETRIES = ("retry_seconds", "retry_quality", "retry_model")
-RENAMED = {"--fill-holes": "--max-hole-area", "--drop-islands": "--min-island-area"}
 EMBEDDING = ".npz"
 
 
@@ -80,8 +78,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_options(answer, LookChoice, RETRIES)
     add_options(answer, NamesChoice)
-    for old, new in RENAMED.items():
-        refuse_old_name(parser, old, new)
     add_picture_options(parser)
     add_model_options(parser)
 

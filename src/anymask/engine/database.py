@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, select
 from sqlalchemy import Engine as Database
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import OperationalError as Unreachable
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from anymask.engine.tables import SCHEMA, SchemaRow, Table
 from anymask.primitives.errors import (
     AnymaskError,
     Conflict,
@@ -108,6 +109,52 @@ def writing(database: Database) -> Iterator[Session]:
     options = database.execution_options(writing=True)
     with _explained(database), Session(options, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+def create_tables(database: Database) -> None:
+    """Make the tables of a project, unless they are there.
+
+    Raises StoreError for those of another version of anymask, or of another program.
+    """
+    with writing(database) as session:
+        if _is_prepared(session):
+            return
+        Table.metadata.create_all(session.connection())
+        session.add(SchemaRow(version=SCHEMA))
+
+
+def is_prepared(database: Database) -> bool:
+    """Whether a database has a project's tables; False where it has none at all.
+
+    Raises StoreError for those of another version of anymask, or of another program.
+    """
+    with reading(database) as session:
+        return _is_prepared(session)
+
+
+def _is_prepared(session: Session) -> bool:
+    connection = session.connection()
+    names = inspect(connection).get_table_names()
+    if not names:
+        return False
+    where = connection.engine.url.render_as_string(hide_password=True)
+    if SchemaRow.__tablename__ not in names:
+        raise StoreError(
+            f"{where}: wanted a project's database or an empty one, got the tables "
+            f"{', '.join(sorted(names))[:80]}; name another database"
+        )
+    found = session.scalars(select(SchemaRow.version)).first()
+    if found == SCHEMA:
+        return True
+    newer = found is not None and found > SCHEMA
+    raise StoreError(
+        f"{where}: wanted tables of version {SCHEMA}, got version {found}, written by "
+        + (
+            "a newer anymask; run: pip install --upgrade anymask"
+            if newer
+            else "an older anymask; export its masks with that one, and import them here"
+        )
+    )
 
 
 @contextmanager

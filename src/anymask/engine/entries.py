@@ -1,13 +1,15 @@
-"""Values of a project's database: drafts, records, photos, provenance and actions, without SQL.
+"""The values of a project: masks, photos, provenance and events, without SQL.
 
-A draft is a mask on its way in, an entry is one that the database has numbered. Letters: H W.
+What a project knows of a mask is declared here alone: `Draft` is a mask on its way in,
+`StoredMask` the same mask with a number and a version. The rows of the database (`rows`), the HTTP
+schema (`serving.answers`) and the exports take their fields from it. Letters: H W.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from anymask.engine.checks import (
@@ -21,7 +23,7 @@ from anymask.engine.checks import (
 )
 from anymask.engine.notes import MaskNotes
 from anymask.primitives.errors import InputError
-from anymask.primitives.rle import Rle, rle_area, rle_box_xywh, rle_to_coco
+from anymask.primitives.rle import Rle
 
 Status = Literal["proposal", "accepted", "rejected"]
 ImageStatus = Literal["new", "proposed", "done"]
@@ -89,31 +91,6 @@ class Provenance:
             raise InputError(f"prompts must be a list of objects, got {str(prompts)[:60]!r}")
         return cls(**known | {"prompts": tuple(prompts)})
 
-    @classmethod
-    def from_stored(cls, row: object) -> Provenance:
-        """What a database holds; without what an earlier version let in and this one refuses."""
-        try:
-            return cls.from_json(row)
-        except InputError:
-            kept = {key: value for key, value in _items_of(row) if _is_sound({key: value})}
-            prompts = dict(_items_of(row)).get("prompts")
-            if "prompts" not in kept and isinstance(prompts, list):
-                few = prompts[:MOST_PROMPTS]
-                kept["prompts"] = [one for one in few if _is_sound({"prompts": [one]})]
-            return cls.from_json(kept)
-
-
-def _items_of(row: object) -> list[tuple[str, Any]]:
-    return list(row.items()) if isinstance(row, Mapping) else []
-
-
-def _is_sound(row: dict[str, Any]) -> bool:
-    try:
-        Provenance.from_json(row)
-    except InputError:
-        return False
-    return True
-
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
@@ -155,44 +132,25 @@ class Draft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordEntry:
-    """A mask in the database; `version` grows with every change."""
+class StoredMask(Draft):
+    """A mask that the database has numbered.
+
+    id        of the mask
+    image_id  of its photo
+    version   grows with every change; a change names the version that it was made from
+    who, at   who made this version, and when, in seconds since 1970, UTC
+    """
 
     id: int
     image_id: int
     version: int
     who: str
     at: float
-    rle: Rle
-    label: str | None
-    status: Status
-    quality: float | None
-    stability: float | None
-    seconds: float
-    client_id: str | None
-    page: int
-    provenance: Provenance
-    notes: MaskNotes
 
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it."""
-        return {
-            "id": self.id,
-            "version": self.version,
-            "rle": rle_to_coco(self.rle),
-            "box": list(rle_box_xywh(self.rle)),
-            "area": rle_area(self.rle),
-            "quality": self.quality,
-            "stability": self.stability,
-            "label": self.label,
-            "status": self.status,
-            "who": self.who,
-            "seconds": self.seconds,
-            "client_id": self.client_id,
-            "page": self.page,
-            "provenance": self.provenance.to_json(),
-            "notes": self.notes.to_json(),
-        }
+    def draft(self, **changes: Any) -> Draft:
+        """The mask as a draft, to change it; its seconds start at 0."""
+        held = {one.name: getattr(self, one.name) for one in fields(Draft)}
+        return Draft(**held | {"seconds": 0.0} | changes)
 
 
 @dataclass(frozen=True, kw_only=True)

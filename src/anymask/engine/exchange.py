@@ -17,7 +17,7 @@ from anymask.data.annotations import AnnotatedImage, AnnotatedMask
 from anymask.data.formats import read_annotations
 from anymask.data.label_studio import uploaded_name
 from anymask.data.planes import page_as_png
-from anymask.engine.entries import Draft, ImageEntry, Provenance, RecordEntry
+from anymask.engine.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.engine.project import Project
 from anymask.primitives.records import UNLABELLED, record_from_rle
 from anymask.primitives.rle import Rle, rle_area, rle_iou, rle_to_string
@@ -80,7 +80,7 @@ def take_masks(
 
 
 def _without_known(
-    masks: Sequence[AnnotatedMask], entries: Sequence[RecordEntry]
+    masks: Sequence[AnnotatedMask], entries: Sequence[StoredMask]
 ) -> list[AnnotatedMask]:
     """The masks that are not among the entries."""
     kept = [entry for entry in entries if entry.status != "rejected"]
@@ -118,7 +118,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
     Double labels count once.
     """
     wanted = ("accepted", "proposal") if proposals else ("accepted",)
-    by_image: dict[int, list[RecordEntry]] = {}
+    by_image: dict[int, list[StoredMask]] = {}
     for entry in project.store.records():
         control = entry.provenance.arm == "control"
         if entry.status in wanted and not control:
@@ -130,9 +130,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
     ]
 
 
-def _pages(
-    image: ImageEntry, entries: list[RecordEntry]
-) -> Iterator[tuple[str, list[RecordEntry]]]:
+def _pages(image: ImageEntry, entries: list[StoredMask]) -> Iterator[tuple[str, list[StoredMask]]]:
     """The photo itself, or each page with masks where they lie on another than the first one."""
     pages = sorted({entry.page for entry in entries})
     if not any(pages):
@@ -142,7 +140,7 @@ def _pages(
         yield page_name(image.name, page), _on_page(entries, page)
 
 
-def _on_page(entries: Sequence[RecordEntry], page: int) -> list[RecordEntry]:
+def _on_page(entries: Sequence[StoredMask], page: int) -> list[StoredMask]:
     return [entry for entry in entries if entry.page == page]
 
 
@@ -169,7 +167,7 @@ def picture_bytes(project: Project, name: str) -> bytes:
     return path.read_bytes() if page is None else page_as_png(path, page)
 
 
-def _once(project: Project, image_id: int, entries: list[RecordEntry]) -> list[RecordEntry]:
+def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
     every = project.settings.double_every
     people = [entry.who for entry in entries if entry.provenance.kind == "human"]
     if not every or image_id % every or len(set(people)) < 2:
@@ -177,7 +175,7 @@ def _once(project: Project, image_id: int, entries: list[RecordEntry]) -> list[R
     return [e for e in entries if e.who == people[0] or e.provenance.kind != "human"]
 
 
-def annotated(entry: RecordEntry) -> AnnotatedMask:
+def annotated(entry: StoredMask) -> AnnotatedMask:
     """A mask as formats write it: scores and clicks only where a model gave the shape its score."""
     if entry.quality is None:
         return AnnotatedMask(entry.rle, entry.label)

@@ -15,25 +15,35 @@ Layout of YOLO sets: the segmentation page of the Ultralytics documentation (fac
 from __future__ import annotations
 
 import hashlib
+import logging
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from anymask.data.annotations import AnnotatedImage, LossReport, class_names
+from anymask.data.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    SequencePlace,
+    class_names,
+)
 from anymask.data.documents import SPLITS, OutFile, write_files
-from anymask.data.formats import encode_annotations, find_format
+from anymask.data.formats import encode_annotations, find_format, write_annotations
 from anymask.data.outlines import Policy
 from anymask.data.sets import picture_name
-from anymask.engine.entries import Action
+from anymask.engine.entries import Action, Status
 from anymask.engine.exchange import annotated_images, photo_name, picture_bytes
 from anymask.engine.export_settings import OF_COMMAND, Advice, ExportSettings
 from anymask.engine.project import Project
 from anymask.engine.review import batch_states
-from anymask.engine.rows import draft_of
+from anymask.engine.track_entries import ClipEntry
+from anymask.engine.tracks import Tracks
 from anymask.primitives.errors import InputError, NotAllowedError
 from anymask.primitives.previews import counted
+from anymask.primitives.rle import Rle, rle_area
 
+LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
 ONE_FILE = {  # formats whose masks are all in one file
@@ -75,7 +85,7 @@ def accept_rest(project: Project, who: str) -> int:
             continue
         photos.add(entry.image_id)
         if entry.status == "proposal":
-            draft = draft_of(entry, status="accepted")
+            draft = entry.draft(status="accepted")
             project.store.change_record(entry.id, entry.version, draft, who)
             count += 1
     for number in sorted(photos):
@@ -109,6 +119,7 @@ def export_masks(
     write_files(_files(project, images, target, name, settings, report))
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
+    LOG.info("%s: %d masks of %d photos left as %s", project.folder, masks, len(images), name)
     lines = [f"{len(images)} photos, {masks} masks"]
     if left:
         why = "are not finished (D in the page finishes one)"
@@ -264,3 +275,47 @@ def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
     """The target below a folder: a file where a format is one file and nothing else is written."""
     alone = settings is None or not (settings.images or settings.shares)
     return root / ONE_FILE.get(name, "") if alone else root
+
+
+def clip_images(
+    tracks: Tracks, clip: ClipEntry, statuses: Sequence[Status] = ("accepted",)
+) -> list[AnnotatedImage]:
+    """The frames of a clip from the first to the last that any of its tracks has."""
+    found: dict[int, list[tuple[int, str | None, Rle]]] = {}
+    for track in tracks.tracks(clip.id):
+        if track.status in statuses:
+            for mask in tracks.masks(track.id):
+                found.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
+    if not found:
+        return []
+    folder = PurePosixPath(clip.name).with_suffix("").as_posix()
+    return [
+        AnnotatedImage(
+            file_name=f"{folder}/{frame:05d}.jpg",
+            hw=clip.hw,
+            masks=tuple(
+                AnnotatedMask(rle, label, group=number)
+                for number, label, rle in found.get(frame, [])
+                if rle_area(rle)
+            ),
+            place=SequencePlace(folder, frame),
+        )
+        for frame in range(min(found), max(found) + 1)
+    ]
+
+
+def export_tracks(
+    tracks: Tracks, target: Path, name: str, statuses: Sequence[Status] = ("accepted",)
+) -> list[str]:
+    """Write the tracks of all clips; what was written, and what the format could not keep.
+
+    Raises InputError where there is none, or for an unknown format; DataError.
+    """
+    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, statuses)]
+    if not images:
+        raise InputError(
+            f"no track is {' or '.join(statuses)}; look at them first, or export proposals too"
+        )
+    report = write_annotations(images, target, name)
+    masks = sum(len(image.masks) for image in images)
+    return [f"{masks} masks on {len(images)} frames", *report.lines()]

@@ -7,12 +7,15 @@ counted. Letters: none.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anymask.engine.entries import ImageEntry, RecordEntry
+from sqlalchemy import select
+
+from anymask.engine.database import reading
+from anymask.engine.entries import ImageEntry, StoredMask
 from anymask.engine.review import (
     Agreement,
     BatchState,
@@ -23,7 +26,7 @@ from anymask.engine.review import (
 )
 from anymask.engine.stages import ProjectSettings
 from anymask.engine.store import Store
-from anymask.engine.track_figures import ClipShare, clip_shares, track_counts, verdict_counts
+from anymask.engine.tables import TrackRow
 from anymask.engine.tracks import Tracks
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area, rle_merge
@@ -125,9 +128,9 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _paces(entries: Sequence[RecordEntry], verdicts: Sequence[GivenVerdict]) -> list[Pace]:
+def _paces(entries: Sequence[StoredMask], verdicts: Sequence[GivenVerdict]) -> list[Pace]:
     """A row for each stage and arm; a rejected mask costs its time and counts as none."""
-    kept: dict[tuple[str, str], list[RecordEntry]] = defaultdict(list)
+    kept: dict[tuple[str, str], list[StoredMask]] = defaultdict(list)
     for entry in entries:
         kept[entry.provenance.stage or "import", entry.provenance.arm].append(entry)
     rows = []
@@ -142,11 +145,11 @@ def _paces(entries: Sequence[RecordEntry], verdicts: Sequence[GivenVerdict]) -> 
 
 
 def _shares(
-    images: Sequence[ImageEntry], entries: Sequence[RecordEntry], *, by_label: bool
+    images: Sequence[ImageEntry], entries: Sequence[StoredMask], *, by_label: bool
 ) -> list[Share]:
     """By label of the masks, or by group of the photos; most masks first."""
     known = {image.id: image for image in images}
-    members: dict[str, dict[tuple[int, int], list[RecordEntry]]]
+    members: dict[str, dict[tuple[int, int], list[StoredMask]]]
     members = defaultdict(lambda: defaultdict(list))
     for entry in entries:
         if entry.status == "rejected":
@@ -295,3 +298,57 @@ def plan(
             "with `anymask annotate`, then plan again"
         )
     return sorted(rows, key=lambda cost: cost.hours)
+
+
+@dataclass(frozen=True)
+class ClipShare:
+    """The tracks of one clip.
+
+    frames    None where nobody knows how many
+    doubtful  frames that a person should look at, of tracks that nobody has looked at
+    seconds   that people spent on its tracks
+    seconds_a_track  by those that were accepted; NaN without one
+    """
+
+    name: str
+    frames: int | None
+    proposals: int
+    accepted: int
+    rejected: int
+    doubtful: int
+    seconds: float
+    seconds_a_track: float
+
+
+def clip_shares(tracks: Tracks) -> list[ClipShare]:
+    """A row for each clip, by their numbers."""
+    doubtful: Counter[int] = Counter()
+    seconds: dict[int, float] = defaultdict(float)
+    query = select(TrackRow.clip_id, TrackRow.status, TrackRow.doubtful, TrackRow.seconds)
+    with reading(tracks.database) as session:
+        for clip_id, status, frames, spent in session.execute(query):
+            doubtful[clip_id] += frames if status == "proposal" else 0
+            seconds[clip_id] += spent
+    return [
+        ClipShare(
+            clip.name, clip.frames, clip.proposals, clip.accepted, clip.rejected,
+            doubtful[clip.id], seconds[clip.id],
+            seconds[clip.id] / clip.accepted if clip.accepted else math.nan,
+        )
+        for clip in tracks.clips()
+    ]  # fmt: skip
+
+
+def track_counts(clips: Sequence[ClipShare]) -> dict[str, int]:
+    """Status -> how many tracks are so, of those that there are."""
+    counts = {
+        "accepted": sum(clip.accepted for clip in clips),
+        "proposal": sum(clip.proposals for clip in clips),
+        "rejected": sum(clip.rejected for clip in clips),
+    }
+    return {status: count for status, count in counts.items() if count}
+
+
+def verdict_counts(tracks: Tracks) -> dict[str, int]:
+    """Verdict -> how many tracks were judged so."""
+    return dict(sorted(Counter(one.verdict for one in tracks.verdicts()).items()))

@@ -16,14 +16,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import select
 
 from anymask.data.documents import picture_hw, read_json, to_json, write_files
 from anymask.data.images import VIDEO_SUFFIXES, find_images
-from anymask.engine.database import open_database, reading, writing
-from anymask.engine.entries import Arm, RecordEntry, Stage, one_of
+from anymask.engine.database import (
+    create_tables,
+    is_prepared,
+    open_database,
+    reading,
+    writing,
+)
+from anymask.engine.entries import (
+    Arm,
+    ImageEntry,
+    Stage,
+    Status,
+    StoredMask,
+    Verdict,
+    one_of,
+)
+from anymask.engine.export_settings import ExportSettings
 from anymask.engine.figures import Figures, measure
 from anymask.engine.labels import LabelSet, learn_label
 from anymask.engine.places import (
@@ -33,14 +48,25 @@ from anymask.engine.places import (
     lies_in_folder,
     own_place,
 )
+from anymask.engine.review import (
+    BatchState,
+    ReviewItem,
+    batch_states,
+    give_verdict,
+    next_asked,
+)
 from anymask.engine.stages import HINT_SECONDS, ProjectSettings
 from anymask.engine.store import Store
 from anymask.engine.tables import ProjectRow, WeightsRow
 from anymask.engine.tracks import Tracks
-from anymask.engine.upgrading import current, is_empty, upgrade
 from anymask.families import DEFAULT_MODEL
 from anymask.primitives.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
 from anymask.primitives.storage import whole_file
+
+if TYPE_CHECKING:
+    from anymask.engine.exchange import TakenMasks
+    from anymask.predictors.image import Model
+    from anymask.primitives.rle import Rle
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -49,11 +75,119 @@ LEAD = DEFAULT_MODEL
 
 
 class Project:
-    """An open project. Made by `create_project` and `open_project`."""
+    """An open project: a folder of photos with its masks, review, rounds and exports.
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        self.folder = folder
-        self.store = store
+        project = anymask.Project("photos")  # `create_project` makes one
+        for image in project.images:
+            print(image.name, len(project.masks(image.id)))
+        project.export("masks.json", "coco")
+
+    folder  that is a project
+    clock   tells the time in seconds since 1970
+
+    A database elsewhere, or with tables in it, must be a project's already. Raises InputError for a
+    folder that is no project, DataError, StoreError.
+    """
+
+    def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = Path(folder)
+        check_own_folder(self.inside)
+        address = _address(self.folder)
+        database = open_database(address)
+        try:
+            if not is_prepared(database) and not is_file_database(address):
+                raise StoreError(
+                    f"{folder}: the database {database.url.render_as_string()} holds no project; "
+                    f"remove {self.inside / ADDRESS}, and run: anymask engine init {folder}"
+                )
+            create_tables(database)
+        except AnymaskError:
+            database.dispose()
+            raise
+        self.store = Store(database, clock)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.store.database.dispose()
+
+    # Masks: in, looked at, out.
+
+    @property
+    def images(self) -> list[ImageEntry]:
+        """All photos."""
+        return list(self.store.all_images())
+
+    def masks(self, image: int | None = None, *statuses: Status) -> list[StoredMask]:
+        """The masks of a photo, by its number, or of all; of these statuses where any are named."""
+        return self.store.records(image, statuses)
+
+    def take(
+        self,
+        source: str | Path,
+        form: str | None = None,
+        *,
+        who: str = "import",
+        proposals: bool = False,
+    ) -> TakenMasks:
+        """Read masks of any format of `anymask.read` for photos that the project has.
+
+        form       the format's name; left out, it is recognised
+        proposals  somebody has to look at them before they count
+
+        Raises DataError, InputError.
+        """
+        from anymask.engine.exchange import take_masks
+
+        return take_masks(self, Path(source), form, who, proposals=proposals)
+
+    def run(
+        self,
+        model: Model,
+        stage: Stage = "auto",
+        *,
+        larger: Model | None = None,
+        failed: Callable[[str, str], None] | None = None,
+    ) -> Iterator[ImageEntry]:
+        """Let a model propose masks of the photos that are new; yields each photo as it is done.
+
+        larger  is asked for what the model is not sure of
+        failed  is told of photos that cannot be read; without it their error is raised
+
+        Raises InputError for a stage that needs a person.
+        """
+        from anymask.engine.runs import Work, run_stage
+
+        return run_stage(self, Work(model=model, stage=stage, larger=larger), failed)
+
+    def next_review(self) -> ReviewItem | None:
+        """The mask that should be looked at next, and why; None when all have been."""
+        return next_asked(self.store)
+
+    def judge(
+        self, item: ReviewItem, verdict: Verdict, who: str, *, rle: Rle | None = None
+    ) -> StoredMask:
+        """Accept, fix (with the better mask, `rle`) or reject a mask that was looked at.
+
+        Raises InputError, and Conflict where the mask has changed since.
+        """
+        return give_verdict(self.store, item, verdict, who, rle=rle)
+
+    def batches(self) -> list[BatchState]:
+        """How each batch of proposals stands by the acceptance rule."""
+        return batch_states(self.store, self.settings)
+
+    def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
+        """Write the accepted masks; lines that say what left, what stayed, and what was lost.
+
+        form      a format of `anymask convert`
+        settings  fields of `export_settings.ExportSettings`: only, proposals, images, shares, ...
+
+        Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
+        DataError.
+        """
+        from anymask.engine.exports import export_masks
+
+        return export_masks(self, Path(target), form, ExportSettings(**settings))
 
     @property
     def inside(self) -> Path:
@@ -216,7 +350,7 @@ class Project:
         """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
         return self.file(self.store.image(image_id).name)
 
-    def records(self, image_id: int, who: str | None = None) -> list[RecordEntry]:
+    def records(self, image_id: int, who: str | None = None) -> list[StoredMask]:
         """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
         every = self.settings.double_every
         entries = self.store.records(image_id)
@@ -296,7 +430,7 @@ def create_project(
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
         _begin(folder / FOLDER, database)
-    project = open_project(folder, clock=clock)
+    project = Project(folder, clock=clock)
     with writing(project.store.database) as session:
         if session.get(ProjectRow, 1) is None:
             session.add(row)
@@ -313,36 +447,12 @@ def _begin(inside: Path, database: str | None) -> None:
         check_address(database, inside.parent)
     inside.mkdir(exist_ok=True)
     begun = open_database(database or inside / DATABASE)
-    upgrade(begun)
+    create_tables(begun)
     begun.dispose()
     files = [(inside / ".gitignore", b"*\n")]
     if database is not None:
         files.append((inside / ADDRESS, to_json({"database": database})))
     write_files(files)
-
-
-def open_project(folder: str | Path, *, clock: Callable[[], float] = time.time) -> Project:
-    """Open a project; its tables are brought up to date. Raises InputError, DataError, StoreError.
-
-    A database elsewhere, or with tables in it, must be a project's already: only `create_project`
-    makes one of it.
-    """
-    folder = Path(folder)
-    inside = folder / FOLDER
-    check_own_folder(inside)
-    address = _address(folder)
-    database = open_database(address)
-    try:
-        if current(database) is None and not (is_file_database(address) and is_empty(database)):
-            raise StoreError(
-                f"{folder}: the database {database.url.render_as_string()} holds no project; "
-                f"remove {inside / ADDRESS}, or the file, and run: anymask engine init {folder}"
-            )
-        upgrade(database)
-    except AnymaskError:
-        database.dispose()
-        raise
-    return Project(folder, Store(database, clock))
 
 
 def _address(folder: Path) -> str | Path:

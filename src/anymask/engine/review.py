@@ -20,11 +20,10 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from anymask.engine.database import reading, writing
-from anymask.engine.entries import Draft, RecordEntry, Verdict, Why, one_of
+from anymask.engine.entries import StoredMask, Verdict, Why, one_of
 from anymask.engine.rows import (
-    draft_of,
-    entry_of,
     image_row,
+    mask_of,
     record_row,
     remember,
     restore_row,
@@ -42,7 +41,7 @@ SAME = 0.5  # IoU from which two annotators mean the same object
 class ReviewItem:
     """A mask to look at, and why."""
 
-    entry: RecordEntry
+    entry: StoredMask
     why: Why
 
 
@@ -86,7 +85,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
     return ReviewItem(entry, "random" if is_next else "uncertain")
 
 
-def _first(session: Session, order: Any, *conditions: Any) -> RecordEntry | None:
+def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
     """Of the masks that nobody has looked at, the one with the least `order`."""
     query = (
         select(RecordRow, ImageRow)
@@ -101,7 +100,7 @@ def _first(session: Session, order: Any, *conditions: Any) -> RecordEntry | None
         .limit(1)
     )
     found = session.execute(query).first()
-    return None if found is None else entry_of(*found)
+    return None if found is None else mask_of(*found)
 
 
 def give_verdict(
@@ -113,7 +112,7 @@ def give_verdict(
     rle: Rle | None = None,
     seconds: float = 0.0,
     told: bool = False,
-) -> RecordEntry:
+) -> StoredMask:
     """Write down what somebody says of a mask, and carry it out.
 
     rle   the better mask, for the verdict "fix"
@@ -128,9 +127,7 @@ def give_verdict(
             f"{verdict!r} {'with' if rle is not None else 'without'} one"
         )
     entry, agreed = asked.entry, {"accept": 1.0, "reject": 0.0}.get(verdict, 0.0)
-    draft: Draft = draft_of(
-        entry, status="rejected" if verdict == "reject" else "accepted", seconds=seconds
-    )
+    draft = entry.draft(status="rejected" if verdict == "reject" else "accepted", seconds=seconds)
     if rle is not None:
         if rle.size != entry.rle.size:
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
@@ -154,7 +151,7 @@ def all_verdicts(store: Store) -> list[GivenVerdict]:
         ]
 
 
-def take_back_verdict(store: Store, record_id: int, who: str) -> RecordEntry:
+def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
     """Undo the last verdict on a mask: it is as it was before, and will be asked about again.
 
     Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the mask has
@@ -167,10 +164,10 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> RecordEntry:
         verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
         if verdict is None:
             raise NotFoundError(f"nobody has judged record {record_id}")
-        if verdict.version is None or row.version != verdict.version + 1:
+        if row.version != verdict.version + 1:
             raise Conflict(
                 f"record {record_id} has changed since the verdict; judge it again",
-                entry_of(row, image),
+                mask_of(row, image),
             )
         old = select(VersionRow).where(
             VersionRow.record_id == record_id, VersionRow.version == verdict.version
@@ -178,7 +175,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> RecordEntry:
         restore_row(row, session.scalars(old).one(), who, store.clock())
         session.delete(verdict)
         remember(session, row, "verdict taken back", 0.0)
-        return entry_of(row, image)
+        return mask_of(row, image)
 
 
 # The acceptance rule.
@@ -223,7 +220,7 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
     verdicts: dict[int, list[GivenVerdict]] = defaultdict(list)
     for one in all_verdicts(store):
         verdicts[one.record_id].append(one)
-    members: dict[int, list[RecordEntry]] = defaultdict(list)
+    members: dict[int, list[StoredMask]] = defaultdict(list)
     for entry in store.records():
         judged = entry.id in verdicts
         open_or_model = entry.status == "proposal" or entry.provenance.kind == "model"
@@ -234,7 +231,7 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
 
 def _state(
     number: int,
-    entries: list[RecordEntry],
+    entries: list[StoredMask],
     verdicts: dict[int, list[GivenVerdict]],
     settings: ProjectSettings,
 ) -> BatchState:
@@ -295,7 +292,7 @@ class Agreement:
     iou: float
 
 
-def agreements(entries: Iterable[RecordEntry]) -> list[Agreement]:
+def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
     """How far every two annotators agree, by their accepted masks."""
     by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:

@@ -8,6 +8,7 @@ least LEAST_HELD photos.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,11 +31,12 @@ from anymask.primitives.errors import InputError
 from anymask.primitives.rle import rle_area
 from anymask.primitives.types import Floats
 
+LOG = logging.getLogger("anymask.studio.rounds")
 SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
-WEIGHTS = ("weights.safetensors", "last.pt")  # of a round; earlier versions had the second alone
+WEIGHTS = ("weights.safetensors", "last.pt")  # of a round, the first of them that is there
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
     taught, held = divide(project)
     number = len(project.rounds()) + 1
     folder = round_folder(project, number)
+    LOG.info("%s: round %d begins, %d photos to learn from", project.folder, number, len(taught))
     begin_round(project, taught, folder)
     trained = train(folder / "sets", last_weights(project), folder)
     lead = project.lead()
@@ -105,6 +108,8 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> R
         high=high,
         promoted=low > 0 and len(held) >= LEAST_HELD,
     )
+    told = "promoted" if outcome.promoted else "not promoted"
+    LOG.info("%s: round %d ends, gain %+.3f, %s", project.folder, number, gain, told)
     bundle = folder / "bundle"
     if trained.bundle != bundle:
         shutil.move(trained.bundle, bundle)

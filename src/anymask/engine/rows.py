@@ -1,17 +1,17 @@
-"""Conversion of database rows: rows in, the values of `entries.py` out, and back."""
+"""Conversion between rows of the database and the values of `entries`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields
 
 from sqlalchemy.orm import Session
 
 from anymask.engine.checks import checked_text, is_id
-from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, RecordEntry
+from anymask.engine.entries import Action, Draft, ImageEntry, Provenance, StoredMask
 from anymask.engine.notes import MaskNotes
 from anymask.engine.tables import EventRow, ImageRow, RecordRow, VersionRow
-from anymask.primitives.errors import DataError, NotFoundError
-from anymask.primitives.rle import Rle, empty_rle, rle_area, rle_to_string, string_to_rle
+from anymask.primitives.errors import DataError, InputError, NotFoundError, StoreError
+from anymask.primitives.rle import rle_area, rle_to_string, string_to_rle
 
 
 def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
@@ -33,29 +33,25 @@ def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRo
 
 
 def fill_row(row: RecordRow, draft: Draft, who: str, now: float) -> None:
-    """Write what a draft says into a row."""
+    """Write what a draft says into a row; name and page are those that the row was made with."""
+    held = {one.name: getattr(draft, one.name) for one in fields(Draft)}
+    held |= {"provenance": draft.provenance.to_json(), "notes": draft.notes.to_json()}
+    held |= {"counts": rle_to_string(draft.rle), "area": rle_area(draft.rle)}
+    for name in _STATE[:-1]:
+        setattr(row, name, held[name])
     row.who, row.at = who, now
-    row.counts, row.area = rle_to_string(draft.rle), rle_area(draft.rle)
-    row.label, row.status, row.seconds = draft.label, draft.status, draft.seconds
-    row.quality, row.stability = draft.quality, draft.stability
-    row.provenance, row.notes = draft.provenance.to_json(), draft.notes.to_json()
 
 
-_STATE = (
+_STATE = (  # what a version keeps of a mask
     "counts", "area", "label", "status", "quality", "stability", "seconds", "provenance", "notes",
     "deleted",
 )  # fmt: skip
 
 
-def state_of(row: RecordRow) -> dict[str, object]:
-    """What a version keeps of a record."""
-    return {name: getattr(row, name) for name in _STATE}
-
-
 def restore_row(row: RecordRow, old: VersionRow, who: str, now: float) -> None:
     """Make a record what it was in a version; its seconds stay."""
     for name in _STATE:
-        if name in old.state and name != "seconds":
+        if name != "seconds":
             setattr(row, name, old.state[name])
     row.who, row.at = who, now
 
@@ -88,60 +84,30 @@ def image_entry(row: ImageRow, records: int) -> ImageEntry:
     )
 
 
-def entry_of(row: RecordRow, image: ImageRow) -> RecordEntry:
-    """A row as a value."""
-    return RecordEntry(
-        id=row.id,
-        image_id=row.image_id,
-        version=row.version,
-        who=row.who,
-        at=row.at,
-        rle=_stored_rle(row.counts, (image.height, image.width)),
-        label=row.label,
-        status=row.status,  # type: ignore[arg-type]  # a draft has been checked
-        quality=row.quality,
-        stability=row.stability,
-        seconds=row.seconds,
-        client_id=row.client_id,
-        page=row.page,
-        provenance=Provenance.from_stored(row.provenance),
-        notes=MaskNotes.from_json(row.notes or {}),
-    )
-
-
-def _stored_rle(counts: str, size: tuple[int, int]) -> Rle:
-    """The mask of a row; empty where an earlier version let in runs that are no mask."""
+def mask_of(row: RecordRow, image: ImageRow) -> StoredMask:
+    """A row as a value. Raises StoreError where the row holds what no mask can be."""
+    plain = {one.name for one in fields(StoredMask)} - {"rle", "provenance", "notes"}
     try:
-        return string_to_rle(counts, size)
-    except DataError:
-        return empty_rle(size)
-
-
-def draft_of(entry: RecordEntry, **changes: object) -> Draft:
-    """A mask of the database as a draft, to change it; its seconds start at 0."""
-    draft = Draft(
-        rle=entry.rle,
-        label=entry.label,
-        status=entry.status,
-        quality=entry.quality,
-        stability=entry.stability,
-        client_id=entry.client_id,
-        page=entry.page,
-        provenance=entry.provenance,
-        notes=entry.notes,
-    )
-    return replace(draft, **changes)  # type: ignore[arg-type]  # the names are Draft's
+        return StoredMask(
+            rle=string_to_rle(row.counts, (image.height, image.width)),
+            provenance=Provenance.from_json(row.provenance),
+            notes=MaskNotes.from_json(row.notes),
+            **{name: getattr(row, name) for name in plain},
+        )
+    except (DataError, InputError) as error:
+        raise StoreError(
+            f"the database is damaged: record {row.id} holds no mask ({error}); copy it again"
+        ) from error
 
 
 def remember(session: Session, row: RecordRow, kind: str, seconds: float) -> None:
     """Write the change, the record's new version and the event."""
     checked_text("a user's name", row.who)
     session.flush()
+    state = {name: getattr(row, name) for name in _STATE}
     session.add(
-        VersionRow(
-            record_id=row.id, version=row.version, who=row.who, at=row.at, state=state_of(row)
-        )
+        VersionRow(record_id=row.id, version=row.version, who=row.who, at=row.at, state=state)
     )
-    tool = Provenance.from_stored(row.provenance).tool
+    tool = row.provenance.get("tool")
     action = Action(kind=kind, tool=tool, seconds=seconds, record_id=row.id)
     session.add(event_row(action, row.image_id, row.who, row.at))

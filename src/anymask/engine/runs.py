@@ -1,10 +1,9 @@
-"""Running a stage over photos: a project and a model in, proposals of each photo stored.
-
-The model proposes, and people decide later.
-"""
+"""Running a stage over the photos of a project: the model proposes, people decide later."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from anymask.engine.stages import STAGES, propose
 from anymask.predictors.image import Model
 from anymask.primitives.errors import AnymaskError, Conflict, InputError
 
+LOG = logging.getLogger("anymask.studio.runs")
 Failed = Callable[[str, str], None]  # is told the photo's name and the reason
 
 
@@ -35,7 +35,7 @@ class Work:
     def __post_init__(self) -> None:
         one_of("stage", self.stage, tuple(STAGES))
         if self.stage == "assisted":
-            raise InputError("the stage assisted needs a person: run `anymask annotate`")
+            raise InputError("the stage assisted needs a person; run: anymask annotate")
 
     @property
     def who(self) -> str:
@@ -66,6 +66,7 @@ def run_stage(project: Project, work: Work, failed: Failed | None = None) -> Ite
 
     failed  is told of photos that cannot be read; they stay new. Without it their error is raised
     """
+    LOG.info("%s: stage %s with %s begins", project.folder, work.stage, work.model.name)
     begun_elsewhere = []
     for image in project.store.all_images():
         if not work.is_waiting(image):
@@ -78,15 +79,18 @@ def run_stage(project: Project, work: Work, failed: Failed | None = None) -> Ite
         image = project.store.image(number)
         if work.is_waiting(image):
             yield from _done(project, work, image, failed)
+    LOG.info("%s: stage %s is done", project.folder, work.stage)
 
 
 def _done(
     project: Project, work: Work, image: ImageEntry, failed: Failed | None
 ) -> Iterator[ImageEntry]:
     """One photo, done; nothing where it cannot be read, or where another run was quicker."""
+    begun = time.monotonic()
     try:
         drafts = work.drafts(project, image)
     except AnymaskError as error:
+        LOG.warning("passed over %s: %s", image.name, error)
         if failed is None:
             raise
         failed(image.name, str(error))
@@ -94,5 +98,8 @@ def _done(
     try:
         project.store.add_records(image.id, drafts, work.who, status=work.status, only_new=True)
     except Conflict:
+        LOG.info("%s was done by another run in the meantime", image.name)
         return
+    spent = time.monotonic() - begun
+    LOG.info("%s: %d masks in %.1f s, %s", image.name, len(drafts), spent, work.status)
     yield project.store.image(image.id)

@@ -37,12 +37,6 @@ from anymask.primitives.types import UintImage
 HINT_SECONDS = 30.0
 ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
 LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
-FORMER_NAMES = {  # of projects that were begun before they were called as in `everything`
-    "quality": "pred_iou_thresh",
-    "stability": "stability_score_thresh",
-    "crop_layers": "crop_n_layers",
-    "min_area": "min_mask_area",
-}
 STAGES: dict[Stage, str] = {
     "assisted": "a person clicks, the model answers",
     "semi": "confident masks are filled in, a person adds the rest",
@@ -111,8 +105,7 @@ class ProjectSettings:
         """Raises InputError for a name or a value that makes no sense."""
         known = {setting.name: setting for setting in list_settings(cls)}
         given: dict[str, Any] = {}
-        for former, value in row.items():
-            name = FORMER_NAMES.get(former, former)
+        for name, value in row.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 guess = f"did you mean {near[0]!r}? " if near else ""

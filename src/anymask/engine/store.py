@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 
 from anymask.engine.checks import MOST_ID, is_id
 from anymask.engine.database import reading, writing
-from anymask.engine.entries import Action, Draft, ImageEntry, RecordEntry, Status
+from anymask.engine.entries import Action, Draft, ImageEntry, Status, StoredMask
 from anymask.engine.labels import current_label, learn_label
 from anymask.engine.rows import (
-    entry_of,
     event_row,
     fill_row,
     image_entry,
     image_row,
+    mask_of,
     record_row,
     remember,
 )
@@ -150,7 +150,7 @@ class Store:
 
     def records(
         self, image_id: int | None = None, statuses: Sequence[Status] = ()
-    ) -> list[RecordEntry]:
+    ) -> list[StoredMask]:
         """The masks of a photo (or of all), the first made first; rejected ones too."""
         query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
         query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
@@ -159,7 +159,7 @@ class Store:
         if statuses:
             query = query.where(RecordRow.status.in_(statuses))
         with reading(self.database) as session:
-            return [entry_of(row, image) for row, image in session.execute(query)]
+            return [mask_of(row, image) for row, image in session.execute(query)]
 
     def changes(self, image_id: int) -> int:
         """How often masks of a photo were made, changed or deleted so far; it only grows."""
@@ -168,7 +168,7 @@ class Store:
         with reading(self.database) as session:
             return int(session.scalars(query).one())
 
-    def labelled(self, label: str, most: int) -> list[RecordEntry]:
+    def labelled(self, label: str, most: int) -> list[StoredMask]:
         """The newest accepted masks that a person gave a label, at most so many; guesses are none.
 
         Masks without pixels are left out.
@@ -176,21 +176,21 @@ class Store:
         query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
         query = query.where(RecordRow.label == label, RecordRow.status == "accepted")
         query = query.where(RecordRow.deleted.is_(False), RecordRow.area > 0)
-        found: list[RecordEntry] = []
+        found: list[StoredMask] = []
         with reading(self.database) as session:
             for row, image in session.execute(query.order_by(RecordRow.id.desc())).yield_per(most):
-                entry = entry_of(row, image)
+                entry = mask_of(row, image)
                 if not entry.notes.label_probability:
                     found.append(entry)
                 if len(found) == most:
                     break
         return found
 
-    def record(self, record_id: int) -> RecordEntry:
+    def record(self, record_id: int) -> StoredMask:
         """One mask. Raises NotFoundError, also for one that was deleted."""
         with reading(self.database) as session:
             row = record_row(session, record_id)
-            return entry_of(row, image_row(session, row.image_id))
+            return mask_of(row, image_row(session, row.image_id))
 
     def add_records(
         self,
@@ -201,7 +201,7 @@ class Store:
         status: str | None = None,
         only_new: bool = False,
         told: bool = False,
-    ) -> list[RecordEntry]:
+    ) -> list[StoredMask]:
         """Keep masks of a photo, all or none.
 
         status  that the photo gets in the same transaction
@@ -223,7 +223,7 @@ class Store:
 
     def _add(
         self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool
-    ) -> RecordEntry:
+    ) -> StoredMask:
         if draft.rle.size != (image.height, image.width):
             raise InputError(
                 f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
@@ -236,7 +236,7 @@ class Store:
             )
             known = session.scalar(query)
             if known is not None and not known.deleted:
-                return entry_of(known, image)
+                return mask_of(known, image)
             row = known or row
         draft = _named_now(session, draft, told)
         kind = "record restored" if row.deleted else "record added"
@@ -247,7 +247,7 @@ class Store:
         learn_label(session, draft.label)
         session.add(row)
         remember(session, row, kind, 0.0 if told else draft.seconds)
-        return entry_of(row, image)
+        return mask_of(row, image)
 
     def change_record(
         self,
@@ -258,7 +258,7 @@ class Store:
         beside: Sequence[Table] = (),
         *,
         told: bool = False,
-    ) -> RecordEntry:
+    ) -> StoredMask:
         """Replace a mask that is at `version`; it stays on its page.
 
         beside  rows of other tables that are written in the same transaction
@@ -273,7 +273,7 @@ class Store:
 
     def _change(
         self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
-    ) -> RecordEntry:
+    ) -> StoredMask:
         row, image = self._at_version(session, *at)
         if draft.rle.size != (image.height, image.width):
             raise InputError(
@@ -286,11 +286,11 @@ class Store:
         row.seconds = earlier + draft.seconds
         learn_label(session, draft.label)
         remember(session, row, "record changed", 0.0 if told else draft.seconds)
-        return entry_of(row, image)
+        return mask_of(row, image)
 
     def save_records(
         self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
-    ) -> list[RecordEntry | AnymaskError]:
+    ) -> list[StoredMask | AnymaskError]:
         """Keep or change masks of a photo in one transaction, each for itself.
 
         changes  drafts, each with the number and version of the mask that it replaces, or None
@@ -300,7 +300,7 @@ class Store:
         with writing(self.database) as session:
             image = image_row(session, image_id)
 
-            def one(draft: Draft, at: tuple[int, int] | None) -> RecordEntry | AnymaskError:
+            def one(draft: Draft, at: tuple[int, int] | None) -> StoredMask | AnymaskError:
                 try:
                     with session.begin_nested():
                         if at is None:
@@ -327,11 +327,11 @@ class Store:
             raise Conflict(
                 f"record {record_id} is at version {row.version}, got version {version}: "
                 f"{row.who!r} has changed it; look at it and decide again",
-                entry_of(row, image),
+                mask_of(row, image),
             )
         return row, image
 
-    def history(self, record_id: int) -> list[RecordEntry]:
+    def history(self, record_id: int) -> list[StoredMask]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
             row = session.get(RecordRow, record_id) if is_id(record_id) else None
@@ -341,11 +341,11 @@ class Store:
             query = select(VersionRow).where(VersionRow.record_id == record_id)
             old = list(session.scalars(query.order_by(VersionRow.version)))
             return [
-                entry_of(
+                mask_of(
                     RecordRow(
                         id=row.id, image_id=row.image_id, client_id=row.client_id, page=row.page,
                         version=one.version, who=one.who, at=one.at, draw=row.draw,
-                        **{"notes": {}, **one.state},
+                        **one.state,
                     ),
                     image,
                 )

@@ -13,8 +13,10 @@
     track_masks     their masks, each with the versions of its track in which it counted
     track_verdicts  what reviewers said of tracks
 
-`versions` and `events` refuse updates and deletions in the database itself (migrations). Times are
-seconds since 1970, UTC.
+    schema     one row: the version of these tables
+
+`versions` and `events` refuse updates and deletions in the database itself. Times are seconds since
+1970, UTC.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import hashlib
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     JSON,
     Boolean,
     Double,
@@ -40,13 +43,14 @@ from sqlalchemy.types import TypeEngine
 
 from anymask.primitives.errors import StoreError
 
-NAMES = {  # so that a migration can name what it changes, in every database
+NAMES = {  # of indexes and constraints, the same in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
 APPEND_ONLY = ("versions", "events")
+SCHEMA = 1  # grows with every change of a table
 
 
 class Table(DeclarativeBase):
@@ -59,9 +63,6 @@ class Table(DeclarativeBase):
     }
 
 
-READ_WITH_CARE = ("provenance",)  # `Provenance.from_stored` takes what older versions let in
-
-
 @event.listens_for(Table, "load", propagate=True)
 def check_kinds(row: Table, _: object) -> None:
     """Raises StoreError for a value of another kind than its column's.
@@ -69,8 +70,6 @@ def check_kinds(row: Table, _: object) -> None:
     SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
     """
     for column in row.__table__.columns:
-        if column.name in READ_WITH_CARE:
-            continue
         value, kind = getattr(row, column.name), _KINDS[type(column.type)]
         if value is None and not column.nullable:
             wrong = True
@@ -87,6 +86,13 @@ def check_kinds(row: Table, _: object) -> None:
 _KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
     Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: dict,
 }  # fmt: skip
+
+
+class SchemaRow(Table):
+    """The version of the tables, SCHEMA of the program that made them."""
+
+    __tablename__ = "schema"
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
 class ProjectRow(Table):
@@ -195,10 +201,34 @@ class EventRow(Table):
     detail: Mapped[dict[str, Any]]
 
 
+def _refuse_changes() -> None:
+    """Let the database itself refuse updates and deletions of what is only added."""
+    told = "rows of this table are only added"
+    function = (
+        "CREATE OR REPLACE FUNCTION only_added() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$"
+    )
+    for name in APPEND_ONLY:
+        trigger = f"CREATE TRIGGER {name}_only_added BEFORE UPDATE OR DELETE ON {name} "
+        on_postgresql = [function, f"{trigger} FOR EACH ROW EXECUTE FUNCTION only_added()"]
+        on_sqlite = [
+            f"CREATE TRIGGER {name}_no_{change.lower()} BEFORE {change} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+            for change in ("UPDATE", "DELETE")
+        ]
+        for dialect, statements in (("postgresql", on_postgresql), ("sqlite", on_sqlite)):
+            for statement in statements:
+                made = DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]  # SQLAlchemy's
+                event.listen(Table.metadata.tables[name], "after_create", made)
+
+
+_refuse_changes()
+
+
 class VerdictRow(Table):
     """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
 
-    version  of the record that was looked at; None in older projects
+    version  of the record that was looked at
     """
 
     __tablename__ = "verdicts"
@@ -210,7 +240,7 @@ class VerdictRow(Table):
     why: Mapped[str] = mapped_column(String(20))
     agreed: Mapped[float]
     seconds: Mapped[float]
-    version: Mapped[int | None]
+    version: Mapped[int]
 
 
 class WeightsRow(Table):

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from anymask.engine.checks import MOST_ID, MOST_SECONDS, checked_number, checked_text
 from anymask.engine.entries import Provenance, Status, one_of, row_with_size
 from anymask.primitives.errors import InputError
-from anymask.primitives.rle import Rle, rle_area, rle_to_coco
+from anymask.primitives.rle import Rle
 
 TrackSaying = Literal["accept", "correct", "reject"]
 MOST_RATE = 1e6  # frames a second
@@ -46,7 +46,10 @@ class ClipEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackMask:
-    """A track's mask on one frame, as `video.records.ObjectMask` tells it."""
+    """A track's mask on one frame, as `video.records.ObjectMask` tells it.
+
+    Declared here alone: rows of the database and HTTP schema take their fields from it.
+    """
 
     frame: int
     rle: Rle
@@ -62,18 +65,6 @@ class TrackMask:
         for word in (self.state, *self.doubts):
             if not word.isidentifier() or len(word) > 20:
                 raise InputError(f"states and doubts are single words, got {word[:40]!r}")
-
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it."""
-        return {
-            "frame": self.frame,
-            "segmentation": rle_to_coco(self.rle),
-            "area": rle_area(self.rle),
-            "score": self.score,
-            "state": self.state,
-            "doubts": list(self.doubts),
-            "prompted": self.prompted,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +109,6 @@ class TrackEntry:
     last: int
     doubtful: int
     provenance: Provenance
-
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it."""
-        return asdict(self) | {"provenance": self.provenance.to_json()}
 
 
 @dataclass(frozen=True, kw_only=True)

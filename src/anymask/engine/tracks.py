@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy import Engine as Database
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from anymask.engine.checks import checked_number, checked_text, is_id
@@ -36,7 +37,6 @@ from anymask.engine.track_entries import (
     TrackVerdict,
     check_run,
 )
-from anymask.engine.track_queue import next_proposal
 from anymask.primitives.errors import Conflict, InputError, NotFoundError
 from anymask.primitives.rle import rle_iou, rle_to_string, string_to_rle
 
@@ -153,7 +153,7 @@ class Tracks:
                  when it is the only one
         """
         with reading(self.database) as session:
-            row = next_proposal(session, clip_id, _maybe_row(session, after))
+            row = _next_proposal(session, clip_id, _maybe_row(session, after))
             return None if row is None else _entry(session, row)
 
     def give_verdict(
@@ -237,6 +237,33 @@ class Tracks:
             ]  # fmt: skip
 
 
+def _next_proposal(
+    session: Session, clip_id: int | None, after: TrackRow | None
+) -> TrackRow | None:
+    """The proposal that should be looked at next; None where there is none.
+
+    That with the most doubtful frames comes first, that of the open clip before those of others, so
+    that a reviewer stays in one video.
+
+    clip_id  those of this clip come first
+    after    those behind it come first, then those of other clips, then it begins anew
+    """
+    here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
+    turns = [here, true()]
+    if after is not None:
+        behind = or_(
+            TrackRow.doubtful < after.doubtful,
+            and_(TrackRow.doubtful == after.doubtful, TrackRow.id > after.id),
+        )
+        turns = [and_(here, behind), ~here, TrackRow.id != after.id, true()]
+    for turn in turns:
+        query = select(TrackRow).where(TrackRow.status == "proposal", turn)
+        row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
+        if row is not None:
+            return row
+    return None
+
+
 def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
     """Let new masks count from this version on; mean IoU with those that they replace."""
     clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
@@ -267,7 +294,7 @@ def _restore(session: Session, row: TrackRow, version: int) -> None:
         session.add(TrackMaskRow(track_id=row.id, since=row.version, until=None, **held))
 
 
-_HELD = ("frame", "counts", "score", "state", "doubts", "prompted")
+_HELD = [one.name if one.name != "rle" else "counts" for one in fields(TrackMask)]  # columns
 
 
 def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
@@ -324,18 +351,15 @@ def _check_version(session: Session, row: TrackRow, version: int) -> None:
 
 
 def _mask_row(row: TrackRow, mask: TrackMask) -> TrackMaskRow:
-    return TrackMaskRow(
-        track_id=row.id, frame=mask.frame, since=row.version, until=None,
-        counts=rle_to_string(mask.rle), score=mask.score, state=mask.state,
-        doubts=" ".join(mask.doubts), prompted=mask.prompted,
-    )  # fmt: skip
+    held = {one.name: getattr(mask, one.name) for one in fields(TrackMask)}
+    held |= {"counts": rle_to_string(held.pop("rle")), "doubts": " ".join(mask.doubts)}
+    return TrackMaskRow(track_id=row.id, since=row.version, until=None, **held)
 
 
 def _mask(row: TrackMaskRow, size: tuple[int, int]) -> TrackMask:
-    return TrackMask(
-        frame=row.frame, rle=string_to_rle(row.counts, size), score=row.score, state=row.state,
-        doubts=tuple(row.doubts.split()), prompted=row.prompted,
-    )  # fmt: skip
+    held = {name: getattr(row, name) for name in _HELD}
+    held |= {"rle": string_to_rle(held.pop("counts"), size), "doubts": tuple(row.doubts.split())}
+    return TrackMask(**held)
 
 
 def _counts(session: Session, clip_id: int | None = None) -> Counter[tuple[int, str]]:
@@ -365,9 +389,8 @@ def _entry(session: Session, row: TrackRow) -> TrackEntry:
         TrackMaskRow.track_id == row.id, TrackMaskRow.until.is_(None)
     )
     first, last = session.execute(reach).one()
+    plain = {one.name for one in fields(TrackEntry)} - {"first", "last", "provenance"}
     return TrackEntry(
-        id=row.id, clip_id=row.clip_id, object=row.object, version=row.version, who=row.who,
-        at=row.at, label=row.label, status=row.status, seconds=row.seconds, first=first or 0,  # type: ignore[arg-type]  # checked on its way in
-        last=last or 0, doubtful=row.doubtful,
-        provenance=Provenance.from_stored(row.provenance),
+        first=first or 0, last=last or 0, provenance=Provenance.from_json(row.provenance),
+        **{name: getattr(row, name) for name in plain},
     )  # fmt: skip

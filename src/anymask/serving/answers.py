@@ -1,17 +1,27 @@
 """What the addresses of a project answer, in types: the schema of /openapi.json, and its check.
 
+What the engine has declared is not said again: `fields_of` makes a schema of its dataclass.
 Only the named fields are sent; one without a value is left out where it has a default, else null.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from anymask.engine.entries import Arm, Kind, Stage, Status, Verdict
+from anymask.engine.entries import Arm, Draft, Kind, Provenance, Stage, Status, StoredMask, Verdict
+from anymask.engine.figures import ClipShare, Pace, Share
+from anymask.engine.labels import Label
+from anymask.engine.notes import MaskNotes
+from anymask.engine.review import Agreement, BatchState
 from anymask.engine.track_entries import TrackSaying
 
+HIDDEN = ("image_id", "at")  # of a stored mask: the page does not ask for them
+_TOLD = ("rle", "notes", "provenance")  # in words of the page's own
+OF_STORED = ("stability", "seconds", "client_id")  # what nobody has made has none
+_SURE = ("kind", "arm", "prompts")
 Place = tuple[float, float]
 Corners = tuple[float, float, float, float]
 _ID = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
@@ -22,6 +32,35 @@ class ClosedAnswer(BaseModel):
     """An object that has these fields and no other ones."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+def fields_of(
+    declared: type, *without: str, optional: bool = False, base: type[BaseModel] = ClosedAnswer
+) -> Any:
+    """A model with the fields of a dataclass, all required.
+
+    without   the names of fields that are left out, or that the class derived from it declares
+    optional  no field has to be there
+    base      of the model
+    """
+    hints = get_type_hints(declared)
+    given: dict[str, Any] = {
+        one.name: (hints[one.name] | None, None) if optional else (hints[one.name], ...)
+        for one in fields(declared)
+        if one.name not in without
+    }
+    return create_model(f"{declared.__name__}Fields", __base__=base, **given)
+
+
+def given_by(declared: type, *without: str) -> Any:
+    """The same for what a request brings: a field may be left out as in the dataclass."""
+    hints = get_type_hints(declared)
+    given: dict[str, Any] = {
+        one.name: (hints[one.name], ... if one.default is MISSING else one.default)
+        for one in fields(declared)
+        if one.name not in without
+    }
+    return create_model(f"Given{declared.__name__}", **given)
 
 
 class RleAnswer(ClosedAnswer):
@@ -52,12 +91,10 @@ class NothingAnswer(ClosedAnswer):
     """Done; there is nothing to tell."""
 
 
-class LabelAnswer(ClosedAnswer):
+class LabelAnswer(fields_of(Label, "colour")):  # type: ignore[misc]  # made of the dataclass
     """A name of masks, and how many have it."""
 
-    name: str
     colour: _COLOUR
-    masks: int
 
 
 class LabelsAnswer(ClosedAnswer):
@@ -175,56 +212,38 @@ class PromptsAnswer(ClosedAnswer):
     lasso: list[Place] | None = None
 
 
-class OriginAnswer(PromptsAnswer):
+class OriginAnswer(fields_of(Provenance, *_SURE, optional=True, base=PromptsAnswer)):  # type: ignore[misc]  # made of the dataclass
     """Where a mask comes from (`engine.entries.Provenance`), in the page's words beside ours."""
 
     by: Kind
     kind: Kind
     arm: Arm
-    model: str | None = None
-    model_hash: str | None = None
     prompts: list[PromptsAnswer] | None = None
-    tool: str | None = None
-    stage: Stage | None = None
-    source: str | None = None
 
 
-class NotesAnswer(ClosedAnswer):
+class NotesAnswer(fields_of(MaskNotes, optional=True)):  # type: ignore[misc]  # made of the dataclass
     """What people wrote on a mask."""
 
-    tags: list[str] | None = None
-    attributes: dict[str, str] | None = None
-    comment: str | None = None
-    locked: bool | None = None
-    hidden: bool | None = None
-    level: int | None = None
-    label_probability: float | None = None
-    objectness: float | None = None
 
-
-class FoundMaskAnswer(ClosedAnswer):
+class FoundMaskAnswer(fields_of(Draft, *_TOLD, *OF_STORED)):  # type: ignore[misc]  # made of the dataclass
     """A mask that a model found and nobody has stored."""
 
     rle: RleAnswer
     box: Corners
     area: int
-    quality: float | None
-    label: str | None
-    status: Status
-    page: int
     notes: NotesAnswer
     provenance: OriginAnswer
 
 
-class KeptMaskAnswer(FoundMaskAnswer):
+class KeptMaskAnswer(fields_of(StoredMask, "id", *HIDDEN, *_TOLD)):  # type: ignore[misc]  # made of the dataclass
     """A mask of the project, at a version."""
 
     id: _ID
-    version: int
-    stability: float | None
-    who: str
-    seconds: float
-    client_id: str | None
+    rle: RleAnswer
+    box: Corners
+    area: int
+    notes: NotesAnswer
+    provenance: OriginAnswer
 
 
 class KeptMasksAnswer(ClosedAnswer):
@@ -256,64 +275,37 @@ class ReviewAnswer(ClosedAnswer):
     why: str
 
 
-class PaceAnswer(ClosedAnswer):
+class PaceAnswer(fields_of(Pace, "seconds_a_mask", "masks_an_hour")):  # type: ignore[misc]  # made of the dataclass
     """How quickly masks are made in one stage and arm."""
 
-    stage: str
-    arm: str
-    masks: int
-    images: int
-    seconds: float
     seconds_a_mask: float | None
     masks_an_hour: float | None
 
 
-class BatchAnswer(ClosedAnswer):
+class BatchAnswer(fields_of(BatchState, "good", "low", "high", "mean_iou")):  # type: ignore[misc]  # made of the dataclass
     """How a batch of proposals stands (`engine.review.BatchState`)."""
 
-    batch: int
-    masks: int
-    open: int
-    sampled: int
-    doubtful: int
-    needed: int
     good: float | None
     low: float | None
     high: float | None
     mean_iou: float | None
-    met: bool
 
 
-class AgreementAnswer(ClosedAnswer):
+class AgreementAnswer(fields_of(Agreement, "iou")):  # type: ignore[misc]  # made of the dataclass
     """Two annotators on the photos that both have labelled."""
 
-    first: str
-    second: str
-    images: int
-    pairs: int
-    alone: int
     iou: float | None
 
 
-class ShareAnswer(ClosedAnswer):
+class ShareAnswer(fields_of(Share, "pixels")):  # type: ignore[misc]  # made of the dataclass
     """How much of the project one label or group is."""
 
-    name: str
-    masks: int
-    images: int
     pixels: float | None
 
 
-class ClipShareAnswer(ClosedAnswer):
-    """The tracks of one video (`engine.track_figures.ClipShare`)."""
+class ClipShareAnswer(fields_of(ClipShare, "seconds_a_track")):  # type: ignore[misc]  # made of the dataclass
+    """The tracks of one video (`engine.figures.ClipShare`)."""
 
-    name: str
-    frames: int | None
-    proposals: int
-    accepted: int
-    rejected: int
-    doubtful: int
-    seconds: float
     seconds_a_track: float | None
 
 

@@ -8,6 +8,7 @@ beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -19,9 +20,8 @@ from anymask.engine.entries import (
     Draft,
     ImageEntry,
     Provenance,
-    RecordEntry,
     Stage,
-    Status,
+    StoredMask,
     Verdict,
 )
 from anymask.engine.export_settings import ExportSettings, Only, read_split
@@ -29,6 +29,7 @@ from anymask.engine.labels import Fate
 from anymask.engine.notes import MaskNotes
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
+from anymask.serving.answers import HIDDEN, OF_STORED, given_by
 from anymask.serving.wire import at_most
 
 MOST_EVENTS = 1000
@@ -38,18 +39,15 @@ PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
-class RecordBody(BaseModel):
+class RecordBody(  # type: ignore[misc]  # made of the dataclass
+    given_by(Draft, "rle", "client_id", "page", "provenance", "notes")
+):
     """A mask; what the page sends beside it (box, area, id) is worked out anew.
 
     page  of the photo's file on which it lies; a mask that is there stays on its own
     """
 
     rle: dict[str, Any]
-    label: str | None = None
-    status: Status = "accepted"
-    quality: float | None = None
-    stability: float | None = None
-    seconds: float = 0.0
     page: int = Field(default=0, ge=0, le=MOST_PAGE)
     provenance: dict[str, Any] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict)
@@ -57,18 +55,11 @@ class RecordBody(BaseModel):
     def draft(self, stage: Stage, arm: Arm, client_id: str | None = None) -> Draft:
         """`stage` and `arm` hold where the body names none. Raises InputError, DataError."""
         origin = provenance_of(self.provenance, stage, arm)
-        return Draft(
-            rle=coco_to_rle(self.rle),
-            label=self.label or None,
-            status=self.status,
-            quality=None if origin.tool in BY_HAND else self.quality,
-            stability=None if origin.tool in BY_HAND else self.stability,
-            seconds=self.seconds,
-            client_id=client_id,
-            page=self.page,
-            provenance=origin,
-            notes=MaskNotes.from_json(self.notes),
-        )
+        held = self.model_dump() | {"rle": coco_to_rle(self.rle), "label": self.label or None}
+        if origin.tool in BY_HAND:
+            held |= {"quality": None, "stability": None}
+        held |= {"provenance": origin, "notes": MaskNotes.from_json(self.notes)}
+        return Draft(**held, client_id=client_id)
 
 
 class NewRecordBody(BaseModel):
@@ -191,28 +182,20 @@ def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
     return Provenance.from_json({"stage": stage, "arm": arm, **ours})
 
 
-def record_to_json(entry: RecordEntry) -> dict[str, Any]:
-    """A mask as the page reads it."""
-    row = entry.to_json()
-    prompts = row["provenance"].get("prompts") or [{}]
-    row["provenance"] |= {"by": entry.provenance.kind, **prompts[-1]}
-    return row | {"id": str(entry.id)}
-
-
-def draft_to_json(draft: Draft) -> dict[str, Any]:
-    """A mask that was found and not stored, as the page reads it."""
-    prompts = [dict(prompt) for prompt in draft.provenance.prompts] or [{}]
-    return {
-        "rle": rle_to_coco(draft.rle),
-        "box": list(rle_box_xywh(draft.rle)),
-        "area": rle_area(draft.rle),
-        "quality": draft.quality,
-        "label": draft.label,
-        "status": draft.status,
-        "page": draft.page,
-        "notes": draft.notes.to_json(),
-        "provenance": draft.provenance.to_json() | {"by": draft.provenance.kind, **prompts[-1]},
+def mask_to_json(mask: Draft) -> dict[str, Any]:
+    """A mask as the page reads it; one that nobody has stored without what it has not."""
+    row = {one.name: getattr(mask, one.name) for one in fields(mask)}
+    row |= {
+        "rle": rle_to_coco(mask.rle),
+        "box": list(rle_box_xywh(mask.rle)),
+        "area": rle_area(mask.rle),
+        "notes": mask.notes.to_json(),
     }
+    prompts = [dict(prompt) for prompt in mask.provenance.prompts] or [{}]
+    row["provenance"] = mask.provenance.to_json() | {"by": mask.provenance.kind, **prompts[-1]}
+    if not isinstance(mask, StoredMask):
+        return {name: value for name, value in row.items() if name not in OF_STORED}
+    return {name: value for name, value in row.items() if name not in HIDDEN} | {"id": str(mask.id)}
 
 
 def image_to_json(image: ImageEntry) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from anymask.primitives.errors import DataError
 from anymask.primitives.resize import reduced
 from anymask.primitives.storage import whole_file
 from anymask.primitives.types import Embedding, UintImage
-from anymask.serving.priority import step_back
+from anymask.serving.turns import step_back
 
 _MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in memory alone
 

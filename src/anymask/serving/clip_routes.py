@@ -23,7 +23,7 @@ from anymask.serving.answers import ClosedAnswer
 from anymask.serving.model_api import done
 from anymask.serving.refusals import Refusal
 from anymask.serving.results import file_answer
-from anymask.serving.video_answers import VideoAnswerBody, video_to_json
+from anymask.serving.video_api import VideoAnswerBody, video_to_json
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.video.sources import read_facts
 

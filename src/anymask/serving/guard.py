@@ -16,7 +16,9 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +30,8 @@ from anymask.primitives.errors import InputError
 from anymask.serving.limits import SLOWEST, Limits
 from anymask.serving.refusals import Refusal, going_down
 
+LOG = logging.getLogger("anymask.studio")
+REQUESTS = logging.getLogger("anymask.studio.requests")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; "
@@ -132,24 +136,32 @@ class Guard:
             return
         headers = Headers(scope=scope)
         answer = _with_headers(send, self._headers, self._allowed_origin(headers))
-        begun = False
+        status, started = 0, time.perf_counter()
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal status
+            status = message.get("status", status)
             await answer(message)
 
         try:
             if self._is_preflight(scope, headers):
-                await _no_content(answer)
+                await _no_content(sending)
                 return
             self._check(scope, headers)
             await self._counted(scope, headers, receive, sending)
         except Refusal as refusal:
-            await refusal.response()(scope, receive, answer)
+            method, path = scope["method"], scope["path"]
+            LOG.warning("refused %s %s: %s", method, path, refusal.detail)
+            await refusal.response()(scope, receive, sending)
         except asyncio.CancelledError:  # the server ends, and has waited for its patience
-            if not begun:
-                await going_down().response()(scope, receive, answer)
+            if not status:
+                await going_down().response()(scope, receive, sending)
+        finally:
+            spent = 1000 * (time.perf_counter() - started)
+            told = {"method": scope["method"], "path": scope["path"], "status": status}
+            REQUESTS.info(
+                "%s %s %d %.1f ms", *told.values(), spent, extra=told | {"ms": round(spent, 1)}
+            )
 
     # Who.
 

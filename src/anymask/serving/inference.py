@@ -9,6 +9,8 @@ and fitted in threads of their own, which step back as well.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,11 +33,10 @@ from anymask.primitives.types import UintImage
 from anymask.serving.cache import EmbeddingCache
 from anymask.serving.naming import Named, NamesAsked, name_masks
 from anymask.serving.own_names import OwnNames
-from anymask.serving.priority import BACKGROUND, step_back
-from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import ModelQueue, Urgency
+from anymask.serving.turns import BACKGROUND, ModelQueue, Urgency, queue_calls, step_back
 
+LOG = logging.getLogger("anymask.studio.model")
 State = Literal["loading", "ready", "failed"]
 PHOTO_THREADS = 2
 CLICKS_A_SLICE = 8  # of everything: what a new photo may have to wait for
@@ -81,12 +82,17 @@ class Inference:
         self.heavy.start()
 
     def _open(self) -> None:
+        began = time.monotonic()
         try:
-            self._model.set_result(self._load())
+            model = self._load()
         except Exception as error:
+            LOG.error("%s could not be loaded: %s", self._name, error)
             self._model.set_exception(error)
             if not isinstance(error, AnymaskError):
                 raise
+        else:
+            LOG.info("%s is loaded, after %.1f s", model.name, time.monotonic() - began)
+            self._model.set_result(model)
 
     def close(self) -> None:
         """Stop; what has not begun fails with `turns.QueueClosed`."""
@@ -238,4 +244,13 @@ class Inference:
     ) -> list[MaskRecord]:
         runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
-        return Model(runtime).everything(look(), progress=tell, **chosen)
+        began = time.monotonic()
+        LOG.info("a search for everything begins")
+        try:
+            found = Model(runtime).everything(look(), progress=tell, **chosen)
+        except BaseException as error:
+            spent = time.monotonic() - began
+            LOG.info("a search for everything ended after %.1f s: %s", spent, type(error).__name__)
+            raise
+        LOG.info("everything: %d masks in %.1f s", len(found), time.monotonic() - began)
+        return found

@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from threading import Event
@@ -15,16 +15,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from anymask.predictors.large import count_looks
 from anymask.predictors.requests import SeenPhoto
+from anymask.primitives.errors import InputError
 from anymask.primitives.polygons import SMOOTH
 from anymask.primitives.prompts import Prompt
 from anymask.primitives.types import Embedding, UintImage
-from anymask.serving.cost import A_LOOK, cost_of
 from anymask.serving.forms import PICTURE_BODY, FormRoute, form_fields, picture_of
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.photos import from_base64, read_photo
-from anymask.serving.queued import RequestAbandoned
 from anymask.serving.refusals import ANYWHERE, LEFT, Refusal, documented, going_down
 from anymask.serving.results import (
     EMBEDDING,
@@ -37,7 +37,7 @@ from anymask.serving.results import (
     records_response,
 )
 from anymask.serving.settings_schema import EVERYTHING
-from anymask.serving.turns import QueueClosed
+from anymask.serving.turns import QueueClosed, RequestAbandoned
 from anymask.serving.wire import (
     EverythingBody,
     SegmentBody,
@@ -266,3 +266,29 @@ def _image_hw(photo: UintImage | SeenPhoto) -> tuple[int, int]:
         return photo.embedding.image_hw
     height, width = photo.shape[:2]
     return height, width
+
+
+A_LOOK = 256  # clicks: what the encoder takes beside them, about
+
+
+def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
+    """Clicks of the whole grid in every tile and crop, and A_LOOK more for each of these.
+
+    An upper bound: adaptive mode makes a third of the clicks. Raises InputError for values that are
+    no numbers, or too small.
+    """
+    side = _whole(settings, "points_per_side", 32)
+    layers = _whole(settings, "crop_n_layers", 0)
+    factor = max(1, _whole(settings, "crop_n_points_downscale_factor", 1))
+    cost = 0
+    for layer in range(layers + 1):
+        clicks: int = max(1, side // factor**layer) ** 2
+        cost += 4**layer * (clicks + A_LOOK)
+    return count_looks(settings.get("tile", "auto"), image_hw) * cost
+
+
+def _whole(settings: Mapping[str, Any], name: str, usual: int) -> int:
+    value = settings.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"{name} must be a whole number, 0 or more, got {value!r}")
+    return value

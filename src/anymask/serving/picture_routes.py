@@ -19,9 +19,8 @@ from anymask.data.pixels import PictureView, Ranges
 from anymask.data.planes import load_plane, read_planes
 from anymask.engine.checks import MOST_PAGE
 from anymask.engine.entries import ImageEntry
-from anymask.engine.folder_news import checked_picture
+from anymask.engine.photo_files import checked_picture, photo_file
 from anymask.engine.project import Project
-from anymask.engine.replaced import photo_file
 from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
 from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage

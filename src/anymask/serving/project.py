@@ -11,6 +11,8 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -18,12 +20,14 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Query, Response
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.engine.entries import RecordEntry
+from anymask.engine.checks import MOST_ID
+from anymask.engine.entries import Draft, StoredMask
 from anymask.engine.export_settings import OF_PAGE
 from anymask.engine.exports import export_archive
-from anymask.engine.folder_news import look_into_folder
+from anymask.engine.photo_files import look_into_folder, photo_file
 from anymask.engine.project import Project
 from anymask.engine.review import (
     all_verdicts,
@@ -32,11 +36,18 @@ from anymask.engine.review import (
     next_asked,
     take_back_verdict,
 )
+from anymask.engine.stages import grid_settings, proposals_of
 from anymask.jobs.choices import PictureChoice
-from anymask.primitives.errors import Conflict, NotFoundError
+from anymask.predictors.arrangement import parted
+from anymask.predictors.grid import grid_of
+from anymask.predictors.objectness import least_objectness
+from anymask.primitives.errors import AnymaskError, Conflict, DataError, NotFoundError
+from anymask.primitives.progress import Told
 from anymask.primitives.rle import coco_to_rle
+from anymask.primitives.types import UintImage
 from anymask.serving.answers import (
     AddedAnswer,
+    ClosedAnswer,
     FolderAnswer,
     ImageAnswer,
     ImagesAnswer,
@@ -44,10 +55,10 @@ from anymask.serving.answers import (
     KeptMasksAnswer,
     NothingAnswer,
     ProjectAnswer,
+    ProposalsAnswer,
     ReportAnswer,
     ReviewAnswer,
 )
-from anymask.serving.batch_routes import add_batches
 from anymask.serving.bodies import (
     DoneBody,
     EventsBody,
@@ -55,19 +66,20 @@ from anymask.serving.bodies import (
     NewRecordBody,
     ProjectBody,
     RecordBody,
+    SavedBodies,
+    SavedBody,
     VerdictBody,
     image_to_json,
-    record_to_json,
+    mask_to_json,
 )
-from anymask.serving.change_routes import add_changes
 from anymask.serving.clip_routes import add_clips
 from anymask.serving.forms import JsonRoute
 from anymask.serving.inference import Inference
 from anymask.serving.label_routes import Who, add_labels
 from anymask.serving.limits import Limits
-from anymask.serving.picture_routes import PictureLook, add_pictures
-from anymask.serving.proposing import add_proposals
-from anymask.serving.refusals import Refusal
+from anymask.serving.model_api import done
+from anymask.serving.picture_routes import Asked, PictureLook, add_pictures
+from anymask.serving.refusals import Failure, Refusal, refusal_of
 from anymask.serving.results import file_answer
 from anymask.serving.track_routes import add_tracks
 
@@ -139,7 +151,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
         """The photo's masks; its version grows when its status changes."""
         image = project.store.image(image_id)
         entries = project.records(image_id, user_name or user)
-        return {"version": image.version, "records": [record_to_json(entry) for entry in entries]}
+        return {"version": image.version, "records": [mask_to_json(entry) for entry in entries]}
 
 
 def _add_folder(router: APIRouter, project: Project) -> None:
@@ -162,7 +174,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         """Keep a mask; it is on the disk when the answer comes."""
         draft = body.record.draft(project.stage, project.arm, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
-        return record_to_json(entry)
+        return mask_to_json(entry)
 
     @router.put("/records/{record_id}", **_KEPT)
     def change(
@@ -176,7 +188,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         The seconds of the body are added to those that the mask has cost before.
         """
 
-        def work() -> RecordEntry:
+        def work() -> StoredMask:
             draft = body.draft(project.stage, project.arm)
             who, version = user_name or user, _version(if_match)
             return store.change_record(record_id, version, draft, who, told=True)
@@ -201,17 +213,17 @@ def _version(text: str) -> int:
     return int(number)
 
 
-def _or_current(work: Callable[[], RecordEntry | None]) -> Response:
+def _or_current(work: Callable[[], StoredMask | None]) -> Response:
     """The changed record; or 409 with the record as it is now, null where it was deleted."""
     try:
         made = work()
-        return JSONResponse({} if made is None else record_to_json(made))
+        return JSONResponse({} if made is None else mask_to_json(made))
     except (Conflict, NotFoundError) as error:
         current = error.current if isinstance(error, Conflict) else None
         refusal = Refusal(
             409, "the record as it is now", str(error), "look at `current` and decide again"
         )
-        record = record_to_json(current) if isinstance(current, RecordEntry) else None
+        record = mask_to_json(current) if isinstance(current, StoredMask) else None
         return JSONResponse({"error": refusal.error, "current": record}, 409)
 
 
@@ -264,7 +276,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
         """Accept, fix (with the better mask) or reject."""
         rle = None if body.rle is None else coco_to_rle(body.rle)
 
-        def work() -> RecordEntry:
+        def work() -> StoredMask:
             asked = asked_about(project.store, record_id)
             if if_match is not None and (now := asked.entry.version) != _version(if_match):
                 raise Conflict(f"record {record_id} is at version {now}", asked.entry)
@@ -304,3 +316,197 @@ def _add_results(router: APIRouter, project: Project) -> None:
             headers={"X-Summary": quote("\n".join(lines[:20]))},
             background=BackgroundTask(shutil.rmtree, folder),
         )
+
+
+class SavedAnswer(ClosedAnswer):
+    """A mask as it is now, null where it is gone; `error` where the change was refused."""
+
+    record: KeptMaskAnswer | None
+    error: Failure | None
+
+
+class SavedAnswers(ClosedAnswer):
+    """What became of each mask, in order."""
+
+    results: list[SavedAnswer]
+
+
+def add_batches(router: APIRouter, project: Project, user: str) -> None:
+    """Add it to a project's router; `user` works where a request does not say."""
+
+    @router.put(
+        "/images/{image_id}/records",
+        response_model=SavedAnswers,
+        response_model_exclude_unset=True,
+    )
+    def save(image_id: int, body: SavedBodies, user_name: Who = None) -> dict[str, Any]:
+        """Keep or replace masks, all on the disk when the answer comes.
+
+        Each is for itself: of one that is at another version by now (an error with `status` 409)
+        the answer holds it as it is.
+        """
+        stage, arm = project.stage, project.arm
+
+        def change(one: SavedBody) -> tuple[Any, tuple[int, int] | None]:
+            draft = one.record.draft(stage, arm, one.client_id)
+            return draft, None if one.id is None else (one.id, one.version or 0)
+
+        changes = [change(one) for one in body.records]
+        made = project.store.save_records(image_id, changes, user_name or user)
+        return {"results": [_told(one) for one in made]}
+
+
+def _told(made: StoredMask | AnymaskError) -> dict[str, Any]:
+    if isinstance(made, StoredMask):
+        return {"record": mask_to_json(made), "error": None}
+    current = made.current if isinstance(made, Conflict) else None
+    record = mask_to_json(current) if isinstance(current, StoredMask) else None
+    error = refusal_of(made).error
+    if error["status"] == 404:  # another person deleted it
+        error = error | {"status": 409}
+    return {"record": record, "error": error}
+
+
+KnownChanges = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+
+
+class ChangesAnswer(ClosedAnswer):
+    """How far a photo is.
+
+    changes   how often its masks were changed so far
+    status    the photo's
+    versions  of its masks by their ids; null where `changes` is what the page knows
+    file      as `planes` tells it; null where it cannot be read
+    """
+
+    changes: int
+    status: str
+    versions: dict[str, int] | None
+    file: str | None
+
+
+def add_changes(router: APIRouter, project: Project, user: str) -> None:
+    """Add it to a project's router; `user` works where a request does not say."""
+
+    @router.get("/images/{image_id}/changes", response_model=ChangesAnswer)
+    def changes(image_id: int, known: KnownChanges = None, user_name: Who = None) -> dict[str, Any]:
+        """Whether the photo's masks have changed, for a page that asks every few seconds.
+
+        known  the `changes` of an earlier answer
+        """
+        status = project.store.image(image_id).status
+        count = project.store.changes(image_id)  # before the masks: what comes later counts anew
+        versions = None
+        if count != known:
+            entries = project.records(image_id, user_name or user)
+            versions = {str(entry.id): entry.version for entry in entries}
+        file = _mark(project, image_id)
+        return {"changes": count, "status": status, "versions": versions, "file": file}
+
+
+def _mark(project: Project, image_id: int) -> str | None:
+    try:
+        return photo_file(project, image_id).mark
+    except (DataError, NotFoundError):  # told when somebody opens it
+        return None
+
+
+EVERY_MASK = {
+    "pred_iou_thresh": 0.0,
+    "min_objectness": 0.0,
+    "contained_nms_thresh": 1.0,
+    "refine_edges": False,  # of those that are shown alone, later
+}
+
+
+class ProgressAnswer(ClosedAnswer):
+    """Steps of a search that are done, and all of them; 0 of 0 while there is none."""
+
+    done: int
+    total: int
+
+
+def add_proposals(
+    router: APIRouter, project: Project, inference: Inference, looks: PictureLook
+) -> None:
+    """What the model finds in a photo by itself.
+
+    looks  how photos are read
+    """
+    far: dict[int, tuple[int, int]] = {}  # steps done and all steps, by the photo
+
+    @router.get("/images/{image_id}/progress", response_model=ProgressAnswer)
+    async def progress(image_id: int) -> dict[str, int]:
+        """How far the search for everything in the photo is, in clicks or tiles."""
+        return dict(zip(("done", "total"), far.get(image_id, (0, 0)), strict=True))
+
+    @router.post(
+        "/images/{image_id}/everything",
+        response_model=ProposalsAnswer,
+        response_model_exclude_unset=True,
+    )
+    async def everything(image_id: int, asked: Asked) -> dict[str, Any]:
+        """Proposals of the model for the whole photo, stored as such; once a page.
+
+        others  what it found below its least quality; nobody has stored it
+        """
+        place = await run_in_threadpool(lambda: looks.page(project.picture(image_id), asked.page))
+
+        known, others = await run_in_threadpool(_stored, project, image_id, place), list[Draft]()
+        if not known:
+            photo = partial(looks.load, project, image_id, replace(asked, page=place))
+            tell = partial(_tell, far, image_id)
+            try:
+                known, others = await _propose(project, inference, (image_id, place), photo, tell)
+            finally:
+                far.pop(image_id, None)
+        return {
+            "records": [mask_to_json(entry) for entry in known],
+            "others": [mask_to_json(draft) for draft in others],
+        }
+
+
+def _stored(project: Project, image_id: int, page: int) -> list[StoredMask]:
+    """What was proposed before and waits for a verdict."""
+    entries = project.store.records(image_id, ("proposal",))
+    here = [entry for entry in entries if entry.page == page]
+    return [entry for entry in here if entry.provenance.tool == "everything"]
+
+
+def _tell(far: dict[int, tuple[int, int]], image_id: int, steps: int, total: int) -> None:
+    far[image_id] = (steps, total)
+
+
+async def _propose(
+    project: Project,
+    inference: Inference,
+    place: tuple[int, int],
+    photo: Callable[[], UintImage],
+    tell: Told,
+) -> tuple[list[StoredMask], list[Draft]]:
+    """The masks of `Model.everything`, stored; those below its least quality, not stored.
+
+    place  the photo's number and the page's
+    """
+    image_id, page = place
+    settings, stage = project.settings, project.stage
+    stage = stage if stage in ("semi", "auto") else "semi"
+    wanted = grid_settings(stage, settings) | EVERY_MASK
+    found = await done(inference.everything(photo, wanted, tell=tell))
+    model = inference.model.result()
+    family, least = model.runtime.family, settings.pred_iou_thresh
+    least = grid_of(family, {}).pred_iou_thresh if least is None else least
+    likely, rest = parted(found, least, least_objectness(family))
+    likely = await done(inference.refine(photo, likely))
+    good, others = (
+        proposals_of(records, model, stage, replace(settings, confident=0.0))
+        for records in (likely, rest)
+    )
+    mark = f":page{page}" if page else ""
+    named = [
+        replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
+        for number, draft in enumerate(good)
+    ]
+    others = [replace(draft, page=page) for draft in others]
+    keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
+    return await run_in_threadpool(keep), others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from anymask.primitives.errors import (
 from anymask.primitives.keywords import our_word
 from anymask.serving.answers import ClosedAnswer, KeptMaskAnswer
 
+LOG = logging.getLogger("anymask.studio")
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (NotFoundError, 404),
     (Conflict, 409),
@@ -155,6 +157,7 @@ def install_refusals(api: FastAPI) -> None:
 
 
 async def _plain(request: Request, error: Exception) -> Response:
+    LOG.info("refused %s %s: %s", request.method, request.url.path, error)
     if isinstance(error, Refusal):
         return error.response()
     assert isinstance(error, HTTPException)
@@ -184,6 +187,7 @@ def _methods_at(request: Request) -> list[str]:
 
 async def _own(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnymaskError)
+    LOG.info("refused %s %s: %s", request.method, request.url.path, error)
     return refusal_of(error).response()
 
 
@@ -251,9 +255,11 @@ async def _left(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
+    where = f"{request.method} {request.url.path}"
+    LOG.error("a defect in %s: %s", where, type(error).__name__)  # uvicorn logs the traceback
     return Refusal(
         500,
         "an answer",
         f"a defect of the server ({type(error).__name__})",
-        "ask again; its terminal shows the details",
+        "ask again; its log shows the details",
     ).response()

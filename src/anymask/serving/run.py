@@ -1,4 +1,4 @@
-"""Running the server: an application and an address in, requests served until it is stopped."""
+"""Runs the server: an application on a bound socket, until it is stopped."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=protocol,  # type: ignore[arg-type]  # called as the class would be
-                log_level="warning",
+                log_config=None,  # `logs.log_to_stderr` says where, if anybody wants it
                 access_log=False,  # addresses may hold tokens
                 server_header=False,
                 ws="none",
@@ -132,7 +132,7 @@ class Server(uvicorn.Server):
             self._told()
 
 
-def serve(
+def run_server(
     app: ASGIApp,
     bound: socket.socket,
     told: Callable[[], None],

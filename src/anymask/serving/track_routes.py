@@ -11,7 +11,8 @@ PUT    /api/tracks/{track}/label        give it another name
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Query, Response
@@ -19,7 +20,6 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
 from anymask.engine.checks import MOST_ID
-from anymask.engine.entries import Status
 from anymask.engine.project import Project
 from anymask.engine.track_entries import (
     TrackDraft,
@@ -30,8 +30,8 @@ from anymask.engine.track_entries import (
     TrackSaying,
 )
 from anymask.primitives.errors import Conflict
-from anymask.primitives.rle import coco_to_rle
-from anymask.serving.answers import ClosedAnswer, RleAnswer
+from anymask.primitives.rle import rle_area, rle_to_coco
+from anymask.serving.answers import ClosedAnswer, RleAnswer, fields_of
 from anymask.serving.bodies import provenance_of
 from anymask.serving.label_routes import Who
 from anymask.serving.refusals import FailureBody, Refusal
@@ -70,21 +70,8 @@ class TrackLabelBody(BaseModel):
     was: str | None = None
 
 
-class TrackAnswer(ClosedAnswer):
+class TrackAnswer(fields_of(TrackEntry, "provenance")):  # type: ignore[misc]  # made of the dataclass
     """A track; `doubtful` counts the frames that a person should look at."""
-
-    id: int
-    clip_id: int
-    object: int
-    version: int
-    who: str
-    at: float
-    label: str | None
-    status: Status
-    seconds: float
-    first: int
-    last: int
-    doubtful: int
 
 
 class TracksAnswer(ClosedAnswer):
@@ -93,16 +80,12 @@ class TracksAnswer(ClosedAnswer):
     tracks: list[TrackAnswer]
 
 
-class TrackMaskAnswer(ClosedAnswer):
+class TrackMaskAnswer(fields_of(TrackMask, "rle", "doubts")):  # type: ignore[misc]  # made of the dataclass
     """An object on one frame."""
 
-    frame: int
     segmentation: RleAnswer
     area: int
-    score: float
-    state: str
     doubts: list[str]
-    prompted: bool
 
 
 class TrackMasksAnswer(ClosedAnswer):
@@ -160,7 +143,7 @@ def _add_reading(router: APIRouter, project: Project) -> None:
         """A track's masks, from a frame to another one."""
         version = tracks.track(track).version
         found = tracks.masks(track, first, last)
-        return {"version": version, "masks": [mask.to_json() for mask in found]}
+        return {"version": version, "masks": [_mask_to_json(mask) for mask in found]}
 
 
 def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
@@ -172,7 +155,7 @@ def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
     def keep(clip: Number, body: NewTrackBody, user_name: Who = None) -> Response:
         """Keep an object's masks; 409 where the clip has an object of that number."""
         draft = TrackDraft(
-            object=body.object, masks=_masks(body.masks), label=body.label or None,
+            object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
             seconds=body.seconds,
             provenance=provenance_of(body.provenance, project.stage, project.arm),
         )  # fmt: skip
@@ -186,7 +169,7 @@ def _add_verdicts(router: APIRouter, project: Project, user: str) -> None:
     def verdict(track: Number, body: TrackVerdictBody, user_name: Who = None) -> Response:
         """Accept, reject, or correct from a frame on; 409 where it is at another version."""
         said = TrackSaid(verdict=body.verdict, version=body.version, seconds=body.seconds)
-        masks = _masks(body.masks)
+        masks = [one.mask() for one in body.masks]
         return _or_current(lambda: tracks.give_verdict(track, said, user_name or user, masks))
 
     @router.delete("/tracks/{track}/verdict", response_model=TrackAnswer, responses=_CONFLICT)
@@ -205,20 +188,15 @@ def _add_naming(router: APIRouter, project: Project, user: str) -> None:
 
 def track_to_json(track: TrackEntry) -> dict[str, Any]:
     """Without where it comes from, which the database keeps."""
-    row = track.to_json()
-    del row["provenance"]
-    return row
+    shown = [one.name for one in fields(track) if one.name != "provenance"]
+    return {name: getattr(track, name) for name in shown}
 
 
-def _masks(bodies: Sequence[VideoMaskBody]) -> list[TrackMask]:
-    """Raises InputError, DataError."""
-    return [
-        TrackMask(
-            frame=body.frame, rle=coco_to_rle(body.segmentation), score=body.score,
-            state=body.state, doubts=tuple(body.doubts), prompted=body.prompted,
-        )
-        for body in bodies
-    ]  # fmt: skip
+def _mask_to_json(mask: TrackMask) -> dict[str, Any]:
+    row = {one.name: getattr(mask, one.name) for one in fields(mask)}
+    rle = row.pop("rle")
+    told = {"segmentation": rle_to_coco(rle), "area": rle_area(rle), "doubts": list(mask.doubts)}
+    return row | told
 
 
 def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:

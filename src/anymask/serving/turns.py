@@ -6,17 +6,37 @@ that have a key in common and wait together are done in one call.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
+from threading import Event
 from typing import Any, TypeVar
 
-from anymask.serving.priority import step_back
+from anymask.runtimes.protocol import ImageRuntime
+from anymask.runtimes.wrapped import WrappedRuntime
+
+BACKGROUND = 5  # niceness: a third of an ordinary thread's share where both want one core
+
+
+def step_back(nice: int = BACKGROUND) -> None:
+    """Lower the priority of the calling thread; where a system knows only processes, do nothing.
+
+    nice  is added to the niceness that the thread has, up to 19, the last
+    """
+    if sys.platform == "linux":  # there each thread has a number and a niceness of its own
+        number = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            now = os.getpriority(os.PRIO_PROCESS, number)
+            os.setpriority(os.PRIO_PROCESS, number, min(19, now + nice))
+
 
 T = TypeVar("T")
 _MEMORY = 0.9  # of the pace; the rest is the last piece
@@ -171,3 +191,23 @@ def _do(pieces: list[_Piece]) -> None:
             return
         for piece in pieces:
             _do([piece])
+
+
+class RequestAbandoned(Exception):
+    """Nobody waits for the answer any more; the rest of the work is not done."""
+
+
+def queue_calls(
+    inside: ImageRuntime, turns: ModelQueue, urgency: Urgency, left: Event | None = None
+) -> WrappedRuntime:
+    """The same answers as the runtime inside; never to be asked from the thread of the turns.
+
+    left  set once nobody waits any more: the next piece raises RequestAbandoned
+    """
+
+    def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if left is not None and left.is_set():
+            raise RequestAbandoned
+        return turns.ask(call, urgency).result()
+
+    return WrappedRuntime(inside, wait)

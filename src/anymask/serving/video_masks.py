@@ -7,25 +7,29 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from anymask.engine.checks import MOST_ID
+from anymask.engine.track_entries import TrackMask
 from anymask.primitives.errors import InputError
 from anymask.primitives.rle import coco_to_rle
+from anymask.serving.answers import given_by
 from anymask.serving.limits import Limits
 from anymask.serving.refusals import Refusal
 from anymask.video.records import ObjectMask
 
 MOST_MASKS = 100_000  # of one request
-_LARGEST = 2**31 - 1
 
 
-class VideoMaskBody(BaseModel):
+class VideoMaskBody(given_by(TrackMask, "frame", "rle", "doubts")):  # type: ignore[misc]  # made of the dataclass
     """An object on one frame, as the addresses of videos and tracks tell it."""
 
-    frame: int = Field(ge=0, le=_LARGEST)
+    frame: int = Field(ge=0, le=MOST_ID)
     segmentation: dict[str, Any]
-    score: float = 1.0
-    state: str = "visible"
     doubts: list[str] = Field(default_factory=list, max_length=20)
-    prompted: bool = False
+
+    def mask(self) -> TrackMask:
+        """Raises InputError, DataError."""
+        held = self.model_dump(exclude={"segmentation"}) | {"doubts": tuple(self.doubts)}
+        return TrackMask(rle=coco_to_rle(self.segmentation), **held)
 
 
 class KnownMasksBody(BaseModel):
@@ -43,17 +47,14 @@ def known_masks(
         raise Refusal(409, "a session with frames", "one without", "send the video first")
     found: dict[int, ObjectMask] = {}
     for body in bodies:
-        rle = coco_to_rle(body.segmentation)
-        if rle.size != hw:
+        mask = body.mask()
+        if mask.rle.size != hw:
             raise InputError(
-                f"the masks must have the video's (H, W) = {hw}, got {rle.size} on frame "
-                f"{body.frame}"
+                f"the masks must have the video's (H, W) = {hw}, got {mask.rle.size} on frame "
+                f"{mask.frame}"
             )
-        for word in (body.state, *body.doubts):
-            if not word.isidentifier() or len(word) > 20:
-                raise InputError(f"states and doubts are single words, got {word[:40]!r}")
-        found[body.frame] = ObjectMask(
-            rle, body.score, body.score, body.state, tuple(body.doubts), body.prompted  # type: ignore[arg-type]  # one word each, as it was told
+        found[mask.frame] = ObjectMask(
+            mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # one word each, as it was told
         )  # fmt: skip
     if sum(one.prompted for one in found.values()) > limits.prompts:
         raise Refusal(413, f"at most {limits.prompts} prompted masks", "more", "mark fewer")

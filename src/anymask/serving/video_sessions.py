@@ -8,6 +8,7 @@ for a while is closed, and its files go with it.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import tempfile
 import threading
@@ -24,10 +25,8 @@ from anymask.primitives.types import UintImage
 from anymask.serving.inference import Inference
 from anymask.serving.limits import Limits
 from anymask.serving.model_api import done
-from anymask.serving.priority import step_back
-from anymask.serving.queued import queue_calls
 from anymask.serving.refusals import Refusal
-from anymask.serving.turns import Urgency
+from anymask.serving.turns import Urgency, queue_calls, step_back
 from anymask.serving.video_files import VideoFiles, write_stream
 from anymask.video.opening import open_session
 from anymask.video.records import TrackedFrame
@@ -36,6 +35,7 @@ from anymask.video.sources import FrameSource, open_source
 
 T = TypeVar("T")
 LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over
+LOG = logging.getLogger("anymask.studio.videos")
 
 
 @dataclass(eq=False)
@@ -156,6 +156,7 @@ class VideoSessions:
         video = OpenVideo(secrets.token_urlsafe(16), session, settings, now, now)
         with self._lock:
             self._open[video.name] = video
+        LOG.info("a session about a video begins, %d open", len(self._open))
         return video
 
     async def receive(self, video: OpenVideo, stream: AsyncIterator[bytes], ending: str) -> None:
@@ -258,6 +259,7 @@ class VideoSessions:
             video = self._open.pop(name, None)
         if video is None:
             return False
+        LOG.info("a session about a video ends, %d open", len(self._open))
         video.turn += 1
         self.view(lambda: _close_viewer(video))
         self.work(lambda: _close(video))

@@ -10,8 +10,6 @@ from anymask.weights.catalogue import entry
 from anymask.weights.formats import about_weights
 from anymask.weights.hashes import file_hash
 
-VAGUE = "that of the starting weights"  # how files of earlier versions begin; it names no licence
-
 
 def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "") -> str:
     """The licence of the published weights, or what a file of a training states of itself.
@@ -38,4 +36,4 @@ def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "")
     stated = (about_weights(weights) or {}).get("licence")
     if not isinstance(stated, str) or not stated:
         return f"unknown (from {weights.name}; {beside})"
-    return f"{stated} ({beside})" if stated.startswith(VAGUE) else stated
+    return stated

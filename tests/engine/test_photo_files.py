@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anymask.engine.entries import Draft
-from anymask.engine.folder_news import checked_picture, look_into_folder
+from anymask.engine.photo_files import checked_picture, look_into_folder
 from anymask.engine.project import Project, create_project
 from anymask.primitives.errors import Conflict, NotFoundError
 from anymask.primitives.rle import mask_to_rle

@@ -7,19 +7,20 @@ so that a copy of the project's folder is no other photo.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from anymask.data.documents import picture_hw
 from anymask.engine.database import reading, writing
 from anymask.engine.entries import Action
 from anymask.engine.project import Project
 from anymask.engine.rows import event_row
 from anymask.engine.tables import EventRow, RecordRow
-from anymask.primitives.errors import DataError, StoreError
+from anymask.primitives.errors import Conflict, DataError, StoreError
 
 SEEN = "image file"  # the event that tells what a photo's file is
 FINISHED = "image done"
@@ -104,3 +105,43 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
     with reading(project.store.database) as session:
         drawn = session.scalars(older.limit(1)).first() is not None
         return drawn and session.scalars(finished.limit(1)).first() is None
+
+
+@dataclass(frozen=True)
+class FolderNews:
+    """What a look into the folder found.
+
+    added       photos that were taken up
+    gone        numbers of photos whose files are not there; their masks stay
+    unreadable  names of pictures that were passed over, each with the reason
+    """
+
+    added: int
+    gone: list[int]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def look_into_folder(project: Project) -> FolderNews:
+    """Take up the folder's new photos, and find those that are gone. Raises StoreError."""
+    unreadable: dict[str, str] = {}
+    added = project.add_folder(unreadable.__setitem__)
+    names = set(project.photo_names())
+    gone = [image.id for image in project.store.all_images() if image.name not in names]
+    return FolderNews(added, gone, unreadable)
+
+
+def checked_picture(project: Project, image_id: int) -> Path:
+    """The file of a photo, which has the size that is known of it.
+
+    Another size is taken over where the photo never had a mask. Raises NotFoundError, DataError;
+    Conflict where masks were drawn on what was there before.
+    """
+    image, path = project.store.image(image_id), project.picture(image_id)
+    hw = picture_hw(path)
+    if hw != image.hw and not project.store.resize_image(image_id, hw):
+        known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
+        raise Conflict(
+            f"wanted {image.name} with {known}, on which its masks were drawn, got {found}: the "
+            "file was replaced; put the earlier one back, or give the new one another name"
+        )
+    return path
