@@ -43,7 +43,9 @@ from anymask.data.documents import (
     read_text,
     refuse_boxes,
 )
+from anymask.data.label_folders import has_both
 from anymask.data.outlines import Policy, single_rings
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.mask_files import ring_to_yolo
 from anymask.primitives.polygons import Polygon, polygons_to_mask
@@ -55,6 +57,15 @@ from anymask.primitives.types import Floats
 LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder with data.yaml, or with folders of labels that are text."""
+    folder = found.path
+    if not folder.is_dir():
+        return Fit.NO
+    plain = (folder / "labels").is_dir() and not has_both(folder)
+    return Fit.sure((folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")))
 
 
 def read(
