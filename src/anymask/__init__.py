@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anymask import jobs, models, sam, weights
+    from anymask.data.conversion import convert, read
     from anymask.data.images import load_image
     from anymask.data.photo_sources import list_photos
     from anymask.data.record_list import MaskRecords
@@ -40,12 +41,14 @@ __all__ = [
     "Prompt",
     "Retry",
     "__version__",
+    "convert",
     "errors",
     "jobs",
     "list_photos",
     "load",
     "load_image",
     "models",
+    "read",
     "sam",
     "sample",
     "weights",
@@ -60,9 +63,11 @@ _HOMES = {
     "Model": "anymask.predictors.image",
     "Prompt": "anymask.primitives.prompts",
     "Retry": "anymask.predictors.settings",
+    "convert": "anymask.data.conversion",
     "list_photos": "anymask.data.photo_sources",
     "load": "anymask.opening",
     "load_image": "anymask.data.images",
+    "read": "anymask.data.conversion",
     "sample": "anymask.data.samples",
 }
 _MODULES = {
