@@ -19,10 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from anymask.data.outlines import Policy
 
     width = max(map(len, [*WRITTEN, *LAYOUTS]))
-    rows = [f"  {name:<{width}}  {one.about}" for name, one in [*WRITTEN.items(), *LAYOUTS.items()]]
-    rows[len(WRITTEN) : len(WRITTEN)] = ["", "published data sets, of IN only:"]
+    formats = [f"  {name:<{width}}  {one.about}" for name, one in WRITTEN.items()]
+    layouts = [f"  {name:<{width}}  {one.about}" for name, one in LAYOUTS.items()]
+    rows = ["formats:", *formats, "", "published data sets, of IN only:", *layouts]
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "\n".join(["formats:", *rows])
+    parser.epilog = "\n".join(rows)
     parser.add_argument("source", metavar="IN", type=Path, help="a file or a folder")
     parser.add_argument("target", metavar="OUT", type=Path, help="a file or a folder")
     parser.add_argument(
