@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anymask import jobs, models, sam, weights
+    from anymask.data.conversion import convert, read
     from anymask.data.images import load_image
     from anymask.data.photo_sources import list_photos
     from anymask.data.record_list import MaskRecords
@@ -45,6 +46,7 @@ __all__ = [
     "Retry",
     "__version__",
     "annotate",
+    "convert",
     "errors",
     "export",
     "jobs",
@@ -52,6 +54,7 @@ __all__ = [
     "load",
     "load_image",
     "models",
+    "read",
     "sam",
     "sample",
     "serve",
@@ -70,9 +73,11 @@ _HOMES = {
     "Retry": "anymask.predictors.settings",
     "export": "anymask.export.folder",
     "annotate": "anymask.serving.start",
+    "convert": "anymask.data.conversion",
     "list_photos": "anymask.data.photo_sources",
     "load": "anymask.opening",
     "load_image": "anymask.data.images",
+    "read": "anymask.data.conversion",
     "sample": "anymask.data.samples",
     "serve": "anymask.serving.start",
 }

@@ -4,24 +4,16 @@ Each writer returns what must come back: for each photo its file name, masks wit
 pixels that do not count (None for none).
 """
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from PIL import Image, ImageDraw
 
 from tests.data.published_folders import (
     write_davis,
     write_davis_2016,
-    write_doors,
-    write_egohos,
-    write_gtea,
-    write_hypersim,
-    write_leaves,
     write_mose,
-    write_nuclei,
     write_ovis,
     write_sav,
     write_youtube_vos,
@@ -32,7 +24,6 @@ from tests.data.truth import (
     RING,
     TRIANGLE,
     TWO_PARTS,
-    Mask,
     Truth,
     annotation,
     box,
@@ -190,83 +181,6 @@ def write_voc(root: Path) -> list[Truth]:
     return [Truth(name, [(RING, "dog"), (TWO_PARTS, "tvmonitor")], DOT)]
 
 
-def write_open_images(root: Path) -> list[Truth]:
-    photo(root / "validation" / "00a1.jpg", (40, 60))
-    png(root / "masks" / "00a1_m01_1.png", (RING * 255).astype(np.uint8))
-    header = "MaskPath ImageID LabelName BoxID BoxXMin BoxXMax BoxYMin BoxYMax PredictedIoU Clicks"
-    row = ["00a1_m01_1.png", "00a1", "/m/01", "1", "0.1", "0.5", "0.25", "0.75", "0.9", ""]
-    path = root / "validation-annotations-object-segmentation.csv"
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header.split(), row])
-    (root / "oidv7-class-descriptions-boxable.csv").write_text("LabelName,DisplayName\n/m/01,Owl\n")
-    twice = RING.repeat(2, axis=0).repeat(2, axis=1)
-    return [Truth("validation/00a1.jpg", [(twice, "Owl")])]
-
-
-def write_bsds(root: Path, packed: bool = True) -> list[Truth]:
-    top = root / "BSR" / "BSDS500" / "data"
-    photo(top / "images" / "test" / "100007.jpg")
-    people = np.empty((1, 2), object)
-    regions = [1 + RING.astype(np.uint16), 1 + TWO_PARTS.astype(np.uint16) + 2 * DOT]
-    for place, numbers in enumerate(regions):
-        borders = np.zeros(HW, np.bool_)
-        borders[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
-        people[0, place] = {"Segmentation": numbers.astype(np.uint16), "Boundaries": borders}
-    path = top / "groundTruth" / "test" / "100007.mat"
-    path.parent.mkdir(parents=True)
-    scipy.io.savemat(path, {"groundTruth": people}, do_compression=packed)
-    masks: list[tuple[Mask, str | None]] = [(~RING, None), (RING, None)]
-    masks += [(~TWO_PARTS & ~DOT, None), (TWO_PARTS, None), (DOT, None)]
-    return [Truth("BSR/BSDS500/data/images/test/100007.jpg", masks)]
-
-
-def write_phrase_cut(root: Path) -> list[Truth]:
-    photo(root / "images" / "2331508.jpg")
-    polygons = [
-        [[[2, 2], [20, 3], [11, 15]], [[24.6, 4.2], [28, 4], [28, 9]]],
-        [[[1, 17], [6, 17]]],
-    ]
-    tasks = [
-        {"task_id": "2331508__1", "image_id": 2331508, "phrase": "red cars", "Polygons": polygons}
-    ]
-    write_json(root / "refer_test.json", tasks)
-    sizes = [{"image_id": 2331508, "height": HW[0], "width": HW[1], "split": "test"}]
-    write_json(root / "image_data_split3000.json", sizes)
-    mask = np.zeros(HW, np.bool_)
-    for ring in (ring for rings in polygons for ring in rings):
-        picture = Image.new("L", HW[::-1])
-        corners = [(int(x), int(y)) for x, y in ring]
-        ImageDraw.Draw(picture).polygon(corners, outline=1, fill=1)
-        mask |= np.asarray(picture) > 0
-    return [Truth("images/2331508.jpg", [(mask, "red cars")])]
-
-
-def write_visor(root: Path) -> list[Truth]:
-    top = root / "GroundTruth-SparseAnnotations"
-    name = "P01_01_frame_0000000298.jpg"
-    photo(top / "rgb_frames" / "val" / "P01" / "P01_01" / name)
-    image = {"name": name, "video": "P01_01", "image_path": f"P01_01/{name}", "subsequence": "s"}
-    ring = np.reshape(TRIANGLE, (-1, 2)).tolist()
-    rows = [
-        {"name": "left hand", "class_id": 300, "segments": [ring, [[25, 1], [28, 1], [28, 5]]]},
-        {"name": "hidden", "class_id": 3, "segments": []},
-    ]
-    document = {"info": {}, "video_annotations": [{"image": image, "annotations": rows}]}
-    write_json(top / "annotations" / "val" / "P01_01.json", document)
-    mask = filled([TRIANGLE, [25, 1, 28, 1, 28, 5]])
-    relative = f"GroundTruth-SparseAnnotations/rgb_frames/val/P01/P01_01/{name}"
-    return [Truth(relative, [(mask, "left hand")])]
-
-
-def write_ndd20(root: Path) -> list[Truth]:
-    photo(root / "ABOVE" / "104.jpg")
-    shape = {"name": "polyline", "all_points_x": TRIANGLE[0::2], "all_points_y": TRIANGLE[1::2]}
-    region = {"shape_attributes": shape, "region_attributes": {"species": "BND", "id": ""}}
-    row = {"filename": "104.jpg", "size": 9, "regions": [region], "file_attributes": {}}
-    write_json(root / "ABOVE_LABELS.json", {"104.jpg9": row})
-    return [Truth("ABOVE/104.jpg", [(filled([TRIANGLE]), "BND")])]
-
-
 WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {
     "COCO": ("coco", write_coco),
     "ZeroWaste": ("coco", write_zerowaste),
@@ -277,17 +191,6 @@ WRITERS: dict[str, tuple[str, Callable[[Path], list[Truth]]]] = {
     "Cityscapes": ("cityscapes", write_cityscapes),
     "Cityscapes polygons": ("cityscapes", write_cityscapes_polygons),
     "VOC": ("voc", write_voc),
-    "Open Images": ("open-images", write_open_images),
-    "BSDS500": ("bsds500", write_bsds),
-    "PhraseCut": ("phrase-cut", write_phrase_cut),
-    "VISOR": ("visor", write_visor),
-    "NDD20": ("ndd20", write_ndd20),
-    "EgoHOS": ("egohos", write_egohos),
-    "GTEA": ("gtea", write_gtea),
-    "DOORS": ("doors", write_doors),
-    "PPDLS": ("ppdls", write_leaves),
-    "BBBC038": ("bbbc038", write_nuclei),
-    "Hypersim": ("hypersim", write_hypersim),
     "DAVIS 2017": ("davis", write_davis),
     "DAVIS 2016": ("davis", write_davis_2016),
     "YouTube-VOS": ("youtube-vos", write_youtube_vos),

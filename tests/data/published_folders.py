@@ -17,61 +17,6 @@ from tests.data.truth import (
     write_json,
 )
 
-
-def write_egohos(root: Path) -> list[Truth]:
-    photo(root / "val" / "image" / "ego4d_1.jpg")
-    png(root / "val" / "label" / "ego4d_1.png", (RING * 1 + TWO_PARTS * 5).astype(np.uint8))
-    png(root / "val" / "contact" / "ego4d_1.png", RING.astype(np.uint8))
-    masks = [(RING, "left hand"), (TWO_PARTS, "object in both hands")]
-    return [Truth("val/image/ego4d_1.jpg", masks)]
-
-
-def write_gtea(root: Path) -> list[Truth]:
-    photo(root / "Images" / "Ahram_1.jpg")
-    png(root / "Masks" / "Ahram_1.png", (TWO_PARTS * 255).astype(np.uint8))
-    return [Truth("Images/Ahram_1.jpg", [(TWO_PARTS, "hand")])]
-
-
-def write_doors(root: Path) -> list[Truth]:
-    photo(root / "Te1_5000_b" / "img" / "0001.png")
-    white = np.repeat((RING * 255).astype(np.uint8)[..., None], 3, axis=2)
-    png(root / "Te1_5000_b" / "Rock_all" / "0001.png", white)
-    return [Truth("Te1_5000_b/img/0001.png", [(RING, "boulder")])]
-
-
-def write_leaves(root: Path) -> list[Truth]:
-    photo(root / "Plant" / "Ara2012" / "ara2012_plant001_rgb.png")
-    colours = np.zeros((*HW, 3), np.uint8)
-    colours[TWO_PARTS], colours[RING] = (0, 200, 7), (90, 0, 0)
-    png(root / "Plant" / "Ara2012" / "ara2012_plant001_label.png", colours)
-    masks = [(TWO_PARTS, "leaf"), (RING, "leaf")]
-    return [Truth("Plant/Ara2012/ara2012_plant001_rgb.png", masks)]
-
-
-def write_nuclei(root: Path) -> list[Truth]:
-    folder = root / "stage1_train" / "00ae65"
-    photo(folder / "images" / "00ae65.png")
-    png(folder / "masks" / "1.png", (RING * 255).astype(np.uint8))
-    png(folder / "masks" / "2.png", (DOT * 255).astype(np.uint8))
-    masks = [(RING, "nucleus"), (DOT, "nucleus")]
-    return [Truth("stage1_train/00ae65/images/00ae65.png", masks)]
-
-
-def write_hypersim(root: Path) -> list[Truth]:
-    import h5py
-
-    folder = root / "ai_001_001" / "images"
-    photo(folder / "scene_cam_00_final_preview" / "frame.0003.tonemap.jpg")
-    values = np.full(HW, -1, np.int32)
-    values[RING], values[DOT] = 4, 900
-    path = folder / "scene_cam_00_geometry_hdf5" / "frame.0003.semantic_instance.hdf5"
-    path.parent.mkdir(parents=True)
-    with h5py.File(path, "w") as file:
-        file["dataset"] = values
-    name = "ai_001_001/images/scene_cam_00_final_preview/frame.0003.tonemap.jpg"
-    return [Truth(name, [(RING, None), (DOT, None)])]
-
-
 # Videos.
 
 

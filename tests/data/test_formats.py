@@ -12,9 +12,10 @@ from PIL import Image
 
 from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
 from anymask.data.documents import output_paths, output_stem, picture_hw, write_files
-from anymask.data.formats import FORMATS, read_annotations, recognise, write_annotations
+from anymask.data.formats import FORMATS, WRITTEN, read_annotations, recognise, write_annotations
 from anymask.data.outlines import Policy
 from anymask.primitives.errors import AnymaskError, DataError, InputError
+from anymask.primitives.mask_files import DOCUMENTS
 from anymask.primitives.rle import Rle, mask_to_rle, rle_iou
 from tests.data.annotated import annotated_images, pixels, rings
 from tests.primitives.strategies import quickly
@@ -34,6 +35,11 @@ def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", image.hw[::-1]).save(path)
     return folder / "pictures"
+
+
+def test_outputs_of_one_photo_and_formats_agree_on_suffixes() -> None:
+    for suffix, kind in DOCUMENTS.items():
+        assert kind in ("json", "npy") or suffix in WRITTEN[kind].suffixes
 
 
 @pytest.mark.parametrize("name", FORMATS)

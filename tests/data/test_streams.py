@@ -120,10 +120,12 @@ def test_a_format_has_no_splits(tmp_path: Path) -> None:
         open_stream(tmp_path / "all.json", "cvat", split="val")
 
 
-def test_a_folder_of_many_pictures_is_no_nucleus_of_bbbc038(tmp_path: Path) -> None:
+def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
     for split in ("train", "val"):
         for folder in ("images", "masks"):
             (tmp_path / split / folder).mkdir(parents=True)
             Image.new("L", (9, 8)).save(tmp_path / split / folder / "a.png")
-    with pytest.raises(DataError, match=r"wanted the folder of one picture, images/train.png .*a"):
+    with pytest.raises(
+        DataError, match=r"wanted one folder of masks with its photos, got 2 \(train, val\)"
+    ):
         list(open_stream(tmp_path))

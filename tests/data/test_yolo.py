@@ -118,6 +118,7 @@ def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
         ("names: [cat,\n  dog]", ["cat", "dog"]),
         ("names: ['salt, pepper', cup]  # two", ["salt, pepper", "cup"]),
         ("names: {0: \"a, b\", 1: '[c] # d', 2: e}", ["a, b", "[c] # d", "e"]),
+        ("names: ['no', 'on']", ["no", "on"]),
         ('names:\n  0: "a # b"  # c\n  1: it\'s # d', ["a # b", "it's"]),
         (
             'names:\n- "K\\xE4se"\n- "\\U0001F431"\n- "\\\\x41"',
@@ -184,9 +185,16 @@ def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
     [
         ("nc: 3", "data.yaml: wanted the key `names`, found none"),
         ("names: names.txt", "data.yaml: `names` is neither a list nor numbers with names"),
-        ('names: ["cat"x]', "data.yaml: a name: not JSON"),
-        ("names:\n  " + 5000 * "9" + ": dog", "data.yaml: a value has a wrong type or shape"),
+        ('names: ["cat"x]', "data.yaml: not YAML: while parsing"),
+        (
+            "names:\n  " + "? " + 5000 * "9" + "\n  : dog",
+            "data.yaml: a value has a wrong type or shape",
+        ),
         ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
+        ("names: &a [*a]", "data.yaml: not YAML: found unconstructable recursive"),
+        ("names: [[a]]", "data.yaml: wanted a word for each name, got a list"),
+        ("names: " + 2000 * "[", "data.yaml: "),
+        ("names: {0: cat, 00: dog}", "data.yaml: `names` must give a name to each number"),
         ("names:\n  1: dog", "data.yaml: `names` must give a name to each number from 0 on"),
     ],
 )

@@ -23,7 +23,7 @@ from anymask.engine.entries import (
     ImageEntry,
     ImageStatus,
     Provenance,
-    RecordEntry,
+    StoredMask,
     Stage,
     Verdict,
     one_of,
@@ -310,7 +310,7 @@ def _nearest(truths: list[AnnotatedMask], draft: Draft) -> str | None:
 
 def run_review(
     project: Project, model: Model, annotator: Annotator, truth: Truth, most: int
-) -> Iterator[RecordEntry]:
+) -> Iterator[StoredMask]:
     """Let the annotator look at up to `most` masks of the review queue."""
     names = {image.id: image.name for image in project.store.all_images()}
     for _ in range(most):
@@ -324,7 +324,7 @@ def run_review(
 
 def _review(
     project: Project, model: Model, annotator: Annotator, asked: ReviewItem, truths: list[Rle]
-) -> RecordEntry:
+) -> StoredMask:
     entry = asked.entry
     verdict, which = annotator.judge(entry.rle, truths)
     if verdict != "fix" or which is None:

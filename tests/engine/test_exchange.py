@@ -12,7 +12,7 @@ from anymask.data.formats import read_annotations, write_annotations
 from anymask.data.outlines import Policy
 from anymask.engine.entries import Provenance
 from anymask.engine.exchange import TakenMasks, take_masks
-from anymask.engine.exports import ONE_FILE
+from anymask.engine.exports import masks_file
 from anymask.engine.figures import plan
 from anymask.engine.project import Project
 from anymask.engine.review import next_asked
@@ -30,7 +30,7 @@ from tests.engine.disc_projects import add, work, write_photos
 def test_masks_come_in_once(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
 ) -> None:
-    target = tmp_path / "in" / ONE_FILE.get(name, "")
+    target = tmp_path / "in" / masks_file(name)
     write_annotations(list(truth.values()), target, name, Policy(tolerance=0))
     assert take_masks(project, target, name, "ann") == TakenMasks(12, 0, 0)
     assert take_masks(project, target, name, "ann") == TakenMasks(0, 12, 0)
@@ -64,7 +64,7 @@ def test_the_same_masks_in_another_format_are_noticed(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
 ) -> None:
     for number, name in enumerate(("labelme", "coco", "cvat")):
-        target = tmp_path / name / ONE_FILE.get(name, "")
+        target = tmp_path / name / masks_file(name)
         write_annotations(list(truth.values()), target, name)
         taken = take_masks(project, target, name, "ann")
         assert taken == (TakenMasks(0, 12, 0) if number else TakenMasks(12, 0, 0))

@@ -142,7 +142,7 @@ def test_a_yolo_set_has_the_layout_that_ultralytics_documents(
     export_masks(trained_on, tmp_path / "set", "yolo", SPLIT)
     rows = (tmp_path / "set" / "data.yaml").read_text("utf-8").splitlines()
     assert rows[:3] == ["train: images/train", "val: images/val", "test: images/test"]
-    assert rows[3:] == ["names:", '  0: "disc 0"', '  1: "block"', '  2: "alone"']
+    assert rows[3:] == ["names:", "  0: disc 0", "  1: block", "  2: alone"]
     for split in SPLITS:  # a label file beside each photo, images/ being labels/ and .png .txt
         photos = sorted((tmp_path / "set" / "images" / split).glob("*.png"))
         labels = sorted((tmp_path / "set" / "labels" / split).glob("*.txt"))

@@ -107,6 +107,8 @@ SURFACE: list[tuple[Callable[[], Callable[..., Any]], dict[str, Any], str]] = [
     (lambda: anymask.MaskRecords().filter, {"min_aera": 5}, "did you mean 'min_area'?"),
     (lambda: anymask.load_image, {"band": 1}, "did you mean 'bands'?"),
     (lambda: anymask.list_photos, {"wher": 1}, "did you mean 'where'?"),
+    (lambda: anymask.read, {"splitt": 1}, "did you mean 'split'?"),
+    (lambda: anymask.convert, {"stict": 1}, "did you mean 'strict'?"),
     (lambda: anymask.sample, {"nam": "cat"}, "did you mean 'name'?"),
     (lambda: anymask.Retry, {"secnds": 1}, "did you mean 'seconds'?"),
     (lambda: anymask.Candidates(()).save, {"imge": 1}, "did you mean 'image'?"),

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
-ONE_FILE = {  # formats of one file for everything
-    "coco": ".json", "coco-polygon": ".json", "coco-panoptic": ".json", "label-studio": ".json",
-    "label-studio-polygon": ".json", "cvat": ".xml",
-}  # fmt: skip
 
 
 def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
@@ -111,7 +107,7 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
     """
     from anymask.audit.label_errors import apply_proposals
     from anymask.audit.report import suspect_to_json
-    from anymask.data.formats import FORMATS, write_annotations
+    from anymask.data.formats import FORMATS, find_format, write_annotations
 
     changing = [suspect for suspect in report.suspects if suspect.action != "keep"]
     if args.accept is not None:
@@ -129,7 +125,7 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
         for image in islice(stream, args.limit)
     ]
     form = args.to or (stream.form if stream.form in FORMATS else "coco")
-    target = args.proposals / (ANNOTATIONS + ONE_FILE.get(form, ""))
+    target = args.proposals / (ANNOTATIONS + find_format(form).ending)
     lost = write_annotations(images, target, form)
     rows = [suspect_to_json(report, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(report.header), "proposals": rows}

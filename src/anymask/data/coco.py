@@ -34,10 +34,29 @@ from anymask.data.documents import (
     to_json,
 )
 from anymask.data.outlines import Policy, plain_rings
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.coco_polygons import coco_polygons_to_rle
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED, MaskRecord
 from anymask.primitives.rle import Rle, coco_to_rle
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON of images and annotations. Raises DataError for JSON of videos."""
+    if "videos" in found.keys and "images" not in found.keys:
+        raise DataError(
+            f"{found.path}: JSON of videos, as YouTube-VIS has it, is read with its frames; call "
+            "it annotations_train.json, beside train/VIDEO/00000.jpg, and give the folder with "
+            "--split train"
+        )
+    return Fit.sure({"images", "annotations"} <= found.keys and not has_segments(found))
+
+
+def has_segments(found: Sniffed) -> bool:
+    """Whether the first annotation of a JSON is a panoptic one."""
+    rows = found.document["annotations"]
+    first = rows[0] if isinstance(rows, list) and rows else None
+    return isinstance(first, dict) and "segments_info" in first
 
 
 def read(

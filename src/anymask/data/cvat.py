@@ -30,6 +30,7 @@ from anymask.data.documents import (
     xml_text,
 )
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, ellipse_ring, polygons_to_mask, turned_ring
 from anymask.primitives.records import UNLABELLED
@@ -72,6 +73,11 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
         raise DataError(f"the runs sum to {sum(runs)}, the box has {wide} x {high} pixels")
     turned = Rle(np.array(runs, np.int64), (wide, high))
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
+
+
+def sniff(found: Sniffed) -> Fit:
+    """XML, but for that of one picture (PASCAL VOC)."""
+    return Fit.sure(found.root_tag not in ("", "annotation"))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

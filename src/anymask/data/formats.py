@@ -1,8 +1,12 @@
 """The registry of annotation formats: a name or a file in, its reader and writer out.
 
-A format is a module of this floor with two functions, `read(source, report, pictures)` and
-`encode(images, target, report, policy)`; it is imported when it is used. Published data sets
-(`data/layouts.py`) are read by the name of their layout.
+A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
+
+    sniff(found) -> Fit                              whether a file or folder is of the format
+    read(source, report, pictures) -> images         what is not read is told to the report
+    encode(images, target, report, policy) -> files  what is not kept is told to the report
+
+Published data sets (`data/layouts.py`) are read by the name of their layout.
 """
 
 from __future__ import annotations
@@ -11,77 +15,151 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from anymask.data.annotations import AnnotatedImage, LossReport
-from anymask.data.documents import OutFile, read_json, read_xml, write_files
+from anymask.data.documents import OutFile, write_files
 from anymask.data.label_folders import has_both
 from anymask.data.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.suffixes import file_suffix, near_suffix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
-    """Where a format's functions are and what it is.
+    """One format.
 
-    module    of this floor
-    read      the name of the reader
-    encode    the name of the writer
+    module    of this folder
     about     for people
-    polygons  whether a writer of both writes polygons
+    kind      what is written: one "file" for all pictures, "files", one a picture, or a "folder"
+    suffixes  of its files; the first is that of a file that is written
+    named     whether a target that ends in the first suffix means this format
+    also      what else it is called
+    streamed  whether a folder is read file by file, each for itself
+    variant   of the module's functions: "davis" for `read_davis`
+    polygons  whether a writer of masks and of polygons is to write polygons
     boxes     whether the reader takes `boxes=True`: boxes alone, which it leaves out, as rectangles
+    readable  whether there is a reader
     """
 
     module: str
-    read: str
-    encode: str
     about: str
+    kind: Literal["file", "files", "folder"] = "files"
+    suffixes: tuple[str, ...] = (".json",)
+    named: bool = False
+    also: tuple[str, ...] = ()
+    streamed: bool = False
+    variant: str = ""
     polygons: bool = False
     boxes: bool = False
+    readable: bool = True
 
-    def load(self, function: str) -> Callable[..., Any]:
-        """Import the module and give one of its functions."""
-        loaded: Callable[..., Any] = getattr(
-            importlib.import_module(f"anymask.data.{self.module}"), function
+    @property
+    def ending(self) -> str:
+        """The suffix of the one file that is written; "" where it is several or a folder."""
+        return self.suffixes[0] if self.kind == "file" else ""
+
+    def sniff(self, found: Sniffed) -> Fit:
+        """How well a file or folder fits. Raises DataError for a file that is broken."""
+        if found.suffix and found.suffix not in self.suffixes:
+            return Fit.NO
+        fit: Fit = self._function("sniff")(found)
+        return fit
+
+    def read(
+        self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    ) -> list[AnnotatedImage]:
+        """All pictures of a file or folder. Raises DataError that names file and record."""
+        more = {"boxes": True} if boxes and self.boxes else {}
+        images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
+        return images
+
+    def encode(
+        self, images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+    ) -> Iterator[OutFile]:
+        """The files, not yet written; losses are noted as they are made. Raises DataError."""
+        more = {"polygons": True} if self.polygons else {}
+        files: Iterator[OutFile] = self._function("encode")(images, target, report, policy, **more)
+        return files
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        module = importlib.import_module(f"{__name__.rpartition('.')[0]}.{self.module}")
+        found: Callable[..., Any] = getattr(
+            module, f"{name}_{self.variant}" if self.variant else name
         )
-        return loaded
+        return found
 
 
-FORMATS: dict[str, Format] = {
-    "sa1b": Format("sa1b", "read", "encode", "SA-1B JSON, a file a picture; keeps everything"),
+# Of two formats that fit alike the first is taken.
+WRITTEN: dict[str, Format] = {
+    "sa1b": Format(
+        module="sa1b", about="SA-1B JSON, a file a picture; keeps everything", also=("sam",),
+        streamed=True,
+    ),
     "coco": Format(
-        "coco", "read", "encode", "COCO JSON with run-lengths, one file", boxes=True
+        module="coco", about="COCO JSON with run-lengths, one file", kind="file", named=True,
+        boxes=True,
     ),
     "coco-polygon": Format(
-        "coco", "read", "encode", "COCO JSON with polygons", True, True
+        module="coco", about="COCO JSON with polygons", kind="file", polygons=True, boxes=True
     ),
-    "coco-panoptic": Format("panoptic", "read", "encode", "COCO panoptic JSON and PNGs"),
-    "label-png": Format("label_pictures", "read", "encode", "16-bit PNG of object numbers"),
-    "davis": Format("label_pictures", "read_davis", "encode_davis", "DAVIS PNG with a palette"),
+    "coco-panoptic": Format(
+        module="panoptic", about="COCO panoptic JSON and PNGs", kind="file", also=("panoptic",)
+    ),
+    "davis": Format(
+        module="label_pictures", about="DAVIS PNG with a palette", kind="folder",
+        suffixes=(".png",), variant="davis",
+    ),
+    "label-png": Format(
+        module="label_pictures", about="16-bit PNG of object numbers", suffixes=(".png",),
+        named=True, also=("png",),
+    ),
     "voc": Format(
-        "voc", "read", "encode", "PASCAL VOC: PNGs of classes and of objects", boxes=True
+        module="voc", about="PASCAL VOC: PNGs of classes and of objects", kind="folder",
+        suffixes=(".xml",), also=("pascal", "pascal-voc"), boxes=True,
     ),
-    "sav": Format("sav", "read", "encode", "SA-V JSON, a file a video"),
-    "labelme": Format("labelme", "read", "encode", "labelme JSON with masks, a file a picture"),
-    "labelme-polygon": Format("labelme", "read", "encode", "labelme JSON with polygons", True),
-    "label-studio": Format("label_studio", "read", "encode", "Label Studio JSON with brushes"),
-    "label-studio-polygon": Format("label_studio", "read", "encode", "with polygons", True),
-    "cvat": Format("cvat", "read", "encode", "CVAT for images 1.1, XML with masks"),
+    "sav": Format(module="sav", about="SA-V JSON, a file a video"),
+    "labelme": Format(
+        module="labelme", about="labelme JSON with masks, a file a picture", streamed=True
+    ),
+    "labelme-polygon": Format(
+        module="labelme", about="labelme JSON with polygons", streamed=True, polygons=True
+    ),
+    "label-studio": Format(
+        module="label_studio", about="Label Studio JSON with brushes", kind="file",
+        also=("labelstudio",),
+    ),
+    "label-studio-polygon": Format(
+        module="label_studio", about="with polygons", kind="file", polygons=True
+    ),
+    "cvat": Format(
+        module="cvat", about="CVAT for images 1.1, XML with masks", kind="file",
+        suffixes=(".xml",), named=True,
+    ),
     "yolo": Format(
-        "yolo", "read", "encode", "YOLO-seg labels/ and data.yaml", boxes=True
+        module="yolo", about="YOLO-seg labels/ and data.yaml", kind="folder",
+        suffixes=(".txt",), also=("ultralytics", "yolo-seg", "yolov8"), boxes=True,
     ),
-    "geojson": Format("geojson", "read", "encode", "GeoJSON in pixels, a file a picture"),
-    "set": Format("sets", "read", "encode", "a set of ours, for train and eval"),
-    "svg": Format("svg", "read", "encode", "SVG paths, a file a picture"),
+    "geojson": Format(
+        module="geojson", about="GeoJSON in pixels, a file a picture",
+        suffixes=(".geojson", ".json"), named=True, streamed=True,
+    ),
+    "set": Format(
+        module="sets", about="a set of ours, for train and eval", kind="folder",
+        suffixes=(".jsonl",), named=True,
+    ),
+    "svg": Format(
+        module="svg", about="SVG paths, a file a picture", suffixes=(".svg",), named=True,
+        streamed=True,
+    ),
+    "csv": Format(
+        module="csv_table", about="CSV: a row of measurements a mask; OUT only", kind="file",
+        suffixes=(".csv",), named=True, readable=False,
+    ),
 }  # fmt: skip
-
-
-# What is written: the formats, and what says too little to be read back.
-WRITTEN = FORMATS | {
-    "csv": Format("csv_table", "", "encode", "CSV: a row of measurements a mask; OUT only")
-}
+FORMATS = {name: chosen for name, chosen in WRITTEN.items() if chosen.readable}
 
 
 def find_format(name: str) -> Format:
@@ -118,10 +196,8 @@ def read_annotations(
         raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
     if name in LAYOUTS and (split is not None or name not in FORMATS):
         return list(iter_dataset(source, name, split)), report
-    chosen = find_format(name)
     folder = None if pictures is None else Path(pictures)
-    images: list[AnnotatedImage] = chosen.load(chosen.read)(source, report, folder)
-    return images, report
+    return find_format(name).read(source, report, folder), report
 
 
 def encode_annotations(
@@ -134,24 +210,19 @@ def encode_annotations(
     """The files of a format, not yet written; losses are noted as they are made."""
     chosen = find_format(name)
     check_target(Path(target), name)
-    more = {"polygons": True} if chosen.polygons else {}
-    files: Iterator[OutFile] = chosen.load(chosen.encode)(
-        images, Path(target), report, policy or Policy(), **more
-    )
-    return files
+    return chosen.encode(images, Path(target), report, policy or Policy())
 
 
 def check_target(target: Path, name: str) -> None:
     """Raises InputError for the name of a file that a format is not written as."""
-    suffix = file_suffix(target)
-    ends = _SUFFIXES | {".csv": "csv"}
-    own = next((end for end, one in ends.items() if one == name), ".json")
-    if not suffix or (suffix == own and name not in _FOLDERS):
+    suffix, chosen = file_suffix(target), find_format(name)
+    own = chosen.suffixes[0]
+    if not suffix or (suffix == own and chosen.kind != "folder"):
         return
-    if name in _FOLDERS:
+    if chosen.kind == "folder":
         kinds, remedy = "a folder", f"leave {suffix} out"
     else:
-        more = "" if name.startswith(_WHOLE) else ", for one picture, or a folder"
+        more = "" if chosen.kind == "file" else ", for one picture, or a folder"
         kinds, remedy = (
             f"a file that ends in {own}{more}",
             f"did you mean {target.with_suffix(own)}?",
@@ -173,43 +244,32 @@ def write_annotations(
 
 # Recognising.
 
-SYNONYMS = {
-    "pascal": "voc",
-    "pascal-voc": "voc",
-    "ultralytics": "yolo",
-    "yolo-seg": "yolo",
-    "yolov8": "yolo",
-    "labelstudio": "label-studio",
-    "sam": "sa1b",
-    "panoptic": "coco-panoptic",
-    "png": "label-png",
-}
-
 
 def format_name(word: str) -> str:
     """A format's name as it is typed, in any case, or as others call it."""
     plain = word.lower().replace("_", "-")
-    return SYNONYMS.get(plain, plain)
+    return next((name for name, chosen in WRITTEN.items() if plain in chosen.also), plain)
+
+
+def format_of_suffix(suffix: str) -> str | None:
+    """The format that a target of this suffix means, as .json means coco; None for any other."""
+    named = (name for name, one in WRITTEN.items() if one.named and one.suffixes[0] == suffix)
+    return next(named, None)
 
 
 def format_of_target(target: Path) -> str:
     """The format that a file's suffix or a folder's name says. Raises InputError."""
-    by_suffix = _SUFFIXES | {".json": "coco", ".jsonl": "set", ".csv": "csv"}
-    name = by_suffix.get(target.suffix.lower()) or format_name(target.name)
+    name = format_of_suffix(target.suffix.lower()) or format_name(target.name)
     if name in WRITTEN:
         return name
-    near = near_suffix(file_suffix(target), list(by_suffix))
+    near = near_suffix(
+        file_suffix(target), [one.suffixes[0] for one in WRITTEN.values() if one.named]
+    )
     guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
     raise InputError(
         f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
         f"form=): {', '.join(WRITTEN)}"
     )
-
-
-_FOLDERS = ("davis", "voc", "yolo", "set")  # in any case
-_WHOLE = ("coco", "cvat", "label-studio", "csv")  # one file for all pictures
-_ANNOTATED = (".json", ".jsonl", ".geojson", ".xml", ".svg", ".txt", ".mat", ".csv", ".npy")
-_SUFFIXES = {".svg": "svg", ".geojson": "geojson", ".xml": "cvat", ".png": "label-png"}
 
 
 def place_of(source: Path) -> Path:
@@ -233,30 +293,17 @@ def recognise(source: Path, split: str | None = None) -> str:
         raise DataError(f"there is no file or folder {str(source)!r}; check the path")
     if split is not None:
         return recognise_layout(source)
-    if source.is_dir():
-        if (source / "data.yaml").is_file():
-            return "yolo"
-        labelled = has_both(source)
-        plain = (source / "labels").is_dir() and not labelled
-        if plain or any(source.glob("*/labels/*.txt")):
-            return "yolo"
-        if (source / "masks.jsonl").is_file():
-            return "set"
-        if (source / "Annotations_6fps").is_dir():
-            return "sav"
-        if any((source / f"SegmentationObject{end}").is_dir() for end in ("", "PNG")):
-            return "voc"
+    found, fit = _best(source)
+    if source.is_dir() and fit is not Fit.SURE:
         layout = fitting_layout(source)
         if layout is not None and (layout not in FORMATS or layout == "voc"):
             return layout
-        if (source / "Annotations").is_dir() and not any(source.glob("Annotations/*.xml")):
-            return "davis"
-        if labelled:
-            return "label-png"
-        files = sorted(source.rglob("*.*"), key=lambda path: (path.suffix.lower() == ".png", path))
-        found = next(filter(None, map(_name_of, files)), None)  # photos may be PNGs
-    else:
-        found = _name_of(source)
+        if fit is Fit.NO:
+            _refuse_splits(source)
+            files = [path for path in source.rglob("*.*") if path.is_file()]
+            files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
+            names = (name for name, fit in map(_best, files) if fit)
+            found = next(names, None)
     if found is None:
         refuse_pictures(source)
         raise DataError(
@@ -264,6 +311,25 @@ def recognise(source: Path, split: str | None = None) -> str:
             f"{', '.join({**FORMATS, **LAYOUTS})}"
         )
     return found
+
+
+def _refuse_splits(source: Path) -> None:
+    """Raises DataError for folders of masks with their photos inside: one is read at a time."""
+    splits = [path for path in sorted(source.iterdir()) if path.is_dir() and has_both(path)]
+    if splits:
+        names = ", ".join(path.name for path in splits[:3])
+        raise DataError(
+            f"{source}: wanted one folder of masks with its photos, got {len(splits)} ({names}); "
+            f"name one of them: {splits[0]}"
+        )
+
+
+def _best(source: Path) -> tuple[str | None, Fit]:
+    """The first of the formats that a file or folder fits best; None where it fits none."""
+    found = Sniffed(source)
+    fits = ((name, chosen.sniff(found)) for name, chosen in FORMATS.items())
+    name, fit = max(fits, key=lambda one: one[1])
+    return (name if fit else None), fit
 
 
 def refuse_picture(source: Path) -> None:
@@ -285,7 +351,8 @@ def refuse_pictures(source: Path) -> None:
     if not source.is_dir():
         return
     ends = [path.suffix.lower() for path in source.rglob("*.*")]
-    if any(end in _ANNOTATED for end in ends):
+    annotated = {end for one in WRITTEN.values() for end in one.suffixes} - SUFFIXES
+    if any(end in annotated | {".mat", ".npy"} for end in ends):
         return
     photos = sum(end in SUFFIXES for end in ends)
     if photos:
@@ -294,39 +361,3 @@ def refuse_pictures(source: Path) -> None:
             f"annotate {source}), or name the file or folder that has their masks"
         )
     raise DataError(f"{source}: wanted annotations, got a folder without any; name another")
-
-
-def _name_of(path: Path) -> str | None:
-    if path.suffix.lower() == ".json":
-        document = read_json(path)
-        if isinstance(document, dict) and "videos" in document and "images" not in document:
-            raise DataError(
-                f"{path}: JSON of videos, as YouTube-VIS has it, is read with its frames; call it "
-                "annotations_train.json, beside train/VIDEO/00000.jpg, and give the folder with "
-                "--split train"
-            )
-        return _json_name(document)
-    name = _SUFFIXES.get(path.suffix.lower())
-    if name == "cvat" and read_xml(path).tag == "annotation":
-        return "voc"
-    if name == "label-png":
-        from anymask.data.label_pictures import refuse_photo  # loads Pillow
-
-        refuse_photo(path)
-    return name
-
-
-def _json_name(document: Any) -> str | None:
-    if isinstance(document, list):
-        if not all(isinstance(one, dict) for one in document[:1]):
-            return None
-        return "geojson" if document and "geometry" in document[0] else "label-studio"
-    if not isinstance(document, dict):
-        return None
-    if "images" in document and "annotations" in document:
-        rows = document["annotations"]
-        first = rows[0] if isinstance(rows, list) and rows else None
-        panoptic = isinstance(first, dict) and "segments_info" in first
-        return "coco-panoptic" if panoptic else "coco"
-    marks = {"masklet": "sav", "shapes": "labelme", "features": "geojson", "annotations": "sa1b"}
-    return next((name for key, name in marks.items() if key in document), None)

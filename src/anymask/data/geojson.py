@@ -35,6 +35,7 @@ from anymask.data.documents import (
     to_json,
 )
 from anymask.data.outlines import Policy, outline
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.polygons import (
     IN_PIXELS,
@@ -44,6 +45,12 @@ from anymask.primitives.polygons import (
     polygons_to_mask,
 )
 from anymask.primitives.rle import mask_to_rle, rle_area
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A file called so, or JSON with features."""
+    listed = found.first is not None and "geometry" in found.first
+    return Fit.sure(found.suffix == ".geojson" or "features" in found.keys or listed)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

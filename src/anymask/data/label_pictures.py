@@ -36,9 +36,10 @@ from anymask.data.documents import (
     located,
     output_paths,
 )
-from anymask.data.label_folders import label_files, photo_name, places_of
+from anymask.data.label_folders import has_both, label_files, photo_name, places_of
 from anymask.data.outlines import Policy
 from anymask.data.pixels import strips
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.rle import Rle, rle_area, rle_to_mask, runs_to_rle
 from anymask.primitives.types import UintImage
@@ -51,6 +52,20 @@ WHITE = 255  # what binary masks have for their object
 MANY_GREYS = 8  # between black and white: fewer are numbers of objects
 FEW_ALIKE = 0.2  # of the greys of a soft edge have the value of both neighbours
 MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A PNG, or a folder of labels beside one of photos. Raises DataError for a photo."""
+    if found.suffix == ".png":
+        refuse_photo(found.path)
+        return Fit.SURE
+    return Fit.MAYBE if found.path.is_dir() and has_both(found.path) else Fit.NO
+
+
+def sniff_davis(found: Sniffed) -> Fit:
+    """A folder with Annotations/ of pictures."""
+    folder = found.path / "Annotations"
+    return Fit.MAYBE if folder.is_dir() and not any(folder.glob("*.xml")) else Fit.NO
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -47,6 +47,7 @@ from anymask.data.documents import (
     xml_text,
 )
 from anymask.data.outlines import Policy, single_rings
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import (
     Polygon,
@@ -61,6 +62,11 @@ from anymask.primitives.rle import Rle, mask_to_rle, rle_to_mask
 _KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON that is a list of tasks."""
+    return Fit.sure(found.first is not None and "geometry" not in found.first)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -41,6 +41,7 @@ from anymask.data.documents import (
     to_json,
 )
 from anymask.data.outlines import Policy, plain_rings
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.polygons import Polygon, ellipse_ring, polygons_to_mask
 from anymask.primitives.records import UNLABELLED
@@ -58,6 +59,11 @@ VERSION = "5.5.0"  # of labelme, whose layout this is
 _DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 _SHAPE = ("label", "points", "group_id", "shape_type", "mask")
 _FURTHEST = 1e9  # pixels from the corner of the picture that a box may reach
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with shapes."""
+    return Fit.sure("shapes" in found.keys)
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

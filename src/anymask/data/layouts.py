@@ -1,8 +1,9 @@
 """The registry of published data sets: a folder in, its layout and annotated images out.
 
-A layout is a module of this floor with a function `read(root, split)` that yields an
-`AnnotatedImage` for each photo; pictures are opened when somebody looks at them. The module says
-what the layout is and who documents it. Videos can be read as `Clip`s too.
+A layout is a module with a function `read(root, split)` that yields an `AnnotatedImage` for each
+photo; pictures are opened when somebody looks at them. The module says what the layout is and who
+documents it. Videos can be read as `Clip`s too. Code outside of the package adds layouts of its
+own to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from anymask.primitives.errors import DataError, InputError
 class Layout:
     """One way to lay a data set out in folders.
 
-    module  of this floor
-    read    the name of the reader in it
-    split   which part is read when nobody says; "" where there are no parts
-    marks   globs by which the layout is recognised: all of one tuple must be there
-    about   for people
-    clips   the name of the reader of videos; "" for photos
+    module   of the reader
+    read     the name of the reader in it
+    split    which part is read when nobody says; "" where there are no parts
+    marks    globs by which the layout is recognised: all of one tuple must be there
+    about    for people
+    clips    the name of the reader of videos; "" for photos
+    package  that the module is in
     """
 
     module: str
@@ -37,11 +39,12 @@ class Layout:
     marks: tuple[tuple[str, ...], ...]
     about: str
     clips: str = ""
+    package: str = __name__.rpartition(".")[0]
 
     def load(self, function: str) -> Callable[..., Any]:
         """Import the module and give one of its functions."""
         loaded: Callable[..., Any] = getattr(
-            importlib.import_module(f"anymask.data.{self.module}"), function
+            importlib.import_module(f"{self.package}.{self.module}"), function
         )
         return loaded
 
@@ -84,22 +87,6 @@ LAYOUTS: dict[str, Layout] = {
         ),
         about="PASCAL VOC, objects",
     ),
-    "open-images": Layout(
-        module="open_images", split="validation",
-        marks=(
-            ("*-annotations-object-segmentation.csv",),
-            ("annotations/*-annotations-object-segmentation.csv",),
-        ),
-        about="Open Images, masks with boxes",
-    ),
-    "bsds500": Layout(
-        module="bsds", split="test",
-        marks=(
-            ("groundTruth", "images"), ("data/groundTruth",), ("BSDS500/data/groundTruth",),
-            ("BSR/BSDS500/data/groundTruth",),
-        ),
-        about="BSDS500, regions and borders of several people",
-    ),
     "davis": Layout(
         module="video_sets", read="read_davis", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
@@ -126,49 +113,6 @@ LAYOUTS: dict[str, Layout] = {
         module="video_sets", read="read_youtube_vis", split="train",
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
         about="YouTube-VIS and OVIS, frames of videos",
-    ),
-    "phrase-cut": Layout(
-        module="polygon_sets", read="read_phrase_cut", split="test",
-        marks=(("refer_*.json",), ("*/refer_*.json",)),
-        about="PhraseCut, a mask a phrase",
-    ),
-    "visor": Layout(
-        module="polygon_sets", read="read_visor", split="val",
-        marks=(
-            ("GroundTruth-SparseAnnotations/annotations",), ("annotations/val", "rgb_frames"),
-        ),
-        about="VISOR, sparse frames",
-    ),
-    "ndd20": Layout(
-        module="polygon_sets", read="read_ndd20", split="ABOVE",
-        marks=(("*_LABELS.json", "ABOVE"), ("*_LABELS.json", "BELOW")),
-        about="NDD20, dolphins above and below water",
-    ),
-    "egohos": Layout(
-        module="mask_folders", read="read_egohos", split="val", marks=(("*/label", "*/contact"),),
-        about="EgoHOS, hands and what they hold",
-    ),
-    "gtea": Layout(
-        module="mask_folders", read="read_gtea", split="",
-        marks=(("Images", "Masks"), ("*/Images", "*/Masks")), about="GTEA hand2K, hands",
-    ),
-    "doors": Layout(
-        module="mask_folders", read="read_doors", split="",
-        marks=(("img", "Rock_all"), ("*/img", "*/Rock_all")), about="DOORS, boulders",
-    ),
-    "ppdls": Layout(
-        module="mask_folders", read="read_leaves", split="",
-        marks=(("*_label.png",), ("*/*_label.png",), ("*/*/*_label.png",)),
-        about="Plant Phenotyping, leaves",
-    ),
-    "bbbc038": Layout(
-        module="mask_folders", read="read_nuclei", split="",
-        marks=(("stage1_train",), ("*/images", "*/masks/*.png")),
-        about="BBBC038v1 (data science bowl 2018), nuclei",
-    ),
-    "hypersim": Layout(
-        module="mask_folders", read="read_hypersim", split="",
-        marks=(("ai_*/images",),), about="Hypersim, objects of rendered rooms; needs h5py",
     ),
     "coco": Layout(
         module="coco_sets", read="read_coco", split="val",

@@ -27,6 +27,7 @@ from anymask.data.annotations import (
 from anymask.data.coco import (
     category_ids,
     category_names,
+    has_segments,
     image_row,
     json_target,
     rows_by_id,
@@ -44,9 +45,15 @@ from anymask.data.documents import (
 )
 from anymask.data.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.records import UNLABELLED
 from anymask.primitives.rle import rle_area, rle_box_xywh
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON of images and annotations of segments."""
+    return Fit.sure({"images", "annotations"} <= found.keys and has_segments(found))
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -38,10 +38,6 @@ from anymask.primitives.storage import whole_file, write_json, write_whole
 from anymask.primitives.types import BoolArray, UintImage
 
 _SHOWN = 20  # records that a notebook lists below the picture
-_BY_SUFFIX = {".geojson": "geojson", ".svg": "svg", ".xml": "cvat"}
-_ONE_FILE = {"cvat": ".xml"} | dict.fromkeys(
-    ("coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon"), ".json"
-)
 
 
 @name_all_keywords
@@ -266,14 +262,12 @@ class MaskRecords(list[MaskRecord]):
         elif suffix == ".npy":
             with whole_file(target) as file:
                 np.save(file, self.masks())
-        elif (
-            name := {".geojson": "geojson", ".svg": "svg", ".xml": "cvat"}.get(suffix)
-        ) is not None:
-            self.write(target, name)
         elif picture_format(suffix) is not None:
             drawn = self.draw(image)
             with whole_file(target) as file:
                 save_picture(file, drawn, suffix)
+        elif (name := _format_of(suffix)) is not None:
+            self.write(target, name)
         else:
             raise InputError(
                 "records are saved as .json, .csv, .geojson, .svg, .xml, .txt, .npy, .png, .jpg or "
@@ -302,9 +296,9 @@ class MaskRecords(list[MaskRecord]):
 
     def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
         """The files that `write` would write, by their names."""
-        from anymask.data.formats import encode_annotations
+        from anymask.data.formats import encode_annotations, find_format
 
-        target = Path("masks" + _ONE_FILE.get(form, ""))
+        target = Path("masks" + find_format(form).ending)
         files = encode_annotations([self._annotated()], target, form, LossReport(), policy)
         return {_inside(path, target): data for path, data in files}
 
@@ -398,3 +392,11 @@ def _inside(path: Path, target: Path) -> str:
     """A file's name relative to the folder that is written, or its own."""
     inside = path.is_relative_to(target) and path != target
     return path.relative_to(target).as_posix() if inside else path.name
+
+
+def _format_of(suffix: str) -> str | None:
+    """The format of one file of this suffix."""
+    from anymask.data.formats import find_format, format_of_suffix
+
+    name = format_of_suffix(suffix)
+    return None if name is None or find_format(name).kind == "folder" else name

@@ -28,7 +28,13 @@ from anymask.data.documents import (
     to_json,
 )
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.records import MaskRecord
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with annotations, where no other format knows its keys."""
+    return Fit.MAYBE if "annotations" in found.keys else Fit.NO
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -34,6 +34,7 @@ from anymask.data.documents import (
 )
 from anymask.data.label_pictures import label_values
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
 
@@ -41,6 +42,11 @@ SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
 RATE = 24  # frames a second
 _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with a masklet, or a folder of the val and test splits."""
+    return Fit.sure("masklet" in found.keys or (found.path / SPLIT_FOLDER).is_dir())
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

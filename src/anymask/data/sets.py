@@ -27,6 +27,7 @@ from anymask.data.annotations import (
 )
 from anymask.data.documents import OutFile, output_stem, to_json
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.notation import parse_json
 from anymask.primitives.rle import Rle, rle_area, rle_to_string, string_to_rle
@@ -56,6 +57,11 @@ class SetInfo:
     source: str = ""
     mask_kind: str = ""
     ships: bool | None = None
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder with masks.jsonl."""
+    return Fit.sure((found.path / MASKS_FILE).is_file())
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

@@ -24,13 +24,7 @@ from anymask.primitives.errors import DataError, InputError
 from anymask.primitives.suffixes import split_page_name
 from anymask.primitives.types import UintImage
 
-A_FILE_A_PICTURE = {
-    "sa1b": ".json",
-    "labelme": ".json",
-    "labelme-polygon": ".json",
-    "geojson": ".geojson",
-    "svg": ".svg",
-}
+A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
 PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 
 
@@ -83,10 +77,8 @@ class Stream:
         return seen_from(image, self.source, path)
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
-        chosen, report = find_format(self.form), LossReport()
-        more = {"boxes": True} if self.boxes and chosen.boxes else {}
-        read = chosen.load(chosen.read)
-        images: list[AnnotatedImage] = read(path, report, self.pictures, **more)
+        report = LossReport()
+        images = find_format(self.form).read(path, report, self.pictures, boxes=self.boxes)
         for kind, count in report.counts().items():
             self.unread[kind] = self.unread.get(kind, 0) + count
         for loss in report.losses:

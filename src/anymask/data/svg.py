@@ -31,6 +31,7 @@ from anymask.data.documents import (
     xml_text,
 )
 from anymask.data.outlines import Policy, outline
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.draw import colours
 from anymask.primitives.errors import DataError
 from anymask.primitives.polygons import Polygon, Ring, polygons_to_mask, polygons_to_svg_path
@@ -41,6 +42,11 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_NUMBER}))")
 _LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
 _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A file called so."""
+    return Fit.sure(found.suffix == ".svg")
 
 
 def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:

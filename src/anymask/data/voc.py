@@ -60,12 +60,19 @@ from anymask.data.label_pictures import (
 from anymask.data.label_sets import VOC_CLASSES
 from anymask.data.layouts import iter_dataset
 from anymask.data.outlines import Policy
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.records import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
 PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder of object pictures, or XML of one picture."""
+    folders = (found.path / f"{OBJECTS}{end}" for end in ("", "PNG"))
+    return Fit.sure(found.root_tag == "annotation" or any(map(Path.is_dir, folders)))
 
 
 def read(

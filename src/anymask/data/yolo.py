@@ -12,14 +12,15 @@ counts them. Layout: the segmentation page of the Ultralytics documentation (fac
 
 from __future__ import annotations
 
-import itertools
-import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from anymask.data.annotations import (
     AnnotatedImage,
@@ -42,10 +43,11 @@ from anymask.data.documents import (
     read_text,
     refuse_boxes,
 )
+from anymask.data.label_folders import has_both
 from anymask.data.outlines import Policy, single_rings
+from anymask.data.sniffing import Fit, Sniffed
 from anymask.primitives.errors import DataError
 from anymask.primitives.mask_files import ring_to_yolo
-from anymask.primitives.notation import parse_json
 from anymask.primitives.polygons import Polygon, polygons_to_mask
 from anymask.primitives.records import UNLABELLED, Box
 from anymask.primitives.rle import mask_to_rle
@@ -55,13 +57,15 @@ from anymask.primitives.types import Floats
 LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
-_KEY = re.compile(r"names\s*:\s*(.*)")
-_ENTRY = re.compile(r"\s+(?:-|(\d+)\s*:)\s+(.+)|(-)\s+(.+)")
-_QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^']|'')*')"""
-_COMMENT = re.compile(rf"((?:^|[\s\[{{,:]){_QUOTED})|(?<!\s)\s+#.*")  # the first group is none
-_ITEM = re.compile(rf"(\s*{_QUOTED}\s*|[^,\]}}]*)([,\]}}])")  # of a list in one line
-_NUMBER = re.compile(r"\s*([^\s:]+)\s*:")  # of such an item
-_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|.)")  # of YAML, not of JSON
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder with data.yaml, or with folders of labels that are text."""
+    folder = found.path
+    if not folder.is_dir():
+        return Fit.NO
+    plain = (folder / "labels").is_dir() and not has_both(folder)
+    return Fit.sure((folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")))
 
 
 def read(
@@ -143,8 +147,8 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
 
 
 def _keyed(path: Path) -> bool:
-    lines = path.read_text("utf-8-sig", "replace").splitlines()
-    return any(_KEY.match(line) for line in lines)
+    text = path.read_text("utf-8-sig", "replace")
+    return re.search(r"^names\s*:", text, re.MULTILINE) is not None
 
 
 def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> AnnotatedImage:
@@ -207,69 +211,34 @@ def _label_of(number: str, names: list[str]) -> str:
 
 
 def read_names(path: Path) -> list[str]:
-    """The class names of a data.yaml: a list, or numbers with names, in a block or in one line.
-
-    This is no YAML reader; raises DataError on what it does not know.
-    """
-    text = read_text(path)
-    lines = [_COMMENT.sub(lambda found: found[1] or "", line) for line in text.splitlines()]
+    """The class names of a data.yaml: a list, or numbers with names. Raises DataError."""
     with located(path):
-        return [_unquoted(value.strip()) for _, value in _numbered(lines)]
-
-
-def _numbered(lines: list[str]) -> list[tuple[int, str]]:
-    """The numbers of `names`, from 0 on, with their names as they are written."""
-    found = [(place, match[1]) for place, line in enumerate(lines) if (match := _KEY.match(line))]
-    if not found:
-        raise DataError("wanted the key `names`, found none")
-    place, inline = found[0]
-    entries: list[tuple[int, str]] = []
-    if inline:
-        entries += _items(" ".join([inline, *lines[place + 1 :]]))
-    for line in [] if inline else lines[place + 1 :]:
-        if not line.strip():
-            continue
-        if not (match := _ENTRY.fullmatch(line)):
-            break
-        entries.append((int(match[1] or len(entries)), match[2] or match[4]))
-    entries.sort()
-    numbers = [number for number, _ in entries]
-    if (not entries and not inline) or numbers != list(range(len(entries))):
-        raise DataError("`names` must give a name to each number from 0 on")
-    return entries
-
-
-def _items(text: str) -> Iterator[tuple[int, str]]:
-    """The same of a list, or of numbers with names, in one line."""
-    if text[:1] not in ("[", "{"):
-        raise DataError("`names` is neither a list nor numbers with names")
-    at, end = 1, ","
-    for count in itertools.count():
-        number = count
-        if text[0] == "{" and (key := _NUMBER.match(text, at)):
-            number, at = int(key[1]), key.end()
-        found = _ITEM.match(text, at)
-        if found is None:
+        document = _read_yaml(path)
+        if not isinstance(document, dict) or "names" not in document:
+            raise DataError("wanted the key `names`, found none")
+        names = document["names"]
+        if isinstance(names, list):
+            names = dict(enumerate(names))
+        if not isinstance(names, dict):
             raise DataError("`names` is neither a list nor numbers with names")
-        at, end = found.end(), found[2]
-        if found[1].strip():
-            yield number, found[1]
-        if end != ",":
-            return
+        by_number = {int(number): name for number, name in names.items()}
+        if len(by_number) != len(names) or sorted(by_number) != list(range(len(names))):
+            raise DataError("`names` must give a name to each number from 0 on")
+        for name in by_number.values():
+            if not isinstance(name, str):
+                raise DataError(f"wanted a word for each name, got a {type(name).__name__}")
+        return [by_number[number] for number in range(len(names))]
 
 
-def _unquoted(text: str) -> str:
-    if text[:1] == '"':
-        return str(parse_json(_ESCAPED.sub(_of_json, text), "a name"))
-    if text[:1] == "'":
-        return text[1:-1].replace("''", "'")
-    return text
+def _read_yaml(path: Path) -> Any:
+    """A YAML file whose scalars stay the words that are written: a class may be called `no`.
 
-
-def _of_json(found: re.Match[str]) -> str:
-    """An escape of YAML as JSON has it."""
-    number = int(found[1] or found[2] or "0", 16)
-    return json.dumps(chr(number))[1:-1] if number else found[0]
+    Raises DataError.
+    """
+    try:
+        return yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise DataError(f"not YAML: {' '.join(str(error).split())}") from error
 
 
 # Writing.
@@ -295,9 +264,9 @@ def encode(
             rings = single_rings(image, number, report, policy)
             lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
         yield path, "".join(lines).encode()
-    rows = [f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names)]
-    listed = "names:\n" + "".join(rows) if rows else "names: {}\n"
-    yield target / "data.yaml", (_split_lines(images) + listed).encode()
+    about = _split_folders(images) | {"names": dict(enumerate(names))}
+    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
+    yield target / "data.yaml", text.encode()
 
 
 def _check_stems(images: list[AnnotatedImage]) -> None:
@@ -327,17 +296,11 @@ def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
         )
 
 
-def _quoted(name: str) -> str:
-    """A name that YAML and JSON read alike; surrogate pairs of JSON would be two signs in YAML."""
-    signs = json.dumps(name, ensure_ascii=False)
-    return "".join(s if s.isprintable() or s > "\uffff" else json.dumps(s)[1:-1] for s in signs)
-
-
-def _split_lines(images: list[AnnotatedImage]) -> str:
-    """The folders of each split; without `path` they are beside the file."""
+def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
+    """The folder of each split; without `path` they are beside the file."""
     folders = {split: few[0].file_name.split("/")[0] for split, few in parts_of(images).items()}
     if not folders:
-        return "train: images\nval: images\n"
+        return {"train": "images", "val": "images"}
     first = next(iter(folders.values()))
     places = {"train": first, "val": first} | folders
-    return "".join(f"{split}: images/{place}\n" for split, place in places.items())
+    return {split: f"images/{place}" for split, place in places.items()}

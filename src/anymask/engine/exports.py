@@ -46,15 +46,6 @@ from anymask.primitives.rle import Rle, rle_area
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
-ONE_FILE = {  # formats whose masks are all in one file
-    "coco": "masks.json",
-    "coco-polygon": "masks.json",
-    "coco-panoptic": "masks.json",
-    "label-studio": "masks.json",
-    "label-studio-polygon": "masks.json",
-    "cvat": "masks.xml",
-    "csv": "masks.csv",
-}
 
 
 def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
@@ -239,7 +230,13 @@ def _place(target: Path, name: str, part: str) -> Path:
     if name.startswith("coco"):
         stem = f"instances_{part}" if part else "instances"
         return target / "annotations" / f"{stem}.json"
-    return target / part / ONE_FILE.get(name, "")
+    return target / part / masks_file(name)
+
+
+def masks_file(name: str) -> str:
+    """The file of a format whose masks are all in one; "" of any other format."""
+    ending = find_format(name).ending
+    return f"masks{ending}" if ending else ""
 
 
 def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
@@ -274,7 +271,7 @@ def export_archive(
 def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
     """The target below a folder: a file where a format is one file and nothing else is written."""
     alone = settings is None or not (settings.images or settings.shares)
-    return root / ONE_FILE.get(name, "") if alone else root
+    return root / masks_file(name) if alone else root
 
 
 def clip_images(

@@ -25,8 +25,8 @@ from anymask.primitives.storage import write_json
 STAMPS = "stamps.json"
 WITHIN = frozenset(A_FILE_A_PICTURE) | {
     "set", "yolo", "label-png", "davis", "coco", "coco-polygon", "cvat", "label-studio",
-    "label-studio-polygon", "bbbc038", "ppdls",
-}  # fmt: skip  # formats and layouts whose files all lie in the file or folder that is named
+    "label-studio-polygon",
+}  # fmt: skip  # formats whose files all lie in the file or folder that is named
 
 
 def keep_stamps(folder: Path, option: str, stream: Stream, pictures: Mapping[Path, str]) -> None:

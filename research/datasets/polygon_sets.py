@@ -92,7 +92,7 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
     top = folder.parent.parent
     for path in sorted(folder.glob("*.json")):
         with located(path):
-            rows = read_json(path)["video_annotations"]
+            rows = list(read_json(path)["video_annotations"])
         for number, row in enumerate(rows):
             with located(f"{path}, frame {number}"):
                 name, video = str(row["image"]["name"]), str(row["image"]["video"])
@@ -121,7 +121,9 @@ def _frame_place(video: str, stem: str) -> SequencePlace | None:
 def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a split ("ABOVE" or "BELOW"). Raises DataError that names file and record."""
     path = find_place(root, [f"{split}_LABELS.json"], f"labels of {split}")
-    for key, row in read_json(path).items():
+    with located(path):
+        records = dict(read_json(path))
+    for key, row in records.items():
         with located(f"{path}, {key}"):
             photo = find_photo(str(row["filename"]), [root / split])
             hw = picture_hw(photo)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.io
 
 from anymask.data.annotations import (
     AnnotatedImage,
@@ -25,7 +26,6 @@ from anymask.data.annotations import (
 )
 from anymask.data.documents import checked_hw, find_place, located
 from anymask.data.label_pictures import value_rles
-from anymask.data.matlab import load_matlab
 from anymask.primitives.errors import DataError
 from anymask.primitives.rle import Rle, mask_to_rle
 
@@ -41,10 +41,8 @@ def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
 
 
 def _sample(path: Path, photo: Path) -> AnnotatedImage:
-    people = load_matlab(path).get("groundTruth")
     with located(path):
-        if not isinstance(people, list) or not people:
-            raise DataError("wanted the cells `groundTruth`, there are none")
+        people = _people(path)
         masks: list[AnnotatedMask] = []
         boundaries: list[Rle] = []
         for number, cell in enumerate(people):
@@ -61,10 +59,23 @@ def _sample(path: Path, photo: Path) -> AnnotatedImage:
         )
 
 
+def _people(path: Path) -> list[Any]:
+    """The cells `groundTruth`, a struct each."""
+    try:
+        found = scipy.io.loadmat(path, squeeze_me=False).get("groundTruth")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # scipy raises what its decoders raise, zlib.error among them
+        raise DataError(f"is no readable MATLAB file ({error})") from error
+    if not isinstance(found, np.ndarray) or found.dtype != object or not found.size:
+        raise DataError("wanted the cells `groundTruth`, there are none")
+    return list(found.ravel())
+
+
 def _read_person(cell: Any) -> tuple[Any, Any]:
     """A person's regions (H, W) and borders (H, W)."""
-    (person,) = cell
+    (person,) = cell.ravel()
     regions, borders = np.asarray(person["Segmentation"]), np.asarray(person["Boundaries"])
     if regions.ndim != 2:
         raise DataError(f"`Segmentation` must be (H, W), got {regions.shape}")
-    return regions.astype(np.int64), borders
+    return regions.astype(np.int64), borders.astype(np.bool_)

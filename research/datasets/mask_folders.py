@@ -9,7 +9,7 @@ BBBC038 (bbbc.broadinstitute.org/BBBC038): stage1_train/ID/images/ID.png,
     stage1_train/ID/masks/*.png, a white nucleus each
 Hypersim (github.com/apple/ml-hypersim): SCENE/images/scene_cam_00_final_preview/
     frame.0000.tonemap.jpg and scene_cam_00_geometry_hdf5/frame.0000.semantic_instance.hdf5,
-    the number of an object a pixel, -1 for none; needs h5py (the extra `science`)
+    the number of an object a pixel, -1 for none; needs h5py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_ph
 from anymask.data.decoding import open_picture
 from anymask.data.documents import find_picture, find_place, located
 from anymask.data.label_pictures import colours_to_numbers, label_values, value_rles
-from anymask.primitives.errors import DataError, ImageError, MissingExtra
+from anymask.primitives.errors import DataError, ImageError
 from anymask.primitives.rle import Rle, mask_to_rle
 
 EGOHOS_CLASSES = {
@@ -116,10 +116,7 @@ def _check_own_photo(photo: Path) -> None:
 
 def read_hypersim(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The objects of Hypersim's frames, of all scenes or of `split`. Raises DataError."""
-    try:
-        import h5py
-    except ImportError:
-        raise MissingExtra("h5py", "science", "Hypersim's masks") from None
+    import h5py  # no other data set needs it
 
     pattern = f"{split or '*'}/images/*_geometry_hdf5/*.semantic_instance.hdf5"
     for path in sorted(root.glob(pattern)):
