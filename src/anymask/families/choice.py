@@ -1,7 +1,5 @@
 """Shared rules of families: decoder masks in; ambiguity, order by quality, clean logits out.
 
-At run time this file and those of the families import numpy and OpenCV alone: an exported bundle
-carries them (`export.example`).
 Letters: N prompts, P points, K candidates, m the side of a mask.
 """
 

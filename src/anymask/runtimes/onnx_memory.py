@@ -18,7 +18,7 @@ INPUTS = (
 class OnnxMemory:
     """See `Remembering`.
 
-    run  the graph of `export/memory_graph.py`, with its inputs in order
+    run  the graph of `export/added_graphs.py`, with its inputs in order
     """
 
     def __init__(self, run: Callable[..., list[FloatArray]]) -> None:
