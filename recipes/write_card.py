@@ -3,7 +3,7 @@
     python recipes/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
 Each block of figures stands in its document between `<!-- NAME -->` and `<!-- /NAME -->`, and comes
-from one run of `research.paper` (`BLOCKS`); OPTIONS are added to each run, `--limit 2` for a try. The
+from one run of `research.paper` (`BLOCKS`); OPTIONS are added to each, `--limit 2` for a try. The
 runs keep their figures in the output folder, as JSON by name, so that one which was cut goes on;
 another model needs another folder. What stands outside of the marks is written by people.
 """
