@@ -3,7 +3,7 @@
     python research/write_card.py --data ../shared/data/eval -o out/card [--only NAMES] [-- OPTIONS]
 
 Each block of figures stands in its document between `<!-- NAME -->` and `<!-- /NAME -->`, and comes
-from one run of `anymask eval` (`BLOCKS`); OPTIONS are added to each run, `--limit 2` for a try. The
+from one run of `research.paper` (`BLOCKS`); OPTIONS are added to each, `--limit 2` for a try. The
 runs keep their figures in the output folder, as JSON by name, so that one which was cut goes on;
 another model needs another folder. What stands outside of the marks is written by people.
 """
@@ -61,17 +61,17 @@ def main() -> None:
 
 
 def measure(name: str, data: Path, folder: Path, options: Sequence[str]) -> None:
-    """One run of `anymask eval`, or what is left of it."""
-    path = folder / name
+    """One run of `research.paper`, or what is left of it."""
+    path = folder.resolve() / name
     files = ["--json", f"{path}.json", "--markdown", f"{path}.md"]
-    asked = [*shlex.split(BLOCKS[name]), "--data", str(data), *files, *options]
+    asked = [*shlex.split(BLOCKS[name]), "--data", str(data.resolve()), *files, *options]
     resume = ["--resume"] if path.with_suffix(".json").exists() else []
-    subprocess.run([sys.executable, "-m", "anymask", "eval", *asked, *resume], check=True)
+    subprocess.run([sys.executable, "-m", "research.paper", *asked, *resume], check=True, cwd=ROOT)
 
 
 def block_of(name: str, folder: Path, options: Sequence[str]) -> str:
     """What stands between the marks: the command, the weights, the tables."""
-    command = shlex.join(["anymask", "eval", *shlex.split(BLOCKS[name]), *options])
+    command = shlex.join(["python", "-m", "research.paper", *shlex.split(BLOCKS[name]), *options])
     report = json.loads((folder / f"{name}.json").read_text("utf-8"))
     found = tables((folder / f"{name}.md").read_text("utf-8"))
     if name in MEANS_ONLY:

@@ -1,6 +1,6 @@
 """Reference automatic mask generation: every mask drawn at the photo's size, then filtered.
 
-The slow truth of `everything.find_everything`, and what `anymask bench everything` compares with:
+The slow truth of `everything.find_everything`:
 the order of segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), no crops, no clean-up.
 """
 

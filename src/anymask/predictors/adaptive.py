@@ -2,7 +2,6 @@
 
 Every fourth click along each side goes first. Then the clicks with the largest expected gain
 (`ExpectedGain`), after all that was answered so far, are asked a few at a time.
-`anymask bench everything` with a folder of photos measures what they find.
 
 Letters: n clicks along a side, N = n * n, m the side of a low-resolution mask.
 """
