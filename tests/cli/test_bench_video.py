@@ -43,7 +43,7 @@ def test_the_tracker_beats_what_it_must_beat(
     figures = json.loads((tmp_path / "a.json").read_text("utf-8"))["figures"]
     means = {one["runtime"]: one["value"] for one in figures if one["what"] == "mean J & F"}
     assert set(means) == {
-        "fake, auto", "fake, points", "copy the first mask", "DIS flow", "OpenCV MIL, box to fake",
+        "fake, auto", "fake, match", "copy the first mask", "DIS flow", "OpenCV MIL, box to fake",
     }  # fmt: skip
     assert means["fake, auto"] > means["copy the first mask"] + 0.1
 
@@ -53,9 +53,9 @@ def test_one_tracker_may_be_asked_for_alone(
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()))
     out = tmp_path / "a.json"
-    assert main(["bench", "video", str(folder), "--tracker", "points", "--json", str(out)]) == 0
+    assert main(["bench", "video", str(folder), "--tracker", "match", "--json", str(out)]) == 0
     figures = json.loads(out.read_text("utf-8"))["figures"]
-    assert {one["runtime"] for one in figures} == {"fake, points"}
+    assert {one["runtime"] for one in figures} == {"fake, match"}
 
 
 def test_an_object_that_never_moves_is_copied_rightly(folder: Path) -> None:

@@ -157,8 +157,8 @@ def test_a_session_on_the_bundle_gives_torchs_masks(network: VideoModel, bundle:
     for runtime in (TorchRuntime(network, "f" * 64, device="cpu"), OnnxRuntime(bundle)):
         with open_session(Model(runtime), PICTURES, write_unsure=True) as session:
             assert session.tracker.name.startswith("memory:")
-            session.add(frame=0, object=1, points=[(30, 30)])
-            session.add(frame=0, object=2, box=(80, 50, 118, 88))
+            session.add(frame=0, id=1, points=[(30, 30)])
+            session.add(frame=0, id=2, box=(80, 50, 118, 88))
             masks.append([frame.masks[n] for frame in session for n in (1, 2)])
     for one, other in zip(*masks, strict=True):
         assert (one ^ other).mean() < 0.002

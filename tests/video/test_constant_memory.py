@@ -9,13 +9,13 @@ import anymask
 from anymask.cli.bench_long_video import MadeScene, resident_memory
 from anymask.predictors.image import Model
 from anymask.primitives.masks import iou
+from anymask.video.frame_sampling import FrameSampling, SampledFrames
 from anymask.video.holdings import held_by
 from anymask.video.image_tracker import ImageTracker
-from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video.monitor import MonitorSettings
 from anymask.video.session import VideoSession
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
-from anymask.video.watch import WatchSettings
 
 STEPS, EARLY, SAMPLE = 600, 100, 50
 SMALL = (144, 192)  # pixels of a frame, which is not enlarged for the encoder
@@ -43,7 +43,7 @@ def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do()
 
 
 def small_session(model: Model, scene: MadeScene) -> VideoSession:
-    frames = PickedFrames(open_source(scene.pictures(STEPS)), FramePicks())
-    watching = WatchSettings(write_unsure=True)  # every frame is learned from
+    frames = SampledFrames(open_source(scene.pictures(STEPS)), FrameSampling())
+    watching = MonitorSettings(write_unsure=True)  # every frame is learned from
     tracker = ImageTracker(model, side=SMALL[1])
     return VideoSession(tracker, frames, SessionStore(None), watching)

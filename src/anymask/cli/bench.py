@@ -80,7 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("frames", {"metavar": "N", "type": int, "help": "of each video, at most"}),
         ("long", {"metavar": "N", "type": int,
                   "help": "instead of a folder: memory over so many frames of a made scene"}),
-        ("tracker", {"help": "auto, match, points or memory: this one alone, without baselines"}),
+        ("tracker", {"help": "auto, match or memory: this one alone, without baselines"}),
         ("requests", {"metavar": "N", "type": int, "help": "that are sent"}),
         ("clients", {"metavar": "N", "type": int, "help": "that ask at the same time"}),
         ("plain", {"action": argparse.BooleanOptionalAction,

@@ -128,7 +128,7 @@ def long_figures(
         source = LoopedFrames(open_source(path), frames)
         with open_session(opened, source, tracker=cast(Any, tracker)) as session:
             for number in range(len(_LOOKS)):
-                session.add(frame=0, object=number + 1, mask=scene.mask(number))
+                session.add(frame=0, id=number + 1, mask=scene.mask(number))
             rows = list(long_rows(session, frames))
     notes = [
         f"after {row.frames} frames: {_mib(row.memory)} MiB in memory, {row.held} arrays held "
@@ -150,7 +150,7 @@ def long_figures(
 
 def write_scene(scene: MadeScene, path: Path, frames: int) -> Path:
     """The scene as a video file. Raises MissingExtra without PyAV."""
-    from anymask.video.film import FilmWriter
+    from anymask.video.outputs import FilmWriter
 
     film = FilmWriter(path, RATE, "picture")
     for frame, picture in enumerate(scene.pictures(frames)):

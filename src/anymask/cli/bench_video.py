@@ -14,7 +14,7 @@ from anymask.primitives.timing import Measurement
 if TYPE_CHECKING:
     from anymask.evaluation.video_tracking import VideoScore
 
-TRACKERS = ("auto", "points")
+TRACKERS = ("auto", "match")
 
 
 def video_figures(
