@@ -17,10 +17,7 @@ from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.setting import DeclaredSetting, list_settings
-from anymask.video.frame_sampling import FrameSampling
-from anymask.video.monitor import MonitorSettings
-from anymask.video.opening import TrackSettings
-from anymask.video.settings import MemorySettings
+from anymask.video.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}

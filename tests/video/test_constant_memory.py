@@ -9,11 +9,11 @@ import anymask
 from anymask.cli.bench_long_video import MadeScene, resident_memory
 from anymask.predictors.image import Model
 from anymask.primitives.masks import iou
-from anymask.video.frame_sampling import FrameSampling, SampledFrames
+from anymask.video.frame_sampling import SampledFrames
 from anymask.video.holdings import held_by
 from anymask.video.image_tracker import ImageTracker
-from anymask.video.monitor import MonitorSettings
 from anymask.video.session import VideoSession
+from anymask.video.settings import FrameSampling, MonitorSettings
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from anymask.primitives.errors import ImageError
-from anymask.video.frame_sampling import FrameSampling, SampledFrames
+from anymask.video.frame_sampling import SampledFrames
 from anymask.video.prefetch import FramePrefetcher
+from anymask.video.settings import FrameSampling
 from anymask.video.sources import open_source
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from anymask.primitives.errors import DataError, ImageError, InputError
 from anymask.video import sources as video_file
-from anymask.video.frame_sampling import FrameSampling, SampledFrames
+from anymask.video.frame_sampling import SampledFrames
+from anymask.video.settings import FrameSampling
 from anymask.video.sources import FrameStream, open_source
 from tests.video.clips import moving_discs, write_video
 

@@ -55,7 +55,8 @@ def clips(args: argparse.Namespace) -> None:
 
 def _take(project: Project, args: argparse.Namespace) -> None:
     from anymask.engine.track_entries import TrackDraft, TrackMask
-    from anymask.video.frame_sampling import FrameSampling, frame_numbering
+    from anymask.video.frame_sampling import frame_numbering
+    from anymask.video.settings import FrameSampling
     from anymask.video.sources import read_facts
     from anymask.video.store import SessionStore
 

@@ -21,8 +21,9 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding
 from anymask.video.flow import reduce_frame
-from anymask.video.monitor import MonitorSettings, TrackMonitor, check_prompted, check_tracked
+from anymask.video.monitor import TrackMonitor, check_prompted, check_tracked
 from anymask.video.opening import open_tracker
+from anymask.video.settings import MonitorSettings
 from anymask.video.tracker import TrackMoment
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
