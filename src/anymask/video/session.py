@@ -20,15 +20,10 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
 from anymask.video.frame_sampling import SampledFrames, no_such_frame
-from anymask.video.monitor import (
-    MonitorSettings,
-    TrackCheck,
-    TrackMonitor,
-    check_prompted,
-    check_tracked,
-)
+from anymask.video.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.video.prefetch import FramePrefetcher, PrefetchedFrame
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
+from anymask.video.settings import MonitorSettings
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
 from anymask.video.tracker import FramePrediction, Tracker, TrackMoment
 
