@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from anymask.predictors.image import Model
 from anymask.primitives.keywords import name_keywords
+
+if TYPE_CHECKING:
+    from anymask.video.session import VideoSession
+    from anymask.video.settings import TrackOptions
 
 
 @name_keywords
@@ -39,7 +43,7 @@ def load(
     return Model(opened, begin=_begin_session)
 
 
-def _begin_session(model: Model, source: Any, **settings: Any) -> Any:
+def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
     """What `Model.track` does; the sessions' floor lies above the model's."""
     from anymask.video.opening import open_session
 

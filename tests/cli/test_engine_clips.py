@@ -26,8 +26,8 @@ def project(tmp_path: Path) -> Project:
     clip = write_video(folder / "drive.mkv", moving_discs(FRAMES)[0])
     session = tmp_path / "drive.session"
     with open_session(Model(ColourRuntime()), clip, session=session) as opened:
-        opened.add(frame=0, object=1, points=[(30, 30)])
-        opened.add(frame=0, object=2, points=[(100, 70)])
+        opened.add(frame=0, id=1, points=[(30, 30)])
+        opened.add(frame=0, id=2, points=[(100, 70)])
         list(opened)
     return create_project(folder)
 
@@ -76,7 +76,7 @@ def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
     session = tmp_path / "some.session"
     clip = project.folder / "drive.mkv"
     with open_session(Model(ColourRuntime()), clip, session=session, every=2) as opened:
-        opened.add(frame=0, object=1, points=[(30, 30)])
+        opened.add(frame=0, id=1, points=[(30, 30)])
         list(opened)
     take = ["--take", "drive.mkv", "--session", str(session)]
     assert main(["engine", "clips", str(project.folder), *take]) == 2

@@ -44,10 +44,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["frames/", "-o", "./frames/"], "'./frames/' is the video itself"),
         (["clip.mkv", "-o", "a.json", "-o", "./a.json"], "different names, got './a.json' twice"),
         (["clip.mkv", "-o", "a.json", "--session", "a.json"], "'a.json' is the session's file"),
-        (
-            ["clip.mkv", "--background", "clip.png", "-o", "clip.png"],
-            "'clip.png' is the picture of the background",
-        ),
     ],
 )  # fmt: skip
 def test_nothing_is_written_over_what_is_read(
@@ -60,16 +56,14 @@ def test_nothing_is_written_over_what_is_read(
 
 
 def test_masks_are_called_as_the_frames_are(here: Path) -> None:
-    outputs = ["davis", "cut/", "v1.d/", "masks.jsonl", "masks.ytvis.json"]
+    outputs = ["davis", "v1.d/", "masks.jsonl"]
     said = [word for name in outputs for word in ("-o", name)]
     assert track("frames", "--box", BOX, *said) == 0
     names = [f"{number:05d}.png" for number in (0, 5, 10, 15)]
-    for folder in ("davis", "cut", "v1.d"):
+    for folder in ("davis", "v1.d"):
         assert [path.name for path in sorted(Path(folder).iterdir())] == names
     lines = [json.loads(line) for line in Path("masks.jsonl").read_text("utf-8").splitlines()]
     assert [(line["frame"], line["file"]) for line in lines] == list(enumerate(names))
-    document = json.loads(Path("masks.ytvis.json").read_text("utf-8"))
-    assert document["videos"][0]["file_names"] == [f"frames/{name}" for name in names]
 
 
 def test_frames_that_share_a_name_are_numbered(here: Path) -> None:

@@ -17,15 +17,12 @@ from anymask.predictors.arrangement import Arrangement
 from anymask.predictors.grid import Grid
 from anymask.predictors.settings import Retry, SegmentSettings
 from anymask.primitives.setting import DeclaredSetting, list_settings
-from anymask.video.memory_settings import MemorySettings
-from anymask.video.opening import TrackSettings
-from anymask.video.picks import FramePicks
-from anymask.video.watch import WatchSettings
+from anymask.video.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}
 DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
-DECLARED |= {one.__name__: one for one in (TrackSettings, FramePicks, WatchSettings)}
+DECLARED |= {one.__name__: one for one in (TrackSettings, FrameSampling, MonitorSettings)}
 DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
 

@@ -66,7 +66,7 @@ class Scripted:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def add(self, *, frame: int, object: int, **said: Any) -> Any:  # noqa: A002
+    def add(self, *, frame: int, id: int, **said: Any) -> Any:  # noqa: A002
         if "mask" in said:
             self.clicked.setdefault(frame, []).append("mask")
             return None
@@ -75,7 +75,7 @@ class Scripted:
         mask = WHOLE if len(self.clicked[frame]) > 1 else HALF
         return SimpleNamespace(mask=mask)
 
-    def prompts(self, object: int) -> list[int]:  # noqa: A002
+    def prompts(self, id: int) -> list[int]:  # noqa: A002
         return sorted(self.clicked)
 
     def mask_at(self, frame: int) -> np.ndarray:
@@ -184,10 +184,10 @@ def test_videos_are_evaluated_from_the_command_line(
     monkeypatch.setattr("anymask.cli.options.ModelChoice.load", lambda _: Model(ColourRuntime()))
     out = folder / "a.json"
     words = ["eval", "videos", "--data", str(folder), "--json", str(out)]
-    words += ["--protocol", protocol, "--rounds", "2", "--long-memory", "500"]
+    words += ["--protocol", protocol, "--rounds", "2"]
     assert main(words) == 0
     found = json.loads(out.read_text("utf-8"))
-    assert found["memory"] == {"long_memory": 500}
+    assert found["memory"] == {}
     assert len(found["rounds"]) == (1 if protocol == "semi" else 2)
     assert found["rounds"][0]["j_and_f"] > 0.8
     assert f"| {protocol}, 1 objects, tracker auto" in capsys.readouterr().out
@@ -200,8 +200,8 @@ def test_videos_are_evaluated_from_the_command_line(
         (["videos", "--data", ".", "--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["videos", "--data", ".", "--per-image", "2"], "--per-image is for photos; leave it out"),
         (["natural", "--protocol", "online"], "--protocol is for videos; write `anymask eval vid"),
-        (["natural", "--paths", "3"], "--paths is for videos; write `anymask eval videos --data D"),
-        (["videos", "--data", ".", "--paths", "9"], "paths must be a whole number of at least 1"),
+        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask eval videos --data D"),
+        (["videos", "--data", ".", "--memory-stride", "0"], "memory_stride must be"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(

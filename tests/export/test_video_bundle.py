@@ -37,7 +37,7 @@ from anymask.runtimes.onnx_video import (
     to_bfloat16,
 )
 from anymask.runtimes.torch import TorchRuntime, map_names
-from anymask.runtimes.video import MemoryChoice, VideoAnswer, VideoSteps
+from anymask.runtimes.video import VideoAnswer, VideoSteps
 from anymask.video.opening import open_session
 from tests.runtimes import exports
 from tests.video.clips import moving_discs
@@ -64,7 +64,7 @@ def bundle(network: VideoModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoSteps:
     steps = runtime.capability(VideoSteps)
     assert steps is not None
-    return steps.choosing(MemoryChoice(distinct=2))
+    return steps
 
 
 def steps_of_frame(
@@ -86,10 +86,6 @@ def steps_of_frame(
         found = steps.answer_points(frame, coords, np.array([1, 0]), earlier)
         answers = [found, steps.step_video(frame, banks[1:], number, False)]
         handles, prompted = [answer.handles[0] for answer in answers], [True, False]
-    elif number == 5:  # each goes on with the second of its three masks
-        answers = [steps.step_candidates(frame, banks, number, False)]
-        assert len(answers[0].quality) == 6
-        handles = list(answers[0].rows([1, 4]).handles)
     else:
         answers = [steps.step_video(frame, banks, number, False)]
         handles = list(answers[0].handles)
@@ -157,8 +153,8 @@ def test_a_session_on_the_bundle_gives_torchs_masks(network: VideoModel, bundle:
     for runtime in (TorchRuntime(network, "f" * 64, device="cpu"), OnnxRuntime(bundle)):
         with open_session(Model(runtime), PICTURES, write_unsure=True) as session:
             assert session.tracker.name.startswith("memory:")
-            session.add(frame=0, object=1, points=[(30, 30)])
-            session.add(frame=0, object=2, box=(80, 50, 118, 88))
+            session.add(frame=0, id=1, points=[(30, 30)])
+            session.add(frame=0, id=2, box=(80, 50, 118, 88))
             masks.append([frame.masks[n] for frame in session for n in (1, 2)])
     for one, other in zip(*masks, strict=True):
         assert (one ^ other).mean() < 0.002

@@ -135,14 +135,3 @@ def test_what_fills_gaps_is_kept_however_old_it_grows(backward: bool) -> None:
     assert len(kept.select(late, settings).memories) == 7
     assert frames(kept.select(late, settings)) == frames(seen.select(late, settings))
     assert len(kept.kept(late, settings).tracked) <= settings.frames
-
-
-def test_distinct_frames_are_read_on_every_frame_and_the_oldest_give_way() -> None:
-    settings, known = TrackingSettings(distinct=2, frames=3), bank([0], [7, 8, 9])
-    for frame in (3, 5, 8):
-        known = known.with_distinct(memory(frame), settings)
-    assert list(known.distinct) == [5, 8]
-    # Frame 8 is read as a distinct one, so its place among the last two stays empty.
-    assert frames(known.select(VideoMoment(10), settings)) == [(0, 0), (0, 5), (0, 8), (1, 9)]
-    assert list(known.with_prompted(memory(5)).distinct) == [8]
-    assert list(known.with_tracked(memory(10)).without([9]).distinct) == [5, 8]

@@ -144,7 +144,7 @@ class Choosing(ColourRuntime):
     def see_frame(self, image: FloatArray) -> str:
         return self.name
 
-    answer_points = answer_mask = step_video = step_candidates = remember = see_frame
+    answer_points = answer_mask = step_video = remember = see_frame
     bank_to_arrays = arrays_to_bank = see_frame
 
 

@@ -20,7 +20,7 @@ from anymask.primitives.rle import rle_to_coco
 from anymask.primitives.setting import list_settings
 from anymask.serving.settings_schema import EVERYTHING, SEGMENT, TRACK, settings_schema
 from anymask.serving.wire import SegmentBody
-from anymask.video.opening import GROUPS, TrackDict
+from anymask.video.settings import GROUPS, TrackOptions
 from tests.predictors.fakes import ColourRuntime
 from tests.serving.servers import PICTURE, client, error_of, png
 
@@ -59,7 +59,7 @@ def test_every_setting_is_there_that_makes_sense_without_state() -> None:
     own = {"memory_limit", "points_per_batch"}
     assert {one.name for one in EVERYTHING} == EverythingDict.__optional_keys__ - own | {"tile"}
     of_files = {"session", "start", "end", "every", "fps"}
-    assert {one.name for one in TRACK} == TrackDict.__optional_keys__ - of_files
+    assert {one.name for one in TRACK} == TrackOptions.__optional_keys__ - of_files
     assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__ - {"retry"}
     assert set(SEGMENT) < set(SegmentBody.model_fields)
 

@@ -34,8 +34,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wanted() -> list[dict[int, Any]]:
     """The run-lengths of two objects on every frame, by the library."""
     with open_session(Model(ColourRuntime()), PICTURES) as session:
-        session.add(frame=0, object=1, points=START)
-        session.add(frame=0, object=2, points=OTHER)
+        session.add(frame=0, id=1, points=START)
+        session.add(frame=0, id=2, points=OTHER)
         return [{n: one.rle for n, one in frame.objects.items()} for frame in session]
 
 

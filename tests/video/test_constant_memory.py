@@ -5,10 +5,11 @@ from __future__ import annotations
 import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.masks import iou
+from anymask.video.frame_sampling import SampledFrames
 from anymask.video.holdings import held_by
 from anymask.video.image_tracker import ImageTracker
-from anymask.video.picks import FramePicks, PickedFrames
 from anymask.video.session import VideoSession
+from anymask.video.settings import FrameSampling, MonitorSettings
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
 from anymask.video.watch import WatchSettings
@@ -40,7 +41,7 @@ def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do()
 
 
 def small_session(model: Model, scene: MadeScene) -> VideoSession:
-    frames = PickedFrames(open_source(scene.pictures(STEPS)), FramePicks())
-    watching = WatchSettings(write_unsure=True)  # every frame is learned from
+    frames = SampledFrames(open_source(scene.pictures(STEPS)), FrameSampling())
+    watching = MonitorSettings(write_unsure=True)  # every frame is learned from
     tracker = ImageTracker(model, side=SMALL[1])
     return VideoSession(tracker, frames, SessionStore(None), watching)

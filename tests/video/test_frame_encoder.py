@@ -8,8 +8,7 @@ import pytest
 import anymask
 from anymask.predictors.image import Model
 from anymask.primitives.errors import InputError
-from anymask.video.frame_encoder import FrameEncoder
-from anymask.video.image_tracker import ImageTracker
+from anymask.video.image_tracker import FrameEncoder, ImageTracker
 from tests.predictors.fakes import ColourRuntime, iou
 from tests.video.clips import moving_discs
 

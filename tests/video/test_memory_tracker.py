@@ -63,7 +63,7 @@ def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant
     model = tiny(variant)
     with open_session(model, PICTURES, write_unsure=True) as session:
         session.add(frame=0, points=POINT)
-        session.add(frame=0, object=2, box=(80, 50, 118, 88))
+        session.add(frame=0, id=2, box=(80, 50, 118, 88))
         found = [frame.objects[1].rle for frame in session]
     for one, other in zip(found, by_hand(model), strict=True):
         # The objects share a batch here, which moves the last bit of a float.
@@ -82,19 +82,14 @@ def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
         assert [frame.objects[1].rle for frame in session] == wanted
 
 
-ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "distinct_frames": 2, "write_unsure": True}
+ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "write_unsure": True}
 
 
-def test_a_choice_of_memories_is_taken_and_resumed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every frame is taken for a distinct one, so that their memories are saved, too."""
-    monkeypatch.setattr("anymask.runtimes.torch_video.is_distinct", lambda *_: True)
+def test_a_choice_of_memories_is_taken_and_resumed(tmp_path: Path) -> None:
     model = tiny()
     with open_session(model, PICTURES, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
         session.add(frame=0, points=POINT)
         wanted = [frame.objects[1].rle for frame in session]
-        assert list(session._live[1, False].state.distinct) == [3, 4]
     path = tmp_path / "clip.session"
     for frames in (3, 5):
         with open_session(model, PICTURES, session=path, **ALL_SETTINGS) as session:  # type: ignore[arg-type]

@@ -80,7 +80,7 @@ def test_objects_that_remember_the_same_frames_are_asked_about_together(nano: Mo
     notes = Notes()
     with open_session(Model(WithReader(nano.runtime, notes)), PICTURES) as opened:
         for number in (0, 1):
-            opened.add(frame=0, object=number + 1, mask=TRUTH[0][number])
+            opened.add(frame=0, id=number + 1, mask=TRUTH[0][number])
         list(opened)
     for one, other in zip(notes.asked[::2], notes.asked[1::2], strict=True):
         assert one.memory_keys is other.memory_keys
@@ -125,8 +125,8 @@ def test_settings_of_other_memories_are_refused(nano: Model) -> None:
     model = Model(WithReader(nano.runtime, RuleReader()))
     with pytest.raises(InputError, match="least_quality is a setting .* 'a network of memory'"):
         open_session(model, PICTURES, least_quality=0.5)
-    with pytest.raises(InputError, match="long_memory is a setting of tracker='match'"):
-        open_session(model, PICTURES, long_memory=100)
+    with pytest.raises(InputError, match="memory_stride is a setting .* 'match'"):
+        open_session(model, PICTURES, tracker="match", memory_stride=2)
 
 
 def test_a_rehearsal_tells_which_frames_were_remembered(nano: Model) -> None:

@@ -78,8 +78,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
     two, six = np.int64(2), np.uint8(6)
     pictures, truth = moving_discs(8)
     with open_session(MODEL, pictures) as session, open_session(MODEL, pictures) as plain:
-        session.add(frame=two, object=six, mask=truth[2][0])
-        plain.add(frame=2, object=6, mask=truth[2][0])
+        session.add(frame=two, id=six, mask=truth[2][0])
+        plain.add(frame=2, id=6, mask=truth[2][0])
         frames = list(session.propagate(start=two, stop=np.int32(4)))
         assert rles(frames) == rles(list(plain.propagate(start=2, stop=4)))
         assert [frame.index for frame in frames] == [2, 3, 4]

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from anymask.primitives.errors import DataError, ImageError, InputError
-from anymask.video import video_file
-from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video import sources as video_file
+from anymask.video.frame_sampling import SampledFrames
+from anymask.video.settings import FrameSampling
 from anymask.video.sources import FrameStream, open_source
 from tests.video.clips import moving_discs, write_video
 
@@ -192,7 +193,7 @@ def test_what_has_no_frames_is_refused(nothing: object) -> None:
 
 
 def test_picks_take_every_nth_frame_of_a_part() -> None:
-    frames = PickedFrames(open_source(numbered(20)), FramePicks(every=3, start=4, end=15))
+    frames = SampledFrames(open_source(numbered(20)), FrameSampling(every=3, start=4, end=15))
     assert frames.length == 4
     assert [int(frames.read(frame)[0, 0, 0]) for frame in range(4)] == [4, 7, 10, 13]
     assert frames.read(4) is None
@@ -202,15 +203,15 @@ def test_picks_take_every_nth_frame_of_a_part() -> None:
 def test_frames_a_second_go_by_the_times(tmp_path: Path) -> None:
     times = [0, 40, 80, 120, 200, 210, 400, 440]
     source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:8], times))
-    frames = PickedFrames(source, FramePicks(fps=10))
+    frames = SampledFrames(source, FrameSampling(fps=10))
     assert [frames.source_frame(frame) for frame in range(frames.length or 0)] == [0, 3, 4, 6]
 
 
 def test_picks_that_contradict_are_refused() -> None:
     with pytest.raises(InputError, match="not both"):
-        FramePicks(every=2, fps=5)
+        FrameSampling(every=2, fps=5)
     with pytest.raises(InputError, match="must be behind start"):
-        FramePicks(start=5, end=5)
+        FrameSampling(start=5, end=5)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])

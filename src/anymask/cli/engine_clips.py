@@ -55,8 +55,8 @@ def clips(args: argparse.Namespace) -> None:
 
 def _take(project: Project, args: argparse.Namespace) -> None:
     from anymask.engine.track_entries import TrackDraft, TrackMask
-    from anymask.video.picks import FramePicks
-    from anymask.video.same_video import frame_numbering
+    from anymask.video.frame_sampling import frame_numbering
+    from anymask.video.settings import FrameSampling
     from anymask.video.sources import read_facts
     from anymask.video.store import SessionStore
 
@@ -68,7 +68,7 @@ def _take(project: Project, args: argparse.Namespace) -> None:
         raise InputError(f"{str(args.session)!r} is no file; run anymask track VIDEO --session")
     store = SessionStore(args.session)
     looked_at = store.about("frames")
-    if looked_at not in (None, frame_numbering(FramePicks())):
+    if looked_at not in (None, frame_numbering(FrameSampling())):
         store.close()
         raise InputError(
             f"{str(args.session)!r} looked at some frames only ({looked_at}), and a clip has all "

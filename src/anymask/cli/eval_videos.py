@@ -16,7 +16,7 @@ from anymask.primitives.machine import this_machine
 from anymask.primitives.progress import ProgressBar
 from anymask.primitives.storage import write_json, write_whole
 from anymask.reports.tables import markdown_table
-from anymask.video.memory_settings import MemorySettings
+from anymask.video.settings import MemorySettings
 
 if TYPE_CHECKING:
     from anymask.data.clips import Clip
@@ -42,7 +42,7 @@ def configure_videos(parser: argparse.ArgumentParser) -> None:
         "frame, then on the worst of all; online: in one pass, where a mask is bad",
     )
     add("--rounds", type=int, metavar="R", help="frames with clicks at most (default: 3)")
-    add("--tracker", help="auto (default), memory, match or points")
+    add("--tracker", help="auto (default), memory or match")
     add_options(group, MemorySettings)
 
 

@@ -84,7 +84,7 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
     with follow(clip) as session:
         for track in tracks:
             mask = rle_to_mask(track.masks[track.first])
-            session.add(frame=track.first, object=track.number, mask=mask)
+            session.add(frame=track.first, id=track.number, mask=mask)
         deque(session.propagate(start=min((one.first for one in tracks), default=0)), maxlen=0)
         masks = {track.number: _found(session, track) for track in tracks}
     return [score_object(clip, track, masks[track.number], rules) for track in tracks]
@@ -160,7 +160,7 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
         if click is None:
             return
         mask = session.add(
-            frame=frame, object=track.number, points=[click.point], labels=[click.label]
+            frame=frame, id=track.number, points=[click.point], labels=[click.label]
         ).mask
 
 

@@ -26,14 +26,12 @@ class ObjectAnswer:
     quality       (N, 1) predicted IoU
     object_score  (N, 1) logit of "the object is there"
     pointer       (N, C) what tells the object from others
-    others        (N, T - 1, m, m) the masks of an unclear prompt, where somebody compares them
     """
 
     logits: Tensor
     quality: Tensor
     object_score: Tensor
     pointer: Tensor
-    others: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +60,6 @@ def choose(
     # The pointer stays that of token 0, as in the reference.
     stable = stability_of(decoded.logits[:, 0], stability.delta) >= stability.threshold
     return _taken(decoded, torch.where(stable, alone, best), alone)
-
-
-def each_of_several(decoded: Decoded) -> ChosenObjectMask:
-    """All masks of an unclear prompt, object by object: N * (T - 1) in the place of N."""
-    return ChosenObjectMask(
-        decoded.logits[:, 1:].flatten(0, 1)[:, None],
-        decoded.quality[:, 1:].flatten()[:, None],
-        decoded.tokens[:, 1:].flatten(0, 1),
-    )
 
 
 def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> ChosenObjectMask:

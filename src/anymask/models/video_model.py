@@ -15,7 +15,6 @@ L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -33,10 +32,8 @@ from anymask.models.memory_attention import (
 )
 from anymask.models.memory_encoder import MemoryEncoder
 from anymask.models.object_answer import (
-    ChosenObjectMask,
     ObjectAnswer,
     choose,
-    each_of_several,
     fill_holes,
     without_overlaps,
 )
@@ -174,20 +171,6 @@ class VideoModel(nn.Module):
         features = self.condition(frame, banks, at, settings)
         return self.answer(frame, features, len(banks), prompts, settings)
 
-    def candidates(
-        self,
-        frame: Frame,
-        banks: Sequence[MemoryBank],
-        at: VideoMoment,
-        settings: TrackingSettings,
-    ) -> ObjectAnswer:
-        """All that N tracked objects may be on a frame: T - 1 masks of each, object by object."""
-        features = self.condition(frame, banks, at, settings)
-        decoded = self._decode_prompts(frame, features, len(banks), None)
-        chosen = each_of_several(decoded)
-        times = len(chosen.quality) // len(banks)
-        return self._answered(chosen, decoded.object_score.repeat_interleave(times, dim=0))
-
     def condition(
         self,
         frame: Frame,
@@ -258,10 +241,7 @@ class VideoModel(nn.Module):
         decoded = self._decode_prompts(frame, features, n, prompts)
         low, high = settings.several_points
         chosen = choose(decoded, low <= points <= high, settings.stability)
-        found = self._answered(chosen, decoded.object_score)
-        return replace(found, others=decoded.logits[:, 1:].float()) if settings.distinct else found
-
-    def _answered(self, chosen: ChosenObjectMask, score: Tensor) -> ObjectAnswer:
+        score = decoded.object_score
         there = (score > 0).to(chosen.token.dtype)
         pointer = self._pointer(chosen.token, there)
         logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from anymask.predictors.search_log import SearchLog
     from anymask.primitives.label_map import LabelMap
     from anymask.primitives.name_table import LabelSuggestion
+    from anymask.video.session import VideoSession
+    from anymask.video.settings import TrackOptions
 
 
 @name_all_keywords
@@ -66,7 +68,7 @@ class Model:
     begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
     """
 
-    def __init__(self, runtime: ImageRuntime, begin: Callable[..., Any] | None = None) -> None:
+    def __init__(self, runtime: ImageRuntime, begin: Callable[..., VideoSession] | None = None) -> None:
         self.runtime = runtime
         self._begin = begin
 
@@ -385,13 +387,13 @@ class Model:
         for image in tell_each(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
 
-    def track(self, source: Any, **settings: Any) -> Any:
-        """Follow objects through a video: a `video.session.VideoSession`.
+    def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+        """Follow objects through a video: `add` says which, going through the session gives frames.
 
         source    a video file, a folder of pictures, a list or a generator of them, a camera's
                   number; None: frames are handed to the session's `step`
-        settings  tracker, session, every, fps, start, end, least_score, area_jump, lost_after,
-                  write_unsure: see docs/video.md
+        settings  see `video.settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and
+                  `MemorySettings`, or docs/video.md
 
         Raises InputError, DataError and MissingExtra: see `video.opening.open_session`.
         """

@@ -3,9 +3,8 @@
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
 order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`. Off unless asked for: gaps
 that older memories fill, after Ding et al. 2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024
-(SAMURAI, arXiv:2411.11922), and distinct frames, after Videnovic et al. 2024 (DAM4SAM,
-arXiv:2411.17576). A deviation from these: what is unsure is not written at all, by the session,
-instead of being passed over when memories are read.
+(SAMURAI, arXiv:2411.11922). A deviation from these: what is unsure is not written at all, by the
+session, instead of being passed over when memories are read.
 
 No torch here: memories are arrays or tensors. Letters: K tokens of a memory, Cm their channels, C
 channels of a pointer.
@@ -56,8 +55,6 @@ class TrackingSettings:
                 (Xiong et al. 2024, EfficientTAM, arXiv:2411.18933, section 3.2)
     fill_gaps         frames that were not remembered do not leave their places empty: the newest
                       memories are read, however old they are
-    distinct          at most so many frames with a rival of the object are remembered apart from
-                      the others, and read on every frame; 0: none
     """
 
     frames: int = 7
@@ -79,7 +76,6 @@ class TrackingSettings:
     memory_dtype: Literal["bfloat16", "float32"] = "bfloat16"
     pool: int = 1
     fill_gaps: bool = False
-    distinct: int = 0
 
 
 # What the official builders switch on unless they are told not to (`apply_postprocessing`).
@@ -157,34 +153,23 @@ class MemoryBank:
 
     prompted  frames that a person spoke about
     tracked   frames that were found by tracking
-    distinct  those of them that told the object from a rival
     """
 
     prompted: dict[int, Memory] = field(default_factory=dict)
     tracked: dict[int, Memory] = field(default_factory=dict)
-    distinct: dict[int, Memory] = field(default_factory=dict)
 
     def with_prompted(self, memory: Memory) -> MemoryBank:
         """This bank with a frame that a person spoke about, in the place of what was there."""
-        return MemoryBank(
-            {**self.prompted, memory.frame: memory},
-            _without(self.tracked, [memory.frame]),
-            _without(self.distinct, [memory.frame]),
-        )
+        tracked = _without(self.tracked, [memory.frame])
+        return MemoryBank({**self.prompted, memory.frame: memory}, tracked)
 
     def with_tracked(self, memory: Memory) -> MemoryBank:
         """This bank with a frame that was found by tracking."""
-        return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory}, self.distinct)
-
-    def with_distinct(self, memory: Memory, settings: TrackingSettings) -> MemoryBank:
-        """This bank with a frame that told the object from a rival; the oldest ones give way."""
-        known = {**self.distinct, memory.frame: memory}
-        kept = list(known)[-settings.distinct :] if settings.distinct else []
-        return MemoryBank(self.prompted, self.tracked, {frame: known[frame] for frame in kept})
+        return MemoryBank(self.prompted, {**self.tracked, memory.frame: memory})
 
     def without(self, frames: Iterable[int]) -> MemoryBank:
         """This bank without the tracked memories of some frames."""
-        return MemoryBank(self.prompted, _without(self.tracked, frames), self.distinct)
+        return MemoryBank(self.prompted, _without(self.tracked, frames))
 
     def kept(self, at: VideoMoment, settings: TrackingSettings) -> MemoryBank:
         """This bank without tracked memories that no later frame of this direction reads."""
@@ -199,8 +184,8 @@ class MemoryBank:
         nearest = self._nearest(at.frame, settings.prompted_limit)
         passed = {f: m for f, m in self.prompted.items() if f not in nearest}
         others = {**passed, **self.tracked}
-        memories = [(0, memory) for memory in (*nearest.values(), *self.distinct.values())]
-        memories += _read(_without(others, self.distinct), at, settings)
+        memories = [(0, memory) for memory in nearest.values()]
+        memories += _read(others, at, settings)
         ages = {f: at.age(f) for f in nearest}
         pointers = [
             (ages[f], memory.pointer)

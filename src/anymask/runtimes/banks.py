@@ -13,7 +13,7 @@ from anymask.primitives.memory_bank import (
 )
 from anymask.runtimes.video import MemoryChoice
 
-BANK_PARTS = ("prompted", "tracked", "distinct")
+BANK_PARTS = ("prompted", "tracked")
 PROMPTED_LIMIT = 4  # prompted frames that a frame reads, and that a bank keeps: memory is bounded
 
 
@@ -24,7 +24,6 @@ def with_choice(settings: TrackingSettings, choice: MemoryChoice) -> TrackingSet
         stride=choice.stride or settings.stride,
         fill_gaps=choice.fill_gaps,
         pool=choice.pool,
-        distinct=choice.distinct,
     )
 
 
@@ -45,17 +44,10 @@ def grown_bank(
     at: VideoMoment,
     settings: TrackingSettings,
     prompted: bool,
-    distinct: bool,
 ) -> MemoryBank:
-    """A bank, or a new one, with what a frame left.
-
-    distinct  whether the frame told the object from a rival
-    """
+    """A bank, or a new one, with what a frame left."""
     if not prompted:
-        grown = (bank or MemoryBank()).with_tracked(memory)
-        if distinct:
-            grown = grown.with_distinct(memory, settings)
-        return grown.kept(at, settings)
+        return (bank or MemoryBank()).with_tracked(memory).kept(at, settings)
     known = {} if bank is None else {f: m for f, m in bank.prompted.items() if at.age(f) > 0}
     nearest = sorted(known, key=at.age)
     kept = {*nearest[: PROMPTED_LIMIT - 2], *nearest[-1:]}  # the first one stays

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ from anymask.primitives.object_masks import (
 )
 from anymask.primitives.types import FloatArray, IntArray
 from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
-from anymask.runtimes.rivals import is_distinct
 from anymask.runtimes.video import BankArrays, MemoryChoice, VideoAnswer
 
 ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
@@ -101,7 +100,6 @@ class OnnxObject:
     quality: float
     score: float
     pointer: FloatArray  # (1, C)
-    others: FloatArray | None  # (T - 1, m, m)
 
 
 class OnnxVideo:
@@ -152,7 +150,7 @@ class OnnxVideo:
         own = there and bool(decoded.score[0, 0] > 0)
         pointer = decoded.pointers[:, 0] if own else about.no_object
         logits = _shrunk((2 * mask - 1) * SURE, m)[None, None]
-        return self._told([OnnxObject(logits, 1.0, SURE if there else -SURE, pointer, None)])
+        return self._told([OnnxObject(logits, 1.0, SURE if there else -SURE, pointer)])
 
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
@@ -161,17 +159,6 @@ class OnnxVideo:
         decoded = self._decode_tracked(frame, banks, VideoMoment(number, backward))
         low, high = self._settings.several_points
         return self._told(self._chosen(decoded, low <= 0 <= high))
-
-    def step_candidates(
-        self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
-    ) -> VideoAnswer:
-        """See `VideoSteps`."""
-        decoded = self._decode_tracked(frame, banks, VideoMoment(number, backward))
-        places = [
-            (row, mask) for row in range(len(banks)) for mask in range(1, decoded.quality.shape[1])
-        ]
-        found = [self._object(decoded, row, mask, mask) for row, mask in places]
-        return self._told(found, apart=False)
 
     def remember(
         self,
@@ -193,10 +180,7 @@ class OnnxVideo:
         if settings.memory_dtype == "bfloat16":
             tokens = to_bfloat16(tokens)
         memory = Memory(at.frame, tokens, handle.pointer)
-        distinct = handle.others is not None and is_distinct(
-            handle.logits[0, 0] > 0, handle.others > 0, handle.quality
-        )
-        return grown_bank(bank, memory, at, settings, prompted, distinct)
+        return grown_bank(bank, memory, at, settings, prompted)
 
     def bank_to_arrays(self, bank: MemoryBank) -> BankArrays:
         """See `VideoSteps`."""
@@ -306,8 +290,7 @@ class OnnxVideo:
                 stability.threshold
             )
             mask = best if several or not clear else 0
-            one = self._object(decoded, row, mask, best if several else 0)
-            found.append(replace(one, others=planes[1:]) if self._settings.distinct else one)
+            found.append(self._object(decoded, row, mask, best if several else 0))
         return found
 
     def _object(self, decoded: _Decoded, row: int, mask: int, token: int) -> OnnxObject:
@@ -317,14 +300,14 @@ class OnnxVideo:
         logits = plane if there else np.full_like(plane, ABSENT)
         pointer = decoded.pointers[row, token][None] if there else self._about.no_object
         quality = float(decoded.quality[row, mask])
-        return OnnxObject(logits[None, None], quality, score, pointer, None)
+        return OnnxObject(logits[None, None], quality, score, pointer)
 
-    def _told(self, found: list[OnnxObject], apart: bool = True) -> VideoAnswer:
+    def _told(self, found: list[OnnxObject]) -> VideoAnswer:
         planes = [one.logits[0, 0] for one in found]
         if self._settings.hole_area:
             planes = [fill_plane(plane, self._settings.hole_area) for plane in planes]
         logits = np.stack(planes)
-        if apart and self._settings.exclusive and len(planes) > 1:
+        if self._settings.exclusive and len(planes) > 1:
             own = logits.argmax(axis=0) == np.arange(len(planes))[:, None, None]
             logits = np.where(own, logits, logits.clip(max=OVERLAPPED))
         quality = np.array([one.quality for one in found], np.float32)

@@ -6,19 +6,17 @@ Letters: S the model's input side, N objects, P points, m the side of a mask.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.primitives.errors import InputError
-from anymask.primitives.memory_bank import Memory, MemoryBank, TrackingSettings, VideoMoment
+from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
 from anymask.primitives.types import FloatArray, IntArray
 from anymask.runtimes.banks import BANK_PARTS, for_users, grown_bank, with_choice
 from anymask.runtimes.devices import import_torch
 from anymask.runtimes.failures import running
-from anymask.runtimes.rivals import is_distinct
 from anymask.runtimes.video import BankArrays, MemoryChoice, VideoAnswer
 
 if TYPE_CHECKING:
@@ -81,14 +79,6 @@ class TorchVideo:
         with self._computing("memory attention"):
             return self._told(self._module.step(frame, banks, at, None, self._settings))
 
-    def step_candidates(
-        self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
-    ) -> VideoAnswer:
-        """See `VideoSteps`."""
-        at, settings = VideoMoment(number, backward), replace(self._settings, exclusive=False)
-        with self._computing("memory attention"):
-            return self._told(self._module.candidates(frame, banks, at, settings), settings)
-
     def remember(
         self,
         frame: Frame,
@@ -101,7 +91,7 @@ class TorchVideo:
         at = VideoMoment(*moment)
         with self._computing("memory encoder"):
             (memory,) = self._module.remember(frame, handle, at, prompted, self._settings)
-        return grown_bank(bank, memory, at, self._settings, prompted, self._is_distinct(handle))
+        return grown_bank(bank, memory, at, self._settings, prompted)
 
     def bank_to_arrays(self, bank: MemoryBank) -> BankArrays:
         """See `VideoSteps`."""
@@ -128,16 +118,10 @@ class TorchVideo:
                 getattr(bank, kind)[int(number)] = memory
         return bank
 
-    def _is_distinct(self, answer: ObjectAnswer) -> bool:
-        if answer.others is None:
-            return False
-        masks = [plane.cpu().numpy() > 0 for plane in (answer.logits[0, 0], answer.others[0])]
-        return is_distinct(masks[0], masks[1], float(answer.quality))
-
-    def _told(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> VideoAnswer:
+    def _told(self, answer: ObjectAnswer) -> VideoAnswer:
         from anymask.models.object_answer import ObjectAnswer
 
-        logits = self._module.finished(answer, settings or self._settings)[:, 0]
+        logits = self._module.finished(answer, self._settings)[:, 0]
         rows = [slice(place, place + 1) for place in range(len(logits))]
         return VideoAnswer(
             logits.float().cpu().numpy(),
@@ -149,7 +133,6 @@ class TorchVideo:
                     answer.quality[row],
                     answer.object_score[row],
                     answer.pointer[row],
-                    None if answer.others is None else answer.others[row],
                 )
                 for row in rows
             ),

@@ -35,12 +35,6 @@ class VideoAnswer:
     score: NDArray[np.float32]
     handles: tuple[Any, ...]
 
-    def rows(self, rows: Sequence[int]) -> VideoAnswer:
-        """Some of them, in this order."""
-        places = list(rows)
-        handles = tuple(self.handles[row] for row in places)
-        return VideoAnswer(self.logits[places], self.quality[places], self.score[places], handles)
-
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryChoice:
@@ -49,7 +43,6 @@ class MemoryChoice:
     stride: int | None = None
     pool: int = 1
     fill_gaps: bool = False
-    distinct: int = 0
 
 
 @runtime_checkable
@@ -79,13 +72,6 @@ class VideoSteps(Protocol):
         self, frame: Any, banks: Sequence[Any], number: int, backward: bool
     ) -> VideoAnswer:
         """Find the objects of some banks on a frame."""
-        ...
-
-    def step_candidates(
-        self, frame: Any, banks: Sequence[Any], number: int, backward: bool
-    ) -> VideoAnswer:
-        """All that the objects of some banks may be on a frame: three masks of each, in order.
-        Overlaps stay: masks of one object are not told from those of others."""
         ...
 
     def remember(

@@ -21,9 +21,10 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
 from anymask.primitives.types import BoolArray, Embedding
 from anymask.video.flow import reduce_frame
+from anymask.video.monitor import TrackMonitor, check_prompted, check_tracked
 from anymask.video.opening import open_tracker
+from anymask.video.settings import MonitorSettings
 from anymask.video.tracker import TrackMoment
-from anymask.video.watch import Watch, WatchSettings, watch_prompted, watch_tracked
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
@@ -51,7 +52,7 @@ class Tracked:
     kind: str
     frame: int
     state: Any
-    watch: Watch
+    monitor: TrackMonitor
 
 
 class CvatModel:
@@ -99,21 +100,21 @@ class CvatModel:
     def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
         """Take up an object. Raises InputError for a kind of shape that has no area."""
         mask = shape_to_mask(kind, points, frame.hw)
-        finding = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
-        state = self._tracker.begin(frame.seen, TrackMoment(0), finding, None)
-        return Tracked(kind, 0, state, watch_prompted(finding).watch)
+        prediction = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
+        state = self._tracker.begin(frame.seen, TrackMoment(0), prediction, None)
+        return Tracked(kind, 0, state, check_prompted(prediction).monitor)
 
     def follow(self, frame: CvatFrame, state: Tracked) -> list[float] | None:
         """The object's points on the next frame, which becomes the last; None where it is gone, or
         where its area changed at once."""
         at = TrackMoment(state.frame + 1)
-        (finding,) = self._tracker.track(frame.seen, at, [state.state])
-        judged = watch_tracked(state.watch, finding, False, WatchSettings())
-        state.state = self._tracker.remember(frame.seen, at, state.state, finding, judged.sure)
-        state.frame, state.watch = at.frame, judged.watch
-        if not rle_area(finding.rle) or "area" in judged.doubts:
+        (prediction,) = self._tracker.track(frame.seen, at, [state.state])
+        check = check_tracked(state.monitor, prediction, False, MonitorSettings())
+        state.state = self._tracker.remember(frame.seen, at, state.state, prediction, check.sure)
+        state.frame, state.monitor = at.frame, check.monitor
+        if not rle_area(prediction.rle) or "area" in check.doubts:
             return None
-        return mask_to_shape(state.kind, rle_to_mask(finding.rle))
+        return mask_to_shape(state.kind, rle_to_mask(prediction.rle))
 
 
 def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int]) -> BoolArray:

@@ -12,7 +12,7 @@ from anymask.predictors.grid import Grid
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.setting import DeclaredSetting, Setting, list_settings
 from anymask.primitives.tiles import LEAST_SIDE
-from anymask.video.opening import GROUPS
+from anymask.video.settings import GROUPS
 
 _SERVERS_OWN = frozenset({"memory_limit", "points_per_batch"})  # its memory and slices
 _OF_FILES = frozenset({"session", "start", "end", "every", "fps"})  # on the client's side

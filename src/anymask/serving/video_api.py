@@ -251,7 +251,7 @@ def _add_prompts(router: APIRouter, videos: VideoSessions, limits: Limits) -> No
         def add() -> dict[str, Any]:
             said = prompt_of(body)  # unpacked in its turn: one mask at a time
             one = video.session.add(
-                frame=body.frame, object=body.object, points=said.points, labels=said.labels,
+                frame=body.frame, id=body.object, points=said.points, labels=said.labels,
                 box=said.box, mask=said.mask, anew=body.anew,
             )  # fmt: skip
             video.objects.add(body.object)
@@ -270,7 +270,7 @@ def _add_known(router: APIRouter, videos: VideoSessions, limits: Limits) -> None
         video.check_room(number, limits)
 
         def take() -> dict[str, Any]:
-            video.session.take_up(number, known_masks(body.masks, video.hw, limits))
+            video.session.import_masks(number, known_masks(body.masks, video.hw, limits))
             video.objects.add(number)
             return video_to_json(videos, video)
 

@@ -24,9 +24,9 @@ from anymask.serving.model_api import done
 from anymask.serving.refusals import Refusal
 from anymask.serving.video_sessions import OpenVideo, VideoSessions
 from anymask.serving.wire import at_most
-from anymask.video.coco_frames import CocoWriter
-from anymask.video.film import FilmWriter
 from anymask.video.outputs import (
+    CocoWriter,
+    FilmWriter,
     LineWriter,
     MaskWriter,
     PaletteWriter,

@@ -56,3 +56,27 @@ def is_cut(now: UintImage, before: UintImage) -> bool:
     spread = float(small[0].std() * small[1].std())
     alike = float(np.mean((small[0] - small[0].mean()) * (small[1] - small[1].mean())))
     return spread == 0 or alike / spread < CUT
+
+
+class Flows:
+    """The flow from and to the frame before, found once for all objects whose last frame it is."""
+
+    def __init__(self, now: UintImage) -> None:
+        self.now = now
+        self._found: list[tuple[UintImage, bool, FloatArray]] = []
+
+    def back(self, before: UintImage) -> FloatArray:
+        """Where each pixel was."""
+        return self._flow(before, True)
+
+    def there(self, before: UintImage) -> FloatArray:
+        """Where each pixel of the frame before has gone."""
+        return self._flow(before, False)
+
+    def _flow(self, before: UintImage, back: bool) -> FloatArray:
+        for grey, kind, flow in self._found:
+            if kind == back and (grey is before or np.array_equal(grey, before)):
+                return flow
+        flow = find_flow(self.now, before) if back else find_flow(before, self.now)
+        self._found.append((before, back, flow))
+        return flow

@@ -10,13 +10,9 @@ where it is not, at outlines above all, the decoder does.
 With `way="memory"`, a network that was trained for it (`recall`) is given all this with the maps of
 the frame and of what is remembered, and has the last word.
 
-With `way="points"`, only points that move with the flow are asked about, as SAM-PT does.
+Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607).
 
-Source of the ideas: Oh et al. 2019 (STM, arXiv:1904.00607); Rajič et al. 2023 (SAM-PT,
-arXiv:2307.01197, section 3). Deviations from SAM-PT: optical flow moves the points, and they are
-chosen anew on each sure frame.
-
-Letters: H W a frame, h w the reduced frame, G cells, P points, N objects.
+Letters: H W a frame, h w the reduced frame, G cells, N objects.
 """
 
 from __future__ import annotations
@@ -31,23 +27,38 @@ import numpy as np
 from anymask.families.prompts import group_prompts
 from anymask.predictors.edges import refine_edges as edges_refined
 from anymask.predictors.image import Model
-from anymask.predictors.pipeline import PROMPTS_PER_CALL, answer_prompts, question_of
+from anymask.predictors.pipeline import PROMPTS_PER_CALL, answer_prompts, image_hash, question_of
 from anymask.predictors.record_edges import AS_SHOWN
 from anymask.predictors.settings import SegmentSettings
 from anymask.primitives.candidate_mask import Mask
 from anymask.primitives.candidates import Candidates
+from anymask.primitives.errors import InputError
 from anymask.primitives.memory_question import PARTS, MemoryAnswer
 from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import logits_to_rles, logits_used
+from anymask.primitives.resize import geometry, image_to_model, logits_to_rles, logits_used
 from anymask.primitives.rle import Rle, empty_rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.primitives.types import (
+    BoolArray,
+    Embedding,
+    FeatureMap,
+    FloatArray,
+    SeenMaps,
+    UintImage,
+)
 from anymask.runtimes.protocol import PromptDecoding, Remembering, require
-from anymask.video.frame_encoder import FrameEncoder
-from anymask.video.long_memory import with_cells
-from anymask.video.match_state import TRUST, MatchState, SeenFrame, pack_state, unpack_state
+from anymask.video.flow import Flows
+from anymask.video.match_state import (
+    TRUST,
+    MatchState,
+    Prior,
+    SeenFrame,
+    is_flowing,
+    match_all,
+    mix_prior,
+    pack_state,
+    unpack_state,
+)
 from anymask.video.matching import GRID, Glimpse, maps_to_keys, soft_to_labels
-from anymask.video.points import move_points, spread_points
-from anymask.video.priors import Flows, Prior, is_flowing, match_all, mix_prior
 from anymask.video.recall import (
     frame_maps,
     from_plane,
@@ -56,19 +67,19 @@ from anymask.video.recall import (
     to_plane,
     with_edges,
 )
-from anymask.video.tracker import Finding, StateArrays, TrackMoment
+from anymask.video.tracker import FramePrediction, StateArrays, TrackMoment
 
-Way = Literal["match", "points", "memory"]
+Way = Literal["match", "memory"]
 Drawn = tuple[FloatArray, FloatArray]  # candidates (K, m, m) and their quality (K,)
 
 ANCHORS = 4  # prompted frames that are remembered: the first, and the last ones
 RECENT = 3  # other frames that are remembered
-POINTS = 8  # that are asked about in the way of points
 DRAWN_LIMIT = 2.0  # what the decoder's logits are cut to
 BLEND = 2.5  # the weight of the prior's log-odds beside them
 OUTSIDE = -10.0  # the logit of the padding
 KNOWN = 0.2  # the least share by matching, on the mean of a mask: else the object is not there
 LEAST = 0.0002  # share of the frame below which nothing is there
+BLANK_SIDE = 64  # pixels of the picture of nothing but padding
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +95,9 @@ class DrawnLogits:
 class ImageTracker:
     """Follows objects with an image model.
 
-    way   "match", "points" or "memory": see the module
+    way   "match" or "memory": see the module
     side  of a frame as the encoder sees it, in pixels, where the model takes rectangles: a multiple
           of 32 with `nano`; None: that of its photos
-    long_memory  cells of long past frames that are remembered at most (`long_memory`)
     reader  the network of the way "memory"
     refine_edges  whether masks have their edges where the frame has them; what is remembered does
             not change
@@ -100,12 +110,11 @@ class ImageTracker:
         model: Model,
         way: Way = "match",
         side: int | None = None,
-        long_memory: int = 0,
         reader: Remembering | None = None,
         refine_edges: bool = False,
     ) -> None:
         self._refine = refine_edges
-        self.model, self.way, self._long = model, way, long_memory
+        self.model, self.way = model, way
         self._encoder = FrameEncoder(model, model.spec.image_side if side is None else side)
         self._reader = reader  # reads the decoder's cells, PARTS of them a side of each of its own
         self._cells = GRID if reader is None else model.spec.mask_side // PARTS
@@ -121,31 +130,34 @@ class ImageTracker:
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
         return SeenFrame(embedding, keys, grey, image)
 
-    def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> Finding:
+    def answer(self, seen: SeenFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """See `Tracker`. A mask alone is taken as it is."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
             mask = _given_mask(prompt, seen.embedding.image_hw)
-            return Finding(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
+            return FramePrediction(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
         runtime, usual = self.model.runtime, SegmentSettings()
         first = answer_prompts(runtime, seen.image, seen.embedding, [prompt], usual)[0].first
-        return Finding(first.rle(), 1.0, first.quality, _soft_of(first.pixels(), seen))
+        return FramePrediction(first.rle(), 1.0, first.quality, _soft_of(first.pixels(), seen))
 
     def begin(
-        self, seen: SeenFrame, at: TrackMoment, finding: Finding, known: MatchState | None
+        self,
+        seen: SeenFrame,
+        at: TrackMoment,
+        prediction: FramePrediction,
+        known: MatchState | None,
     ) -> MatchState:
         """See `Tracker`."""
-        soft: FloatArray = finding.soft
+        soft: FloatArray = prediction.soft
         glimpse = self._glimpse(seen, at, soft, TRUST)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
         anchors = (*kept[:1], *kept[1:][-(ANCHORS - 2) :], glimpse)
-        long = None if known is None else known.long
-        return MatchState(anchors, (), soft, seen.grey, self._points(soft), long)
+        return MatchState(anchors, (), soft, seen.grey)
 
     def track(
         self, seen: SeenFrame, at: TrackMoment, states: Sequence[MatchState]
-    ) -> list[Finding]:
+    ) -> list[FramePrediction]:
         """See `Tracker`."""
         flows = Flows(seen.grey)
         shares = match_all(seen, states, at.cut)
@@ -153,43 +165,39 @@ class ImageTracker:
             mix_prior(seen, state, share, None if at.cut else flows)
             for state, share in zip(states, shares, strict=True)
         ]
-        prompts = [
-            self._prompt(seen, state, prior.mixed, None if at.cut else flows)
-            for state, prior in zip(states, priors, strict=True)
-        ]
+        prompts = [_prompt(seen, prior.mixed) for prior in priors]
         asked = [place for place, prompt in enumerate(prompts) if prompt is not None]
         answers = dict(zip(asked, self._ask(seen, [p for p in prompts if p]), strict=True))
         drawn = [
             self._drawing(seen, prior, answers.get(place)) for place, prior in enumerate(priors)
         ]
         if self._reader is None:
-            return [self._finding(seen, *one) for one in zip(priors, drawn, strict=True)]
+            return [self._predicted(seen, *one) for one in zip(priors, drawn, strict=True)]
         maps = frame_maps(seen)
         hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
         said = self._reader.read_memory(make_questions(maps, states, hints))
         return [self._recalled(seen, *one) for one in zip(said, drawn, strict=True)]
 
     def remember(
-        self, seen: SeenFrame, at: TrackMoment, state: MatchState, finding: Finding, sure: bool
+        self,
+        seen: SeenFrame,
+        at: TrackMoment,
+        state: MatchState,
+        prediction: FramePrediction,
+        sure: bool,
     ) -> MatchState:
         """See `Tracker`."""
         if not sure:
-            return replace(state, soft=finding.soft, grey=seen.grey)
-        soft: FloatArray = finding.soft
+            return replace(state, soft=prediction.soft, grey=seen.grey)
+        soft: FloatArray = prediction.soft
         glimpse = self._glimpse(seen, at, soft, 0.0)
-        recent, long = (*state.recent[-(RECENT - 1) :], glimpse), state.long
-        for passed in state.recent[: -(RECENT - 1)] if self._long else ():
-            long = with_cells(long, passed.keys.values, passed.labels, self._long)
-        return MatchState(state.anchors, recent, soft, seen.grey, self._points(soft), long)
+        recent = (*state.recent[-(RECENT - 1) :], glimpse)
+        return MatchState(state.anchors, recent, soft, seen.grey)
 
     def _glimpse(self, seen: SeenFrame, at: TrackMoment, soft: FloatArray, trust: float) -> Glimpse:
         grid = seen.keys.grid_hw
         parts = None if self._reader is None else soft_to_parts(soft, grid)
         return Glimpse(at.frame, seen.keys, soft_to_labels(soft, grid), trust, parts)
-
-    def _points(self, soft: FloatArray) -> FloatArray:
-        """Points on the object, where somebody will ask about them."""
-        return spread_points(soft, POINTS if self.way == "points" else 0)
 
     def pack(self, state: MatchState) -> StateArrays:
         """See `Tracker`."""
@@ -210,28 +218,6 @@ class ImageTracker:
             found |= dict(zip(places, rows, strict=True))
         return [found[place] for place in range(len(prompts))]
 
-    def _prompt(
-        self, seen: SeenFrame, state: MatchState, prior: FloatArray, flows: Flows | None
-    ) -> Prompt | None:
-        """What the decoder is asked, in pixels of the frame; None where nothing is there.
-
-        Where the flow says nothing, points are chosen anew from the prior.
-        """
-        height, width = seen.embedding.image_hw
-        scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
-        if self.way == "points":
-            if flows is None or not is_flowing(seen, state):
-                points = spread_points(prior, POINTS)
-            else:
-                points = move_points(state.points, flows.there(state.grey), prior.shape)
-            return Prompt.of(points=(points + 0.5) * scale) if len(points) else None
-        there = prior > 0.5
-        if there.mean() < LEAST:
-            return None
-        x, y, wide, high = cv2.boundingRect(there.view(np.uint8))
-        box = np.array([x, y, x + wide, y + high], np.float32) * np.tile(scale, 2)
-        return Prompt.of(box=box, mask=there)
-
     def _drawing(self, seen: SeenFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
         """The decoder's candidate that agrees with the prior the most, and what both say."""
         if answer is None:
@@ -245,8 +231,10 @@ class ImageTracker:
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
         return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
 
-    def _finding(self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None) -> Finding:
-        """The mixed logits as a finding, where the object is known there."""
+    def _predicted(
+        self, seen: SeenFrame, prior: Prior, drawing: DrawnLogits | None
+    ) -> FramePrediction:
+        """The mixed logits as a prediction, where the object is known there."""
         share = float(prior.matched.max(initial=0))
         if drawing is None:
             return _nothing(seen, share / 2)
@@ -258,12 +246,12 @@ class ImageTracker:
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return _nothing(seen, share / 2)
         rle = self._pixels(seen, self._whole(drawing.mixed))
-        return Finding(rle, float(prior.mixed[inside].mean()), drawing.quality, soft)
+        return FramePrediction(rle, float(prior.mixed[inside].mean()), drawing.quality, soft)
 
     def _recalled(
         self, seen: SeenFrame, answer: MemoryAnswer, drawn: DrawnLogits | None
-    ) -> Finding:
-        """What the network of memory says, as a finding."""
+    ) -> FramePrediction:
+        """What the network of memory says, as a prediction."""
         there = float(_sigmoid(np.array(answer.seen)))
         soft = from_plane(_sigmoid(answer.logits), seen.grey.shape, seen.keys.grid_hw)
         inside = soft > 0.5
@@ -271,7 +259,7 @@ class ImageTracker:
             return _nothing(seen, there / 2)
         rle = self._pixels(seen, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
-        return Finding(rle, there * float(soft[inside].mean()), quality, soft)
+        return FramePrediction(rle, there * float(soft[inside].mean()), quality, soft)
 
     def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """The mask in the frame's size; its edge where the frame has it, if that is wanted."""
@@ -297,6 +285,18 @@ class ImageTracker:
         return whole
 
 
+def _prompt(seen: SeenFrame, prior: FloatArray) -> Prompt | None:
+    """What the decoder is asked, in pixels of the frame; None where nothing is there."""
+    height, width = seen.embedding.image_hw
+    scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
+    there = prior > 0.5
+    if there.mean() < LEAST:
+        return None
+    x, y, wide, high = cv2.boundingRect(there.view(np.uint8))
+    box = np.array([x, y, x + wide, y + high], np.float32) * np.tile(scale, 2)
+    return Prompt.of(box=box, mask=there)
+
+
 def _hints(
     seen: SeenFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
 ) -> tuple[FloatArray, ...]:
@@ -320,9 +320,9 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-logits.clip(-20, 20))), np.float32)
 
 
-def _nothing(seen: SeenFrame, score: float) -> Finding:
+def _nothing(seen: SeenFrame, score: float) -> FramePrediction:
     empty = np.zeros(seen.grey.shape, np.float32)
-    return Finding(empty_rle(seen.embedding.image_hw), score, 0.0, empty)
+    return FramePrediction(empty_rle(seen.embedding.image_hw), score, 0.0, empty)
 
 
 def _most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
@@ -344,3 +344,60 @@ def _given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
     if mask.shape != hw:
         mask = cv2.resize(mask.view(np.uint8), hw[::-1], interpolation=cv2.INTER_NEAREST) > 0
     return mask
+
+
+class FrameEncoder:
+    """What an image model sees of frames at a chosen side.
+
+    A model that takes rectangles (`ModelSpec.pad_multiple`) fills its maps with what it makes of a
+    blank picture. A frame that is shrunk fills a smaller part of the maps, and the rest is filled
+    alike, so that the decoder sees a frame with much padding: time falls with the area.
+
+    side  of a frame's longer side in the model's space, a multiple of `ModelSpec.pad_multiple`; S
+          where it is larger, or where the model takes squares alone
+
+    Raises InputError for a side that no map of the model fits.
+    """
+
+    def __init__(self, model: Model, side: int) -> None:
+        whole, step = model.spec.image_side, model.spec.pad_multiple
+        if step and (side < step or (side < whole and side % step)):
+            raise InputError(
+                f"side must be a multiple of {step} from {step} to {whole} for {model.name}, got "
+                f"{side}; take {min(whole, max(step, round(side / step) * step))}"
+            )
+        self.model, self.side = model, min(side, whole) if step else whole
+        self._filling: list[FloatArray] | None = None
+
+    def see(self, image: UintImage) -> Embedding:
+        """Look at a frame (H, W, 3). Raises ImageError for what is no picture."""
+        runtime, spec = self.model.runtime, self.model.spec
+        small = replace(spec, image_side=self.side)
+        where = geometry((image.shape[0], image.shape[1]), small)
+        seen = runtime.see(image_to_model(image, small)[None])[0]
+        if self.side < spec.image_side:
+            seen = SeenMaps(tuple(map(self._filled, seen.maps(), self._blank())))
+        return Embedding(
+            seen=seen,
+            geometry=replace(where, side=spec.image_side),
+            model=spec.name,
+            model_hash=runtime.weights_hash,
+            image_hash=image_hash(image),
+        )
+
+    def _filled(self, one: FeatureMap, blank: FloatArray) -> FeatureMap:  # (C, h, w), (C,)
+        """A map of the whole square."""
+        filled = one.values.shape[-1]
+        whole = filled * self.model.spec.image_side // self.side
+        values = np.empty((len(one.values), whole, whole), np.float32)
+        values[:] = blank[:, None, None]
+        values[:, :filled, :filled] = one.values
+        return FeatureMap(one.name, values)
+
+    def _blank(self) -> list[FloatArray]:
+        """The mean of each map of a blank picture, (C,)."""
+        if self._filling is None:
+            empty = np.zeros((1, 3, BLANK_SIDE, BLANK_SIDE), np.float32)
+            maps = self.model.runtime.see(empty)[0].maps()
+            self._filling = [one.values.mean(axis=(1, 2)) for one in maps]
+        return self._filling

@@ -1,22 +1,28 @@
-"""What a tracker with an image model knows: the record of a frame, that of an object, its arrays.
+"""What a tracker with an image model knows, and where it expects the objects on the next frame.
 
-Letters: h w the reduced frame, G cells, P points, M remembered cells.
+Two maps say how likely a place is the object: the shares of remembered cells (`matching`), and the
+last mask carried along by the optical flow.
+
+Letters: h w the reduced frame, G cells.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.primitives.types import Embedding, FloatArray, UintImage
-from anymask.video.long_memory import LongMemory
-from anymask.video.matching import CellKeys, Glimpse
+from anymask.primitives.types import BoolArray, Embedding, FloatArray, UintImage
+from anymask.video.flow import Flows, carry_along
+from anymask.video.matching import CellKeys, Glimpse, match_cells, near_object, soft_to_labels
 from anymask.video.tracker import StateArrays
 
 TRUST = 0.05  # of a prompted frame, in cosines
+CARRIED = 0.4  # the share of the prior that the flow decides
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,42 +43,22 @@ class MatchState:
     recent   frames on which it was found surely, the last one last
     soft     (h, w) the object on the last frame, 0..1; all 0 where it was not seen
     grey     (h, w) the last frame
-    points   (P, 2) x, y in the reduced frame
-    long     cells of frames that are long past, where the settings ask for them
     """
 
     anchors: tuple[Glimpse, ...]
     recent: tuple[Glimpse, ...]
     soft: FloatArray
     grey: UintImage
-    points: FloatArray
-    long: LongMemory | None = None
 
     @property
     def remembered(self) -> tuple[Glimpse, ...]:
         """Everything that a frame is matched with."""
-        known = (*self.anchors, *self.recent)
-        if self.long is None or not len(self.long.keys):
-            return known
-        cells = CellKeys(self.long.keys, (len(self.long.keys), 1))
-        return (*known, Glimpse(-1, cells, self.long.labels))
-
-
-def _unpack_long(arrays: StateArrays) -> LongMemory | None:
-    if "long/keys" not in arrays:
-        return None
-    return LongMemory(arrays["long/keys"], arrays["long/labels"], arrays["long/met"])
+        return (*self.anchors, *self.recent)
 
 
 def pack_state(state: MatchState) -> StateArrays:
     """A state as arrays, to be written."""
-    arrays: dict[str, NDArray[Any]] = {
-        "soft": state.soft,
-        "grey": state.grey,
-        "points": state.points,
-    }
-    if state.long is not None:
-        arrays |= {f"long/{name}": value for name, value in vars(state.long).items()}
+    arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.grey}
     for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
         for place, glimpse in enumerate(glimpses):
             arrays[f"{kind}/{place}/keys"] = glimpse.keys.values
@@ -93,7 +79,61 @@ def unpack_state(arrays: StateArrays) -> MatchState:
             keys = CellKeys(arrays[f"{begin}/keys"], (height, width))
             trust, parts = TRUST if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
             found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust, parts))
-    return MatchState(
-        tuple(glimpses["anchors"]), tuple(glimpses["recent"]),
-        arrays["soft"], arrays["grey"], arrays["points"], _unpack_long(arrays),
-    )  # fmt: skip
+    anchors, recent = tuple(glimpses["anchors"]), tuple(glimpses["recent"])
+    return MatchState(anchors, recent, arrays["soft"], arrays["grey"])
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """How likely each place (h, w) is the object: both maps together, and each.
+
+    carried  None where the flow says nothing
+    """
+
+    mixed: FloatArray
+    matched: FloatArray
+    carried: FloatArray | None
+
+
+def match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
+    """Each object's share of each cell that it can have reached; after a cut, of all cells.
+
+    Objects that are remembered on the same frames are matched at once.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    known = [state.remembered for state in states]
+    for place in range(len(states)):
+        frames = tuple(id(one.keys) for one in known[place])
+        alike.setdefault(frames, []).append(place)
+    near = [_reached(seen, state, cut) for state in states]
+    shares: dict[int, FloatArray] = {}
+    for places in alike.values():
+        first, *others = (known[p] for p in places)
+        where = np.any([near[place] for place in places], axis=0)
+        found = match_cells(seen.keys, first, tuple(others), where)
+        shares |= {place: row * near[place] for place, row in zip(places, found, strict=True)}
+    return [shares[place] for place in range(len(states))]
+
+
+def _reached(seen: SeenFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
+    if cut or not is_flowing(seen, state):
+        return np.ones(len(seen.keys.values), np.bool_)
+    grid = seen.keys.grid_hw
+    return near_object(soft_to_labels(state.soft, grid), grid)
+
+
+def is_flowing(seen: SeenFrame, state: MatchState) -> bool:
+    """Whether the object was seen on the last frame, which had the same size."""
+    return bool((state.soft > 0.5).any()) and state.grey.shape == seen.grey.shape
+
+
+def mix_prior(seen: SeenFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
+    """How likely each place of the reduced frame is the object; after a cut, without the flow."""
+    size = seen.grey.shape[::-1]
+    wide = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
+    matched = np.asarray(wide, np.float32)
+    if flows is None or not is_flowing(seen, state):
+        return Prior(matched, matched, None)
+    carried = carry_along(state.soft, flows.back(state.grey))
+    mixed = np.asarray((1 - CARRIED) * matched + CARRIED * carried, np.float32)
+    return Prior(mixed, matched, carried)

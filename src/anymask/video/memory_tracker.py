@@ -1,4 +1,4 @@
-"""Tracker with a video model of SAM 2's families: frames, prompts and memories in, findings out.
+"""Tracker with a video model of SAM 2's families: frames, prompts and memories in, predictions out.
 
 The features of a frame and the memories of an object stay where they were computed.
 """
@@ -26,8 +26,8 @@ from anymask.primitives.rle import Rle, rle_to_mask
 from anymask.primitives.spec import Geometry
 from anymask.primitives.types import FloatArray, IntArray, UintImage
 from anymask.runtimes.video import VideoAnswer, VideoSteps
-from anymask.video.memory_settings import MemorySettings
-from anymask.video.tracker import Finding, StateArrays, TrackMoment
+from anymask.video.settings import MemorySettings
+from anymask.video.tracker import FramePrediction, StateArrays, TrackMoment
 
 CORNERS = (2, 3)  # the labels of a box's corners
 
@@ -69,13 +69,13 @@ class MemoryTracker:
         where = geometry((image.shape[0], image.shape[1]), spec)
         return SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
 
-    def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> Finding:
+    def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """See `Tracker`. A mask alone is taken as it is."""
         spec = self.model.spec
         prompt = check_prompt(prompt, seen.where.image_hw, spec)
         if prompt.points is None and prompt.box is None and prompt.mask is not None:
             sides = mask_to_model(prompt.mask, seen.where, spec.image_side)[0]
-            return self._findings(
+            return self._predictions(
                 seen, self._steps.answer_mask(seen.handle, (sides > 0).astype(np.float32))
             )[0]
         before = None if earlier is None else rle_to_mask(earlier)
@@ -83,26 +83,35 @@ class MemoryTracker:
         logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
         coords, labels = _tokens(prompt, seen.where)
         told = self._steps.answer_points(seen.handle, coords, labels, logits)
-        return replace(self._findings(seen, told)[0], score=1.0)
+        return replace(self._predictions(seen, told)[0], score=1.0)
 
-    def begin(self, seen: SeenByVideo, at: TrackMoment, finding: Finding, known: Any | None) -> Any:
-        """See `Tracker`."""
-        moment = (at.frame, at.backward)
-        return self._steps.remember(seen.handle, known, finding.soft, moment, True)
-
-    def track(self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]) -> list[Finding]:
-        """See `Tracker`."""
-        told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
-        return self._findings(seen, told)
-
-    def remember(
-        self, seen: SeenByVideo, at: TrackMoment, state: Any, finding: Finding, sure: bool
+    def begin(
+        self, seen: SeenByVideo, at: TrackMoment, prediction: FramePrediction, known: Any | None
     ) -> Any:
         """See `Tracker`."""
-        if not sure or finding.quality < self.memory.least_quality:
+        moment = (at.frame, at.backward)
+        return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
+
+    def track(
+        self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]
+    ) -> list[FramePrediction]:
+        """See `Tracker`."""
+        told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
+        return self._predictions(seen, told)
+
+    def remember(
+        self,
+        seen: SeenByVideo,
+        at: TrackMoment,
+        state: Any,
+        prediction: FramePrediction,
+        sure: bool,
+    ) -> Any:
+        """See `Tracker`."""
+        if not sure or prediction.quality < self.memory.least_quality:
             return state
         moment = (at.frame, at.backward)
-        return self._steps.remember(seen.handle, state, finding.soft, moment, False)
+        return self._steps.remember(seen.handle, state, prediction.soft, moment, False)
 
     def pack(self, state: Any) -> StateArrays:
         """See `Tracker`."""
@@ -112,12 +121,14 @@ class MemoryTracker:
         """See `Tracker`."""
         return self._steps.arrays_to_bank(arrays)
 
-    def _findings(self, seen: SeenByVideo, told: VideoAnswer) -> list[Finding]:
+    def _predictions(self, seen: SeenByVideo, told: VideoAnswer) -> list[FramePrediction]:
         threshold = self.model.spec.mask_threshold
         rles = logits_to_rles(told.logits, seen.where, threshold)
         scores = 1 / (1 + np.exp(-told.score.clip(-30, 30)))
         rows = zip(rles, scores.tolist(), told.quality.tolist(), told.handles, strict=True)
-        return [Finding(rle, score, quality, handle) for rle, score, quality, handle in rows]
+        return [
+            FramePrediction(rle, score, quality, handle) for rle, score, quality, handle in rows
+        ]
 
 
 def _tokens(prompt: Prompt, where: Geometry) -> tuple[FloatArray, IntArray]:

@@ -7,25 +7,28 @@ they are needed, and of each object one state in each direction is held: memory 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.primitives.errors import InputError
+from anymask.primitives.errors import InputError, PromptError
 from anymask.primitives.prompts import Prompt
+from anymask.primitives.rle import rle_to_mask
 from anymask.primitives.types import UintImage
-from anymask.video.lookout import FrameLook, Lookout
-from anymask.video.pace import CheckpointPace
-from anymask.video.picks import PickedFrames, no_such_frame
-from anymask.video.prompting import merged_prompts, nearest_prompt, read_way, read_whole, rests_on
+from anymask.video.frame_sampling import SampledFrames, no_such_frame
+from anymask.video.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
+from anymask.video.prefetch import FramePrefetcher, PrefetchedFrame
 from anymask.video.records import Direction, ObjectMask, TrackedFrame
+from anymask.video.settings import MonitorSettings
 from anymask.video.store import SessionStore, SpokenPrompt, StoredState
-from anymask.video.taking_up import check_known, write_known
-from anymask.video.tracker import Finding, Tracker, TrackMoment
-from anymask.video.watch import Judgement, Watch, WatchSettings, watch_prompted, watch_tracked
+from anymask.video.tracker import FramePrediction, Tracker, TrackMoment
 
+FRAMES = 50  # between checkpoints at most
+SECONDS = 10.0  # where a frame takes long
 NOWHERE = -10  # the frame of a state whose place in the video does not count any more
 
 
@@ -35,7 +38,7 @@ class _Live:
 
     frame: int
     state: Any
-    watch: Watch
+    monitor: TrackMonitor
 
 
 class VideoSession:
@@ -47,19 +50,19 @@ class VideoSession:
     def __init__(
         self,
         tracker: Tracker,
-        frames: PickedFrames,
+        frames: SampledFrames,
         store: SessionStore,
-        watching: WatchSettings,
+        monitoring: MonitorSettings,
     ) -> None:
-        self.tracker, self.frames, self.watching, self._store = tracker, frames, watching, store
+        self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
         self._live: dict[tuple[int, bool], _Live] = {}
-        self._lookout = Lookout(tracker, frames)
-        self._pace, self._closed = CheckpointPace(), False
+        self._prefetcher = FramePrefetcher(tracker, frames)
+        self._autosave, self._closed = Autosave(), False
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
-            self._live[number, backward] = _Live(held.frame, state, held.watch)
+            self._live[number, backward] = _Live(held.frame, state, held.monitor)
 
     def __enter__(self) -> VideoSession:
         return self
@@ -79,9 +82,9 @@ class VideoSession:
 
     def add(
         self,
-        *,
         frame: int = 0,
-        object: int = 1,  # noqa: A002 - what everybody calls it
+        id: int = 1,  # noqa: A002 - what everybody calls it
+        *,
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
@@ -91,7 +94,7 @@ class VideoSession:
         """Say which object is meant on a frame, or correct its mask there; its mask on the frame.
 
         frame          counted from 0 in what the session looks at
-        object         a number of your own choice; a new one begins a new object
+        id             of the object, a number of your own choice; a new one begins a new object
         points, labels, box, mask
                        as for `Model.segment`; further points are added to those that were given on
                        the frame, a box or a mask takes the place of the earlier one; a mask alone
@@ -104,16 +107,16 @@ class VideoSession:
 
         Raises PromptError, and InputError for a frame that is not there.
         """
-        frame, object = read_whole(frame=frame, object=object)  # noqa: A001
+        frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         said = Prompt.of(points, labels, box, mask)
         look = self._look_at(frame)
-        spoken = self._spoken(object, frame, said, anew)
-        finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
-        self._store.write_prompt(object, frame, spoken)
-        self._forget_around(object, frame)
+        spoken = self._spoken(id, frame, said, anew)
+        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        self._store.write_prompt(id, frame, spoken)
+        self._forget_around(id, frame)
         if frame == self._stepped:  # the next step goes on from here
-            return self._begin(look.seen, TrackMoment(frame), object)
-        return self._write(object, frame, finding, watch_prompted(finding), prompted=True)
+            return self._begin(look.seen, TrackMoment(frame), id)
+        return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
     def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> SpokenPrompt:
         """All that was said of an object on a frame, and its mask before that."""
@@ -124,54 +127,79 @@ class VideoSession:
         known = self._store.masks(frame).get(number)
         return SpokenPrompt(said, known.rle if known is not None and known.area else None)
 
-    def _look_at(self, frame: int) -> FrameLook:
-        look = self._lookout.look(frame)
+    def _look_at(self, frame: int) -> PrefetchedFrame:
+        look = self._prefetcher.look(frame)
         if look is None:
             raise no_such_frame(frame, self.frames.length)
         return look
 
-    def take_back(self, object: int, frame: int) -> None:  # noqa: A002
+    def take_back(self, id: int, frame: int) -> None:  # noqa: A002
         """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
-        self._prompted(object, frame)
-        self._store.drop_prompt(object, frame)
-        self._forget_around(object, frame)
-        others = self._store.prompted_frames(object)
+        self._prompted(id, frame)
+        self._store.drop_prompt(id, frame)
+        self._forget_around(id, frame)
+        others = self._store.prompted_frames(id)
         if not others:
-            self.remove(object)
-        self._store.drop_masks(object, frame, frame)
+            self.remove(id)
+        self._store.drop_masks(id, frame, frame)
         for backward in (False, True):
-            self._live.pop((object, backward), None)
+            self._live.pop((id, backward), None)
         for other in others:  # their stretches reach over this frame now
-            self._forget_around(object, other)
+            self._forget_around(id, other)
 
-    def remove(self, object: int) -> None:  # noqa: A002
+    def remove(self, id: int) -> None:  # noqa: A002
         """Forget an object; the others are left alone."""
-        self._store.remove_object(object)
+        self._store.remove_object(id)
         for backward in (False, True):
-            self._live.pop((object, backward), None)
+            self._live.pop((id, backward), None)
 
-    def take_up(self, object: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
-        """Know an object by masks from elsewhere, by frame, in place of what was known of it; see
-        `taking_up`. Raises PromptError for a number that is none, InputError for the masks."""
-        (object,) = read_whole(object=object)  # noqa: A001
-        check_known(masks, self.frames.length)
-        self.remove(object)
-        write_known(self._store, object, masks)
+    def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
+        """Know an object by masks from elsewhere, by frame, in place of what was known of it.
 
-    def prompts(self, object: int) -> list[int]:  # noqa: A002
+        Masks of prompted frames are kept as the prompts that they stand for, as if a person had
+        given them here: what is corrected later rests on them. Where none is prompted, the first
+        mask with pixels is. It is also what was there before a correction on that frame, so that a
+        click there changes it instead of beginning anew.
+
+        Raises PromptError for a number that is none, InputError for masks without a pixel or of
+        several sizes, and for frames that are not there.
+        """
+        (id,) = read_whole(id=id)  # noqa: A001
+        sizes, length = {one.rle.size for one in masks.values()}, self.frames.length
+        seen = [frame for frame in sorted(masks) if masks[frame].area]
+        if len(sizes) != 1 or not seen:
+            raise InputError(
+                "the masks of an object have one (H, W), that of the video, and pixels on one "
+                f"frame at least; got {len(masks)} masks of {len(sizes)} sizes"
+            )
+        if min(masks) < 0 or (length is not None and max(masks) >= length):
+            raise InputError(
+                f"the masks must lie on frames 0 to {'...' if length is None else length - 1}, got "
+                f"{min(masks)} to {max(masks)}"
+            )
+        self.remove(id)
+        prompted = [frame for frame in seen if masks[frame].prompted] or seen[:1]
+        for frame in prompted:
+            rle = masks[frame].rle
+            spoken = SpokenPrompt(Prompt.of(mask=rle_to_mask(rle)), rle)
+            self._store.write_prompt(id, frame, spoken)
+        for frame, one in masks.items():
+            self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))
+
+    def prompts(self, id: int) -> list[int]:  # noqa: A002
         """The frames on which somebody spoke of an object."""
-        return self._store.prompted_frames(object)
+        return self._store.prompted_frames(id)
 
-    def known(self, object: int) -> list[tuple[int, int]]:  # noqa: A002
+    def known(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """The frames on which an object's mask is known, as (first, last) of each stretch."""
-        return self._store.stretches(object)
+        return self._store.stretches(id)
 
-    def forget_before(self, object: int, frame: int) -> None:  # noqa: A002
+    def forget_before(self, id: int, frame: int) -> None:  # noqa: A002
         """Forget what was found of an object before a prompted frame, up to the prompt before it;
         `propagate("backward")` finds it anew. Raises InputError where nothing was said."""
-        earlier = [one for one in self._prompted(object, frame) if one < frame]
-        self._store.drop_masks(object, max(earlier, default=-1) + 1, frame - 1)
-        self._live.pop((object, True), None)
+        earlier = [one for one in self._prompted(id, frame) if one < frame]
+        self._store.drop_masks(id, max(earlier, default=-1) + 1, frame - 1)
+        self._live.pop((id, True), None)
 
     def _prompted(self, number: int, frame: int) -> list[int]:
         if frame in (prompted := self._store.prompted_frames(number)):
@@ -206,7 +234,10 @@ class VideoSession:
         Leave the loop to pause; the next call goes on where work is left. Raises InputError where
         nobody has spoken of an object, PromptError for frames that are no number from 0 on.
         """
-        start, stop = read_way(direction, start, stop)
+        if direction not in ("forward", "backward", "both"):
+            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+        start = None if start is None else read_whole(start=start)[0]
+        stop = None if stop is None else read_whole(stop=stop)[0]
         prompted = self._store.prompted_frames()
         if not prompted:
             raise InputError(
@@ -281,7 +312,7 @@ class VideoSession:
 
     def picture(self, frame: int) -> UintImage | None:
         """A frame (H, W, 3). Raises InputError where a stream has passed it."""
-        return self._lookout.read(frame)
+        return self._prefetcher.read(frame)
 
     def note(self, name: str, value: str | None = None) -> str | None:
         """A word that is kept with the session; `value` writes it."""
@@ -310,18 +341,18 @@ class VideoSession:
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
-        earlier = self._lookout.last
-        look = self._lookout.look(at.frame)
+        earlier = self._prefetcher.last
+        look = self._prefetcher.look(at.frame)
         if look is None:
             return None
         if not ahead:
-            self._lookout.expect(at.frame + step)
+            self._prefetcher.expect(at.frame + step)
         for number in begun:
             self._begin(look.seen, at, number)
         if tracked:
-            cut = self._lookout.is_cut(look, before.frame, earlier)
+            cut = self._prefetcher.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
-        if self._pace.is_due():
+        if self._autosave.is_due():
             self.checkpoint()
         return self.result(at.frame)
 
@@ -333,41 +364,51 @@ class VideoSession:
     def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
         spoken = self._store.prompt(number, at.frame)
         assert spoken is not None
-        finding = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
+        prediction = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
         before = self._live.get((number, at.backward))
         known = self._remembered(at, number) if before is None else before.state
-        state = self.tracker.begin(seen, at, finding, known)
-        judged = watch_prompted(finding)
-        self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
-        return self._write(number, at.frame, finding, judged, prompted=True)
+        state = self.tracker.begin(seen, at, prediction, known)
+        check = check_prompted(prediction)
+        self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+        return self._write(number, at.frame, prediction, check, prompted=True)
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
-        """The state of an object that was taken up, by the prompt that time brings before this one;
+        """The state of an object that was imported, by the prompt that time brings before this one;
         None where there is none, or where it cannot be looked at any more."""
         nearest = nearest_prompt(at, self._store.prompted_frames(number))
         if nearest is None or self.frames.length is None:
             return None
-        spoken, look = self._store.prompt(number, nearest), self._lookout.look(nearest)
+        spoken, look = self._store.prompt(number, nearest), self._prefetcher.look(nearest)
         assert spoken is not None
         assert look is not None
-        finding = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
-        return self.tracker.begin(look.seen, replace(at, frame=nearest), finding, None)
+        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
 
     def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
         lives = [self._live[number, at.backward] for number in numbers]
         found = self.tracker.track(seen, at, [live.state for live in lives])
-        for number, live, finding in zip(numbers, lives, found, strict=True):
-            judged = watch_tracked(live.watch, finding, at.cut, self.watching)
-            state = self.tracker.remember(seen, at, live.state, finding, judged.sure)
-            self._live[number, at.backward] = _Live(at.frame, state, judged.watch)
-            self._write(number, at.frame, finding, judged, prompted=False)
-            self._store.revise_masks(number, finding.revised)
+        for number, live, prediction in zip(numbers, lives, found, strict=True):
+            check = check_tracked(live.monitor, prediction, at.cut, self.monitoring)
+            state = self.tracker.remember(seen, at, live.state, prediction, check.sure)
+            self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+            self._write(number, at.frame, prediction, check, prompted=False)
 
     def _write(
-        self, number: int, frame: int, finding: Finding, judged: Judgement, *, prompted: bool
+        self,
+        number: int,
+        frame: int,
+        prediction: FramePrediction,
+        check: TrackCheck,
+        *,
+        prompted: bool,
     ) -> ObjectMask:
         one = ObjectMask(
-            finding.rle, finding.score, finding.quality, judged.state, judged.doubts, prompted
+            prediction.rle,
+            prediction.score,
+            prediction.quality,
+            check.state,
+            check.doubts,
+            prompted,
         )
         self._store.write_mask(number, frame, one)
         return one
@@ -385,15 +426,73 @@ class VideoSession:
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
-            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.watch))
+            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
         self._store.commit()
-        self._pace.written()
+        self._autosave.written()
 
     def close(self) -> None:
         """Write what is known, and let go of the video."""
         self.checkpoint()
-        self._lookout.close()
+        self._prefetcher.close()
         self._store.close()
         self.frames.close()
         self._closed = True
         self._live.clear()
+
+
+class Autosave:
+    """Counts what is not lasting yet.
+
+    clock  seconds that only grow
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.written()
+
+    def written(self) -> None:
+        """Everything is lasting now."""
+        self._frames, self._since = 0, self._clock()
+
+    def is_due(self) -> bool:
+        """One frame more: whether a kill would lose too much by now."""
+        self._frames += 1
+        return self._frames >= FRAMES or self._clock() - self._since >= SECONDS
+
+
+def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
+    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
+    points, labels = before.points, before.labels
+    if said.points is not None and said.labels is not None:
+        if points is None or labels is None:
+            points, labels = said.points, said.labels
+        else:
+            points = np.concatenate([points, said.points])
+            labels = np.concatenate([labels, said.labels])
+    return Prompt.of(
+        points,
+        labels,
+        before.box if said.box is None else said.box,
+        before.mask if said.mask is None else said.mask,
+    )
+
+
+def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
+    """Whether a state after the frame `live` was reached from, or over, a prompt's frame."""
+    if backward:
+        return live <= frame and not any(live <= one < frame for one in prompted)
+    return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
+    """The last prompted frame before a moment, as time runs there."""
+    passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
+    return (min if at.backward else max)(passed, default=None)
+
+
+def read_whole(**numbers: object) -> list[int]:
+    """The numbers as Python's. Raises PromptError for what is no whole number from 0 on."""
+    for name, value in numbers.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
+            raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
+    return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked

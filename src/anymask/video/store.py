@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,13 @@ from anymask.primitives.prompts import Prompt
 from anymask.primitives.rle import (
     Rle,
     mask_to_rle,
-    rle_area,
     rle_to_mask,
     rle_to_string,
     string_to_rle,
 )
+from anymask.video.monitor import TrackMonitor
 from anymask.video.records import ObjectMask
-from anymask.video.tracker import FrameMask, StateArrays
-from anymask.video.watch import Watch
+from anymask.video.tracker import StateArrays
 
 FORMAT = "anymask video session 1"
 TABLES = """
@@ -62,7 +61,7 @@ class StoredState:
 
     frame: int
     arrays: StateArrays
-    watch: Watch
+    monitor: TrackMonitor
 
 
 class SessionStore:
@@ -190,18 +189,6 @@ class SessionStore:
             ),
         )  # fmt: skip
 
-    def revise_masks(self, number: int, masks: Iterable[FrameMask]) -> None:
-        """An object's masks change where they are known, and by tracking."""
-        for one in masks:
-            known = self.masks(one.frame).get(number)
-            if known is None or known.prompted:
-                continue
-            state = known.state
-            if bool(known.area) != bool(rle_area(one.rle)):
-                state = "occluded" if known.area else "visible"
-            now = replace(known, rle=one.rle, score=one.score, quality=one.quality, state=state)
-            self.write_mask(number, one.frame, now)
-
     def masks(self, frame: int) -> dict[int, ObjectMask]:
         """The objects on a frame, as far as they were followed."""
         rows = self._execute(
@@ -257,18 +244,19 @@ class SessionStore:
         """The state of an object after a frame."""
         held = io.BytesIO()
         np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
-        watch = json.dumps([state.watch.areas, state.watch.centre, state.watch.missing])
+        past = state.monitor
+        monitor = json.dumps([past.areas, past.centre, past.missing])
         self._execute(
             "insert or replace into states values (?, ?, ?, ?, ?)",
-            (number, int(backward), state.frame, held.getvalue(), watch),
+            (number, int(backward), state.frame, held.getvalue(), monitor),
         )
 
     def states(self) -> Iterator[tuple[int, bool, StoredState]]:
         """(object, backward, state) of all that were written."""
         rows = self._execute("select object, backward, frame, arrays, watch from states")
-        for number, backward, frame, held, watch in rows:
-            areas, centre, missing = parse_json(watch, "a state")
-            past = Watch(tuple(areas), tuple(centre), missing)
+        for number, backward, frame, held, monitor in rows:
+            areas, centre, missing = parse_json(monitor, "a state")
+            past = TrackMonitor(tuple(areas), tuple(centre), missing)
             arrays = read_arrays(io.BytesIO(held))
             yield number, bool(backward), StoredState(frame, arrays, past)
 

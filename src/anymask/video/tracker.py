@@ -1,4 +1,4 @@
-"""The protocol of trackers: frames and states in, findings out.
+"""The protocol of trackers: frames and states in, predictions out.
 
 A tracker keeps nothing: what is known of an object is a state, a value that the session hands in
 and gets back, keeps beside its results, and can write to disk.
@@ -29,32 +29,20 @@ class TrackMoment:
     cut: bool = False
 
 
-@dataclass(frozen=True)
-class FrameMask:
-    """One object on one frame, as a tracker now sees it: see `Finding`."""
-
-    frame: int
-    rle: Rle
-    score: float
-    quality: float
-
-
 @dataclass(frozen=True, eq=False)
-class Finding:
+class FramePrediction:
     """One object on one frame, as a tracker finds it.
 
     rle      its pixels; empty where it is not seen
     score    how sure the tracker is that this is the object, 0..1
     quality  the model's own estimate of the mask's IoU
     soft     what the tracker itself wants to remember of it; the session never reads it
-    revised  masks of earlier frames that this one changes
     """
 
     rle: Rle
     score: float
     quality: float
     soft: Any = None
-    revised: tuple[FrameMask, ...] = ()
 
 
 class Tracker(Protocol):
@@ -74,26 +62,30 @@ class Tracker(Protocol):
         """
         ...
 
-    def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> Finding:
+    def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """What a person means on this frame.
 
         earlier  the object's mask on this frame before it was corrected
         """
         ...
 
-    def begin(self, seen: Any, at: TrackMoment, finding: Finding, known: Any | None) -> Any:
+    def begin(
+        self, seen: Any, at: TrackMoment, prediction: FramePrediction, known: Any | None
+    ) -> Any:
         """The state of an object of which a person has spoken on this frame.
 
         known  the object's state until now, whose prompted frames stay remembered
         """
         ...
 
-    def track(self, seen: Any, at: TrackMoment, states: Sequence[Any]) -> list[Finding]:
+    def track(self, seen: Any, at: TrackMoment, states: Sequence[Any]) -> list[FramePrediction]:
         """Find the objects of some states on a frame, all at once."""
         ...
 
-    def remember(self, seen: Any, at: TrackMoment, state: Any, finding: Finding, sure: bool) -> Any:
-        """The state after a frame; where the finding is unsure, nothing new is learned from it."""
+    def remember(
+        self, seen: Any, at: TrackMoment, state: Any, prediction: FramePrediction, sure: bool
+    ) -> Any:
+        """The state after a frame; nothing new is learned from an unsure prediction."""
         ...
 
     def pack(self, state: Any) -> StateArrays:

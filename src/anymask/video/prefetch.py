@@ -14,12 +14,12 @@ from typing import Any
 from anymask.primitives.errors import InputError
 from anymask.primitives.types import UintImage
 from anymask.video.flow import is_cut, reduce_frame
-from anymask.video.picks import PickedFrames
+from anymask.video.frame_sampling import SampledFrames
 from anymask.video.tracker import Tracker
 
 
 @dataclass(frozen=True, eq=False)
-class FrameLook:
+class PrefetchedFrame:
     """One frame: its pixels (H, W, 3), as the tracker sees it, and small in grey."""
 
     frame: int
@@ -28,16 +28,16 @@ class FrameLook:
     grey: UintImage
 
 
-class Lookout:
+class FramePrefetcher:
     """Looks at the frames of one source for one tracker. One thread at a time asks."""
 
-    def __init__(self, tracker: Tracker, frames: PickedFrames) -> None:
+    def __init__(self, tracker: Tracker, frames: SampledFrames) -> None:
         self._tracker, self._frames, self._reading = tracker, frames, Lock()
-        self._ahead: tuple[int, Future[FrameLook | None]] | None = None
+        self._ahead: tuple[int, Future[PrefetchedFrame | None]] | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self.last: FrameLook | None = None
+        self.last: PrefetchedFrame | None = None
 
-    def look(self, frame: int) -> FrameLook | None:
+    def look(self, frame: int) -> PrefetchedFrame | None:
         """A frame, read and seen unless it was the last one; None behind the video's end."""
         if self.last is None or self.last.frame != frame:
             found = self._expected(frame)
@@ -52,7 +52,7 @@ class Lookout:
         if length is None or not 0 <= frame < length or self._ahead is not None:
             return
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "anymask-lookout")
+            self._pool = ThreadPoolExecutor(1, "anymask-prefetch")
         self._ahead = (frame, self._pool.submit(self._see, frame))
 
     def read(self, frame: int) -> UintImage | None:
@@ -62,7 +62,7 @@ class Lookout:
         with self._reading:
             return self._frames.read(frame)
 
-    def is_cut(self, look: FrameLook, frame: int, earlier: FrameLook | None) -> bool:
+    def is_cut(self, look: PrefetchedFrame, frame: int, earlier: PrefetchedFrame | None) -> bool:
         """Whether a frame and the one that time brings before it are of two shots.
 
         earlier  the look that was the last one before this
@@ -81,16 +81,16 @@ class Lookout:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.last = self._ahead = self._pool = None
 
-    def _expected(self, frame: int) -> FrameLook | None:
+    def _expected(self, frame: int) -> PrefetchedFrame | None:
         ahead, self._ahead = self._ahead, None
         if ahead is None or ahead[0] != frame:
             return self._see(frame)
         return ahead[1].result()
 
-    def _see(self, frame: int) -> FrameLook | None:
+    def _see(self, frame: int) -> PrefetchedFrame | None:
         with self._reading:
             image = self._frames.read(frame)
         if image is None:
             return None
         grey = reduce_frame(image)
-        return FrameLook(frame, image, self._tracker.see(image, grey), grey)
+        return PrefetchedFrame(frame, image, self._tracker.see(image, grey), grey)

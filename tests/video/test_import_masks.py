@@ -26,7 +26,7 @@ def begin(source: object = PICTURES) -> VideoSession:
 def known() -> dict[int, ObjectMask]:
     """The first disc on every frame."""
     with begin() as session:
-        session.add(frame=0, object=1, points=[(30, 30)])
+        session.add(frame=0, id=1, points=[(30, 30)])
         return {frame.index: frame.objects[1] for frame in session}
 
 
@@ -38,7 +38,7 @@ def wrong(known: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
 
 def test_what_is_taken_up_is_known_and_nothing_is_left_to_do(known: dict[int, ObjectMask]) -> None:
     with begin() as session:
-        session.take_up(5, known)
+        session.import_masks(5, known)
         assert (session.objects, session.prompts(5), session.known(5)) == ([5], [0], [(0, 7)])
         assert [frame.objects[5] for frame in session] == list(known.values())
 
@@ -47,8 +47,8 @@ def test_a_correction_is_followed_from_its_frame_on_and_what_was_before_stays(
     known: dict[int, ObjectMask],
 ) -> None:
     with begin() as session:
-        session.take_up(1, wrong(known))
-        session.add(frame=4, object=1, points=[(38, 30), (100, 70)], labels=[1, 0])
+        session.import_masks(1, wrong(known))
+        session.add(frame=4, id=1, points=[(38, 30), (100, 70)], labels=[1, 0])
         assert session.known(1) == [(0, 4)]
         frames = list(session.propagate(start=4))
         assert [frame.index for frame in frames] == [4, 5, 6, 7]
@@ -59,8 +59,8 @@ def test_a_correction_is_followed_from_its_frame_on_and_what_was_before_stays(
 
 def test_the_prompt_before_a_correction_stays_remembered(known: dict[int, ObjectMask]) -> None:
     with begin() as session:
-        session.take_up(1, wrong(known))
-        session.add(frame=4, object=1, points=[(38, 30), (100, 70)], labels=[1, 0])
+        session.import_masks(1, wrong(known))
+        session.add(frame=4, id=1, points=[(38, 30), (100, 70)], labels=[1, 0])
         next(session.propagate(start=4))
         (live,) = session._live.values()
         assert [glimpse.frame for glimpse in live.state.anchors] == [0, 4]
@@ -70,12 +70,12 @@ def test_a_click_on_a_prompted_frame_changes_its_mask(
     known: dict[int, ObjectMask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with begin() as session:
-        session.take_up(1, known)
+        session.import_masks(1, known)
         asked, answer = list[object](), session.tracker.answer
         monkeypatch.setattr(
             session.tracker, "answer", lambda *said: asked.append(said[2]) or answer(*said)
         )
-        session.add(frame=0, object=1, points=[(30, 30)], anew=True)
+        session.add(frame=0, id=1, points=[(30, 30)], anew=True)
         assert asked == [known[0].rle]
 
 
@@ -83,17 +83,17 @@ def test_without_a_prompt_the_first_mask_with_pixels_is_one() -> None:
     hidden = ObjectMask(empty_rle(HW), 0.1, 0.1, "occluded")
     disc = ObjectMask(mask_to_rle(TRUTH[2][0]), 0.9, 0.9, "visible")
     with begin() as session:
-        session.take_up(1, {1: hidden, 2: disc, 3: disc})
+        session.import_masks(1, {1: hidden, 2: disc, 3: disc})
         assert session.prompts(1) == [2]
         assert [session.result(n).objects[1].prompted for n in (1, 2, 3)] == [False, True, False]
 
 
 def test_taken_up_again_the_masks_of_before_are_gone(known: dict[int, ObjectMask]) -> None:
     with begin() as session:
-        session.take_up(1, wrong(known))
-        session.add(frame=4, object=1, points=[(38, 30)])
+        session.import_masks(1, wrong(known))
+        session.add(frame=4, id=1, points=[(38, 30)])
         list(session)
-        session.take_up(1, known)
+        session.import_masks(1, known)
         assert [frame.objects[1] for frame in session] == list(known.values())
 
 
@@ -101,8 +101,8 @@ def test_a_stream_goes_on_from_what_is_taken_up(known: dict[int, ObjectMask]) ->
     with begin(None) as session:
         session.step(PICTURES[0])
         session.step(PICTURES[1])
-        session.take_up(1, {0: known[0]})
-        session.add(frame=1, object=1, points=[(32, 30)])
+        session.import_masks(1, {0: known[0]})
+        session.add(frame=1, id=1, points=[(32, 30)])
         found = session.step(PICTURES[2])
         assert found is not None
         assert iou(found.masks[1], TRUTH[2][0]) > 0.7
@@ -128,12 +128,12 @@ def test_masks_that_do_not_fit_are_refused_and_the_object_stays(
         for frame, hw in masks.items()
     }
     with begin() as session:
-        session.take_up(1, known)
+        session.import_masks(1, known)
         with pytest.raises(InputError, match=complaint):
-            session.take_up(1, rows)
+            session.import_masks(1, rows)
         assert session.known(1) == [(0, 7)]
 
 
 def test_a_number_that_is_none_is_refused(known: dict[int, ObjectMask]) -> None:
-    with begin() as session, pytest.raises(PromptError, match="object must be a whole number"):
-        session.take_up(-1, known)
+    with begin() as session, pytest.raises(PromptError, match="id must be a whole number"):
+        session.import_masks(-1, known)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anymask.video.pace import FRAMES, SECONDS, CheckpointPace
+from anymask.video.session import FRAMES, SECONDS, Autosave
 
 
 @pytest.mark.parametrize(
@@ -11,7 +11,7 @@ from anymask.video.pace import FRAMES, SECONDS, CheckpointPace
 )
 def test_a_checkpoint_comes_after_frames_or_seconds(seconds: float, frames: int) -> None:
     now = [7.0]
-    pace = CheckpointPace(lambda: now[0])
+    pace = Autosave(lambda: now[0])
     for _ in range(3):
         for number in range(1, frames + 1):
             now[0] += seconds

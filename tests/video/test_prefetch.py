@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from anymask.primitives.errors import ImageError
-from anymask.video.lookout import Lookout
-from anymask.video.picks import FramePicks, PickedFrames
+from anymask.video.frame_sampling import SampledFrames
+from anymask.video.prefetch import FramePrefetcher
+from anymask.video.settings import FrameSampling
 from anymask.video.sources import open_source
 
 
@@ -31,27 +32,27 @@ def numbered(count: int) -> list[np.ndarray]:
     return [np.full((20, 30, 3), number, np.uint8) for number in range(count)]
 
 
-def looking(source: object) -> tuple[Watching, Lookout]:
+def looking(source: object) -> tuple[Watching, FramePrefetcher]:
     tracker = Watching()
-    return tracker, Lookout(tracker, PickedFrames(open_source(source), FramePicks()))  # type: ignore[arg-type]
+    return tracker, FramePrefetcher(tracker, SampledFrames(open_source(source), FrameSampling()))  # type: ignore[arg-type]
 
 
 def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
-    tracker, lookout = looking(numbered(4))
-    assert lookout.look(0).seen == 0
-    lookout.expect(1)
-    assert lookout.look(1).seen == 1
-    assert lookout.look(1).seen == 1
-    assert tracker.seen == [(0, "MainThread"), (1, "anymask-lookout")]
-    lookout.close()
+    tracker, prefetcher = looking(numbered(4))
+    assert prefetcher.look(0).seen == 0
+    prefetcher.expect(1)
+    assert prefetcher.look(1).seen == 1
+    assert prefetcher.look(1).seen == 1
+    assert tracker.seen == [(0, "MainThread"), (1, "anymask-prefetch")]
+    prefetcher.close()
 
 
 def test_another_frame_than_the_expected_one_may_be_asked_for() -> None:
-    _, lookout = looking(numbered(4))
-    lookout.expect(1)
-    assert lookout.look(3).seen == 3
-    assert lookout.look(1).seen == 1
-    lookout.close()
+    _, prefetcher = looking(numbered(4))
+    prefetcher.expect(1)
+    assert prefetcher.look(3).seen == 3
+    assert prefetcher.look(1).seen == 1
+    prefetcher.close()
 
 
 def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
@@ -59,9 +60,9 @@ def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
         yield from numbered(3)
 
     for source, frame in ((numbered(2), 2), (numbered(2), -1), (stream(), 1)):
-        tracker, lookout = looking(source)
-        lookout.expect(frame)
-        lookout.close()
+        tracker, prefetcher = looking(source)
+        prefetcher.expect(frame)
+        prefetcher.close()
         assert tracker.seen == []
 
 
@@ -73,20 +74,20 @@ def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
             Once.reads += 1
             return super().__getitem__(place)  # type: ignore[index]
 
-    _, lookout = looking(Once(numbered(3)))
-    lookout.look(1)
-    image = lookout.read(1)
+    _, prefetcher = looking(Once(numbered(3)))
+    prefetcher.look(1)
+    image = prefetcher.read(1)
     assert image is not None
     assert image[0, 0, 0] == 1
     assert Once.reads == 1
-    lookout.close()
+    prefetcher.close()
 
 
 def test_what_is_wrong_with_a_frame_is_told_when_it_is_asked_for() -> None:
     pictures: list[object] = [*numbered(1), "absent.png"]
-    _, lookout = looking(pictures)
-    assert lookout.look(0).seen == 0
-    lookout.expect(1)
+    _, prefetcher = looking(pictures)
+    assert prefetcher.look(0).seen == 0
+    prefetcher.expect(1)
     with pytest.raises(ImageError, match=r"absent\.png"):
-        lookout.look(1)
-    lookout.close()
+        prefetcher.look(1)
+    prefetcher.close()
