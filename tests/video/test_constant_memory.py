@@ -12,7 +12,6 @@ from anymask.video.session import VideoSession
 from anymask.video.settings import FrameSampling, MonitorSettings
 from anymask.video.sources import open_source
 from anymask.video.store import SessionStore
-from anymask.video.watch import WatchSettings
 from tests.video.made_scene import MadeScene, resident_memory
 
 STEPS, EARLY, SAMPLE = 600, 100, 50
