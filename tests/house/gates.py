@@ -59,7 +59,7 @@ FLOORS: dict[str, frozenset[str]] = {
 
 # What the core may import when a module is loaded; everything else is an extra, imported in the
 # function that needs it.
-CORE_PACKAGES = frozenset({"numpy", "PIL", "cv2", "onnxruntime"})
+CORE_PACKAGES = frozenset({"numpy", "PIL", "cv2", "onnxruntime", "yaml"})
 PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_FLOORS = frozenset({"models", "training", "export"})

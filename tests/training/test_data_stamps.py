@@ -137,15 +137,14 @@ def test_a_file_that_comes_or_goes_is_noticed(tmp_path: Path) -> None:
 
 def test_a_mask_picture_that_was_drawn_anew_with_the_same_size_is_noticed(tmp_path: Path) -> None:
     folder, run = tmp_path / "cells", tmp_path / "run" / "data"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
     for number in range(3):
-        place = folder / "stage1_train" / f"{number}"
-        (place / "images").mkdir(parents=True)
-        (place / "masks").mkdir()
         picture = np.full((32, 32, 3), 40 * number, np.uint8)
-        Image.fromarray(picture).save(place / "images" / f"{number}.png")
-        _nucleus(place / "masks" / "0.png", 4)
+        Image.fromarray(picture).save(folder / "images" / f"{number}.png")
+        _nucleus(folder / "masks" / f"{number}.png", 4)
     prepare(open_stream(folder), None, run)
-    mask = folder / "stage1_train" / "1" / "masks" / "0.png"
+    mask = folder / "masks" / "1.png"
     before = mask.stat().st_size
     _nucleus(mask, 9)  # the same bytes but for where the square begins
     later(mask)

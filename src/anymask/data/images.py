@@ -379,7 +379,7 @@ def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
 
 
-# What a picture that was given for a mask shows. One of labels has a colour (DAVIS, PASCAL VOC) or a
+# What a picture that was given for a mask shows. One of labels has a colour (DAVIS, VOC) or a
 # small number for each object; taken for a mask it would be all of them together.
 
 _LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
