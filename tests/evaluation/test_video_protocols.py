@@ -200,7 +200,7 @@ def test_videos_are_evaluated_from_the_command_line(
         (["videos", "--data", ".", "--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["videos", "--data", ".", "--per-image", "2"], "--per-image is for photos; leave it out"),
         (["natural", "--protocol", "online"], "--protocol is for videos; write `anymask eval vid"),
-        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask eval videos --data D"),
+        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask eval"),
         (["videos", "--data", ".", "--memory-stride", "0"], "memory_stride must be"),
     ],
 )

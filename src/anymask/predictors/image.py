@@ -68,7 +68,9 @@ class Model:
     begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
     """
 
-    def __init__(self, runtime: ImageRuntime, begin: Callable[..., VideoSession] | None = None) -> None:
+    def __init__(
+        self, runtime: ImageRuntime, begin: Callable[..., VideoSession] | None = None
+    ) -> None:
         self.runtime = runtime
         self._begin = begin
 
