@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import anymask
-from anymask.data.images import load_image
-from anymask.predictors.grid import GridDict
-from anymask.predictors.image import Model
-from anymask.primitives import draw
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.errors import AnymaskError
+from anymask.base.errors import AnymaskError
+from anymask.images.load import load_image
+from anymask.masks import draw
+from anymask.segment.grid import GridDict
+from anymask.segment.model import Model
+from anymask.segment.prediction import Candidates
 
 Picture = NDArray[np.uint8]
 

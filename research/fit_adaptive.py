@@ -2,8 +2,8 @@
 
     python research/fit_adaptive.py ../shared/data/train --photos 75
 
-`predictors/adaptive.py` asks some clicks of a grid and chooses the next ones by a small network
-(`predictors/expected_gain.py`). Here every click of each photo is answered once, which says what
+`segment/adaptive.py` asks some clicks of a grid and chooses the next ones by a small network
+(`segment/adaptive.py`). Here every click of each photo is answered once, which says what
 each of them finds. Then adaptive mode is played with the weights so far, and at each of its states
 the network learns which of the clicks that are left find a mask of exact mode's that is still
 missing: logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each
@@ -29,19 +29,17 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.data.sets import load_set
-from anymask.families import SHIPPED, adaptive_table
-from anymask.predictors.adaptive import Frontier
-from anymask.predictors.everything import click_prompts
-from anymask.predictors.expected_gain import AdaptiveWeights
-from anymask.predictors.grid import Grid, grid_of
-from anymask.predictors.pipeline import embed_image
-from anymask.predictors.screening import CropView, good_enough, make_record
-from anymask.primitives.masks import mask_nms
-from anymask.primitives.rle import rle_iou
-from anymask.primitives.types import FloatArray, UintImage
-from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
-from anymask.runtimes.sweep import open_sweep
+from anymask.base.arrays import FloatArray, UintImage
+from anymask.formats.sets import load_set
+from anymask.masks.binary import mask_nms
+from anymask.masks.rle import rle_iou
+from anymask.models.rules import SHIPPED, adaptive_table
+from anymask.runtime.manifest import read_manifest, read_tables, write_tables
+from anymask.runtime.sweep import open_sweep
+from anymask.segment.adaptive import AdaptiveWeights, Frontier
+from anymask.segment.generate import click_prompts
+from anymask.segment.grid import CropView, Grid, good_enough, grid_of, make_record
+from anymask.segment.pipeline import embed_image
 
 Floats = NDArray[np.float64]
 

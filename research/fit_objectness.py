@@ -4,7 +4,7 @@
 
 Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
 `QUALITY` and `STABILITY`, and the facts of each mask that it finds are kept
-(`predictors/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
+(`segment/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
 goes on. `--part 0/2 --look-only` searches every second photo: one process a core.
 
 A mask is an object where one that people drew overlaps it with an IoU of `SAME`. In sets that label
@@ -33,25 +33,24 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.sets import load_set
-from anymask.families import DEFAULT_MODEL, SHIPPED
-from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, SURROUNDING
-from anymask.predictors.everything import Clock, Scan, search_view
-from anymask.predictors.grid import Grid, grid_of
-from anymask.predictors.objectness import (
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import load_set
+from anymask.masks.binary import mask_nms
+from anymask.masks.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.models.rules import DEFAULT_MODEL, SHIPPED
+from anymask.runtime.manifest import read_manifest, read_tables, write_tables
+from anymask.runtime.sweep import open_sweep
+from anymask.segment.generate import Clock, Scan, search_view
+from anymask.segment.grid import CropView, Grid, grid_of
+from anymask.segment.objectness import (
     SHAPE,
     Objectness,
     ObjectnessNetwork,
     ObjectnessWeights,
 )
-from anymask.predictors.pipeline import embed_image
-from anymask.predictors.screening import CropView
-from anymask.primitives.masks import mask_nms
-from anymask.primitives.rle import Rle, rle_area, rle_intersection, rle_iou
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
-from anymask.runtimes.manifest import read_manifest, read_tables, write_tables
-from anymask.runtimes.sweep import open_sweep
+from anymask.segment.pipeline import embed_image
+from anymask.segment.postprocess import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 Floats = NDArray[np.floating[Any]]

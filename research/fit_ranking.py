@@ -1,4 +1,4 @@
-"""Learn the table "ranking" of `families/nano.py` from training photos:
+"""Learn the table "ranking" of `models/rules/nano.py` from training photos:
 
     python research/fit_ranking.py ../shared/data/train
 
@@ -29,20 +29,20 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.sets import load_set
-from anymask.families import DEFAULT_MODEL, SHIPPED, shipped_tables
-from anymask.families.nano import FACTS, RankingWeights, chances, facts, order_masks
-from anymask.families.prompts import group_prompts
-from anymask.predictors.pipeline import embed_image
-from anymask.primitives.clicks import centre_click
-from anymask.primitives.masks import mask_iou
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import logits_to_masks
-from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, UintImage
-from anymask.runtimes.manifest import write_tables
-from anymask.runtimes.protocol import PromptDecoding, require
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import load_set
+from anymask.masks.binary import mask_iou
+from anymask.masks.clicks import centre_click
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import logits_to_masks
+from anymask.masks.rle import rle_to_mask
+from anymask.models.rules import DEFAULT_MODEL, SHIPPED, shipped_tables
+from anymask.models.rules.nano import FACTS, RankingWeights, chances, facts, order_masks
+from anymask.models.rules.prompts import group_prompts
+from anymask.runtime.manifest import write_tables
+from anymask.runtime.protocol import PromptDecoding, require
+from anymask.segment.pipeline import embed_image
 
 Arrays = NDArray[Any]
 

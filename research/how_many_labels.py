@@ -26,13 +26,13 @@ import numpy as np
 from small_unet import learn, objects_of
 
 import anymask
-from anymask.cli.held_out import asked_masks, evenly, measure
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.sets import load_set
-from anymask.evaluation.protocols import TruthMask
-from anymask.primitives.clicks import centre_click
-from anymask.primitives.masks import iou
-from anymask.primitives.rle import rle_to_string
+from anymask.evaluate.protocols import TruthMask
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import load_set
+from anymask.masks.binary import iou
+from anymask.masks.clicks import centre_click
+from anymask.masks.rle import rle_to_string
+from anymask.train.held_out import asked_masks, evenly, measure
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.data.sets import iter_samples
-from anymask.primitives.candidates import TOSS_IOU, TOSS_QUALITY
-from anymask.primitives.clicks import centre_click
-from anymask.primitives.masks import iou
-from anymask.primitives.rle import rle_area, rle_to_mask
+from anymask.formats.sets import iter_samples
+from anymask.masks.binary import iou
+from anymask.masks.clicks import centre_click
+from anymask.masks.rle import rle_area, rle_to_mask
+from anymask.segment.prediction import TOSS_IOU, TOSS_QUALITY
 
 SMALLEST = 200  # pixels of a true mask
 

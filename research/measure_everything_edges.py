@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.sets import load_set
-from anymask.evaluation.metrics import boundary_iou
-from anymask.predictors.image import Model
-from anymask.predictors.record_edges import refine_record_edges
-from anymask.primitives.rle import rle_area, rle_iou, rle_to_mask
+from anymask.evaluate.metrics import boundary_iou
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import load_set
+from anymask.masks.rle import rle_area, rle_iou, rle_to_mask
+from anymask.segment.automatic import refine_record_edges
+from anymask.segment.model import Model
 
 LEAST = 64  # pixels of a mask that counts
 SAME = 0.5  # IoU from which on a mask is the person's

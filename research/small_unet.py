@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.primitives.rle import rle_to_mask
-from anymask.training.augment import recolour, turn
-from anymask.training.trainee import multiplies_halves
+from anymask.formats.annotations import AnnotatedImage
+from anymask.masks.rle import rle_to_mask
+from anymask.train.augment import recolour, turn
+from anymask.train.trainee import multiplies_halves
 
 WIDTHS = (16, 32, 64)
 CROP, BATCH, RATE = 256, 4, 2e-3

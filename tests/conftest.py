@@ -37,7 +37,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def hasty_disk() -> Iterator[None]:
     """Nothing waits until the disk has it: only a power cut would tell, and no test is one."""
-    from anymask.engine import database
+    from anymask.studio import database
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.predictors.image import Model
-from anymask.primitives import errors, prompts
-from anymask.runtimes import open as opening
-from tests.predictors.fakes import ColourRuntime
+from anymask.base import errors
+from anymask.masks import prompts
+from anymask.runtime import open as opening
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime
 
 
 def test_every_public_name_can_be_reached() -> None:
@@ -18,7 +19,7 @@ def test_every_public_name_can_be_reached() -> None:
     assert anymask.Prompt is prompts.Prompt
     assert anymask.errors.PromptError is errors.PromptError
     assert callable(anymask.models.build)
-    assert callable(anymask.weights.load_official)
+    assert callable(anymask.runtime.load_official)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

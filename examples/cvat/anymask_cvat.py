@@ -14,8 +14,8 @@ import cvat_sdk.auto_annotation as cvataa
 from PIL import Image
 
 import anymask
-from anymask.primitives.types import Embedding
-from anymask.serving.cvat import (
+from anymask.masks.features import Embedding
+from anymask.studio.cvat import (
     SHAPES,
     CvatFrame,
     CvatModel,

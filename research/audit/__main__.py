@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anymask.audit.grading import grader_to_json, load_grader
+from anymask.base.errors import AnymaskError, InputError
+from anymask.base.machine import this_machine
+from anymask.base.progress import ProgressBar
+from anymask.base.storage import write_json
 from anymask.cli.options import add_model_options, read_model
-from anymask.data.sets import is_set, load_set
-from anymask.primitives.errors import AnymaskError, InputError
-from anymask.primitives.machine import this_machine
-from anymask.primitives.progress import ProgressBar
-from anymask.primitives.storage import write_json
+from anymask.evaluate.audit_grading import grader_to_json, load_grader
+from anymask.formats.sets import is_set, load_set
 from research.audit import self_test_report as report
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.audit.grading import (
+from anymask.base.arrays import BoolArray, Floats
+from anymask.evaluate.audit import find_missing
+from anymask.evaluate.audit_features import (
+    AuditPhoto,
+    MaskFeatures,
+    measure_features,
+    prepare_photo,
+    shrink_mask,
+)
+from anymask.evaluate.audit_grading import (
     WRONG_SHARE,
     FeatureScale,
     Grader,
@@ -20,19 +29,10 @@ from anymask.audit.grading import (
     describe_answers,
     fit_scale,
 )
-from anymask.audit.mask_features import (
-    AuditPhoto,
-    MaskFeatures,
-    measure_features,
-    prepare_photo,
-    shrink_mask,
-)
-from anymask.audit.missing_objects import find_missing
-from anymask.data.annotations import AnnotatedImage
-from anymask.predictors.image import Model
-from anymask.primitives.masks import mask_iou
-from anymask.primitives.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.primitives.types import BoolArray, Floats
+from anymask.formats.annotations import AnnotatedImage
+from anymask.masks.binary import mask_iou
+from anymask.masks.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
+from anymask.segment.model import Model
 from research.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
 
 CLEAN = "clean"

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from anymask.data.annotations import (
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
     BenchmarkTruth,
     annotated_photo,
 )
-from anymask.data.documents import checked_hw, find_place, located
-from anymask.data.label_pictures import value_rles
-from anymask.primitives.errors import DataError
-from anymask.primitives.rle import Rle, mask_to_rle
+from anymask.formats.documents import checked_hw, find_place, located
+from anymask.formats.label_pictures import value_rles
+from anymask.masks.rle import Rle, mask_to_rle
 
 
 def read(root: Path, split: str) -> Iterator[AnnotatedImage]:

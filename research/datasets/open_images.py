@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
-from anymask.data.documents import (
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
+from anymask.formats.documents import (
     find_photo,
     find_place,
     located,
@@ -28,9 +28,9 @@ from anymask.data.documents import (
     read_rows,
     read_table,
 )
-from anymask.data.label_pictures import label_values
-from anymask.primitives.records import Box
-from anymask.primitives.rle import Rle, mask_to_rle
+from anymask.formats.label_pictures import label_values
+from anymask.masks.mask import Box
+from anymask.masks.rle import Rle, mask_to_rle
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 

@@ -24,8 +24,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask, SequencePlace, annotated_photo
-from anymask.data.documents import (
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    SequencePlace,
+    annotated_photo,
+)
+from anymask.formats.documents import (
     checked_hw,
     find_photo,
     find_place,
@@ -33,9 +39,8 @@ from anymask.data.documents import (
     picture_hw,
     read_json,
 )
-from anymask.primitives.coco_polygons import coco_polygons_to_rle
-from anymask.primitives.errors import DataError
-from anymask.primitives.rle import mask_to_rle
+from anymask.masks.coco_polygons import coco_polygons_to_rle
+from anymask.masks.rle import mask_to_rle
 
 # PhraseCut
 

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anymask.primitives.storage import whole_file
-from anymask.training.stopping import heeding_signals
-from anymask.training.trainee import multiplies_halves
+from anymask.base.storage import whole_file
+from anymask.train.trainee import multiplies_halves
+from anymask.train.workers import heeding_signals
 
 N = TypeVar("N", bound=nn.Module)
 TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints

@@ -17,17 +17,16 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.primitives.candidate_mask import Mask
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.clicks import centre_click, next_click
-from anymask.primitives.edge_window import window_around
-from anymask.primitives.masks import iou
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
-from anymask.training.recipe import Recipe
-from anymask.training.samples import TrainingPictures
-from anymask.training.scenes import compose, page
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.masks.binary import iou
+from anymask.masks.clicks import centre_click, next_click
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import rle_to_mask
+from anymask.models.rules.edges import window_around
+from anymask.segment.prediction import Candidates, Mask
+from anymask.train.recipe import Recipe
+from anymask.train.samples import TrainingPictures
+from anymask.train.scenes import compose, page
 from research.nano.edge_samples import MEANT, WindowWriter
 
 PAGES, SCENES, FALSE_COLOURS = 0.10, 0.12, 0.25  # parts of the pictures

@@ -26,8 +26,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.base.errors import DataError
+from anymask.base.parsing import parse_json
+from anymask.masks.binary import iou
+from anymask.masks.prompts import Prompt
 from anymask.models.edge_refiner import clues
-from anymask.primitives.edge_window import (
+from anymask.models.rules.edges import (
     SIDE,
     EdgeWindow,
     window_logits,
@@ -35,11 +40,6 @@ from anymask.primitives.edge_window import (
     window_photo,
     window_prompt,
 )
-from anymask.primitives.errors import DataError
-from anymask.primitives.masks import iou
-from anymask.primitives.notation import parse_json
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
 
 ROWS, PHOTOS, TRUTHS, CELLS = "rows.jsonl", "photos.bin", "truths.bin", "cells.bin"
 HELD_OUT = 10  # one in so many photos is kept for judging

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
-from anymask.training.samples import TrainingPictures
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.masks.rle import rle_to_mask
+from anymask.train.samples import TrainingPictures
 
 Floats = NDArray[np.float64]
 

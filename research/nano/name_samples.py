@@ -23,14 +23,14 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.sets import is_set, load_set
-from anymask.primitives.close_up import CONTEXT, SIDE, CloseUp, close_up
-from anymask.primitives.errors import DataError
-from anymask.primitives.notation import parse_json
-from anymask.primitives.records import MaskRecord
-from anymask.primitives.rle import Rle, rle_area
-from anymask.primitives.types import UintImage
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError
+from anymask.base.parsing import parse_json
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import is_set, load_set
+from anymask.masks.mask import MaskRecord
+from anymask.masks.rle import Rle, rle_area
+from anymask.models.rules.crops import CONTEXT, SIDE, CloseUp, close_up
 from research.nano.edge_samples import other_colours
 from research.nano.name_words import NameWords
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from anymask.primitives.errors import DataError
-from anymask.primitives.name_table import plain_word
-from anymask.primitives.notation import parse_json
-from anymask.primitives.types import FloatArray
+from anymask.base.arrays import FloatArray
+from anymask.base.errors import DataError
+from anymask.base.parsing import parse_json
+from anymask.models.rules.names import plain_word
 
 COCO, LVIS = "coco", "lvis"
 FILES = ("{}_names.json", "{}_clip_vitb32_text.npy")

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anymask.predictors.image import Model
-from anymask.primitives.memory_question import (
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.masks.prompts import Prompt
+from anymask.models.rules.memory import (
     HINTS,
     MATCHED,
     MIXED,
@@ -23,14 +24,13 @@ from anymask.primitives.memory_question import (
     MemoryQuestion,
     Rehearsal,
 )
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.types import BoolArray, UintImage
-from anymask.runtimes.protocol import Remembering
-from anymask.video.flow import reduce_frame
-from anymask.video.image_tracker import KNOWN, RECENT, ImageTracker
-from anymask.video.match_state import MatchState
-from anymask.video.recall import frame_maps
-from anymask.video.tracker import TrackMoment
+from anymask.runtime.protocol import Remembering
+from anymask.segment.model import Model
+from anymask.track.flow import reduce_frame
+from anymask.track.image_tracker import KNOWN, RECENT, ImageTracker
+from anymask.track.match_state import MatchState
+from anymask.track.recall import frame_maps
+from anymask.track.tracker import TrackMoment
 
 SURE = 0.5  # score from which a finding is remembered
 THERE = 5.0  # the logit of an object that is seen

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.progress import ProgressBar
-from anymask.primitives.storage import write_json
+from anymask.base.progress import ProgressBar
+from anymask.base.storage import write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
-    from anymask.primitives.candidates import Candidates
-    from anymask.primitives.prompts import Prompt
-    from anymask.primitives.types import UintImage
+    from anymask.base.arrays import UintImage
+    from anymask.masks.prompts import Prompt
+    from anymask.segment.prediction import Candidates
 
 NAME = "refiner"  # in place of a recipe
 WINDOWS, RESULT = "windows", "result.json"
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out answers, IoU {one.before:.3f} -> {one.after:.3f}")
     if args.bundle is not None:
-        from anymask.export.added_graphs import add_refiner
+        from anymask.train.export_added_graphs import add_refiner
 
         write_bundle_with(source, args.bundle, lambda bundle: add_refiner(bundle, refiner))
 

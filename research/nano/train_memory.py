@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.errors import InputError
-from anymask.primitives.progress import ProgressBar
-from anymask.primitives.storage import write_json
+from anymask.base.errors import InputError
+from anymask.base.progress import ProgressBar
+from anymask.base.storage import write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
-    from anymask.predictors.image import Model
+    from anymask.segment.model import Model
 
 NAME = "memory"  # in place of a recipe
 CLIPS, RESULT = "clips", "result.json"
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out, {one.rule:.3f} -> {one.network:.3f}")
     if args.bundle is not None:
-        from anymask.export.added_graphs import add_memory
+        from anymask.train.export_added_graphs import add_memory
 
         write_bundle_with(source, args.bundle, lambda bundle: add_memory(bundle, reader))
 
@@ -80,8 +80,8 @@ def check_maps(model: Model) -> None:
     """Raises InputError for a model whose maps the network cannot read."""
     import numpy as np
 
-    from anymask.primitives.memory_question import PARTS
-    from anymask.video.matching import GRID
+    from anymask.models.rules.memory import PARTS
+    from anymask.track.matching import GRID
 
     seen, wanted = model.embed(np.zeros((64, 64, 3), np.uint8)), [GRID, 2 * GRID, PARTS * GRID]
     sides = [one.values.shape[-1] for one in seen.maps]

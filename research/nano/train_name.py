@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.errors import InputError
-from anymask.primitives.progress import ProgressBar
-from anymask.primitives.storage import write_json
+from anymask.base.errors import InputError
+from anymask.base.progress import ProgressBar
+from anymask.base.storage import write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     for what, figure in judged.figures.items():
         print(f"{what}: {figure:.3f}")
     if args.bundle is not None:
-        from anymask.export.added_graphs import add_names, table_of
+        from anymask.train.export_added_graphs import add_names, table_of
 
         said = words.words, words.also
         table = table_of(said, learned.vectors, learned.learned, judged.temperature)
@@ -80,12 +80,12 @@ def run(args: argparse.Namespace) -> None:
 def _gathered(args: argparse.Namespace, folder: Path, words: NameWords) -> Path:
     """Masks that people drew, and what the model proposes, stored."""
     import anymask
-    from anymask.predictors.everything import find_everything
-    from anymask.predictors.grid import grid_of
-    from anymask.predictors.pipeline import embed_image
-    from anymask.primitives.masks import mask_nms
-    from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import UintImage
+    from anymask.base.arrays import UintImage
+    from anymask.masks.binary import mask_nms
+    from anymask.masks.mask import MaskRecord
+    from anymask.segment.generate import find_everything
+    from anymask.segment.grid import grid_of
+    from anymask.segment.pipeline import embed_image
     from research.nano.name_samples import gather_close_ups
 
     model = anymask.load(args.model, weights=args.weights)

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anymask.cli import eval as package
-from anymask.cli.eval_sets import asked_sets, with_measures
+from anymask.base.errors import AnymaskError
 from anymask.cli.options import add_options
-from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluation.suite import Suite
-from anymask.primitives.errors import AnymaskError
+from anymask.evaluate.commands import evaluate as package
+from anymask.evaluate.running import asked_sets, with_measures
+from anymask.evaluate.selection import EvalSet, EvalSettings, SetPlan
+from anymask.evaluate.suite import Suite
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set
 from research.paper.measures import register

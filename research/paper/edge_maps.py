@@ -17,14 +17,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.protocols import Segmenter, click_masks
-from anymask.evaluation.set_results import NotMeasured
-from anymask.evaluation.video_metrics import region_borders
-from anymask.primitives.boxes import box_nms, mask_to_box
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.clicks import point_grid
-from anymask.primitives.resize import logits_to_image
-from anymask.primitives.types import BoolArray, FloatArray, UintImage
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.evaluate.protocols import Segmenter, click_masks
+from anymask.evaluate.set_results import NotMeasured
+from anymask.evaluate.video_metrics import region_borders
+from anymask.masks.boxes import box_nms, mask_to_box
+from anymask.masks.clicks import point_grid
+from anymask.masks.resize import logits_to_image
+from anymask.segment.prediction import Candidates
 from research.paper.edge_levels import THRESHOLDS, thin
 
 EDGE_GRID_SIDE = 16  # the paper's grid

@@ -26,15 +26,15 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.evaluation.metrics import draw_photos
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluation.set_results import Curve, MetricValue, NotMeasured, SetResult
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import BoolArray, FloatArray, Floats, IntArray, UintImage
+from anymask.base.arrays import BoolArray, FloatArray, Floats, IntArray, UintImage
+from anymask.evaluate.metrics import draw_photos
+from anymask.evaluate.protocols import Segmenter
+from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluate.set_results import Curve, MetricValue, NotMeasured, SetResult
+from anymask.formats.annotations import AnnotatedImage
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import rle_to_mask
+from anymask.masks.spec import ModelSpec
 from research.paper.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
 from research.paper.edge_maps import (
     canny_edges,

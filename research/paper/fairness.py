@@ -21,19 +21,19 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.evaluation.metrics import draw_photos
-from anymask.evaluation.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
-from anymask.evaluation.set_results import (
+from anymask.base.arrays import Floats, IntArray
+from anymask.base.errors import DataError
+from anymask.evaluate.metrics import draw_photos
+from anymask.evaluate.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
+from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluate.set_results import (
     DetailTable,
     MetricValue,
     NotMeasured,
     SetResult,
     values_to_metric,
 )
-from anymask.primitives.errors import DataError
-from anymask.primitives.types import Floats, IntArray
+from anymask.formats.annotations import AnnotatedImage
 
 LARGEST_GAP = 0.05
 LEAST_GROUP_MASKS = 10  # masks of a group; the mean of fewer says little

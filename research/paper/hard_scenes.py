@@ -23,10 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask
-from anymask.data.sets import SetInfo
-from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import BoolArray, UintImage
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
+from anymask.formats.sets import SetInfo
+from anymask.masks.rle import mask_to_rle
 from research.paper.scene_parts import (
     SCENE_HW,
     Corners,

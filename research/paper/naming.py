@@ -12,14 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.evaluation.protocols import Segmenter, tight_box
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
-from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
-from anymask.primitives.errors import InputError, ModelError
-from anymask.primitives.name_table import LabelSuggestion
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import rle_to_mask
-from anymask.primitives.types import BoolArray, UintImage
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.base.errors import InputError, ModelError
+from anymask.evaluate.protocols import Segmenter, tight_box
+from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
+from anymask.evaluate.set_results import NotMeasured, SetResult, values_to_metric
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import rle_to_mask
+from anymask.models.rules.names import LabelSuggestion
 
 TOPS = (1, 5)
 DRAWN, BOXED = "drawn", "box"

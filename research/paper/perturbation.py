@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluation.protocols import tight_box
-from anymask.primitives.clicks import mask_depth
-from anymask.primitives.types import BoolArray
+from anymask.base.arrays import BoolArray
+from anymask.evaluate.protocols import tight_box
+from anymask.masks.clicks import mask_depth
 
 Perturbation = Literal["dilated", "eroded", "shifted"]
 PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)

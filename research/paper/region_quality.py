@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.evaluation.average_recall import FindsEverything
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluation.set_results import NotMeasured, SetResult, values_to_metric
-from anymask.primitives.layout import partition
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import mask_to_rle, rle_to_mask
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import Floats, UintImage
+from anymask.base.arrays import Floats, UintImage
+from anymask.evaluate.average_recall import FindsEverything
+from anymask.evaluate.protocols import Segmenter
+from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.evaluate.set_results import NotMeasured, SetResult, values_to_metric
+from anymask.formats.annotations import AnnotatedImage
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.prompts import Prompt
+from anymask.masks.relations import partition
+from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.masks.spec import ModelSpec
 
 RegionMap = NDArray[Any]
 

@@ -22,15 +22,16 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from anymask.evaluation.protocols import Segmenter, TruthMask, box_scores, click_masks, score_first
-from anymask.evaluation.selection import (
+from anymask.base.arrays import Floats, IntArray, UintImage
+from anymask.evaluate.protocols import Segmenter, TruthMask, box_scores, click_masks, score_first
+from anymask.evaluate.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
     OnProgress,
     iterate_photos,
 )
-from anymask.evaluation.set_results import (
+from anymask.evaluate.set_results import (
     Curve,
     DetailTable,
     MetricValue,
@@ -38,8 +39,7 @@ from anymask.evaluation.set_results import (
     SetResult,
     values_to_metric,
 )
-from anymask.primitives.clicks import deepest_pixel
-from anymask.primitives.types import Floats, IntArray, UintImage
+from anymask.masks.clicks import deepest_pixel
 
 ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024

@@ -1,4 +1,4 @@
-"""Tiny data sets in the layouts of `research.datasets`; see `tests.data.published`."""
+"""Tiny data sets in the layouts of `research.datasets`; see `tests.formats.published`."""
 
 import csv
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 import scipy.io
 from PIL import Image, ImageDraw
 
-from tests.data.truth import (
+from tests.formats.truth import (
     DOT,
     HW,
     RING,

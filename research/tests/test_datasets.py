@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anymask.base.errors import DataError
 from anymask.cli.main import main
-from anymask.data.annotations import SequencePlace
-from anymask.data.layouts import LAYOUTS, iter_dataset, load_dataset, recognise_layout
-from anymask.primitives.errors import DataError
-from anymask.primitives.rle import rle_to_mask
+from anymask.formats.annotations import SequencePlace
+from anymask.formats.layouts import LAYOUTS, iter_dataset, load_dataset, recognise_layout
+from anymask.masks.rle import rle_to_mask
 from research.datasets import DATASETS
 from research.tests import small_datasets as published
 from research.tests.small_datasets import WRITERS
-from tests.data.test_layouts import check, told
-from tests.data.truth import RING
+from tests.formats.test_layouts import check, told
+from tests.formats.truth import RING
 
 EVERY = pytest.mark.parametrize("name", WRITERS)
 

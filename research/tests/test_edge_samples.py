@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from anymask.masks.prompts import Prompt
+from anymask.masks.spec import Geometry
 from anymask.models.edge_refiner import CLUES
-from anymask.primitives.edge_window import SIDE, window_around
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.spec import Geometry
+from anymask.models.rules.edges import SIDE, window_around
 from research.nano.edge_samples import (
     LEAVE,
     EdgeBatch,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.spec import Geometry
-from anymask.primitives.types import UintImage
+from anymask.base.arrays import UintImage
+from anymask.masks.spec import Geometry
+from anymask.segment.prediction import Candidates
 from research.nano.edge_answers import Asking, false_colours, gather_windows
 from research.nano.edge_samples import EdgeBatch, WindowStore, training_window
 from research.nano.edge_training import EdgeRecipe, edge_loss, judge_edges, train_edges
-from tests.training.small_data import write_sets
+from tests.train.small_data import write_sets
 
 
 def see(image: UintImage) -> Asking:

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from anymask.evaluation.adapters import FromFunction
-from anymask.evaluation.mask_measures import MASK_MEASURES
-from anymask.evaluation.measures import MEASURES
-from anymask.evaluation.protocols import BOX, TruthMask
-from anymask.evaluation.selection import EvalSettings
-from anymask.evaluation.suite import read_suite
-from anymask.primitives.spec import ALL_KINDS
+from anymask.evaluate.adapters import FromFunction
+from anymask.evaluate.mask_measures import MASK_MEASURES
+from anymask.evaluate.measures import MEASURES
+from anymask.evaluate.protocols import BOX, TruthMask
+from anymask.evaluate.selection import EvalSettings
+from anymask.evaluate.suite import read_suite
+from anymask.masks.spec import ALL_KINDS
 from research.paper.__main__ import SUITES, main
 from research.paper.baselines import filled_box
 from research.paper.measures import refine_scores, register
 from research.paper.perturbation import PERTURBATIONS, perturb_mask
-from tests.evaluation.small_sets import rectangle
+from tests.evaluate.small_sets import rectangle
 
 SQUARE = rectangle((60, 80), (20, 20, 40, 40))
 

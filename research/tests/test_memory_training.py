@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.primitives.errors import DataError
-from anymask.primitives.memory_question import (
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.base.errors import DataError
+from anymask.models.rules.memory import (
     ANCHOR,
     CARRIED,
     HINTS,
@@ -18,7 +19,6 @@ from anymask.primitives.memory_question import (
     FrameMaps,
     Rehearsal,
 )
-from anymask.primitives.types import BoolArray, UintImage
 from research.nano.memory_samples import (
     ClipStore,
     MemoryBatch,
@@ -33,7 +33,7 @@ from research.nano.memory_training import (
     memory_loss,
     train_memory,
 )
-from tests.training.small_data import write_sets
+from tests.train.small_data import write_sets
 
 GRID = (5, 7)  # coarse cells
 FRAMES = 4

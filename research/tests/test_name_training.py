@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.data.sets import load_set
-from anymask.primitives.close_up import SIDE, close_up
-from anymask.primitives.errors import DataError
-from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import UintImage
-from anymask.runtimes.open import ASSETS
-from anymask.weights import read_checkpoint
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError
+from anymask.formats.sets import load_set
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.rle import mask_to_rle
+from anymask.models.rules.crops import SIDE, close_up
+from anymask.runtime import read_checkpoint
+from anymask.runtime.open import ASSETS
 from research.nano.name_judgement import area_under_curve, judge_names
 from research.nano.name_maps import (
     BACKBONE,
@@ -43,7 +43,7 @@ from research.nano.name_training import (
 )
 from research.nano.name_words import NameWords, read_name_words
 from research.nano.proposals import UNSEEN, judge_proposals
-from tests.training.small_data import write_sets
+from tests.train.small_data import write_sets
 
 LABELS = {"round": "pig", "square": "dog"}
 

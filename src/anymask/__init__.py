@@ -15,23 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anymask import jobs, models, sam, weights
-    from anymask.data.conversion import convert, read
-    from anymask.data.images import load_image
-    from anymask.data.photo_sources import list_photos
-    from anymask.data.record_list import MaskRecords
-    from anymask.data.samples import sample
-    from anymask.export.folder import export
-    from anymask.engine.project import Project
+    from anymask.base import errors
+    from anymask.formats.conversion import convert, read
+    from anymask.formats.mask_list import MaskRecords
+    from anymask.images.load import load_image
+    from anymask.images.sources import list_photos, sample
+    from anymask.masks.features import Embedding
+    from anymask.masks.mask import MaskRecord
+    from anymask.masks.prompts import Prompt
     from anymask.opening import load
-    from anymask.predictors.image import Model
-    from anymask.predictors.settings import Retry
-    from anymask.primitives import errors
-    from anymask.primitives.candidate_mask import Mask
-    from anymask.primitives.candidates import Candidates
-    from anymask.primitives.prompts import Prompt
-    from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import Embedding
-    from anymask.serving.start import annotate, serve
+    from anymask.segment.model import Model
+    from anymask.segment.prediction import Candidates, Mask
+    from anymask.segment.settings import Retry
+    from anymask.studio.project import Project
+    from anymask.studio.start import annotate, serve
+    from anymask.train.export_folder import export
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,31 +60,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "anymask.primitives.candidates",
-    "Embedding": "anymask.primitives.types",
-    "Mask": "anymask.primitives.candidate_mask",
-    "MaskRecord": "anymask.primitives.records",
-    "MaskRecords": "anymask.data.record_list",
-    "Model": "anymask.predictors.image",
-    "Project": "anymask.engine.project",
-    "Prompt": "anymask.primitives.prompts",
-    "Retry": "anymask.predictors.settings",
-    "export": "anymask.export.folder",
-    "annotate": "anymask.serving.start",
-    "convert": "anymask.data.conversion",
-    "list_photos": "anymask.data.photo_sources",
+    "Candidates": "anymask.segment.prediction",
+    "Embedding": "anymask.masks.features",
+    "Mask": "anymask.segment.prediction",
+    "MaskRecord": "anymask.masks.mask",
+    "MaskRecords": "anymask.formats.mask_list",
+    "Model": "anymask.segment.model",
+    "Project": "anymask.studio.project",
+    "Prompt": "anymask.masks.prompts",
+    "Retry": "anymask.segment.settings",
+    "export": "anymask.train.export_folder",
+    "annotate": "anymask.studio.start",
+    "convert": "anymask.formats.conversion",
+    "list_photos": "anymask.images.sources",
     "load": "anymask.opening",
-    "load_image": "anymask.data.images",
-    "read": "anymask.data.conversion",
-    "sample": "anymask.data.samples",
-    "serve": "anymask.serving.start",
+    "load_image": "anymask.images.load",
+    "read": "anymask.formats.conversion",
+    "sample": "anymask.images.sources",
+    "serve": "anymask.studio.start",
 }
 _MODULES = {
-    "errors": "anymask.primitives.errors",
+    "errors": "anymask.base.errors",
     "jobs": "anymask.jobs",
     "models": "anymask.models",
     "sam": "anymask.sam",
-    "weights": "anymask.weights",
+    "weights": "anymask.runtime",
 }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.predictors.image import Model
-from anymask.primitives.keywords import name_keywords
+from anymask.base.keywords import name_keywords
+from anymask.segment.model import Model
 
 if TYPE_CHECKING:
-    from anymask.video.session import VideoSession
-    from anymask.video.settings import TrackOptions
+    from anymask.track.session import VideoSession
+    from anymask.track.settings import TrackOptions
 
 
 @name_keywords
@@ -35,8 +35,8 @@ def load(
     text says how to get them), InputError for options that do not go together, MissingExtra where
     torch is needed and not installed. Nothing is ever downloaded here.
     """
-    from anymask.families import DEFAULT_MODEL
-    from anymask.runtimes.open import open_runtime
+    from anymask.models.rules import DEFAULT_MODEL
+    from anymask.runtime.open import open_runtime
 
     name = DEFAULT_MODEL if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
@@ -45,6 +45,6 @@ def load(
 
 def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
     """What `Model.track` does; the sessions' floor lies above the model's."""
-    from anymask.video.opening import open_session
+    from anymask.track.opening import open_session
 
     return open_session(model, source, **settings)

@@ -9,9 +9,9 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.predictors.image import Model
-from anymask.primitives.records import MaskRecord
-from tests.predictors.fakes import ColourRuntime, discs
+from anymask.masks.mask import MaskRecord
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 EVERYTHING = [

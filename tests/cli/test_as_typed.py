@@ -13,12 +13,12 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.data import web_pictures
-from anymask.data.images import load_mask
-from anymask.predictors.image import Model
-from anymask.primitives.records import MaskRecord
-from anymask.primitives.types import Embedding
-from tests.predictors.fakes import ColourRuntime, discs, iou
+from anymask.images import load as web_pictures
+from anymask.images.load import load_mask
+from anymask.masks.features import Embedding
+from anymask.masks.mask import MaskRecord
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]

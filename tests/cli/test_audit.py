@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.audit import examination as auditing
+from anymask.base.errors import DataError
 from anymask.cli.main import main
-from anymask.data.formats import read_annotations
-from anymask.data.streams import open_stream
-from anymask.predictors.image import Model
-from anymask.primitives.errors import DataError
-from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
-from tests.predictors.fakes import ColourRuntime, discs
+from anymask.evaluate import audit as auditing
+from anymask.formats.registry import read_annotations
+from anymask.formats.streams import open_stream
+from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_string
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
 
 HW = (96, 128)
 

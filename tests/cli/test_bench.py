@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.cli import bench as command
+from anymask.base.errors import AnymaskError, WeightsError
+from anymask.base.machine import ProcessRun
 from anymask.cli.main import main
-from anymask.families import open_family
-from anymask.predictors.image import Model
-from anymask.primitives.errors import AnymaskError, WeightsError
-from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from anymask.primitives.timing import ProcessRun
-from anymask.primitives.types import ModelPrompts, Seen
-from tests.predictors.fakes import seen_of
+from anymask.evaluate.commands import bench as command
+from anymask.masks.features import ModelPrompts, Seen
+from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.models.rules import open_family
+from anymask.segment.model import Model
+from tests.segment.fakes import seen_of
 
 C = TypeVar("C")
 

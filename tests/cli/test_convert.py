@@ -10,11 +10,11 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask
-from anymask.data.formats import FORMATS, read_annotations, write_annotations
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
-from tests.data.annotated import pixels, rings
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
+from anymask.formats.registry import FORMATS, read_annotations, write_annotations
+from anymask.masks.mask import record_from_rle
+from anymask.masks.rle import mask_to_rle
+from tests.formats.annotated import pixels, rings
 
 
 @pytest.fixture

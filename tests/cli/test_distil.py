@@ -15,20 +15,19 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
-from anymask.cli import held_out
-from anymask.cli.distil import begin
-from anymask.cli.distil_report import BEFORE, RESULT, held_part, means, score
 from anymask.cli.main import main
-from anymask.cli.tuning_options import OPTIONS
-from anymask.data.sets import load_set
-from anymask.training import worker
-from anymask.training.checkpoint import LAST, read_state
-from anymask.training.recipe import recipe_of
-from anymask.training.result import write_result
-from anymask.training.samples import Batch
-from anymask.training.tasks import open_teacher
-from anymask.weights.store import trainable_weights
-from tests.training.small_data import write_sets
+from anymask.formats.sets import load_set
+from anymask.runtime.store import trainable_weights
+from anymask.train import held_out, worker
+from anymask.train.checkpoint import LAST, read_state
+from anymask.train.commands.distil import begin
+from anymask.train.options import OPTIONS
+from anymask.train.recipe import recipe_of
+from anymask.train.reports import BEFORE, RESULT, held_part, means, score
+from anymask.train.samples import Batch
+from anymask.train.tasks import open_teacher
+from anymask.train.tuned_weights import write_result
+from tests.train.small_data import write_sets
 
 
 @pytest.fixture

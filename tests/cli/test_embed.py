@@ -9,9 +9,9 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.predictors.image import Model
-from anymask.primitives.types import Embedding
-from tests.predictors.fakes import ColourRuntime, discs
+from anymask.masks.features import Embedding
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
 

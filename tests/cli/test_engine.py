@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.cli.engine_page import figures_to_html
 from anymask.cli.main import main
-from anymask.data.annotations import AnnotatedImage, annotated_mask
-from anymask.data.formats import read_annotations, write_annotations
-from anymask.engine.entries import Arm
-from anymask.engine.project import Project
-from anymask.engine.runs import run_stage
-from anymask.primitives.rle import mask_to_rle
-from tests.engine.annotator import Annotator, SimulatedWork, run_review
-from tests.predictors.fakes import discs
+from anymask.formats.annotations import AnnotatedImage, annotated_mask
+from anymask.formats.registry import read_annotations, write_annotations
+from anymask.masks.rle import mask_to_rle
+from anymask.studio.entries import Arm
+from anymask.studio.project import Project
+from anymask.studio.project_options import figures_to_html
+from anymask.studio.runs import run_stage
+from tests.studio.annotator import Annotator, SimulatedWork, run_review
+from tests.segment.fakes import discs
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 

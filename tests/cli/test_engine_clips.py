@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main
-from anymask.data.formats import read_annotations
-from anymask.engine.project import Project, create_project
-from anymask.engine.track_entries import TrackSaid
-from anymask.predictors.image import Model
-from anymask.video.opening import open_session
-from tests.predictors.fakes import ColourRuntime
-from tests.video.clips import moving_discs, write_video
+from anymask.formats.registry import read_annotations
+from anymask.segment.model import Model
+from anymask.studio.project import Project, create_project
+from anymask.studio.track_entries import TrackSaid
+from anymask.track.opening import open_session
+from tests.segment.fakes import ColourRuntime
+from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
 

@@ -11,23 +11,23 @@ import torch
 from safetensors.torch import load_file
 
 from anymask import models
-from anymask.cli import engine_training
-from anymask.cli.engine_training import RoundStart, Tuning, recipe_of, start_of, trainer
+from anymask.base.errors import InputError
 from anymask.cli.main import main
-from anymask.data.annotations import AnnotatedImage, annotated_mask
-from anymask.data.formats import write_annotations
-from anymask.engine.project import Project
-from anymask.engine.rounds import last_weights
-from anymask.primitives.errors import InputError
-from anymask.primitives.rle import mask_to_rle
-from anymask.training import loop
-from anymask.training.checkpoint import newest_state
-from anymask.training.presets import LARGE_RATE
-from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.result import write_result
-from anymask.training.worker import TrainingRun
-from anymask.weights.formats import about_weights
-from tests.engine.disc_projects import write_photos
+from anymask.formats.annotations import AnnotatedImage, annotated_mask
+from anymask.formats.registry import write_annotations
+from anymask.masks.rle import mask_to_rle
+from anymask.runtime.weight_files import about_weights
+from anymask.studio import retraining as engine_training
+from anymask.studio.project import Project
+from anymask.studio.retraining import RoundStart, Tuning, recipe_of, start_of, trainer
+from anymask.studio.rounds import last_weights
+from anymask.train import loop
+from anymask.train.checkpoint import newest_state
+from anymask.train.presets import LARGE_RATE
+from anymask.train.recipe import Recipe, RecipeStage
+from anymask.train.tuned_weights import write_result
+from anymask.train.worker import TrainingRun
+from tests.studio.disc_projects import write_photos
 
 GENTLE = Recipe(  # what `retrain` has always done
     model="nano",
@@ -53,11 +53,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def judge(place: str, images: Sequence[AnnotatedImage]) -> np.ndarray:
         return np.full(len(images), 0.5 if place == "nano" else 0.6)
 
-    monkeypatch.setattr("anymask.cli.engine.judge_on", lambda _folder: judge)
+    monkeypatch.setattr("anymask.studio.commands.project.judge_on", lambda _folder: judge)
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
-    monkeypatch.setattr("anymask.cli.engine.open_model", lambda _place: opened)
-    monkeypatch.setattr("anymask.cli.run_folder.write_bundle", lambda _run, target: target.mkdir())
-    monkeypatch.setattr("anymask.engine.rounds.LEAST_HELD", 1)
+    monkeypatch.setattr("anymask.studio.commands.project.open_model", lambda _place: opened)
+    monkeypatch.setattr(
+        "anymask.train.run_folder.write_bundle", lambda _run, target: target.mkdir()
+    )
+    monkeypatch.setattr("anymask.studio.rounds.LEAST_HELD", 1)
     return folder
 
 
@@ -118,7 +120,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
 def test_a_training_that_was_stopped_makes_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anymask.training.loop.train", lambda *_: None)
+    monkeypatch.setattr("anymask.train.loop.train", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         trainer(Tuning())(tmp_path, None, tmp_path)
     assert not (tmp_path / "bundle").exists()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.cli.eval_workers import score_in_workers
+from anymask.base.errors import InputError
 from anymask.cli.main import main
-from anymask.evaluation.report import SetScores
-from anymask.primitives.errors import InputError
-from tests.evaluation.small_sets import write_set
+from anymask.evaluate.report import SetScores
+from anymask.evaluate.running import score_in_workers
+from tests.evaluate.small_sets import write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 

@@ -9,12 +9,12 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.data import images
-from anymask.data.formats import read_annotations
+from anymask.formats.registry import read_annotations
+from anymask.images import load as images
 from anymask.jobs import outputs, photo_records
-from anymask.predictors.image import Model
-from anymask.primitives.records import MaskRecord
-from tests.predictors.fakes import ColourRuntime, Modest, discs, iou
+from anymask.masks.mask import MaskRecord
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, Modest, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 GRID = ["--points-per-side", "8", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3"]

@@ -16,21 +16,21 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
-from anymask.cli import finetune, held_out, tuning_choice
-from anymask.cli.finetune_report import curve
+from anymask.base.errors import AnymaskError, DataError, ImageError, InputError
 from anymask.cli.main import main
-from anymask.data.images import image_hw
-from anymask.data.sets import load_set
-from anymask.data.streams import open_stream
-from anymask.primitives.errors import AnymaskError, DataError, ImageError, InputError
-from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_string
-from anymask.training import presets
-from anymask.training.checkpoint import LAST, read_state
-from anymask.training.result import check_result, write_result
-from anymask.training.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
-from anymask.weights.formats import about_weights
-from anymask.weights.store import trainable_weights
-from tests.training.small_data import write_sets
+from anymask.formats.sets import load_set
+from anymask.formats.streams import open_stream
+from anymask.images.load import image_hw
+from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_string
+from anymask.runtime.store import trainable_weights
+from anymask.runtime.weight_files import about_weights
+from anymask.train import held_out, presets, tuning_choice
+from anymask.train.checkpoint import LAST, read_state
+from anymask.train.commands import finetune
+from anymask.train.reports import curve
+from anymask.train.tuned_weights import check_result, write_result
+from anymask.train.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
+from tests.train.small_data import write_sets
 
 
 @pytest.fixture(autouse=True)

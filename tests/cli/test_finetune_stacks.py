@@ -11,13 +11,13 @@ import tifffile
 from PIL import Image
 
 import anymask
-from anymask.cli import finetune
+from anymask.base.errors import InputError
 from anymask.cli.main import main
-from anymask.data.channels import load_channels
-from anymask.primitives.errors import InputError
-from anymask.training import presets
-from anymask.weights.formats import about_weights
-from tests.training.test_channels import COUNT, write_stacks
+from anymask.images.channels import load_channels
+from anymask.runtime.weight_files import about_weights
+from anymask.train import presets
+from anymask.train.commands import finetune
+from tests.train.test_channels import COUNT, write_stacks
 
 PLACE = [25, 20]
 CLASSES = ("left", "right")

@@ -9,9 +9,9 @@ import types
 import pytest
 
 from anymask import __version__
+from anymask.base.errors import InputError
 from anymask.cli import main as door
 from anymask.cli.main import COMMANDS, disk_sentence, main
-from anymask.primitives.errors import InputError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from anymask.cli import models as command
 from anymask.cli.main import main
-from anymask.runtimes.open import ASSETS
-from anymask.weights import catalogue
-from anymask.weights.catalogue import Checkpoint, Licence
+from anymask.runtime import catalogue
+from anymask.runtime.catalogue import Checkpoint, Licence
+from anymask.runtime.open import ASSETS
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.export.added_graphs import add_names, table_of
-from anymask.export.folder import copy_bundle
+from anymask.masks.rle import mask_to_rle, rle_to_string
 from anymask.models.namer import Namer, NameVectors
-from anymask.primitives.rle import mask_to_rle, rle_to_string
-from anymask.runtimes.open import ASSETS
+from anymask.runtime.open import ASSETS
+from anymask.train.export_added_graphs import add_names, table_of
+from anymask.train.export_folder import copy_bundle
 
 WORDS = ("cat", "dog", "lamp")
 

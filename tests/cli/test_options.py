@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 import anymask
+from anymask.base.errors import InputError
+from anymask.base.settings import list_settings
 from anymask.cli.main import load, main
 from anymask.cli.options import add_options, option_of, read_model, read_options
-from anymask.cli.serve import add_server_options, read_server
-from anymask.evaluation.selection import EvalSettings
+from anymask.evaluate.selection import EvalSettings
 from anymask.jobs.choices import LookChoice, ModelChoice
-from anymask.predictors.arrangement import Arrangement
-from anymask.predictors.grid import Grid
-from anymask.predictors.settings import SegmentSettings
-from anymask.primitives.errors import InputError
-from anymask.primitives.setting import list_settings
-from anymask.serving.limits import Limits
+from anymask.segment.grid import Grid
+from anymask.segment.postprocess import Arrangement
+from anymask.segment.settings import SegmentSettings
+from anymask.studio.commands.serve import add_server_options, read_server
+from anymask.studio.limits import Limits
 
 LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from anymask.base.errors import InputError
 from anymask.cli.outputs import check_outputs
-from anymask.primitives.errors import InputError
 
 
 def test_the_photo_is_never_overwritten(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from anymask.base.errors import InputError
 from anymask.cli.main import main
 from anymask.cli.options import add_options
 from anymask.cli.parser import CommandParser, nearest
-from anymask.predictors.settings import SegmentSettings
-from anymask.primitives.errors import InputError
+from anymask.segment.settings import SegmentSettings
 
 
 def parser() -> CommandParser:

@@ -9,10 +9,10 @@ import tifffile
 
 import anymask
 from anymask.cli.main import main
+from anymask.cli.options import add_picture_options, read_pictures
 from anymask.cli.parser import CommandParser
-from anymask.cli.pictures import add_picture_options, read_pictures
 from anymask.jobs.choices import PictureChoice
-from anymask.primitives.types import Embedding
+from anymask.masks.features import Embedding
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import torch
 
 from anymask import models
 from anymask.cli.main import main
-from anymask.cli.run_folder import licence_of_run, write_bundle
-from anymask.export import graphs
-from anymask.training import checkpoint, trainee
-from anymask.training.checkpoint import TrainingProgress, save_checkpoint
-from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.result import write_result
-from anymask.weights.licences import licence_of_weights
+from anymask.runtime.licences import licence_of_weights
+from anymask.train import checkpoint, trainee
+from anymask.train import export_graphs as graphs
+from anymask.train.checkpoint import TrainingProgress, save_checkpoint
+from anymask.train.recipe import Recipe, RecipeStage
+from anymask.train.run_folder import licence_of_run, write_bundle
+from anymask.train.tuned_weights import write_result
 
 STAGES = (RecipeStage(steps=1, side=64, images=2, masks=2),)
 S_LAB = "NTU S-Lab License 1.0"

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.data import panoptic
-from anymask.data.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.data.documents import write_files
-from anymask.data.outlines import Policy
-from anymask.evaluation.video_metrics import score_track
-from anymask.primitives.rle import mask_to_rle
-from tests.data.published_folders import write_davis, write_davis_2016, write_sav
+from anymask.evaluate.video_metrics import score_track
+from anymask.formats import panoptic
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.rle import mask_to_rle
+from tests.formats.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)
 

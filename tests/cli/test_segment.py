@@ -15,12 +15,12 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.cli.segment import report_lines
-from anymask.predictors.image import Model
-from anymask.primitives.mask_files import FoundMask
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
-from tests.predictors.fakes import ColourRuntime, PerverseRuntime, discs, iou
+from anymask.masks.files import FoundMask
+from anymask.masks.mask import record_from_rle
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 

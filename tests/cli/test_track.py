@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.primitives.rle import coco_to_rle, rle_to_mask
-from anymask.video.store import SessionStore
-from tests.predictors.fakes import iou
-from tests.video.clips import moving_discs, write_video
+from anymask.masks.rle import coco_to_rle, rle_to_mask
+from anymask.track.store import SessionStore
+from tests.segment.fakes import iou
+from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
 PICTURES, TRUTH = moving_discs(FRAMES)
@@ -123,7 +123,7 @@ def test_two_objects_and_every_second_frame(clip: Path) -> None:
 
 def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert track(clip, "--box", BOX, "-o", "whole.jsonl") == 0
-    from anymask.video import outputs
+    from anymask.track import outputs
 
     write, seen = outputs.LineWriter.write, []
 
@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
 def test_frames_are_written_as_they_are_followed(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from anymask.video import outputs
+    from anymask.track import outputs
 
     def interrupt(self: object, frame: object, picture: object) -> None:
         raise KeyboardInterrupt

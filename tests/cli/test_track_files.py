@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_track import BOX, track
-from tests.video.clips import moving_discs, write_video
+from tests.track.clips import moving_discs, write_video
 
 PICTURES, TRUTH = moving_discs(4)
 
@@ -149,7 +149,7 @@ def test_a_session_with_a_name_is_never_thrown_away(
 def test_an_unfinished_run_of_another_video_begins_anew(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from anymask.video import outputs
+    from anymask.track import outputs
 
     def interrupt(self: object, frame: object, picture: object) -> None:
         raise KeyboardInterrupt

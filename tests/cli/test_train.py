@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from anymask.cli import run_folder
+from anymask.base import progress
 from anymask.cli.main import main
-from anymask.export import graphs
-from anymask.primitives import progress
-from anymask.training.checkpoint import read_state
-from tests.training.small_data import write_sets
+from anymask.train import export_graphs as graphs
+from anymask.train import run_folder
+from anymask.train.checkpoint import read_state
+from tests.train.small_data import write_sets
 
 RECIPE = """
 model = "nano_tiny"

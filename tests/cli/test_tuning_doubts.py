@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from anymask.cli.tuning_doubts import doubts
-from anymask.data.annotations import AnnotatedImage, AnnotatedMask
-from anymask.primitives.rle import mask_to_rle
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
+from anymask.masks.rle import mask_to_rle
+from anymask.train.tuning_choice import doubts
 
 CHANNELS = 5
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.cli import finetune
+from anymask.base.errors import InputError
 from anymask.cli.main import main
-from anymask.cli.tuning_options import check_same_options, check_way, keep_options, with_fields
-from anymask.primitives.errors import InputError
-from anymask.training import presets
-from anymask.training.result import write_result
+from anymask.train import presets
+from anymask.train.commands import finetune
+from anymask.train.options import check_same_options, check_way, keep_options, with_fields
+from anymask.train.tuned_weights import write_result
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from anymask.engine.stages import ProjectSettings
+from anymask.base.settings import DeclaredSetting, list_settings
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
 from anymask.jobs.names import NamesChoice
-from anymask.predictors.arrangement import Arrangement
-from anymask.predictors.grid import Grid
-from anymask.predictors.settings import Retry, SegmentSettings
-from anymask.primitives.setting import DeclaredSetting, list_settings
-from anymask.video.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
+from anymask.segment.grid import Grid
+from anymask.segment.postprocess import Arrangement
+from anymask.segment.settings import Retry, SegmentSettings
+from anymask.studio.stages import ProjectSettings
+from anymask.track.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from anymask.weights import catalogue
+from anymask.runtime import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| `([\w.+]+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

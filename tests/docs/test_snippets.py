@@ -14,12 +14,12 @@ from PIL import Image
 
 from anymask.cli import main as door
 from anymask.cli.parser import CommandParser
-from anymask.data.samples import sample
-from anymask.engine.stages import ProjectSettings
-from anymask.predictors.grid import Grid
-from anymask.runtimes import open as opening
+from anymask.images.sources import sample
+from anymask.runtime import open as opening
+from anymask.segment.grid import Grid
+from anymask.studio.stages import ProjectSettings
 from tests.docs import snippets
-from tests.video.clips import moving_discs, write_video
+from tests.track.clips import moving_discs, write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

@@ -12,18 +12,18 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.data.annotations import annotated_mask
-from anymask.data.formats import FORMATS, read_annotations, write_annotations
-from anymask.data.images import load_image, load_mask
-from anymask.data.layouts import load_clips, load_dataset
-from anymask.evaluation.suite import open_sets, read_suite
-from anymask.families import DEFAULT_MODEL
-from anymask.primitives.rle import mask_to_rle
-from anymask.primitives.types import Embedding
-from anymask.runtimes.open import ASSETS
-from anymask.training.recipe import read_recipe
-from tests.data.annotated import rings
-from tests.data.published import WRITERS
+from anymask.evaluate.suite import open_sets, read_suite
+from anymask.formats.annotations import annotated_mask
+from anymask.formats.layouts import load_clips, load_dataset
+from anymask.formats.registry import FORMATS, read_annotations, write_annotations
+from anymask.images.load import load_image, load_mask
+from anymask.masks.features import Embedding
+from anymask.masks.rle import mask_to_rle
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime.open import ASSETS
+from anymask.train.recipe import read_recipe
+from tests.formats.annotated import rings
+from tests.formats.published import WRITERS
 
 TEXTS = (".json", ".jsonl", ".geojson", ".svg", ".xml", ".txt", ".yaml", ".csv", ".toml")
 TOML = """name = "a"
@@ -121,7 +121,7 @@ def _page(path: Path) -> object:
 
 
 def _hw(path: Path) -> object:
-    from anymask.data.documents import picture_hw
+    from anymask.formats.documents import picture_hw
 
     return picture_hw(path)
 
@@ -216,7 +216,7 @@ def checkpoints(root: Path) -> list[Target]:
     import torch
     from safetensors.torch import save_file
 
-    from anymask.weights.checkpoints import read_checkpoint
+    from anymask.runtime.checkpoints import read_checkpoint
 
     root.mkdir(parents=True)
     weights = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -248,8 +248,8 @@ def tables(root: Path) -> list[Target]:
 
 def projects(root: Path) -> list[Target]:
     """A project of the data engine: its report is made."""
-    from anymask.engine.entries import Draft
-    from anymask.engine.project import Project, create_project
+    from anymask.studio.entries import Draft
+    from anymask.studio.project import Project, create_project
 
     (root / "address" / ".anymask").mkdir(parents=True)
     (root / "own").mkdir()

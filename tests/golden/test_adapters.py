@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from anymask import models
-from anymask.training.checkpoint import KEPT, LAST, read_state
-from anymask.training.loop import train
-from anymask.training.lora import merge_adapters
-from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.trainee import set_learning, trained_module
-from anymask.training.worker import TrainingRun
+from anymask.train.checkpoint import KEPT, LAST, read_state
+from anymask.train.loop import train
+from anymask.train.lora import merge_adapters
+from anymask.train.recipe import Recipe, RecipeStage
+from anymask.train.trainee import set_learning, trained_module
+from anymask.train.worker import TrainingRun
 from tests.golden.parity import load_recipe
-from tests.training.small_data import write_sets
+from tests.train.small_data import write_sets
 
 NAME = "mobile_sam"
 

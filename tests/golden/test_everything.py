@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.families import open_family
-from anymask.predictors.everything import find_everything
-from anymask.predictors.grid import Grid
-from anymask.primitives.spec import ALL_KINDS, ModelSpec
-from anymask.primitives.types import FloatArray, ModelPrompts, Seen
+from anymask.base.arrays import FloatArray
+from anymask.masks.features import ModelPrompts, Seen
+from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.models.rules import open_family
+from anymask.segment.generate import find_everything
+from anymask.segment.grid import Grid
 from tests.golden.parity import load_recipe
-from tests.predictors.fakes import seen_of
+from tests.segment.fakes import seen_of
 
 C = TypeVar("C")
 

@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from anymask import models
-from anymask.families.sam import Sam
-from anymask.families.sam_hq import SamHq
-from anymask.primitives.resize import geometry, image_to_model, logits_to_image, points_to_model
-from anymask.primitives.spec import Geometry
-from anymask.primitives.types import FloatArray, ModelPrompts, Seen
-from anymask.runtimes.torch import TorchRuntime
+from anymask.base.arrays import FloatArray
+from anymask.masks.features import ModelPrompts, Seen
+from anymask.masks.resize import geometry, image_to_model, logits_to_image, points_to_model
+from anymask.masks.spec import Geometry
+from anymask.models.rules.sam import Sam, SamHq
+from anymask.runtime.torch import TorchRuntime
 from tests.golden.parity import assert_embedding, assert_logits, assert_quality, load_recipe
 
 VIT_B = ("sam_vit_b", "sam_hq_vit_b")  # one encoder, for which the recipe has one set of weights

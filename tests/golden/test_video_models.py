@@ -15,11 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.models.object_answer import ObjectAnswer
-from anymask.models.video_model import VideoModel
-from anymask.models.video_records import Frame, FramePrompts
-from anymask.primitives.memory_bank import MemoryBank, VideoMoment
-from anymask.primitives.resize import geometry, image_to_model, points_to_model
+from anymask.masks.resize import geometry, image_to_model, points_to_model
+from anymask.models.rules.memory import MemoryBank, VideoMoment
+from anymask.models.video_model import Frame, FramePrompts, ObjectAnswer, VideoModel
 from tests.golden.parity import assert_embedding, assert_video_logits, load_recipe
 
 VIDEOS = ("sam2.1_hiera_t", "edgetam", "efficienttam_ti_512x512")

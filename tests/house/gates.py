@@ -68,7 +68,7 @@ FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
     "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
 }
 TORCH_FILES = frozenset(
-    {"runtimes/torch.py", "runtimes/torch_video.py", "weights/remap.py", "weights/checkpoints.py"}
+    {"runtime/torch.py", "runtime/torch.py", "runtime/checkpoints.py", "runtime/checkpoints.py"}
 )
 NEVER = frozenset({"timm", "torchvision"})
 
@@ -76,7 +76,7 @@ DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "mi
 
 # The example of an exported bundle, which runs without this package.
 STANDALONE = ("assets/",)
-JSON_READER = "primitives/notation.py"
+JSON_READER = "base/parsing.py"
 CARGO = "assets"  # files that ship inside the package; the examples among them are not its code
 
 NOT_OURS = frozenset({"runs", "out", "dist", "build", "__pycache__", "node_modules"})
@@ -264,7 +264,7 @@ def json_readers(package: Path) -> list[str]:
         }
         complaints += [
             f"{package.name}/{inside}:{node.lineno}: reads JSON by itself; use parse_json of "
-            "primitives/notation.py, which bounds its depth"
+            "base/parsing.py, which bounds its depth"
             for node in ast.walk(tree)
             if isinstance(node, ast.Attribute)
             and ast.unparse(node) in ("json.load", "json.loads", "json.JSONDecoder")
@@ -318,7 +318,7 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
 # Families.
 
 # The files that may name the model in the package; all others ask for `families.DEFAULT_MODEL`.
-ITS_OWN = ("families/nano.py", "families/__init__.py", "models/nano.py", "models/variants.py")
+ITS_OWN = ("models/rules/nano.py", "families/__init__.py", "models/nano.py", "models/variants.py")
 
 
 def named_models(package: Path, name: str = "nano") -> list[str]:

@@ -24,13 +24,13 @@ def write(path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("data/images.py", "from anymask.primitives.errors import ImageError"),
-        ("predictors/image.py", "from anymask.runtimes import protocol"),
-        ("cli/export.py", "from anymask.export import bundle"),
+        ("images/load.py", "from anymask.base.errors import ImageError"),
+        ("segment/model.py", "from anymask.runtime import protocol"),
+        ("train/commands/export.py", "from anymask.train import bundle"),
         ("cli/segment.py", "import anymask"),
-        ("evaluation/metrics.py", "from anymask.evaluation import report"),
-        ("__init__.py", "from anymask.predictors.image import Model"),
-        ("primitives/rle.py", "import numpy as np"),
+        ("evaluate/metrics.py", "from anymask.evaluate import report"),
+        ("__init__.py", "from anymask.segment.model import Model"),
+        ("masks/rle.py", "import numpy as np"),
         ("assets/bundle/example.py", "import anymask"),
     ],
 )
@@ -43,31 +43,31 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
     ("file", "line", "complaint"),
     [
         (
-            "primitives/rle.py",
-            "from anymask.data.images import load_image",
-            "anymask/primitives/rle.py:1: primitives/ imports anymask.data.images; "
+            "masks/rle.py",
+            "from anymask.images.load import load_image",
+            "anymask/masks/rle.py:1: primitives/ imports anymask.images.load; "
             "it may import nothing",
         ),
         (
-            "data/sets.py",
+            "formats/sets.py",
             "import anymask.models.vit",
-            "anymask/data/sets.py:1: data/ imports anymask.models.vit; it may import primitives",
+            "anymask/formats/sets.py:1: data/ imports anymask.models.vit; it may import primitives",
         ),
         (
-            "training/loop.py",
-            "def f():\n    from anymask.evaluation import metrics",
-            "anymask/training/loop.py:2: training/ imports anymask.evaluation; "
+            "train/loop.py",
+            "def f():\n    from anymask.evaluate import metrics",
+            "anymask/train/loop.py:2: training/ imports anymask.evaluate; "
             "it may import data, families, models, primitives, weights",
         ),
         (
             "models/vit.py",
             "from anymask import weights",
-            "anymask/models/vit.py:1: models/ imports anymask.weights; it may import primitives",
+            "anymask/models/vit.py:1: models/ imports anymask.runtime; it may import primitives",
         ),
         (
-            "data/sets.py",
+            "formats/sets.py",
             "import anymask",
-            "anymask/data/sets.py:1: data/ imports anymask; it may import primitives",
+            "anymask/formats/sets.py:1: data/ imports anymask; it may import primitives",
         ),
         (
             "tools/x.py",
@@ -82,16 +82,16 @@ def test_imports_that_climb_are_named(package: Path, file: str, line: str, compl
 
 
 def test_files_that_import_each_other_are_named_once(package: Path) -> None:
-    write(package / "data/a.py", "from anymask.data import b")
-    write(package / "data/b.py", "def f():\n    from anymask.data.c import C")
-    write(package / "data/c.py", "import anymask.data.a\nfrom anymask.primitives import d")
-    write(package / "data/e.py", "from anymask.data.a import A")
-    write(package / "data/__init__.py", "from anymask.data.a import A")
-    write(package / "primitives/d.py", "from anymask.data.e import E")
+    write(package / "data/a.py", "from anymask.formats import b")
+    write(package / "data/b.py", "def f():\n    from anymask.formats.c import C")
+    write(package / "data/c.py", "import anymask.formats.a\nfrom anymask.masks import d")
+    write(package / "data/e.py", "from anymask.formats.a import A")
+    write(package / "data/__init__.py", "from anymask.formats.a import A")
+    write(package / "primitives/d.py", "from anymask.formats.e import E")
     assert gates.circular_imports(package) == [
         "anymask/data/a.py:1: is in a circle of imports with b.py, c.py"
     ]
-    write(package / "data/c.py", "from anymask.primitives import d")
+    write(package / "data/c.py", "from anymask.masks import d")
     assert gates.circular_imports(package) == []
 
 
@@ -106,25 +106,25 @@ def test_a_class_name_of_two_files_is_named(package: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "count"),
     [
-        ("data/images.py", "import cv2\nimport numpy as np\nfrom PIL import Image", 0),
-        ("data/images.py", "import torch", 1),
-        ("data/images.py", "def f():\n    import torch", 0),
-        ("data/images.py", "class A:\n    def f(self):\n        import torch", 0),
+        ("images/load.py", "import cv2\nimport numpy as np\nfrom PIL import Image", 0),
+        ("images/load.py", "import torch", 1),
+        ("images/load.py", "def f():\n    import torch", 0),
+        ("images/load.py", "class A:\n    def f(self):\n        import torch", 0),
         (
-            "data/images.py",
+            "images/load.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch",
             0,
         ),
-        ("data/images.py", "try:\n    import torch\nexcept ImportError:\n    pass", 1),
+        ("images/load.py", "try:\n    import torch\nexcept ImportError:\n    pass", 1),
         ("models/vit.py", "import torch\nfrom torch import nn", 0),
-        ("runtimes/torch.py", "import torch", 0),
-        ("runtimes/onnx.py", "import torch", 1),
-        ("runtimes/onnx.py", "import onnxruntime", 0),
-        ("primitives/rle.py", "import onnxruntime", 1),
-        ("evaluation/metrics.py", "import scipy.ndimage", 1),
-        ("engine/tables.py", "import sqlalchemy", 0),
-        ("serving/app.py", "from fastapi import FastAPI", 0),
-        ("cli/serve.py", "import fastapi", 1),
+        ("runtime/torch.py", "import torch", 0),
+        ("runtime/onnx.py", "import torch", 1),
+        ("runtime/onnx.py", "import onnxruntime", 0),
+        ("masks/rle.py", "import onnxruntime", 1),
+        ("evaluate/metrics.py", "import scipy.ndimage", 1),
+        ("studio/tables.py", "import sqlalchemy", 0),
+        ("studio/app.py", "from fastapi import FastAPI", 0),
+        ("studio/commands/serve.py", "import fastapi", 1),
     ],
 )
 def test_only_the_core_is_loaded_at_once(package: Path, file: str, text: str, count: int) -> None:
@@ -137,11 +137,11 @@ def test_only_the_core_is_loaded_at_once(package: Path, file: str, text: str, co
     [
         ("cli/segment.py", 'MODEL = "nano"', True),
         ("cli/segment.py", 'HELP = f"(default: nano)"', True),
-        ("cli/segment.py", "from anymask.families.nano import Nano", True),
+        ("cli/segment.py", "from anymask.models.rules.nano import Nano", True),
         ("cli/segment.py", "NANO_GRID = 3", True),
-        ("runtimes/open.py", 'if spec.family == "four":\n    pass', True),
+        ("runtime/open.py", 'if spec.family == "four":\n    pass', True),
         ("cli/segment.py", '"""Opens nano."""\nseconds = "nanoseconds"  # nano', False),
-        ("families/nano.py", 'NAME = "nano"', False),
+        ("models/rules/nano.py", 'NAME = "nano"', False),
         ("training/trainer.py", 'NAME = "nano_tiny"', True),
     ],
 )
@@ -162,27 +162,29 @@ def test_a_model_is_named_by_its_own_files_alone(
     ],
 )
 def test_first_lines_that_are_no_sentence_are_named(package: Path, text: str, bad: int) -> None:
-    write(package / "data/sets.py", text)
+    write(package / "formats/sets.py", text)
     assert len(docstrings.unclear_first_lines(package)) == bad
 
 
 def test_errors_that_are_gone_are_named(package: Path) -> None:
-    write(package / "data/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""')
+    write(
+        package / "formats/sets.py", 'class Gone(Exception): ...\ndef f():\n    """Raises Gone."""'
+    )
     assert docstrings.unknown_errors(package) == []
-    write(package / "data/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
+    write(package / "formats/sets.py", 'def f():\n    """A set. Raises OSError, Gone."""')
     assert docstrings.unknown_errors(package) == [
-        "anymask/data/sets.py:1: raises Gone, which is gone"
+        "anymask/formats/sets.py:1: raises Gone, which is gone"
     ]
 
 
 @pytest.mark.parametrize(
     ("file", "text", "bad"),
     [
-        ("data/coco.py", "import json\nrows = json.loads(path.read_text())", True),
-        ("data/coco.py", "import json\nrows = map(json.loads, lines)", True),
-        ("data/coco.py", "import json\nwith path.open() as file:\n    json.load(file)", True),
+        ("formats/coco.py", "import json\nrows = json.loads(path.read_text())", True),
+        ("formats/coco.py", "import json\nrows = map(json.loads, lines)", True),
+        ("formats/coco.py", "import json\nwith path.open() as file:\n    json.load(file)", True),
         ("jobs/masks.py", "import json\nabout = json.loads(json.dumps(about))", False),
-        ("primitives/notation.py", "import json\nvalue = json.loads(text)", False),
+        ("base/parsing.py", "import json\nvalue = json.loads(text)", False),
         ("assets/bundle/example.py", "import json\nvalue = json.loads(text)", False),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anymask import __version__
-from anymask.primitives.errors import MissingExtra
+from anymask.base.errors import MissingExtra
 from tests.house import gates
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,8 @@ from typing import Any
 import anymask
 from anymask.cli import everything  # noqa: F401  # what each run would import
 from anymask.cli import main as door
-from anymask.predictors.image import Model
-from tests.predictors.fakes import ColourRuntime
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime
 
 
 def run(left: int, words: list[str]) -> int:

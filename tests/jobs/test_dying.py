@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.predictors.fakes import discs
+from tests.segment.fakes import discs
 
 PICTURE, _ = discs((40, 50), [(20, 20, 10)])
 

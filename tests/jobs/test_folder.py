@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.base.errors import AnymaskError
 from anymask.cli.folders import run_folder
 from anymask.cli.main import main
 from anymask.jobs import folder
@@ -23,9 +24,8 @@ from anymask.jobs.folder import FolderJob
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.pool import ItemDone, WorkerReady
 from anymask.jobs.processing import process_in_pool
-from anymask.primitives.errors import AnymaskError
 from tests.jobs.toys import ToyTask
-from tests.predictors.fakes import discs
+from tests.segment.fakes import discs
 
 PICTURE, _ = discs((40, 50), [(20, 20, 10)])
 

@@ -14,12 +14,12 @@ from PIL import Image
 
 import anymask
 from anymask import jobs
+from anymask.base.errors import ImageError, InputError
 from anymask.cli.main import main
-from anymask.data.formats import read_annotations
-from anymask.predictors.image import Model
-from anymask.primitives.errors import ImageError, InputError
-from anymask.primitives.types import Embedding
-from tests.predictors.fakes import ColourRuntime, discs
+from anymask.formats.registry import read_annotations
+from anymask.masks.features import Embedding
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
 SETTINGS: dict[str, Any] = {

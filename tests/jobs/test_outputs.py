@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from anymask.jobs import outputs
-from anymask.primitives.draw import overlay
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
+from anymask.masks.draw import overlay
+from anymask.masks.mask import record_from_rle
+from anymask.masks.rle import mask_to_rle
 
 
 @pytest.mark.parametrize("limit", [17, 40, 200])

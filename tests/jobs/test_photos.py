@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anymask.base.errors import InputError
 from anymask.cli.folders import read_shard
 from anymask.jobs.photos import Division, find_items, output_names, place_number
-from anymask.primitives.errors import InputError
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from tests.predictors.fakes import discs
+from tests.segment.fakes import discs
 
 PICTURE, _ = discs((40, 50), [(20, 20, 10)])
 

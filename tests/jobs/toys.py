@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anymask.base.errors import ImageError, ModelError, PromptError
+from anymask.base.storage import whole_file
 from anymask.jobs import folder
 from anymask.jobs.photos import PhotoItem
-from anymask.primitives.errors import ImageError, ModelError, PromptError
-from anymask.primitives.storage import whole_file
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def misbehave(name: str, marks: Path) -> None:
 
 
 def main() -> int:
-    from anymask.cli import embed
+    from anymask.cli import encode as embed
     from anymask.cli import main as door
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too

@@ -14,7 +14,7 @@ from anymask.models.edge_refiner import (
     edge_gate,
     enlarged,
 )
-from anymask.primitives.edge_window import SIDE
+from anymask.models.rules.edges import SIDE
 
 
 def loud() -> EdgeRefiner:

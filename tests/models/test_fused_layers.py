@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models import fused_layers
-from anymask.models.fused_layers import (
+from anymask.models.fast import layers as fused_layers
+from anymask.models.fast.layers import (
     LEAST_ROWS,
     Activation,
     activated,

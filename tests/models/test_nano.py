@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from anymask import models
-from anymask.models.dense_prompts import gaussians, sample_at
 from anymask.models.mobilenet import TAPS, MobileNetV2
-from anymask.models.nano import TINY, Nano, coords_to_unit
+from anymask.models.nano import TINY, Nano, coords_to_unit, gaussians, sample_at
 
 
 @pytest.fixture(scope="module")

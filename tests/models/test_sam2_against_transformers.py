@@ -18,15 +18,13 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from anymask import models
 from anymask.models.hiera import TINY
-from anymask.models.object_answer import ObjectAnswer
-from anymask.models.video_model import VideoModel
-from anymask.models.video_records import FramePrompts
-from anymask.primitives.memory_bank import (
+from anymask.models.rules.memory import (
     MemoryBank,
     MultimaskStability,
     TrackingSettings,
     VideoMoment,
 )
+from anymask.models.video_model import FramePrompts, ObjectAnswer, VideoModel
 
 TOLERANCE = 1e-4  # of the largest value
 SIDE = 64

@@ -9,12 +9,9 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
+from anymask.models.fast.attention import attend, attend_in_blocks
 from anymask.models.memory_attention import RecalledMemories, log_counts, pool_map
-from anymask.models.narrow_attention import attend, attend_in_blocks
-from anymask.models.object_answer import fill_holes, stability_of, without_overlaps
-from anymask.models.repvit import RepViT, RepViTConfig
-from anymask.models.repvit_stages import TINY, StagedRepViT
-from anymask.models.rotary import (
+from anymask.models.positions import (
     RotaryAngles,
     grid_turns,
     in_halves,
@@ -23,10 +20,18 @@ from anymask.models.rotary import (
     turn,
     turned,
 )
-from anymask.models.video_model import VideoModel
-from anymask.models.video_records import Frame, FramePrompts
+from anymask.models.repvit import RepViT, RepViTConfig
+from anymask.models.repvit_stages import TINY, StagedRepViT
+from anymask.models.rules.memory import Memory, MemoryBank, VideoMoment
+from anymask.models.video_model import (
+    Frame,
+    FramePrompts,
+    VideoModel,
+    fill_holes,
+    stability_of,
+    without_overlaps,
+)
 from anymask.models.video_variants import TINY_VIDEO, build_video_variant
-from anymask.primitives.memory_bank import Memory, MemoryBank, VideoMoment
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.families import open_family
-from anymask.predictors.zoom import prompt_in_window
-from anymask.primitives.closer_window import closer_window, logits_around, mean_chance, object_box
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import geometry, mask_to_model
-from anymask.primitives.rle import mask_to_rle, rle_to_coco
-from anymask.primitives.spec import ModelSpec
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry, mask_to_model
+from anymask.masks.rle import mask_to_rle, rle_to_coco
+from anymask.masks.spec import ModelSpec
+from anymask.models.rules import open_family
+from anymask.models.rules.crops import closer_window, logits_around, mean_chance, object_box
+from anymask.segment.crop import prompt_in_window
 
 NUMBERS = 3  # decimals
 SPEC = ModelSpec(

@@ -243,7 +243,7 @@ def viewer(sit: Callable[..., Any]) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of two discs that drift apart."""
-    from tests.video.clips import write_video
+    from tests.track.clips import write_video
     from tests.web.viewers import PICTURES
 
     return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)

@@ -11,15 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.predictors.edges import photo_for_edges, refine_edges
-from anymask.predictors.question import Question
-from anymask.predictors.settings import SegmentSettings
-from anymask.primitives.candidates import Candidates
-from anymask.primitives.edge_window import window_around, window_logits, window_photo, window_prompt
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.resize import geometry, reduced
-from anymask.primitives.rle import mask_to_rle, rle_to_coco
-from anymask.primitives.spec import Geometry, ModelSpec
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry, reduced
+from anymask.masks.rle import mask_to_rle, rle_to_coco
+from anymask.masks.spec import Geometry, ModelSpec
+from anymask.models.rules.edges import window_around, window_logits, window_photo, window_prompt
+from anymask.segment.edges import photo_for_edges, refine_edges
+from anymask.segment.prediction import Candidates
+from anymask.segment.settings import SegmentSettings
+from anymask.segment.steps import Question
 
 NUMBERS = 3  # decimals
 STEP = 15  # of the pixels of a window, that are written down

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from anymask.primitives.close_up import close_up
-from anymask.primitives.name_table import NameTable
-from anymask.primitives.rle import empty_rle, mask_to_rle, rle_to_coco
-from anymask.runtimes.onnx_names import read_table
-from anymask.runtimes.open import ASSETS
+from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_coco
+from anymask.models.rules.crops import close_up
+from anymask.models.rules.names import NameTable
+from anymask.runtime.onnx import read_table
+from anymask.runtime.open import ASSETS
 from tests.web.edge_fixtures import striped
 
 SIDE = 18  # of a close-up

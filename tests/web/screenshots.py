@@ -19,9 +19,9 @@ from skimage import data
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import anymask
-from anymask.primitives.rle import mask_to_rle, rle_to_coco
-from tests.serving.servers import inference
-from tests.video.clips import write_video
+from anymask.masks.rle import mask_to_rle, rle_to_coco
+from tests.studio.servers import inference
+from tests.track.clips import write_video
 from tests.web.chromium import find_chromium
 from tests.web.conftest import SIZE, Annotator
 from tests.web.project_server import Project, Site, model

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.primitives.measurements import HEADER, table_row
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle, rle_to_coco
+from anymask.masks.mask import record_from_rle
+from anymask.masks.measure import HEADER, table_row
+from anymask.masks.rle import mask_to_rle, rle_to_coco
 
 
 def tables() -> list[dict[str, Any]]:

@@ -10,11 +10,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.serving.app import ServerParts
-from anymask.serving.guard import Access
-from anymask.serving.pages import page_assets
+from anymask.studio.app import ServerParts
+from anymask.studio.guard import Access
+from anymask.studio.pages import page_assets
 from tests.patience import PATIENCE_S
-from tests.serving.servers import inference, listening
+from tests.studio.servers import inference, listening
 from tests.web.conftest import late
 
 TOKEN = "open sesame"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.primitives.rle import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.masks.rle import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.web.project_server import Project
 from tests.web.test_parity import PROMPTS
 

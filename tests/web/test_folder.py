@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.engine.photo_files import FolderNews, look_into_folder
-from anymask.engine.project import Project, create_project
-from anymask.serving.limits import Limits
-from anymask.serving.project import project_router
-from tests.serving.servers import PICTURE, inference
+from anymask.studio.limits import Limits
+from anymask.studio.photo_files import FolderNews, look_into_folder
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
 
@@ -33,7 +33,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[FolderNews]:
         found.append(look_into_folder(project))
         return found[-1]
 
-    monkeypatch.setattr("anymask.serving.project.look_into_folder", look)
+    monkeypatch.setattr("anymask.studio.project_api.look_into_folder", look)
     return found
 
 

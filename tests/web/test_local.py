@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
-from anymask.primitives.measurements import measure_mask
-from anymask.primitives.records import MaskRecord, record_from_rle
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.measure import measure_mask
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
+from anymask.segment.postprocess import ADAPTIVE_NMS, parted, without_duplicates
 from tests.web.test_parity import ANSWER
 
 SitDown = Callable[..., Any]

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.rle import coco_to_rle, rle_iou
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import coco_to_rle, rle_iou
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]

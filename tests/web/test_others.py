@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.engine.project import Project, create_project
-from anymask.primitives.rle import rle_box_xywh
-from anymask.serving.limits import Limits
-from anymask.serving.project import project_router
-from tests.serving.servers import PICTURE, inference
+from anymask.masks.rle import rle_box_xywh
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.predictors.arrangement import parted
-from anymask.primitives.masks import iou
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.rle import mask_to_rle
+from anymask.masks.binary import iou
+from anymask.masks.mask import record_from_rle
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.postprocess import parted
 from tests.web.package_server import ASSETS, PHOTO, example_page
 
 CUP = (290, 120)

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.data.images import load_image
-from anymask.predictors.arrangement import ADAPTIVE_NMS, CONTAINED, Arrangement, arrange
-from anymask.primitives.masks import iou
-from anymask.primitives.records import MaskRecord
-from anymask.primitives.region_size import CLEAN
-from anymask.primitives.rle import mask_to_rle, rle_iou
+from anymask.images.load import load_image
+from anymask.masks.binary import CLEAN, iou
+from anymask.masks.mask import MaskRecord
+from anymask.masks.rle import mask_to_rle, rle_iou
+from anymask.segment.postprocess import ADAPTIVE_NMS, CONTAINED, Arrangement, arrange
 from tests.web.package_server import ASSETS, PHOTO, example_page
 from tests.web.test_package import ask, bits
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou
 from tests.web.project_server import Project
 
 SitDown = Callable[..., Any]

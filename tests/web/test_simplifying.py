@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.primitives.rle import (
+from anymask.masks.rle import (
     coco_to_rle,
     mask_to_rle,
     rle_area,

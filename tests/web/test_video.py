@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.data.formats import read_annotations
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.formats.registry import read_annotations
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.patience import PATIENCE_S
-from tests.predictors.fakes import ColourRuntime
-from tests.serving.servers import inference
-from tests.video.clips import moving_discs, write_video
+from tests.segment.fakes import ColourRuntime
+from tests.studio.servers import inference
+from tests.track.clips import moving_discs, write_video
 from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.engine.project import Project, create_project
-from anymask.engine.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
-from anymask.serving.limits import Limits
-from anymask.serving.project import project_router
-from tests.serving.servers import inference
-from tests.video.clips import HW, write_video
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from anymask.studio.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
+from tests.studio.servers import inference
+from tests.track.clips import HW, write_video
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
 from tests.web.viewers import FRAMES, NARROW, PICTURES, TRUTH, Viewer, served

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from anymask.serving.limits import Limits
-from tests.video.clips import moving_discs, write_video
+from anymask.studio.limits import Limits
+from tests.track.clips import moving_discs, write_video
 from tests.web.conftest import SIZE
 from tests.web.test_accessibility import axe, check
 from tests.web.viewers import FRAMES, NARROW, PICTURES, Viewer, served

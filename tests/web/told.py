@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.data.pixels import PictureView, array_to_image, value_range
+from anymask.images.pixels import PictureView, array_to_image, value_range
 from anymask.jobs.choices import parse_ranges
 
 PAGES = 10  # from one place to the next: pages of a file are not counted one by one

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from anymask.primitives.rle import coco_to_rle, mask_to_rle, rle_iou
-from anymask.runtimes.open import ASSETS
-from anymask.serving.app import ServerParts
-from anymask.serving.inference import Inference
-from anymask.serving.pages import model_assets, page_assets
-from tests.serving.servers import inference, listening
-from tests.video.clips import moving_discs
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou
+from anymask.runtime.open import ASSETS
+from anymask.studio.app import ServerParts
+from anymask.studio.inference import Inference
+from anymask.studio.pages import model_assets, page_assets
+from tests.studio.servers import inference, listening
+from tests.track.clips import moving_discs
 from tests.web.conftest import Annotator
 
 FRAMES = 8

@@ -14,27 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from anymask.families import family_names, open_family
-from anymask.families.choice import clean_logits
-from anymask.families.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
-from anymask.predictors.arrangement import ADAPTIVE_NMS, parted, without_duplicates
-from anymask.predictors.cleaning import clean_kept
-from anymask.predictors.negative_clicks import obey_negatives, violated
-from anymask.primitives.candidate_mask import Mask
-from anymask.primitives.errors import InputError
-from anymask.primitives.prompts import Prompt
-from anymask.primitives.records import record_from_rle
-from anymask.primitives.region_size import parse_region_size
-from anymask.primitives.resize import (
+from anymask.base.errors import InputError
+from anymask.masks.binary import parse_region_size
+from anymask.masks.features import ModelPrompts
+from anymask.masks.mask import record_from_rle
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import (
     geometry,
     image_to_model,
     logits_to_masks,
     mask_to_model,
+    pixels_to_cells,
+    point_pixels,
 )
-from anymask.primitives.rle import mask_to_rle, rle_box_xywh, rle_to_coco
-from anymask.primitives.sampling import pixels_to_cells, point_pixels
-from anymask.primitives.spec import ModelSpec
-from anymask.primitives.types import ModelPrompts
+from anymask.masks.rle import mask_to_rle, rle_box_xywh, rle_to_coco
+from anymask.masks.spec import ModelSpec
+from anymask.models.rules import family_names, open_family
+from anymask.models.rules.family import clean_logits
+from anymask.models.rules.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
+from anymask.segment.postprocess import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.segment.prediction import Mask
+from anymask.segment.steps import clean_kept, obey_negatives, violated
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 

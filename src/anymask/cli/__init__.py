@@ -1,1 +1,1 @@
-"""The command line: one module a command; `main` finds and runs it."""
+"""The command line: words in, a function of the package called, an exit code out."""

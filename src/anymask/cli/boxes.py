@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from anymask.base.errors import DataError
 from anymask.cli.folders import add_folder_options, read_shard, run_folder
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.output_names import new_folder
-from anymask.primitives.errors import DataError
 
 SUMMARY = "draw a mask in each box of a data set for detection"
 
@@ -36,10 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed or are not there."""
-    from anymask.data.streams import open_stream
+    from anymask.formats.streams import open_stream
     from anymask.jobs.boxes import BoxesTask, BoxLabels
     from anymask.jobs.folder import FolderJob
-    from anymask.primitives.previews import counted
+    from anymask.masks.preview import counted
 
     model = read_model(args)
     stream = open_stream(args.source, args.origin, args.images, boxes=True)

@@ -10,23 +10,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from anymask.base.errors import InputError
+from anymask.base.parsing import parse_json
+from anymask.base.settings import list_settings
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
-from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    add_picture_options,
+    read_model,
+    read_options,
+    read_pictures,
+    report_pages,
+)
 from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
-from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import ArrangementChoice, LookChoice
 from anymask.jobs.folder import FolderJob
 from anymask.jobs.masks import EverythingTask
 from anymask.jobs.names import NamesChoice
-from anymask.primitives.errors import InputError
-from anymask.primitives.notation import parse_json
-from anymask.primitives.setting import list_settings
 
 if TYPE_CHECKING:
-    from anymask.data.record_list import MaskRecords
-    from anymask.predictors.arrangement import ArrangementDict
-    from anymask.predictors.grid import GridDict
+    from anymask.formats.mask_list import MaskRecords
+    from anymask.segment.grid import GridDict
+    from anymask.segment.postprocess import ArrangementDict
 
 SUMMARY = "find the masks of everything in photos"
 OTHERS = ("csv", "svg", "geojson", "yolo", "npy")
@@ -35,8 +42,8 @@ ENDING = ".everything"  # of results that lie in the working folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
-    from anymask.predictors.arrangement import Arrangement
-    from anymask.predictors.grid import Grid
+    from anymask.segment.grid import Grid
+    from anymask.segment.postprocess import Arrangement
 
     add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
     parser.add_argument(
@@ -62,8 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def model_defaults() -> dict[str, str]:
     """The defaults of the grid that are others for the bundled model, in words."""
-    from anymask.families import DEFAULT_MODEL, default_grid
-    from anymask.predictors.grid import Grid
+    from anymask.models.rules import DEFAULT_MODEL, default_grid
+    from anymask.segment.grid import Grid
 
     own = default_grid()
     return {
@@ -75,7 +82,7 @@ def model_defaults() -> dict[str, str]:
 
 def read_arrangement(args: argparse.Namespace) -> ArrangementChoice:
     """What becomes of the masks. Raises InputError, before anything is opened."""
-    from anymask.predictors.arrangement import Arrangement
+    from anymask.segment.postprocess import Arrangement
 
     given = cast("ArrangementDict", read_options(args, Arrangement))
     return ArrangementChoice(given, LookChoice(**read_options(args, LookChoice)))
@@ -186,9 +193,9 @@ def run_to_files(
 
 def read_records(path: Path) -> MaskRecords:
     """The records that were written, with the name of their photo."""
-    from anymask.data.photo_sources import PictureFile
-    from anymask.data.record_list import MaskRecords
-    from anymask.primitives.records import MaskRecord
+    from anymask.formats.mask_list import MaskRecords
+    from anymask.images.sources import PictureFile
+    from anymask.masks.mask import MaskRecord
 
     document = parse_json(path.read_bytes(), path)
     records = [MaskRecord.from_sa1b(row) for row in document["annotations"]]
@@ -199,7 +206,7 @@ def read_records(path: Path) -> MaskRecords:
 
 def read_grid(args: argparse.Namespace) -> GridDict:
     """The settings that were given."""
-    from anymask.predictors.grid import Grid
+    from anymask.segment.grid import Grid
 
     return cast("GridDict", read_options(args, Grid))
 

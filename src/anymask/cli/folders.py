@@ -14,8 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from anymask.base.errors import InputError
+from anymask.base.progress import ProgressBar, clock_text
+from anymask.base.storage import file_suffix, write_json
+from anymask.cli.options import read_pictures
 from anymask.cli.output_names import check_suffix
-from anymask.cli.pictures import read_pictures
 from anymask.jobs.folder import (
     FIRST_FAILURES,
     FolderJob,
@@ -27,10 +30,6 @@ from anymask.jobs.folder import (
 )
 from anymask.jobs.photos import Naming
 from anymask.jobs.processing import PhotoTask
-from anymask.primitives.errors import InputError
-from anymask.primitives.progress import ProgressBar, clock_text
-from anymask.primitives.storage import write_json
-from anymask.primitives.suffixes import file_suffix
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:

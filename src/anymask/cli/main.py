@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from anymask import __version__
+from anymask.base.errors import AnymaskError
 from anymask.cli.parser import CommandParser, nearest
 from anymask.cli.streams import any_text, quieten_decoders
-from anymask.primitives.errors import AnymaskError
 
 USAGE = 2
 INTERRUPTED = 130
@@ -36,22 +36,22 @@ COMMANDS: dict[str, str] = {
     "everything": "anymask.cli.everything",
     "boxes": "anymask.cli.boxes",
     "track": "anymask.cli.track",
-    "embed": "anymask.cli.embed",
+    "embed": "anymask.cli.encode",
     "convert": "anymask.cli.convert",
     "names": "anymask.cli.names",
-    "stats": "anymask.cli.stats",
-    "audit": "anymask.cli.audit",
+    "stats": "anymask.evaluate.commands.stats",
+    "audit": "anymask.evaluate.commands.audit",
     "models": "anymask.cli.models",
-    "serve": "anymask.cli.serve",
-    "export": "anymask.cli.export",
-    "annotate": "anymask.cli.annotate",
-    "engine": "anymask.cli.engine",
+    "serve": "anymask.studio.commands.serve",
+    "export": "anymask.train.commands.export",
+    "annotate": "anymask.studio.commands.annotate",
+    "engine": "anymask.studio.commands.project",
     "plan": "anymask.cli.plan",
-    "train": "anymask.cli.train",
-    "distil": "anymask.cli.distil",
-    "eval": "anymask.cli.eval",
-    "score": "anymask.cli.score",
-    "bench": "anymask.cli.bench",
+    "train": "anymask.train.commands.train",
+    "distil": "anymask.train.commands.distil",
+    "eval": "anymask.evaluate.commands.evaluate",
+    "score": "anymask.evaluate.commands.score",
+    "bench": "anymask.evaluate.commands.bench",
 }
 
 # What other tools call our commands.

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from anymask.primitives.errors import InputError, WeightsError
-from anymask.primitives.storage import write_json
-from anymask.runtimes.manifest import MANIFEST, check_file, read_manifest
-from anymask.weights import catalogue, store
-from anymask.weights.catalogue import Checkpoint
-from anymask.weights.folders import home
-from anymask.weights.store import SAYS, Installed
+from anymask.base.errors import InputError, WeightsError
+from anymask.base.storage import write_json
+from anymask.runtime import catalogue, store
+from anymask.runtime.catalogue import Checkpoint
+from anymask.runtime.manifest import MANIFEST, check_file, read_manifest
+from anymask.runtime.store import SAYS, Installed, home
 
 SUMMARY = "list, download, add and verify the weights of the models"
 
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
 
     A name with an input side, "nano@640", has the weights of the one without.
     """
-    from anymask.runtimes.open import split_side
+    from anymask.runtime.open import split_side
 
     if "name" in args:
         args.name = split_side(args.name)[0]
@@ -113,7 +112,7 @@ def show_list(json_file: Path | None) -> None:
 
 def get(name: str, *, again: bool) -> None:
     """Download one model's weights with progress, and say how far they could be checked."""
-    from anymask.weights.fetch import fetch
+    from anymask.runtime.download import fetch
 
     warn_of_licence(catalogue.entry(name))
     meter = Meter(name)
@@ -210,7 +209,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
 
     Raises WeightsError.
     """
-    from anymask.weights.formats import about_weights
+    from anymask.runtime.weight_files import about_weights
 
     path = Path(name)
     if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.base.errors import InputError
+from anymask.base.progress import follow
 from anymask.cli.options import add_model_options, read_count, read_model
-from anymask.primitives.errors import InputError
-from anymask.primitives.progress import follow
 
 if TYPE_CHECKING:
-    from anymask.data.streams import Stream
-    from anymask.predictors.image import Model
-    from anymask.primitives.types import FloatArray
+    from anymask.base.arrays import FloatArray
+    from anymask.formats.streams import Stream
+    from anymask.segment.model import Model
 
 SUMMARY = "learn your own names of masks from labelled ones, or list those known"
 MOST = 200  # masks of a label
@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Learn, or list. Raises InputError, DataError, ModelError."""
-    from anymask.predictors.own_names import write_own_names
-    from anymask.runtimes.protocol import MaskNaming, require
+    from anymask.runtime.protocol import MaskNaming, require
+    from anymask.segment.names import write_own_names
 
     if bool(args.sources) != (args.output is not None):
         raise InputError("labelled masks and -o FILE.json belong together; give both, or none")
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.output.suffix.lower() != ".json":
         raise InputError(f"-o {args.output}: wanted the name of a .json file")
-    from anymask.data.streams import open_stream
+    from anymask.formats.streams import open_stream
 
     streams = [open_stream(source, args.origin, args.images, None) for source in args.sources]
     counts = write_own_names(args.output, table, labelled_vectors(model, streams, args.most))
@@ -65,7 +65,7 @@ def labelled_vectors(
     model: Model, streams: list[Stream], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
-    from anymask.predictors.naming import mask_vectors
+    from anymask.segment.names import mask_vectors
 
     counts: dict[str, int] = {}
     for stream in streams:

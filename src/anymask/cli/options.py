@@ -1,4 +1,9 @@
-"""Command line options of declared settings: a dataclass of settings in, options and values out."""
+"""Checks of extras: names of packages in, MissingExtra out where one is not installed.
+
+Options of picture reading (bands, page, stretch): words in, a `PictureChoice` out.
+
+Command line options of declared settings: a dataclass of settings in, options and values out.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,64 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from anymask.base.errors import InputError, MissingExtra
+from anymask.base.settings import DeclaredSetting, list_settings
 from anymask.cli.parser import nearest
-from anymask.jobs.choices import ModelChoice
-from anymask.primitives.errors import InputError
-from anymask.primitives.setting import DeclaredSetting, list_settings
+from anymask.jobs.choices import ModelChoice, PictureChoice
+
+
+def need_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
+    """Import them. Raises MissingExtra for the first that is not there.
+
+    purpose  what needs them, as the error says it
+    """
+    for package in packages:
+        try:
+            __import__(package)
+        except ImportError:
+            raise MissingExtra(package, extra, purpose) from None
+
+
+def need_engine() -> None:
+    """Raises MissingExtra where the packages of the data engine are not installed."""
+    need_packages(("sqlalchemy",), "engine", "the data engine")
+
+
+def need_server() -> None:
+    """Raises MissingExtra where the packages of the server are not installed."""
+    need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "serve", "the server")
+
+
+def need_torch() -> None:
+    """Raises MissingExtra where training cannot run."""
+    need_packages(("torch",), "torch", "training")
+
+
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """How photos of science and maps are read; shared by the commands that read photos."""
+    add_options(parser.add_argument_group("the picture"), PictureChoice)
+
+
+def read_pictures(args: argparse.Namespace) -> PictureChoice:
+    """The options, checked before anything is opened. Raises InputError."""
+    return PictureChoice(**read_options(args, PictureChoice))
+
+
+def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) -> None:
+    """Say which page was taken of a file that has several, unless the model takes all as one."""
+    from anymask.images.planes import read_pages
+    from anymask.models.rules import DEFAULT_MODEL
+    from anymask.runtime.open import stated_channels
+
+    pages = read_pages(photo)
+    if pages.count == 1 or stated_channels(model.model or DEFAULT_MODEL, model.weights):
+        return
+    place = pages.place(0)
+    say(
+        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}, took page 0"
+        f"{f' ({place})' if place else ''}; --page N takes another one, --page all each"
+    )
+
 
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
 

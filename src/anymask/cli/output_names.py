@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from anymask.primitives.errors import InputError
-from anymask.primitives.mask_files import DOCUMENTS, picture_format
-from anymask.primitives.suffixes import file_suffix, is_folder, near_suffix
+from anymask.base.errors import InputError
+from anymask.base.storage import file_suffix, is_folder, near_suffix
+from anymask.masks.files import DOCUMENTS, picture_format
 
 # Options of every command that write one file of one kind.
 _OF_OPTION = {

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from anymask.base.errors import InputError
+from anymask.base.storage import file_suffix, is_folder, write_whole
 from anymask.cli.output_names import check_suffix
-from anymask.primitives.errors import InputError
-from anymask.primitives.mask_files import (
+from anymask.masks.files import (
     DOCUMENTS,
     WRITTEN,
     FoundMask,
@@ -24,8 +25,6 @@ from anymask.primitives.mask_files import (
     shows_photo,
     write_kind,
 )
-from anymask.primitives.storage import write_whole
-from anymask.primitives.suffixes import file_suffix, is_folder
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".xml", ".jsonl")  # suffixes of annotations that `anymask convert` writes

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anymask.primitives.errors import PromptError
+from anymask.base.errors import PromptError
 
 if TYPE_CHECKING:
-    from anymask.primitives.prompts import Prompt
+    from anymask.masks.prompts import Prompt
 
 Kind = Literal["point", "negative", "box", "mask", "next"]
 Part = tuple[Kind, str]  # an option and its value as it was typed
@@ -78,8 +78,8 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
 
 
 def _prompt(parts: Sequence[Part]) -> Prompt:
-    from anymask.data.images import load_mask
-    from anymask.primitives.prompts import Prompt
+    from anymask.images.load import load_mask
+    from anymask.masks.prompts import Prompt
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in ("box", "mask")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.data.samples import SAMPLES, sample
-from anymask.primitives.errors import InputError
-from anymask.primitives.storage import write_whole
+from anymask.base.errors import InputError
+from anymask.base.storage import write_whole
+from anymask.images.sources import SAMPLES, sample
 
 SUMMARY = "write a photo to begin with"
 

@@ -1,4 +1,7 @@
-"""`anymask segment`: click or box objects in photos and write their masks."""
+"""`anymask segment PHOTO --semantic`: the class of every pixel, by a model tuned on classes.
+
+`anymask segment`: click or box objects in photos and write their masks.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,99 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+import numpy as np
+
+from anymask.base.errors import DataError, InputError, PromptError
+from anymask.base.settings import list_settings
+from anymask.base.storage import write_whole
 from anymask.cli.options import (
     add_model_options,
     add_options,
+    add_picture_options,
     read_model,
     read_options,
+    read_pictures,
+    report_pages,
 )
 from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
-from anymask.cli.pictures import add_picture_options, read_pictures, report_pages
 from anymask.cli.prompts import add_prompt_options, read_prompts, scaled_prompt_hint
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
 from anymask.jobs.names import NamesChoice
 from anymask.jobs.photos import Naming, PhotoItem, find_items
-from anymask.primitives.errors import DataError, InputError, PromptError
-from anymask.primitives.mask_files import FoundMask, Kind
-from anymask.primitives.setting import list_settings
+from anymask.masks.files import FoundMask, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.predictors.image import Model
-    from anymask.predictors.settings import SegmentSettingsDict
-    from anymask.primitives.candidates import Candidates
-    from anymask.primitives.name_table import ChosenNames
-    from anymask.primitives.prompts import Prompt
-    from anymask.primitives.types import Embedding, UintImage
+    from anymask.base.arrays import UintImage
+    from anymask.jobs.choices import PictureChoice
+    from anymask.jobs.photos import PhotoItem
+    from anymask.masks.features import Embedding
+    from anymask.masks.label_map import LabelMap
+    from anymask.masks.prompts import Prompt
+    from anymask.models.rules.names import ChosenNames
+    from anymask.segment.model import Model
+    from anymask.segment.prediction import Candidates
+    from anymask.segment.settings import SegmentSettingsDict
+
+
+ENDING = ".classes.png"
+KINDS = (".overlay.png", ".png", ".npy")
+
+
+def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
+    """Where a photo's label map goes. Raises InputError for what it cannot be written as."""
+    words = list(outputs) or [item.stem.name + ENDING]
+    paths = [Path(word.replace("{name}", item.stem.name)) for word in words]
+    for path in paths:
+        if not path.name.lower().endswith(KINDS):
+            raise InputError(
+                f"a label map is written as .png (class numbers), .overlay.png or .npy, got "
+                f"{str(path)!r}; name one of these"
+            )
+    return paths
+
+
+def label_file(
+    model: Model,
+    pictures: PictureChoice,
+    item: PhotoItem,
+    paths: Sequence[Path],
+    say: Callable[[str], None],
+) -> None:
+    """Write one photo's label map and tell the part of each class. Raises as `Model.label`."""
+    from anymask.images.channels import shown_picture
+
+    mix = model.spec.channels
+    given = pictures.load(item.photo, item.page, mix)
+    found = model.label(given)
+    for path in paths:
+        write_map(path, found, shown_picture(given, mix))
+        say(f"wrote {path}")
+    for name, share in found.shares().items():
+        say(f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the photo")
+
+
+def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
+    """As the name says: numbers in a palette, drawn on the photo, or an array."""
+    import io
+
+    from anymask.formats.label_pictures import encode_palette
+    from anymask.masks.draw import overlay
+    from anymask.masks.files import save_picture
+
+    file = io.BytesIO()
+    name = path.name.lower()
+    if name.endswith(".npy"):
+        np.save(file, found.numbers)
+    elif name.endswith(".overlay.png"):
+        masks = np.stack([found.mask(one) for one in found.classes])
+        save_picture(file, overlay(photo, masks), ".png")
+    else:
+        file.write(encode_palette(found.numbers))
+    write_whole(path, file.getvalue())
+
 
 SUMMARY = "click or box objects in photos and write their masks"
 RETRIES = ("retry_seconds", "retry_quality", "retry_model")
@@ -44,7 +114,7 @@ EMBEDDING = ".npz"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.predictors.settings import SegmentSettings
+    from anymask.segment.settings import SegmentSettings
 
     add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
     add_prompt_options(parser)
@@ -192,8 +262,6 @@ def label_photos(
     as_typed: Callable[[str], str],
 ) -> None:
     """Write the label map of each photo. Raises InputError where objects are meant, too."""
-    from anymask.cli.semantic import label_file, plan_maps
-
     if args.parts:
         raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
     planned = [plan_maps(args.outputs, item) for item in items]
@@ -237,7 +305,7 @@ def is_embedding(path: Path) -> bool:
 def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> ModelChoice:
     """The model that was named; else the one that made the embeddings."""
     if args.model is None and items and is_embedding(items[0].photo):
-        from anymask.primitives.types import Embedding
+        from anymask.masks.features import Embedding
 
         return read_model(args, model=Embedding.load(items[0].photo).model)
     return read_model(args)
@@ -250,7 +318,7 @@ def read_looks(args: argparse.Namespace) -> LookChoice:
 
 def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
     """How prompts are answered. Raises InputError, before anything is opened."""
-    from anymask.predictors.settings import SegmentSettings, SegmentSettingsDict
+    from anymask.segment.settings import SegmentSettings, SegmentSettingsDict
 
     read_looks(args)
     settings = cast(SegmentSettingsDict, read_options(args, SegmentSettings))
@@ -260,7 +328,7 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Answer every prompt about one photo, tell of the masks and write them."""
-    from anymask.primitives.types import Embedding
+    from anymask.masks.features import Embedding
 
     seen: NDArray[Any] | Embedding
     mix = model.spec.channels
@@ -298,7 +366,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
 
 def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> list[Candidates]:
     """An answer for each prompt, with a name where names are asked for."""
-    from anymask.primitives.types import Embedding
+    from anymask.masks.features import Embedding
 
     answers = answer_prompts(model, seen, job.prompts, job.settings)
     if job.names is None:
@@ -330,8 +398,8 @@ def zoom_report(
     model: Model, seen: NDArray[Any] | Embedding, job: Job, prompt: Prompt, answer: Candidates
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
-    from anymask.predictors.zoom import IN_DOUBT
-    from anymask.primitives.closer_window import closer_window, object_box
+    from anymask.models.rules.crops import closer_window, object_box
+    from anymask.segment.crop import IN_DOUBT
 
     plain = job.settings | {"zoom": False, "retry": None}
     (first,) = answer_prompts(model, seen, [prompt], plain)
@@ -352,8 +420,8 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
 
 def report_lines(found: FoundMask) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more."""
-    from anymask.primitives.clicks import violated_points
-    from anymask.primitives.previews import counted, percent
+    from anymask.masks.clicks import violated_points
+    from anymask.masks.preview import counted, percent
 
     record, lines = found.record, []
     if not record.area:

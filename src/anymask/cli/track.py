@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anymask.base.errors import PromptError
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
-from anymask.primitives.errors import PromptError
 
 if TYPE_CHECKING:
-    from anymask.video.files import FilePrompt
+    from anymask.track.files import FilePrompt
 
 SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
@@ -33,7 +33,7 @@ FORMS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.video.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
+    from anymask.track.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
     parser.epilog = NOTE
     told = "a video file, a folder of pictures, or a camera's number"
@@ -69,9 +69,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
-    from anymask.primitives.progress import ProgressBar
-    from anymask.video.files import TrackFiles, track_files
-    from anymask.video.settings import GROUPS
+    from anymask.base.progress import ProgressBar
+    from anymask.track.files import TrackFiles, track_files
+    from anymask.track.settings import GROUPS
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
 
 def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
     """(frame of the source, object) -> what is said. Raises PromptError."""
-    from anymask.video.files import FilePrompt
+    from anymask.track.files import FilePrompt
 
     found: dict[tuple[int, int], FilePrompt] = {}
     for name, (shape, _) in FORMS.items():

@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from anymask.data.annotations import AnnotatedImage
-from anymask.data.box_labels import box_of
-from anymask.data.documents import output_stem
-from anymask.data.streams import Stream, open_stream
-from anymask.families import DEFAULT_MODEL
+from anymask.base.errors import DataError, InputError
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.documents import output_stem
+from anymask.formats.outlines import box_of
+from anymask.formats.streams import Stream, open_stream
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, FolderJob, OnProgress, Summary, make_job, run_job
 from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.processing import OnStep
-from anymask.primitives.errors import DataError, InputError
-from anymask.primitives.rle import rle_to_string
+from anymask.masks.rle import rle_to_string
+from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.predictors.image import Model
-    from anymask.primitives.records import MaskRecord
+    from anymask.masks.mask import MaskRecord
+    from anymask.segment.model import Model
 
 AT_ONCE = 64  # boxes of a photo that are asked together
 

@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from anymask.families import DEFAULT_MODEL
-from anymask.primitives.errors import InputError
-from anymask.primitives.setting import Setting, check_settings, describe_settings
-from anymask.primitives.tiles import Tile, tile_side
+from anymask.base.errors import InputError
+from anymask.base.settings import Setting, check_settings, describe_settings
+from anymask.masks.tiles import Tile, tile_side
+from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.data.pixels import PictureView
-    from anymask.predictors.arrangement import ArrangementDict
-    from anymask.predictors.image import Model
-    from anymask.predictors.settings import Retry
-    from anymask.primitives.channel_mix import ChannelMix
+    from anymask.images.pixels import PictureView
+    from anymask.masks.spec import ChannelMix
+    from anymask.segment.model import Model
+    from anymask.segment.postprocess import ArrangementDict
+    from anymask.segment.settings import Retry
 
 Page = int | Literal["all"]
 Ranges = tuple[tuple[float, float] | None, ...]
@@ -109,21 +109,21 @@ def check_page(page: object) -> None:
 
 def check_bands(bands: object) -> None:
     """Raises InputError for what are no bands."""
-    from anymask.data.pixels import PictureView
+    from anymask.images.pixels import PictureView
 
     PictureView.of(cast("Any", bands))
 
 
 def check_stretch(stretch: object) -> None:
     """Raises InputError for what are no two percentiles."""
-    from anymask.data.pixels import PictureView
+    from anymask.images.pixels import PictureView
 
     PictureView.of(stretch=cast("Any", stretch))
 
 
 def check_ranges(ranges: object) -> None:
     """Raises InputError for what are no pairs of values."""
-    from anymask.data.pixels import PictureView
+    from anymask.images.pixels import PictureView
 
     PictureView.of(ranges=cast("Any", ranges))
 
@@ -182,7 +182,7 @@ class PictureChoice:
     @property
     def view(self) -> PictureView:
         """Bands, stretch and ranges, of the first page."""
-        from anymask.data.pixels import PictureView
+        from anymask.images.pixels import PictureView
 
         return PictureView.of(self.bands, 0, self.stretch, self.ranges)
 
@@ -195,7 +195,7 @@ class PictureChoice:
 
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
         """
-        from anymask.data.images import load_image
+        from anymask.images.load import load_image
 
         number = self.page if page is None else page
         if not isinstance(number, int):
@@ -205,7 +205,7 @@ class PictureChoice:
             return load_image(
                 path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
             )
-        from anymask.data.channels import load_for_model
+        from anymask.images.channels import load_for_model
 
         return load_for_model(path, channels, look)
 
@@ -275,7 +275,7 @@ class LookChoice:
 
     def retry(self) -> Retry | None:
         """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
-        from anymask.predictors.settings import Retry
+        from anymask.segment.settings import Retry
 
         if not self.retry_seconds:
             return None
@@ -300,7 +300,7 @@ class ArrangementChoice:
     looks: LookChoice = LookChoice()
 
     def __post_init__(self) -> None:
-        from anymask.predictors.arrangement import Arrangement
+        from anymask.segment.postprocess import Arrangement
 
         Arrangement(**self.given)
 

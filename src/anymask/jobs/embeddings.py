@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.families import DEFAULT_MODEL
+from anymask.base.errors import DataError
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
-from anymask.primitives.errors import DataError
+from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.predictors.image import Model
+    from anymask.segment.model import Model
 
 
 def embed(
@@ -54,8 +54,8 @@ class EmbedWork:
 
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
         """Write one embedding and return 1; None where it is there already."""
-        from anymask.data.channels import shown_picture
-        from anymask.predictors.pipeline import image_hash
+        from anymask.images.channels import shown_picture
+        from anymask.segment.pipeline import image_hash
 
         mix = self.model.spec.channels
         image = self.pictures.load(item.photo, item.page, mix)
@@ -68,7 +68,7 @@ class EmbedWork:
 
 def is_done(path: Path, model: Model, pixels: str) -> bool:
     """Whether a whole embedding of these pixels (their hash) by this model lies there."""
-    from anymask.primitives.types import Embedding
+    from anymask.masks.features import Embedding
 
     try:
         there = Embedding.load(path)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from anymask.base.errors import InputError
+from anymask.base.storage import ON_WINDOWS, lock_file
 from anymask.jobs.photos import Division
-from anymask.primitives.errors import InputError
-from anymask.primitives.storage import ON_WINDOWS, lock_file
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
+from anymask.base.errors import AnymaskError, DataError, InputError
+from anymask.base.machine import this_machine
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.failures import FailureLog, PhotoFailure, failure_log, failures_name
 from anymask.jobs.photos import Division, Naming, PhotoItem, PlacedPhotos, find_items
@@ -26,8 +28,6 @@ from anymask.jobs.processing import (
     process_here,
     process_in_pool,
 )
-from anymask.primitives.errors import AnymaskError, DataError, InputError
-from anymask.primitives.machine import this_machine
 
 FIRST_FAILURES = 20  # that a summary holds; the error log has them all
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from anymask.families import DEFAULT_MODEL
+from anymask.base.errors import InputError
 from anymask.jobs.choices import (
     ArrangementChoice,
     LookChoice,
@@ -22,14 +22,14 @@ from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
-from anymask.primitives.errors import InputError
+from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.predictors.arrangement import EverythingDict
-    from anymask.predictors.grid import GridDict
-    from anymask.predictors.image import Model
-    from anymask.primitives.records import MaskRecord
-    from anymask.primitives.tiles import Tile
+    from anymask.masks.mask import MaskRecord
+    from anymask.masks.tiles import Tile
+    from anymask.segment.grid import GridDict
+    from anymask.segment.model import Model
+    from anymask.segment.postprocess import EverythingDict
 
     class MaskDict(EverythingDict, total=False):
         """The settings of `Model.everything`, in plain values."""
@@ -77,8 +77,8 @@ def everything(
 
 def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
     """Settings by name -> those of the grid, and the rest. Raises InputError."""
-    from anymask.predictors.arrangement import Arrangement, split_settings
-    from anymask.predictors.grid import Grid
+    from anymask.segment.grid import Grid
+    from anymask.segment.postprocess import Arrangement, split_settings
 
     looks = [one.name for one in fields(LookChoice)]
     known = ["names", *looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
@@ -115,7 +115,7 @@ class EverythingTask:
     named: NamesChoice = NamesChoice()
 
     def __post_init__(self) -> None:
-        from anymask.predictors.grid import Grid
+        from anymask.segment.grid import Grid
 
         Grid(**self.given)
 
@@ -128,7 +128,7 @@ class EverythingWork:
     """A photo's records, and a picture of them."""
 
     def __init__(self, model: Model, task: EverythingTask) -> None:
-        from anymask.predictors.grid import grid_of, wider_grid
+        from anymask.segment.grid import grid_of, wider_grid
 
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.given = task.given
@@ -168,7 +168,7 @@ class EverythingWork:
 
     def _search(self, path: Path, photo: PhotoFile, on_step: OnStep | None) -> list[MaskRecord]:
         """The masks of a photo; a search that was killed goes on from the file beside `path`."""
-        from anymask.predictors.search_log import SearchLog
+        from anymask.segment.adaptive import SearchLog
 
         place = path.with_name(f".{path.name}.search")
         log = SearchLog(place, self.about | {"image": photo.pixels_hash})

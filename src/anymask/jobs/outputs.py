@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.primitives.mask_files import save_picture
-from anymask.primitives.storage import whole_file
+from anymask.base.storage import whole_file
+from anymask.masks.files import save_picture
 
 if TYPE_CHECKING:
-    from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import UintImage
+    from anymask.base.arrays import UintImage
+    from anymask.masks.mask import MaskRecord
 
 
 OVERLAY_SIDE = 1600  # pixels
@@ -22,8 +22,8 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord]) -
     import cv2
     import numpy as np
 
-    from anymask.primitives.draw import overlay
-    from anymask.primitives.rle_windows import rle_crop
+    from anymask.masks.draw import overlay
+    from anymask.masks.rle_windows import rle_crop
 
     height, width = image.shape[:2]
     scale = min(1.0, OVERLAY_SIDE / max(height, width))

@@ -11,19 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anymask.base.errors import DataError
+from anymask.base.parsing import parse_json
+from anymask.base.storage import write_json
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.photos import PhotoItem
-from anymask.primitives.errors import DataError
-from anymask.primitives.mask_files import sa1b_document
-from anymask.primitives.notation import parse_json
-from anymask.primitives.storage import write_json
+from anymask.masks.files import sa1b_document
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.primitives.channel_mix import ChannelMix
-    from anymask.primitives.records import MaskRecord
-    from anymask.primitives.types import UintImage
+    from anymask.base.arrays import UintImage
+    from anymask.masks.mask import MaskRecord
+    from anymask.masks.spec import ChannelMix
 
 HASH_DIGITS = 32  # of a photo's file
 
@@ -32,7 +32,7 @@ def write_made(
     path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[MaskRecord]
 ) -> None:
     """Write a photo's records, with what they were made with and from."""
-    from anymask.primitives.layout import coverage
+    from anymask.masks.relations import coverage
 
     height, width = photo.pixels.shape[:2]
     made_from = about | {"image": photo.pixels_hash, "file": photo.file_hash}
@@ -44,7 +44,7 @@ def read_made(
     path: Path, photo: PhotoFile, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[MaskRecord]] | None:
     """What `write_made` wrote of the same pixels, made with the same; None otherwise."""
-    from anymask.primitives.records import MaskRecord
+    from anymask.masks.mask import MaskRecord
 
     try:
         document = parse_json(path.read_bytes(), path)
@@ -92,14 +92,14 @@ class PhotoFile:
     @property
     def shown(self) -> UintImage:
         """What masks are drawn on, (H, W, 3)."""
-        from anymask.data.channels import shown_picture
+        from anymask.images.channels import shown_picture
 
         return shown_picture(self.pixels, self.channels)
 
     @cached_property
     def pixels_hash(self) -> str:
         """Of the decoded picture, which survives a copy into another format without loss."""
-        from anymask.predictors.pipeline import image_hash
+        from anymask.segment.pipeline import image_hash
 
         return image_hash(self.pixels)
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from anymask.base.errors import AnymaskError, InputError
+from anymask.base.storage import page_name
 from anymask.jobs.choices import Page
-from anymask.primitives.errors import AnymaskError, InputError
-from anymask.primitives.suffixes import page_name
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Naming:
     def _pages(self, photo: Path) -> Sequence[int | None]:
         if self.page != "all":
             return [self.page or None]
-        from anymask.data.pages import count_pages
+        from anymask.images.planes import count_pages
 
         try:
             count = count_pages(photo)
@@ -200,7 +200,7 @@ def _items_of_folder(
     unreadable: Callable[[OSError], None] | None,
 ) -> Iterator[PhotoItem]:
     """One sub-folder after the other: the list of all machines' photos is never held."""
-    from anymask.data.images import find_images
+    from anymask.images.load import find_images
 
     found = False
     photos = find_images(source, leave_out=out, unreadable=unreadable)

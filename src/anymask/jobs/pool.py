@@ -24,9 +24,8 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from anymask.primitives.errors import AnymaskError
-from anymask.primitives.exit_codes import exit_text
-from anymask.primitives.threads import limit_threads, threads_each
+from anymask.base.errors import AnymaskError, exit_text
+from anymask.base.threads import limit_threads, threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -14,15 +14,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from anymask.jobs.photos import PhotoItem
-from anymask.jobs.pool import Idle, ItemDone, ItemLost, ReportStep, WorkerReady, run_in_pool
-from anymask.primitives.errors import (
+from anymask.base.errors import (
     AnymaskError,
     ConfigError,
     MissingExtra,
     ModelError,
     PromptError,
 )
+from anymask.jobs.photos import PhotoItem
+from anymask.jobs.pool import Idle, ItemDone, ItemLost, ReportStep, WorkerReady, run_in_pool
 
 # With these every further photo would fail too.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})

@@ -26,12 +26,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from anymask.base.errors import InputError, MissingExtra
+from anymask.base.parsing import parse_json
+from anymask.base.threads import limit_threads, pick_threads, threads_each
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.pool import TRIES, ItemDone, WorkerReady
 from anymask.jobs.processing import PhotoEvent, PhotoResult, PhotoTask, lost_photo, process_photo
-from anymask.primitives.errors import InputError, MissingExtra
-from anymask.primitives.notation import parse_json
-from anymask.primitives.threads import limit_threads, pick_threads, threads_each
 
 MOST_BLOCKS = 10_000  # of one data set; what is lost with an actor is a block
 STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+from typing import TYPE_CHECKING
 
-from anymask.primitives.errors import MissingExtra, ModelError
-from anymask.primitives.spec import ModelSpec
+from anymask.base.errors import MissingExtra, ModelError
+from anymask.masks.spec import ModelSpec
 
-if importlib.util.find_spec("torch") is None:
-    raise MissingExtra("torch", "torch", "a model that runs in torch")
+if TYPE_CHECKING:
+    from torch import nn
 
-from torch import nn
-
-from anymask.models.variants import FOR_TESTS, REGISTRY, RegistryEntry
+    from anymask.models.variants import RegistryEntry
 
 __all__ = ["build", "names", "spec"]
 
 
 def names() -> tuple[str, ...]:
     """The published models that can be built, in the catalogue's order."""
-    return tuple(REGISTRY)
+    return tuple(_registries()[0])
 
 
 def spec(name: str) -> ModelSpec:
@@ -43,11 +42,21 @@ def build(name: str) -> nn.Module:
 
 
 def _entry(name: str) -> RegistryEntry:
-    entry = REGISTRY.get(name) or FOR_TESTS.get(name)
+    published, for_tests = _registries()
+    entry = published.get(name) or for_tests.get(name)
     if entry is None:
-        close = difflib.get_close_matches(name, REGISTRY, n=1)
+        close = difflib.get_close_matches(name, published, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(
-            f"wanted the name of a model, got {name!r}; {hint}the names are {', '.join(REGISTRY)}"
+            f"wanted the name of a model, got {name!r}; {hint}the names are {', '.join(published)}"
         )
     return entry
+
+
+def _registries() -> tuple[dict[str, RegistryEntry], dict[str, RegistryEntry]]:
+    """The published variants, and tiny ones for tests. Raises MissingExtra without torch."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtra("torch", "torch", "a model that runs in torch")
+    from anymask.models.variants import FOR_TESTS, REGISTRY
+
+    return REGISTRY, FOR_TESTS

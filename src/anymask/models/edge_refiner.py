@@ -1,7 +1,7 @@
 """Edges at the photo's resolution: a window of a photo and its coarse logits in, their change out.
 
 A small U-Net of depthwise-separable convolutions looks at the window around an answer
-(`primitives/edge_window.py`) and says what to add to the logits. It only speaks near the coarse
+(`models/rules/edges.py`) and says what to add to the logits. It only speaks near the coarse
 edge: its answer is multiplied by a gate, 1 within `REACH` cells of the edge and 0 from there on.
 Beside the photo it is told how likely each colour is on the object and off it, as the coarse mask
 has them: two histograms, counted in the graph (the idea of GrabCut, Rother et al. 2004, without its
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.primitives.edge_window import SIDE
+from anymask.models.rules.edges import SIDE
 
 REACH = 2  # cells from the coarse edge that may change
 NEAR = 5  # cells from the edge whose colours are counted as near

@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from anymask.masks.spec import ModelSpec
+from anymask.models.layers import ModelParts
 from anymask.models.mask_decoder import MaskDecoder
-from anymask.models.parts import ModelParts
 from anymask.models.prompt_encoder import PromptEncoder
-from anymask.primitives.spec import ModelSpec
 
 # Ke et al. 2023, section 3.2: what learns, while SAM stays as it is.
 HQ_PARTS = tuple(

@@ -4,17 +4,20 @@ A checkpoint's parameter names are data here, not code: a layer takes the dotted
 official checkpoint uses, so that one class serves several families and loads each unchanged.
 
 Letters: B images or prompts, C channels, h w a feature map.
+
+Parts of a model for training: prefixes of the parameter names of each part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fused_layers import Activation, activated
+from anymask.models.fast.layers import Activation, activated
 
 
 def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:
@@ -84,3 +87,35 @@ class Mlp(nn.Module):
         for name in self.names[:-1]:
             x = activated(x, self.get_submodule(name), self.activation)
         return activated(x, self.get_submodule(self.names[-1]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """Prefixes of parameter names.
+
+    encoder     of everything that sees the picture
+    pretrained  of what learns at a lower rate, as it has learned elsewhere before
+    frozen      of what never learns
+    quality     of the head that estimates the quality
+    hq          of what SAM-HQ adds to SAM, where the model has it
+    """
+
+    encoder: str
+    pretrained: str
+    frozen: tuple[str, ...] = ()
+    quality: str
+    hq: tuple[str, ...] = ()
+
+
+# SAM 2's families: what only videos ask for stays as videos have taught it.
+VIDEO_PARTS = ModelParts(
+    encoder="image_encoder.",
+    pretrained="image_encoder.",
+    frozen=(
+        "maskmem_tpos_enc", "no_mem_pos_enc", "no_obj_ptr", "no_obj_embed_spatial",
+        "mask_downsample.", "memory_attention.", "memory_encoder.", "spatial_perceiver.",
+        "obj_ptr_proj.", "obj_ptr_tpos_proj.", "sam_mask_decoder.obj_score_token.",
+        "sam_mask_decoder.pred_obj_score_head.",
+    ),
+    quality="sam_mask_decoder.iou_prediction_head.",
+)  # fmt: skip

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fused_layers import activated
-from anymask.models.narrow_attention import attend
-from anymask.models.positions import sine_grid
-from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns, turned
+from anymask.models.fast.attention import attend
+from anymask.models.fast.layers import activated
+from anymask.models.positions import RotaryAngles, grid_turns, joined, no_turns, sine_grid, turned
 
 INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame
 

@@ -2,7 +2,7 @@
 
 Each coarse cell of the frame reads the remembered cells by attention, those of prompted frames and
 those of recent ones apart, with keys and values that are learned. A small pyramid joins what was
-read with the frame's maps and the hints (`primitives/memory_question.py`), and says what to add to
+read with the frame's maps and the hints (`models/rules/memory.py`), and says what to add to
 the first hint.
 
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3). Deviations: frozen maps of an
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.primitives.memory_question import HINTS, LIMIT, MIXED, PARTS
+from anymask.models.rules.memory import HINTS, LIMIT, MIXED, PARTS
 
 LABELS = PARTS**2  # of a coarse cell
 VALUES = 16  # learned channels of a value, beside the labels

@@ -1,6 +1,6 @@
 """Names: close-ups of masks in, a vector that stands for a name and "is it an object" out.
 
-MobileNetV2 sees the close-up (`primitives/close_up.py`); the mask joins its maps at stride 16, cell
+MobileNetV2 sees the close-up (`models/rules/crops.py`); the mask joins its maps at stride 16, cell
 by cell, by weights that begin at nothing. Up to there the backbone stays as ImageNet left it
 (`front`), so that training computes it once; what follows learns (`back`). Maps at strides 16 and
 32 are averaged on the object and around it. A vector of D numbers is compared with those of names

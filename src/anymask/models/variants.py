@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from anymask.masks.spec import ALL_KINDS, ModelSpec
 from anymask.models import efficient_vit, nano, repvit, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.image_model import ImageModel
@@ -41,7 +42,6 @@ from anymask.models.video_variants import (
     build_video_variant,
 )
 from anymask.models.vit import Vit, VitConfig
-from anymask.primitives.spec import ALL_KINDS, ModelSpec
 
 EncoderConfig = VitConfig | TinyViTConfig | RepViTConfig | EfficientVitConfig
 

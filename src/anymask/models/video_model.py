@@ -1,4 +1,15 @@
-"""SAM 2's model of pictures and videos: a frame, prompts and memory banks in, masks out.
+"""Values of video models: configuration, encoded frames and prompts of objects on a frame.
+
+Letters: N objects, P points, C channels, h w features, m side of a mask.
+
+Choice of an object's mask on a frame: a decoder's masks in, one mask, quality and token out.
+
+Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`),
+`modeling/sam/mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps).
+
+Letters: N objects, T masks of the decoder, m side of a mask, C channels.
+
+SAM 2's model of pictures and videos: a frame, prompts and memory banks in, masks out.
 
 A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
 together with what is remembered of an object, and what is found is remembered in turn. The network
@@ -15,45 +26,175 @@ L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.masks.spec import ModelSpec
 from anymask.models.fpn import ImageEncoder
-from anymask.models.layers import Mlp
-from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder
+from anymask.models.layers import VIDEO_PARTS, Mlp
+from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder, MaskDecoderConfig
 from anymask.models.memory_attention import (
     MemoryAttention,
+    MemoryAttentionConfig,
     RecalledMemories,
     log_counts,
     memory_places,
     pool_map,
 )
-from anymask.models.memory_encoder import MemoryEncoder
-from anymask.models.object_answer import (
-    ObjectAnswer,
-    choose,
-    fill_holes,
-    without_overlaps,
+from anymask.models.memory_encoder import MemoryEncoder, MemoryEncoderConfig
+from anymask.models.positions import (
+    RotaryAngles,
+    grid_turns,
+    joined,
+    no_turns,
+    sine_grid,
+    sine_line,
 )
-from anymask.models.parts import VIDEO_PARTS
-from anymask.models.positions import sine_grid, sine_line
-from anymask.models.prompt_encoder import NO_POINT, PromptEncoder
-from anymask.models.rotary import RotaryAngles, grid_turns, joined, no_turns
-from anymask.models.spatial_perceiver import SpatialPerceiver
-from anymask.models.video_records import Frame, FramePrompts, VideoConfig
-from anymask.primitives.memory_bank import (
+from anymask.models.prompt_encoder import NO_POINT, PromptEncoder, PromptEncoderConfig
+from anymask.models.rules.memory import (
+    ABSENT,
+    MASK_LIMIT,
+    OVERLAPPED,
+    SURE,
     Memory,
     MemoryBank,
     MemorySelection,
+    MultimaskStability,
     TrackingSettings,
     VideoMoment,
+    fill_plane,
     group_alike,
     longest_pointer,
 )
-from anymask.primitives.object_masks import ABSENT, MASK_LIMIT, SURE
-from anymask.primitives.spec import ModelSpec
+from anymask.models.spatial_perceiver import PerceiverConfig, SpatialPerceiver
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig:
+    """The numbers in which SAM 2's families differ beyond their encoders.
+
+    prompts, decoder  as for an image model
+    attention, memory how memories are read and written
+    perceiver         EdgeTAM: a memory becomes a few tokens; None: it stays a map
+    absent_memory     SAM 2.1: memories of an object that is not seen are marked
+    settings          the options that the family was published with
+    """
+
+    prompts: PromptEncoderConfig = field(default_factory=PromptEncoderConfig)
+    decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    attention: MemoryAttentionConfig = field(default_factory=MemoryAttentionConfig)
+    memory: MemoryEncoderConfig = field(default_factory=MemoryEncoderConfig)
+    perceiver: PerceiverConfig | None = None
+    absent_memory: bool = False
+    settings: TrackingSettings = field(default_factory=TrackingSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What the encoder saw of one frame.
+
+    features  (1, C, h, w)
+    fine      SAM 2 and EdgeTAM: (1, C / 8, 4 h, 4 w), (1, C / 4, 2 h, 2 w); EfficientTAM: none
+    """
+
+    features: Tensor
+    fine: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FramePrompts:
+    """What a person says about N objects on one frame, as many points for each.
+
+    coords  (N, P, 2) model pixels
+    labels  (N, P) 1 object, 0 background, 2 and 3 box corners
+    masks   (N, 1, m, m) logits of the answer that is to be corrected, or None
+    """
+
+    coords: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectAnswer:
+    """What N objects are on one frame.
+
+    logits        (N, 1, m, m); far below 0 everywhere where an object is not seen
+    quality       (N, 1) predicted IoU
+    object_score  (N, 1) logit of "the object is there"
+    pointer       (N, C) what tells the object from others
+    """
+
+    logits: Tensor
+    quality: Tensor
+    object_score: Tensor
+    pointer: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenObjectMask:
+    """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C)."""
+
+    logits: Tensor
+    quality: Tensor
+    token: Tensor
+
+
+def choose(
+    decoded: Decoded, several: bool, stability: MultimaskStability | None
+) -> ChosenObjectMask:
+    """The mask of each object.
+
+    several    the best of the masks of an unclear prompt, instead of the one of a clear one
+    stability  when the one gives way to the best of the others
+    """
+    best = decoded.quality[:, 1:].argmax(dim=1) + 1
+    alone = torch.zeros_like(best)
+    if several:
+        return _taken(decoded, best, best)
+    if stability is None:
+        return _taken(decoded, alone, alone)
+    # The pointer stays that of token 0, as in the reference.
+    stable = stability_of(decoded.logits[:, 0], stability.delta) >= stability.threshold
+    return _taken(decoded, torch.where(stable, alone, best), alone)
+
+
+def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> ChosenObjectMask:
+    rows = torch.arange(len(mask), device=mask.device)
+    return ChosenObjectMask(
+        decoded.logits[rows, mask][:, None],
+        decoded.quality[rows, mask][:, None],
+        decoded.tokens[rows, token],
+    )
+
+
+def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
+    """IoU of the masks at thresholds of + and - delta; 1 where both are empty."""
+    inner = (logits > delta).flatten(1).sum(dim=1)
+    outer = (logits > -delta).flatten(1).sum(dim=1)
+    return torch.where(outer > 0, inner / outer.clamp(min=1), 1.0)
+
+
+def fill_holes(logits: Tensor, largest: int) -> Tensor:
+    """Background regions of at most `largest` pixels become object: (N, 1, m, m) -> the same."""
+    filled = [
+        torch.from_numpy(fill_plane(plane.float().cpu().numpy(), largest))
+        for plane in logits.flatten(0, 1)
+    ]
+    return torch.stack(filled).to(logits).reshape(logits.shape)
+
+
+def without_overlaps(logits: Tensor) -> Tensor:
+    """Each pixel stays with the likeliest object at most: (N, 1, m, m) -> the same."""
+    if len(logits) == 1:
+        return logits
+    likeliest = logits.argmax(dim=0, keepdim=True)
+    own = torch.arange(len(logits), device=logits.device)[:, None, None, None]
+    return torch.where(likeliest == own, logits, logits.clamp(max=OVERLAPPED))
+
 
 LIMITS = -MASK_LIMIT, MASK_LIMIT
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from anymask.masks.spec import ALL_KINDS, ModelSpec
 from anymask.models import efficient_vit, hiera, repvit_stages
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
@@ -20,12 +21,10 @@ from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.prompt_encoder import PromptEncoderConfig
 from anymask.models.repvit import RepViTConfig
 from anymask.models.repvit_stages import StagedRepViT
+from anymask.models.rules.memory import TrackingSettings
 from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.two_way import TwoWayConfig
-from anymask.models.video_model import VideoModel
-from anymask.models.video_records import VideoConfig
-from anymask.primitives.memory_bank import TrackingSettings
-from anymask.primitives.spec import ALL_KINDS, ModelSpec
+from anymask.models.video_model import VideoConfig, VideoModel
 
 TrunkConfig = HieraConfig | EfficientVitConfig | RepViTConfig
 

@@ -11,7 +11,7 @@ export function maskColour(mask: Mask, place: number, palette: Palette): Rgb {
   return mask.label === null ? nthColour(place) : palette(mask.label);
 }
 
-/** The row of colours; the server's names take theirs from it too (engine/labels.py). */
+/** The row of colours; the server's names take theirs from it too (studio/labels.py). */
 export function nthColour(number: number): Rgb {
   const hue = (number * GOLDEN) % 360;
   const [saturation, lightness] = [0.82, 0.6];

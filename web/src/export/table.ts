@@ -1,4 +1,4 @@
-/** The work as a table: a row of measurements a mask (`primitives/measurements.py`), as CSV. */
+/** The work as a table: a row of measurements a mask (`masks/measure.py`), as CSV. */
 
 import { ringArea, simplified, tracePatch, withoutStairs } from "../masks/outline";
 import type { Ring } from "../masks/outline";

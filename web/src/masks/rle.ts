@@ -1,6 +1,6 @@
 /**
  * Run-length encoded masks in COCO's layout: column by column, background first
- * (counts and strings as `primitives/rle.py` writes them).
+ * (counts and strings as `masks/rle.py` writes them).
  */
 
 import type { Size } from "../model/geometry";

@@ -1,5 +1,5 @@
 /**
- * The close-up of a mask: what the network of names looks at (`primitives/close_up.py`).
+ * The close-up of a mask: what the network of names looks at (`models/rules/crops.py`).
  *
  * A square around the object, in which it has the longer side of its box `CONTEXT` times; what
  * lies beyond the photo is gray and no object.

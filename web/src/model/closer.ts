@@ -1,6 +1,6 @@
 /**
  * A closer look at an object: its box in, a window of the photo out; two answers in, one out
- * (`primitives/closer_window.py`, `predictors/zoom.py`).
+ * (`models/rules/crops.py`, `segment/crop.py`).
  */
 
 import { trimmed } from "../masks/patch";

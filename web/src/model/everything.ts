@@ -1,7 +1,7 @@
 /**
  * Everything in a photo: a grid of clicks, quality, stability, no duplicates.
  *
- * The filters of `predictors/everything.py` in a cheaper order: stability and boxes are taken from
+ * The filters of `segment/generate.py` in a cheaper order: stability and boxes are taken from
  * the low-resolution logits, and only what stays is cut at the photo's own size.
  */
 

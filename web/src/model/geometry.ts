@@ -1,5 +1,5 @@
 /**
- * Between image space and model space (the numbers of `primitives/resize.py`).
+ * Between image space and model space (the numbers of `masks/resize.py`).
  *
  * H W the photo, S the model's input side, m the side of its masks.
  */

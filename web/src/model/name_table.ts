@@ -1,6 +1,6 @@
 /**
  * Names and their vectors: a mask's vector and a choice of names in, the likeliest names out
- * (`primitives/name_table.py`, `runtimes/onnx_names.py`). Fetched when names are asked for.
+ * (`models/rules/names.py`, `runtime/onnx.py`). Fetched when names are asked for.
  */
 
 import { halvesToFloats } from "./embedding";

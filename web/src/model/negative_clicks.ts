@@ -1,6 +1,6 @@
 /**
  * Logits and clicks in; logits that obey the negative clicks out, and the clicks that the mask
- * violates (the rules of `predictors/negative_clicks.py`).
+ * violates (the rules of `segment/steps.py`).
  */
 
 import { REACH, operatorsOf } from "./geometry";

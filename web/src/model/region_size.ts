@@ -1,6 +1,6 @@
 /**
  * How small a region of a mask may be: pixels or a share of the mask in, a least area out
- * (`primitives/region_size.py`).
+ * (`masks/binary.py`).
  */
 
 /** Regions of less go; one of the two is 0. */

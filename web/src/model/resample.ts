@@ -1,7 +1,7 @@
 /**
  * A photo as the encoder takes it, read strip by strip: resized, normalised, padded with zeros.
  *
- * The three resizes of `primitives/resize.py`: OpenCV's area mean, and its bilinear for what grows
+ * The three resizes of `masks/resize.py`: OpenCV's area mean, and its bilinear for what grows
  * ("area"), Pillow's antialiased bilinear with 8 bits between the axes, and torch's four-pixel
  * bilinear. All work on one axis at a time, so each is a list of weights for each axis. OpenCV's
  * bits are kept: one level of a picture's 256 moves the edge of a mask by a hundredth.

@@ -1,4 +1,4 @@
-/** One prompt -> candidates in the photo, as `predictors/pipeline.py` answers it. */
+/** One prompt -> candidates in the photo, as `segment/pipeline.py` answers it. */
 
 import { patchHas } from "../masks/patch";
 import type { Patch } from "../masks/patch";

@@ -1,4 +1,4 @@
-/** Words as they are compared, and how far two are apart (`primitives/name_table.py`). */
+/** Words as they are compared, and how far two are apart (`models/rules/names.py`). */
 
 /** Small letters, single spaces. */
 export const plainWord = (word: string) =>

@@ -1,5 +1,5 @@
 /**
- * A model's rules, as `anymask.families` has them: decoder outputs in, ordered candidates out.
+ * A model's rules, as `anymask.models.rules` has them: decoder outputs in, ordered candidates out.
  *
  * T masks of the decoder, K candidates, m the side of a low-resolution mask.
  */

@@ -1,5 +1,5 @@
 /**
- * `nano`'s answers (the rules of `families/nano.py`, which gives the reasons): four masks and their
+ * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and their
  * quality in, ordered candidates out.
  *
  * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare

@@ -1,6 +1,6 @@
 /**
  * SAM-HQ's one mask: the last of the decoder's is a correction of the first, or of the best of the
- * others for a lone click (`families/sam_hq.py`).
+ * others for a lone click (`models/rules/sam.py`).
  */
 
 import { answersOf, byQuality, choosing } from "./family";

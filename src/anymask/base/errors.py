@@ -1,0 +1,106 @@
+"""The exceptions of anymask: one tree, a class for each kind of remedy.
+
+    AnymaskError            the root; the CLI prints it without a traceback and exits with 2
+    ├── InputError          a value that the user gave: an image, a prompt, an option
+    │   └── ImageError      a picture that cannot be read or segmented
+    ├── PromptError         a prompt that makes no sense or that this model cannot take
+    ├── ModelError          an unknown name, or a model that cannot do what was asked
+    │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
+    ├── DataError           a data set or record on disk that breaks its format
+    ├── ConfigError         a recipe or suite that cannot be followed
+    ├── StoreError          the data engine's database cannot do what was asked
+    │   ├── Absent          there is no such image or record
+    │   ├── Conflict        somebody else has changed the record in the meantime
+    │   ├── DiskFull        there is no room to write it down
+    │   └── Barred          a rule of the project forbids it: the acceptance rule before an export
+    └── MissingExtra        an optional package that is not installed
+
+A message says what was wanted, what came, and the remedy.
+
+Exit codes of processes: a number in, words out.
+"""
+
+from __future__ import annotations
+
+import signal
+
+
+class AnymaskError(Exception):
+    """The root of all errors that anymask raises on purpose."""
+
+
+class InputError(AnymaskError, ValueError):
+    """A value that the user gave cannot be used."""
+
+
+class ImageError(InputError):
+    """A picture cannot be read or segmented."""
+
+
+class PromptError(AnymaskError, ValueError):
+    """A prompt makes no sense, or this model cannot take it."""
+
+
+class ModelError(AnymaskError):
+    """A model name is unknown, or the model cannot do what was asked."""
+
+
+class WeightsError(ModelError):
+    """A weights file is absent, altered, unsafe, or does not fit its model."""
+
+
+class DataError(AnymaskError):
+    """A data set or a record on disk breaks its format."""
+
+
+class ConfigError(AnymaskError):
+    """A recipe or a suite cannot be followed."""
+
+
+class StoreError(AnymaskError):
+    """The data engine's database cannot do what was asked."""
+
+
+class NotFoundError(StoreError):
+    """There is no such image or record in the project."""
+
+
+class Conflict(StoreError):
+    """A record has changed since it was read; nothing was written.
+
+    current  the record as it is now, whatever kind the raiser keeps
+    """
+
+    def __init__(self, message: str, current: object = None) -> None:
+        super().__init__(message)
+        self.current = current
+
+
+class DiskFull(StoreError):
+    """The database's disk has no room left; nothing was written."""
+
+
+class NotAllowedError(StoreError):
+    """A rule of the project forbids it for now; the message says what is missing."""
+
+
+class MissingExtra(AnymaskError, ImportError):
+    """An optional package is not installed; the message names the extra."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed; "
+            f"run: pip install 'anymask[{extra}]'"
+        )
+        self.extra = extra
+
+
+def exit_text(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed ({name})"

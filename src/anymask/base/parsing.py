@@ -1,0 +1,93 @@
+"""Text, JSON and TOML: bytes in, plain values or one DataError out.
+
+The files come from anybody. Python's readers answer a broken one with five kinds of exceptions:
+wrong encoding, wrong syntax, nesting that is too deep, numbers of thousands of digits, dates that
+do not exist. The functions here turn them all into DataError, or ConfigError for TOML.
+
+All JSON that comes from outside of the process is read by `parse_json`; a gate in tests/house looks
+for other readers.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from anymask.base.errors import ConfigError, DataError
+
+MAX_DEPTH = 64  # lists and objects of JSON inside each other; the deepest format has about ten
+
+_REASON = 200  # characters of a reader's own message that are told
+_QUOTE = ord('"')
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"[{")], _STEPS[list(b"]}")] = 1, -1
+_NO_SIGN = bytes(set(range(256)) - set(b'[]{}"'))
+
+
+def parse_text(data: bytes, where: object) -> str:
+    """UTF-8 text, with or without a byte order mark. Raises DataError that begins with `where`."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def parse_json(data: bytes | str, where: object) -> Any:
+    """The value of a JSON document. Raises DataError that begins with `where`.
+
+    A document is refused, too, when more than MAX_DEPTH lists and objects lie inside each other:
+    Python's reader, and whatever walks through the value later, would run out of its stack.
+    """
+    try:
+        text = data if isinstance(data, str) else _decoded(data)
+        if (depth := json_depth(text)) > MAX_DEPTH:
+            raise DataError(
+                f"{where}: wanted JSON of at most {MAX_DEPTH} lists and objects inside each other, "
+                f"got {depth}; is it the right file?"
+            )
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON ({_reason(error)}); is the file complete?") from error
+
+
+def json_depth(text: str) -> int:
+    """How many lists and objects lie inside each other, at most; brackets in strings do not count.
+
+    It reads the signs alone and never fails: in a text that is no JSON, it is right up to the first
+    mistake, which is as far as a reader gets. Where there are no more than MAX_DEPTH brackets at
+    all, their number is the answer.
+    """
+    brackets = text.count("[") + text.count("{")
+    if brackets <= MAX_DEPTH:
+        return brackets
+    data = text.encode("utf-8", "surrogatepass").replace(b"\\\\", b"").replace(b'\\"', b"")
+    signs = np.frombuffer(data.translate(None, _NO_SIGN), np.uint8)
+    outside = np.cumsum(signs == _QUOTE, dtype=np.uint8) % 2 == 0
+    return int(np.cumsum(_STEPS[signs] * outside, dtype=np.int64).max())
+
+
+def _decoded(data: bytes) -> str:
+    """The text of UTF-8, UTF-16 or UTF-32, whichever the first bytes show."""
+    return data.decode(json.detect_encoding(data), "surrogatepass")
+
+
+def parse_toml(data: bytes, where: object) -> dict[str, Any]:
+    """The tables of a TOML document. Raises ConfigError that begins with `where`."""
+    import tomllib  # JSON alone is read much more often
+
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: not TOML ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not text in UTF-8, {error.reason} at byte {error.start}"
+    return str(error)[:_REASON]

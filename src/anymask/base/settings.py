@@ -1,0 +1,208 @@
+"""The declaration of settings: annotated dataclass fields in; checks, docstring and listing out.
+
+    @describe_settings
+    @dataclass(frozen=True, kw_only=True)
+    class Shape:
+        side: Annotated[int, Setting("pixels along each side", least=1)] = 32
+
+        def __post_init__(self) -> None:
+            check_settings(self)
+
+The field is the only place that names the setting, its type, its range, its default and what it
+does. The command line (`cli.options`) and the tables in the documents are made from the listing;
+the TypedDict for keyword arguments is written out, because type checkers cannot derive it, and a
+test compares it with the dataclass.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from anymask.base.errors import InputError
+
+Class = TypeVar("Class")
+
+_LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # by class: read once, checked often
+_PLAIN = (bool, int, float, NoneType)  # with words, the types whose values are checked
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field's type does not say.
+
+    does     for docstring, command line and documents: one line, no full stop
+    least    the smallest number
+    above    numbers are larger than this
+    most     the largest number
+    below    numbers are smaller than this; None: any, infinity too
+    unit     of a number, such as "pixels"
+    default  the default in words, where its value does not say it
+    check    raises InputError for a bad value, in place of the check by type and range
+    option   on the command line, where that is not the name with hyphens
+    form     of a value on the command line, such as "LOW,HIGH"
+    parse    a word of the command line -> the value, in place of the reading by type; raises
+             InputError
+    """
+
+    does: str
+    least: float = 0
+    above: float | None = None
+    most: float = math.inf
+    below: float | None = math.inf
+    unit: str = ""
+    default: str = ""
+    check: Callable[[object], object] | None = None
+    option: str = ""
+    form: str = ""
+    parse: Callable[[str], object] | None = None
+
+
+@dataclass(frozen=True)
+class DeclaredSetting:
+    """One field of a dataclass of settings.
+
+    members  of its type: classes, words and truth values of a Literal; `float | None` has two
+    """
+
+    name: str
+    members: tuple[Any, ...]
+    default: Any
+    about: Setting
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that it takes."""
+        return tuple(member for member in self.members if isinstance(member, str))
+
+    @property
+    def number(self) -> type[int] | type[float] | None:
+        """The kind of number that it takes."""
+        return next((kind for kind in (float, int) if kind in self.members), None)
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line."""
+        return self.about.option or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def default_in_words(self) -> str:
+        """As a person reads it."""
+        plain = f"{self.default:.4g}" if isinstance(self.default, float) else f"{self.default}"
+        return self.about.default or plain
+
+    @property
+    def wanted(self) -> str:
+        """Which values are taken, as an error says it."""
+        ways = ["True", "False"] if bool in self.members else []
+        ways += [f'"{word}"' for word in self.words]
+        ways += [self._wanted_number()] if self.number else []
+        ways += ["None"] if NoneType in self.members else []
+        return " or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
+
+    def _wanted_number(self) -> str:
+        if self.number is int:
+            most = "" if self.about.most == math.inf else f" and at most {self.about.most:g}"
+            return f"a whole number of at least {self.about.least:g}{most}"
+        kind = f"a number of {self.about.unit}" if self.about.unit else "a number"
+        if self.about.most != math.inf:
+            return f"{kind} from {self.about.least:g} to {self.about.most:g}"
+        if self.about.above is not None:
+            return f"{kind} above {self.about.above:g}"
+        ends = self.about.below in (None, math.inf)
+        most = "" if ends else f" and less than {self.about.below:g}"
+        return f"{kind}, {self.about.least:g} or more{most}"
+
+    def check(self, value: object) -> None:
+        """Raises InputError for a value that it does not take."""
+        if self.about.check is not None:
+            self.about.check(value)
+        elif all(member in _PLAIN or isinstance(member, str) for member in self.members):
+            self._check_plain(value)
+
+    def _check_plain(self, value: object) -> None:
+        if not self._takes(value):
+            raise InputError(
+                f"{self.name} must be {self.wanted}, got {value!r}{self._percentage(value)}"
+            )
+
+    def _percentage(self, value: object) -> str:
+        """What to write for a percentage where a share is wanted; "" for other values."""
+        share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
+        if not share or isinstance(value, bool) or not isinstance(value, int | float):
+            return ""
+        return f"; for {value:g} % write {value / 100:.2g}" if 2 <= value <= 100 else ""
+
+    def _takes(self, value: object) -> bool:
+        if value is None or isinstance(value, bool):
+            return type(value) in self.members
+        if isinstance(value, str):
+            return value in self.words
+        if self.number is None or not isinstance(value, (int, self.number)):
+            return False
+        high_enough = self.about.above is None or value > self.about.above
+        low_enough = self.about.below is None or value < self.about.below
+        return high_enough and low_enough and self.about.least <= value <= self.about.most
+
+
+def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
+    """The fields of a dataclass that are annotated with a `Setting`, in their order."""
+    if declared not in _LISTED:
+        _LISTED[declared] = tuple(_read_settings(declared))
+    return _LISTED[declared]
+
+
+def _read_settings(declared: type) -> Iterator[DeclaredSetting]:
+    hints = get_type_hints(declared, include_extras=True)
+    for field in fields(declared):
+        hint = hints[field.name]
+        about = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Setting)]
+        if about:
+            members = tuple(_members_of(hint))
+            yield DeclaredSetting(field.name, members, field.default, about[0])
+
+
+def _members_of(hint: Any) -> list[Any]:
+    """`Annotated[bool | Literal["auto"], ...]` -> [bool, "auto"]."""
+    if get_origin(hint) is Annotated:
+        return _members_of(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    if get_origin(hint) in (Union, UnionType):
+        return [member for part in get_args(hint) for member in _members_of(part)]
+    return [hint]
+
+
+def check_settings(values: object) -> None:
+    """Raises InputError for the first field whose value is not taken.
+
+    Numbers of numpy become Python's, which JSON takes, too.
+    """
+    for setting in list_settings(type(values)):
+        value = getattr(values, setting.name)
+        if getattr(value, "shape", None) == () and hasattr(value, "item"):
+            value = value.item()
+            object.__setattr__(values, setting.name, value)
+        setting.check(value)
+
+
+def describe_settings(declared: type[Class]) -> type[Class]:
+    """The same dataclass; docstring and signature say what each setting does and its plain type."""
+    listed = list_settings(declared)
+    width = max(len(setting.name) for setting in listed) + 2
+    gap = " " * (4 + width)
+    lines = [
+        textwrap.fill(setting.about.does, 100, initial_indent=gap, subsequent_indent=gap)
+        for setting in listed
+    ]
+    table = [
+        f"    {setting.name:<{width}}{line.lstrip()}"
+        for setting, line in zip(listed, lines, strict=True)
+    ]
+    declared.__doc__ = "\n".join([(declared.__doc__ or "").rstrip(), "", *table, ""])
+    vars(declared)["__init__"].__annotations__ |= get_type_hints(declared)
+    return declared

@@ -1,0 +1,218 @@
+"""Whole-file writing and file locks: bytes go in, a file comes out that is complete or not there.
+
+One rule for all: the bytes of FOLDER/NAME go into the hidden draft FOLDER/.NAME.part, which is
+locked, synced and then moved to its name. A process that dies leaves its draft without a lock: the
+next write of the same name removes it. Where that cannot be known (a draft of another user, a
+network file system without locks, Windows), the draft is called .NAME.HEX.part instead.
+
+Names of outputs: whether one means a file or a folder, by its end; never by a guess.
+
+A folder is one that is there, or a name without a suffix, or with a slash at its end. A page of a
+picture file is a picture of its own in files of masks: page 3 of stack.tif is stack.tif.page3.png.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from anymask.base.errors import InputError
+
+Lock = Literal["held", "taken", "unsupported"]
+
+ON_WINDOWS = sys.platform == "win32"  # where an open file can neither be moved nor removed
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a file that will be written. Raises InputError, OSError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
+            "choose another output"
+        ) from None
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name only when it is complete; parent folders are made.
+
+    Of two who write the same name at once, the second waits for the first. Raises InputError where
+    the folder cannot be made, OSError from the disk.
+    """
+    make_room(path)
+    draft, file = _create_draft(path)
+    try:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())  # or a power cut could leave the name without the bytes
+        if ON_WINDOWS:
+            file.close()
+        draft.replace(path)
+    except BaseException:
+        if ON_WINDOWS:
+            file.close()
+        draft.unlink(missing_ok=True)  # while the lock is held
+        raise
+    finally:
+        file.close()
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write a file whole or not at all; text in UTF-8."""
+    with whole_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: Path, document: Any, indent: int | None = None) -> None:
+    """Write a document as JSON, whole or not at all."""
+    write_whole(path, json_bytes(document, indent))
+
+
+def json_bytes(document: Any, indent: int | None = None) -> bytes:
+    """A document as JSON, in one line where no indent is given."""
+    return json.dumps(document, indent=indent).encode() + b"\n"
+
+
+def _create_draft(path: Path) -> tuple[Path, BinaryIO]:
+    """A new and empty draft, which nobody else writes or removes."""
+    draft = path.with_name(f".{path.name}.part")
+    while True:
+        try:
+            file = draft.open("xb")
+        except FileExistsError:
+            if not _remove_leftover(draft):
+                draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+            continue
+        if ON_WINDOWS or lock_file(file.fileno()) != "held" or _is_at(file.fileno(), draft):
+            return draft, file
+        file.close()  # somebody took it for a leftover before it was locked
+
+
+def _remove_leftover(draft: Path) -> bool:
+    """Wait for who writes this draft, or remove it where nobody does; False where none can tell."""
+    if ON_WINDOWS:
+        return False
+    try:
+        if draft.is_symlink():
+            draft.unlink(missing_ok=True)  # nobody writes through a link
+            return True
+        handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if lock_file(handle) != "held":
+                return False
+            if _is_at(handle, draft):
+                draft.unlink()
+        finally:
+            os.close(handle)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+# Locks.
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; a second process or thread waits until the first one is done.
+
+    The operating system frees the lock of a process that died, so none is ever stale.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        lock_file(file.fileno())
+        try:
+            yield
+        finally:
+            _unlock(file.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def lock_file(handle: int, wait: bool = True) -> Lock:
+        """Keep others off an open file until it is closed or its process dies."""
+        while True:
+            try:
+                os.lseek(handle, 0, os.SEEK_SET)
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            except OSError:
+                if not wait:
+                    return "taken"
+                time.sleep(0.2)
+            else:
+                return "held"
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def lock_file(handle: int, wait: bool = True) -> Lock:
+        """Keep others off an open file until it is closed or its process dies."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return "taken"
+        except OSError:  # a network file system without locks
+            return "unsupported"
+        return "held"
+
+    def _unlock(handle: int) -> None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]{0,11}")  # run.5 and v1.5 have none
+_PAGE = re.compile(r"(?P<photo>.+)\.page(?P<page>[0-9]{1,7})\.png", re.DOTALL)
+_NEAR = 0.7  # .jsn is near .json, .xml is near none
+
+
+def is_folder(output: str | Path) -> bool:
+    """Whether an output names a folder for sure: it is there, or ends in a slash."""
+    return str(output).endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def file_suffix(output: str | Path) -> str:
+    """What makes it the name of a file, in small letters with its dot; empty for a folder."""
+    suffix = Path(output).suffix.lower()
+    return suffix if _SUFFIX.fullmatch(suffix) and not is_folder(output) else ""
+
+
+def near_suffix(suffix: str, known: Sequence[str]) -> str | None:
+    """The suffix that was probably meant."""
+    near = difflib.get_close_matches(suffix, known, 1, _NEAR)
+    return near[0] if near else None
+
+
+def page_name(name: str, page: int) -> str:
+    """What a page of a photo is called outside of its file; pages are counted from 0."""
+    return f"{name}.page{page}.png"
+
+
+def split_page_name(name: str) -> tuple[str, int] | None:
+    """The photo that a page's name is of, and the page; None for other names."""
+    found = _PAGE.fullmatch(name)
+    return (found["photo"], int(found["page"])) if found else None

@@ -1,0 +1,47 @@
+"""`anymask embed`: see photos once, so that every later prompt costs only a decoding."""
+
+from __future__ import annotations
+
+import argparse
+
+from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
+from anymask.cli.options import (
+    add_model_options,
+    add_picture_options,
+    read_model,
+    read_pictures,
+    report_pages,
+)
+from anymask.cli.sources import add_sources, open_sources
+from anymask.jobs.embeddings import EmbedTask
+
+SUMMARY = "see photos once and keep the embeddings"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
+        help="where the .npz files go, or for one photo a file .npz; those of the same pixels and "
+        "model are not made again (default: PHOTO.npz in the working folder, FOLDER-embeddings/ "
+        "for a folder)",
+    )  # fmt: skip
+    add_folder_options(parser)
+    add_picture_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Embed every photo. Raises DataError at the end when some failed."""
+    task = EmbedTask(read_model(args), read_pictures(args))
+    with open_sources(args.sources, allow_url=args.allow_url) as sources:
+        job = read_job(args, sources, args.outputs, "", "-embeddings", ".npz")
+        if not job.one:
+            run_folder(job, task, args.json)
+            return
+        item = job.item()
+        if item.page is None:
+            report_pages(item.photo, print, task.model)
+        made = run_photo(job, task, args.json)
+        print(f"{'wrote' if made else 'there already:'} {item.output('.npz')}")

@@ -1,1 +1,0 @@
-"""Reading and writing data: photos, videos and annotation formats in, records out, and back."""

@@ -1,1 +1,0 @@
-"""The data engine: photos in, masks that people reviewed out; stages, review, retraining."""

@@ -1,0 +1,1 @@
+"""Measuring models, auditing masks and describing data sets, with one writer of reports."""

@@ -1,0 +1,1 @@
+"""Annotation files and published data sets: reading, writing, converting, with loss reports."""

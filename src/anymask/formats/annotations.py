@@ -1,0 +1,350 @@
+"""Annotated images: the one record of a picture with its masks that all readers give.
+
+Readers and writers of formats note in a `LossReport` what does not survive.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from numpy.typing import NDArray
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError
+from anymask.images.load import load_image
+from anymask.masks.mask import UNLABELLED, Box, MaskRecord, record_from_rle
+from anymask.masks.rle import Rle, rle_merge
+
+if TYPE_CHECKING:
+    from anymask.masks.spec import ChannelMix
+
+VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
+
+LossKind = Literal[
+    "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "quality",
+    "stability", "clicks", "crops", "groups", "crowds", "trees", "extras",
+]  # fmt: skip
+Trait = Literal[
+    "labels", "quality", "stability", "clicks", "crops", "groups", "crowds", "trees", "extras"
+]  # fmt: skip
+IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
+    {"labels", "quality", "stability", "clicks", "crops", "groups", "crowds"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedMask:
+    """One mask of a picture.
+
+    rle        the mask
+    label      its class, None where nobody gave one
+    annotator  the number of the person who drew it, None where nobody says
+    drawn_box  (x0, y0, x1, y1) that people drew around it, None where nobody did
+    group      a number that belongs to one object of the picture, or of the video; None without
+    crowd      many objects in one mask (COCO's iscrowd), or pixels that do not count
+    made       what a model or a file said of this mask: its quality, clicks, crop; None without
+    extra      keys that only the format knows that the mask came from
+    """
+
+    rle: Rle
+    label: str | None = None
+    annotator: int | None = field(default=None, kw_only=True)
+    drawn_box: Box | None = field(default=None, kw_only=True)
+    group: int | None = field(default=None, kw_only=True)
+    crowd: bool = field(default=False, kw_only=True)
+    made: MaskRecord | None = field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def quality(self) -> float:
+        """The model's own number, 0 where none is known."""
+        return 0.0 if self.made is None else self.made.quality
+
+    @property
+    def record(self) -> MaskRecord:
+        """The mask in a list; box and area are worked out where nobody gave them."""
+        if self.made is None:
+            return record_from_rle(self.rle, label=self.label)
+        return replace(self.made, rle=self.rle, label=self.label)
+
+
+@dataclass(frozen=True)
+class SequencePlace:
+    """Where a picture is in a clip or a stack: whose it is, and its frame or slice from 0 on."""
+
+    sequence: str
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federated:
+    """Which classes were looked for in a photo of a federated set (LVIS paper, section 3).
+
+    absent   labels of which there is certainly none: an answer is wrong
+    partial  labels of which not every object has a mask: an answer without a mask is not wrong
+    Other labels that no mask of the photo has were not looked for: their answers do not count.
+    """
+
+    absent: frozenset[str] = frozenset()
+    partial: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkTruth:
+    """What only single data sets say of a photo, for their own benchmarks.
+
+    image_id    the photo's number in its data set (COCO's image_id), or None
+    boundaries  the border pixels that each annotator drew (BSDS500); empty elsewhere
+    federated   which classes were looked for (LVIS); None means all of the set
+    """
+
+    image_id: int | None = None
+    boundaries: tuple[Rle, ...] = ()
+    federated: Federated | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedImage:
+    """One picture and its masks, all of its size.
+
+    file_name  of the picture, with forward slashes, relative to the data set
+    hw         (H, W) in pixels of the upright picture, as the data set says; `image()` checks it
+    masks      in the order of the file, crowds and pixels that do not count among them
+    place      its place in a clip or stack; None for a photo on its own
+    source     the file of the picture, or its pixels (H, W, 3); None where the reader has neither
+    benchmark  what only single data sets say
+    extra      keys that only the format knows that the picture came from
+
+    Raises DataError when a mask has another size than the picture.
+    """
+
+    file_name: str
+    hw: tuple[int, int]
+    masks: tuple[AnnotatedMask, ...] = ()
+    place: SequencePlace | None = field(default=None, compare=False)
+    source: Path | UintImage | None = field(default=None, repr=False, compare=False)
+    benchmark: BenchmarkTruth = BenchmarkTruth()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for number, mask in enumerate(self.masks):
+            if mask.rle.size != self.hw:
+                raise DataError(
+                    f"{self.file_name}, mask {number}: wanted the picture's (H, W) = {self.hw}, "
+                    f"the mask has {mask.rle.size}; it belongs to another version of the picture"
+                )
+
+    @property
+    def name(self) -> str:
+        """The file's name without folders."""
+        return PurePosixPath(self.file_name).name
+
+    @cached_property
+    def objects(self) -> tuple[AnnotatedMask, ...]:
+        """The masks of one object each: those that are no crowd."""
+        return tuple(mask for mask in self.masks if not mask.crowd)
+
+    @cached_property
+    def rles(self) -> tuple[Rle, ...]:
+        """The run-lengths of `objects`."""
+        return tuple(mask.rle for mask in self.objects)
+
+    def by_group(self) -> dict[int, Rle]:
+        """The masks of the objects that have a number, by that number."""
+        return {mask.group: mask.rle for mask in self.objects if mask.group is not None}
+
+    @cached_property
+    def ignore(self) -> Rle | None:
+        """The pixels that count neither as right nor as wrong: all crowds, joined."""
+        crowds = [mask.rle for mask in self.masks if mask.crowd]
+        return crowds[0] if len(crowds) == 1 else rle_merge(crowds) if crowds else None
+
+    def image(self) -> UintImage:  # (H, W, 3)
+        """Open the picture; DataError when its size is not the one that the masks have."""
+        if self.source is None:
+            raise DataError(f"{self.file_name}: where the picture lies is not known; name its file")
+        found = load_image(self.source) if isinstance(self.source, Path) else self.source
+        self._check_size(found)
+        return found
+
+    def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
+        """As a model of these channels takes it: (H, W, 3), or (H, W, C). Raises as `image`."""
+        if mix is None or self.source is None:
+            return self.image()
+        from anymask.images.channels import load_for_mix
+
+        found = load_for_mix(self.source, mix)
+        self._check_size(found)
+        return found
+
+    def _check_size(self, image: NDArray[Any]) -> None:
+        """Raises DataError where a picture has another size than the masks."""
+        if image.shape[:2] != self.hw:
+            where = self.source if isinstance(self.source, Path) else self.file_name
+            raise DataError(
+                f"{where}: the masks are {self.hw} (height, width), the picture is "
+                f"{image.shape[:2]}; they belong to another version of it"
+            )
+
+    def content(self) -> bytes:
+        """The picture's bytes, to tell whether it is still the same: of the file, or the pixels."""
+        if isinstance(self.source, Path):
+            return self.source.read_bytes()
+        return b"" if self.source is None else self.source.tobytes()
+
+
+def annotated_photo(
+    photo: Path,
+    hw: tuple[int, int],
+    masks: Iterable[AnnotatedMask],
+    *,
+    place: SequencePlace | None = None,
+    benchmark: BenchmarkTruth | None = None,
+) -> AnnotatedImage:
+    """A photo of a data set on disk. Raises DataError where the file is absent."""
+    if not photo.is_file():
+        raise DataError(f"the photo {str(photo)!r} is absent; is the data set complete?")
+    return AnnotatedImage(
+        file_name=photo.as_posix(),
+        hw=hw,
+        masks=tuple(masks),
+        place=place,
+        source=photo,
+        benchmark=benchmark or BenchmarkTruth(),
+    )
+
+
+def record_to_mask(
+    record: MaskRecord, *, group: int | None = None, crowd: bool = False
+) -> AnnotatedMask:
+    """A mask of a list; what its run-lengths and label say already is not kept twice."""
+    plain = record_from_rle(record.rle, label=record.label)
+    made = None if record == plain else record
+    return AnnotatedMask(record.rle, record.label, group=group, crowd=crowd, made=made)
+
+
+def annotated_mask(
+    rle: Rle,
+    label: str | None = None,
+    quality: float = 0.0,
+    *,
+    group: int | None = None,
+    crowd: bool = False,
+) -> AnnotatedMask:
+    """A mask from run-lengths and, where somebody gave one, a quality."""
+    made = record_from_rle(rle, quality=quality, label=label) if quality else None
+    return AnnotatedMask(rle, label, group=group, crowd=crowd, made=made)
+
+
+def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list[str]:
+    """`first`, then every other label by the alphabet; masks without one count as UNLABELLED."""
+    used = {mask.label or UNLABELLED for image in images for mask in image.masks}
+    begun = list(dict.fromkeys(first))
+    return begun + sorted(used - set(begun))
+
+
+# What is lost.
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One thing that a format could not keep.
+
+    kind    what it was
+    image   the picture's file name
+    mask    the mask's index in the picture; None where it concerns the whole picture
+    reason  what happened to it
+    """
+
+    kind: LossKind
+    image: str
+    mask: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = self.image if self.mask is None else f"{self.image}, mask {self.mask}"
+        return f"{where}: {self.reason}"
+
+
+HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
+
+
+@dataclass
+class LossReport:
+    """What one conversion lost, in the order in which it was noticed."""
+
+    losses: list[Loss] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.losses)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{kind} {count}" for kind, count in self.counts().items())
+        return f"<LossReport: {told or 'nothing was lost'}>"
+
+    def add(self, kind: LossKind, image: str, mask: int | None, reason: str) -> None:
+        """Note one loss."""
+        self.losses.append(Loss(kind, image, mask, reason))
+
+    def counts(self) -> dict[str, int]:
+        """How many losses there are of each kind."""
+        return dict(Counter(loss.kind for loss in self.losses))
+
+    def lines(self) -> list[str]:
+        """A line a kind, with the first case as an example; one for how masks were made."""
+        first: dict[str, Loss] = {}
+        for loss in self.losses:
+            first.setdefault(loss.kind, loss)
+        told = [
+            f"not kept: {kind} ({count} {'time' if count == 1 else 'times'}), first: {first[kind]}"
+            for kind, count in self.counts().items()
+            if kind not in HOW_MADE
+        ]
+        made = [kind for kind in first if kind in HOW_MADE]
+        if not made:
+            return told
+        begin = "nor" if told else "not kept:"
+        return [*told, f"{begin} how the masks were made: {', '.join(made)}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and every single loss, ready for JSON."""
+        return {"counts": self.counts(), "losses": [vars(loss) for loss in self.losses]}
+
+
+def note_traits(report: LossReport, image: AnnotatedImage, kept: frozenset[Trait]) -> None:
+    """Note, once a picture, what its masks carry beside their pixels and the format does not."""
+    held = Counter(trait for mask in image.masks for trait in _traits(mask))
+    for trait, count in held.items():
+        if trait not in kept:
+            report.add(trait, image.file_name, None, f"{trait} of {count} masks have no place")
+    if image.extra and "extras" not in kept:
+        report.add("extras", image.file_name, None, f"the keys {sorted(image.extra)} have no place")
+
+
+def _traits(mask: AnnotatedMask) -> list[Trait]:
+    """What a mask carries beside its pixels."""
+    made, (height, width) = mask.made, mask.rle.size
+    held: dict[Trait, bool] = {
+        "labels": mask.label is not None,
+        "quality": mask.quality != 0,
+        "stability": made is not None and made.stability is not None,
+        "clicks": made is not None and bool(made.points),
+        "crops": made is not None and made.crop_box != (0, 0, width, height),
+        "groups": mask.group is not None,
+        "crowds": mask.crowd,
+        "trees": made is not None and made.depth is not None,
+        "extras": bool(mask.extra) or mask.annotator is not None,
+    }
+    return [trait for trait, there in held.items() if there]
+
+
+def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
+    """Note that masks without a label get the class UNLABELLED."""
+    for number, mask in enumerate(image.masks):
+        if mask.label is None:
+            report.add("labels", image.file_name, number, f"has no label; became {UNLABELLED!r}")

@@ -1,0 +1,155 @@
+"""Annotations in any format: read them as a data set, or turn them into another format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anymask.base.errors import DataError, InputError
+from anymask.base.keywords import name_keywords
+from anymask.formats.annotations import LossReport
+from anymask.formats.documents import OutFile, write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import (
+    encode_annotations,
+    format_name,
+    format_of_target,
+    place_of,
+    read_annotations,
+    recognise,
+)
+from anymask.formats.sets import picture_name
+from anymask.formats.streams import Stream, open_stream
+
+WITH_PHOTOS = ("set", "yolo")  # the formats whose folder has a place for the photos
+
+
+@dataclass(kw_only=True, repr=False)
+class Conversion(LossReport):
+    """What a conversion lost, and what it was.
+
+    form, to              the formats that were read and written
+    images, masks, files  how many there were, and how many files were written
+    """
+
+    form: str
+    to: str
+    images: int
+    masks: int
+    files: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the files, ready for JSON."""
+        about = {"from": self.form, "to": self.to, "images": self.images, "masks": self.masks}
+        return about | super().to_json()
+
+
+class LossError(DataError):
+    """Something would be lost in a strict conversion; `report` tells what."""
+
+    def __init__(self, report: Conversion) -> None:
+        super().__init__(
+            f"{sum(report.counts().values())} things would be lost, such as "
+            f"{report.losses[0].kind}; nothing was written; choose another format, or leave "
+            "--strict (strict=) out"
+        )
+        self.report = report
+
+
+@name_keywords
+def read(
+    path: str | Path,
+    form: str | None = None,
+    *,
+    images: str | Path | None = None,
+    split: str | None = None,
+    boxes: bool = False,
+) -> Stream:
+    """A data set in any format: iterate over it for its annotated pictures, as often as you like.
+
+        for photo in anymask.read("labels.json"):
+            print(photo.file_name, [mask.label for mask in photo.masks])
+
+    path    a file or a folder
+    form    the name of its format or published layout; recognised when left out
+    images  the folder of the photos, for formats that do not say their sizes or names
+    split   of a published data set, such as val
+    boxes   whether boxes alone come, too, as rectangles
+
+    Files are read while you iterate. What has no place in our records is counted in `unread`.
+    Raises DataError where there is nothing or no format fits, and, while iterating, one that names
+    file, record and reason; InputError for an unknown name or a split of what has none.
+    """
+    return open_stream(path, form and format_name(form), images, split, boxes=boxes)
+
+
+@name_keywords
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: str | None = None,
+    *,
+    form: str | None = None,
+    images: str | Path | None = None,
+    split: str | None = None,
+    policy: Policy | None = None,
+    copy_images: bool = False,
+    strict: bool = False,
+) -> Conversion:
+    """Turn annotations from one format into another; the answer tells what that lost.
+
+        lost = anymask.convert("labels.json", "yolo", copy_images=True)
+        print(*lost.lines(), sep="\\n")
+
+    to           the format of the target; None: by its suffix or its folder's name
+    form         the format or published layout of the source; recognised when left out
+    images       the folder of the photos, for formats that do not say their sizes or names
+    split        of a published data set, such as val
+    policy       what becomes of holes and parts, and the tolerance of outlines
+    copy_images  whether the photos are put into the target's images/; for a set or yolo
+    strict       whether nothing is written if anything is lost
+
+    Raises LossError (a DataError) with the report when something is lost and `strict` is given;
+    DataError for what cannot be read or held; InputError for an unknown format, or a target that
+    is the source.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"the output {str(target)!r} is the input; choose another name")
+    to = format_of_target(target) if to is None else format_name(to)
+    if copy_images and to not in WITH_PHOTOS:
+        raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
+    source = place_of(source)
+    form = recognise(source, split) if form is None else format_name(form)
+    found, lost = read_annotations(source, form, images, split)
+    masks = sum(len(image.masks) for image in found)
+
+    def report(losses: LossReport) -> Conversion:
+        return Conversion(list(losses.losses), form=form, to=to, images=len(found), masks=masks)
+
+    if strict:
+        trial = report(lost)
+        for _ in encode_annotations(found, target, to, trial, policy):
+            pass
+        if trial:
+            raise LossError(trial)
+    done = report(lost)
+    encoded = encode_annotations(found, target, to, done, policy)
+    done.files = write_files(_beside(encoded, source))
+    if copy_images:
+        stream = open_stream(source, form, images)
+        for image in found:
+            stream.check_size(image)
+            place = target / picture_name(image.file_name)
+            done.files += write_files([(place, stream.content(image))])
+    return done
+
+
+def _beside(files: Iterable[OutFile], source: Path) -> Iterator[OutFile]:
+    """The files to write. Raises InputError for one that would be written over the source."""
+    for path, data in files:
+        if source.is_file() and path.exists() and path.samefile(source):
+            raise InputError(f"{str(path)!r} would be written over the input; name another folder")
+        yield path, data

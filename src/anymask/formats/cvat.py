@@ -1,0 +1,190 @@
+"""CVAT for images 1.1: one XML file with masks as runs in, annotated images out, and back.
+
+A mask's runs go row by row inside its box and start with background. `mask_to_cvat` is the same as
+a list with the box behind it, as CVAT's SDK, agents and server take it (cvat-sdk, `masks.py`; MIT;
+the layout, not the code). Polygons, boxes and ellipses are read, too, turned or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    read_xml,
+    xml_text,
+)
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.mask import UNLABELLED
+from anymask.masks.polygons import Polygon, ellipse_ring, polygons_to_mask, turned_ring
+from anymask.masks.rle import (
+    Rle,
+    crop_to_rle,
+    mask_to_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_mask,
+)
+
+_WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
+
+
+def mask_to_cvat(rle: Rle) -> list[int]:
+    """Runs inside the box, row by row, background first; then the box's first and last pixel.
+
+    Raises DataError on an empty mask, which has no box.
+    """
+    if not rle_area(rle):
+        raise DataError("CVAT has no empty masks; leave it out")
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    rows = mask_to_rle(rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1].T)  # of the turned: by rows
+    return [*rows.counts.tolist(), x0, y0, x1, y1]
+
+
+def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
+    """Read such a list. Raises DataError when the runs do not fill the box."""
+    if len(points) < 5:
+        raise DataError(f"a CVAT mask has runs and a box of 4 numbers; got {len(points)} numbers")
+    *runs, x0, y0, x1, y1 = (int(number) for number in points)
+    high, wide = y1 - y0 + 1, x1 - x0 + 1
+    if min(x0, y0) < 0 or x1 >= image_hw[1] or y1 >= image_hw[0]:
+        raise DataError(
+            f"a crop must lie inside the photo of (H, W) = {image_hw}; the mask has a box from "
+            f"({x0}, {y0}) to ({x1}, {y1})"
+        )
+    if min([high, wide, *runs]) < 0 or sum(runs) != high * wide:
+        raise DataError(f"the runs sum to {sum(runs)}, the box has {wide} x {high} pixels")
+    turned = Rle(np.array(runs, np.int64), (wide, high))
+    return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
+
+
+def sniff(found: Sniffed) -> Fit:
+    """XML, but for that of one picture (PASCAL VOC)."""
+    return Fit.sure(found.root_tag not in ("", "annotation"))
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read an export "CVAT for images"; shapes without an area are reported.
+
+    Raises DataError that names file, picture, shape and reason.
+    """
+    images = []
+    for path in find_files(source, ".xml"):
+        root = read_xml(path)
+        if root.tag != "annotations" or root.find("track") is not None:
+            raise DataError(f"{path}: wanted an export of the kind 'CVAT for images 1.1'")
+        for number, element in enumerate(root.iter("image")):
+            with located(f"{path}: image {number}"):
+                images.append(_image(element, report))
+    return images
+
+
+def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
+    name = element.attrib["name"]
+    hw = checked_hw(int(element.attrib["height"]), int(element.attrib["width"]))
+    masks = []
+    for number, shape in enumerate(element):
+        with located(f"shape {number} ({shape.tag})"):
+            rle = _rle(shape, hw)
+            if rle is None:
+                report.add("shapes", name, None, f"shape {number}, a {shape.tag}, has no mask")
+                continue
+            group = shape.get("group_id")
+            masks.append(
+                AnnotatedMask(
+                    rle, shape.attrib["label"], group=None if group is None else int(group)
+                )
+            )
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
+    at = shape.attrib
+    if shape.tag == "mask":
+        left, top, wide, high = (int(at[key]) for key in ("left", "top", "width", "height"))
+        runs = [int(run) for run in at["rle"].split(",")]
+        return cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
+    if shape.tag == "polygon":
+        corners = np.array([pair.split(",") for pair in at["points"].split(";")], np.float64)
+    elif shape.tag == "box":
+        x0, y0, x1, y1 = (float(at[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        corners = turned_ring(corners, ((x0 + x1) / 2, (y0 + y1) / 2), float(at.get("rotation", 0)))
+    elif shape.tag == "ellipse":
+        x, y, *radii = (float(at[key]) for key in ("cx", "cy", "rx", "ry"))
+        corners = ellipse_ring((x, y), radii, float(at.get("rotation", 0)))
+    elif shape.tag in _WITHOUT_AREA:
+        return None
+    else:
+        raise DataError(f"the shape {shape.tag!r} is unknown")
+    return mask_to_rle(polygons_to_mask([Polygon(corners)], hw))
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file with masks."""
+    if target.suffix.lower() != ".xml":
+        raise DataError(f"{target}: this format is one file; end its name in .xml")
+    root = ET.Element("annotations")
+    ET.SubElement(root, "version").text = "1.1"
+    labels = ET.SubElement(ET.SubElement(ET.SubElement(root, "meta"), "task"), "labels")
+    for name in class_names(images, policy.classes):
+        label = ET.SubElement(labels, "label")
+        ET.SubElement(label, "name").text = xml_text(name)
+    for number, image in enumerate(images):
+        note_traits(report, image, frozenset({"labels", "groups"}))
+        note_unlabelled(report, image)
+        height, width = image.hw
+        about = {"id": number, "name": image.file_name, "width": width, "height": height}
+        element = ET.SubElement(root, "image", _texts(about))
+        for place in range(len(image.masks)):
+            _write_mask(element, image, place, report)
+    ET.indent(root)
+    yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+
+
+def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: LossReport) -> None:
+    mask = image.masks[place]
+    if not rle_area(mask.rle):
+        report.add("empty", image.file_name, place, "an empty mask has no box; left out")
+        return
+    *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
+    about: dict[str, object] = {
+        "label": mask.label or UNLABELLED,
+        "source": "auto",
+        "occluded": 0,
+        "rle": ", ".join(map(str, runs)),
+        "left": x0,
+        "top": y0,
+        "width": x1 - x0 + 1,
+        "height": y1 - y0 + 1,
+        "z_order": 0,
+    }
+    if mask.group is not None:
+        about["group_id"] = mask.group
+    ET.SubElement(element, "mask", _texts(about))
+
+
+def _texts(about: dict[str, object]) -> dict[str, str]:
+    return {key: xml_text(value) for key, value in about.items()}

@@ -1,0 +1,320 @@
+"""Files of annotations: paths in; documents, tables or an error that names the place out.
+
+Writers of this floor yield `(path, bytes)` pairs and leave the disk to `write_files`, so that a
+conversion can be looked at before anything is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from anymask.base.errors import AnymaskError, DataError
+from anymask.base.parsing import parse_json, parse_text
+from anymask.base.storage import write_whole
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.images.load import SUFFIXES, image_hw
+from anymask.masks.spec import MAX_PIXELS
+
+OutFile = tuple[Path, bytes]
+SPLITS = ("train", "val", "test")
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+_WRONG_KIND = (  # what Python and numpy raise on values of another kind than the reader expects
+    TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
+)  # fmt: skip
+_NOT_IN_NAMES = re.compile("[\x00\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
+_DRAFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{8}\.part")  # as `write_files` names them
+_REASON = 200  # characters of such a message that are told
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Turn whatever a broken record raises into a DataError that starts with the place."""
+    try:
+        yield
+    except KeyError as error:
+        raise DataError(f"{where}: the key {error} is missing") from error
+    except (AnymaskError, OSError) as error:
+        raise DataError(f"{where}: {error}") from error
+    except _WRONG_KIND as error:
+        raise DataError(
+            f"{where}: a value has a wrong type or shape ({type(error).__name__}: "
+            f"{str(error)[:_REASON]})"
+        ) from error
+
+
+def find_files(source: Path, suffix: str, *others: str) -> list[Path]:
+    """The file itself, or every file with one of the suffixes in a folder and below, in order.
+
+    Suffixes are compared without case. Raises DataError where there is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.exists():
+        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+    files = [
+        path
+        for path in sorted(source.rglob("*.*"))
+        if path.name.lower().endswith((suffix, *others))
+        and path.is_file()
+        and not any(p.startswith(".") for p in path.relative_to(source).parts)
+    ]
+    if not files:
+        raise DataError(f"{source}: wanted a folder with *{suffix} files, found none")
+    return files
+
+
+def read_json(path: Path) -> Any:
+    """One JSON document. Raises DataError that names the file."""
+    return parse_json(read_bytes(path), path)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8. Raises DataError that names the file."""
+    return parse_text(read_bytes(path), path)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file whose first line names its columns.
+
+    columns  those that must be there
+
+    Raises DataError that names the file, and the line where one has too few values.
+    """
+    reader = csv.DictReader(read_text(path).splitlines())
+    try:
+        absent = [column for column in columns if column not in (reader.fieldnames or ())]
+        if absent:
+            raise DataError(f"{path}: the column {absent[0]!r} is missing")
+        rows = []
+        for line, row in enumerate(reader, start=2):
+            if None in row.values():
+                raise DataError(f"{path}, line {line}: has too few columns; is the file complete?")
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}: not CSV ({error})") from error
+    return rows
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """A group by the picture's name, of a table with the columns image and group.
+
+    Raises DataError.
+    """
+    groups = {row["image"]: row["group"] for row in read_table(path, ("image", "group"))}
+    if not groups:
+        raise DataError(f"{path}: wanted a table with the columns image and group, it has no row")
+    return groups
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a CSV file without names of columns. Raises DataError that names the file."""
+    try:
+        return list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise DataError(f"{path}: not CSV ({error})") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """A whole file. Raises DataError that names it."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # the last: a name with NUL
+        raise DataError(f"{path}: cannot be read ({_reason_of(error)})") from error
+
+
+def _reason_of(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def to_json(document: Any) -> bytes:
+    """One line of JSON; run lengths are no joy to read over many."""
+    return json.dumps(document).encode() + b"\n"
+
+
+def read_xml(path: Path) -> ET.Element:
+    """The root of an XML file. Raises DataError; entities are refused, they can be bombs."""
+    data = read_bytes(path)
+    if b"<!ENTITY" in data:
+        raise DataError(f"{path}: declares entities, which are not read")
+    try:
+        return ET.fromstring(data)
+    except (ET.ParseError, ValueError, LookupError) as error:  # the last: an unknown encoding
+        raise DataError(f"{path}: not XML ({error}); is the file complete?") from error
+
+
+def xml_text(value: object) -> str:
+    """A value as text, without the characters that XML cannot hold."""
+    return _NOT_IN_XML.sub("", str(value))
+
+
+def checked_hw(height: Any, width: Any) -> tuple[int, int]:
+    """(H, W) of whole numbers from 1 on. Raises DataError, also for more than MAX_PIXELS."""
+    if any(isinstance(side, bool) or int(side) != side or side < 1 for side in (height, width)):
+        raise DataError(f"a picture has at least 1 x 1 pixel; got height {height}, width {width}")
+    if int(height) * int(width) > MAX_PIXELS:
+        raise DataError(f"a picture has at most {MAX_PIXELS} pixels; got {width} x {height}")
+    return int(height), int(width)
+
+
+# Places in a data set.
+
+
+def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
+    """The first path below `root` that fits one of the patterns, tried in order.
+
+    patterns  globs with forward slashes; "." is the folder itself
+    what      the wanted thing in words, for the error
+
+    Raises DataError that says what was looked for.
+    """
+    for pattern in patterns:
+        found = [root] if pattern == "." else sorted(root.glob(pattern))
+        if found:
+            return found[0]
+    if not root.exists():
+        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
+    raise DataError(f"{root}: found no {what}; looked for {', '.join(patterns)}")
+
+
+def find_photo(name: str, folders: Sequence[Path]) -> Path:
+    """The file of this name in one of the folders.
+
+    Raises DataError that lists where it was looked for, also for a name that leads out of them.
+    """
+    inside = PurePosixPath(name.replace("\\", "/"))
+    if inside.is_absolute() or ".." in inside.parts or not inside.name:
+        raise DataError(f"wanted a file inside of the data set, got {name!r}")
+    for folder in folders:
+        if (folder / inside).is_file():
+            return folder / inside
+    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise DataError(f"{name!r} is not in {looked}; is the data set complete?")
+
+
+# Pictures beside the annotations.
+
+
+def find_picture(
+    pictures: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
+) -> Path | None:
+    """The picture in a folder whose relative name without suffix is `stem`; None without one."""
+    if pictures is None:
+        return None
+    start = pictures / stem
+    if not start.parent.is_dir():
+        return None
+    found = sorted(
+        path
+        for path in start.parent.iterdir()
+        if path.suffix.lower() in suffixes and path.stem == start.name
+    )
+    return found[0] if found else None
+
+
+def picture_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, from its header. Raises DataError."""
+    try:
+        return image_hw(path)
+    except AnymaskError as error:
+        raise DataError(f"{path}: no readable picture ({error})") from error
+
+
+def other_size(
+    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
+) -> DataError:
+    """The refusal of a photo of another size than its masks have, and what it has if known."""
+    found = "one of another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    turned = shown_hw is not None and masks_hw == shown_hw[::-1]
+    remedy = "give the picture that they were drawn on, or draw them again"
+    if turned:
+        remedy = "if they were drawn without the turn that its EXIF tag tells, remove the tag"
+    return DataError(
+        f"{name}: its masks are of a picture of {masks_hw[1]} x {masks_hw[0]} pixels, the file "
+        f"shows {found}; {remedy}"
+    )
+
+
+# Names of outputs.
+
+
+def output_stem(file_name: str) -> PurePosixPath:
+    """A picture's name as a place inside the output: no drive, no way up, no suffix."""
+    plain = _NOT_IN_NAMES.sub("", file_name.replace("\\", "/"))
+    name = PurePosixPath(plain)
+    parts = [part for part in name.parts if part not in ("..", ".", "/", "//") and ":" not in part]
+    if name.is_absolute():
+        parts = parts[-1:]
+    return PurePosixPath(*(parts or ["unnamed"]))
+
+
+def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) -> list[Path]:
+    """A file for each picture: `target` itself for one picture when it ends in `suffix`.
+
+    Pictures that differ in their suffix only keep it. Raises DataError on equal names.
+    """
+    if target.name.lower().endswith(suffix):
+        if len(images) != 1:
+            raise DataError(
+                f"{target}: one file holds one picture, got {len(images)}; name a folder instead"
+            )
+        return [target]
+    names = [output_stem(image.file_name) for image in images]
+    stems = Counter(name.with_suffix("") for name in names)
+    kept = [name if stems[name.with_suffix("")] > 1 else name.with_suffix("") for name in names]
+    if twice := [name for name, count in Counter(kept).items() if count > 1]:
+        raise DataError(
+            f"two pictures are called {str(twice[0])!r}; their files would overwrite each other"
+        )
+    return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def refuse_boxes(
+    source: Path, images: Iterable[AnnotatedImage], report: LossReport, wanted: str
+) -> None:
+    """Raises DataError for a set whose objects are all boxes, which the report has as shapes."""
+    if "shapes" in report.counts() and not any(image.masks for image in images):
+        raise DataError(
+            f"{source}: holds boxes alone and no {wanted}; it is a set for detection: `anymask "
+            f"boxes {source}` draws masks in them"
+        )
+
+
+def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    """Pictures by split, where the name of each begins with train/, val/ (or valid/) or test/.
+
+    None where one does not.
+    """
+    found: dict[str, list[AnnotatedImage]] = {}
+    for image in images:
+        folder, slash, _ = image.file_name.partition("/")
+        split = "val" if folder == "valid" else folder
+        found.setdefault(split if slash else "", []).append(image)
+    if not set(found) <= set(SPLITS):
+        return {}
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def write_files(files: Iterable[OutFile]) -> int:
+    """Write each file whole or not at all and count them; folders are made.
+
+    What an earlier run that was killed has left of the same files is removed.
+    """
+    count = 0
+    for path, data in files:
+        try:
+            write_whole(path, data)
+        except (FileExistsError, NotADirectoryError):
+            raise DataError(
+                f"wanted a folder for {path.name!r}, but a part of {str(path.parent)!r} is a file; "
+                "choose another output"
+            ) from None
+        count += 1
+    return count

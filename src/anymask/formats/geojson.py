@@ -1,0 +1,166 @@
+"""GeoJSON (RFC 7946): a file a picture, a feature a mask in, annotated images out, and back.
+
+QuPath's files are read, too: a list of features or a collection in pixels, whose classes are in
+`classification`; the picture is the one of the same name beside the file, or in `pictures`.
+
+Without a transform, coordinates are pixels of the picture, x to the right and y down: a viewer of
+maps shows it upside down, and RFC 7946's longitudes they are not. `to_geojson` takes the affine
+transform of a map. The picture's name and size are a foreign member, `anymask`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base.errors import DataError, InputError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    note_traits,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+    picture_hw,
+    read_json,
+    to_json,
+)
+from anymask.formats.outlines import Policy, outline
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.polygons import (
+    IN_PIXELS,
+    Affine,
+    Polygon,
+    polygons_to_geometry,
+    polygons_to_mask,
+)
+from anymask.masks.rle import mask_to_rle, rle_area
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A file called so, or JSON with features."""
+    listed = found.first is not None and "geometry" in found.first
+    return Fit.sure(found.suffix == ".geojson" or "features" in found.keys or listed)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read files in pixel coordinates; features without an area are reported.
+
+    Raises DataError that names file, feature and reason; also for coordinates of a map.
+    """
+    images = []
+    for path in find_files(source, ".geojson"):
+        document = read_json(path)
+        with located(path):
+            images.append(_image(document, path, report, pictures))
+    return images
+
+
+def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    document = {"features": document} if isinstance(document, list) else document
+    about = document.get("anymask")
+    if about is None:
+        places = [pictures] if pictures else [path.parent, path.parent / "images"]
+        found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
+        if found is None:
+            raise DataError("does not tell the picture's size; name the folder of the pictures")
+        name, hw = found.name, picture_hw(found)
+    else:
+        name, hw = str(about["file_name"]), checked_hw(about["height"], about["width"])
+        if about.get("transform", list(IN_PIXELS)) != list(IN_PIXELS):
+            raise DataError("has coordinates of a map; write it without a transform to read it")
+    masks = []
+    for number, feature in enumerate(document["features"]):
+        with located(f"feature {number}"):
+            mask = _mask(feature, hw)
+            if mask is None:
+                kind = feature["geometry"]["type"]
+                report.add("shapes", name, None, f"feature {number}, a {kind}, has no area")
+            else:
+                masks.append(mask)
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _mask(feature: Any, hw: tuple[int, int]) -> AnnotatedMask | None:
+    geometry = feature["geometry"] or {"type": "MultiPolygon", "coordinates": []}
+    if geometry["type"] not in ("Polygon", "MultiPolygon"):
+        return None
+    parts = geometry["coordinates"]
+    parts = [parts] if geometry["type"] == "Polygon" else parts
+    polygons = []
+    for rings in parts:
+        first, *holes = (np.asarray(ring, np.float64)[:-1, :2] for ring in rings)
+        if ((first < 0) | (first > [hw[1], hw[0]])).any(axis=1).all():
+            raise DataError(
+                f"all corners lie outside of the picture of {hw[1]} x {hw[0]} pixels, the first at "
+                f"{first[0].tolist()}; wanted pixels, not coordinates of a map"
+            )
+        polygons.append(Polygon(first, tuple(holes)))
+    about = feature.get("properties") or {}
+    kind = about.get("classification")
+    label, group = about.get("label", kind and kind.get("name")), about.get("group")
+    return annotated_mask(
+        mask_to_rle(polygons_to_mask(polygons, hw)),
+        None if label is None else str(label),
+        float(about.get("quality", 0.0)),
+        group=None if group is None else int(group),
+        crowd=bool(about.get("crowd", False)),
+    )
+
+
+# Writing.
+
+
+def to_geojson(
+    image: AnnotatedImage,
+    transform: Affine | None = None,
+    policy: Policy | None = None,
+    report: LossReport | None = None,
+) -> dict[str, Any]:
+    """A FeatureCollection.
+
+    transform  (a, b, c, d, e, f) of a map: its x = a x + b y + c, its y = d x + e y + f, with x and
+               y in pixels, (0, 0) the outer corner of the first one
+    policy     its tolerance simplifies the outlines
+
+    Exteriors go anticlockwise and holes clockwise, as the RFC wants, also after a transform that
+    mirrors. An empty mask is a feature without a geometry. Raises InputError for a transform
+    without an area.
+    """
+    affine = transform or IN_PIXELS
+    a, b, _, d, e, _ = affine
+    if not np.isfinite(affine).all() or a * e == b * d:
+        raise InputError(f"a transform has 6 numbers and an area; got {affine}")
+    report = LossReport() if report is None else report
+    note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
+    features = []
+    for number, mask in enumerate(image.masks):
+        geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
+        about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.quality}
+        rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
+        properties = about | {key: value for key, value in rest.items() if value is not None}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    height, width = image.hw
+    picture: dict[str, Any] = {"file_name": image.file_name, "height": height, "width": width}
+    if transform is not None:
+        picture["transform"] = list(transform)
+    return {"type": "FeatureCollection", "anymask": picture, "features": features}
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A file a picture, in pixels."""
+    paths = output_paths(images, target, ".geojson")
+    for image, path in zip(images, paths, strict=True):
+        yield path, to_json(to_geojson(image, None, policy, report))

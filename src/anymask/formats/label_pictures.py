@@ -1,0 +1,472 @@
+"""Label pictures and their photos: a folder in, where its labels and where its photos lie out.
+
+A label picture is no photo, and both are often PNGs or TIFFs of one name in folders beside each
+other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
+`a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
+
+Label pictures: 16-bit or DAVIS' palette PNGs of object numbers in, masks out, and back.
+
+TIFFs are read, too, and PNGs in colour: there a colour is an object, and black none. A pixel has
+one number, so masks must not overlap: smaller masks are painted over larger ones and
+the report counts what was hidden. 0 is background. DAVIS and YouTube-VOS (readme of the data sets)
+use 8 bits with PASCAL VOC's palette, the number of an object is the same through the video, and 255
+is void: pixels that do not count.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError, ImageError
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+)
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.images.decoding import open_picture
+from anymask.images.load import SUFFIXES
+from anymask.images.pixels import strips
+from anymask.masks.rle import Rle, rle_area, rle_to_mask, runs_to_rle
+
+FORM = "label-png"
+LABELS = frozenset(
+    [
+        "annotation", "annotations", "ground_truth", "groundtruth", "gt", "instances", "label",
+        "labels", "mask", "masks", "segmentation", "segmentations", "targets",
+    ]
+)  # fmt: skip
+PHOTOS = frozenset(
+    ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
+)
+ENDINGS = (
+    "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
+)  # fmt: skip
+KINDS = (".png", ".tif", ".tiff")  # that keep numbers as they are
+
+
+@dataclass(frozen=True)
+class LabelPlaces:
+    """Where label pictures lie, a folder or one file, and their photos, if that can be told."""
+
+    labels: Path
+    photos: Path | None
+
+
+def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
+    """Where the label pictures of a source lie, and their photos.
+
+    source    a folder of both, in a folder of photos and one of labels; or labels alone
+    pictures  the folder of the photos; where nobody says, one beside the labels
+    """
+    if not source.is_dir():
+        return LabelPlaces(source, pictures)
+    labels, photos = (_only(source, names) for names in (LABELS, PHOTOS))
+    if labels is not None and (photos is not None or pictures is not None):
+        return LabelPlaces(labels, pictures or photos)
+    if pictures is None and source.absolute().name.lower() in LABELS:
+        pictures = _only(source.absolute().parent, PHOTOS)
+    return LabelPlaces(source, pictures)
+
+
+def has_both(source: Path) -> bool:
+    """Whether a folder holds one folder of label pictures and one of photos, or is the first."""
+    places = places_of(source)
+    if places.photos is None or not places.labels.is_dir():
+        return False
+    return any(path.suffix.lower() in KINDS for path in places.labels.rglob("*.*"))
+
+
+def label_files(places: LabelPlaces) -> list[Path]:
+    """The label pictures: PNGs where there are any, else TIFFs.
+
+    Where photos lie among them, and some names end as those of labels do, only these. Raises
+    DataError where there is none.
+    """
+    found = find_files(places.labels, *KINDS)
+    found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
+    if places.photos is None:
+        found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
+    return found
+
+
+def photo_name(label: Path, places: LabelPlaces) -> str | None:
+    """The photo of a label picture, as it is called in the folder of photos; or, where there is no
+    such folder, beside the label, with another name or suffix. None where there is none."""
+    here = places.labels if places.labels.is_dir() else places.labels.parent
+    inside = label.relative_to(here)
+    for stem in _stems(inside):
+        if places.photos is not None:
+            found = find_picture(places.photos, stem)
+            if found is not None:
+                return found.relative_to(places.photos).as_posix()
+        else:
+            own = stem == inside.with_suffix("").as_posix()
+            other = SUFFIXES - {label.suffix.lower(), KINDS[0]} if own else SUFFIXES
+            found = find_picture(here, stem, other)
+            if found is not None:
+                return found.relative_to(here).as_posix()
+    return None
+
+
+def _only(folder: Path, names: frozenset[str]) -> Path | None:
+    """The folder inside that has one of these names; None where there is none, or several."""
+    found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
+    return found[0] if len(found) == 1 else None
+
+
+def _stems(inside: Path) -> Iterator[str]:
+    """The names without suffix that the photo of a label picture may have."""
+    stem = inside.with_suffix("").as_posix()
+    yield stem
+    for ending in ENDINGS:
+        if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
+            yield stem[: -len(ending)]
+
+
+VOID = 255
+RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
+LEAST_ALIKE = 0.75  # of the pixels of a label picture that have their neighbour's value
+TINY = 16  # pixels of an object in colour, below which its picture may be a photo
+WHITE = 255  # what binary masks have for their object
+MANY_GREYS = 8  # between black and white: fewer are numbers of objects
+FEW_ALIKE = 0.2  # of the greys of a soft edge have the value of both neighbours
+MOST_SCATTERED = 64  # values of a picture of which fewer pixels have it
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A PNG, or a folder of labels beside one of photos. Raises DataError for a photo."""
+    if found.suffix == ".png":
+        refuse_photo(found.path)
+        return Fit.SURE
+    return Fit.MAYBE if found.path.is_dir() and has_both(found.path) else Fit.NO
+
+
+def sniff_davis(found: Sniffed) -> Fit:
+    """A folder with Annotations/ of pictures."""
+    folder = found.path / "Annotations"
+    return Fit.MAYBE if folder.is_dir() and not any(folder.glob("*.xml")) else Fit.NO
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read label pictures; `group` is the value. Raises DataError, naming the file.
+
+    A picture is called as its photo where `label_folders` finds it, else as the label itself.
+    """
+    places = places_of(source, pictures)
+    return [
+        _image(path, photo_name(path, places) or picture_name(path, places.labels, None), void=None)
+        for path in label_files(places)
+    ]
+
+
+def read_davis(
+    source: Path, report: LossReport, pictures: Path | None = None
+) -> list[AnnotatedImage]:
+    """Read a data set's folder, its Annotations/<resolution>, a video's folder or one picture.
+
+    The void becomes a mask with the label "void" that is a crowd. Raises DataError.
+    """
+    top = source / "Annotations"
+    if top.is_dir():
+        inside = sorted(path for path in top.iterdir() if path.is_dir())
+        deep = [path for path in inside if any(child.is_dir() for child in path.iterdir())]
+        deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # of single pictures
+        source = deep[0] if len(deep) == 1 else top
+    return [
+        _image(path, picture_name(path, source, pictures, ".jpg"), void=VOID)
+        for path in find_files(source, ".png")
+    ]
+
+
+def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
+    """The picture's name: as it lies in `pictures`, else the label picture's own."""
+    inside = path.relative_to(source) if source.is_dir() else Path(path.name)
+    stem = inside.with_suffix("").as_posix()
+    found = find_picture(pictures, stem)
+    if found is None or pictures is None:
+        return stem + suffix
+    return found.relative_to(pictures).as_posix()
+
+
+def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
+    with located(path):
+        values = label_values(path) if void is not None else object_values(path)
+        hw = checked_hw(*values.shape)
+    masks = []
+    for value, rle in value_rles(values).items():
+        if value == void:
+            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
+        elif value:
+            masks.append(AnnotatedMask(rle, group=value))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def label_values(path: Path) -> NDArray[Any]:  # (H, W)
+    """The numbers of a picture of one channel or with a palette, in as few bytes as it has.
+
+    Raises DataError.
+    """
+    with open_label(path) as picture:
+        return _numbers_of(picture)
+
+
+def _numbers_of(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
+    if (pages := getattr(picture, "n_frames", 1)) > 1:
+        raise DataError(f"is a stack of {pages} pages; write a label picture for each")
+    if picture.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "F"):
+        raise DataError(
+            f"wanted a picture of one channel (8 or 16 bits, or a palette), got the mode "
+            f"{picture.mode}; is it a photo? name masks of it instead"
+        )
+    values = _whole(np.asarray(picture))
+    return values.astype(np.uint8 if values.dtype == np.bool_ else values.dtype.newbyteorder("="))
+
+
+def _whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of objects, which may be kept as floats. Raises DataError for other numbers."""
+    if values.dtype.kind == "f":
+        found = values.astype(np.int32)
+        if not (found == values).all():
+            raise DataError("wanted whole numbers of objects, got fractions; is it a photo?")
+        values = found
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise DataError(f"wanted numbers of objects from 0 on, got {values.min()}; 0 is no object")
+    return values
+
+
+def object_values(path: Path) -> NDArray[Any]:  # (H, W)
+    """As `label_values`, and a number for each colour of a picture in colour, 0 for black.
+
+    What is wholly transparent is 0, too. Raises DataError, also for what looks like a photo.
+    """
+    with open_label(path) as picture:
+        if picture.mode not in ("RGB", "RGBA", "LA"):
+            return _not_soft(_numbers_of(picture))
+        shown = np.asarray(picture.convert("RGBA"))
+    colours, alpha = shown[..., :3], shown[..., 3]
+    grey = (colours == colours[..., :1]).all()
+    values = colours[..., 0] if grey else colours_to_numbers(colours)
+    values = np.where(alpha == 0, 0, values)
+    count = len(np.unique(values))
+    if _is_scattered(values) or (
+        count > MOST_SCATTERED and np.count_nonzero(values) < TINY * count
+    ):
+        raise DataError(f"is in {count} colours, most of them of a few pixels; is it a photo?")
+    return _not_soft(values)
+
+
+def _not_soft(values: NDArray[Any]) -> NDArray[Any]:  # (H, W)
+    """The same numbers. Raises DataError for one white mask whose edge fades to black.
+
+    Its greys lie along the edge, where few have both neighbours alike; in objects most have.
+    """
+    if values.max(initial=0) != WHITE:
+        return values
+    white, grey = values == WHITE, (values > 0) & (values < WHITE)
+    greys = np.unique(values[grey]).size
+    if greys < MANY_GREYS or 2 * grey.sum() > white.sum():
+        return values
+    here, right, below = values[:-1, :-1], values[:-1, 1:], values[1:, :-1]
+    alike = (grey[:-1, :-1] & (here == right) & (here == below)).sum()
+    if alike > FEW_ALIKE * grey.sum():
+        return values
+    raise DataError(
+        f"wanted numbers of objects, got a mask with a soft edge, of {greys} greys between 0 and "
+        f"{WHITE}; make it hard first: magick FILE -threshold 50% FILE"
+    )
+
+
+@contextmanager
+def open_label(path: Path) -> Iterator[Image.Image]:
+    """A label picture to look at inside the `with`. Raises DataError for what cannot be read."""
+    try:
+        with open_picture(path) as picture:
+            yield picture
+    except (OSError, ImageError) as error:
+        raise DataError(f"no readable picture ({error})") from error
+
+
+def refuse_photo(path: Path) -> None:
+    """Raises DataError for a picture with many values that hardly lie in regions.
+
+    In a picture of object numbers most pixels have the value of their neighbour.
+    """
+    with located(path):
+        values = label_values(path)
+    if _is_scattered(values):
+        raise DataError(
+            f"{path}: wanted annotations, got a picture of {len(np.unique(values))} values that "
+            "looks like a photo; name a file of masks, or add --from label-png if the values are "
+            "object numbers"
+        )
+
+
+def _is_scattered(values: NDArray[Any]) -> bool:
+    alike = values[:, 1:] == values[:, :-1]
+    scattered = alike.size and alike.mean() < LEAST_ALIKE
+    return bool(scattered) and len(np.unique(values)) > MOST_SCATTERED
+
+
+def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
+    """A picture's red, green and blue. Raises DataError, also for a picture of one channel."""
+    with open_label(path) as picture:
+        if picture.mode not in ("RGB", "RGBA"):
+            raise DataError(f"wanted numbers in red, green and blue, got the mode {picture.mode}")
+        return np.asarray(picture.convert("RGB"))
+
+
+def colours_to_numbers(colours: NDArray[np.uint8]) -> NDArray[np.int32]:  # (H, W, 3) -> (H, W)
+    """The first channel * 65536 + the second * 256 + the third."""
+    numbers = colours[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers
+
+
+def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
+    """The pixels of every value, ascending; all of them in one look at the picture."""
+    height, width = values.shape
+    columns = values.T.reshape(-1)
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+    ends = np.append(starts[1:], columns.size)
+    runs = columns[starts]
+    order = np.argsort(runs, kind="stable")
+    found, first = np.unique(runs[order], return_index=True)
+    return {
+        int(value): runs_to_rle(starts[places], ends[places], (height, width))
+        for value, places in zip(found, np.split(order, first[1:]), strict=True)
+    }
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A 16-bit PNG a picture; the value is the mask's group, or its place from 1 on."""
+    paths = output_paths(images, target, ".png")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"groups"}))
+        numbers = object_numbers(image, report, 65535)
+        yield path, _png(paint_numbers(image, numbers, report))
+
+
+def encode_davis(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A palette PNG a frame, in Annotations/480p of the target folder."""
+    folder = target / "Annotations" / "480p"
+    for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
+        void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
+        seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
+        note_traits(report, replace(image, masks=seen), frozenset({"groups"}))
+        numbers = object_numbers(image, report, VOID - 1, void)
+        yield path, encode_palette(paint_numbers(image, numbers, report))
+
+
+def object_numbers(
+    image: AnnotatedImage, report: LossReport, most: int, void: Sequence[bool] = ()
+) -> list[int]:
+    """A number from 1 to `most` for each mask: the groups where they fit, else the places.
+
+    void  which masks are VOID instead
+
+    Raises DataError when there are more masks than numbers.
+    """
+    voids = list(void) or [False] * len(image.masks)
+    objects = [mask for mask, hidden in zip(image.masks, voids, strict=True) if not hidden]
+    if len(objects) > most:
+        raise DataError(
+            f"{image.file_name}: the format numbers at most {most} objects, this picture has "
+            f"{len(objects)}; choose another format"
+        )
+    groups = [mask.group for mask in objects if mask.group is not None]
+    fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)
+    if groups and not fit:
+        reason = f"groups must be different numbers from 1 to {most}; masks are numbered anew"
+        report.add("groups", image.file_name, None, reason)
+    numbers = iter(groups if fit else range(1, len(objects) + 1))
+    return [VOID if hidden else next(numbers) for hidden in voids]
+
+
+def paint_numbers(
+    image: AnnotatedImage, numbers: Sequence[int], report: LossReport
+) -> NDArray[Any]:
+    """(H, W) numbers of 16 or 32 bits, smaller masks over larger ones; what is hidden is reported.
+
+    The picture itself first holds each pixel's mask, counted from 1, then that mask's number: a
+    picture of 200 megapixels is kept once.
+    """
+    most = max([len(image.masks), *numbers])
+    values = np.zeros(image.hw, np.uint16 if most < 1 << 16 else np.uint32)
+    order = sorted(range(len(image.masks)), key=lambda place: -rle_area(image.masks[place].rle))
+    for place in order:
+        np.copyto(values, place + 1, where=rle_to_mask(image.masks[place].rle))
+    table = np.array([0, *numbers], values.dtype)
+    left = np.zeros(len(table), np.int64)
+    for rows in strips(image.hw):
+        owners = values[rows]
+        left += np.bincount(owners.reshape(-1), minlength=len(table))
+        values[rows] = table[owners]
+    _note_hidden(image, left[1:], report)
+    return values
+
+
+def _note_hidden(image: AnnotatedImage, left: NDArray[np.int64], report: LossReport) -> None:
+    """left  pixels of each mask that were not painted over"""
+    for place, mask in enumerate(image.masks):
+        area = rle_area(mask.rle)
+        if not area:
+            report.add("empty", image.file_name, place, "an empty mask has no pixel to number")
+        elif left[place] < area:
+            hidden = f"{area - left[place]} of {area} pixels lie under other masks"
+            report.add("overlaps", image.file_name, place, hidden)
+
+
+def encode_palette(values: NDArray[Any]) -> bytes:  # (H, W) 0..255
+    """An 8-bit PNG with VOC's palette."""
+    return _png(values.astype(np.uint8), palette=True)
+
+
+def _png(values: NDArray[Any], palette: bool = False) -> bytes:
+    picture = Image.fromarray(values)
+    if palette:
+        picture.putpalette(voc_palette().tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def voc_palette() -> UintImage:  # (256, 3)
+    """PASCAL VOC's colours: bits 0, 3, 6 of the number are red's highest bits, and so on."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        for channel in range(3):
+            bit = (numbers >> (3 * place + channel)) & 1
+            colours[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return colours

@@ -1,0 +1,227 @@
+"""Data sets of label pictures: folders of ADE20K, Cityscapes, PASCAL VOC in, annotated images out.
+
+ADE20K, whole (github.com/CSAILVision/ADE20K), below images/ADE/training and .../validation:
+    SCENE/ADE_val_00000001.jpg, .json, _seg.png: red / 10 * 256 + green is the class, blue the
+    object; the JSON's `name_ndx` names the class. Parts (_parts_1.png) are left out
+ADE20K, places challenge 2017 (github.com/CSAILVision/placeschallenge):
+    images/validation/NAME.jpg, annotations_instance/validation/NAME.png: red is the class,
+    green the object, 0 none
+ADE20K, scene parsing (the same): annotations/validation/NAME.png, a class a pixel, 0 none;
+    objectInfo150.txt names the classes. A mask is all pixels of a class
+Cityscapes (github.com/mcordts/cityscapesScripts): leftImg8bit/val/CITY/*_leftImg8bit.png and
+    gtFine/val/CITY/*_gtFine_instanceIds.png (or _polygons.json without those): class * 1000 +
+    number is an object; the bare class of a class of objects is a group: pixels that do not
+    count, as those of classes that the benchmark leaves out
+PASCAL VOC 2012 (devkit): JPEGImages/NAME.jpg, SegmentationObject/NAME.png with a palette,
+    SegmentationClass/NAME.png, ImageSets/Segmentation/val.txt; 255 is void
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    annotated_photo,
+)
+from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
+from anymask.formats.label_pictures import (
+    VOID,
+    colours_to_numbers,
+    label_colours,
+    label_values,
+    value_rles,
+)
+from anymask.masks.rle import Rle
+
+# ADE20K
+
+
+def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The whole ADE20K, objects only. Raises DataError that names the file."""
+    places = [f"{top}{split}" for top in ("images/ADE/", "*/images/ADE/", "images/")]
+    folder = find_place(root, places, f"photos of ADE20K's {split}")
+    for path in sorted(folder.rglob("*_seg.png")):
+        stem = path.name.removesuffix("_seg.png")
+        with located(path):
+            layers = label_colours(path).copy()
+            layers[..., 0] //= 10
+            values = colours_to_numbers(layers)
+            values[values < 256] = 0  # blue alone is no object: it has no class
+            names = _ade_names(path.with_name(f"{stem}.json"))
+            found = value_rles(values)
+            labels = {value: names.get(value // 256) for value in found}
+            yield _sample(path.with_name(f"{stem}.jpg"), values, found, labels)
+
+
+def _ade_names(path: Path) -> dict[int, str]:
+    """Class -> name; none where the JSON is absent (before 2021 there was none)."""
+    if not path.is_file():
+        return {}
+    with located(path):
+        objects = read_json(path)["annotation"]["object"]
+        return {int(row["name_ndx"]): str(row["name"]).split(",")[0] for row in objects}
+
+
+def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The objects of the places challenge. Raises DataError that names the file."""
+    folder = find_place(root, [f"annotations_instance/{split}"], f"annotations of {split}")
+    names = _table(root / "objectInfo100.txt")
+    for path in sorted(folder.glob("*.png")):
+        with located(path):
+            layers = label_colours(path)
+            values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
+            values[values < 256] = 0  # red alone is no object
+            found = value_rles(values)
+            labels = {value: names.get(value % 256, str(value % 256)) for value in found}
+            yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
+
+
+def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The classes of the scene parsing benchmark. Raises DataError that names the file."""
+    folder = find_place(root, [f"annotations/{split}"], f"annotations of {split}")
+    names = _table(root / "objectInfo150.txt")
+    for path in sorted(folder.glob("*.png")):
+        with located(path):
+            values = label_values(path)
+            found = value_rles(values)
+            labels = {value: names.get(value, str(value)) for value in found}
+            yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
+
+
+def _table(path: Path) -> dict[int, str]:
+    """Number -> first name of objectInfo's columns; none where the file is absent."""
+    if not path.is_file():
+        return {}
+    rows = [line.split("\t") for line in read_text(path).splitlines()]
+    with located(path):
+        return {
+            int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdecimal()
+        }
+
+
+# Cityscapes: labels.py of the scripts: id -> name, of objects and of what the benchmark leaves out
+
+CITYSCAPES_OBJECTS = {
+    24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 29: "caravan", 30: "trailer",
+    31: "train", 32: "motorcycle", 33: "bicycle",
+}  # fmt: skip
+_IGNORED = frozenset([0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30])
+
+
+def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The objects of Cityscapes' fine annotations. Raises DataError that names the file."""
+    places = [f"gtFine/{split}", f"*/gtFine/{split}"]
+    folder = find_place(root, places, f"fine annotations of {split}")
+    pictures = folder.parent.parent / "leftImg8bit" / split
+    for path in sorted(folder.glob("*/*_gtFine_polygons.json")) or sorted(
+        folder.glob("*/*_gtFine_instanceIds.png")
+    ):
+        stem = path.name.split("_gtFine_")[0]
+        ids = path.with_name(f"{stem}_gtFine_instanceIds.png")
+        with located(path):
+            values = label_values(ids) if ids.is_file() else _paint_polygons(path)
+            photo = pictures / path.parent.name / f"{stem}_leftImg8bit.png"
+            found = {v: rle for v, rle in value_rles(values).items() if v >= 1000}
+            labels: dict[int, str | None] = {}
+            for value in found:
+                if value // 1000 not in CITYSCAPES_OBJECTS:
+                    raise DataError(f"there is no class of objects with the number {value // 1000}")
+                labels[value] = CITYSCAPES_OBJECTS[value // 1000]
+            void = np.isin(values, [*_IGNORED, *CITYSCAPES_OBJECTS])
+            yield _sample(photo, values, found, labels, void)
+
+
+_NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
+    "unlabeled": 0, "ego vehicle": 1, "rectification border": 2, "out of roi": 3, "static": 4,
+    "dynamic": 5, "ground": 6, "road": 7, "sidewalk": 8, "parking": 9, "rail track": 10,
+    "building": 11, "wall": 12, "fence": 13, "guard rail": 14, "bridge": 15, "tunnel": 16,
+    "pole": 17, "polegroup": 18, "traffic light": 19, "traffic sign": 20, "vegetation": 21,
+    "terrain": 22, "sky": 23, "license plate": -1,
+}  # fmt: skip
+
+
+def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
+    """The numbers that the polygons mean, drawn as json2instanceImg.py draws them: with Pillow,
+    later ones over earlier ones, licence plates not at all."""
+    document = read_json(path)
+    height, width = checked_hw(document["imgHeight"], document["imgWidth"])
+    picture, counts = Image.new("I", (width, height)), dict[int, int]()
+    draw = ImageDraw.Draw(picture)
+    for place, row in enumerate(document["objects"]):
+        with located(f"object {place}"):
+            name = str(row["label"])
+            group = name not in _NAMES and name.endswith("group")
+            if (whole := name.removesuffix("group") if group else name) not in _NAMES:
+                raise DataError(f"unknown label {name!r}")
+            number = _NAMES[whole]
+            if row.get("deleted") or number < 0:
+                continue
+            if number in CITYSCAPES_OBJECTS and not group:
+                counts[number] = counts.get(number, -1) + 1
+                number = number * 1000 + counts[number]
+            draw.polygon([(int(x), int(y)) for x, y in row["polygon"]], fill=number)
+    return np.asarray(picture)
+
+
+# PASCAL VOC
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+
+
+def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The objects of PASCAL VOC. Raises DataError that names the file."""
+    places = ["SegmentationObject", "VOC*/SegmentationObject", "VOCdevkit/VOC*/SegmentationObject"]
+    top = find_place(root, places, "objects of PASCAL VOC").parent
+    listed = find_place(top, [f"ImageSets/Segmentation/{split}.txt"], f"list of {split}")
+    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
+        path = top / "SegmentationObject" / f"{name}.png"
+        with located(path):
+            values = label_values(path)
+            found = {v: rle for v, rle in value_rles(values).items() if v not in (0, VOID)}
+            labels = _voc_labels(top / "SegmentationClass" / f"{name}.png", values)
+            photo = top / "JPEGImages" / f"{name}.jpg"
+            yield _sample(photo, values, found, labels, values == VOID)
+
+
+def _voc_labels(path: Path, values: NDArray[Any]) -> dict[int, str | None]:
+    """The class under each object's first pixel; none where the class picture is absent."""
+    if not path.is_file():
+        return {}
+    with located(path):
+        classes = label_values(path)
+        if classes.shape != values.shape:
+            raise DataError(f"is {classes.shape} (height, width), the objects are {values.shape}")
+    found, first = np.unique(values, return_index=True)
+    numbers = classes.reshape(-1)[first].tolist()
+    return {
+        int(value): VOC_CLASSES[number] if number < len(VOC_CLASSES) else None
+        for value, number in zip(found, numbers, strict=True)
+    }
+
+
+def _sample(
+    photo: Path,
+    values: NDArray[Any],
+    found: Mapping[int, Rle],
+    labels: Mapping[int, str | None],
+    void: NDArray[np.bool_] | None = None,
+) -> AnnotatedImage:
+    """A photo with a mask for each value but 0."""
+    masks = [AnnotatedMask(rle, labels.get(value)) for value, rle in found.items() if value]
+    if void is not None and void.any():
+        masks.append(AnnotatedMask(value_rles(void)[1], VOID_LABEL, crowd=True))
+    return annotated_photo(photo, checked_hw(*values.shape), masks)

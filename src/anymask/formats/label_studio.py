@@ -1,0 +1,357 @@
+"""Label Studio's brush run-lengths: a list of bytes (thi.ng/rle-pack) in, a mask out, and back.
+
+The bits of a list: 32 the number of values; 5 the bits of a value less 1; 4 times 4 the bits of a
+run's length less 1; then the runs. A run: 1 bit whether one value repeats; 2 bits which of the four
+sizes its length has; the length less 1; then the value, or as many values as the length says. The
+values are the picture's RGBA bytes, row by row; a mask is 0 or 255 in all four.
+
+The encoder repeats what label-studio-sdk (Apache-2.0, `converter/brush.py`) writes, byte for byte;
+the layout, not the code. Not COCO's run-lengths, with which they share but the name.
+
+Label Studio: a JSON list of tasks with brushes or polygons in, annotated images out, and back.
+
+What we write are predictions, which an import shows as pre-annotations, or finished annotations,
+which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label
+Studio's templates (`tag` for brushes, `label` for polygons, `image`); a region whose names are not
+in the project's labelling interface is not shown, so the interface that fits lies beside the tasks
+as `NAME.label_config.xml`. Read are a task's annotations, or its predictions where there are none.
+Coordinates are percent of the picture's sides; a region's `score` is our quality.
+
+`data.image` is often an address on a server; a picture's name is its last part, and the address is
+kept and written back. What was uploaded has eight signs and a dash before its name, which photos
+are looked for without, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base.arrays import IntArray
+from anymask.base.errors import DataError, InputError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.coco import json_target
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_stem,
+    picture_hw,
+    read_json,
+    to_json,
+    xml_text,
+)
+from anymask.formats.outlines import Policy, single_rings
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.mask import UNLABELLED
+from anymask.masks.polygons import Polygon, Ring, ellipse_ring, polygons_to_mask, turned_ring
+from anymask.masks.rle import Rle, mask_to_rle, rle_to_mask
+
+_SIZES = np.array([3, 4, 8, 16])  # bits of a run's length
+_HEADER = (5, 4, 4, 4, 4)  # bits
+_LONGEST = 1 << 16
+_CHANNELS = 4
+_HALF = 127  # a brush has soft edges; what is more than half covered is object
+
+
+def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
+    """The bytes of a mask of any number type; whatever is not zero is object.
+
+    Raises InputError when `mask` is not (H, W), or has no pixel.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise InputError(
+            f"a mask must have the shape (H, W); got {mask.shape}; encode masks one by one"
+        )
+    flat = mask.ravel() != 0
+    edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+    lengths = np.diff(edges) * _CHANNELS
+    values = flat[edges[:-1]].astype(np.int64) * 255
+    pieces = -(-lengths // _LONGEST)
+    rest = lengths - (pieces - 1) * _LONGEST
+    lengths = np.full(int(pieces.sum()), _LONGEST)
+    lengths[np.cumsum(pieces) - 1] = rest
+    values = np.repeat(values, pieces)
+    which = np.searchsorted(1 << _SIZES, lengths)
+    words = (((4 + which) << _SIZES[which]) + lengths - 1 << 8) + values
+    header = [flat.size * _CHANNELS, 7, *(_SIZES - 1)]
+    bits = _bits(
+        np.concatenate([header, words]),
+        np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8]),
+    )
+    padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # a full byte, too
+    packed: list[int] = np.packbits(padded).tolist()
+    return packed
+
+
+def _bits(words: IntArray, widths: IntArray) -> NDArray[np.uint8]:
+    """The lowest `widths` bits of each word, highest first, one after the other."""
+    ends = np.cumsum(widths)
+    place = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
+    return ((np.repeat(words, widths) >> place) & 1).astype(np.uint8)
+
+
+def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
+    """Read a list of bytes.
+
+    Raises DataError when it is cut, holds other things than bytes, or belongs to another size.
+    """
+    data = np.asarray(packed)
+    if data.ndim != 1 or data.dtype.kind not in "iu" or (data.size and data.max() > 255):
+        raise DataError("brush run-lengths are a list of bytes, 0 to 255")
+    if data.size < 8 or data.min() < 0:
+        raise DataError(f"brush run-lengths have a header of 7 bytes and runs; got {data.size}")
+    text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
+    height, width = image_hw
+    count = height * width * _CHANNELS
+    if (found := int(text[:32], 2)) != count:
+        raise DataError(
+            f"brush run-lengths hold {found} values, a picture of {width} x {height} has {count}"
+        )
+    values = _values(text, count)
+    return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _HALF)
+
+
+def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
+    word = int(text[32:37], 2) + 1
+    sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
+    if word != 8:
+        raise DataError(f"brush run-lengths have values of 8 bits, these have {word}")
+    values = np.zeros(count, np.uint8)
+    here, at = 0, 53
+    try:
+        while here < count:
+            size = sizes[int(text[at + 1 : at + 3], 2)]
+            length = int(text[at + 3 : at + 3 + size], 2) + 1
+            repeats = text[at] == "1"
+            at += 3 + size
+            end = at + (8 if repeats else 8 * length)
+            if here + length > count or end > len(text):
+                raise DataError("brush run-lengths do not end with the picture; are they cut?")
+            found = [int(text[place : place + 8], 2) for place in range(at, end, 8)]
+            values[here : here + length] = found
+            here, at = here + length, end
+    except (ValueError, IndexError):
+        raise DataError("brush run-lengths end before the picture does; are they cut?") from None
+    return values
+
+
+_KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")
+_IMAGE_KEYS = ("image", "img", "photo", "url")
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON that is a list of tasks."""
+    return Fit.sure(found.first is not None and "geometry" not in found.first)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read an export; regions without an area are reported.
+
+    Raises DataError that names file, task, region and reason.
+    """
+    images = []
+    for path in find_files(source, ".json"):
+        tasks = read_json(path)
+        if not isinstance(tasks, list):
+            raise DataError(
+                f"{path}: wanted Label Studio's list of tasks, got one object; export as JSON, not "
+                "as JSON-MIN, or name the format if it is another one"
+            )
+        for number, task in enumerate(tasks):
+            with located(f"{path}: task {number}"):
+                images.append(_image(task, report, pictures))
+    return images
+
+
+def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    if not isinstance(task, dict) or "data" not in task:
+        raise DataError("wanted tasks of Label Studio with `data`; export as JSON, not as JSON-MIN")
+    data = task["data"]
+    key = next((key for key in _IMAGE_KEYS if key in data), None)
+    if key is None:
+        raise DataError(f"`data` names no picture; it has {sorted(data)}, not `image`")
+    address = str(data[key])
+    name = picture_name(address)
+    regions = _regions(task, name, report)
+    hw = _hw(regions, data, name, pictures)
+    masks = []
+    for number, region in enumerate(regions):
+        with located(f"region {number}"):
+            kind = region.get("type")
+            if kind not in _KINDS:
+                report.add("shapes", name, None, f"region {number}, of the type {kind!r}, skipped")
+                continue
+            labels = region["value"].get(kind) or [None]
+            label = None if labels[0] is None else str(labels[0])
+            quality = float(region.get("score") or 0.0)
+            masks.append(annotated_mask(_rle(region, kind, hw), label, quality))
+    extra = {} if address == name else {"image": address}
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), extra=extra)
+
+
+def picture_name(address: str) -> str:
+    """The name of a picture behind an address: /data/upload/1/a.jpg, ...?d=photos/a.jpg, s3://."""
+    parts = urlsplit(address)
+    local = parse_qs(parts.query).get("d")
+    if local:
+        return local[0].rpartition("/")[2]
+    if not parts.scheme and not address.startswith("/"):
+        return address
+    return unquote(parts.path).rpartition("/")[2] or address
+
+
+def uploaded_name(name: str) -> str:
+    """A picture's name before Label Studio took it up: without `0a1b2c3d-`."""
+    return _UPLOADED.sub("", name)
+
+
+def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
+    """The results of the first annotation that nobody cancelled, else of the first prediction."""
+    done = [row for row in task.get("annotations") or [] if not row.get("was_cancelled")]
+    chosen = done or task.get("predictions") or []
+    if len(chosen) > 1:
+        kind = "annotations" if done else "predictions"
+        reason = f"has {len(chosen)} {kind}; the first one is read"
+        report.add("shapes", name, None, reason)
+    result = chosen[0]["result"] if chosen else []
+    if not isinstance(result, list):
+        raise DataError("`result` must be a list of regions")
+    return result
+
+
+def _hw(
+    regions: list[Any], data: dict[str, Any], name: str, pictures: Path | None
+) -> tuple[int, int]:
+    for row in (*regions, data):
+        if "original_height" in row:
+            return checked_hw(row["original_height"], row["original_width"])
+    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
+    if found is None:
+        raise DataError("no region tells the picture's size; name the folder of the pictures, too")
+    return picture_hw(found)
+
+
+def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:
+    value = region["value"]
+    if region.get("image_rotation"):
+        raise DataError("turned pictures cannot be read; set image_rotation to 0 in Label Studio")
+    if kind == "brushlabels":
+        if "rle" not in value:
+            raise DataError(f"a brush without `rle` cannot be read, it has {sorted(value)}")
+        return brush_to_rle(value["rle"], hw)
+    return mask_to_rle(polygons_to_mask([Polygon(_corners(value, kind, hw))], hw))
+
+
+def _corners(value: Any, kind: str, hw: tuple[int, int]) -> Ring:
+    """Pixels from percent; turns are clockwise, of a rectangle around its first corner."""
+    scale, angle = np.array([hw[1], hw[0]]) / 100, float(value.get("rotation") or 0)
+    if kind == "polygonlabels":
+        return np.asarray(value["points"], np.float64) * scale
+    first = np.array([float(value["x"]), float(value["y"])]) * scale
+    if kind == "ellipselabels":
+        radii = np.array([float(value["radiusX"]), float(value["radiusY"])]) * scale
+        return ellipse_ring(first, radii, angle)
+    wide, high = np.array([float(value["width"]), float(value["height"])]) * scale
+    corners = first + np.array([[0, 0], [wide, 0], [wide, high], [0, high]])
+    return turned_ring(corners, first, angle)
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    polygons: bool = False,
+) -> Iterator[OutFile]:
+    """Tasks with brushes, which keep every pixel, or single rings; and the labelling interface."""
+    tasks: list[dict[str, Any]] = []
+    for image in images:
+        extra = {key: value for key, value in image.extra.items() if key != "image"}
+        note_traits(report, replace(image, extra=extra), frozenset({"labels", "quality"}))
+        note_unlabelled(report, image)
+        height, width = image.hw
+        size = {"original_width": width, "original_height": height}
+        result: list[dict[str, Any]] = []
+        for number, mask in enumerate(image.masks):
+            for about in _json_values(image, number, report, policy if polygons else None):
+                label = mask.label or UNLABELLED
+                about["value"][about["type"]] = [label]
+                rest = {"image_rotation": 0, "score": mask.quality, "readonly": False}
+                about["id"] = f"{len(tasks)}-{len(result)}"
+                result.append(about | {"to_name": "image"} | size | rest)
+        data = {"image": image.extra.get("image", image.file_name)} | size
+        tasks.append({"id": len(tasks) + 1, "data": data} | _results(image, result, policy))
+    path = json_target(target)
+    yield path, to_json(tasks)
+    yield path.with_suffix(".label_config.xml"), label_config(images, not polygons).encode()
+
+
+def _results(
+    image: AnnotatedImage, result: list[dict[str, Any]], policy: Policy
+) -> dict[str, list[dict[str, Any]]]:
+    """The regions of a task, as somebody's finished work or as a model's guess."""
+    if policy.out_type == "annotations":
+        return {"annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
+    score = _mean(image.masks)
+    return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
+
+
+def label_config(images: list[AnnotatedImage], brushes: bool) -> str:
+    """The labelling interface that shows our regions: XML for a project's settings."""
+    name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
+    labels = dict.fromkeys(mask.label or UNLABELLED for image in images for mask in image.masks)
+    rows = [f"    <Label value={quoteattr(xml_text(label))}/>" for label in labels or [UNLABELLED]]
+    return "\n".join(
+        [
+            "<View>",
+            '  <Image name="image" value="$image" zoom="true"/>',
+            f'  <{tag} name="{name}" toName="image">',
+            *rows,
+            f"  </{tag}>",
+            "</View>\n",
+        ]
+    )
+
+
+def _json_values(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy | None
+) -> list[dict[str, Any]]:
+    """The shapes of one mask, without what all shapes have."""
+    if policy is None:
+        value = {"format": "rle", "rle": mask_to_brush(rle_to_mask(image.masks[number].rle))}
+        return [{"from_name": "tag", "type": "brushlabels", "value": value}]
+    wide_high = np.array([image.hw[1], image.hw[0]])  # divided last, the far side is 100 exactly
+    return [
+        {
+            "from_name": "label",
+            "type": "polygonlabels",
+            "value": {"points": (100 * ring / wide_high).tolist(), "closed": True},
+        }
+        for ring in single_rings(image, number, report, policy)
+    ]
+
+
+def _mean(masks: tuple[AnnotatedMask, ...]) -> float:
+    return float(np.mean([mask.quality for mask in masks])) if masks else 0.0

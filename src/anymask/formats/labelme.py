@@ -1,0 +1,249 @@
+"""labelme: a JSON file beside each picture in, annotated images out, and back.
+
+Learned from files that labelme 5 writes (the program is GPL-3; the format, no code). `imagePath` is
+seen from the file's own folder; our names are seen from the folder that is read. Shapes with
+one label and one group_id are one object, as in labelme's own converters; that is how the parts of
+a polygon stay together. Keys that we do not know are kept and written back. The photo itself
+(`imageData`) is not.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import posixpath
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from anymask.base.errors import DataError, ImageError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+    output_stem,
+    picture_hw,
+    read_json,
+    to_json,
+)
+from anymask.formats.outlines import Policy, plain_rings
+from anymask.formats.registry import Fit, Sniffed
+from anymask.images.decoding import open_picture
+from anymask.masks.mask import UNLABELLED
+from anymask.masks.polygons import Polygon, ellipse_ring, polygons_to_mask
+from anymask.masks.rle import (
+    Rle,
+    crop_to_rle,
+    mask_to_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_merge,
+    rle_to_mask,
+)
+
+VERSION = "5.5.0"  # of labelme, whose layout this is
+_DOCUMENT = ("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
+_SHAPE = ("label", "points", "group_id", "shape_type", "mask")
+_FURTHEST = 1e9  # pixels from the corner of the picture that a box may reach
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with shapes."""
+    return Fit.sure("shapes" in found.keys)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them; shapes without an area are reported.
+
+    Raises DataError that names file, shape and reason.
+    """
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            image = _image(document, report, pictures)
+        images.append(seen_from(image, source, path))
+    return images
+
+
+def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
+    """The picture of a file in a folder, by its path below that folder.
+
+    A name that begins with the file's own sub-folder is taken as seen from above already. Of one
+    that leads out of what is read (`../photos/a.jpg`) the way up is left out.
+    """
+    below = path.parent.relative_to(source).as_posix() if source.is_dir() else "."
+    name = image.file_name
+    if name.startswith((f"{below}/", "/")) or ":" in name[:2]:
+        return image
+    seen = posixpath.normpath(f"{below}/{name}")
+    while seen.startswith("../"):
+        seen = seen.removeprefix("../")
+    return replace(image, file_name=seen)
+
+
+def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+    name = str(document["imagePath"]).replace("\\", "/")
+    hw = _hw(document, name, pictures)
+    masks: dict[object, AnnotatedMask] = {}
+    for number, shape in enumerate(document["shapes"]):
+        with located(f"shape {number}"):
+            rle = _rle(shape, hw)
+            if rle is None:
+                report.add(
+                    "shapes", name, None, f"shape {number}, a {shape['shape_type']}, has no area"
+                )
+                continue
+            group = shape.get("group_id")
+            key = number if group is None else (shape["label"], group)
+            if key in masks:
+                rle = rle_merge([masks[key].rle, rle])
+            extra = {key: value for key, value in shape.items() if key not in _SHAPE and value}
+            group = None if group is None else int(group)
+            who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
+            masks[key] = AnnotatedMask(
+                rle, str(shape["label"]), annotator=who, group=group, extra=extra
+            )
+    extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks.values()), extra=extra)
+
+
+def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
+    if document.get("imageHeight") and document.get("imageWidth"):
+        return checked_hw(document["imageHeight"], document["imageWidth"])
+    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
+    if found is None:
+        raise DataError(
+            "imageHeight and imageWidth are missing; name the folder of the pictures, too"
+        )
+    return picture_hw(found)
+
+
+def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
+    """The shape's pixels; None for points and lines."""
+    kind = shape.get("shape_type") or "polygon"
+    points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
+    if not len(points) or not np.isfinite(points).all():
+        raise DataError(f"wanted points with finite x and y, got {str(shape['points'])[:60]}")
+    if kind == "mask":
+        return _stamp_to_rle(shape["mask"], points, hw)
+    if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes all four corners
+        (x0, y0), (x1, y1) = points
+        points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    elif kind == "circle":
+        centre, rim = points
+        radius = float(np.hypot(*(rim - centre)))
+        points = ellipse_ring(centre, (radius, radius))
+    elif kind not in ("polygon", "rectangle", "oriented_rectangle"):
+        if kind in ("point", "points", "line", "linestrip"):
+            return None
+        raise DataError(f"the shape_type {kind!r} is unknown")
+    return mask_to_rle(polygons_to_mask([Polygon(points)], hw))
+
+
+def _stamp_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
+    """A base64 PNG of the mask inside its box (first and last pixel)."""
+    try:
+        with open_picture(base64.b64decode(text, validate=True), "`mask`") as picture:
+            stamp = np.asarray(picture.convert("L")) != 0
+    except (OSError, ImageError) as error:
+        raise DataError(f"`mask` is no PNG ({error})") from error
+    if not (np.abs(points) < _FURTHEST).all():
+        raise DataError(f"the corners of its box lie beyond {_FURTHEST:g} pixels")
+    (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
+    if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
+        raise DataError(
+            f"the mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, its box from ({x0}, {y0}) "
+            f"to ({x1}, {y1}) has {x1 - x0 + 1} x {y1 - y0 + 1}"
+        )
+    return crop_to_rle(stamp, (x0, y0), hw)
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage],
+    target: Path,
+    report: LossReport,
+    policy: Policy,
+    polygons: bool = False,
+) -> Iterator[OutFile]:
+    """A file a picture: masks with every pixel, or polygons, whose parts share a group_id."""
+    paths = output_paths(images, target, ".json")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"labels", "groups", "extras"}))
+        note_unlabelled(report, image)
+        groups = _groups(image, report)
+        shapes: list[dict[str, Any]] = []
+        for number, mask in enumerate(image.masks):
+            if polygons:
+                found = _polygons(image, number, report, policy)
+            else:
+                found = _stamp(image, number, report)
+            if len(found) > 1 and groups[number] is None:
+                groups[number] = 1 + max(
+                    (group for group in groups if group is not None), default=0
+                )
+            about = {"label": mask.label or UNLABELLED, "group_id": groups[number]}
+            rest = {"description": "", "flags": {}} | dict(mask.extra)
+            if mask.annotator is not None:
+                rest["annotator"] = mask.annotator
+            shapes += [about | shape | rest for shape in found]
+        document = {"version": VERSION, "flags": {}, "shapes": shapes} | dict(image.extra)
+        height, width = image.hw
+        name = PurePosixPath(image.file_name)
+        below = path != target and path.parent == target / name.parent
+        about = {"imagePath": name.name if below else image.file_name, "imageData": None}
+        yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
+
+
+def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
+    """Group ids under which labelme joins no two masks."""
+    seen: set[tuple[str, int]] = set()
+    groups: list[int | None] = []
+    for number, mask in enumerate(image.masks):
+        group = mask.group
+        if group is not None and (mask.label or UNLABELLED, group) in seen:
+            reason = f"label and group {group} are those of another mask, they would become one"
+            report.add("groups", image.file_name, number, reason)
+            group = None
+        if group is not None:
+            seen.add((mask.label or UNLABELLED, group))
+        groups.append(group)
+    return groups
+
+
+def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:
+    mask = image.masks[number]
+    if not rle_area(mask.rle):
+        report.add("empty", image.file_name, number, "an empty mask has no box; left out")
+        return []
+    x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
+    crop = rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1]
+    buffer = io.BytesIO()
+    Image.fromarray(crop.astype(np.uint8)).save(buffer, "PNG")
+    stamp = base64.b64encode(buffer.getvalue()).decode("ascii")
+    points = [[float(x0), float(y0)], [float(x1), float(y1)]]
+    return [{"points": points, "shape_type": "mask", "mask": stamp}]
+
+
+def _polygons(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[dict[str, Any]]:
+    rings = plain_rings(image, number, report, policy)
+    return [{"points": ring.tolist(), "shape_type": "polygon", "mask": None} for ring in rings]

@@ -1,0 +1,237 @@
+"""The registry of published data sets: a folder in, its layout and annotated images out.
+
+A layout is a module with a function `read(root, split)` that yields an `AnnotatedImage` for each
+photo; pictures are opened when somebody looks at them. The module says what the layout is and who
+documents it. Videos can be read as `Clip`s too. Code outside of the package adds layouts of its
+own to `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from anymask.base.errors import DataError, InputError
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
+from anymask.formats.video_sets import Clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One way to lay a data set out in folders.
+
+    module   of the reader
+    read     the name of the reader in it
+    split    which part is read when nobody says; "" where there are no parts
+    marks    globs by which the layout is recognised: all of one tuple must be there
+    about    for people
+    clips    the name of the reader of videos; "" for photos
+    package  that the module is in
+    """
+
+    module: str
+    read: str = "read"
+    split: str
+    marks: tuple[tuple[str, ...], ...]
+    about: str
+    clips: str = ""
+    package: str = __name__.rpartition(".")[0]
+
+    def load(self, function: str) -> Callable[..., Any]:
+        """Import the module and give one of its functions."""
+        loaded: Callable[..., Any] = getattr(
+            importlib.import_module(f"{self.package}.{self.module}"), function
+        )
+        return loaded
+
+    def fits(self, root: Path) -> bool:
+        """Whether a folder has the marks of the layout."""
+        return any(all(any(root.glob(mark)) for mark in marks) for marks in self.marks)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "lvis": Layout(
+        module="coco_sets", read="read_lvis", split="val",
+        marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
+        about="LVIS v1: JSON with polygons, photos of COCO 2017",
+    ),
+    "ade20k": Layout(
+        module="label_sets", read="read_ade20k", split="validation",
+        marks=(("images/ADE",), ("*/images/ADE",)),
+        about="ADE20K, whole: _seg.png and JSON beside each photo",
+    ),
+    "ade20k-instances": Layout(
+        module="label_sets", read="read_ade20k_instances", split="validation",
+        marks=(("annotations_instance", "images"),),
+        about="ADE20K, objects of the places challenge",
+    ),
+    "ade20k-scenes": Layout(
+        module="label_sets", read="read_ade20k_scenes", split="validation",
+        marks=(("annotations/validation", "images/validation"), ("objectInfo150.txt",)),
+        about="ADE20K, classes of the scene parsing benchmark",
+    ),
+    "cityscapes": Layout(
+        module="label_sets", read="read_cityscapes", split="val",
+        marks=(("gtFine", "leftImg8bit"), ("*/gtFine", "*/leftImg8bit")),
+        about="Cityscapes, fine annotations",
+    ),
+    "voc": Layout(
+        module="label_sets", read="read_voc", split="val",
+        marks=(
+            ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
+            ("VOCdevkit/VOC*/SegmentationObject",),
+        ),
+        about="PASCAL VOC, objects",
+    ),
+    "davis": Layout(
+        module="video_sets", read="read_davis", clips="read_davis_clips", split="val",
+        marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
+        about="DAVIS 2016 and 2017, videos",
+    ),
+    "youtube-vos": Layout(
+        module="video_sets", read="read_youtube_vos", clips="read_youtube_vos_clips",
+        split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
+        about="YouTube-VOS, videos",
+    ),
+    "sav": Layout(
+        module="video_sets", read="read_sav", clips="read_sav_clips", split="val",
+        marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
+        about="SA-V, val and test, videos",
+    ),
+    "mose": Layout(
+        module="video_sets", read="read_mose", clips="read_mose_clips", split="valid",
+        marks=(
+            ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
+        ),
+        about="MOSE and LVOS, videos",
+    ),
+    "youtube-vis": Layout(
+        module="video_sets", read="read_youtube_vis", split="train",
+        marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
+        about="YouTube-VIS and OVIS, frames of videos",
+    ),
+    "coco": Layout(
+        module="coco_sets", read="read_coco", split="val",
+        marks=(
+            ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
+            ("annotations/*.json",),
+        ),
+        about="COCO, and any set of one COCO JSON a split with its photos beside it",
+    ),
+}  # fmt: skip
+
+
+def find_layout(name: str) -> Layout:
+    """The layout of this name. Raises InputError that lists all."""
+    if name not in LAYOUTS:
+        raise InputError(f"unknown layout {name!r}; there are auto, set, {', '.join(LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def recognise_layout(path: str | Path) -> str:
+    """The name of a folder's layout; "set" for a set of our own.
+
+    Raises DataError that says what was looked for.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise DataError(f"there is no file or folder {str(root)!r}; check the path")
+    if is_set(root):
+        return "set"
+    if (known := fitting_layout(root)) is not None:
+        return known
+    looked = "; ".join(
+        f"{name}: {' or '.join(' with '.join(marks) for marks in layout.marks)}"
+        for name, layout in LAYOUTS.items()
+    )
+    raise DataError(
+        f"{root}: the layout is not recognised. Looked for set: masks.jsonl; {looked}. "
+        "Name the layout if some names differ, or turn the annotations into a set first: "
+        "anymask convert IN OUT --to set"
+    )
+
+
+def fitting_layout(root: Path) -> str | None:
+    """The first layout whose marks a folder has; None where it has none."""
+    fitting = (name for name, layout in LAYOUTS.items() if root.is_dir() and layout.fits(root))
+    return next(fitting, None)
+
+
+def load_dataset(
+    path: str | Path, layout: str = "auto", split: str | None = None
+) -> tuple[SetInfo, list[AnnotatedImage]]:
+    """Read every mask of a data set, without opening a picture.
+
+    path    the folder that the data set's archives were unpacked into
+    layout  a name of LAYOUTS, "set" for a set of our own, or "auto"
+    split   which part; the layout's own choice when left out
+
+    Raises DataError that names file, record and reason, or says what was looked for; InputError
+    for an unknown layout, MissingExtra where a format needs a package.
+    """
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    if name == "set":
+        _refuse_split(split)
+        return load_set(root)
+    samples = list(iter_dataset(root, name, split))
+    return SetInfo(name=root.resolve().name, folder=root, source=name), samples
+
+
+def iter_dataset(
+    path: str | Path, layout: str = "auto", split: str | None = None
+) -> Iterator[AnnotatedImage]:
+    """As `load_dataset`, photo by photo, for data sets that do not fit into memory.
+
+    Names are relative to the data set, or to the nearest folder around it that holds the picture,
+    without a first folder `images`.
+    """
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    if name == "set":
+        _refuse_split(split)
+        yield from load_set(root)[1]
+        return
+    chosen = find_layout(name)
+    part = _part(chosen, split)
+    tops = [root, *root.parents] if root.is_dir() else list(root.parents)
+    empty = True
+    for image in chosen.load(chosen.read)(root, part):
+        empty = False
+        inside = (top for top in tops if image.source.is_relative_to(top))
+        name = image.source.relative_to(next(inside, image.source.parent)).as_posix()
+        yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
+    if empty:
+        raise DataError(f"{root}: no photo of the split {part!r} was found ({name})")
+
+
+def load_clips(path: str | Path, layout: str = "auto", split: str | None = None) -> list[Clip]:
+    """Read a data set of videos; frames and masks are opened when somebody looks at them.
+
+    Raises as `load_dataset`, and InputError for a layout of photos.
+    """
+    root = Path(path)
+    name = recognise_layout(root) if layout == "auto" else layout
+    chosen = LAYOUTS.get(name)
+    if chosen is None or not chosen.clips:
+        videos = ", ".join(name for name, layout in LAYOUTS.items() if layout.clips)
+        raise InputError(f"the layout {name!r} holds no videos; those with videos are {videos}")
+    clips: list[Clip] = chosen.load(chosen.clips)(root, _part(chosen, split))
+    return clips
+
+
+def _part(layout: Layout, split: str | None) -> str:
+    """The split that is read. Raises InputError for one that leads out of the data set."""
+    part = layout.split if split is None else split
+    if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
+        raise InputError(f"a split is the name of a part, such as val; got {part!r}")
+    return part
+
+
+def _refuse_split(split: str | None) -> None:
+    if split:
+        raise InputError(f"a set of our own has no splits, got {split!r}; name the set's folder")

@@ -1,0 +1,165 @@
+"""Outlines for formats of single rings: masks in, rings without holes and the loss out.
+
+Boxes alone, as labels for detection have them: a box in, the rectangle that it covers out.
+
+Readers of COCO, YOLO and PASCAL VOC tell of such boxes and leave them out, as they are no masks;
+with `boxes=True` they give them as rectangles. Tools that draw masks (CVAT, labelme, Label
+Studio) know rectangles beside outlines: those come as rectangles from any reader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+
+from anymask.base.errors import DataError
+from anymask.base.settings import Setting, check_settings, describe_settings
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.masks.mask import Box
+from anymask.masks.polygons import (
+    SMOOTH,
+    Polygon,
+    Ring,
+    joined,
+    polygon_to_ring,
+    polygons_to_mask,
+    rle_to_polygons,
+)
+from anymask.masks.rle import mask_to_rle, rle_area, rle_box_xywh, rle_iou, runs_to_rle
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What becomes of masks in formats that hold single rings, or several kinds of results.
+
+    classes  names in the order of their numbers; those of other masks follow by the alphabet
+
+    Raises InputError for any other value.
+    """
+
+    holes: Annotated[
+        Literal["bridge", "drop", "error"],
+        Setting("in formats of single rings: cut the ring open to the hole, fill it, or refuse"),
+    ] = "bridge"
+    parts: Annotated[
+        Literal["merge", "split"],
+        Setting("in formats of single rings: join parts by bridges, or make an object of each"),
+    ] = "merge"
+    tolerance: Annotated[
+        float,
+        Setting(
+            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            most=100_000, unit="pixels",
+        ),
+    ] = SMOOTH  # fmt: skip
+    classes: tuple[str, ...] = ()
+    out_type: Annotated[
+        Literal["predictions", "annotations"],
+        Setting("of Label Studio: masks to be looked at, or finished ones"),
+    ] = "predictions"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def outline(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Polygon]:
+    """The polygons of one mask, holes included; what simplifying changes is reported."""
+    polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
+    if policy.tolerance:
+        _note_pixels(image, number, report, polygons)
+    return polygons
+
+
+def plain_rings(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Ring]:
+    """One ring a part of the mask, with its holes as the policy says; none for an empty mask.
+
+    Raises DataError on a hole where the policy is "error".
+    """
+    polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
+    if not polygons:
+        report.add("empty", image.file_name, number, "an empty mask has no outline; left out")
+        return []
+    if count := sum(len(polygon.holes) for polygon in polygons):
+        holes = "1 hole" if count == 1 else f"{count} holes"
+        if policy.holes == "error":
+            raise DataError(
+                f"{image.file_name}, mask {number}: has {holes}, which the format cannot hold; "
+                "choose to bridge or to drop them"
+            )
+        done = "bridged" if policy.holes == "bridge" else "filled"
+        report.add("holes", image.file_name, number, f"{holes} {done}")
+    if policy.holes == "drop":
+        polygons = [Polygon(polygon.exterior) for polygon in polygons]
+    rings = [polygon_to_ring(polygon) for polygon in polygons]
+    if policy.tolerance or (count and policy.holes == "drop"):
+        _note_pixels(image, number, report, [Polygon(ring) for ring in rings])
+    return rings
+
+
+def single_rings(
+    image: AnnotatedImage, number: int, report: LossReport, policy: Policy
+) -> list[Ring]:
+    """As `plain_rings`, with several parts joined or split as the policy says."""
+    rings = plain_rings(image, number, report, policy)
+    if len(rings) < 2:
+        return rings
+    if policy.parts == "split":
+        reason = f"{len(rings)} parts became objects of their own"
+        report.add("parts", image.file_name, number, reason)
+        return rings
+    report.add("parts", image.file_name, number, f"{len(rings)} parts joined by bridges")
+    return [joined(rings)]
+
+
+def _note_pixels(
+    image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
+) -> None:
+    """Report the overlap of what is written with the mask, where they differ."""
+    rle = image.masks[number].rle
+    again = mask_to_rle(polygons_to_mask(polygons, image.hw))
+    overlap = float(rle_iou([rle], [again])[0, 0])
+    if again != rle:
+        reason = f"{rle_area(again)} pixels instead of {rle_area(rle)}, IoU {overlap:.4f}"
+        report.add("pixels", image.file_name, number, reason)
+
+
+def box_to_mask(
+    box: Box, image_hw: tuple[int, int], label: str | None = None
+) -> AnnotatedMask | None:
+    """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
+
+    box  x0, y0, x1, y1 in pixel-border coordinates, the first two included
+
+    None for a box that lies off the picture. Raises DataError for one without an inside.
+    """
+    height, width = image_hw
+    x0, y0, x1, y1 = box
+    if not all(map(math.isfinite, box)) or x1 <= x0 or y1 <= y0:
+        raise DataError(f"a box needs a width and a height above 0, got {[*map(float, box)]}")
+    cut = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
+    if cut[2] <= cut[0] or cut[3] <= cut[1]:
+        return None
+    columns = np.arange(math.floor(cut[0]), math.ceil(cut[2]), dtype=np.int64)
+    starts = columns * height + math.floor(cut[1])
+    rle = runs_to_rle(starts, starts + math.ceil(cut[3]) - math.floor(cut[1]), image_hw)
+    return AnnotatedMask(rle, label, drawn_box=cut)
+
+
+def box_of(mask: AnnotatedMask) -> Box | None:
+    """The box, where a mask is nothing but one: its pixels fill it. None for any other mask.
+
+    In pixel-border coordinates: as it was drawn, or around the pixels.
+    """
+    x, y, width, height = rle_box_xywh(mask.rle)
+    if not width or rle_area(mask.rle) != width * height:
+        return None
+    return mask.drawn_box or (float(x), float(y), float(x + width), float(y + height))

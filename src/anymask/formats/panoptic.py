@@ -1,0 +1,242 @@
+"""COCO panoptic: a JSON file and a folder of PNGs in, annotated images out, and back.
+
+A pixel belongs to the segment R + 256 G + 65536 B; 0 is nobody's. Layout: the format page of the
+COCO data set. Masks must not overlap: smaller ones are painted over larger ones and the report
+counts what was hidden.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.base.errors import DataError, ImageError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.coco import (
+    category_ids,
+    category_names,
+    has_segments,
+    image_row,
+    json_target,
+    rows_by_id,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_paths,
+    output_stem,
+    read_json,
+    to_json,
+)
+from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.images.decoding import open_picture
+from anymask.masks.mask import UNLABELLED
+from anymask.masks.rle import rle_area, rle_box_xywh
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON of images and annotations of segments."""
+    return Fit.sure({"images", "annotations"} <= found.keys and has_segments(found))
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read the JSON file and the PNGs beside it. Raises DataError that names record and reason."""
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images += _images(document, path.with_suffix(""))
+    return images
+
+
+def _images(document: Any, folder: Path) -> list[AnnotatedImage]:
+    names = category_names(document["categories"])
+    rows = rows_by_id(document["images"], "image")
+    images = []
+    for number, annotation in enumerate(document["annotations"]):
+        with located(f"annotation {number}"):
+            if (image_id := int(annotation["image_id"])) not in rows:
+                raise DataError(f"there is no image with the id {image_id}")
+            row = rows[image_id]
+            hw = checked_hw(row["height"], row["width"])
+            image = AnnotatedImage(file_name=str(row["file_name"]), hw=hw)
+            images.append(_with_segments(image, annotation, folder, names))
+    return images
+
+
+def _with_segments(
+    image: AnnotatedImage, annotation: Any, folder: Path, names: dict[int, str]
+) -> AnnotatedImage:
+    path = folder / output_stem(str(annotation["file_name"]))
+    values = _values(path)
+    if values.shape != image.hw:
+        raise DataError(f"{path.name} has (H, W) = {values.shape}, the picture has {image.hw}")
+    found = value_rles(values)
+    unknown = set(found) - {0}
+    masks = []
+    for segment in annotation["segments_info"]:
+        number = int(segment["id"])
+        if number not in unknown:
+            raise DataError(f"the segment {number} has no pixel in {path.name}")
+        if (category := int(segment["category_id"])) not in names:
+            raise DataError(f"there is no category with the id {category}")
+        unknown.discard(number)
+        crowd = bool(segment.get("iscrowd", 0))
+        masks.append(AnnotatedMask(found[number], names[category], crowd=crowd))
+    if unknown:
+        raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
+    return replace(image, masks=tuple(masks))
+
+
+def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
+    try:
+        with open_picture(path) as picture:
+            rgb = np.asarray(picture.convert("RGB"))
+    except (OSError, ImageError) as error:
+        raise DataError(f"{path.name} is no readable picture ({error})") from error
+    return colours_to_numbers(rgb[..., ::-1])
+
+
+# Ids as they are, for measuring.
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticCategory:
+    """A class: its name, and whether its objects are told apart (a thing) or not (stuff)."""
+
+    name: str
+    thing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticSegment:
+    """A segment: the id of its pixels, of its class, and whether it is a crowd."""
+
+    number: int
+    category: int
+    crowd: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanopticPicture:
+    """The segments of one picture; its pixels are read when somebody asks for them."""
+
+    image_id: int
+    path: Path
+    segments: tuple[PanopticSegment, ...]
+
+    def values(self) -> NDArray[np.int32]:  # (H, W)
+        """The segment of each pixel, 0 where there is none.
+
+        Raises DataError for a picture that cannot be read, pixels without a record, and records
+        without a pixel.
+        """
+        with located(self.path):
+            values = _values(self.path)
+            there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
+            if bare := sorted(there - listed):
+                raise DataError(f"it has pixels of {bare[:3]}, which have no record")
+            if lost := sorted(listed - there):
+                raise DataError(f"the segments {lost[:3]} have no pixel in it")
+        return values
+
+
+def read_panoptic(
+    path: Path,
+) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
+    """Classes by their ids, and pictures by theirs; the PNGs lie in the folder of the same name.
+
+    The classes may be missing, as in results. Raises DataError that names file, record and reason.
+    """
+    document = read_json(path)
+    pictures = {}
+    with located(path):
+        categories = {
+            int(row["id"]): PanopticCategory(
+                name=str(row["name"]), thing=bool(row.get("isthing", 1))
+            )
+            for row in document.get("categories") or []
+        }
+        for number, row in enumerate(document["annotations"]):
+            with located(f"annotation {number}"):
+                segments = tuple(map(_segment, row["segments_info"]))
+                name = output_stem(str(row["file_name"]))
+                picture = PanopticPicture(
+                    image_id=int(row["image_id"]),
+                    path=path.with_suffix("") / name,
+                    segments=segments,
+                )
+                if picture.image_id in pictures:
+                    raise DataError(f"the image {picture.image_id} has two records")
+                pictures[picture.image_id] = picture
+    return categories, pictures
+
+
+def _segment(row: Any) -> PanopticSegment:
+    return PanopticSegment(
+        number=int(row["id"]),
+        category=int(row["category_id"]),
+        crowd=bool(row.get("iscrowd", 0)),
+    )
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """The PNGs, then the JSON file."""
+    folder = json_target(target).with_suffix("")
+    ids = category_ids(images, policy)
+    rows = []
+    paths = output_paths(images, folder, ".png")
+    for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
+        note_traits(report, image, frozenset({"labels", "crowds"}))
+        note_unlabelled(report, image)
+        values = paint_numbers(image, range(1, len(image.masks) + 1), report)
+        segments = []
+        found = value_rles(values)
+        for number, mask in enumerate(image.masks, start=1):
+            if (rle := found.get(number)) is not None:
+                about = {"id": number, "category_id": ids[mask.label or UNLABELLED]}
+                box = {"area": rle_area(rle), "bbox": list(rle_box_xywh(rle))}
+                segments.append(about | box | {"iscrowd": int(mask.crowd)})
+        name = path.relative_to(folder).as_posix()
+        rows.append({"image_id": image_id, "file_name": name, "segments_info": segments})
+        yield path, _png(values)
+    document = {
+        "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
+        "annotations": rows,
+        "categories": [
+            {"id": number, "name": name, "supercategory": name, "isthing": 1}
+            for name, number in ids.items()
+        ],
+    }
+    yield target, to_json(document)
+
+
+def _png(values: NDArray[Any]) -> bytes:  # (H, W)
+    rgb = np.empty((*values.shape, 3), np.uint8)
+    for channel in range(3):
+        rgb[..., channel] = values >> 8 * channel & 255
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()

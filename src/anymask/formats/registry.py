@@ -1,0 +1,414 @@
+"""What formats look at to recognise a file or a folder.
+
+The registry of annotation formats: a name or a file in, its reader and writer out.
+
+A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
+
+    sniff(found) -> Fit                              whether a file or folder is of the format
+    read(source, report, pictures) -> images         what is not read is told to the report
+    encode(images, target, report, policy) -> files  what is not kept is told to the report
+
+Published data sets (`formats/layouts.py`) are read by the name of their layout.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from anymask.base.errors import DataError, InputError
+from anymask.base.storage import file_suffix, near_suffix
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import OutFile, read_json, read_xml, write_files
+from anymask.formats.label_pictures import has_both
+from anymask.formats.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
+from anymask.formats.outlines import Policy
+
+
+class Fit(IntEnum):
+    """How well a file or folder fits a format; MAYBE yields to any SURE and to published sets."""
+
+    NO = 0
+    MAYBE = 1
+    SURE = 2
+
+    @classmethod
+    def sure(cls, found: bool) -> Fit:
+        """SURE or NO."""
+        return cls.SURE if found else cls.NO
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """A file or a folder, whose contents are read once, when a format asks."""
+
+    path: Path
+
+    @cached_property
+    def suffix(self) -> str:
+        """In lower case, with its dot; "" of a folder."""
+        return "" if self.path.is_dir() else self.path.suffix.lower()
+
+    @cached_property
+    def document(self) -> Any:
+        """Of a JSON file; None of any other. Raises DataError."""
+        return read_json(self.path) if self.suffix == ".json" else None
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Of a JSON file that is one object; none of any other."""
+        return frozenset(self.document if isinstance(self.document, dict) else ())
+
+    @cached_property
+    def first(self) -> dict[str, Any] | None:
+        """The first record of a JSON file that is a list of objects; {} where the list is empty."""
+        if not isinstance(self.document, list):
+            return None
+        first = self.document[0] if self.document else {}
+        return first if isinstance(first, dict) else None
+
+    @cached_property
+    def root_tag(self) -> str:
+        """Of an XML file; "" of any other. Raises DataError."""
+        return str(read_xml(self.path).tag) if self.suffix == ".xml" else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format.
+
+    module    of this folder
+    about     for people
+    kind      what is written: one "file" for all pictures, "files", one a picture, or a "folder"
+    suffixes  of its files; the first is that of a file that is written
+    named     whether a target that ends in the first suffix means this format
+    also      what else it is called
+    streamed  whether a folder is read file by file, each for itself
+    variant   of the module's functions: "davis" for `read_davis`
+    polygons  whether a writer of masks and of polygons is to write polygons
+    boxes     whether the reader takes `boxes=True`: boxes alone, which it leaves out, as rectangles
+    readable  whether there is a reader
+    """
+
+    module: str
+    about: str
+    kind: Literal["file", "files", "folder"] = "files"
+    suffixes: tuple[str, ...] = (".json",)
+    named: bool = False
+    also: tuple[str, ...] = ()
+    streamed: bool = False
+    variant: str = ""
+    polygons: bool = False
+    boxes: bool = False
+    readable: bool = True
+
+    @property
+    def ending(self) -> str:
+        """The suffix of the one file that is written; "" where it is several or a folder."""
+        return self.suffixes[0] if self.kind == "file" else ""
+
+    def sniff(self, found: Sniffed) -> Fit:
+        """How well a file or folder fits. Raises DataError for a file that is broken."""
+        if found.suffix and found.suffix not in self.suffixes:
+            return Fit.NO
+        fit: Fit = self._function("sniff")(found)
+        return fit
+
+    def read(
+        self, source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    ) -> list[AnnotatedImage]:
+        """All pictures of a file or folder. Raises DataError that names file and record."""
+        more = {"boxes": True} if boxes and self.boxes else {}
+        images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
+        return images
+
+    def encode(
+        self, images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+    ) -> Iterator[OutFile]:
+        """The files, not yet written; losses are noted as they are made. Raises DataError."""
+        more = {"polygons": True} if self.polygons else {}
+        files: Iterator[OutFile] = self._function("encode")(images, target, report, policy, **more)
+        return files
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        module = importlib.import_module(f"{__name__.rpartition('.')[0]}.{self.module}")
+        found: Callable[..., Any] = getattr(
+            module, f"{name}_{self.variant}" if self.variant else name
+        )
+        return found
+
+
+# Of two formats that fit alike the first is taken.
+WRITTEN: dict[str, Format] = {
+    "sa1b": Format(
+        module="sa1b", about="SA-1B JSON, a file a picture; keeps everything", also=("sam",),
+        streamed=True,
+    ),
+    "coco": Format(
+        module="coco", about="COCO JSON with run-lengths, one file", kind="file", named=True,
+        boxes=True,
+    ),
+    "coco-polygon": Format(
+        module="coco", about="COCO JSON with polygons", kind="file", polygons=True, boxes=True
+    ),
+    "coco-panoptic": Format(
+        module="panoptic", about="COCO panoptic JSON and PNGs", kind="file", also=("panoptic",)
+    ),
+    "davis": Format(
+        module="label_pictures", about="DAVIS PNG with a palette", kind="folder",
+        suffixes=(".png",), variant="davis",
+    ),
+    "label-png": Format(
+        module="label_pictures", about="16-bit PNG of object numbers", suffixes=(".png",),
+        named=True, also=("png",),
+    ),
+    "voc": Format(
+        module="voc", about="PASCAL VOC: PNGs of classes and of objects", kind="folder",
+        suffixes=(".xml",), also=("pascal", "pascal-voc"), boxes=True,
+    ),
+    "sav": Format(module="sav", about="SA-V JSON, a file a video"),
+    "labelme": Format(
+        module="labelme", about="labelme JSON with masks, a file a picture", streamed=True
+    ),
+    "labelme-polygon": Format(
+        module="labelme", about="labelme JSON with polygons", streamed=True, polygons=True
+    ),
+    "label-studio": Format(
+        module="label_studio", about="Label Studio JSON with brushes", kind="file",
+        also=("labelstudio",),
+    ),
+    "label-studio-polygon": Format(
+        module="label_studio", about="with polygons", kind="file", polygons=True
+    ),
+    "cvat": Format(
+        module="cvat", about="CVAT for images 1.1, XML with masks", kind="file",
+        suffixes=(".xml",), named=True,
+    ),
+    "yolo": Format(
+        module="yolo", about="YOLO-seg labels/ and data.yaml", kind="folder",
+        suffixes=(".txt",), also=("ultralytics", "yolo-seg", "yolov8"), boxes=True,
+    ),
+    "geojson": Format(
+        module="geojson", about="GeoJSON in pixels, a file a picture",
+        suffixes=(".geojson", ".json"), named=True, streamed=True,
+    ),
+    "set": Format(
+        module="sets", about="a set of ours, for train and eval", kind="folder",
+        suffixes=(".jsonl",), named=True,
+    ),
+    "svg": Format(
+        module="svg", about="SVG paths, a file a picture", suffixes=(".svg",), named=True,
+        streamed=True,
+    ),
+    "csv": Format(
+        module="csv_table", about="CSV: a row of measurements a mask; OUT only", kind="file",
+        suffixes=(".csv",), named=True, readable=False,
+    ),
+}  # fmt: skip
+FORMATS = {name: chosen for name, chosen in WRITTEN.items() if chosen.readable}
+
+
+def find_format(name: str) -> Format:
+    """The format of this name. Raises InputError that lists all."""
+    if name not in WRITTEN:
+        raise InputError(f"unknown format {name!r}; there are {', '.join(WRITTEN)}")
+    return WRITTEN[name]
+
+
+def check_readable(name: str) -> None:
+    """Raises InputError where there is neither a format nor a layout of this name."""
+    if name not in FORMATS and name not in LAYOUTS:
+        raise InputError(f"unknown format {name!r}; there are {', '.join({**FORMATS, **LAYOUTS})}")
+
+
+def read_annotations(
+    source: str | Path,
+    name: str | None = None,
+    pictures: str | Path | None = None,
+    split: str | None = None,
+) -> tuple[list[AnnotatedImage], LossReport]:
+    """Read a file or folder, and what in it has no place in our records.
+
+    name      of the format, or of a published layout; recognised when left out
+    pictures  the folder of the pictures, where a format does not say their sizes
+    split     the part of a published data set; the layout's own choice when left out
+
+    Raises DataError that names file, record and reason; InputError for an unknown name.
+    """
+    source, report = place_of(Path(source)), LossReport()
+    name = name or recognise(source, split)
+    check_readable(name)
+    if split is not None and name not in LAYOUTS:
+        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
+    if name in LAYOUTS and (split is not None or name not in FORMATS):
+        return list(iter_dataset(source, name, split)), report
+    folder = None if pictures is None else Path(pictures)
+    return find_format(name).read(source, report, folder), report
+
+
+def encode_annotations(
+    images: list[AnnotatedImage],
+    target: str | Path,
+    name: str,
+    report: LossReport,
+    policy: Policy | None = None,
+) -> Iterator[OutFile]:
+    """The files of a format, not yet written; losses are noted as they are made."""
+    chosen = find_format(name)
+    check_target(Path(target), name)
+    return chosen.encode(images, Path(target), report, policy or Policy())
+
+
+def check_target(target: Path, name: str) -> None:
+    """Raises InputError for the name of a file that a format is not written as."""
+    suffix, chosen = file_suffix(target), find_format(name)
+    own = chosen.suffixes[0]
+    if not suffix or (suffix == own and chosen.kind != "folder"):
+        return
+    if chosen.kind == "folder":
+        kinds, remedy = "a folder", f"leave {suffix} out"
+    else:
+        more = "" if chosen.kind == "file" else ", for one picture, or a folder"
+        kinds, remedy = (
+            f"a file that ends in {own}{more}",
+            f"did you mean {target.with_suffix(own)}?",
+        )
+    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}; {remedy}")
+
+
+def write_annotations(
+    images: list[AnnotatedImage], target: str | Path, name: str, policy: Policy | None = None
+) -> LossReport:
+    """Write a file or a folder, and tell what could not be kept.
+
+    Raises DataError where the format cannot hold the pictures, InputError for an unknown name.
+    """
+    report = LossReport()
+    write_files(encode_annotations(images, target, name, report, policy))
+    return report
+
+
+# Recognising.
+
+
+def format_name(word: str) -> str:
+    """A format's name as it is typed, in any case, or as others call it."""
+    plain = word.lower().replace("_", "-")
+    return next((name for name, chosen in WRITTEN.items() if plain in chosen.also), plain)
+
+
+def format_of_suffix(suffix: str) -> str | None:
+    """The format that a target of this suffix means, as .json means coco; None for any other."""
+    named = (name for name, one in WRITTEN.items() if one.named and one.suffixes[0] == suffix)
+    return next(named, None)
+
+
+def format_of_target(target: Path) -> str:
+    """The format that a file's suffix or a folder's name says. Raises InputError."""
+    name = format_of_suffix(target.suffix.lower()) or format_name(target.name)
+    if name in WRITTEN:
+        return name
+    near = near_suffix(
+        file_suffix(target), [one.suffixes[0] for one in WRITTEN.values() if one.named]
+    )
+    guess = f"did you mean {target.with_suffix(near)}? or " if near else ""
+    raise InputError(
+        f"{str(target)!r} does not say which format is meant; {guess}name one (--to, in Python "
+        f"form=): {', '.join(WRITTEN)}"
+    )
+
+
+def place_of(source: Path) -> Path:
+    """Where annotations lie: the folder of a YOLO set's YAML file, else the source itself.
+
+    Raises DataError for a YAML file without labels beside it.
+    """
+    if source.suffix.lower() not in (".yaml", ".yml") or not source.is_file():
+        return source
+    from anymask.formats.yolo import folder_of_yaml
+
+    return folder_of_yaml(source)
+
+
+def recognise(source: Path, split: str | None = None) -> str:
+    """The name of the format of a file or folder, by its files' names and first keys.
+
+    With a split it is one of the published layouts. Raises DataError where nothing fits.
+    """
+    if not source.exists():
+        raise DataError(f"there is no file or folder {str(source)!r}; check the path")
+    if split is not None:
+        return recognise_layout(source)
+    found, fit = _best(source)
+    if source.is_dir() and fit is not Fit.SURE:
+        layout = fitting_layout(source)
+        if layout is not None and (layout not in FORMATS or layout == "voc"):
+            return layout
+        if fit is Fit.NO:
+            _refuse_splits(source)
+            files = [path for path in source.rglob("*.*") if path.is_file()]
+            files.sort(key=lambda path: (path.suffix.lower() == ".png", path))  # photos may be PNGs
+            names = (name for name, fit in map(_best, files) if fit)
+            found = next(names, None)
+    if found is None:
+        refuse_pictures(source)
+        raise DataError(
+            f"{source}: the format is not recognised; name it, there are "
+            f"{', '.join({**FORMATS, **LAYOUTS})}"
+        )
+    return found
+
+
+def _refuse_splits(source: Path) -> None:
+    """Raises DataError for folders of masks with their photos inside: one is read at a time."""
+    splits = [path for path in sorted(source.iterdir()) if path.is_dir() and has_both(path)]
+    if splits:
+        names = ", ".join(path.name for path in splits[:3])
+        raise DataError(
+            f"{source}: wanted one folder of masks with its photos, got {len(splits)} ({names}); "
+            f"name one of them: {splits[0]}"
+        )
+
+
+def _best(source: Path) -> tuple[str | None, Fit]:
+    """The first of the formats that a file or folder fits best; None where it fits none."""
+    found = Sniffed(source)
+    fits = ((name, chosen.sniff(found)) for name, chosen in FORMATS.items())
+    name, fit = max(fits, key=lambda one: one[1])
+    return (name if fit else None), fit
+
+
+def refuse_picture(source: Path) -> None:
+    """Raises DataError for a photo, which is no annotation."""
+    from anymask.images.load import SUFFIXES  # loads Pillow
+
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        raise DataError(
+            f"{source}: wanted annotations, got a picture; name a file or folder of masks, such as "
+            f"`anymask everything {source} -o masks.json` makes"
+        )
+
+
+def refuse_pictures(source: Path) -> None:
+    """Raises DataError for a photo, a folder of photos without annotations or an empty folder."""
+    from anymask.images.load import SUFFIXES  # loads Pillow
+
+    refuse_picture(source)
+    if not source.is_dir():
+        return
+    ends = [path.suffix.lower() for path in source.rglob("*.*")]
+    annotated = {end for one in WRITTEN.values() for end in one.suffixes} - SUFFIXES
+    if any(end in annotated | {".mat", ".npy"} for end in ends):
+        return
+    photos = sum(end in SUFFIXES for end in ends)
+    if photos:
+        raise DataError(
+            f"{source}: wanted annotations, got {photos} pictures without any; label them (anymask "
+            f"annotate {source}), or name the file or folder that has their masks"
+        )
+    raise DataError(f"{source}: wanted annotations, got a folder without any; name another")

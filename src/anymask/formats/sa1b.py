@@ -1,0 +1,99 @@
+"""SA-1B: a JSON file a picture in, annotated images out, and back; nothing is lost.
+
+The layout is that of the Segment Anything data set (its README, "Dataset"). Keys that it does not
+know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `parent`, `depth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from anymask.formats.annotations import (
+    IN_RECORDS,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    note_traits,
+    record_to_mask,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_paths,
+    read_json,
+    to_json,
+)
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.mask import MaskRecord
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with annotations, where no other format knows its keys."""
+    return Fit.MAYBE if "annotations" in found.keys else Fit.NO
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them. Raises DataError that names file, record and reason."""
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            images.append(document_to_image(document))
+    return images
+
+
+def document_to_image(document: Any) -> AnnotatedImage:
+    """A picture's masks from the JSON of its file. Raises KeyError, TypeError, DataError."""
+    about = document["image"]
+    masks = []
+    for number, annotation in enumerate(document["annotations"]):
+        with located(f"annotation {number}"):
+            masks.append(_mask(annotation))
+    hw = checked_hw(about["height"], about["width"])
+    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=tuple(masks))
+
+
+def _mask(annotation: Any) -> AnnotatedMask:
+    record = MaskRecord.from_sa1b(annotation)
+    group = annotation.get("group_id")
+    return record_to_mask(
+        record,
+        group=None if group is None else int(group),
+        crowd=bool(annotation.get("iscrowd", 0)),
+    )
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A JSON file a picture; ids count from 1."""
+    first = 1
+    paths = output_paths(images, target, ".json")
+    for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
+        note_traits(report, image, IN_RECORDS | {"trees"})
+        yield path, to_json(image_to_document(image, number, first))
+        first += len(image.masks)
+
+
+def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[str, Any]:
+    """The JSON of a picture's file; its masks are numbered from `first` on."""
+    height, width = image.hw
+    about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
+    records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
+    return {"image": about, "annotations": records}
+
+
+def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:
+    written = mask.record.to_sa1b(annotation_id)
+    if mask.made is None:  # nobody gave it a score
+        written.pop("predicted_iou")
+    if mask.group is not None:
+        written["group_id"] = mask.group
+    if mask.crowd:
+        written["iscrowd"] = 1
+    return written

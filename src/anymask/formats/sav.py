@@ -1,0 +1,199 @@
+"""SA-V: a JSON file a video with run-lengths of each object in, annotated frames out, and back.
+
+Layout: the readme of the data set (segment-anything-2, `sav_dataset`). Videos have 24 frames a
+second and every fourth one is annotated: list entry i is frame 4 i, whose picture we call
+<video>/<frame>.jpg. A mask's group is its object. Empty masks mean that an object is out of sight;
+they are made when writing and left out when reading. The val and test splits, a PNG for each object
+and frame, are read too; the name of a picture is the number of its frame there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    SequencePlace,
+    note_traits,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_stem,
+    read_json,
+    to_json,
+)
+from anymask.formats.label_pictures import label_values
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.rle import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
+
+SPLIT_FOLDER = "Annotations_6fps"
+EVERY = 4  # frames from one annotated frame to the next
+RATE = 24  # frames a second
+_SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
+
+
+def sniff(found: Sniffed) -> Fit:
+    """JSON with a masklet, or a folder of the val and test splits."""
+    return Fit.sure("masklet" in found.keys or (found.path / SPLIT_FOLDER).is_dir())
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a video's file, a folder of them, or a val or test split with Annotations_6fps.
+
+    Raises DataError that names file, frame and object.
+    """
+    if (source / SPLIT_FOLDER).is_dir():
+        return _split(source / SPLIT_FOLDER)
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            video = str(document["video_id"])
+            hw = checked_hw(document["video_height"], document["video_width"])
+            ids = [int(number) for number in document["masklet_id"]]
+            for number, frame in enumerate(document["masklet"]):
+                with located(f"frame {number}"):
+                    images.append(_frame(frame, SequencePlace(video, EVERY * number), hw, ids))
+    return images
+
+
+def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]) -> AnnotatedImage:
+    if len(frame) != len(ids):
+        raise DataError(f"wanted a mask for each of {len(ids)} objects, got {len(frame)}")
+    masks = []
+    for group, row in zip(ids, frame, strict=True):
+        with located(f"object {group}"):
+            rle = coco_to_rle(row)
+        if rle_area(rle):
+            masks.append(AnnotatedMask(rle, group=group))
+    name = f"{place.sequence}/{place.index:05d}.jpg"
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), place=place)
+
+
+def _split(folder: Path) -> list[AnnotatedImage]:
+    """<video>/<object>/<frame>.png, a picture of one object each, white on black."""
+    frames: dict[tuple[str, str], dict[int, Rle]] = {}
+    for path in find_files(folder, ".png"):
+        with located(path):
+            place = path.relative_to(folder).parent
+            if len(place.parts) < 2 or not place.name.isdecimal():
+                raise DataError("wanted <video>/<object number>/<frame>.png")
+            rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
+            rles[int(place.name)] = mask_to_rle(label_values(path) != 0)
+    images = []
+    for (video_id, stem), rles in sorted(frames.items()):
+        name = f"{video_id}/{stem}.jpg"
+        masks = [AnnotatedMask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
+        size = next(iter(rles.values())).size
+        frame = SequencePlace(video_id, int(stem)) if stem.isdecimal() else None
+        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks), place=frame))
+    return images
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A file a video; pictures of one folder are the frames of one video, in order of name."""
+    videos: dict[str, list[AnnotatedImage]] = {}
+    for image in sorted(images, key=lambda image: image.file_name):
+        folder = PurePosixPath(image.file_name).parent.as_posix()
+        videos.setdefault("video" if folder == "." else folder, []).append(image)
+    one_file = target.suffix.lower() == ".json"
+    if one_file and len(videos) != 1:
+        raise DataError(f"{target}: one file holds one video, got {len(videos)}; name a folder")
+    for video, frames in videos.items():
+        stem = output_stem(video)
+        path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
+        yield path, to_json(_document(stem.name, frames, report))
+
+
+def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> dict[str, Any]:
+    sizes = {image.hw for image in frames}
+    if len(sizes) > 1:
+        raise DataError(f"the frames of {video!r} have different sizes: {sorted(sizes)}")
+    (height, width) = frames[0].hw
+    tracks = _tracks(frames, report)
+    areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
+    return {
+        "video_id": video,
+        "video_duration": len(frames) * EVERY / RATE,
+        "video_frame_count": EVERY * (len(frames) - 1) + 1,
+        "video_height": height,
+        "video_width": width,
+        "video_resolution": height * width,
+        "video_environment": "",
+        "video_split": "train",
+        "masklet": [
+            [rle_to_coco(track[number]) for track in tracks.values()]
+            for number in range(len(frames))
+        ],
+        "masklet_id": list(tracks),
+        "masklet_num": len(tracks),
+    } | _statistics(areas.reshape(len(tracks), len(frames)), height * width)
+
+
+def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[Rle]]:
+    """Object number -> its mask in every frame."""
+    tracks: dict[int, list[Rle]] = {}
+    for number, image in enumerate(frames):
+        note_traits(report, image, frozenset({"groups"}))
+        stem = PurePosixPath(image.file_name).stem
+        if not stem.isdecimal() or int(stem) != EVERY * number:
+            report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")
+        groups = [mask.group for mask in image.masks]
+        if None in groups or len(set(groups)) < len(groups):
+            reason = "masks have no groups of their own; their places number the objects"
+            report.add("groups", image.file_name, None, reason)
+            groups = list(range(len(groups)))
+        for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
+            if not rle_area(mask.rle):
+                reason = "an empty mask means an object out of sight"
+                report.add("empty", image.file_name, place, reason)
+            track = tracks.setdefault(int(group or 0), [empty_rle(image.hw)] * len(frames))
+            track[number] = mask.rle
+    return dict(sorted(tracks.items()))
+
+
+def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (objects, frames)
+    """What SA-V states of each object."""
+    seen = areas > 0
+    means = [
+        float(row[there].mean()) if there.any() else 0.0
+        for row, there in zip(areas, seen, strict=True)
+    ]
+    first = [int(there.argmax()) for there in seen]
+    changes = [
+        int(np.count_nonzero(there[start + 1 :] != there[start:-1]))
+        for there, start in zip(seen, first, strict=True)
+    ]
+    count = areas.shape[1]
+    return {
+        "masklet_size_rel": [mean / pixels for mean in means],
+        "masklet_size_abs": means,
+        "masklet_size_bucket": [_bucket(mean) for mean in means],
+        "masklet_visibility_changes": changes,
+        "masklet_first_appeared_frame": first,
+        "masklet_frame_count": [count] * len(means),
+        "masklet_edited_frame_count": [0] * len(means),
+        "masklet_type": ["manual"] * len(means),
+        "masklet_stability_score": None,
+    }
+
+
+def _bucket(area: float) -> str:
+    return "small" if area < _SMALL else "medium" if area < _MEDIUM else "large"

@@ -1,0 +1,253 @@
+"""Streams of annotated images: a source of any format in, its pictures one by one out.
+
+A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
+for everything (COCO, CVAT, ...) are read whole, as their readers do. Published data sets are read
+as their layout says (`layouts`), photo by photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError, InputError
+from anymask.base.storage import split_page_name
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import find_files, other_size
+from anymask.formats.label_pictures import FORM, label_files, places_of
+from anymask.formats.layouts import LAYOUTS, iter_dataset
+from anymask.formats.registry import FORMATS, check_readable, find_format, place_of, recognise
+from anymask.formats.sets import PICTURES, count_samples, iter_samples
+from anymask.images.load import image_hw, load_image
+from anymask.images.planes import load_page, page_as_png
+
+A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
+PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
+
+
+@dataclass
+class Stream:
+    """A data set that is read while one looks at it; iterate over it as often as one likes.
+
+    name      of the data set: its folder, or its file without suffix
+    source    where it lies
+    form      the name of its format or layout
+    pictures  where the pictures lie, None where nobody said
+    split     the part of a published data set, None for the layout's own choice
+    boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
+    unread    how often the last iteration met what has no place in our records, by kind
+    examples  the first case of each kind
+    """
+
+    name: str
+    source: Path
+    form: str
+    pictures: Path | None = None
+    split: str | None = None
+    boxes: bool = False
+    unread: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[AnnotatedImage]:
+        """The pictures in order. Raises DataError that names file, record and reason."""
+        self.unread, self.examples = {}, {}
+        if self.published:
+            yield from iter_dataset(self.source, self.form, self.split)
+        elif self.form == "set":
+            yield from iter_samples(self.source, absent_photos=True)
+        elif self.form in A_FILE_A_PICTURE:
+            for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
+                yield from (self._placed(image, path) for image in self._read(path))
+        else:
+            yield from self._read(self.source)
+
+    @property
+    def published(self) -> bool:
+        """Whether the layout of a published data set is read, not a format."""
+        return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
+
+    def _placed(self, image: AnnotatedImage, path: Path) -> AnnotatedImage:
+        if not self.form.startswith("labelme"):
+            return image
+        from anymask.formats.labelme import seen_from
+
+        return seen_from(image, self.source, path)
+
+    def _read(self, path: Path) -> list[AnnotatedImage]:
+        report = LossReport()
+        images = find_format(self.form).read(path, report, self.pictures, boxes=self.boxes)
+        for kind, count in report.counts().items():
+            self.unread[kind] = self.unread.get(kind, 0) + count
+        for loss in report.losses:
+            self.examples.setdefault(loss.kind, str(loss))
+        return images
+
+    def unread_lines(self) -> list[str]:
+        """A line for each kind of what was not read, with its first case."""
+        times = {kind: "once" if n == 1 else f"{n} times" for kind, n in self.unread.items()}
+        return [f"not read: {kind} ({times[kind]}), first: {self.examples[kind]}" for kind in times]
+
+    def length(self) -> int | None:
+        """How many pictures there are, where that costs nothing to know."""
+        if self.form == "set":
+            return count_samples(self.source)
+        if self.form in A_FILE_A_PICTURE:
+            return len(find_files(self.source, A_FILE_A_PICTURE[self.form]))
+        return None
+
+    def picture(self, image: AnnotatedImage) -> Path:
+        """The file of a picture.
+
+        Raises DataError that lists where it was looked for; for a page of a file, too.
+        """
+        path, page = self._found(image)
+        if page is not None:
+            raise DataError(
+                f"{self.source}: wanted a picture file, {image.file_name!r} is page {page} of "
+                f"{path}; write its pages as pictures first: anymask convert {self.source} SET "
+                "--to set --copy-images"
+            )
+        return path
+
+    def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
+        """A picture, or the page that its name means. Raises as `picture`, and ImageError."""
+        path, page = self._found(image)
+        return load_image(path) if page is None else load_page(path, page)
+
+    def content(self, image: AnnotatedImage) -> bytes:
+        """The bytes of a picture's file, or of a page as PNG. Raises as `pixels`."""
+        path, page = self._found(image)
+        return path.read_bytes() if page is None else page_as_png(path, page)
+
+    def check_size(self, image: AnnotatedImage) -> None:
+        """Raises DataError for a picture of another size than its masks; pages are not looked at.
+
+        Raises as `content`, too.
+        """
+        path, page = self._found(image)
+        if page is None and (hw := image_hw(path)) != image.hw:
+            raise other_size(path, image.hw, hw)
+
+    def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
+        """The file of a picture, and the page where its name is one's (stack.tif.page3.png)."""
+        if self.published and self.pictures is None and isinstance(image.source, Path):
+            return image.source, None
+        try:
+            return self._find(image.file_name), None
+        except DataError:
+            named = split_page_name(image.file_name)
+            if named is None:
+                raise
+            try:
+                return self._find(named[0]), named[1]
+            except DataError:
+                pass
+            raise
+
+    def _find(self, file_name: str) -> Path:
+        """The file of a name. Raises DataError that lists where it was looked for."""
+        if self._is_label(file_name):
+            raise DataError(
+                f"{self.source}: wanted the photo of the label picture {file_name!r}, there is "
+                "none beside it; say where the photos lie: --images DIR"
+            )
+        here = self.source if self.source.is_dir() else self.source.parent
+        places = [top / inside for top in (here, here.parent) for inside in (*PHOTOS, ".")]
+        links = list[Path]()
+        folders = [self.pictures] if self.pictures is not None else places
+        named = Path(file_name)  # the second: a split's own images/, as YOLO sets may have them
+        names = [file_name, str(named.parent / PICTURES / named.name), named.name]
+        if self.form.startswith("label-studio"):
+            from anymask.formats.label_studio import uploaded_name
+
+            names.append(uploaded_name(named.name))
+        for folder in folders:
+            for name in names:
+                path = folder / name
+                if path.is_file():
+                    if path.resolve().is_relative_to(folder.resolve()):
+                        return path
+                    if path.is_symlink():
+                        links.append(path)
+        own = [here, here.parent] if here.name.startswith("annotation") else [here]
+        below = self._found_below(own if self.pictures is None else [self.pictures], file_name)
+        if below is not None:
+            return below
+        if links:
+            raise DataError(
+                f"{self.source}: wanted the picture {file_name!r} inside its folder, "
+                f"the link {links[0]} leads out of it; copy the picture there"
+            )
+        looked = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
+        raise DataError(
+            f"{self.source}: the picture {file_name!r} is not in {looked}; "
+            "say where the pictures lie: --images DIR"
+        )
+
+    def _is_label(self, file_name: str) -> bool:
+        """Whether a label picture has no photo: its name is then its own."""
+        if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
+            return False
+        path = self.source / file_name
+        return not path.is_file() or path in self._labels
+
+    @cached_property
+    def _labels(self) -> frozenset[Path]:
+        return frozenset(label_files(places_of(self.source, self.pictures)))
+
+    def _found_below(self, folders: list[Path], file_name: str) -> Path | None:
+        """The file in a folder of one of these, as splits are laid out: annotations/ beside train/.
+
+        Raises DataError where several folders have a file of that name.
+        """
+        found = {
+            path.resolve(): path
+            for folder in folders
+            for inside in sorted(folder.iterdir())
+            if inside.is_dir() and not inside.is_symlink()
+            for path in [inside / file_name]
+            if path.is_file() and path.resolve().is_relative_to(inside.resolve())
+        }
+        if len(found) > 1:
+            first, second, *_ = found.values()
+            raise DataError(
+                f"{self.source}: the picture {file_name!r} is in {first.parent} and in "
+                f"{second.parent}; say where the pictures lie: --images DIR"
+            )
+        return next(iter(found.values()), None)
+
+
+def open_stream(
+    source: str | Path,
+    form: str | None = None,
+    pictures: str | Path | None = None,
+    split: str | None = None,
+    *,
+    boxes: bool = False,
+) -> Stream:
+    """Find a data set's format; nothing else is read yet.
+
+    form      the format's or layout's name; recognised when left out
+    pictures  the folder of the pictures
+    split     the part of a published data set, such as val
+    boxes     whether boxes alone are read, too, as rectangles
+
+    Raises DataError where there is nothing or no format fits, InputError for an unknown name or a
+    split of what has none.
+    """
+    path = place_of(Path(source))
+    name = form or recognise(path, split)
+    check_readable(name)
+    if split is not None and name not in LAYOUTS:
+        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
+    folder = None if pictures is None else Path(pictures)
+    if name == FORM and folder is None:
+        folder = places_of(path).photos
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
+    shown = path.resolve()
+    title = shown.name if path.is_dir() else shown.stem
+    return Stream(title, path, name, folder, split, boxes)

@@ -1,0 +1,210 @@
+"""SVG: a file a picture, a path a mask in, annotated images out, and back.
+
+Labels and numbers are `data-` attributes, the picture's name is the title. Paths of straight lines
+and polygons of other programs are read, too, with the even-odd rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    note_traits,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    located,
+    output_paths,
+    read_xml,
+    xml_text,
+)
+from anymask.formats.outlines import Policy, outline
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.draw import colours
+from anymask.masks.polygons import Polygon, Ring, polygons_to_mask, polygons_to_svg_path
+from anymask.masks.rle import Rle, crop_to_rle, empty_rle
+
+_NAMESPACE = "http://www.w3.org/2000/svg"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_NUMBER}))")
+_LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
+_SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A file called so."""
+    return Fit.sure(found.suffix == ".svg")
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder; shapes other than paths and polygons are reported.
+
+    Raises DataError that names file, path and reason: curves and transforms are not read.
+    """
+    images = []
+    for path in find_files(source, ".svg"):
+        root = read_xml(path)
+        with located(path):
+            images.append(_image(root, path.with_suffix("").name, report))
+    return images
+
+
+def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
+    if root.tag.rpartition("}")[2] != "svg":
+        raise DataError(f"wanted <svg>, got <{root.tag}>")
+    title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
+    name, hw = title or stem, _hw(root)
+    masks = []
+    for number, element in enumerate(root.iter()):
+        kind = element.tag.rpartition("}")[2]
+        with located(f"element {number} ({kind})"):
+            if "transform" in element.attrib:
+                raise DataError("has a transform, which is not read; apply it to the shapes first")
+            if kind in _SHAPES:
+                report.add("shapes", name, None, f"element {number}, a {kind}, is no outline")
+            elif kind in ("path", "polygon"):
+                masks.append(_mask(element, kind, hw))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _hw(root: ET.Element) -> tuple[int, int]:
+    sides = [_LENGTH.fullmatch(root.get(key, "")) for key in ("height", "width")]
+    box = (root.get("viewBox") or "").replace(",", " ").split()
+    if len(box) == 4:
+        if [float(number) for number in box[:2]] != [0, 0]:
+            raise DataError("the viewBox does not start at 0 0")
+        return checked_hw(float(box[3]), float(box[2]))
+    if sides[0] is None or sides[1] is None:
+        raise DataError("wanted a width and a height in pixels, or a viewBox")
+    return checked_hw(float(sides[0][1]), float(sides[1][1]))
+
+
+def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> AnnotatedMask:
+    text = element.get("d", "") if kind == "path" else f"M{element.get('points', '')}Z"
+    group = element.get("data-group")
+    return annotated_mask(
+        rings_to_rle(path_to_rings(text if text != "MZ" else ""), hw),
+        element.get("data-label"),
+        float(element.get("data-quality", 0.0)),
+        group=None if group is None else int(group),
+        crowd=element.get("data-crowd") == "true",
+    )
+
+
+def rings_to_rle(rings: list[Ring], hw: tuple[int, int]) -> Rle:
+    """The pixels that an odd number of rings covers."""
+    if not rings:
+        return empty_rle(hw)
+    corners = np.concatenate(rings)
+    least, most = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
+    x0, y0 = np.clip(least, 0, hw[::-1]).astype(int).tolist()
+    x1, y1 = np.clip(most, 0, hw[::-1]).astype(int).tolist()
+    frame = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64) - (x0, y0)
+    inside = Polygon(frame, tuple(ring - (x0, y0) for ring in rings))
+    # A ring around all of the window turns every pixel's side once.
+    window = ~polygons_to_mask([inside], (y1 - y0, x1 - x0))
+    return crop_to_rle(window, (x0, y0), hw)
+
+
+def path_to_rings(text: str) -> list[Ring]:
+    """The rings of a path of straight lines (M L H V Z, large or small).
+
+    Raises DataError on curves and broken text.
+    """
+    rings: list[list[list[float]]] = []
+    here, command = [0.0, 0.0], ""
+    tokens = _tokens(text)
+    place = 0
+    while place < len(tokens):
+        if isinstance(tokens[place], str):
+            command = str(tokens[place])
+            place += 1
+            if command in "Zz":
+                here = list(rings[-1][0]) if rings else here
+                continue
+        kind = command.upper()
+        if kind not in ("M", "L", "H", "V") or (kind != "M" and not rings):
+            raise DataError(f"the path command {command!r} is not read; straight lines are")
+        count = 2 if kind in "ML" else 1
+        numbers = tokens[place : place + count]
+        if len(numbers) < count or any(isinstance(number, str) for number in numbers):
+            raise DataError(f"the path command {command!r} lacks a number")
+        here = _move(here, command, [float(number) for number in numbers])
+        place += count
+        if kind == "M":
+            rings.append([])
+            command = "l" if command == "m" else "L"
+        rings[-1].append(here)
+    return [np.array(ring, np.float64) for ring in rings if len(ring) > 2]
+
+
+def _tokens(text: str) -> list[str | float]:
+    tokens: list[str | float] = []
+    place = 0
+    text = text.strip()
+    while place < len(text):
+        match = _TOKEN.match(text, place)
+        if match is None:
+            raise DataError(f"the path breaks off at {text[place : place + 20]!r}")
+        tokens.append(match[1] or float(match[2]))
+        place = match.end()
+    return tokens
+
+
+def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
+    x, y = here if command.islower() else (0.0, 0.0)
+    if command in "Hh":
+        return [x + numbers[0], here[1]]
+    if command in "Vv":
+        return [here[0], y + numbers[0]]
+    return [x + numbers[0], y + numbers[1]]
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """A file a picture; masks are half see-through, in the colours of our overlays."""
+    paths = output_paths(images, target, ".svg")
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
+        height, width = image.hw
+        size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
+        root = ET.Element("svg", {"xmlns": _NAMESPACE} | size)
+        ET.SubElement(root, "title").text = xml_text(image.file_name)
+        for number, colour in enumerate(colours(len(image.masks))):
+            polygons = outline(image, number, report, policy)
+            about: dict[str, Any] = {
+                "d": polygons_to_svg_path(polygons),
+                "fill": "#{:02x}{:02x}{:02x}".format(*colour),
+                "fill-opacity": "0.5",
+                "fill-rule": "evenodd",
+            }
+            ET.SubElement(root, "path", about | _data(image.masks[number]))
+        ET.indent(root)
+        yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+
+
+def _data(mask: AnnotatedMask) -> dict[str, str]:
+    about = {
+        "data-label": mask.label,
+        "data-quality": mask.quality or None,
+        "data-group": mask.group,
+        "data-crowd": "true" if mask.crowd else None,
+    }
+    return {key: xml_text(value) for key, value in about.items() if value is not None}

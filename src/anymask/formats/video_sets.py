@@ -1,0 +1,289 @@
+"""Video clips on disk: frames and masks that are read when they are asked for.
+
+Data sets of videos (DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, JSON of tracks): clips, or frames.
+
+    DAVIS 2017 (davischallenge.org):  JPEGImages/480p/VIDEO/00000.jpg, Annotations/480p/VIDEO/
+        00000.png with a palette: the number of an object, 0 none, 255 void;
+        ImageSets/2017/val.txt lists the videos
+    DAVIS 2016: the same folders; 0 and 255 are background and the one object. Its lists are
+        ImageSets/480p/val.txt with two paths a line, or ImageSets/2016/val.txt inside DAVIS 2017,
+        where all objects count as one. The split is "2016/val"
+    YouTube-VOS (youtube-vos.org): valid/JPEGImages/VIDEO/00000.jpg, valid/Annotations/VIDEO/
+        00000.png, valid/meta.json: {"videos": {VIDEO: {"objects": {"1": {"category": ...}}}}}.
+        Every fifth frame has masks, in `valid` only those where an object is first seen
+    MOSE (henghuiding.com/MOSE) and LVOS (lingyihongfd.github.io/lvos.github.io): the folders of
+        YouTube-VOS, valid/JPEGImages/VIDEO/00000.jpg and valid/Annotations/VIDEO/00000.png, without
+        a list; every folder below JPEGImages is a video
+    SA-V, val and test (segment-anything-2, `sav_dataset`): sav_val/JPEGImages_24fps/VIDEO/00000.jpg
+        and sav_val/Annotations_6fps/VIDEO/000/00000.png, white on black, a folder an object;
+        sav_val/sav_val.txt lists the videos
+    YouTube-VIS and OVIS (songbai.site/ovis): annotations_train.json: videos with `file_names`,
+        annotations with `segmentations`, run-lengths or null a frame; photos below train/
+
+`Annotations_unsupervised` (DAVIS 2019) is read as the split "unsupervised/val".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    SequencePlace,
+    annotated_photo,
+)
+from anymask.formats.coco import segmentation_to_rle
+from anymask.formats.documents import (
+    checked_hw,
+    find_photo,
+    find_place,
+    located,
+    read_json,
+    read_text,
+)
+from anymask.formats.label_pictures import VOID, label_values, value_rles
+from anymask.images.load import SUFFIXES, load_image
+from anymask.masks.rle import Rle, mask_to_rle, rle_area
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One video.
+
+    name         of the video in its data set
+    frames       the pictures in order
+    annotations  index of a frame -> the picture of its objects' numbers (8-bit, or a palette)
+    labels       number of an object -> its class, where the data set says it
+    single       whatever is not background is object 1 (DAVIS 2016); 255 is no void then
+    layers       number of an object -> the folder of its own pictures, white on black (SA-V), so
+                 that objects may overlap; `annotations` then name the pictures
+    """
+
+    name: str
+    frames: tuple[Path, ...]
+    annotations: Mapping[int, Path]
+    labels: Mapping[int, str] = field(default_factory=dict)
+    single: bool = False
+    layers: Mapping[int, Path] = field(default_factory=dict)
+
+    def image(self, index: int) -> UintImage:  # (H, W, 3)
+        """Open a frame. Raises ImageError."""
+        return load_image(self.frames[index])
+
+    def frame(self, index: int) -> AnnotatedImage:
+        """An annotated frame with its masks, whose groups are the numbers of the objects.
+
+        An object that is hidden has no mask. Raises DataError, also for a frame that nobody
+        annotated.
+        """
+        if index not in self.annotations:
+            raise DataError(f"{self.name}: frame {index} has no masks; see Clip.annotations")
+        path = self.annotations[index]
+        if self.layers:
+            return self._layered(index, path.name)
+        with located(path):
+            values = label_values(path)
+            hw = checked_hw(*values.shape)
+        found = value_rles(values > 0 if self.single else values)
+        void = None if self.single else found.pop(VOID, None)
+        masks = [
+            AnnotatedMask(rle, self.labels.get(number), group=number)
+            for number, rle in found.items()
+            if number
+        ]
+        if void is not None:
+            masks.append(AnnotatedMask(void, VOID_LABEL, crowd=True))
+        return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
+
+    def _layered(self, index: int, name: str) -> AnnotatedImage:
+        """A frame whose objects have a picture each; an object without one is not seen."""
+        found: dict[int, Rle] = {}
+        for number, folder in self.layers.items():
+            if (folder / name).is_file():
+                with located(folder / name):
+                    found[number] = mask_to_rle(label_values(folder / name) > 0)
+        sizes = {rle.size for rle in found.values()}
+        if len(sizes) != 1:
+            raise DataError(
+                f"{self.name}, frame {index}: wanted pictures of one size, got {sorted(sizes)}"
+            )
+        masks = [
+            AnnotatedMask(rle, self.labels.get(number), group=number)
+            for number, rle in found.items()
+            if rle_area(rle)
+        ]
+        place = SequencePlace(self.name, index)
+        return annotated_photo(self.frames[index], sizes.pop(), masks, place=place)
+
+
+def read_davis_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of DAVIS. Raises DataError that names the file."""
+    year, _, part = split.rpartition("/")
+    top = find_place(root, ["JPEGImages", "DAVIS*/JPEGImages"], "frames of DAVIS").parent
+    frames = find_place(top, ["JPEGImages/480p", "JPEGImages/Full-Resolution"], "frames of DAVIS")
+    kind = "Annotations_unsupervised" if year == "unsupervised" else "Annotations"
+    annotations = top / kind / frames.name
+    lists = {
+        "": [f"ImageSets/2017/{part}.txt", f"ImageSets/480p/{part}.txt"],
+        "unsupervised": [f"ImageSets/2019/{part}.txt", f"ImageSets/2017/{part}.txt"],
+        "2016": [f"ImageSets/2016/{part}.txt", f"ImageSets/480p/{part}.txt"],
+    }.get(year, [f"ImageSets/{year}/{part}.txt"])
+    listed = find_place(top, lists, f"list of DAVIS' {split!r}")
+    names = dict.fromkeys(map(_video, read_text(listed).splitlines()))
+    single = year == "2016" or listed.parent.name == "480p"
+    with located(listed):
+        return [
+            _clip(name, frames / name, annotations / name, single=single) for name in names if name
+        ]
+
+
+def _video(line: str) -> str:
+    """The video of a line: a name, or the path of a frame and that of its masks."""
+    first = line.split()[0] if line.split() else ""
+    return Path(first).parent.name if "/" in first else first
+
+
+def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of YouTube-VOS. Raises DataError that names the file."""
+    path = find_place(root, [f"{split}/meta.json", "meta.json"], f"meta.json of {split!r}")
+    videos = read_json(path)
+    clips = []
+    with located(path):
+        for name, video in videos["videos"].items():
+            with located(f"video {name}"):
+                labels = {
+                    int(number): str(row["category"])
+                    for number, row in video["objects"].items()
+                    if "category" in row
+                }
+                folder = path.parent
+                clips.append(
+                    _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
+                )
+    return clips
+
+
+def read_mose_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of a split of MOSE or LVOS. Raises DataError that names what is absent."""
+    patterns = [f"{split}/JPEGImages", f"*/{split}/JPEGImages", "JPEGImages"]
+    frames = find_place(root, patterns, f"frames of {split!r}")
+    names = sorted(path.name for path in frames.iterdir() if path.is_dir())
+    if not names:
+        raise DataError(f"{frames}: there is no video in it; is the data set complete?")
+    return [_clip(name, frames / name, frames.parent / "Annotations" / name) for name in names]
+
+
+def read_sav_clips(root: Path, split: str) -> list[Clip]:
+    """The videos of SA-V's val or test. Raises DataError that names what is absent."""
+    patterns = [f"sav_{split}/JPEGImages_24fps", "JPEGImages_24fps"]
+    frames = find_place(root, patterns, f"frames of SA-V's {split!r}")
+    listed = frames.parent / f"sav_{split}.txt"
+    names = sorted(path.name for path in frames.iterdir() if path.is_dir())
+    if listed.is_file():
+        names = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
+    clips = []
+    for name in names:
+        folder = frames.parent / "Annotations_6fps" / name
+        layers = {
+            int(path.name): path for path in sorted(folder.glob("*/")) if path.name.isdecimal()
+        }
+        if not layers:
+            raise DataError(f"{folder}: no object has masks; wanted {name}/000/00000.png")
+        clip = _clip(name, frames / name, next(iter(layers.values())))
+        clips.append(replace(clip, layers=layers))
+    return clips
+
+
+def _clip(
+    name: str,
+    frames: Path,
+    annotations: Path,
+    labels: dict[int, str] | None = None,
+    single: bool = False,
+) -> Clip:
+    """A video of two folders whose files have the same names."""
+    if not frames.is_dir():
+        raise DataError(f"{frames}: the frames of the video are absent; is the data set complete?")
+    paths = sorted(path for path in frames.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"{frames}: the video has no frame")
+    masks = {index: annotations / f"{path.stem}.png" for index, path in enumerate(paths)}
+    return Clip(
+        name=name,
+        frames=tuple(paths),
+        annotations={index: path for index, path in masks.items() if path.is_file()},
+        labels=labels or {},
+        single=single,
+    )
+
+
+def read_davis(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of DAVIS. Raises DataError that names the file."""
+    return _frames(read_davis_clips(root, split))
+
+
+def read_youtube_vos(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of YouTube-VOS. Raises DataError that names the file."""
+    return _frames(read_youtube_vos_clips(root, split))
+
+
+def read_mose(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of MOSE or LVOS. Raises DataError that names the file."""
+    return _frames(read_mose_clips(root, split))
+
+
+def read_sav(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every annotated frame of SA-V's val or test. Raises DataError that names the file."""
+    return _frames(read_sav_clips(root, split))
+
+
+def _frames(clips: list[Clip]) -> Iterator[AnnotatedImage]:
+    return (clip.frame(index) for clip in clips for index in clip.annotations)
+
+
+# YouTube-VIS and OVIS
+
+
+def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """Every frame of a JSON with tracks. Raises DataError that names file, record and reason."""
+    patterns = [f"annotations_{split}.json", f"{split}/instances.json", f"annotations/{split}.json"]
+    path = find_place(root, patterns, f"JSON of {split!r}")
+    places = [root / split, root / split / "JPEGImages", root / "JPEGImages", root]
+    document = read_json(path)
+    with located(path):
+        names = {int(row["id"]): str(row["name"]) for row in document["categories"]}
+        tracks: dict[int, list[tuple[int, dict[str, Any]]]] = {}
+        for number, row in enumerate(document["annotations"] or []):
+            tracks.setdefault(int(row["video_id"]), []).append((number, row))
+        for video in document["videos"]:
+            hw = checked_hw(video["height"], video["width"])
+            for index, name in enumerate(video["file_names"]):
+                photo = find_photo(str(name), places)
+                found = _frame(tracks.get(int(video["id"]), []), index, hw, names)
+                yield annotated_photo(
+                    photo, hw, found, place=SequencePlace(str(video["id"]), index)
+                )
+
+
+def _frame(
+    tracks: list[tuple[int, dict[str, Any]]],
+    index: int,
+    hw: tuple[int, int],
+    names: dict[int, str],
+) -> Iterator[AnnotatedMask]:
+    """The objects that are seen in a frame; a group is the number of the object's track."""
+    for number, row in tracks:
+        with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
+            if row["segmentations"][index] is None:
+                continue
+            rle = segmentation_to_rle(row["segmentations"][index], hw)
+            if rle.size != hw:
+                raise DataError(f"the mask is {rle.size} (height, width), the video {hw}")
+            yield AnnotatedMask(rle, names[int(row["category_id"])], group=number)

@@ -1,0 +1,234 @@
+"""PASCAL VOC: pictures of class and object numbers in, annotated images out, and back.
+
+    <set>/SegmentationClass/<stem>.png        the class of each pixel, 0 background, 255 void
+    <set>/SegmentationObject/<stem>.png       the object of each pixel, the same
+    <set>/ImageSets/Segmentation/val.txt      the stems; train.txt and test.txt of other splits
+    <set>/labelmap.txt                        name:r,g,b:: for each class, the background first
+    <set>/JPEGImages/<stem>.jpg               the photos, which are the user's to put there
+    <set>/Annotations/<stem>.xml              <filename> of a photo that is called otherwise
+
+The class numbers are those of the VOC challenge where all labels are its classes, else those of
+labelmap.txt, as CVAT writes it. Both pictures have 8 bits and VOC's palette. Layout: the VOC2012
+development kit (facts, no code). labelme's converter has class_names.txt, no lists, and may call
+the folders SegmentationClassPNG and SegmentationObjectPNG. Sets without these pictures have
+polygons in their XML (`voc_xml`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base.errors import DataError
+from anymask.formats import voc_xml
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.documents import (
+    OutFile,
+    checked_hw,
+    find_files,
+    find_picture,
+    find_place,
+    located,
+    output_paths,
+    parts_of,
+    read_text,
+    read_xml,
+    xml_text,
+)
+from anymask.formats.label_pictures import (
+    VOID,
+    encode_palette,
+    label_values,
+    object_numbers,
+    paint_numbers,
+    picture_name,
+    value_rles,
+    voc_palette,
+)
+from anymask.formats.label_sets import VOC_CLASSES
+from anymask.formats.layouts import iter_dataset
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.mask import UNLABELLED
+
+CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
+DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
+PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder of object pictures, or XML of one picture."""
+    folders = (found.path / f"{OBJECTS}{end}" for end in ("", "PNG"))
+    return Fit.sure(found.root_tag == "annotation" or any(map(Path.is_dir, folders)))
+
+
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
+    """Read a set's folder: the challenge's own val, or every object picture of another one.
+
+    boxes  whether the XML is read instead, with boxes alone as rectangles
+
+    Raises DataError that names the file.
+    """
+    if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
+        return voc_xml.read(source, report, pictures, boxes=boxes)
+    objects = find_place(source, PLACES, "objects of PASCAL VOC")
+    top, photos = objects.parent, objects.parent / "JPEGImages"
+    names = read_labels(top / LABELS) or _class_names(top / NAMES)
+    if names is None and photos.is_dir() and (top / LISTS).is_dir():
+        return list(iter_dataset(source, "voc", None))
+    beside = photos if pictures is None and photos.is_dir() else pictures
+    return [
+        _image(path, objects, _photo_name(path, objects, beside), names or VOC_CLASSES)
+        for path in find_files(objects, ".png")
+    ]
+
+
+def _class_names(path: Path) -> tuple[str, ...] | None:
+    """The names of labelme's class_names.txt by class number; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+
+
+def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
+    """As the photo lies in `pictures`, else what its XML says, else <stem>.jpg."""
+    inside = path.relative_to(objects)
+    details = (objects.parent / DETAILS / inside).with_suffix(".xml")
+    stem = inside.with_suffix("").as_posix()
+    if find_picture(pictures, stem) is None and details.is_file():
+        told = PurePosixPath(read_xml(details).findtext("filename") or "").name
+        if told:
+            return (PurePosixPath(inside.as_posix()).parent / told).as_posix()
+    return picture_name(path, objects, pictures, ".jpg")
+
+
+def read_labels(path: Path) -> tuple[str, ...] | None:
+    """The names of a labelmap.txt by class number; None where there is no such file."""
+    if not path.is_file():
+        return None
+    lines = [line for line in read_text(path).splitlines() if line and not line.startswith("#")]
+    return tuple(line.rsplit(":", 3)[0] for line in lines)
+
+
+def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> AnnotatedImage:
+    folder = objects.with_name(objects.name.replace(OBJECTS, CLASSES))
+    with located(path):
+        values = label_values(path)
+        hw = checked_hw(*values.shape)
+        classes = _classes(folder / path.relative_to(objects), values)
+    masks = []
+    for value, rle in value_rles(values).items():
+        if value == VOID:
+            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
+        elif value:
+            number = classes.get(value, 0)
+            masks.append(AnnotatedMask(rle, names[number] if 0 < number < len(names) else None))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
+    """The class number of each object, which is that of its first pixel."""
+    if not path.is_file():
+        return {}
+    with located(path):
+        numbers = label_values(path)
+        if numbers.shape != values.shape:
+            raise DataError(f"is {numbers.shape} (height, width), the objects are {values.shape}")
+    found, first = np.unique(values, return_index=True)
+    return dict(zip(found.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """Both pictures of each photo, the list of their names, and the names of the classes.
+
+    Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
+    """
+    seen = [replace(image, masks=tuple(m for m in image.masks if not _void(m))) for image in images]
+    names = _names(seen, report)
+    paths = output_paths(images, target / OBJECTS, ".png")
+    stem_of = {
+        image.file_name: path.relative_to(target / OBJECTS).as_posix().removesuffix(".png")
+        for image, path in zip(images, paths, strict=True)
+    }
+    for image, plain, path in zip(images, seen, paths, strict=True):
+        note_traits(report, plain, frozenset({"labels"}))
+        note_unlabelled(report, plain)
+        void = [_void(mask) for mask in image.masks]
+        numbers = object_numbers(image, report, VOID - 1, void)
+        yield path, encode_palette(paint_numbers(image, numbers, report))
+        classes = [
+            VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
+            for mask, hidden in zip(image.masks, void, strict=True)
+        ]
+        stem = stem_of[image.file_name]
+        place = target / CLASSES / f"{stem}.png"
+        yield place, encode_palette(paint_numbers(image, classes, LossReport()))
+        if image.file_name != f"{stem}.jpg":
+            yield target / DETAILS / f"{stem}.xml", _details(image)
+    for split, few in (parts_of(images) or {"val": images}).items():
+        stems = [stem_of[image.file_name] for image in few]
+        listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
+        yield listed, "".join(f"{stem}\n" for stem in stems).encode()
+    colours = voc_palette().tolist()
+    rows = [
+        f"{name}:{r},{g},{b}::\n"
+        for name, (r, g, b) in zip(names, colours[: len(names)], strict=True)
+    ]
+    yield target / LABELS, "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
+
+
+def _details(image: AnnotatedImage) -> bytes:
+    """The XML that names a photo, with its size."""
+    root = ET.Element("annotation")
+    ET.SubElement(root, "filename").text = xml_text(image.name)
+    size = ET.SubElement(root, "size")
+    for name, value in zip(("height", "width", "depth"), (*image.hw, 3), strict=True):
+        ET.SubElement(size, name).text = str(value)
+    ET.SubElement(root, "segmented").text = "1"
+    written: bytes = ET.tostring(root, "utf-8")
+    return written + b"\n"
+
+
+def _void(mask: AnnotatedMask) -> bool:
+    return mask.crowd and mask.label == VOID_LABEL
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.lstrip("#").splitlines()) or UNLABELLED
+
+
+def _names(images: list[AnnotatedImage], report: LossReport) -> list[str]:
+    """The classes by number, the background first. Raises DataError for more than 254."""
+    labels = class_names(images)
+    if set(labels) <= set(VOC_CLASSES[1:]):
+        return list(VOC_CLASSES)
+    for label in labels:
+        if _one_line(label) == VOC_CLASSES[0]:
+            reason = f"{label!r} is VOC's name of no object; has no class"
+            report.add("labels", LABELS, None, reason)
+        elif _one_line(label) != label:
+            report.add("labels", LABELS, None, f"{label!r} became {_one_line(label)!r}")
+    names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
+    if len(names) >= VOID:
+        raise DataError(
+            f"PASCAL VOC numbers at most {VOID - 1} classes, got {len(names) - 1}; choose another "
+            "format"
+        )
+    return names

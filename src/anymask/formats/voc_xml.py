@@ -1,0 +1,131 @@
+"""PASCAL VOC's XML files with polygons, a file a picture: annotated images out.
+
+    <set>/Annotations/<stem>.xml, <set>/JPEGImages/<stem>.jpg     as supervision writes them
+    <set>/train/<stem>.xml, <set>/train/<stem>.jpg                as Roboflow does
+    <object><name>cat</name><polygon><x1>3</x1><y1>4</y1><x2>...  of each object
+
+VOC counts pixels from 1: a polygon of whole numbers names pixels, which belong to the object, as
+supervision fills it again (`cv2.fillPoly`; MIT; facts, no code). One with fractions is an outline.
+Objects of a box alone are reported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import cv2
+import numpy as np
+
+from anymask.base.arrays import Floats
+from anymask.base.errors import DataError
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.formats.documents import (
+    checked_hw,
+    find_files,
+    find_picture,
+    located,
+    picture_hw,
+    read_xml,
+    refuse_boxes,
+)
+from anymask.formats.outlines import box_to_mask
+from anymask.masks.mask import UNLABELLED, Box
+from anymask.masks.polygons import Polygon, polygons_to_mask
+from anymask.masks.rle import Rle, mask_to_rle
+
+ROOT, PHOTOS = "annotation", "JPEGImages"
+
+
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
+    """Read a file, or every XML file in a folder and below.
+
+    boxes  whether objects of a box alone come as rectangles
+
+    Raises DataError that names file, object and reason; also where all objects are boxes.
+    """
+    images = []
+    for path in find_files(source, ".xml"):
+        root = read_xml(path)
+        if root.tag != ROOT:
+            raise DataError(f"{path}: wanted an XML of PASCAL VOC, got <{root.tag}>")
+        with located(path):
+            name, photo = _photo(root, path, source, pictures)
+            images.append(_image(root, name, photo, report, boxes=boxes))
+    if not boxes:
+        refuse_boxes(source, images, report, "polygon")
+    return images
+
+
+def _image(
+    root: ET.Element, name: str, photo: Path | None, report: LossReport, *, boxes: bool
+) -> AnnotatedImage:
+    high, wide = (int(float(root.findtext(f"size/{key}") or 0)) for key in ("height", "width"))
+    if high and wide:
+        hw = checked_hw(high, wide)
+    elif photo is not None:
+        hw = picture_hw(photo)
+    else:
+        raise DataError("does not tell the picture's size; name the folder of the pictures")
+    masks = []
+    for number, element in enumerate(root.iter("object")):
+        with located(f"object {number}"):
+            corners, found = _corners(element), None
+            label = (element.findtext("name") or "").strip() or UNLABELLED
+            if corners is not None:
+                found = AnnotatedMask(_rle(corners, hw), label)
+            elif boxes:
+                found = box_to_mask(_box(element), hw, label)
+            if found is not None:
+                masks.append(found)
+                continue
+            reason = "is a box off the picture" if boxes else "is a box alone"
+            report.add("shapes", name, None, f"object {number} {reason}")
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+
+
+def _photo(
+    root: ET.Element, path: Path, source: Path, pictures: Path | None
+) -> tuple[str, Path | None]:
+    """What the photo is called, and its file where it lies in one of the usual places."""
+    told = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
+    here = path.parent
+    for folder in (pictures, here, here.parent / PHOTOS):
+        for stem in (Path(told).stem, path.stem):
+            found = find_picture(folder, stem) if stem else None
+            if found is not None:
+                inside = here.relative_to(source) if source.is_dir() and folder == here else Path()
+                return (inside / found.name).as_posix(), found
+    return told or f"{path.stem}.jpg", None
+
+
+def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
+    """x1, y1, x2, y2, ... of the polygon; None without one. Raises KeyError, ValueError."""
+    polygon = element.find("polygon")
+    if polygon is None or not len(polygon):
+        return None
+    values = {point.tag: float(point.text or "nan") for point in polygon}
+    count = len(values) // 2
+    corners = np.array([[values[f"x{n}"], values[f"y{n}"]] for n in range(1, count + 1)])
+    if count < 3 or len(values) % 2 or not np.isfinite(corners).all():
+        raise DataError(f"wanted a polygon of at least 3 points, got {len(values)} numbers")
+    return corners
+
+
+def _box(element: ET.Element) -> Box:
+    """First and last pixel, which are counted from 1, as borders. Raises DataError."""
+    texts = [element.findtext(f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
+    if None in texts:
+        raise DataError("wanted a <bndbox> with xmin, ymin, xmax and ymax")
+    x0, y0, x1, y1 = (float(text or "nan") for text in texts)
+    return x0 - 1, y0 - 1, x1, y1
+
+
+def _rle(corners: Floats, hw: tuple[int, int]) -> Rle:
+    if (corners != corners.round()).any():
+        return mask_to_rle(polygons_to_mask([Polygon(corners)], hw))
+    filled = np.zeros(hw, np.uint8)
+    cv2.fillPoly(filled, [np.clip(corners - 1, -(2**15), 2**15).astype(np.int32)], 1)
+    return mask_to_rle(filled)

@@ -1,0 +1,305 @@
+"""YOLO-seg: a text file a picture and `data.yaml` in, annotated images out, and back.
+
+    <set>/data.yaml             train, val, test (folders beside it), names
+    <set>/labels/<stem>.txt     class x1 y1 x2 y2 ... , each 0..1 of the picture's sides
+    <set>/images/<stem>.jpg     the pictures; sizes are read from them
+    <set>/<split>/labels, <set>/<split>/images   the same by splits, as Roboflow lays them out
+    <set>/classes.txt           a name a line, as Label Studio and labelImg write them
+
+A line is one ring: holes and parts are bridged, filled or split as the policy says, and the report
+counts them. Layout: the segmentation page of the Ultralytics documentation (facts, no code).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from anymask.base.arrays import Floats
+from anymask.base.errors import DataError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.documents import (
+    OutFile,
+    find_files,
+    find_picture,
+    located,
+    output_paths,
+    output_stem,
+    parts_of,
+    picture_hw,
+    read_text,
+    refuse_boxes,
+)
+from anymask.formats.label_pictures import has_both
+from anymask.formats.outlines import Policy, box_to_mask, single_rings
+from anymask.formats.registry import Fit, Sniffed
+from anymask.masks.files import ring_to_yolo
+from anymask.masks.mask import UNLABELLED, Box
+from anymask.masks.polygons import Polygon, polygons_to_mask
+from anymask.masks.rle import mask_to_rle
+
+# Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
+LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
+_BOX = 4  # numbers of a line of a set for detection, behind the class
+_DIGITS = 1e-6  # of a side; twice what the last digit may be off
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A folder with data.yaml, or with folders of labels that are text."""
+    folder = found.path
+    if not folder.is_dir():
+        return Fit.NO
+    plain = (folder / "labels").is_dir() and not has_both(folder)
+    return Fit.sure((folder / "data.yaml").is_file() or plain or any(folder.glob("*/labels/*.txt")))
+
+
+def read(
+    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+) -> list[AnnotatedImage]:
+    """Read a set's folder.
+
+    pictures  where the pictures lie; the images/ beside each labels/ when left out
+    boxes     whether boxes alone come as rectangles, also those of predictions, whose lines have a
+              number more
+
+    A picture without a text file is one without masks. Lines of a box alone are reported, and so
+    are classes without names. Raises DataError that names file, line and reason, also for a text
+    file without its picture: the sizes are known from there only.
+    """
+    if not source.is_dir():
+        raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
+    names = _names_of(source, report)
+
+    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> AnnotatedMask | None:
+        """The mask of a line; None for a box alone, which the report is told."""
+        label, *numbers = line.split()
+        if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
+            return _mask(line, hw, names)
+        found = None
+        if boxes:
+            found = box_to_mask(_box(numbers, hw), hw, _label_of(label, names))
+        reason = "is a box off the picture" if boxes else "is a box alone, without an outline"
+        if found is None:
+            report.add("shapes", picture, None, f"{where} {reason}")
+        return found
+
+    images = []
+    for labels, folder in label_places(source):
+        inside = "" if folder.parent == source else f"{folder.parent.relative_to(source)}/"
+        for path in find_files(labels, ".txt"):
+            image = _image(path, labels, pictures or folder, line_of)
+            images.append(replace(image, file_name=inside + image.file_name))
+    if not boxes:
+        refuse_boxes(source, images, report, "outline")
+    return images
+
+
+def folder_of_yaml(path: Path) -> Path:
+    """The folder of a set that is named by its YAML file. Raises DataError where it has no labels.
+
+    A `path` in it, which may lead anywhere, is not followed.
+    """
+    folder = path.parent
+    if label_places(folder) == [(folder, folder / "images")]:
+        raise DataError(
+            f"{path}: wanted labels/ (or train/labels/) beside it, there is none; name the folder "
+            "that has them, with this file in it"
+        )
+    return folder
+
+
+def label_places(source: Path) -> list[tuple[Path, Path]]:
+    """The folders of labels, each with that of its pictures: one, or one a split."""
+    if (source / "labels").is_dir():
+        return [(source / "labels", source / "images")]
+    splits = sorted(path for path in source.glob("*/labels") if path.is_dir())
+    return [(path, path.with_name("images")) for path in splits] or [(source, source / "images")]
+
+
+def _names_of(source: Path, report: LossReport) -> list[str]:
+    """The names of the classes, of the set or of the folder that it is a split of."""
+    for path in (source / "data.yaml", *sorted(source.glob("*.y*ml"))):
+        if path.is_file() and (path.name == "data.yaml" or _keyed(path)):
+            return read_names(path)
+    if (path := source / "classes.txt").is_file():
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    above = source.absolute().parent / "data.yaml"
+    if above.is_file() and f"/{source.absolute().name}/" in above.read_text("utf-8-sig", "replace"):
+        return read_names(above)
+    reason = "no data.yaml and no classes.txt names the classes; they are called by their numbers"
+    report.add("labels", source.name, None, reason)
+    return []
+
+
+def _keyed(path: Path) -> bool:
+    text = path.read_text("utf-8-sig", "replace")
+    return re.search(r"^names\s*:", text, re.MULTILINE) is not None
+
+
+def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> AnnotatedImage:
+    stem = path.relative_to(labels).with_suffix("").as_posix()
+    picture = find_picture(folder, stem)
+    if picture is None:
+        raise DataError(
+            f"{path}: there is no picture {stem!r} in {str(folder)!r}, and its size is needed; "
+            "name the folder of the pictures"
+        )
+    hw, name = picture_hw(picture), picture.relative_to(folder).as_posix()
+    masks = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        with located(f"{path}, line {number}"):
+            if line.strip():
+                masks.append(line_of(line, f"line {number}", name, hw))
+    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(filter(None, masks)))
+
+
+def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
+    """A line's middle and size, 0..1 of the picture's sides, as x0, y0, x1, y1 in pixels."""
+    x, y, wide, high = _shares(numbers[:_BOX]).tolist()
+    height, width = hw
+    left, top = (x - wide / 2) * width, (y - high / 2) * height
+    return left, top, left + wide * width, top + high * height
+
+
+def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
+    first, *rest = line.split()
+    label = _label_of(first, names)
+    if len(rest) < 6 or len(rest) % 2:
+        raise DataError(
+            f"wanted a class and at least 3 points, got {len(rest)} numbers after the class; "
+            "is it a file of boxes?"
+        )
+    corners = _shares(rest).reshape(-1, 2)
+    sides = np.array([hw[1], hw[0]])
+    ring = corners * sides
+    # Seven digits were written: a corner between pixels, or in the middle of a pixel's side, is put
+    # back there, for slanted lines run through pixel centres, where a hair decides.
+    near = (2 * ring).round() / 2
+    ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
+    return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+
+
+def _shares(numbers: list[str]) -> Floats:
+    """Numbers of a line, 0..1 of the picture's sides. Raises DataError."""
+    found = np.array(numbers, np.float64)
+    if not ((found > -0.5) & (found < 1.5)).all():
+        raise DataError("corners are 0..1 of the picture's sides; are these pixels?")
+    return found
+
+
+def _label_of(number: str, names: list[str]) -> str:
+    """The name of a class, or its number where there are no names. Raises DataError."""
+    place = int(number)
+    if place < 0 or (names and place >= len(names)):
+        raise DataError(f"the class {place} is not one of the {len(names)} names of data.yaml")
+    return names[place] if names else str(place)
+
+
+def read_names(path: Path) -> list[str]:
+    """The class names of a data.yaml: a list, or numbers with names. Raises DataError."""
+    with located(path):
+        document = _read_yaml(path)
+        if not isinstance(document, dict) or "names" not in document:
+            raise DataError("wanted the key `names`, found none")
+        names = document["names"]
+        if isinstance(names, list):
+            names = dict(enumerate(names))
+        if not isinstance(names, dict):
+            raise DataError("`names` is neither a list nor numbers with names")
+        by_number = {int(number): name for number, name in names.items()}
+        if len(by_number) != len(names) or sorted(by_number) != list(range(len(names))):
+            raise DataError("`names` must give a name to each number from 0 on")
+        for name in by_number.values():
+            if not isinstance(name, str):
+                raise DataError(f"wanted a word for each name, got a {type(name).__name__}")
+        return [by_number[number] for number in range(len(names))]
+
+
+def _read_yaml(path: Path) -> Any:
+    """A YAML file whose scalars stay the words that are written: a class may be called `no`.
+
+    Raises DataError.
+    """
+    try:
+        return yaml.load(read_text(path), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise DataError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """labels/ and data.yaml; the pictures are the user's to put into images/.
+
+    Pictures whose names begin with train/, val/ or test/ are the splits of these names.
+    """
+    names = class_names(images, policy.classes)
+    _check_stems(images)
+    paths = output_paths(images, target / "labels", ".txt")
+    _check_others(target, names, paths)
+    for image, path in zip(images, paths, strict=True):
+        note_traits(report, image, frozenset({"labels"}))
+        note_unlabelled(report, image)
+        lines = []
+        for number, mask in enumerate(image.masks):
+            place = names.index(mask.label or UNLABELLED)
+            rings = single_rings(image, number, report, policy)
+            lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
+        yield path, "".join(lines).encode()
+    about = _split_folders(images) | {"names": dict(enumerate(names))}
+    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
+    yield target / "data.yaml", text.encode()
+
+
+def _check_stems(images: list[AnnotatedImage]) -> None:
+    """Raises DataError for pictures of one stem: both would look unlabelled."""
+    first: dict[str, str] = {}
+    for image in images:
+        stem = output_stem(image.file_name).with_suffix("").as_posix()
+        other = first.setdefault(stem, image.file_name)
+        if other != image.file_name:
+            raise DataError(
+                f"YOLO finds the labels of a picture by its name without the suffix, and {other!r} "
+                f"and {image.file_name!r} have the same; rename one of them"
+            )
+
+
+def _check_others(target: Path, names: list[str], paths: list[Path]) -> None:
+    """Raises DataError where labels of other pictures would stay, and get other classes' names."""
+    file, mine = target / "data.yaml", set(paths)
+    others = (path for path in (target / "labels").rglob("*.txt") if path not in mine)
+    if not file.is_file() or (other := next(others, None)) is None:
+        return
+    known = read_names(file)
+    if known != names[: len(known)]:
+        raise DataError(
+            f"{file} numbers other classes ({', '.join(known[:3])}, ...), and {other.name} and "
+            "others keep their numbers; name a new folder, or convert both sets at once"
+        )
+
+
+def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
+    """The folder of each split; without `path` they are beside the file."""
+    folders = {split: few[0].file_name.split("/")[0] for split, few in parts_of(images).items()}
+    if not folders:
+        return {"train": "images", "val": "images"}
+    first = next(iter(folders.values()))
+    places = {"train": first, "val": first} | folders
+    return {split: f"images/{place}" for split, place in places.items()}

@@ -1,0 +1,1 @@
+"""Reading pictures of any kind: paths, addresses, arrays, stacks, bands and channels."""

@@ -1,0 +1,490 @@
+"""Pictures from the web: an http(s) address in, the bytes of a file of bounded size out.
+
+Used only where a caller says `allow_url=True`; nothing else in the package opens an address of
+somebody else's.
+
+Reading images: a path, address, array or Pillow image in, (H, W, 3) uint8 RGB out.
+
+Letters: H W the picture, C channels.
+
+- Files, bytes and Pillow images are turned upright as their EXIF tag says, as every viewer does;
+  coordinates are those of the upright picture. Arrays carry no tag and are taken as they lie.
+- Grey becomes three equal channels. Transparency is laid on white. Of several frames or pages the
+  first one is taken, or the one that is asked for. CMYK and other colour spaces are converted by
+  Pillow without colour profiles.
+- Numbers of other types than uint8 become eight bits as `images/pixels.py` says; 16-bit colours and
+  TIFF of any bands are read as `images/deep_pictures.py` says.
+
+A photo of 100 megapixels is 300 MB here. The conversions work in strips, so that no float copy of
+it is ever made, and none beside the one that Pillow decodes into.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, UnidentifiedImageError
+
+from anymask.base.arrays import BoolArray, UintImage, read_array
+from anymask.base.errors import DataError, ImageError, InputError
+from anymask.base.keywords import name_keywords
+from anymask.images.decoding import decode_with, decoding, open_file, open_header, unidentified
+from anymask.images.deep_pictures import (
+    deep_grey,
+    is_tiff,
+    needs_tifffile,
+    no_such_page,
+    read_deep_colours,
+    read_tiff,
+    tiff_hw,
+)
+from anymask.images.pixels import (
+    AnyRanges,
+    PictureView,
+    array_to_image,
+    check_size,
+    on_white,
+    strips,
+)
+
+MOST_BYTES = 100_000_000
+TIMEOUT = 30.0  # seconds without a byte
+_AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, never from https down to http."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Raises ImageError for another kind of address."""
+        new = urllib.parse.urlsplit(newurl).scheme.lower()
+        if new not in ("http", "https") or (req.type == "https" and new == "http"):
+            raise ImageError(f"{req.full_url} leads to {newurl[:200]!r}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
+    """The file at an address.
+
+    Raises ImageError, naming the address, for another kind of address, where nothing answers, and
+    for a file of more than `most_bytes`.
+    """
+    if address.partition("://")[0].lower() not in ("http", "https"):
+        raise ImageError(f"wanted an address with http or https, got {address[:200]!r}")
+    opener = urllib.request.build_opener(_SafeRedirects())
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            data: bytes = answer.read(most_bytes + 1)
+    except ImageError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ImageError(
+            f"{address[:200]} cannot be read ({error}); check the address, or download the photo"
+        ) from error
+    if len(data) > most_bytes:
+        raise ImageError(
+            f"{address[:200]} has more than {most_bytes} bytes; download it and name the file"
+        )
+    return data
+
+
+ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
+
+SUFFIXES = frozenset(  # that `find_images` looks for
+    [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
+) | {".tiff", ".webp"}
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
+)
+
+# Of cameras' raw files; many are TIFFs whose first picture is a thumbnail, which nobody means.
+_RAW_SUFFIXES = frozenset(
+    [".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".nef", ".nrw", ".orf", ".pef"]
+) | {".raf", ".rw2", ".srw"}
+
+_ORIENTATION = 0x0112  # the EXIF tag
+
+
+@name_keywords
+def load_image(
+    source: ImageSource,
+    *,
+    bands: int | Sequence[int] | None = None,
+    page: int = 0,
+    stretch: Sequence[float] | None = None,
+    ranges: AnyRanges | None = None,
+    bgr: bool = False,
+    allow_url: bool = False,
+) -> UintImage:  # -> (H, W, 3)
+    """Read one picture.
+
+    source     path, bytes of a file, open binary file, Pillow image, or array (H, W[, C]) with
+               C = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA, of any number type
+    bands      one band as grey, or three as red, green and blue, counted from 1, 0 for black:
+               (3, 2, 1); arrays may have any C then. Of a TIFF whose channels are pages (axis C
+               of ImageJ and OME) its channels, where `page` lies
+    page       of a TIFF, or the frame of an animation, counted from 0
+    stretch    two percentiles that become black and white, band by band: (2, 98); NaN and infinity
+               do not count
+    ranges     the two values that become black and white: (200, 4000), or a pair or None a band
+    bgr        an array holds blue, green, red, as `cv2.imread` gives it
+    allow_url  the source may be an address, http or https, of at most `web_pictures.MOST_BYTES`
+
+    Raises ImageError, naming the file, when the source is absent, empty, truncated, no picture,
+    without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
+    another shape; InputError for other settings; MissingExtra for a TIFF that needs tifffile.
+    """
+    view = PictureView.of(bands, page, stretch, ranges)
+    if isinstance(source, str | Path) and is_address(source):
+        source = _fetch(str(source), allow_url)
+    return _load_bgr(source, view) if bgr else read_view(source, view)
+
+
+def read_view(source: ImageSource, view: PictureView) -> UintImage:
+    """Read what a view asks for. Raises as `load_image` does."""
+    if isinstance(source, str | Path):
+        return _load_file(Path(source), view)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _load_stream(io.BytesIO(source), f"the {len(source)} bytes given", view)
+    if isinstance(source, Image.Image):
+        _seek(source, "the Pillow image", view)
+        pixels = _pillow_to_array(source, "the Pillow image", view)
+        return _upright(pixels, _orientation(source))
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return _load_stream(
+            source, repr(name) if isinstance(name, str) else "the file object", view
+        )
+    if view.page:
+        raise ImageError(no_such_page(view.page, 1, "the array"))
+    return array_to_image(source, view=view)
+
+
+def is_address(source: object) -> bool:
+    """Whether text is the address of something in the web."""
+    return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
+
+
+def _fetch(address: str, allowed: bool) -> bytes:
+    if not allowed:
+        raise ImageError(
+            f"wanted a photo on the disk, got the address {address[:200]!r}; download it, or allow "
+            "it: allow_url=True"
+        )
+    return fetch_picture(address)
+
+
+def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
+    if isinstance(source, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(
+        source, "read"
+    ):
+        raise InputError(
+            "bgr=True says the order of an array's colours; files and Pillow images know theirs; "
+            "leave it out"
+        )
+    if view.bands is not None:
+        raise InputError("give bands or bgr, got both; bands=(3, 2, 1) is the same as bgr")
+    return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
+
+
+def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
+    """Read a mask: an array file (.npy: bool, integers or float logits), or a picture.
+
+    Where a picture is see-through somewhere, what can be seen is the object; in any other one,
+    what is more than half as bright as its brightest pixel.
+
+    Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return _load_array(path)
+    image = load_image(path)
+    brightness: NDArray[np.uint8] = image.max(axis=2)
+    alpha = _alpha_of(path)
+    if alpha is not None and not alpha.all():
+        brightness = alpha
+    elif looks_like_photo(image):
+        raise ImageError(
+            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
+            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
+        )
+    elif (objects := count_objects(image)) > 1:
+        raise ImageError(
+            f"wanted the mask of one object, white on black, {str(path)!r} shows {objects}, by "
+            "their colours or values; save one of them as a mask of its own, a picture or .npy"
+        )
+    mask: BoolArray = brightness > int(brightness.max()) // 2
+    return mask
+
+
+def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
+    """The upright alpha channel; None without one, or where Pillow does not know the file."""
+    with open_path(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            return None  # a TIFF that tifffile has read
+        with decoding(repr(str(path))), picture:
+            if not _has_alpha(picture):
+                return None
+            layer = np.asarray(picture.convert("RGBA").getchannel("A"))
+            return _upright(layer, _orientation(picture))
+
+
+def _load_array(path: Path) -> NDArray[Any]:
+    """An array file whose header states no more than the file holds."""
+    try:
+        with open_file(path) as file:
+            return read_array(file)
+    except (OSError, DataError) as error:
+        raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+
+
+def image_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
+    name = repr(str(path))
+    with open_path(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            if _begins_like_tiff(file):
+                return tiff_hw(file, name)
+            raise unidentified(file, name) from None
+        with decoding(name), picture:
+            height, width = picture.height, picture.width
+            check_size((height, width), name)
+            return (width, height) if _orientation(picture) >= 5 else (height, width)
+
+
+def find_images(
+    folder: Path,
+    leave_out: Path | None = None,
+    unreadable: Callable[[OSError], None] | None = None,
+    suffixes: Container[str] = SUFFIXES,
+) -> Iterator[Path]:
+    """The pictures in a folder, then those in its sub-folders, in order, as they are found.
+
+    leave_out   a folder that is not looked into
+    unreadable  told of each folder that cannot be listed; without it they are passed over
+    suffixes    of what is looked for, such as VIDEO_SUFFIXES
+
+    Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
+    so that somebody notices.
+    """
+    out = None if leave_out is None else leave_out.resolve()
+    for here, inside, names in os.walk(folder, onerror=unreadable):
+        inside[:] = sorted(
+            name
+            for name in inside
+            if not name.startswith(".") and (out is None or Path(here, name).resolve() != out)
+        )
+        for name in sorted(names):
+            path = Path(here, name)
+            if path.suffix.lower() not in suffixes or name.startswith("."):
+                continue
+            if path.is_file() or not path.exists():  # no pipe, which would be waited for
+                yield path
+
+
+# Files.
+
+
+def _load_file(path: Path, view: PictureView) -> UintImage:
+    with open_path(path) as file:
+        return _load_stream(file, repr(str(path)), view)
+
+
+@contextmanager
+def open_path(path: Path) -> Iterator[BinaryIO]:
+    """A picture's file. Raises ImageError that says what is wrong with the path."""
+    name = repr(str(path))
+    if path.suffix.lower() in _RAW_SUFFIXES:
+        raise ImageError(
+            f"wanted a picture (JPEG, PNG, WebP, TIFF, ...), {name} is a camera's raw file; "
+            "develop it to TIFF or JPEG first, with darktable for example"
+        )
+    try:
+        with open_file(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise ImageError(f"there is no file {name}; check the path") from None
+    except OSError as error:
+        if os.path.isdir(path):  # noqa: PTH112 - False for impossible names, too
+            raise ImageError(f"wanted one picture, {name} is a folder; name a file in it") from None
+        raise ImageError(
+            f"{name} cannot be read ({error.strerror or error}); check the path and its permissions"
+        ) from error
+
+
+def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
+    try:
+        picture = open_header(file)
+    except UnidentifiedImageError:
+        if _begins_like_tiff(file):
+            return _load_tiff(file, name, view)
+        raise unidentified(file, name) from None
+    try:
+        if decode_with(lambda: needs_tifffile(picture, view), name):
+            return _load_tiff(file, name, view)
+        check_size((picture.height, picture.width), name)
+        _seek(picture, name, view)
+        check_size((picture.height, picture.width), name)
+        deep = decode_with(lambda: read_deep_colours(picture, file, view.page), name)
+        pixels = (
+            _pillow_to_array(picture, name, view)
+            if deep is None
+            else array_to_image(deep, name, view)
+        )
+        turns = _orientation(picture)  # after the size was checked: a PNG is decoded to look
+    finally:
+        picture.close()  # gives back its copy of the pixels, which leaving a `with` would not
+    return _upright(pixels, turns)
+
+
+def _begins_like_tiff(file: Any) -> bool:
+    try:
+        return is_tiff(file)
+    except (OSError, ValueError, AttributeError):
+        return False  # it cannot be read again
+
+
+def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
+    deep = read_tiff(file, name, view)
+    return _upright(array_to_image(deep.pixels, name, view), deep.orientation)
+
+
+def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
+    """Turn to the page. Raises ImageError where there is none."""
+    if view.page == 0:
+        return
+    count = decode_with(lambda: getattr(picture, "n_frames", 1), name)
+    if view.page >= count:
+        raise ImageError(no_such_page(view.page, count, name))
+    decode_with(lambda: picture.seek(view.page), name)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation 1..8; 1 (upright) where the tag is absent or damaged."""
+    try:
+        value = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged tag may raise anything; the picture is shown as it lies
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(image: UintImage, orientation: int) -> UintImage:
+    """Undo what EXIF orientation 2..8 says that the camera did (EXIF 2.3, tag 0x0112)."""
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+# Pillow images.
+
+
+def _pillow_to_array(
+    picture: Image.Image, name: str, view: PictureView
+) -> UintImage:  # -> (H, W, 3)
+    check_size((picture.height, picture.width), name)
+    return decode_with(lambda: _decode(picture, name, view), name)
+
+
+def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
+    picture.load()
+    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
+        return array_to_image(deep_grey(picture), name, view)
+    if view.all_bands:
+        own = picture if picture.mode in ("L", "LA", "RGB", "RGBA", "RGBX") else _in_rgb(picture)
+        return array_to_image(np.asarray(own), name, view)
+    width, height = picture.size
+    image = np.empty((height, width, 3), np.uint8)
+    for rows in strips((height, width)):
+        part = picture.crop((0, rows.start, width, rows.stop))
+        if _has_alpha(picture):
+            straight = part.convert("LA") if part.mode == "La" else part
+            layers = np.asarray(straight.convert("RGBA"))
+            image[rows] = on_white(layers[..., :3], layers[..., 3])
+        else:
+            image[rows] = np.asarray(part.convert("RGB"))
+    return image if view.plain else array_to_image(image, name, view)
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+
+# What a picture that was given for a mask shows. One of labels has a colour (DAVIS, VOC) or a
+# small number for each object; taken for a mask it would be all of them together.
+
+_LOOKED_AT = 1_000_000  # pixels, to tell a photo from a mask
+_TINTED = 24  # between a pixel's channels, from which on it is no grey
+_COLOURED, _MOST_COLOURS = 0.05, 256  # the share of such pixels, and their colours in 5 bits
+_BETWEEN, _MOST_GREYS = 0.4, 64  # the share of pixels neither black nor white, and their greys
+_LABELS = 20  # the brightest grey of a picture of small numbers
+_HUES = 4  # steps of each channel, seen from the brightest one
+_SHARE = 0.0005  # of the pixels that a hue has at least
+_LOSSY = 128  # colours, more of which no picture of labels has
+
+
+def looks_like_photo(image: UintImage) -> bool:  # (H, W, 3)
+    """Whether a picture can be no mask: many colours, or greys all between black and white.
+
+    Pictures of masks have few values; those of soft edges or of JPEG files lie near the borders.
+    """
+    pixels = _some_pixels(image)
+    low, high = pixels.min(1), pixels.max(1)
+    tinted = pixels[high - low > _TINTED] >> 3  # a palette has few colours, a photo many
+    colours = np.unique(tinted @ np.array([1, 32, 1024])) if len(tinted) else tinted
+    if len(tinted) > _COLOURED * len(pixels) and len(colours) > _MOST_COLOURS:
+        return True
+    most = int(high.max())
+    between = (high > most // 8) & (high < most - most // 8)
+    return bool(between.mean() > _BETWEEN and len(np.unique(high[between])) > _MOST_GREYS)
+
+
+def count_objects(image: UintImage) -> int:  # (H, W, 3) -> objects
+    """How many objects a picture of labels shows, by its hues or its small numbers; 1 for a mask:
+    of one colour, however bright, with edges that are soft or not."""
+    pixels = _some_pixels(image)
+    packed, counts = np.unique(pixels @ np.array([1, 256, 65536]), return_counts=True)
+    if len(packed) > _LOSSY:
+        return 1
+    colours = np.stack([packed & 255, packed >> 8 & 255, packed >> 16], axis=1)
+    brightest = colours.max(1)
+    tinted = brightest - colours.min(1) > _TINTED
+    if not tinted.any():
+        small = brightest.max() <= _LABELS
+        return max(1, int(np.count_nonzero(packed))) if small else 1
+    strong = tinted | (brightest > _TINTED)
+    colours, brightest, counts = colours[strong], brightest[strong, None], counts[strong]
+    hues = (_HUES * colours + brightest // 2) // brightest
+    _, which = np.unique(hues, axis=0, return_inverse=True)
+    return int((np.bincount(which.ravel(), counts) >= _SHARE * len(pixels)).sum()) or 1
+
+
+def _some_pixels(image: UintImage) -> NDArray[np.int32]:  # (H, W, 3) -> (P, 3)
+    step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
+    return image[::step, ::step].reshape(-1, 3).astype(np.int32)

@@ -1,0 +1,246 @@
+"""How small a region of a mask may be: pixels or a share of the mask in, a least area out.
+
+50             pixels of the photo
+0.05, "5%"     a share of the mask's own area
+0              none: nothing is too small
+
+Binary masks (H, W): pixels in; overlap, stability, small regions and suppression out.
+
+Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.base.arrays import BoolArray, IntArray
+from anymask.base.errors import InputError
+from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
+
+RegionSize = float | str
+CLEAN = "5%"  # what holes and islands have at least, unless a setting says otherwise
+
+
+@dataclass(frozen=True)
+class LeastArea:
+    """Regions of less are too small.
+
+    pixels  of the photo; 0: none
+    share   of the mask's area, 0..1; 0: none. One of the two is 0
+    """
+
+    pixels: float = 0.0
+    share: float = 0.0
+
+    def of(self, area: float) -> float:
+        """In the units of `area`, the mask's own, which for `pixels` must be pixels."""
+        return self.pixels + self.share * area
+
+
+def parse_region_size(given: object, name: str) -> LeastArea:
+    """Raises InputError, with the setting's name, for what is no size."""
+    if isinstance(given, str) and given.strip().endswith("%"):
+        return LeastArea(share=_number(given.strip()[:-1], given, name, below=100) / 100)
+    number = _number(given, given, name)
+    return LeastArea(share=number) if number < 1 else LeastArea(pixels=number)
+
+
+def _number(text: object, given: object, name: str, below: float = math.inf) -> float:
+    number = math.nan
+    if not isinstance(text, bool) and isinstance(text, Real | str):
+        with suppress(ValueError):
+            number = float(text)
+    if not 0 <= number < below:
+        raise InputError(
+            f"{name} must be a number of pixels (1 or more), a share of the mask (0.05 or "
+            f'"5%", less than "100%") or 0 for none; got {given!r}'
+        )
+    return number
+
+
+_EXACT = 1 << 22  # pixels that float32 products may count before they are added in float64
+
+
+RegionMode = Literal["holes", "islands"]
+
+
+def iou(first: BoolArray, second: BoolArray, ignore: BoolArray | None = None) -> float:
+    """Intersection over union of two (H, W) masks, without the pixels of `ignore`.
+
+    Two empty masks agree: 1.0, as it is measured. `mask_iou` and `rle_iou`, which compare lists of
+    masks, give such a pair 0 as pycocotools does, so that no empty mask is another's duplicate.
+    """
+    common, either = first & second, first | second
+    if ignore is not None:
+        common &= ~ignore
+        either &= ~ignore
+    total = int(np.count_nonzero(either))
+    return int(np.count_nonzero(common)) / total if total else 1.0
+
+
+def mask_iou(
+    first: NDArray[Any], second: NDArray[Any]
+) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
+    """Intersection over union of every pair; 0 where both are empty (other than `iou`).
+
+    Raises InputError when the masks differ in size.
+    """
+    if first.ndim != 3 or second.ndim != 3 or first.shape[1:] != second.shape[1:]:
+        raise InputError(
+            f"masks must be (N, H, W) and (M, H, W) of one size; got {first.shape} and "
+            f"{second.shape}; resize them first"
+        )
+    areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
+    common = common_pixels(first, second)
+    union = np.add.outer(*areas) - common
+    ious: NDArray[np.float64] = common / np.maximum(union, 1)
+    return ious
+
+
+def common_pixels(
+    first: NDArray[Any], second: NDArray[Any]
+) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
+    """The pixels that every pair of masks of one size shares."""
+    a, b = (
+        np.asarray(masks, np.bool_).reshape(len(masks), int(np.prod(first.shape[1:])))
+        for masks in (first, second)
+    )
+    common = np.zeros((len(a), len(b)))
+    for start in range(0, a.shape[1], _EXACT):
+        part = slice(start, start + _EXACT)
+        common += a[:, part].astype(np.float32) @ b[:, part].astype(np.float32).T
+    return common
+
+
+def stability_score(
+    logits: NDArray[Any], threshold: float = 0.0, offset: float = 1.0
+) -> NDArray[np.float64]:  # (..., h, w) -> (...)
+    """IoU of the masks cut at threshold + offset and threshold - offset; 0 where both are empty.
+
+    Automatic mask generation of the Segment Anything paper (appendix B), there NaN where both are
+    empty.
+    """
+    inner = (logits > threshold + offset).sum(axis=(-2, -1))
+    outer = (logits > threshold - offset).sum(axis=(-2, -1))
+    score: NDArray[np.float64] = np.asarray(inner / np.maximum(outer, 1), np.float64)
+    return score
+
+
+def remove_small_regions(
+    mask: NDArray[Any], area: float, mode: RegionMode
+) -> tuple[BoolArray, bool]:  # (H, W)
+    """Fill background regions ("holes") or drop object regions ("islands") below `area` pixels.
+
+    Returns the mask (the same one where nothing changed) and whether anything changed. Background
+    that touches the border counts as a hole; the largest island always stays. The rules of
+    segment-anything (utils/amg.py).
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    if not boolean.size:
+        return boolean, False
+    labels, sizes = _regions(~boolean if mode == "holes" else boolean)
+    small = sizes < area
+    small[0] = False
+    if not small.any():
+        return boolean, False
+    if mode == "islands" and small[1:].all():
+        small[1 + int(np.argmax(sizes[1:]))] = False
+    return boolean ^ small.take(labels), True
+
+
+def clean_mask(
+    mask: NDArray[Any], max_hole_area: RegionSize = 0, min_island_area: RegionSize = 0
+) -> BoolArray:  # (H, W)
+    """Fill holes below `max_hole_area`, then drop islands below `min_island_area`.
+
+    Both are pixels or a share of the mask (`region_size`). A hole is background that the mask
+    encloses; the largest island stays, and a mask without an object stays without one. Other than
+    in `remove_small_regions`, background that touches the border is no hole.
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    area = int(np.count_nonzero(boolean))
+    if not area:
+        return boolean
+    holes = parse_region_size(max_hole_area, "max_hole_area").of(area)
+    islands = parse_region_size(min_island_area, "min_island_area").of(area)
+    if holes:
+        boolean = _fill(boolean, holes)
+    return remove_small_regions(boolean, islands, "islands")[0] if islands else boolean
+
+
+def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask with the background regions filled that it encloses and that are below an area."""
+    labels, sizes = _regions(~mask)
+    small = sizes < area
+    small[0] = False
+    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        small[border] = False
+    return mask ^ small.take(labels) if small.any() else mask
+
+
+def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -> (H, W), (N,)
+    """Each pixel's region, 0 where there is none, and the regions' areas.
+
+    A third of the time of `cv2.connectedComponentsWithStats`.
+    """
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(labels, np.int32), np.bincount(labels.ravel(), minlength=count)
+
+
+def mask_nms(
+    rles: Sequence[Rle],
+    scores: ArrayLike,
+    threshold: float,
+    share_of: Literal["union", "smaller"] = "union",
+) -> IntArray:
+    """Greedy suppression by the masks' own overlap: the kept indices, best score first.
+
+    scores     (N,); equal scores keep their order
+    threshold  a mask that overlaps a kept one by a larger share is dropped; two empty masks do not
+    share_of   what the common pixels are a share of: the union (IoU), or the smaller mask's area
+
+    Only masks whose boxes and areas allow such an overlap are compared.
+    """
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    boxes = np.array([rle_box_xyxy(rle) for rle in rles], np.int64).reshape(-1, 4)
+    areas = np.array([rle_area(rle) for rle in rles], np.int64)
+    kept: list[int] = []
+    while len(order):
+        best, order = int(order[0]), order[1:]
+        kept.append(best)
+        possible = _overlap_bound(best, order, boxes, areas, share_of) > threshold
+        close = order[possible]
+        if not len(close):
+            continue
+        common = rle_intersection([rles[index] for index in close], [rles[best]])[:, 0]
+        whole = _whole(areas[close], areas[best], common, share_of)
+        possible[possible] = common / whole > threshold
+        order = order[~possible]
+    return np.array(kept, np.int64)
+
+
+def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
+    """What common pixels are a share of; never 0."""
+    whole = np.minimum(some, one) if share_of == "smaller" else some + one - common
+    return np.maximum(whole, 1)
+
+
+def _overlap_bound(
+    best: int, others: IntArray, boxes: IntArray, areas: IntArray, share_of: str
+) -> NDArray[np.float64]:
+    """An upper bound of the masks' overlap from boxes and areas."""
+    low = np.maximum(boxes[best, :2], boxes[others, :2])
+    high = np.minimum(boxes[best, 2:], boxes[others, 2:])
+    shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
+    most = np.minimum(np.minimum(areas[others], areas[best]), shared)
+    bound: NDArray[np.float64] = most / _whole(areas[others], areas[best], most, share_of)
+    return bound

@@ -1,0 +1,246 @@
+"""Drawing: a picture with masks or prompts in; overlays, outlines, cut-outs, contact sheets out.
+
+Pictures are (H, W, 3) uint8 RGB; every function returns a new one. Colours are RGB 0..255; mask i
+of a list always has colour i of `colours`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.base.errors import InputError
+
+Colour = tuple[int, int, int]
+
+SMALL_PICTURE = 400  # pixels of the longest side
+
+# Far apart in hue and readable on photos; the first is for the lone mask.
+_FIRST: tuple[Colour, ...] = (
+    (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
+    (0, 200, 190), (240, 70, 120), (140, 110, 250), (190, 220, 60), (255, 150, 200),
+)  # fmt: skip
+_POSITIVE: Colour = (60, 200, 90)
+_NEGATIVE: Colour = (235, 60, 60)
+_BOX: Colour = (255, 255, 255)
+_DARK: Colour = (24, 26, 30)
+_LIGHT: Colour = (236, 238, 242)
+
+
+def colours(n: int) -> list[Colour]:
+    """n colours, always the same ones in the same order."""
+    golden = 0.618034  # of the circle of hues: neighbours in the list stay far apart
+    more = (
+        colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
+        for index in range(len(_FIRST), n)
+    )
+    extra = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]
+    return [*_FIRST[:n], *extra]
+
+
+def _check_picture(image: UintImage) -> UintImage:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(
+            f"drawing needs a uint8 picture (H, W, 3); got {image.dtype} {image.shape}; "
+            "read it with anymask.load_image"
+        )
+    return image
+
+
+def _stack(masks: ArrayLike, image: UintImage) -> BoolArray:
+    """(K, H, W) bool of the picture's size."""
+    stack = np.asarray(masks, np.bool_)
+    if stack.size == 0:
+        return np.zeros((0, *image.shape[:2]), np.bool_)
+    stack = stack[None] if stack.ndim == 2 else stack
+    if stack.ndim != 3 or stack.shape[1:] != image.shape[:2]:
+        raise InputError(
+            f"masks must be (K, H, W) of the picture's size {image.shape[:2]}; got {stack.shape}; "
+            "resize the picture or the masks first"
+        )
+    return stack
+
+
+def line_width(image_hw: tuple[int, int]) -> int:
+    """A line that looks alike on small and big pictures, in pixels."""
+    return max(1, round(max(image_hw) / 600))
+
+
+def overlay(
+    image: UintImage,
+    masks: ArrayLike,
+    *,
+    alpha: float = 0.45,
+    palette: Sequence[Colour] | None = None,
+    outline: bool = True,
+) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
+    """Translucent masks with outlines; large masks first, so that small ones stay visible.
+
+    alpha    0 leaves the photo, 1 hides it
+    palette  one colour a mask; `colours` when left out
+
+    Raises InputError when picture and masks do not fit together.
+    """
+    stack = _stack(masks, _check_picture(image))
+    chosen = _palette(palette, len(stack))
+    out, thick = image.copy(), line_width((image.shape[0], image.shape[1]))
+    areas = np.array([np.count_nonzero(mask) for mask in stack])
+    values = np.arange(256, dtype=np.float32)[:, None] * np.float32(1 - alpha)
+    for index in np.argsort(-areas, kind="stable"):
+        if not areas[index]:
+            continue
+        tint = np.array(chosen[index], np.float32) * alpha
+        tinted = (values + tint).round().astype(np.uint8)[None]  # what each value becomes
+        rows, columns = _extent(stack[index])
+        patch, mask = out[rows, columns], stack[index, rows, columns].view(np.uint8)
+        cv2.copyTo(cv2.LUT(patch, tinted), mask, patch)
+        if outline:
+            _draw_outline(out, stack[index], chosen[index], thick)
+    return out
+
+
+def _extent(mask: BoolArray) -> tuple[slice, slice]:
+    """The rows and columns that hold the object of a mask; none of an empty one."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(y, y + height), slice(x, x + width)
+
+
+def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
+    if palette is None:
+        return colours(n)
+    if len(palette) < n:
+        raise InputError(
+            f"a palette needs a colour for each of the {n} masks; got {len(palette)}; "
+            "leave it out for the standard colours"
+        )
+    return list(palette)
+
+
+def contours(
+    image: UintImage,
+    masks: ArrayLike,
+    *,
+    palette: Sequence[Colour] | None = None,
+    width: int | None = None,
+) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
+    """Outlines of masks, holes included, with a thin white edge that shows on every ground.
+
+    width  of the line in pixels; fits the picture when left out. On pictures of less than
+           SMALL_PICTURE pixels the line has no edge: it would be as wide as what it surrounds
+    """
+    stack = _stack(masks, _check_picture(image))
+    chosen = _palette(palette, len(stack))
+    thick = line_width((image.shape[0], image.shape[1])) if width is None else width
+    out = image.copy()
+    for mask, colour in zip(stack, chosen, strict=True):
+        _draw_outline(out, mask, colour, thick)
+    return out
+
+
+def _draw_outline(out: UintImage, mask: BoolArray, colour: Colour, thick: int) -> None:
+    """One mask's lines, in place."""
+    rows, columns = _extent(mask)
+    patch, corner = mask[rows, columns].view(np.uint8), (int(columns.start), int(rows.start))
+    if not patch.size:
+        return
+    found, _ = cv2.findContours(patch, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
+    lines = [_smooth(line) for line in found]
+    if max(out.shape[:2]) >= SMALL_PICTURE:
+        cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
+    cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
+
+
+def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
+    """A chain of pixels as a line in 1/16 pixels, its stairs averaged away."""
+    chain = line.reshape(-1, 2)
+    if len(chain) <= 8:
+        return np.asarray((chain * 16)[:, None], np.int32)
+    ring = np.concatenate([chain[-2:], chain, chain[:2]])
+    sums = ring[:-4] + ring[1:-3] + ring[2:-2] + ring[3:-1] + ring[4:]
+    return np.asarray((sums * (16 / 5)).round()[:, None], np.int32)
+
+
+def marks(
+    image: UintImage,
+    points: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    boxes_xyxy: ArrayLike | None = None,
+) -> UintImage:  # (H, W, 3), (P, 2), (P,), (N, 4)
+    """The prompt on the picture: a green disc with a plus on the object, a red one with a minus
+    off it, boxes as white lines with a dark edge.
+    """
+    out = _check_picture(image).copy()
+    size = line_width((image.shape[0], image.shape[1]))
+    for x0, y0, x1, y1 in np.asarray([] if boxes_xyxy is None else boxes_xyxy).reshape(-1, 4):
+        corners = (round(x0), round(y0)), (round(x1), round(y1))
+        cv2.rectangle(out, *corners, _DARK, size + 2, cv2.LINE_AA)
+        cv2.rectangle(out, *corners, _BOX, size, cv2.LINE_AA)
+    xy = np.asarray([] if points is None else points, np.float64).reshape(-1, 2)
+    kinds = np.ones(len(xy)) if labels is None else np.asarray(labels).reshape(-1)
+    for (x, y), kind in zip(xy.round().astype(int).tolist(), kinds, strict=True):
+        radius = 4 * size + 2
+        cv2.circle(out, (x, y), radius + size, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(out, (x, y), radius, _POSITIVE if kind == 1 else _NEGATIVE, -1, cv2.LINE_AA)
+        arm = radius // 2
+        cv2.line(out, (x - arm, y), (x + arm, y), (255, 255, 255), size, cv2.LINE_AA)
+        if kind == 1:
+            cv2.line(out, (x, y - arm), (x, y + arm), (255, 255, 255), size, cv2.LINE_AA)
+    return out
+
+
+def contact_sheet(
+    pictures: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
+) -> UintImage:
+    """Pictures with titles on one dark sheet, (H, W, 3).
+
+    columns  how many side by side; about a square when left out
+    cell     the width and the height, in pixels, that a picture may fill
+
+    Raises InputError on an empty list.
+    """
+    if not pictures:
+        raise InputError("a contact sheet needs at least one picture; got none")
+    n = len(pictures)
+    across = min(n, columns or int(np.ceil(np.sqrt(n))))
+    small = [(_fit(_check_picture(image), cell), title) for image, title in pictures]
+    rows = [small[start : start + across] for start in range(0, n, across)]
+    gap, band = max(8, cell // 40), max(18, cell // 16)
+    heights = [max(image.shape[0] for image, _ in row) + band for row in rows]
+    size = (across * (cell + gap) + gap, sum(heights) + gap * (len(rows) + 1))
+    sheet = Image.new("RGB", size, _DARK)
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=band * 0.62)
+    top = gap
+    for row, height in zip(rows, heights, strict=True):
+        for index, (image, title) in enumerate(row):
+            left = gap + index * (cell + gap)
+            across_by, down_by = cell - image.shape[1], height - band - image.shape[0]
+            sheet.paste(Image.fromarray(image), (left + across_by // 2, top + down_by // 2))
+            middle = (left + cell / 2, top + height - band / 2)
+            pen.text(middle, _shorten(title, font, cell), _LIGHT, font, anchor="mm")
+        top += height + gap
+    return np.array(sheet)
+
+
+def _fit(image: UintImage, cell: int) -> UintImage:
+    """The picture with its longest side at `cell` pixels."""
+    scale = cell / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(image, size, interpolation=kind).astype(np.uint8, copy=False)
+    return resized.reshape(size[1], size[0], 3)
+
+
+def _shorten(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The title cut with an ellipsis where it is wider than its cell."""
+    short = title
+    while short and font.getlength(short if short == title else short + "…") > width:
+        short = short[:-1]
+    return short if short == title else short + "…"

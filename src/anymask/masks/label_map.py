@@ -1,0 +1,66 @@
+"""Label maps: the class of every pixel of a photo, with its names, its parts and its overlaps.
+
+Letters: H W the photo, K classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.base.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """What a model that was tuned on classes says of a photo without being asked about objects.
+
+    classes  K names
+    numbers  (H, W) uint8: 0 for none of them, else 1 to K in their order
+    """
+
+    classes: tuple[str, ...]
+    numbers: UintImage
+
+    def __repr__(self) -> str:
+        height, width = self.numbers.shape
+        shares = ", ".join(f"{name} {100 * part:.0f} %" for name, part in self.shares().items())
+        return f"<LabelMap of {width}x{height}: {shares}>"
+
+    def mask(self, name: str) -> BoolArray:  # (H, W)
+        """The pixels of a class. Raises InputError for one that is not there."""
+        if name not in self.classes:
+            raise InputError(f"there is no class {name!r}; there are {', '.join(self.classes)}")
+        found: BoolArray = self.numbers == 1 + self.classes.index(name)
+        return found
+
+    def shares(self) -> dict[str, float]:
+        """The part of the photo that each class has, 0..1."""
+        counts = np.bincount(self.numbers.ravel(), minlength=1 + len(self.classes))
+        parts = counts[1:] / max(1, self.numbers.size)
+        return dict(zip(self.classes, parts.tolist(), strict=True))
+
+
+class ClassOverlaps:
+    """Intersection over union of each class over many photos, pixels counted together."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self._both = np.zeros(len(classes), np.int64)
+        self._either = np.zeros(len(classes), np.int64)
+
+    def add(self, found: UintImage, truth: UintImage) -> None:  # (H, W) twice
+        """Count one photo."""
+        for number in range(1, 1 + len(self.classes)):
+            one, other = found == number, truth == number
+            self._both[number - 1] += int((one & other).sum())
+            self._either[number - 1] += int((one | other).sum())
+
+    def ious(self) -> dict[str, float | None]:
+        """By name; None where neither has a pixel of it."""
+        return {
+            name: round(float(both / either), 4) if either else None
+            for name, both, either in zip(self.classes, self._both, self._either, strict=True)
+        }

@@ -1,0 +1,372 @@
+"""Polygons with holes: binary masks in, rings of corners out, and back; SVG paths and GeoJSON.
+
+A ring is (n, 2) x, y corners in pixel-border coordinates: pixel (x, y) covers the square from
+(x, y) to (x + 1, y + 1), so a mask and its exact polygons say the same, pixel for pixel. Rings are
+not closed (the first corner is not repeated), never touch themselves, and keep the object on the
+right of their way (y points down): exteriors have a positive shoelace area, holes a negative one.
+Regions are 4-connected, holes 8-connected: two pixels that share a corner only are two polygons.
+Exact polygons are valid in the sense of OGC Simple Features.
+
+Bridges: the rings of a mask's regions, holes and parts in, one ring out.
+
+A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
+directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
+follow the pixels' borders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.base.arrays import BoolArray, IntArray
+from anymask.base.errors import InputError
+from anymask.masks.rle import Rle, rle_box_xyxy, rle_to_mask
+
+Ring = NDArray[np.float64]
+Affine = tuple[float, float, float, float, float, float]
+IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+SMOOTH = 0.5  # pixels: the tolerance of outlines that people look at
+LONG = 3  # pixels of a side from which it is no stair
+ELLIPSE_CORNERS = 180
+_MOST_CUTS = 200_000_000  # of outlines with rows of pixels
+_AT_ONCE = 2_000_000  # cuts that are kept in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Polygon:
+    """One region.
+
+    exterior  (n, 2) x, y corners, n >= 3
+    holes     the rings of background inside, (n, 2) each
+    """
+
+    exterior: Ring
+    holes: tuple[Ring, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        return f"<Polygon: {len(self.exterior)} corners, {len(self.holes)} holes>"
+
+    @property
+    def area(self) -> float:
+        """Square pixels, without the holes."""
+        return abs(ring_area(self.exterior)) - sum(abs(ring_area(hole)) for hole in self.holes)
+
+
+def ellipse_ring(
+    centre: ArrayLike, radii: ArrayLike, degrees: float = 0.0
+) -> Ring:  # (x, y), (along x, along y) -> (180, 2)
+    """The outline of an ellipse that is turned clockwise, as it is seen, around its centre."""
+    turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
+    ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.asarray(radii, np.float64)
+    return turned_ring(np.asarray(centre, np.float64) + ring, centre, degrees)
+
+
+def turned_ring(ring: NDArray[Any], around: ArrayLike, degrees: float) -> Ring:
+    """A ring that is turned clockwise, as it is seen (y points down), around a point (x, y)."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = np.asarray(around, np.float64)
+    turned: Ring = (np.asarray(ring, np.float64) - middle) @ turn + middle
+    return turned
+
+
+def ring_area(ring: NDArray[Any]) -> float:
+    """Signed shoelace area: positive for exteriors, negative for holes."""
+    x, y = np.asarray(ring, np.float64).T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
+def mask_to_polygons(
+    mask: NDArray[Any], tolerance: float = 0.0, min_area: float = 0.0, smooth: bool = False
+) -> list[Polygon]:  # (H, W)
+    """The regions of a mask, in reading order of their first pixel.
+
+    tolerance  0: exact, along the pixel borders. Larger: corners that move the outline by at most
+               so many pixels are left out (Douglas-Peucker); 1 turns staircases into slopes. A hole
+               that shrinks to nothing is dropped, a region keeps its exact ring instead
+    smooth     with a tolerance: through the middles of the pixels' edges, so that stairs become
+               slopes at a tolerance of 0.5 already; corners between long sides stay
+    min_area   regions and holes of fewer square pixels are dropped
+    """
+    boolean = np.ascontiguousarray(mask, np.bool_)
+    if boolean.ndim != 2:
+        raise InputError(
+            f"a mask must have the shape (H, W); got {boolean.shape}; convert masks one by one"
+        )
+    if not boolean.any():
+        return []
+    _, regions = cv2.connectedComponents(boolean.view(np.uint8), connectivity=4)
+    exteriors: dict[int, Ring] = {}
+    holes: dict[int, list[Ring]] = {}
+    for ring in _rings(boolean):
+        area = ring_area(ring)
+        region = int(regions[_pixel_beside(ring)])
+        if area > 0:
+            if area >= min_area:
+                exteriors[region] = _simplify(ring, tolerance, smooth, keep=True)
+        elif -area >= min_area:
+            holes.setdefault(region, []).append(_simplify(ring, tolerance, smooth, keep=False))
+    return [
+        Polygon(ring, tuple(hole for hole in holes.get(region, ()) if len(hole)))
+        for region, ring in sorted(exteriors.items())
+    ]
+
+
+def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+    """As `mask_to_polygons`, smooth, looking at the mask's box only; a tolerance of 0 is exact."""
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    inside = rle_to_mask(rle)[y0 : y1 + 1, x0 : x1 + 1]
+    shift = np.array([x0, y0], np.float64)
+    return [
+        Polygon(polygon.exterior + shift, tuple(hole + shift for hole in polygon.holes))
+        for polygon in mask_to_polygons(inside, tolerance, min_area, smooth=True)
+    ]
+
+
+def _pixel_beside(ring: Ring) -> tuple[int, int]:
+    """Row and column of the object pixel on the right of a ring's first edge."""
+    (x, y), (next_x, next_y) = ring[0], ring[1]
+    if next_y == y:  # to the right: the pixel below; to the left: the one above
+        return (int(y), int(x)) if next_x > x else (int(y) - 1, int(x) - 1)
+    return (int(y), int(x) - 1) if next_y > y else (int(y) - 1, int(x))
+
+
+def _simplify(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
+    if tolerance <= 0:
+        return ring
+    line = _without_stairs(ring) if smooth else ring
+    halves = np.rint(2 * line).astype(np.int32)
+    corners = cv2.approxPolyDP(halves[:, None], 2 * tolerance, closed=True)[:, 0]
+    short = corners.astype(np.float64) / 2
+    if len(short) >= 3 and ring_area(short) * ring_area(ring) > 0:
+        return short
+    return ring if keep else ring[:0]
+
+
+def _without_stairs(ring: Ring) -> Ring:
+    """The same border through the middles of steps: every pixel's centre stays on its side.
+
+    Corners between two sides of LONG pixels stay.
+    """
+    step = np.roll(ring, -1, axis=0) - ring
+    length = np.abs(step).sum(axis=1)
+    ahead = step / length[:, None]
+    before = np.roll(ahead, 1, axis=0)
+    right = before[:, 0] * ahead[:, 1] > before[:, 1] * ahead[:, 0]  # the turn at each corner
+    is_step = right != np.roll(right, -1)  # a turn there and a turn back
+    sharp = (length >= LONG) & np.roll(length >= LONG, 1)
+    # In the order of the way: the corner, the first pixel's middle, the side's, the last pixel's.
+    ends = ahead / 2
+    points = np.stack([ring, ring + ends, ring + step / 2, ring + step - ends], axis=1)
+    bend = ~is_step
+    line: Ring = points[np.stack([sharp, bend, is_step, bend & (length > 1)], axis=1)]
+    return line
+
+
+# ------------------------------------------------------------------------------ following borders
+
+
+def _rings(mask: BoolArray) -> list[Ring]:
+    """All border rings with their corners only, each simple.
+
+    Corners in a row of the pixel grid pair up to horizontal edges, those in a column to vertical
+    ones; each edge's end is the start of one edge of the other kind. Where two pixels share a
+    corner only, two edges start: the way turns right, around the pixel it came along.
+    """
+    starts, following, saddle = _edges(mask)
+    points = starts.tolist()
+    successor, pinched = following.tolist(), saddle.tolist()
+    seen = bytearray(len(points))
+    rings: list[Ring] = []
+    for first in range(len(points)):
+        if seen[first]:
+            continue
+        path: list[list[int]] = []
+        place_of: dict[tuple[int, int], int] = {}  # saddles on the path so far
+        edge = first
+        while not seen[edge]:
+            seen[edge] = 1
+            if pinched[edge]:
+                corner = (points[edge][0], points[edge][1])
+                if corner in place_of:  # the path came back: cut the loop off
+                    cut = place_of[corner]
+                    rings.append(np.array(path[cut:], np.float64))
+                    for x, y in path[cut + 1 :]:
+                        place_of.pop((x, y), None)
+                    del path[cut:]
+                place_of[corner] = len(path)
+            path.append(points[edge])
+            edge = successor[edge]
+        rings.append(np.array(path, np.float64))
+    return rings
+
+
+def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
+    """Directed border edges between corners: start (x, y), following edge, start is a saddle."""
+    padded = np.pad(mask, 1)
+    nw, ne, sw, se = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
+    saddles = (nw == se) & (ne == sw) & (nw != ne)
+    y, x = np.nonzero((nw ^ ne ^ sw ^ se) | saddles)
+    twice = np.repeat(np.arange(len(x)), 1 + saddles[y, x])
+    y, x = y[twice], x[twice]
+    across = np.stack([x, y], axis=1).reshape(-1, 2, 2)  # pairs along each row
+    order = np.lexsort((y, x))
+    down = np.stack([x[order], y[order]], axis=1).reshape(-1, 2, 2)  # pairs along each column
+    # The object lies on the right: below an edge to the right, left of an edge downwards.
+    right = padded[across[:, 0, 1] + 1, across[:, 0, 0] + 1]
+    downwards = padded[down[:, 0, 1] + 1, down[:, 0, 0]]
+    across[~right], down[~downwards] = across[~right, ::-1], down[~downwards, ::-1]
+
+    def key(corners: IntArray, turn: BoolArray) -> IntArray:
+        x, y = corners.T
+        keys: IntArray = (y * padded.shape[1] + x) * 2 + (saddles[y, x] & turn)
+        return keys
+
+    after_across = _match(key(across[:, 1], right), key(down[:, 0], downwards))
+    after_down = _match(key(down[:, 1], ~downwards), key(across[:, 0], right))
+    starts = np.concatenate([across[:, 0], down[:, 0]])
+    following = np.concatenate([after_across + len(across), after_down])
+    return starts, following, saddles[starts[:, 1], starts[:, 0]]
+
+
+def _match(wanted: IntArray, keys: IntArray) -> IntArray:
+    """The index of each wanted key; every key is there once."""
+    order = np.argsort(keys)
+    return order[np.searchsorted(keys, wanted, sorter=order)]
+
+
+# -------------------------------------------------------------------------------- back to pixels
+
+
+def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> BoolArray:
+    """Fill polygons: (H, W), a pixel is object when its centre lies inside one of them.
+
+    Exact polygons of a mask give that mask again. Corners may lie outside the photo. Raises
+    InputError on a ring that is not (n, 2) with n >= 3 finite corners.
+    """
+    mask = np.zeros(image_hw, np.bool_)
+    for polygon in polygons:
+        rings = [_check_ring(ring) for ring in (polygon.exterior, *polygon.holes)]
+        high, wide = image_hw
+        low = np.clip(np.floor(rings[0].min(axis=0)), 0, (wide, high)).astype(np.int64)
+        top = np.clip(np.ceil(rings[0].max(axis=0)), 0, (wide, high)).astype(np.int64)
+        window = mask[low[1] : top[1], low[0] : top[0]]
+        window |= _even_odd([ring - low for ring in rings], window.shape)
+    return mask
+
+
+def _check_ring(ring: NDArray[Any]) -> Ring:
+    array = np.asarray(ring, np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) < 3 or not np.isfinite(array).all():
+        raise InputError(
+            f"a ring must have the shape (n, 2) with at least 3 finite corners; got {array.shape}; "
+            "reshape a flat COCO list with .reshape(-1, 2)"
+        )
+    return array
+
+
+def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
+    """The pixels (h, w) whose centres have an odd number of borders on their left.
+
+    Each edge is cut with the centre lines of the rows that it crosses; the pixels right of a cut
+    change sides.
+    """
+    height, width = size
+    start = np.concatenate(rings)
+    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
+    first = np.ceil(np.clip(low, 0, height) - 0.5).astype(np.int64)
+    count = np.ceil(np.clip(high, 0, height) - 0.5).astype(np.int64) - first
+    run, rise = (end - start).T
+    slope = np.divide(run, rise, out=np.zeros(len(start)), where=rise != 0)
+    changes = np.zeros(height * (width + 1), np.bool_)
+    ends = np.cumsum(count)
+    if ends[-1] > _MOST_CUTS:
+        raise InputError(
+            f"the outlines cross {int(ends[-1])} rows of pixels; at most {_MOST_CUTS} are followed;"
+            " simplify them"
+        )
+    for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
+        edge = np.repeat(part, count[part])
+        before = np.repeat(ends[part] - count[part], count[part])
+        rows = np.arange(len(edge)) + (ends[part[0]] - count[part[0]]) - before + first[edge]
+        cuts = start[edge, 0] + (rows + 0.5 - start[edge, 1]) * slope[edge]
+        columns = np.ceil(np.clip(cuts, 0, width + 1) - 0.5).astype(np.int64).clip(0, width)
+        places, times = np.unique(rows * (width + 1) + columns, return_counts=True)
+        changes[places[times % 2 == 1]] ^= True
+    inside: BoolArray = np.logical_xor.accumulate(
+        changes.reshape(height, width + 1)[:, :width], axis=1
+    )
+    return inside
+
+
+def polygons_to_svg_path(polygons: Sequence[Polygon]) -> str:
+    """The `d` of an SVG path with fill-rule evenodd, holes included."""
+    rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
+    parts = ("L".join(f"{x:g},{y:g}" for x, y in ring.tolist()) for ring in rings)
+    return "".join(f"M{part}Z" for part in parts)
+
+
+def polygons_to_geometry(
+    polygons: Sequence[Polygon], affine: Affine = IN_PIXELS
+) -> dict[str, Any] | None:
+    """A geometry of GeoJSON: None for no polygon, a Polygon for one, a MultiPolygon for several.
+
+    affine  (a, b, c, d, e, f): x = a x + b y + c, y = d x + e y + f
+    """
+    parts = [
+        [_place(ring, affine) for ring in (polygon.exterior, *polygon.holes)]
+        for polygon in polygons
+    ]
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return {"type": "Polygon", "coordinates": parts[0]}
+    return {"type": "MultiPolygon", "coordinates": parts}
+
+
+def _place(ring: Ring, affine: Affine) -> list[list[float]]:
+    """A closed ring in the map's coordinates, turned round where the map mirrors."""
+    a, b, c, d, e, f = affine
+    placed = ring @ np.array([[a, d], [b, e]]) + (c, f)
+    if a * e < b * d:
+        placed = placed[::-1]
+    closed: list[list[float]] = np.concatenate([placed, placed[:1]]).tolist()
+    return closed
+
+
+_FEW_HOLES = 50  # up to so many, a bridge looks for a near corner of the hole, too
+_CORNERS = 64  # of a hole that are tried
+
+
+def polygon_to_ring(polygon: Polygon) -> Ring:
+    """One region with its holes as one ring."""
+    return joined([polygon.exterior, *polygon.holes])
+
+
+def joined(rings: Sequence[Ring]) -> Ring:
+    """One ring out of at least one, by bridges between near corners."""
+    ring = rings[0]
+    for other in rings[1:]:
+        tried = _CORNERS if len(rings) <= _FEW_HOLES else 1
+        some = np.arange(0, len(other), max(1, len(other) // tried))
+        apart = np.abs(ring[:, None] - other[None, some]).sum(axis=2)
+        here, there = np.unravel_index(int(apart.argmin()), apart.shape)
+        ring = _bridged(ring, int(here), other, int(some[there]))
+    return ring
+
+
+def _bridged(ring: Ring, here: int, other: Ring, there: int) -> Ring:
+    start, end = ring[here], other[there]
+    bend = np.array([[end[0], start[1]]])
+    around = np.concatenate([other[there:], other[: there + 1]])
+    whole = np.concatenate([ring[: here + 1], bend, around, bend, ring[here:]])
+    moved = np.ones(len(whole), np.bool_)
+    moved[1:] = (whole[1:] != whole[:-1]).any(axis=1)
+    return whole[moved]

@@ -1,0 +1,456 @@
+"""Sampling of logits: low-resolution logits and pixels in, the logit at each pixel out.
+
+Letters: K masks, h w their low-resolution logits, P pixels, S the model's input side.
+
+The way from low-resolution logits to the photo (`primitives.resize.logits_to_image`: bilinear to
+S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
+weighted sum of a few low-resolution cells.
+
+Resizing between image space and model space: pictures, points, boxes and masks in and out.
+
+Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
+masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at
+(0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
+Apache-2.0); its steps and roundings are followed so that numbers agree.
+
+Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both
+are linear and work on each axis alone, which `logits_to_masks` and `logits_to_rles` use to skip
+work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from threading import local
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from anymask.base.arrays import BoolArray, FloatArray, UintImage
+from anymask.base.errors import ImageError, PromptError
+from anymask.masks.rle import Rle, crop_to_rle
+from anymask.masks.spec import Geometry, ModelSpec
+
+Indices = NDArray[np.intp]
+
+
+def point_pixels(points: ArrayLike, image_hw: tuple[int, int]) -> Indices:  # (P, 2) -> (P, 2)
+    """The pixel (x, y) that holds each point; floor, as `clicks.violated_points` does."""
+    height, width = image_hw
+    pixels: Indices = np.floor(np.asarray(points, np.float64).reshape(-1, 2)).astype(np.intp)
+    return np.clip(pixels, 0, (width - 1, height - 1))
+
+
+def pixels_to_cells(
+    pixels: Indices, low_hw: tuple[int, ...], geometry: Geometry
+) -> NDArray[np.float64]:  # (P, 2) x, y -> (P, 2) row, column
+    """Pixels as low-resolution places, cell centres at whole numbers."""
+    scale = np.array(geometry.input_hw) / geometry.image_hw * np.array(low_hw) / geometry.side
+    places: NDArray[np.float64] = (pixels[:, ::-1] + 0.5) * scale - 0.5
+    return places
+
+
+def cell_weights(
+    pixels: Indices, low_side: int, geometry: Geometry, axis: int
+) -> FloatArray:  # (P,) -> (P, low_side)
+    """How much each low-resolution row (axis 0) or column (axis 1) counts for each pixel."""
+    weights = np.zeros((len(pixels), low_side), np.float32)
+    rows = np.arange(len(pixels))
+    for place, share in _pairs(pixels, geometry.input_hw[axis], geometry.image_hw[axis]):
+        for cell, part in _pairs(place, low_side, geometry.side):
+            np.add.at(weights, (rows, cell), share * part)
+    return weights
+
+
+def _pairs(places: Indices, old: int, new: int) -> list[tuple[Indices, FloatArray]]:
+    """The two of `old` places around each of `new`, and how much each counts."""
+    first, second, share = bilinear_taps(places, old, new)
+    return [(first, 1 - share), (second, share)]
+
+
+def bilinear_taps(
+    places: Indices, old: int, new: int
+) -> tuple[Indices, Indices, FloatArray]:  # (P,) -> (P,) each
+    """For half-pixel places of `new`: the two of `old` around each, and the second's weight."""
+    place = np.maximum((places + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(place.astype(np.intp), old - 1)
+    return first, np.minimum(first + 1, old - 1), (place - first).astype(np.float32)
+
+
+def logits_at(
+    logits: FloatArray, pixels_xy: Indices, geometry: Geometry
+) -> FloatArray:  # (K, h, w), (P, 2) -> (K, P)
+    """The logit of each pixel in each mask, as `logits_to_image` gives it."""
+    height, width = logits.shape[1:]
+    y = cell_weights(pixels_xy[:, 1], height, geometry, axis=0)
+    x = cell_weights(pixels_xy[:, 0], width, geometry, axis=1)
+    found: FloatArray = ((y @ logits) * x).sum(axis=-1)
+    return found
+
+
+MASK_LOGIT = 6.9  # logit of 0.999: what a sure pixel of a given bool mask becomes
+_STRIP_BYTES = 64 << 20  # working memory of a strip of a big photo
+SINGLE_THREAD = 200_000  # multiplications for which OpenBLAS wakes no threads: they stall when busy
+_PRODUCTS_PER_PIXEL = 4  # up to so many multiplications a window is cheaper than the whole photo
+
+
+def geometry(image_hw: tuple[int, int], spec: ModelSpec) -> Geometry:
+    """Where a photo of (H, W) lies in the model's space. Sides round half up, at least 1."""
+    height, width = image_hw
+    side = spec.image_side
+    if spec.fit == "square":
+        return Geometry((height, width), (side, side), side)
+    scale = side / max(height, width)
+    input_hw = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    return Geometry((height, width), input_hw, side)
+
+
+def reduced(geometry: Geometry, limit: int | None) -> Geometry:
+    """The same photo shrunk so that its longest side is at most `limit`; None leaves it."""
+    height, width = geometry.image_hw
+    if limit is None or max(height, width) <= limit:
+        return geometry
+    scale = limit / max(height, width)
+    image_hw = (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    return Geometry(image_hw, geometry.input_hw, geometry.side)
+
+
+# ------------------------------------------------------------------------------------- pictures
+
+
+def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
+    """The (h, w) of the encoder's input for a photo that fills `input_hw` of it."""
+    side, step = spec.image_side, spec.pad_multiple
+    if not step:
+        return (side, side)
+    height, width = (min(side, -(-length // step) * step) for length in input_hw)
+    return (height, width)
+
+
+def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3) -> (3, h, w)
+    """A photo as the encoder takes it: resized, normalised, padded right and bottom with zeros.
+
+    (h, w) is (S, S), or less where the model takes rectangles: `ModelSpec.pad_multiple`.
+    Raises ImageError unless `image` is uint8 (H, W, 3) with H and W at least 1.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ImageError(
+            f"an image must be uint8 (H, W, 3), at least 1 x 1; got {image.dtype} {image.shape}; "
+            "read it with anymask.load_image"
+        )
+    input_hw = geometry((image.shape[0], image.shape[1]), spec).input_hw
+    if spec.resample == "pillow_bilinear":
+        pixels: NDArray[Any] = _pillow(image, input_hw, Image.Resampling.BILINEAR)
+    elif spec.resample == "pillow_bicubic":
+        pixels = _pillow(image, input_hw, Image.Resampling.BICUBIC)
+    elif spec.resample == "torch_antialias":
+        pixels = _torch_antialias(image, input_hw)
+    elif spec.resample == "torch_bilinear":
+        pixels = _torch_bilinear(image, input_hw)
+    else:
+        pixels = _area(image, input_hw)
+    out = np.empty((3, *pad_input(input_hw, spec)), np.float32)
+    out[:, input_hw[0] :] = 0
+    out[:, : input_hw[0], input_hw[1] :] = 0
+    for channel, plane in enumerate(cv2.split(pixels)):
+        filled = out[channel, : input_hw[0], : input_hw[1]]
+        np.subtract(plane, np.float32(spec.mean[channel]), out=filled)
+        filled /= np.float32(spec.std[channel])
+    return out
+
+
+def _pillow(image: UintImage, size_hw: tuple[int, int], how: Image.Resampling) -> UintImage:
+    """Pillow's antialiased resize along x, then along y, with uint8 between them.
+
+    The order of every Pillow before 13, and so of the reference code; Pillow 13 chooses it by the
+    sizes, which moves a pixel by one. A big photo is narrowed strip by strip.
+    """
+    height, width = image.shape[:2]
+    narrow = image
+    if width != size_hw[1]:
+        narrow = np.empty((height, size_hw[1], 3), np.uint8)
+        rows = max(1, _STRIP_BYTES // (4 * width))
+        for top in range(0, height, rows):
+            strip = image[top : top + rows]
+            narrow[top : top + rows] = _pillow_resized(strip, (len(strip), size_hw[1]), how)
+    return narrow if height == size_hw[0] else _pillow_resized(narrow, size_hw, how)
+
+
+def _pillow_resized(
+    array: NDArray[Any], size_hw: tuple[int, int], how: Image.Resampling
+) -> NDArray[Any]:
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    return np.asarray(picture.resize((size_hw[1], size_hw[0]), how))
+
+
+def _torch_antialias(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
+    """Equal to torch's interpolate(bilinear, antialias=True) of the float picture: no roundings."""
+    planes = (plane.astype(np.float32) for plane in cv2.split(image))
+    return np.dstack([_pillow_resized(p, size_hw, Image.Resampling.BILINEAR) for p in planes])
+
+
+def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
+    """Float bilinear with half-pixel centres and no antialias: four pixels make one.
+
+    Equal to torch's interpolate(bilinear, align_corners=False) on the 0..255 scale. Only the
+    pixels that count become float, so the photo's own size costs nothing.
+    """
+    (y0, y1, wy), (x0, x1, wx) = (
+        bilinear_taps(np.arange(new), old, new)
+        for old, new in zip(image.shape[:2], size_hw, strict=True)
+    )
+    weight = wx[None, :, None]
+    out: FloatArray | None = None
+    for rows, share in ((y0, 1 - wy), (y1, wy)):
+        lines = image[rows]
+        left = lines[:, x0].astype(np.float32)
+        left += weight * (lines[:, x1].astype(np.float32) - left)
+        left *= share[:, None, None]
+        out = left if out is None else out + left
+    assert out is not None
+    return out
+
+
+def _area(image: UintImage, size_hw: tuple[int, int]) -> UintImage:
+    """Mean of the covered pixels along an axis that shrinks, bilinear along one that grows."""
+    (height, width), (new_h, new_w) = image.shape[:2], size_hw
+    small_hw = (min(height, new_h), min(width, new_w))
+    if small_hw != (height, width):
+        image = _cv_resize(image, small_hw, cv2.INTER_AREA)
+    if small_hw != size_hw:
+        image = _cv_resize(image, size_hw, cv2.INTER_LINEAR)
+    return image
+
+
+def _cv_resize(array: NDArray[Any], size_hw: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    resized = cv2.resize(array, (size_hw[1], size_hw[0]), interpolation=interpolation)
+    return resized.reshape(size_hw + array.shape[2:])
+
+
+# ------------------------------------------------------------------------------------- prompts
+
+
+def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 2) -> (..., 2)
+    """Image pixels to model pixels."""
+    scaled: FloatArray = (np.asarray(points, np.float64) * geometry.scale_xy).astype(np.float32)
+    return scaled
+
+
+def boxes_to_model(boxes_xyxy: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
+    """Image pixels to model pixels."""
+    scale = geometry.scale_xy * 2
+    scaled: FloatArray = (np.asarray(boxes_xyxy, np.float64) * scale).astype(np.float32)
+    return scaled
+
+
+def mask_to_model(
+    mask: NDArray[Any], geometry: Geometry, mask_side: int
+) -> FloatArray:  # (H, W) or (m, m) -> (1, m, m)
+    """A start mask as the decoder takes it: float32 logits over the whole S x S input.
+
+    mask  bool (any integer: not 0) of any size: it is laid over the photo, averaged to m x m, and
+          the object's share p of each cell becomes its logit, between -MASK_LOGIT and MASK_LOGIT;
+          the padding is background. Float: logits of an earlier answer, (m, m), passed on as is.
+
+    Raises PromptError on float logits of another size, or a mask that is not two-dimensional.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise PromptError(f"a start mask must have the shape (H, W); got {mask.shape}")
+    if mask.dtype.kind == "f":
+        if mask.shape != (mask_side, mask_side):
+            raise PromptError(
+                f"mask logits must come from this model, ({mask_side}, {mask_side}); got "
+                f"{mask.shape}; give a bool mask of any size instead, for example logits > 0"
+            )
+        return np.ascontiguousarray(mask, np.float32)[None]
+    shares = _area((mask != 0).view(np.uint8) * np.uint8(255), geometry.input_hw)
+    whole = np.zeros((geometry.side, geometry.side), np.float32)
+    whole[: geometry.input_hw[0], : geometry.input_hw[1]] = shares
+    p = np.clip(_cv_resize(whole, (mask_side, mask_side), cv2.INTER_AREA) / 255, 1e-6, 1 - 1e-6)
+    logits: FloatArray = np.clip(np.log(p / (1 - p)), -MASK_LOGIT, MASK_LOGIT).astype(np.float32)
+    return logits[None]
+
+
+# -------------------------------------------------------------------------------------- answers
+
+
+def logits_to_image(
+    logits: FloatArray, geometry: Geometry, *, limit: int | None = None
+) -> FloatArray:  # (K, h, w) -> (K, H, W)
+    """Model-space logits in image pixels, float32.
+
+    limit  answer at a reduced size, with this longest side at most
+    """
+    height, width = reduced(geometry, limit).image_hw
+    out = np.empty((len(logits), height, width), np.float32)
+    for plane, target in zip(logits, out, strict=True):
+        cv2.resize(_fill(plane, geometry), (width, height), dst=target)
+    return out
+
+
+def _fill(plane: FloatArray, geometry: Geometry) -> FloatArray:  # (h, w) -> input_hw
+    """One mask's logits at the model's own size, without the padding."""
+    whole = _cv_resize(
+        np.ascontiguousarray(plane, np.float32), (geometry.side,) * 2, cv2.INTER_LINEAR
+    )
+    filled: FloatArray = whole[: geometry.input_hw[0], : geometry.input_hw[1]]
+    return filled
+
+
+def logits_used(side: int, geometry: Geometry) -> tuple[int, int]:
+    """The rows and columns of `side` x `side` logits that the photo is made of, from the first."""
+    _, last, _ = bilinear_taps(np.arange(geometry.side), side, geometry.side)
+    rows, columns = (int(last[length - 1]) + 1 for length in geometry.input_hw)
+    return rows, columns
+
+
+def logits_to_masks(
+    logits: FloatArray, geometry: Geometry, threshold: float = 0.0, *, limit: int | None = None
+) -> BoolArray:  # (K, h, w) -> (K, H, W)
+    """`logits_to_image(...) > threshold`, without holding the float image.
+
+    limit  answer at a reduced size, with this longest side at most
+    """
+    place = reduced(geometry, limit)
+    out = np.zeros((len(logits), *place.image_hw), np.bool_)
+    canvas = Canvas()
+    for plane, mask in zip(logits, out, strict=True):
+        if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
+            for top, strip in _strips(_fill(plane, place), place.image_hw, canvas):
+                np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
+    return out
+
+
+class Canvas(local):
+    """Memory of a photo's size for one mask after another: fresh memory costs more than drawing.
+
+    Each thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[type[Any], NDArray[Any]] = {}
+
+    def room(self, hw: tuple[int, int], dtype: type[Any]) -> NDArray[Any]:
+        """(h, w) of a dtype, filled with anything; grows to the largest that was asked for."""
+        size = hw[0] * hw[1]
+        if dtype not in self._rooms or self._rooms[dtype].size < size:
+            self._rooms[dtype] = np.empty(size, dtype)
+        return self._rooms[dtype][:size].reshape(hw)
+
+
+def _strips(
+    filled: FloatArray, image_hw: tuple[int, int], canvas: Canvas
+) -> Iterator[tuple[int, FloatArray]]:
+    """The photo's logits from top to bottom: (first row, rows); one strip unless it is big."""
+    height, width = image_hw
+    rows = max(1, _STRIP_BYTES // (4 * width))
+    if rows >= height:
+        whole = canvas.room(image_hw, np.float32)
+        yield 0, np.asarray(cv2.resize(filled, (width, height), dst=whole))
+        return
+    first, second, weight = bilinear_taps(np.arange(height), filled.shape[0], height)
+    for top in range(0, height, rows):
+        part = slice(top, min(top + rows, height))
+        lines = filled[first[part]]
+        lines += weight[part, None] * (filled[second[part]] - lines)
+        yield top, _cv_resize(lines, (len(lines), width), cv2.INTER_LINEAR)
+
+
+def logits_to_rles(
+    logits: FloatArray, geometry: Geometry, threshold: float = 0.0
+) -> list[Rle]:  # (K, h, w)
+    """The same masks as run lengths; small objects cost little, whatever the photo's size."""
+    return [_plane_to_rle(plane, geometry, threshold) for plane in logits]
+
+
+def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rle:
+    place, strips = window_strips(plane, geometry, threshold)
+    mask = np.empty((place.height, place.width), np.bool_)
+    for top, strip in strips:
+        np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
+    return crop_to_rle(mask, (place.x, place.y), geometry.image_hw)
+
+
+class PhotoWindow(NamedTuple):
+    """A window of the photo: its first pixel and its sides."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def window_strips(
+    plane: FloatArray, geometry: Geometry, lowest: float, canvas: Canvas | None = None
+) -> tuple[PhotoWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
+    """One mask's logits in image pixels, where they may exceed `lowest`, and nowhere else.
+
+    canvas  where a strip may be drawn that is gone when the next mask comes
+
+    Returns the window, and its rows from top to bottom as (first row in the window, rows); no pixel
+    outside of the window exceeds `lowest`.
+    """
+    above = plane > lowest
+    if not above.any():
+        return PhotoWindow(0, 0, 0, 0), iter(())
+    low_y, image_y, matrix_y = _window(np.any(above, axis=1), geometry, axis=0)
+    low_x, image_x, matrix_x = _window(np.any(above, axis=0), geometry, axis=1)
+    (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
+    height, width = geometry.image_hw
+    products = rows * low_w * (low_h + columns)
+    if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
+        return PhotoWindow(0, 0, width, height), _strips(
+            _fill(plane, geometry), (height, width), canvas or Canvas()
+        )
+    low = np.asarray(plane[low_y, low_x], np.float32)
+    place = PhotoWindow(image_x.start, image_y.start, columns, rows)
+    return place, _products(matrix_y, low, matrix_x)
+
+
+def _products(
+    matrix_y: FloatArray, low: FloatArray, matrix_x: FloatArray
+) -> Iterator[tuple[int, FloatArray]]:
+    """matrix_y @ low @ matrix_x.T from top to bottom: (first row, rows)."""
+    low_h, low_w = low.shape
+    block = max(1, SINGLE_THREAD // max(1, low_w * max(low_h, len(matrix_x))))
+    for top in range(0, len(matrix_y), block):
+        yield top, np.asarray(matrix_y[top : top + block] @ low @ matrix_x.T, np.float32)
+
+
+def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, slice, FloatArray]:
+    """Along one axis: the low-resolution and image windows that matter, and the matrix between."""
+    matrix, first, last = axis_operator(
+        len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
+    )
+    seen = np.flatnonzero(above)
+    start = int(np.searchsorted(last, seen[0], side="left"))
+    stop = int(np.searchsorted(first, seen[-1], side="right"))
+    if stop <= start:  # only padding is above the threshold
+        return slice(0, 0), slice(0, 0), matrix[:0, :0]
+    low = slice(int(first[start]), int(last[stop - 1]) + 1)
+    return low, slice(start, stop), matrix[start:stop, low]
+
+
+@lru_cache(maxsize=16)
+def axis_operator(
+    low: int, side: int, filled: int, full: int
+) -> tuple[FloatArray, NDArray[np.intp], NDArray[np.intp]]:
+    """Both bilinear steps of one axis as a matrix (full, low); each row's first and last tap.
+
+    low     logits along the axis, of which `side` model pixels are made; the photo fills `filled`
+    full    pixels of the photo
+    """
+    first, second, weight = bilinear_taps(np.arange(side), low, side)
+    up = np.zeros((side, low), np.float32)
+    np.add.at(up, (np.arange(side), first), 1 - weight)
+    np.add.at(up, (np.arange(side), second), weight)
+    first, second, weight = bilinear_taps(np.arange(full), filled, full)
+    matrix = up[first] * (1 - weight[:, None]) + up[second] * weight[:, None]
+    taps = matrix != 0
+    starts = taps.argmax(axis=1)
+    ends = low - 1 - taps[:, ::-1].argmax(axis=1)
+    return matrix, starts, ends

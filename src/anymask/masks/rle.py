@@ -1,0 +1,356 @@
+"""Run-length encoding of masks: pixels in, runs out, and back; areas, boxes, overlaps, unions.
+
+A mask is read column by column; the runs alternate between background and object and start with
+background, so the first run may be 0. This is COCO's layout: counts and compressed strings are
+byte-identical to pycocotools (`common/maskApi.c`, BSD-2-Clause; the format, not the code).
+
+Letters: H W the photo, R runs, N M lists of masks. Boxes: `xywh` counts pixels (COCO), `xyxy` names
+the first and the last pixel (segment-anything); an empty mask has a box of zeros in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base.arrays import BoolArray, IntArray
+from anymask.base.errors import DataError, InputError
+
+MOST_PIXELS = 1 << 30  # of a mask that is read; also keeps every sum of runs within an int64
+_DIGITS = 13  # 5-bit digits that an int64 may need
+
+
+@dataclass(frozen=True, eq=False)
+class Rle:
+    """One mask as run lengths.
+
+    counts  (R,) int64, column-major runs that start with background and sum to H * W
+    size    (H, W)
+    """
+
+    counts: IntArray
+    size: tuple[int, int]
+
+    def __repr__(self) -> str:
+        return f"<Rle of {self.size[1]}x{self.size[0]}: {len(self.counts)} runs>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rle):
+            return NotImplemented
+        return self.size == other.size and np.array_equal(self.counts, other.counts)
+
+    def __hash__(self) -> int:
+        return hash((self.size, self.counts.tobytes()))
+
+
+def mask_to_rle(mask: NDArray[Any]) -> Rle:  # (H, W)
+    """Encode one mask; whatever is not zero is object.
+
+    Raises InputError when `mask` is not (H, W).
+    """
+    if mask.ndim != 2:
+        raise InputError(
+            f"a mask must have the shape (H, W); got {mask.shape}; encode masks one by one"
+        )
+    height, width = mask.shape
+    if not mask.size:
+        return Rle(np.zeros(1, np.int64), (height, width))
+    flat = cv2.transpose(_bytes(mask)).reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate([[0] if not flat[0] else [0, 0], changes, [flat.size]])
+    return Rle(np.diff(edges).astype(np.int64, copy=False), (height, width))
+
+
+def _bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """The mask as contiguous 0 and 1."""
+    boolean = mask if mask.dtype == np.bool_ else mask != 0
+    return np.ascontiguousarray(boolean).view(np.uint8)
+
+
+def rle_to_mask(rle: Rle) -> BoolArray:
+    """Decode into a contiguous (H, W) bool mask."""
+    height, width = rle.size
+    if not height * width:
+        return np.zeros(rle.size, np.bool_)
+    values = np.zeros(len(rle.counts), np.uint8)
+    values[1::2] = 1
+    columns = np.repeat(values, rle.counts).reshape(width, height)
+    # reshape: cv2 may drop no axis of a 2-D array, but its stub does not say so
+    return cv2.transpose(columns).reshape(height, width).view(np.bool_)
+
+
+def rle_area(rle: Rle) -> int:
+    """Object pixels."""
+    return int(rle.counts[1::2].sum())
+
+
+def empty_rle(size: tuple[int, int]) -> Rle:
+    """The mask without an object pixel."""
+    return Rle(np.array([size[0] * size[1]], np.int64), size)
+
+
+def rle_runs(rle: Rle) -> tuple[IntArray, IntArray]:
+    """First and one-past-last flat (column-major) index of each object run that is not empty."""
+    edges = np.cumsum(rle.counts)
+    starts, ends = edges[0:-1:2], edges[1::2]
+    filled = ends > starts
+    return starts[filled], ends[filled]
+
+
+def runs_to_rle(starts: IntArray, ends: IntArray, size: tuple[int, int]) -> Rle:
+    """The Rle of ascending object runs [start, end); runs that touch are joined."""
+    if not len(starts):
+        return empty_rle(size)
+    apart = starts[1:] > ends[:-1]
+    first = starts[np.concatenate([[True], apart])]
+    last = ends[np.concatenate([apart, [True]])]
+    edges = np.empty(2 * len(first) + 2, np.int64)
+    edges[0], edges[-1] = 0, size[0] * size[1]
+    edges[1:-1:2], edges[2:-1:2] = first, last
+    counts = np.diff(edges)
+    return Rle(counts if counts[-1] else counts[:-1], size)
+
+
+def crop_to_rle(
+    mask_crop: NDArray[Any], offset_xy: Sequence[float], image_hw: tuple[int, int]
+) -> Rle:
+    """Encode a mask that covers a window of the photo, without making the whole photo's mask.
+
+    mask_crop  (h, w), whatever is not zero is object
+    offset_xy  x and y of the window's first pixel; further values (a box) are ignored
+    image_hw   the photo; the window must lie inside it
+
+    Raises InputError when the window leaves the photo.
+    """
+    height, width = image_hw
+    x0, y0 = int(offset_xy[0]), int(offset_xy[1])
+    crop_h, crop_w = mask_crop.shape
+    if x0 < 0 or y0 < 0 or x0 + crop_w > width or y0 + crop_h > height:
+        raise InputError(
+            f"a crop must lie inside the photo of (H, W) = {image_hw}; got {crop_w} x {crop_h} "
+            f"pixels at x={x0}, y={y0}; clip the crop first"
+        )
+    if not mask_crop.size:
+        return empty_rle(image_hw)
+    padded = np.zeros((crop_w, crop_h + 2), np.uint8)
+    padded[:, 1:-1] = cv2.transpose(_bytes(mask_crop)).reshape(crop_w, crop_h)
+    flat = padded.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    columns, rows = np.divmod(changes, crop_h + 2)
+    places = ((columns + x0) * height + rows + y0).astype(np.int64, copy=False)
+    return runs_to_rle(places[0::2], places[1::2], image_hw)
+
+
+# ------------------------------------------------------------------------------ text and records
+
+
+def rle_to_string(rle: Rle) -> str:
+    """COCO's compressed string.
+
+    From the fourth run on, the difference to the run before the last is written, in 5-bit digits,
+    lowest first, with a continuation bit and the sign in the last digit.
+    """
+    values = rle.counts.copy()
+    values[3:] -= rle.counts[1:-2]
+    digits = np.empty((len(values), _DIGITS), np.uint8)
+    more = np.empty((len(values), _DIGITS), np.bool_)
+    for place in range(_DIGITS):
+        low = values & 0x1F
+        values = values >> 5
+        more[:, place] = np.where(low & 0x10, values != -1, values != 0)
+        digits[:, place] = low + 48 + 32 * more[:, place]
+        if not more[:, place].any():
+            break
+    used = np.ones((len(values), place + 1), np.bool_)
+    used[:, 1:] = np.logical_and.accumulate(more[:, :place], axis=1)
+    return digits[:, : place + 1][used].tobytes().decode("ascii")
+
+
+def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
+    """Read COCO's compressed string.
+
+    Raises DataError when the text is not such a string, its runs do not fill `size`, or `size` has
+    more than MOST_PIXELS.
+    """
+    pixels = _check_pixels(size)
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    symbols = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
+    if len(symbols) and (symbols.min() < 0 or symbols.max() > 63 or symbols[-1] & 0x20):
+        raise DataError(
+            "a compressed run-length string holds the characters '0' to 'o' and ends with a "
+            f"finished number; got {raw[:20]!r}...; was the text cut or escaped twice?"
+        )
+    ends = np.flatnonzero((symbols & 0x20) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+    place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
+    if len(place) and place.max() >= _DIGITS - 1:
+        raise DataError(
+            f"a compressed run-length string has numbers of at most {_DIGITS - 1} digits; "
+            f"got one of {int(place.max()) + 1}; was the text altered?"
+        )
+    parts = (symbols & 0x1F) << (5 * place)
+    values = np.add.reduceat(parts, starts) if len(starts) else parts
+    last = symbols[ends]
+    values -= np.where(last & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
+    _check_within(values, pixels)  # else the sums below could leave an int64
+    counts = values.copy()
+    counts[1::2] = np.cumsum(values[1::2])
+    counts[2::2] = np.cumsum(values[2::2])
+    return _check_runs(counts, size)
+
+
+def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
+    """The mask of runs that fill `size`; what could overflow is refused before it is added up."""
+    height, width = size
+    pixels = _check_pixels(size)
+    if len(counts) and counts.min() < 0:
+        raise DataError(f"run lengths must not be negative; got {int(counts.min())}")
+    _check_within(counts, pixels)
+    if int(counts.sum()) != pixels:
+        raise DataError(
+            f"run lengths must sum to H * W = {height} * {width} = {pixels}; "
+            f"got {int(counts.sum())}; is the size (H, W) in the right order?"
+        )
+    return Rle(counts if len(counts) else np.zeros(1, np.int64), (height, width))
+
+
+def _check_pixels(size: tuple[int, int]) -> int:
+    """H * W. Raises DataError for a negative side, and for more than MOST_PIXELS."""
+    height, width = size
+    if height < 0 or width < 0:
+        raise DataError(f"a mask's size must not be negative; got H={height}, W={width}")
+    if height * width > MOST_PIXELS:
+        raise DataError(
+            f"a mask has at most {MOST_PIXELS} pixels; got H={height}, W={width}; "
+            "cut the picture into tiles"
+        )
+    return height * width
+
+
+def _check_within(numbers: IntArray, pixels: int) -> None:
+    """Runs, and differences of two runs, are never larger than the mask. Raises DataError."""
+    if len(numbers) and (numbers.max() > pixels or numbers.min() < -pixels):
+        largest = int(numbers.max()) if numbers.max() > pixels else int(numbers.min())
+        raise DataError(
+            f"a run is at most H * W = {pixels} pixels long; got {largest}; "
+            "was the text altered, or is the size another mask's?"
+        )
+
+
+def rle_to_coco(rle: Rle) -> dict[str, Any]:
+    """COCO's record, {"size": [H, W], "counts": compressed string}, ready for JSON."""
+    return {"size": [rle.size[0], rle.size[1]], "counts": rle_to_string(rle)}
+
+
+def coco_to_rle(record: Mapping[str, Any]) -> Rle:
+    """Read COCO's record with compressed (str or bytes) or plain (list of int) counts.
+
+    Raises DataError when keys are missing, the runs do not fill the size, or it has more than
+    MOST_PIXELS.
+    """
+    try:
+        height, width = (int(side) for side in record["size"])
+        counts = record["counts"]
+        if not isinstance(counts, str | bytes):
+            counts = np.asarray(counts, np.int64).reshape(-1)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            'a COCO run-length record is {"size": [H, W], "counts": str or list of int}; '
+            f"got {str(record)[:80]} ({type(error).__name__})"
+        ) from error
+    if isinstance(counts, str | bytes):
+        return string_to_rle(counts, (height, width))
+    return _check_runs(counts, (height, width))
+
+
+# --------------------------------------------------------------------------------- measurements
+
+
+def rle_box_xywh(rle: Rle) -> tuple[int, int, int, int]:
+    """COCO's box: x, y of the first pixel, then width and height in pixels; zeros when empty."""
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    if not rle.counts[1::2].any():
+        return (0, 0, 0, 0)
+    return (x0, y0, x1 - x0 + 1, y1 - y0 + 1)
+
+
+def rle_box_xyxy(rle: Rle) -> tuple[int, int, int, int]:
+    """The first and the last object pixel along x and y (both inclusive); zeros when empty."""
+    starts, ends = rle_runs(rle)
+    if not len(starts):
+        return (0, 0, 0, 0)
+    height = rle.size[0]
+    x0, top = np.divmod(starts, height)
+    x1, bottom = np.divmod(ends - 1, height)
+    if (x1 > x0).any():  # a run that goes on in the next column touches both borders
+        return (int(x0[0]), 0, int(x1[-1]), height - 1)
+    return (int(x0[0]), int(top.min()), int(x1[-1]), int(bottom.max()))
+
+
+def rle_intersection(first: Sequence[Rle], second: Sequence[Rle]) -> IntArray:  # N, M -> (N, M)
+    """Common object pixels of every pair, without decoding.
+
+    The pixels of a mask before an index are a piecewise linear function of the index; a pair's
+    common pixels are that function's growth over the other mask's runs.
+    """
+    _check_same_size([*first, *second])
+    common = np.zeros((len(first), len(second)), np.int64)
+    if not common.size:
+        return common
+    runs = [rle_runs(rle) for rle in first]
+    lengths = np.array([len(starts) for starts, _ in runs])
+    filled = np.flatnonzero(lengths)
+    if not len(filled):
+        return common
+    starts = np.concatenate([starts for starts, _ in runs])
+    ends = np.concatenate([ends for _, ends in runs])
+    offsets = np.concatenate([[0], np.cumsum(lengths[filled])[:-1]])
+    for column, rle in enumerate(second):
+        edges = np.concatenate([[0], np.cumsum(rle.counts)]).astype(np.float64)
+        covered = np.zeros(len(edges))
+        covered[2::2] = np.cumsum(rle.counts[1::2])
+        covered[3::2] = covered[2:-1:2]
+        growth = np.interp(ends, edges, covered) - np.interp(starts, edges, covered)
+        common[filled, column] = np.rint(np.add.reduceat(growth, offsets)).astype(np.int64)
+    return common
+
+
+def rle_iou(first: Sequence[Rle], second: Sequence[Rle]) -> NDArray[np.float64]:
+    """(N, M) intersection over union of every pair; two empty masks have 0."""
+    common = rle_intersection(first, second)
+    areas_1 = np.array([rle_area(rle) for rle in first], np.int64)
+    areas_2 = np.array([rle_area(rle) for rle in second], np.int64)
+    union = areas_1[:, None] + areas_2[None, :] - common
+    iou: NDArray[np.float64] = common / np.maximum(union, 1)
+    return iou
+
+
+def rle_merge(rles: Sequence[Rle], *, intersect: bool = False) -> Rle:
+    """The union (or the intersection) of at least one mask.
+
+    Raises InputError on an empty list or different sizes.
+    """
+    if not rles:
+        raise InputError("merging needs at least one mask; got an empty list")
+    _check_same_size(rles)
+    runs = [rle_runs(rle) for rle in rles]
+    starts = np.concatenate([starts for starts, _ in runs])
+    ends = np.concatenate([ends for _, ends in runs])
+    places, inverse = np.unique(np.concatenate([starts, ends]), return_inverse=True)
+    steps = np.concatenate([np.ones(len(starts)), -np.ones(len(ends))])
+    depth = np.cumsum(np.bincount(inverse.reshape(-1), steps, minlength=len(places)))
+    inside = np.flatnonzero(depth >= (len(rles) if intersect else 1))
+    return runs_to_rle(places[inside], places[inside + 1], rles[0].size)
+
+
+def _check_same_size(rles: Sequence[Rle]) -> None:
+    sizes = {rle.size for rle in rles}
+    if len(sizes) > 1:
+        raise InputError(
+            f"masks must have one size to be compared; got {sorted(sizes)}; resize them first"
+        )

@@ -1,0 +1,92 @@
+"""Windows of a photo: its size in; crops or overlapping tiles out.
+
+A window is x0, y0, x1, y1 in whole image pixels, x1 and y1 exclusive, and lies inside the photo.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import Literal
+
+from anymask.base.errors import InputError
+
+Window = tuple[int, int, int, int]
+Tile = int | Literal["auto"] | None
+
+AUTO_PIXELS = 24_000_000  # larger photos are tiled by tile="auto"
+AUTO_SIDE = 2048  # of their tiles
+LEAST_SIDE = 64
+
+
+def crop_boxes(
+    image_hw: tuple[int, int], n_layers: int, overlap_ratio: float = 512 / 1500
+) -> tuple[list[Window], list[int]]:
+    """The photo itself (layer 0), then 2^i by 2^i overlapping crops for each layer i, and layers.
+
+    overlap_ratio  of the photo's short side, halved from layer to layer
+
+    The windows and order of segment-anything's `generate_crop_boxes` (utils/amg.py). Raises
+    InputError on a negative number of layers or an overlap outside 0..1.
+    """
+    if n_layers < 0 or not 0 <= overlap_ratio < 1:
+        raise InputError(
+            "crops need n_layers >= 0 and 0 <= overlap_ratio < 1; "
+            f"got {n_layers} and {overlap_ratio}"
+        )
+    height, width = image_hw
+    boxes: list[Window] = [(0, 0, width, height)]
+    layers = [0]
+    for layer in range(1, n_layers + 1):
+        n = 2**layer
+        overlap = int(overlap_ratio * min(height, width) * (2 / n))
+        crop_w, crop_h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
+        for column in range(n):
+            for row in range(n):
+                x0, y0 = (crop_w - overlap) * column, (crop_h - overlap) * row
+                boxes.append((x0, y0, min(x0 + crop_w, width), min(y0 + crop_h, height)))
+                layers.append(layer)
+    return boxes, layers
+
+
+def tile_side(tile: Tile, image_hw: tuple[int, int]) -> int | None:
+    """The side of the tiles in pixels, or None where one look is enough.
+
+    Raises InputError for what is no way to tile.
+    """
+    if tile is None:
+        return None
+    if tile == "auto":
+        return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
+    given: object = tile
+    if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < LEAST_SIDE:
+        raise InputError(
+            f'tile must be "auto", None or a side of at least {LEAST_SIDE} pixels, got {tile!r}'
+        )
+    return int(given) if max(image_hw) > int(given) else None
+
+
+def tile_boxes(image_hw: tuple[int, int], side: int, overlap: int = 0) -> list[Window]:
+    """Windows of side x side that cover the photo, row by row, evenly spread.
+
+    overlap  pixels that neighbours share at least
+
+    A photo smaller than a window gives one window, the photo. Raises InputError unless
+    0 <= overlap < side.
+    """
+    if not 0 <= overlap < side:
+        raise InputError(f"tiles need 0 <= overlap < side; got overlap={overlap}, side={side}")
+    height, width = image_hw
+    return [
+        (x0, y0, min(x0 + side, width), min(y0 + side, height))
+        for y0 in _starts(height, side, overlap)
+        for x0 in _starts(width, side, overlap)
+    ]
+
+
+def _starts(length: int, side: int, overlap: int) -> list[int]:
+    """First pixels of the fewest windows along one axis; the last one ends with the photo."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - overlap) / (side - overlap))
+    return [round(index * (length - side) / (count - 1)) for index in range(count)]

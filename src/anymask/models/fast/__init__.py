@@ -1,0 +1,1 @@
+"""The same blocks, computed faster on a CPU; property tests hold each to its slow twin."""

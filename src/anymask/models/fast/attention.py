@@ -1,0 +1,128 @@
+"""Thread pools for torch: each thread computes alone, without torch's own helper threads.
+
+One-head attention of narrow values: queries, keys, values in, weighted means out, in blocks.
+
+Source: Milakov and Gimelshein 2018 (online softmax, arXiv:1805.02867), as in Dao et al. 2022
+(FlashAttention, arXiv:2205.14135): weights of a block of queries and a block of keys at a time,
+small enough to stay in the processor's cache, so that they are never written out.
+
+Letters: N objects, L queries, K keys, C channels of a query, V of a value.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anymask.models.fast.layers import multiplies_halves, times_transposed
+
+
+def open_lone_pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads each compute alone; torch's number of threads elsewhere is left."""
+    before, started = torch.get_num_threads(), Barrier(threads + 1)
+    pool = ThreadPoolExecutor(threads, name, _compute_alone)
+    for _ in range(threads):
+        pool.submit(started.wait)  # one for each, so that all have begun
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def _compute_alone() -> None:
+    """Let this thread compute without helpers."""
+    torch.get_num_threads()  # a thread's first question takes the number of all others
+    torch.set_num_threads(1)
+
+
+QUERIES, KEYS = 1024, 512  # of a block: 2 MiB of weights
+BITS = math.log2(math.e)  # powers of two take a third of the time of those of e
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
+    """Softmax-weighted means of values: (1 or N, L, C), (N, K, C), (N, K, V) -> (N, L, V).
+
+    extra  (K,) is added to the scores of each key: the logarithm of how many keys it stands for
+
+    The library's product wants values as wide as keys on a CPU, or holds all L x K weights, and
+    multiplies numbers of 16 bits no faster than those of 32.
+    """
+    as_wide = q.dtype == torch.float32 and v.shape[-1] == k.shape[-1] and extra is None
+    if (
+        torch.compiler.is_exporting()
+        or q.device.type != "cpu"
+        or torch.is_grad_enabled()
+        or as_wide
+    ):
+        return _by_library(q, k, v, extra)
+    if q.dtype == torch.float32 or (q.dtype == torch.bfloat16 and multiplies_halves()):
+        return attend_in_blocks(q, k, v, extra)
+    wide = F.pad(v, (0, k.shape[-1] - v.shape[-1]))  # sums of weights need 32 bits: inside
+    return _by_library(q, k, wide, extra)[..., : v.shape[-1]]
+
+
+def _by_library(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None) -> Tensor:
+    queries = q.expand(k.shape[0], -1, -1)[:, None]
+    added = None if extra is None else extra.to(q.dtype).expand(q.shape[1], -1)
+    return F.scaled_dot_product_attention(queries, k[:, None], v[:, None], attn_mask=added)[:, 0]
+
+
+def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = None) -> Tensor:
+    """The same, block by block, each in a thread that computes alone; without gradients.
+
+    Of bfloat16 only the products are taken, weights and their sums are float32. The keys' mean,
+    which adds the same to all scores of a query, goes first, so that less is rounded.
+    """
+    N, L = k.shape[0], q.shape[1]
+    q = q * (BITS * q.shape[-1] ** -0.5)
+    extra = None if extra is None else BITS * extra
+    if q.dtype != torch.float32:
+        k = k - k.mean(dim=1, keepdim=True)
+    q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+    out = v.new_empty(N, L, v.shape[-1])
+
+    def fill(block: tuple[int, int]) -> None:
+        n, start = block
+        some = slice(start, start + QUERIES)
+        with torch.inference_mode():
+            out[n, some] = _mean(q[min(n, len(q) - 1), some], k[n], v[n], extra)
+
+    blocks = [(n, start) for n in range(N) for start in range(0, L, QUERIES)]
+    threads = torch.get_num_threads()
+    if threads == 1 or len(blocks) == 1:
+        for block in blocks:
+            fill(block)
+    else:
+        list(_pool(threads, os.getpid()).map(fill, blocks))
+    return out
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """One pool for all calls of a process."""
+    return open_lone_pool(threads, "anymask-attention")
+
+
+def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
+    """Weighted means for a block of queries: (L, C), (K, C), (K, V) -> (L, V) in float32."""
+    sums = values.new_zeros(len(q), values.shape[1], dtype=torch.float32)
+    total = sums.new_zeros(len(q), 1)
+    largest = sums.new_full((len(q), 1), -torch.inf)
+    for start in range(0, len(k), KEYS):
+        keys, some = k[start : start + KEYS], values[start : start + KEYS]
+        weights = times_transposed(q, keys).float()
+        if extra is not None:
+            weights.add_(extra[start : start + KEYS])
+        seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
+        faded = (largest - seen).exp2_()
+        weights.sub_(seen).exp2_()
+        total.mul_(faded).add_(weights.sum(dim=1, keepdim=True))
+        sums.mul_(faded).add_(times_transposed(weights.to(q.dtype), some.t()))
+        largest = seen
+    return sums / total

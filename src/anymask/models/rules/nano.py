@@ -1,0 +1,381 @@
+"""`nano`'s answers: four masks and their quality in, ordered candidates out.
+
+Every one of `nano`'s four tokens learned from every kind of prompt, so all of them compete.
+
+A lone click is answered with three of them. Fifteen facts of each mask (`FACTS`) go through a
+network with eight hidden units, which also sees their mean, and give the chance that this mask is
+meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
+(`worth`); the one that the others can best do without is left out: an unlikely one, or a near
+duplicate. The weights are the table "ranking", learned from training photos by
+`research/fit_ranking.py`.
+
+A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
+time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
+answers (`train/interaction.py`). With a box, the threshold moves until the mask fills the box,
+as long as that pays, and what lies off the box is taken away (`fit_to_box`).
+
+At run time this file imports numpy and OpenCV alone: an exported bundle carries it.
+Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
+h w the cells of a mask that the photo fills.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from anymask.masks.spec import ONE_OR_THREE  # training alone asks for it
+from anymask.models.rules.family import (
+    CORNERS,
+    NO_POINT,
+    POSITIVE,
+    by_quality,
+    in_order,
+    lone_clicks,
+    wants_many,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anymask.base.arrays import BoolArray, FloatArray
+    from anymask.masks.features import ModelPrompts
+    from anymask.masks.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
+    from anymask.models.rules.family import Decode, Multimask, Ordered, Ranking, Tables
+
+    Floats = NDArray[np.float64]
+
+LIMIT = np.float32(12.0)  # logits beyond it are as sure
+SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, -3.0)  # of the threshold, in logits
+PRICE = 0.1  # of a shift by one logit, as a part of the box that must be gained
+OFF = 2.0  # logits below the threshold, at least, off the box
+SURE = 1.0  # logits within it of the threshold are a doubt
+FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
+
+FACTS = (
+    "quality",  # the network's own number
+    "depth",  # of the click, as a part of the mask's deepest place
+    "size",  # logarithm of the share of the photo
+    "stability",  # what is surely inside, as a part of what may be inside
+    "certain",  # chance that the click's cell is inside
+    "rough",  # logarithm of the outline's length in sides of the mask
+    "fill",  # share of its box
+    "thick",  # its deepest place, in sides
+    "aside",  # from the click to the mask's mean place, in sides
+    "within",  # mean share of it that lies inside another mask
+    "doubt",  # cells in doubt for each cell of the outline
+    "first",  # its place in the model's order
+    "second",
+    "third",
+    "fourth",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RankingWeights:
+    """Of the ranking network: direct and out are added, each hidden unit is a tanh.
+
+    direct  (F,) from the facts
+    own     (F, 8) from the facts to the hidden units
+    mean    (F, 8) from their mean over the T masks
+    bias    (8,)
+    out     (8,)
+    """
+
+    direct: Floats
+    own: Floats
+    mean: Floats
+    bias: Floats
+    out: Floats
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> RankingWeights:
+        """Of lists, as the table has them."""
+        return cls(**{name: np.array(values) for name, values in table.items()})
+
+
+@dataclass(frozen=True)
+class NanoFamily:
+    """See `family.Family`; `tables` holds "ranking"."""
+
+    spec: ModelSpec
+    grid: GridDefaults
+    tables: Tables
+    closer: CloserLook | None = None
+
+    @property
+    def roles(self) -> TokenRoles:
+        """See `family.Family`."""
+        return ONE_OR_THREE
+
+    @cached_property
+    def weights(self) -> RankingWeights:
+        """Of the network that orders a lone click's masks."""
+        return RankingWeights.of(self.tables["ranking"])
+
+    def candidates(self, logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(N, T, m, m), (N, T) -> the three of the highest quality, in the model's order."""
+        rows = np.arange(len(logits))[:, None]
+        best = np.sort(np.argsort(-quality, axis=1, kind="stable")[:, :3], axis=1)
+        return logits[rows, best], quality[rows, best]
+
+    def answer(
+        self,
+        decode: Decode,
+        prompts: ModelPrompts,
+        place: Geometry,
+        multimask: Multimask,
+        ranking: Ranking,
+    ) -> list[Ordered]:
+        """See `family.Family.answer`."""
+        logits, quality = decode(prompts)
+        if multimask is not True:
+            logits, quality = self._ask_boxes_again(decode, prompts, (logits, quality))
+        rows = zip(wants_many(prompts, multimask), lone_clicks(prompts), strict=True)
+        answers = []
+        for row, (many, lone) in enumerate(rows):
+            if many and lone and ranking == "expected":
+                ordered = self.ranked(logits[row], quality[row], prompts.coords[row, 0], place)
+            elif many:
+                masks, numbers = self.candidates(logits[row : row + 1], quality[row : row + 1])
+                ordered = by_quality(masks[0], numbers[0])
+            else:
+                masks, numbers = mean_mask(logits[row : row + 1], quality[row : row + 1])
+                ordered = by_quality(masks[0], numbers[0])
+            box = box_of(prompts.coords[row], prompts.labels[row])
+            if box is not None:
+                fitted = fit_to_box(ordered[0], box, place.side, self.spec.mask_threshold)
+                ordered = (fitted, *ordered[1:])
+            answers.append(ordered)
+        return answers
+
+    def ranked(
+        self, logits: FloatArray, quality: FloatArray, click: FloatArray, place: Geometry
+    ) -> Ordered:  # (T, m, m), (T,), (2,) in model pixels
+        """The three masks of a lone click that are worth the most, in the learned order."""
+        found, shared = facts(quality, logits, click, place, self.spec)
+        shown = order_masks(chances(found, self.weights), shared)[:3]
+        kept = sorted(shown)
+        return in_order(logits[kept], quality[kept], [kept.index(token) for token in shown])
+
+    def _ask_boxes_again(
+        self, decode: Decode, prompts: ModelPrompts, answer: tuple[FloatArray, FloatArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """The same answer with those to bare boxes replaced by a second one."""
+        logits, quality = answer
+        bare = ((prompts.labels == NO_POINT) | np.isin(prompts.labels, CORNERS)).all(axis=1)
+        boxed = np.isin(prompts.labels, CORNERS).any(axis=1)
+        rows = np.flatnonzero(bare & boxed & (prompts.has_mask == 0))
+        if not len(rows):
+            return answer
+        part = replace(
+            prompts,
+            coords=prompts.coords[rows],
+            labels=prompts.labels[rows],
+            masks=prompts.masks[rows],
+            has_mask=prompts.has_mask[rows],
+        )
+        again = with_middle_clicks(part, logits[rows], quality[rows], self.spec)
+        logits, quality = logits.copy(), quality.copy()
+        logits[rows], quality[rows] = decode(again)
+        return logits, quality
+
+
+# --- one mask for a clear prompt
+
+
+def mean_mask(
+    logits: FloatArray, quality: FloatArray
+) -> tuple[FloatArray, FloatArray]:  # (N, T, m, m), (N, T) -> (N, 1, m, m), (N, 1)
+    """One mask of four: the mean of their probabilities, weighted by the squared quality.
+
+    Its quality is the largest of the four, as it has no number of its own.
+    """
+    weights = np.square(quality) + np.float32(1e-6)
+    weights = (weights / weights.sum(axis=1, keepdims=True))[:, :, None, None]
+    chance = (weights / (1 + np.exp(-np.clip(logits, -LIMIT, LIMIT)))).sum(axis=1, keepdims=True)
+    mixed = np.log(chance) - np.log1p(-chance)
+    return mixed.astype(np.float32), quality.max(axis=1, keepdims=True)
+
+
+def with_middle_clicks(
+    given: ModelPrompts, logits: FloatArray, quality: FloatArray, spec: ModelSpec
+) -> ModelPrompts:  # P points -> P + 1 points
+    """N prompts with the masks that answered them, each clicked at its deepest cell."""
+    masks, _ = mean_mask(logits, quality)
+    clicks = [deepest_cell(mask[0] > spec.mask_threshold, spec) for mask in masks]
+    places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
+    labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]
+    return replace(
+        given,
+        coords=np.concatenate([given.coords, places], axis=1),
+        labels=np.concatenate([given.labels, labels], axis=1),
+        masks=masks,
+        has_mask=np.ones(len(masks), np.float32),
+    )
+
+
+def deepest_cell(mask: BoolArray, spec: ModelSpec) -> tuple[float, float] | None:  # (m, m)
+    """Where a mask is thickest, x and y in model pixels; None where it is empty."""
+    if not mask.any():
+        return None
+    rounded = np.round(depths(mask), 3)  # equal depths are equal, whatever the steps' order
+    y, x = np.unravel_index(int(rounded.argmax()), mask.shape)
+    cell = spec.image_side / spec.mask_side
+    return (float(x) + 0.5) * cell, (float(y) + 0.5) * cell
+
+
+def depths(mask: BoolArray) -> FloatArray:  # (h, w) -> (h, w)
+    """How far each cell lies from the mask's edge, in cells; the border of the grid is an edge."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)
+    inner: FloatArray = depth[1:-1, 1:-1].astype(np.float32, copy=False)
+    return inner
+
+
+# --- boxes
+
+
+def box_of(coords: FloatArray, labels: NDArray[Any]) -> FloatArray | None:
+    """The box among P points (P, 2), (P,): (4,) x0, y0, x1, y1 in model pixels, or None."""
+    corners = [coords[labels == corner] for corner in CORNERS]
+    if not all(len(corner) for corner in corners):
+        return None
+    return np.concatenate([corner[0] for corner in corners])
+
+
+def fit_to_box(
+    logits: FloatArray, box: FloatArray, side: int, threshold: float
+) -> FloatArray:  # (K, m, m), (4,) in pixels of the model's side -> (K, m, m)
+    """Logits that keep to a box, and fill it where they nearly do.
+
+    A mask that has nothing inside the box stays as it is.
+    """
+    cells = box * (logits.shape[-1] / side)
+    inside, extent = cells_inside(cells, logits.shape[-1])
+    fitted = logits.copy()
+    for plane, source in zip(fitted, logits, strict=True):
+        if not ((source > threshold) & inside).any():
+            continue
+        gains = [
+            filled_part((source > threshold + s) & inside, extent) - PRICE * abs(s) for s in SHIFTS
+        ]
+        shift = SHIFTS[int(np.argmax(gains))]
+        plane[:] = np.where(inside, source - shift, np.minimum(source, threshold) - OFF)
+    return fitted
+
+
+def cells_inside(cells: NDArray[Any], side: int) -> tuple[BoolArray, float]:
+    """The cells (m, m) whose middle lies in a box, or the nearest one; and their number."""
+    centres = np.arange(side) + 0.5
+    spans = []
+    for low, high in ((cells[1], cells[3]), (cells[0], cells[2])):
+        span = (centres >= low) & (centres <= high)
+        if not span.any():
+            span[min(max(int((low + high) / 2), 0), side - 1)] = True
+        spans.append(span)
+    return np.logical_and.outer(*spans), float(spans[0].sum() * spans[1].sum())
+
+
+def filled_part(mask: BoolArray, extent: float) -> float:
+    """How much of the box the mask's own box takes, 0..1: (m, m)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0
+    return float((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)) / extent
+
+
+# --- the order of a lone click's masks
+
+
+def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
+    """The masks, the one of the most worth first, the one that can be spared last."""
+    value = worth(likely, shared)
+    first = int(value.argmax())
+    apart = 1 - np.where(np.eye(len(likely), dtype=np.bool_), -np.inf, shared).max(axis=1)
+    loss = likely * apart
+    loss[first] = np.inf
+    spared = int(loss.argmin())
+    return sorted(range(len(likely)), key=lambda n: (n == spared, n != first, -value[n]))
+
+
+def worth(likely: Floats, shared: Floats) -> Floats:  # (T,), (T, T) -> (T,)
+    """The IoU of each mask with the one that is meant, as it may be expected."""
+    value: Floats = shared @ likely
+    return value
+
+
+def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
+    """How likely each mask is the one that is meant; they sum to 1."""
+    hidden = np.tanh(found @ weights.own + found.mean(axis=0) @ weights.mean + weights.bias)
+    score = found @ weights.direct + hidden @ weights.out
+    chance = np.exp(score - score.max())
+    likely: Floats = chance / chance.sum()
+    return likely
+
+
+def facts(
+    quality: FloatArray, logits: FloatArray, click: FloatArray, place: Geometry, spec: ModelSpec
+) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
+    """What is known of each mask, in the order of `FACTS`, and the IoU of every two."""
+    rows, columns = (-(-n * spec.mask_side // spec.image_side) for n in place.input_hw)
+    planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
+    masks = planes > 0
+    most = (columns - 1, rows - 1)
+    x, y = np.clip(click * (spec.mask_side / spec.image_side), 0, most).astype(int)
+    both = common_cells(masks)
+    area = np.maximum(np.diag(both), 1)
+    sides = np.sqrt(area)
+    inner, outer = (np.count_nonzero(planes > at, axis=(1, 2)) for at in (SURE, -SURE))
+    outline = np.count_nonzero(masks[:, 1:] != masks[:, :-1], axis=(1, 2))
+    outline = outline + np.count_nonzero(masks[:, :, 1:] != masks[:, :, :-1], axis=(1, 2))
+    deep = [depths(mask) for mask in masks]
+    deepest = np.array([depth.max() for depth in deep])
+    box, middle = box_cells(masks)
+    found = np.empty((len(quality), len(FACTS)))
+    found[:, :11] = np.stack(
+        [
+            quality,
+            np.array([depth[y, x] for depth in deep]) / np.maximum(deepest, 1),
+            np.log(area / (rows * columns)),
+            inner / np.maximum(outer, 1),
+            1 / (1 + np.exp(-planes[:, y, x])),
+            np.log((outline + 4) / sides),
+            np.diag(both) / box,
+            deepest / sides,
+            np.minimum(np.hypot(*(middle - (x, y)).T) / sides, FARTHEST),
+            (both.sum(axis=1) - np.diag(both)) / (area * (len(area) - 1)),
+            (outer - inner) / np.maximum(outline, 1),
+        ],
+        axis=1,
+    )
+    found[:, 11:] = np.eye(len(quality))
+    shared = both / np.maximum(np.add.outer(np.diag(both), np.diag(both)) - both, 1)
+    np.fill_diagonal(shared, 1)
+    return found, shared
+
+
+def box_cells(masks: BoolArray) -> tuple[Floats, Floats]:  # (T, h, w) -> (T,), (T, 2)
+    """Cells of each mask's box, at least 1, and its mean place (x, y); (0, 0) of an empty one."""
+    sizes, means = [], []
+    for axis in (1, 2):
+        counts = np.count_nonzero(masks, axis=axis)  # over the columns, then over the rows
+        filled = counts > 0
+        last = counts.shape[1] - filled[:, ::-1].argmax(axis=1)
+        sizes.append(last - filled.argmax(axis=1))
+        means.append(counts @ np.arange(counts.shape[1]) / np.maximum(counts.sum(axis=1), 1))
+    box = np.where(masks.any(axis=(1, 2)), sizes[0] * sizes[1], 1)
+    return box.astype(np.float64), np.stack(means, axis=1)
+
+
+def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
+    """The cells that every pair of masks shares."""
+    flat = masks.reshape(len(masks), -1).astype(np.float32)
+    both: Floats = (flat @ flat.T).astype(np.float64)
+    return both

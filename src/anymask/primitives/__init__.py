@@ -1,1 +1,0 @@
-"""Values and functions that all floors share: boxes, masks, run-lengths, prompts; without torch."""

@@ -1,1 +1,0 @@
-"""Writers of reports: tables, plots and pictures in, Markdown and self-contained HTML out."""

@@ -1,0 +1,135 @@
+"""Low-rank adapters in PEFT's files: a folder in, a network with changed weights out, and back.
+
+Hu et al. 2021, "LoRA" (arXiv 2106.09685, 4.1): W + (alpha / r) * B A. The folder holds
+adapter_config.json and adapter_model.safetensors, with the parameter names of the package PEFT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.base.errors import DataError, InputError, WeightsError
+from anymask.base.parsing import parse_json
+from anymask.runtime.store import file_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterFiles:
+    """What a folder of adapters holds.
+
+    folder  where it lies
+    base    the model that they change, as the file names it
+    rank    r
+    alpha   see the module
+    pairs   layer -> A (r, columns) and B (rows, r)
+    """
+
+    folder: Path
+    base: str
+    rank: int
+    alpha: float
+    pairs: dict[str, tuple[Tensor, Tensor]]
+
+    @property
+    def scale(self) -> float:
+        """Of B A beside the weight."""
+        return self.alpha / self.rank
+
+
+def adapter_folder(place: str | Path | None) -> Path | None:
+    """The folder, where a path is one of adapters."""
+    folder = None if place is None else Path(place).expanduser()
+    return folder if folder is not None and (folder / CONFIG).is_file() else None
+
+
+def base_of(folder: Path) -> str:
+    """The model that a folder's adapters change. Raises WeightsError."""
+    return _config_of(folder)[0]
+
+
+def read_adapters(folder: Path) -> AdapterFiles:
+    """The adapters of a folder. Raises WeightsError for what are none, or more than that."""
+    from anymask.runtime.checkpoints import read_checkpoint  # needs torch
+
+    base, rank, alpha = _config_of(folder)
+    layers: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in read_checkpoint(folder / TENSORS).items():
+        name, _, letter = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".lora_")
+        if not key.startswith(PREFIX) or letter not in ("A", "B"):
+            raise WeightsError(
+                f"{folder / TENSORS}: wanted PEFT's lora_A and lora_B of layers, got {key!r}; save "
+                "the adapters alone"
+            )
+        layers.setdefault(name, {})[letter] = tensor.reshape(tensor.shape[0], -1)
+    for name, pair in layers.items():
+        if set(pair) != {"A", "B"} or not pair["A"].shape[0] == pair["B"].shape[1] == rank:
+            shapes = ", ".join(f"{letter} {tuple(one.shape)}" for letter, one in pair.items())
+            raise WeightsError(
+                f"{folder / TENSORS}: wanted A and B of rank {rank} of {name}, got {shapes}"
+            )
+    pairs = {name: (pair["A"], pair["B"]) for name, pair in layers.items()}
+    return AdapterFiles(folder, base, rank, alpha, pairs)
+
+
+def merge_files(model: nn.Module, adapters: AdapterFiles) -> None:
+    """Add what adapters learned to a network's weights. Raises WeightsError for other layers."""
+    _shift(model, adapters, adapters.scale)
+
+
+def unmerge_files(model: nn.Module, adapters: AdapterFiles) -> None:
+    """Take it away again: the weights of before, within rounding. Raises WeightsError."""
+    _shift(model, adapters, -adapters.scale)
+
+
+def check_base(adapters: AdapterFiles, name: str) -> None:
+    """Raises InputError for adapters of another model."""
+    if adapters.base != name:
+        raise InputError(
+            f"{adapters.folder}: wanted adapters of {name}, got some of {adapters.base}; load "
+            f"{adapters.base} with them"
+        )
+
+
+def adapters_hash(folder: Path, base_hash: str) -> str:
+    """Names the weights that come of a base and a folder of adapters: a sha256."""
+    return hashlib.sha256(f"{base_hash} {file_hash(folder / TENSORS)}".encode()).hexdigest()
+
+
+def _shift(model: nn.Module, adapters: AdapterFiles, scale: float) -> None:
+    layers = dict(model.named_modules())
+    for name, (first, second) in adapters.pairs.items():
+        weight = getattr(layers.get(name), "weight", None)
+        if weight is None or (weight.shape[0], weight[0].numel()) != (
+            second.shape[0],
+            first.shape[1],
+        ):
+            raise WeightsError(
+                f"{adapters.folder / TENSORS}: not adapters of this model: it has no layer {name} "
+                f"of {second.shape[0]} x {first.shape[1]}"
+            )
+    for name, (first, second) in adapters.pairs.items():
+        weight = layers[name].get_parameter("weight")
+        change = (second.float() @ first.float()).view_as(weight)
+        weight.data += (scale * change).to(weight)
+
+
+def _config_of(folder: Path) -> tuple[str, int, float]:
+    """Base, rank and alpha."""
+    try:
+        config = parse_json((folder / CONFIG).read_bytes(), folder / CONFIG)
+        base, rank = str(config["base_model_name_or_path"]), int(config["r"])
+        alpha = float(config["lora_alpha"])
+        if rank < 1:
+            raise ValueError(f"r is {rank}")
+    except (OSError, KeyError, TypeError, ValueError, DataError) as error:
+        raise WeightsError(f"{folder}: no adapters of PEFT there ({error})") from error
+    return base, rank, alpha

@@ -1,0 +1,137 @@
+"""The catalogue of checkpoints: a model's name in; addresses, size, hash and licence out.
+
+The facts stand in catalogue.toml beside this file. A hash or a size is there only where a public
+source states it; what is not known is None, never guessed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from anymask.base.errors import ModelError
+from anymask.models.rules import DEFAULT_MODEL
+
+BUNDLED = DEFAULT_MODEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Licence:
+    """Under which terms a checkpoint may be used.
+
+    commercial  whether the licence allows commercial use
+    """
+
+    name: str
+    url: str
+    commercial: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """One published file of weights.
+
+    name       what the user types
+    variant    the network that takes it, a name of `anymask.models.names()`
+    file       the published file's name; "" for the bundled model
+    sources    download addresses, the official one first
+    bytes      the published size, or None where no public source states it
+    sha256     64 hexadecimal digits, or None where no public source states them
+    md5        32 hexadecimal digits, or None; a check against accidents only
+    stated_by  who states the size and the hashes
+    home       the project's page
+    """
+
+    name: str
+    variant: str
+    file: str = ""
+    sources: tuple[str, ...] = ()
+    bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    stated_by: str = ""
+    licence: Licence
+    home: str
+    notes: str = ""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights ship inside the package."""
+        return not self.file
+
+
+def names() -> tuple[str, ...]:
+    """Every name of the catalogue, the bundled model first."""
+    return tuple(catalogue())
+
+
+def entry(name: str) -> Checkpoint:
+    """Look a name up.
+
+    Raises ModelError for an unknown name, with the nearest known ones.
+    """
+    known = catalogue()
+    if name in known:
+        return known[name]
+    _refuse_path(name)
+    plain = name.lower().replace("-", "_")
+    begun = [other for other in reversed(known) if plain and other.startswith(plain)]
+    near = begun[:3] or difflib.get_close_matches(plain, known, n=3)
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelError(
+        f"there is no model called {name!r}; {guess}run: anymask models list; weights of your own "
+        "load with the name of their network and weights=FILE"
+    )
+
+
+def _refuse_path(name: str) -> None:
+    """Raises ModelError for a path, which is no model's name, with what to give instead."""
+    path = Path(name).expanduser()
+    there = bool(name) and os.path.exists(path)  # noqa: PTH110 - any name
+    weights = path / "weights.safetensors"
+    if path.suffix.lower() in (".pth", ".pt", ".safetensors", ".ckpt"):
+        if not there:
+            raise ModelError(f"there is no file of weights {name!r}; check the path")
+        raise ModelError(
+            f"{name!r} is a file of weights, and the name of its network is wanted; give both, for "
+            f"example anymask.load('sam_vit_b', weights={name!r}), --model sam_vit_b --weights FILE"
+        )
+    if there and weights.is_file():
+        raise ModelError(
+            f"{name!r} is the folder of a training, and a model's file is wanted; its weights are "
+            f"{str(weights)!r}"
+        )
+    if there and (path / "last.pt").is_file():
+        raise ModelError(
+            f"{name!r} is the folder of a training that has written no weights.safetensors yet; "
+            "give its command again, which goes on to the end"
+        )
+    if there:
+        raise ModelError(
+            f"{name!r} is a {'folder' if path.is_dir() else 'file'}, and no model: wanted a name "
+            "of `anymask models list`, a folder that `anymask export` wrote, or the "
+            "weights.safetensors of a training"
+        )
+
+
+@cache
+def catalogue() -> dict[str, Checkpoint]:
+    """The whole catalogue by name, in the file's order."""
+    text = resources.files("anymask.runtime").joinpath("catalogue.toml").read_text("utf-8")
+    table: dict[str, Any] = tomllib.loads(text)
+    licences = {key: Licence(**value) for key, value in table["licences"].items()}
+    return {
+        name: Checkpoint(
+            name=name,
+            sources=tuple(facts["sources"]),
+            licence=licences[facts["licence"]],
+            **{key: facts[key] for key in facts if key not in ("sources", "licence")},
+        )
+        for name, facts in table["models"].items()
+    }

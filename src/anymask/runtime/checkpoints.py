@@ -1,0 +1,288 @@
+"""Reading checkpoints: a .pt, .pth or .safetensors file in, tensors by name out; no code runs.
+
+Only `torch.load(weights_only=True)` and safetensors read; a file that wants more is refused. The
+wrappers that published and home-made checkpoints come in are taken off: {"model": ...} of
+EfficientSAM and most training loops, "module." of DistributedDataParallel, "_orig_mod." of
+torch.compile, "sam." of wrappers around a whole model.
+
+Strict loading: a checkpoint's tensors and a model in, the loaded model or an error out.
+
+Our modules carry the official names, so nothing is renamed. Two sorts of tensors are dropped when
+the model does not have them, because they are constants that it computes itself: SAM's `pixel_mean`
+and `pixel_std`, which some trainers save, and TinyViT's `attention_bias_idxs`, which versions of
+timm save.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from anymask.base.arrays import check_members
+from anymask.base.errors import DataError, MissingExtra, WeightsError
+from anymask.runtime.weight_files import only_checkpoint, sniff
+
+try:
+    import torch
+except ImportError as error:  # pragma: no cover - the core installs without torch
+    raise MissingExtra("torch", "torch", "reading a checkpoint") from error
+
+Weights = dict[str, torch.Tensor]
+
+WRAPPERS = (
+    "average",
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "module",
+    "net",
+    "weights",
+)
+PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
+
+
+def read_checkpoint(path: str | Path) -> Weights:
+    """The tensors of a checkpoint by name, on the CPU; big files are mapped, not copied.
+
+    Raises WeightsError, with the reason and the remedy, for what is no checkpoint, is not whole,
+    or would have to run code to be read.
+    """
+    path = Path(path).expanduser()
+    match sniff(path):
+        case "torchscript":
+            raise WeightsError(
+                f"{path} is a TorchScript program, not a file of weights; take the plain "
+                "checkpoint of the same model (.pt or .pth with a state_dict)"
+            )
+        case "safetensors":
+            content = _from_safetensors(path)
+        case "wrapped":
+            content = _from_torch(path, _unzip(path))
+        case kind:
+            content = _from_torch(path, path, mapped=kind == "torch")
+    return unwrap(content, path)
+
+
+def unwrap(content: Any, path: Path) -> Weights:
+    """Take a checkpoint's wrappers and common prefixes off, until names and tensors are left."""
+    while isinstance(content, Mapping):
+        inner = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inner:
+            break
+        content = content[inner[0]]
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(
+            f"{path} holds {_kind(content)}, not weights by name; save the model's state_dict() "
+            "with torch.save or safetensors"
+        )
+    odd = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if odd:
+        raise WeightsError(
+            f"{path} mixes weights with other things ({', '.join(map(str, odd[:5]))}); save only "
+            "the model's state_dict()"
+        )
+    return without_prefix({str(key): value for key, value in content.items()})
+
+
+def without_prefix(weights: Weights) -> Weights:
+    """Take off a prefix that every name carries, as often as there is one."""
+    while True:
+        shared = [prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)]
+        if not shared:
+            return weights
+        weights = {name.removeprefix(shared[0]): value for name, value in weights.items()}
+
+
+def _from_safetensors(path: Path) -> Weights:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingExtra("safetensors", "torch", f"reading {path.name}") from error
+    try:
+        weights: Weights = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(_broken(path, error)) from error
+    return weights
+
+
+def _from_torch(path: Path, source: Path | io.BytesIO, *, mapped: bool = False) -> Any:
+    """Read with torch's restricted unpickler; `path` is for the messages."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wonders about the pickle's version; we decide
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_refusal(path, str(error))) from error
+    except Exception as error:  # broken bytes make the reader raise anything at all
+        raise WeightsError(_broken(path, error)) from error
+
+
+def _unzip(path: Path) -> io.BytesIO:
+    """The one checkpoint inside a zip, in memory, which may be a packed archive itself."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = only_checkpoint(archive)
+            assert name is not None  # sniff() found it
+            inside = io.BytesIO(archive.read(name))
+        if zipfile.is_zipfile(inside):
+            with zipfile.ZipFile(inside) as archive:
+                check_members(archive)
+        inside.seek(0)
+        return inside
+    except DataError as error:
+        raise WeightsError(f"{path} is refused: in its {name}, {error}") from error
+    except Exception as error:  # zipfile alone raises eight kinds on altered bytes
+        raise WeightsError(_broken(path, error)) from error
+
+
+def _refusal(path: Path, reason: str) -> str:
+    """Why the restricted unpickler stopped: the first thing that the file wanted to call."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
+    if wanted is None and "Unsupported" not in reason:
+        return _broken(path, reason)
+    why = (
+        f"reading it would run code (it asks for {wanted[1]})"
+        if wanted
+        else "it is a general Python pickle, which can run code when it is read"
+    )
+    return (
+        f"{path} is refused: {why}; a file of weights never needs that, and anymask ran none of it."
+        " Get the file from its official source, or have its author save only the state_dict, best "
+        "as safetensors"
+    )
+
+
+def _broken(path: Path, reason: object) -> str:
+    first = str(reason).strip().splitlines()
+    return (
+        f"{path} cannot be read as a checkpoint ({first[0][:200] if first else 'no reason given'});"
+        " it is cut off or altered: download it again, or copy it again from its source"
+    )
+
+
+def _kind(content: Any) -> str:
+    if isinstance(content, Mapping):
+        return "an empty mapping"
+    return f"a {type(content).__name__}"
+
+
+try:
+    import torch
+except ImportError as error:  # pragma: no cover - the core installs without torch
+    raise MissingExtra("torch", "torch", "loading weights into a model") from error
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+LINES = 12
+CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
+TRANSFORMERS = ("vision_encoder.", "shared_image_embedding.")
+
+
+def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Copy a checkpoint's tensors into a model, strictly.
+
+    state_dict  from `read_checkpoint`, or anything with the official names; prefixes that every
+                name carries are taken off
+    Raises WeightsError when a tensor is missing, left over or of another shape: at most a dozen
+    lines of difference and, where the shapes tell, whose weights they are. The model is unchanged
+    then.
+    """
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    weights = without_prefix(dict(state_dict))
+    weights = {  # a number may lie in a list of one, as torch takes it, too
+        name: value.reshape(()) if wanted.get(name) == () and value.shape == (1,) else value
+        for name, value in weights.items()
+        if name in wanted or not CONSTANTS.search(name)
+    }
+    got = {name: tuple(value.shape) for name, value in weights.items()}
+    if got != wanted:
+        spec = getattr(model, "spec", None)
+        raise WeightsError(difference(wanted, got, getattr(spec, "name", type(model).__name__)))
+    model.load_state_dict(weights, strict=True)
+
+
+def detect_variant(state_dict: Mapping[str, torch.Tensor]) -> str | None:
+    """Whose weights these are, by names and shapes; None when no known network fits exactly.
+
+    Networks that share an architecture answer with the first name (MedSAM: sam_vit_b).
+    """
+    got = {name: tuple(value.shape) for name, value in without_prefix(dict(state_dict)).items()}
+    return _whose(got)
+
+
+def difference(wanted: Shapes, got: Shapes, name: str) -> str:
+    """What keeps weights from fitting a network, in at most a dozen lines and a hint."""
+    missing = [key for key in wanted if key not in got]
+    left_over = [key for key in got if key not in wanted]
+    misshapen = [key for key in wanted if key in got and got[key] != wanted[key]]
+    lines = [
+        f"  shape     {key}: the file has {_x(got[key])}, {name} wants {_x(wanted[key])}"
+        for key in misshapen
+    ]
+    lines += [f"  missing   {key} {_x(wanted[key])}" for key in missing]
+    lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
+    shown = lines if len(lines) <= LINES else _sample(lines)
+    return (
+        f"the weights do not fit {name}: {len(misshapen)} of another shape, {len(missing)} missing,"
+        f" {len(left_over)} left over\n" + "\n".join(shown) + f"\n{_hint(got, name)}"
+    )
+
+
+def _sample(lines: list[str]) -> list[str]:
+    """A few lines of each sort, and how many more there are."""
+    sorts = [
+        [line for line in lines if line.startswith(f"  {sort}")]
+        for sort in ("shape", "missing", "left over")
+    ]
+    present = [lines_of for lines_of in sorts if lines_of]
+    share = (LINES - 1) // len(present)
+    shown = [line for lines_of in present for line in lines_of[:share]]
+    return [*shown, f"  ... and {len(lines) - len(shown)} more"]
+
+
+def _hint(got: Shapes, name: str) -> str:
+    """What to do about weights that do not fit."""
+    if any(key.startswith(TRANSFORMERS) for key in got):
+        return (
+            "the names are those of transformers; take the original checkpoint: anymask models "
+            f"get {name}"
+        )
+    whose = _whose(got)
+    if whose is not None and whose != name:
+        return f"the file looks like weights of {whose}; load it with that name"
+    return (
+        f"check that the file belongs to {name}; anymask models info {name} says where it is from"
+    )
+
+
+def _whose(got: Shapes) -> str | None:
+    from anymask import models
+
+    got = {key: shape for key, shape in got.items() if not CONSTANTS.search(key)}
+    for name in models.names():
+        if {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)} == got:
+            return name
+    return None
+
+
+@cache
+def shapes_of(name: str) -> Shapes:
+    """The names and shapes of a network's weights, without allocating them."""
+    from anymask import models
+
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in models.build(name).state_dict().items()}
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

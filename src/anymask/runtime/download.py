@@ -1,0 +1,337 @@
+"""Downloads: a model's name in, a verified file in the store out; resumed, one process at a time.
+
+Bytes go into FILE.part, with FILE.part.json beside it (where they come from, the server's ETag, the
+length). A cut or interrupted download goes on from there; only a file whose length and hash are
+right takes its place in the store. An altered file is deleted, never kept. HTTP ranges: RFC 9110,
+section 14. `ANYMASK_MIRROR` (an address or a folder that holds the published files) is tried first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any
+
+from anymask.base.errors import WeightsError
+from anymask.base.storage import exclusive, write_json
+from anymask.runtime.catalogue import Checkpoint
+from anymask.runtime.store import (
+    Installed,
+    check,
+    current,
+    downloadable,
+    lock_of,
+    make_folder,
+    mismatch,
+    path_of,
+    read_json,
+    record,
+)
+from anymask.runtime.weight_files import sniff
+
+Progress = Callable[[int, int | None], None]
+
+MIRROR = "ANYMASK_MIRROR"
+BLOCK = 1 << 18
+TIMEOUT = 30.0  # seconds without a byte
+LARGEST = 32 << 30  # bytes of a file whose length nobody tells
+TRIES = 5  # of one source, as long as each brings bytes
+
+
+class Refused(WeightsError):
+    """This source cannot give the file; another may."""
+
+
+class CutShort(Refused):
+    """The connection ended before the file did; what came is kept."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A download that is not finished: the bytes so far and where they come from."""
+
+    path: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes so far; a link in the file's place holds none of ours."""
+        there = self.path.is_file() and not self.path.is_symlink()
+        return self.path.stat().st_size if there else 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The source, its validator and the whole length, as far as the server told them."""
+        return read_json(self.path.with_name(self.path.name + ".json"))
+
+    def note(self, source: str, headers: Message, total: int | None) -> None:
+        """Remember where the bytes come from; weak validators cannot resume (RFC 9110, 8.8.1)."""
+        etag = headers.get("ETag") or ""
+        validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+        facts = {"source": source, "validator": validator, "total": total}
+        write_json(self.path.with_name(self.path.name + ".json"), facts)
+
+    def open(self, start: int) -> IO[bytes]:
+        """The file to go on with from a byte on; a link in its place is removed, not followed."""
+        if self.path.is_symlink():
+            self.path.unlink()
+        return self.path.open("ab" if start else "wb")
+
+    def discard(self) -> None:
+        """Forget the bytes."""
+        self.path.unlink(missing_ok=True)
+        self.path.with_name(self.path.name + ".json").unlink(missing_ok=True)
+
+
+def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -> Installed:
+    """Bring a model's weights into the store and return what is there.
+
+    progress  called with the bytes so far and the whole length (None where the server hides it)
+    again     download even if the file is there
+    Raises WeightsError when no source can give the right file: it lists each with its reason.
+    An interruption keeps what came; the next call goes on from there.
+    """
+    what = downloadable(name)
+    target = path_of(what)
+    with exclusive(lock_of(what)):
+        state = current(name)
+        if target.is_file() and not again and state.status != "altered":
+            return state if state.sha256 else adopt(what, target)
+        failures = []
+        for source in addresses(what):
+            try:
+                check_protected(what, source)
+                return download(what, source, target, progress or _silent)
+            except Refused as error:
+                failures.append(f"  {source}: {error}")
+    raise WeightsError(
+        f"no source could give {what.file} for {name}:\n" + "\n".join(failures) + "\n"
+        f"try again later, set {MIRROR} to a copy, or download it with a browser from {what.home} "
+        f"and run: anymask models add {name} FILE"
+    )
+
+
+def addresses(what: Checkpoint) -> list[str]:
+    """Where to ask for a file, in order: the user's mirror, then the published addresses."""
+    mirror = os.environ.get(MIRROR, "").strip()
+    if not mirror:
+        return list(what.sources)
+    if "://" not in mirror:
+        mirror = Path(mirror).expanduser().resolve().as_uri()
+    return [f"{mirror.rstrip('/')}/{urllib.parse.quote(what.file)}", *what.sources]
+
+
+def check_protected(what: Checkpoint, source: str) -> None:
+    """Raises Refused for a source that could send anything, as nothing protects the file."""
+    scheme = urllib.parse.urlsplit(source).scheme.lower()
+    if scheme not in ("http", "https", "file"):
+        raise Refused(f"wanted an address of http, https or file, got {scheme!r}")
+    loopback = urllib.parse.urlsplit(source).hostname in ("127.0.0.1", "::1", "localhost")
+    if scheme == "http" and not what.sha256 and not loopback:
+        raise Refused(
+            f"no sha256 of {what.file} is public, and plain http does not protect it either; use "
+            "an https address or a folder as the mirror"
+        )
+
+
+def adopt(what: Checkpoint, target: Path) -> Installed:
+    """Check and record a file that lies in its place without a record."""
+    state = check(what, target)
+    if state.status == "altered":
+        raise WeightsError(
+            f"{target} is not the published file ({mismatch(what, target, state.sha256)}); "
+            f"delete it and run: anymask models get {what.name}"
+        )
+    return record(what, state, source=str(target))
+
+
+def download(what: Checkpoint, source: str, target: Path, progress: Progress) -> Installed:
+    """Get one file from one source, going on after cuts as long as bytes come."""
+    part = Part(target.with_name(target.name + ".part"))
+    for attempt in range(TRIES):
+        before = part.size
+        try:
+            transfer(what, source, part, progress)
+            return settle(what, part, target, source)
+        except CutShort:
+            if attempt == TRIES - 1 or part.size <= before:
+                raise
+        except Refused:
+            # What was resumed may have been another edition; the part is gone, so ask once more.
+            if not before or part.size or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the loop above returns or raises")
+
+
+def settle(what: Checkpoint, part: Part, target: Path, source: str) -> Installed:
+    """Give a finished download its place, if it is the published file; else delete it."""
+    state = check(what, part.path)
+    try:
+        if state.status == "altered":
+            raise Refused(mismatch(what, part.path, state.sha256))
+        sniff(part.path)
+    except WeightsError as error:
+        part.discard()
+        raise Refused(str(error)) from error
+    part.path.replace(target)
+    part.discard()
+    return record(what, state, source=source)
+
+
+def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> None:
+    """Ask a source for what is missing and append it; raise CutShort when it ends early."""
+    start = resume_point(what, source, part)
+    try:
+        response = ask(source, start, part)
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == 416 and start and _whole_length(error.headers) == start:
+                return
+            if error.code == 416:
+                part.discard()
+            raise Refused(f"the server answered {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Refused(_network(error)) from error
+    with contextlib.closing(response):
+        if getattr(response, "status", None) != 206:
+            start = 0
+        try:
+            total = total_of(response.headers, start)
+        except Refused:
+            part.discard()
+            raise
+        guard(what, response.headers, total)
+        room(part.path.parent, total, start)
+        part.note(source, response.headers, total)
+        most = what.bytes or total or LARGEST
+        if pour(response, part, start, total, most, progress):
+            part.discard()
+            raise Refused(f"the server sent more than the {most} bytes that the file has")
+    if total is not None and part.size < total:
+        raise CutShort(f"the connection ended at {part.size} of {total} bytes")
+
+
+def resume_point(what: Checkpoint, source: str, part: Part) -> int:
+    """From which byte to go on; 0 where the rest could belong to another edition of the file.
+
+    Without a validator of the same source, only a published hash can tell a mixture.
+    """
+    facts, size = part.facts, part.size
+    known = bool(what.sha256 or what.md5)
+    same = facts.get("source") == source and facts.get("validator")
+    if (size and not (known or same)) or (what.bytes is not None and size > what.bytes):
+        part.discard()
+        return 0
+    return size
+
+
+def ask(source: str, start: int, part: Part) -> Any:
+    """Open an address from a byte on; the opener refuses to leave https for http."""
+    headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        facts = part.facts
+        if facts.get("source") == source and isinstance(facts.get("validator"), str):
+            headers["If-Range"] = facts["validator"]
+    request = urllib.request.Request(source, headers=headers)
+    return urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT)
+
+
+def total_of(headers: Message, start: int) -> int | None:
+    """The whole file's length from a response's headers; None where they do not tell.
+
+    Raises Refused when the server sends another range than the one asked for.
+    """
+    if not start:
+        length = headers.get("Content-Length")
+        return int(length) if length and re.fullmatch(r"[0-9]{1,18}", length) else None
+    match = re.fullmatch(
+        r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18}|\*)", (headers.get("Content-Range") or "").strip()
+    )
+    if match is None or int(match[1]) != start:
+        raise Refused(f"the server sent another part than the one from byte {start} on")
+    return None if match[2] == "*" else int(match[2])
+
+
+def guard(what: Checkpoint, headers: Message, total: int | None) -> None:
+    """Raises Refused for headers that cannot belong to the file."""
+    kind = headers.get_content_type()
+    if kind in ("text/html", "application/xhtml+xml"):
+        raise Refused("the address answered with a web page, not with the file")
+    if what.bytes is not None and total not in (None, what.bytes):
+        raise Refused(f"the server's file has {total} bytes, the published one {what.bytes}")
+
+
+def room(folder: Path, total: int | None, start: int) -> None:
+    """Raise WeightsError when the disk cannot take the rest of the file."""
+    make_folder(folder)
+    free = shutil.disk_usage(folder).free
+    if total is not None and free < total - start:
+        raise WeightsError(
+            f"the download needs {total - start} more bytes in {folder}, where {free} are free; "
+            "make room, or set ANYMASK_HOME to a folder on another disk"
+        )
+
+
+def pour(
+    response: IO[bytes], part: Part, start: int, total: int | None, most: int, progress: Progress
+) -> bool:
+    """Append the response's bytes to the part, and say whether more came than `most` bytes in all.
+
+    A broken connection keeps what came.
+    """
+    done = start
+    progress(done, total)
+    with part.open(start) as file:
+        while done <= most:
+            try:
+                block = response.read(BLOCK)
+            except (OSError, http.client.HTTPException) as error:
+                file.flush()
+                raise CutShort(f"the connection broke at byte {done}: {_network(error)}") from error
+            if not block:
+                break
+            file.write(block)
+            done += len(block)
+            progress(done, total)
+    return done > most
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https, but never from https to http: nothing else protects an
+    unhashed file."""
+
+    def redirect_request(self, *details: Any) -> urllib.request.Request | None:
+        request, _, _, _, _, address = details
+        before, after = (url.partition(":")[0].lower() for url in (request.full_url, address))
+        if after not in ("http", "https") or (before == "https" and after != "https"):
+            raise ValueError(f"it redirects from {before} to {address}")
+        return super().redirect_request(*details)
+
+
+def _whole_length(headers: Message) -> int | None:
+    """The length in the Content-Range of a 416 answer."""
+    match = re.fullmatch(r"bytes \*/([0-9]{1,18})", (headers.get("Content-Range") or "").strip())
+    return int(match[1]) if match else None
+
+
+def _network(error: Exception) -> str:
+    """A network failure in words, with the remedy where there is one."""
+    reason = getattr(error, "reason", None) or error
+    text = str(reason) or type(error).__name__
+    if "CERTIFICATE" in text.upper():
+        return f"{text}; behind a company proxy, set SSL_CERT_FILE to its certificate"
+    return text
+
+
+def _silent(done: int, total: int | None) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,469 @@
+"""A network of memory on ONNX Runtime: questions about objects in, their logits out.
+
+A network of names on ONNX Runtime: close-ups in, vectors and logits out; its names from a file.
+
+names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list) and
+`also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
+
+A model on ONNX Runtime: an exported bundle's folder in, maps, logits and quality out.
+
+Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
+No torch here. A graph is opened when it is first used, so that a program that only decodes saved
+embeddings never reads the encoder. One session serves any number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base.arrays import FloatArray, UintImage, read_arrays
+from anymask.base.errors import DataError, InputError, WeightsError
+from anymask.base.parsing import parse_json
+from anymask.base.threads import pick_threads
+from anymask.masks.features import FeatureMap, ModelPrompts, Seen, SeenMaps
+from anymask.masks.spec import ModelSpec
+from anymask.models.rules import Family, open_family
+from anymask.models.rules.memory import ANCHOR, MemoryAnswer, MemoryQuestion
+from anymask.models.rules.names import NameTable
+from anymask.runtime.devices import check_maps, running
+from anymask.runtime.manifest import (
+    CLASSES,
+    CONSTANTS,
+    DECODER,
+    DISABLED_OPTIMISERS,
+    ENCODER,
+    MEMORY,
+    NAME_VECTORS,
+    NAMES,
+    REFINER,
+    GraphInfo,
+    Manifest,
+    check_file,
+    manifest_at,
+    read_manifest,
+    read_tables,
+)
+from anymask.runtime.protocol import ClassLabelling, EdgeRefining, MaskNaming, Remembering
+from anymask.runtime.video import VideoSteps
+
+INPUTS = (
+    "keys", "middle", "fine", "hints",
+    "anchor_keys", "anchor_labels", "recent_keys", "recent_labels", "recent_there",
+)  # fmt: skip
+
+
+class OnnxMemory:
+    """See `Remembering`.
+
+    run  the graph of `train/export_added_graphs.py`, with its inputs in order
+    """
+
+    def __init__(self, run: Callable[..., list[FloatArray]]) -> None:
+        self._run = run
+
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+        """See `Remembering`."""
+        alike: dict[int, list[int]] = {}
+        for place, question in enumerate(questions):
+            alike.setdefault(id(question.memory_keys), []).append(place)
+        found: dict[int, MemoryAnswer] = {}
+        for places in alike.values():
+            answers = self._read([questions[place] for place in places])
+            found |= dict(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(questions))]
+
+    def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
+        """Those of one frame and one memory, in one call."""
+        first, frame = questions[0], questions[0].frame
+        anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
+        anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
+        there = np.ones((1, recent[0].shape[1]), np.float32)
+        if not there.size:
+            recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
+        logits, seen = self._run(
+            frame.keys[None], frame.middle[None], frame.fine[None],
+            np.stack([one.hints for one in questions]), *anchored, *recent, there,
+        )  # fmt: skip
+        return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
+
+
+def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
+    """Keys (1, M, K) and labels (N, M, 16) of some of the remembered cells."""
+    labels = np.stack([one.memory_labels[part] for one in questions])
+    return questions[0].memory_keys[None, part], labels
+
+
+AT_ONCE = 16  # close-ups: larger batches are no faster
+
+
+class OnnxNames:
+    """See `MaskNaming`.
+
+    run    the graph, with close-ups and masks
+    table  reads the names
+    """
+
+    def __init__(
+        self, run: Callable[..., list[FloatArray]], table: Callable[[], NameTable]
+    ) -> None:
+        self._run, self._table = run, cache(table)
+
+    def name_table(self) -> NameTable:
+        """See `MaskNaming`."""
+        return self._table()
+
+    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
+        """See `MaskNaming`."""
+        vectors, logits = [], []
+        for start in range(0, len(photos), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
+            covered = masks[part, None].astype(np.float32) / 255
+            vector, logit = self._run(planes, covered)
+            vectors.append(vector)
+            logits.append(logit)
+        return np.concatenate(vectors), np.concatenate(logits)
+
+
+def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
+    """The arrays of `names.npz`."""
+    told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
+    return {
+        "words": np.frombuffer(told.encode(), np.uint8),
+        "vectors": table.vectors.astype(np.float16),
+        "learned": table.learned,
+        "scale": np.array(table.scale, np.float32),
+    }
+
+
+def read_table(path: Path, network: str = "") -> NameTable:
+    """The names of a bundle, made for `network`. Raises WeightsError for a file of other things."""
+    try:
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        told = parse_json(arrays["words"].tobytes(), path)
+        words, also = tuple(map(str, told["words"])), dict(told["also"])
+        vectors = arrays["vectors"].astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
+        learned = arrays["learned"].astype(np.bool_)
+        if not len(words) == len(vectors) == len(learned):
+            raise DataError(f"{len(words)} names, {len(vectors)} vectors")
+    except (DataError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise WeightsError(
+            f"{path}: not the names of a network ({str(error)[:120]}); train it again"
+        ) from error
+    return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
+
+
+C = TypeVar("C")
+
+_PACKAGE = Path(__file__).absolute().parents[1]
+PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")  # of a decoder, beside the maps
+_PROVIDERS = {
+    "auto": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider",),
+}
+
+
+class OnnxRuntime:
+    """The graphs of a bundle folder behind the runtime protocol.
+
+    folder   with manifest.json and the files that it names
+    threads  of one call; the environment variable ANYMASK_THREADS when None, else every core
+    device   "auto" (a GPU where the installed ONNX Runtime has one), "cpu" or "cuda"
+    side     of the pictures, in pixels (`spec_at`); None: the manifest's
+
+    Raises WeightsError for a folder that is no bundle; a missing or altered graph is found when
+    it is first used. InputError for threads, a device or a side that cannot be had.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        threads: int | None = None,
+        device: str = "auto",
+        side: int | None = None,
+    ) -> None:
+        self._folder, self._device, self._side = Path(folder), device, side
+        self.manifest: Manifest = read_manifest(self._folder)
+        if side is not None:
+            self.manifest = manifest_at(self.manifest, side)
+        _check_inputs(self.manifest, str(self._folder))
+        self.threads = pick_threads(threads)
+        self._providers = _pick_providers(device)
+        tables = read_tables(self._folder, self.manifest)
+        self.family: Family = open_family(self.spec, tables, self.weights_hash)
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        self._siblings: dict[int, OnnxRuntime] = {}
+        self._added: dict[type, Any] = {}  # capabilities that were asked for, or None
+        if side is not None:
+            self._check_side(side)
+
+    def __repr__(self) -> str:
+        return f"<OnnxRuntime: {self.spec.name}, {self._device}, {self.threads} threads>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its folder: a process that unpickles it opens the graphs anew.
+
+        A folder of this package is named relative to it, wherever the package lies there.
+        """
+        folder = self._folder.absolute()
+        inside = folder.is_relative_to(_PACKAGE)
+        place = folder.relative_to(_PACKAGE) if inside else folder
+        return _reopen, (place.as_posix(), self.threads, self._device, self._side)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model sees a picture."""
+        return self.manifest.spec
+
+    @property
+    def weights_hash(self) -> str:
+        """Of the weights that were exported: the same as in torch."""
+        return self.manifest.weights_hash
+
+    def file(self, name: str) -> Path | None:
+        """A file of the bundle, where it has it. Raises WeightsError for an altered one."""
+        return (
+            check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
+        )
+
+    def with_threads(self, threads: int) -> OnnxRuntime:
+        """See `ThreadSharing`; opened once for each number of threads."""
+        if threads == self.threads:
+            return self
+        with self._lock:
+            if threads not in self._siblings:
+                sibling = OnnxRuntime(
+                    self._folder, threads=threads, device=self._device, side=self._side
+                )
+                self._siblings[threads] = sibling
+            return self._siblings[threads]
+
+    def see(self, images: FloatArray) -> list[Seen]:
+        """(B, 3, S, S) float32, normalised -> for each image its maps.
+
+        One after the other: a batch is no faster on a CPU and needs B times the memory.
+        """
+        names = [tensor.name for tensor in self.manifest.graph(ENCODER).outputs]
+        return [_seen(names, self.run(ENCODER, image[None])) for image in images]
+
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
+        if kind not in _ADDED:
+            return self if isinstance(self, kind) else None
+        with self._lock:
+            if kind not in self._added:
+                self._added[kind] = _ADDED[kind](self)
+            return cast(C | None, self._added[kind])
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        info, maps = self.manifest.graph(DECODER), seen.maps()
+        wanted = {tensor.name: tensor.shape for tensor in info.inputs}
+        wanted = {name: shape for name, shape in wanted.items() if name not in PROMPT_INPUTS}
+        check_maps(maps, wanted, self.spec.name)
+        given = {one.name: one.values[None] for one in maps}
+        given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
+        logits, quality = self.run_named(DECODER, given)
+        return logits, quality
+
+    def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
+        """The outputs of one graph for its inputs, in the manifest's order."""
+        names = [tensor.name for tensor in self.manifest.graph(name).inputs]
+        return self.run_named(name, dict(zip(names, given, strict=True)))
+
+    def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
+        """The same for inputs by name. Raises AnymaskError for what the graph cannot do."""
+        session = self._session(self.manifest.graph(name))
+        with running(f"the {name} of {self.spec.name}"):
+            found: list[FloatArray] = session.run(None, given)
+            return found
+
+    def _check_side(self, side: int) -> None:
+        """Raises InputError for graphs that were written for one side alone."""
+        session = self._session(self.manifest.graph(DECODER))
+        shapes = {node.name: node.shape for node in session.get_inputs()}
+        if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
+            raise InputError(
+                f"{self._folder} was exported for pictures of one side, got @{side}; leave it out, "
+                "or export the model again"
+            )
+
+    def _session(self, info: GraphInfo) -> Any:
+        """The session of one graph, opened by the first thread that needs it."""
+        with self._lock:
+            if info.name not in self._sessions:
+                session = self._create_session(info.file)
+                _check_signature(session, info, str(self._folder / info.file))
+                self._sessions[info.name] = session
+            return self._sessions[info.name]
+
+    def _create_session(self, name: str) -> Any:
+        for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
+            if part.startswith(name):
+                check_file(self._folder, self.manifest, part)
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # The threads of the encoder must not burn the cores while the decoder works.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            return ort.InferenceSession(
+                str(self._folder / name),
+                options,
+                providers=list(self._providers),
+                disabled_optimizers=list(DISABLED_OPTIMISERS),
+            )
+        except Exception as error:  # ONNX Runtime's own classes are not public
+            raise WeightsError(
+                f"ONNX Runtime {ort.__version__} cannot open {self._folder / name}: {error}; "
+                "upgrade onnxruntime, or export the model again"
+            ) from error
+
+
+class OnnxClasses:
+    """Classes told apart by a graph of the bundle."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+
+    def label_cells(self, seen: Seen) -> FloatArray:
+        """See `ClassLabelling`."""
+        manifest, maps = self._runtime.manifest, seen.maps()
+        wanted = {one.name: one.shape for one in manifest.graph(CLASSES).inputs}
+        check_maps(maps, wanted, manifest.spec.name)
+        (logits,) = self._runtime.run_named(CLASSES, {one.name: one.values[None] for one in maps})
+        cells: FloatArray = logits[0]
+        return cells
+
+
+class OnnxEdges:
+    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+
+    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+        """See `EdgeRefining`."""
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+        (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
+        change: FloatArray = said[0, 0]
+        return change
+
+
+def _open_classes(runtime: OnnxRuntime) -> ClassLabelling | None:
+    return OnnxClasses(runtime) if runtime.manifest.has_graph(CLASSES) else None
+
+
+def _open_edges(runtime: OnnxRuntime) -> EdgeRefining | None:
+    return OnnxEdges(runtime) if runtime.manifest.has_graph(REFINER) else None
+
+
+def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
+    if not runtime.manifest.has_graph(MEMORY):
+        return None
+    names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
+    if names != INPUTS:
+        raise WeightsError(
+            f"wanted a network of memory of {', '.join(INPUTS)}; that of {runtime.spec.name} takes "
+            f"{', '.join(names)}; train it again (anymask train memory)"
+        )
+    return OnnxMemory(partial(runtime.run, MEMORY))
+
+
+def _open_names(runtime: OnnxRuntime) -> MaskNaming | None:
+    if not runtime.manifest.has_graph(NAMES):
+        return None
+    path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
+    if path is None:
+        raise WeightsError(f"wanted {NAME_VECTORS} beside {network}, found none; export it again")
+    weights = runtime.manifest.sha256[network]
+    return OnnxNames(partial(runtime.run, NAMES), lambda: read_table(path, weights))
+
+
+def _open_video(runtime: OnnxRuntime) -> VideoSteps | None:
+    constants = runtime.file(CONSTANTS)
+    if constants is None:
+        return None
+    from anymask.runtime.onnx_video import OnnxVideo, read_constants
+
+    def see(image: FloatArray) -> dict[str, FloatArray]:
+        return {one.name: one.values[None] for one in runtime.see(image[None])[0].maps()}
+
+    return OnnxVideo(see, runtime.run_named, read_constants(constants))
+
+
+# what a bundle's further graphs are good for; what it has no graph for is None
+_ADDED: Mapping[type, Callable[[OnnxRuntime], Any]] = {
+    ClassLabelling: _open_classes,
+    EdgeRefining: _open_edges,
+    MaskNaming: _open_names,
+    Remembering: _open_memory,
+    VideoSteps: _open_video,
+}
+
+
+def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
+    return SeenMaps(
+        tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
+    )
+
+
+def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:
+    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device, side=side)
+
+
+def _pick_providers(device: str) -> tuple[str, ...]:
+    if device not in _PROVIDERS:
+        raise InputError(
+            f"an exported model runs on device {', '.join(_PROVIDERS)}, got {device!r}; "
+            "for other devices load the checkpoint with runtime='torch'"
+        )
+    if device == "cpu":
+        return _PROVIDERS[device]
+    from onnxruntime import get_available_providers
+
+    available = get_available_providers()
+    found = tuple(provider for provider in _PROVIDERS[device] if provider in available)
+    if not found:
+        raise InputError(
+            "device 'cuda' was asked for, but the installed ONNX Runtime has no CUDA; "
+            "install onnxruntime-gpu, or use device='auto'"
+        )
+    return found
+
+
+def _check_inputs(manifest: Manifest, path: str) -> None:
+    encoder, decoder = manifest.graph(ENCODER), manifest.graph(DECODER)
+    names = {tensor.name for tensor in decoder.inputs}
+    if len(encoder.inputs) != 1 or not encoder.outputs or not names > set(PROMPT_INPUTS):
+        raise WeightsError(
+            f"{path}: wanted an encoder of one input and a decoder of maps and "
+            f"{', '.join(PROMPT_INPUTS)}, its manifest has {len(encoder.inputs)} and "
+            f"{sorted(names)}; export again"
+        )
+
+
+def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
+    got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
+    wanted = ([tensor.name for tensor in info.inputs], len(info.outputs))
+    if got != wanted:
+        raise WeightsError(
+            f"{path} takes {', '.join(got[0])} and gives {got[1]} outputs, but its manifest says "
+            f"{', '.join(wanted[0])} and {wanted[1]}; export the model again"
+        )

@@ -1,0 +1,259 @@
+"""Opening a model: the name that a user types in, a runtime out.
+
+"nano" is the bundle in the package, a folder is a bundle that `anymask export` wrote, and every
+other name of the catalogue is a checkpoint that runs on torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+from anymask.base.errors import InputError, ModelError, WeightsError
+from anymask.masks.spec import spec_at
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
+from anymask.runtime.onnx import OnnxRuntime
+from anymask.runtime.protocol import ImageRuntime, MaskNaming
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from anymask.masks.spec import ChannelMix, ModelSpec
+    from anymask.models.edge_refiner import EdgeRefiner
+
+Runtime = Literal["auto", "onnx", "torch"]
+ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`weights.adapters`)
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def open_runtime(
+    name: str,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    runtime: str = "auto",
+) -> ImageRuntime:
+    """Open a model by name.
+
+    name       "nano", a name of `anymask models list`, the folder of an exported model, or the
+               weights.safetensors of a training; with @SIDE behind it for pictures of another side
+               (`primitives.spec.spec_at`)
+    weights    a checkpoint file instead of the one in the store, or the folder of an exported model
+    device     "auto", "cpu", "cuda", "cuda:1", "mps"
+    precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
+    runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is
+
+    Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
+    options that do not go together, MissingExtra where torch is needed and not installed.
+    """
+    _check_words({"name": name, "device": device, "precision": precision}, weights)
+    name, side = split_side(name)
+    name, weights = named_weights(name, weights)
+    folder = find_model(name, weights, runtime)
+    if folder is None:
+        sized = name if side is None else f"{name}@{side}"
+        return _open_torch(sized, weights, device, precision)
+    if precision != "fp32":
+        from anymask.runtime.devices import check_precision
+
+        check_precision(precision)
+        raise InputError(
+            f"an exported model runs as it was exported, got precision={precision!r}; leave it "
+            "out, export with `--int8`, or load a checkpoint with runtime='torch'"
+        )
+    return OnnxRuntime(folder, device=device, side=side)
+
+
+def split_side(name: str) -> tuple[str, int | None]:
+    """A model's name, and the side of its pictures where it is told: "nano@768"."""
+    model, _, side = name.rpartition("@")
+    if not model or not side.isascii() or not side.isdecimal() or len(side) > 6:
+        return name, None
+    there = os.path.exists(Path(name).expanduser())  # noqa: PTH110 - False for any name
+    return (name, None) if there else (model, int(side))
+
+
+def _check_words(words: Mapping[str, object], weights: object) -> None:
+    """Raises InputError for what is no text and no path."""
+    for what, value in words.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
+    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
+        raise InputError(f"weights must be a path, got {str(weights)[:60]!r}")
+
+
+def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
+    """As `find_bundle`. Raises InputError, ModelError where the runtime does not open it."""
+    if runtime not in get_args(Runtime):
+        raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
+    folder = find_bundle(name, weights)
+    if folder is None and runtime == "onnx":
+        raise ModelError(
+            f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
+            f"anymask export {name} -o FOLDER, then load FOLDER"
+        )
+    if folder is not None and runtime == "torch":
+        raise ModelError(
+            f"{folder} is an exported model, and runtime='torch' needs a checkpoint; "
+            "use runtime='auto', or give the checkpoint as weights"
+        )
+    return folder
+
+
+def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
+    """The exported model that a name and weights mean, or None when they mean a checkpoint."""
+    if weights is not None:
+        path = Path(weights).expanduser()
+        adapters = os.path.isfile(path / ADAPTERS)  # noqa: PTH113 - False for any name
+        return path if os.path.isdir(path) and not adapters else None  # noqa: PTH112 - the same
+    if name == DEFAULT_MODEL:
+        return ASSETS / DEFAULT_MODEL
+    folder = Path(name).expanduser()
+    return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
+
+
+def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
+    """The network's name and the weights, where the name is what a training wrote: a file, or a
+    folder of adapters."""
+    path = Path(name).expanduser()
+    if weights is None and os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
+        from anymask.runtime.adapters import base_of
+
+        return base_of(path), path
+    if weights is not None or path.suffix != ".safetensors" or not os.path.isfile(path):  # noqa: PTH113
+        return name, weights
+    from anymask.runtime.weight_files import about_weights
+
+    about = about_weights(path)
+    if about is None:
+        raise ModelError(
+            f"{path} does not say which network it belongs to; give the network's name, and the "
+            "file as weights"
+        )
+    return about["variant"], path
+
+
+def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix | None:
+    """The channels that a model's pictures have, without opening it; None: they are photos.
+
+    Raises WeightsError for damaged files.
+    """
+    name, _ = split_side(name)
+    folder = find_bundle(name, weights)
+    if folder is not None:
+        return read_manifest(folder).spec.channels
+    from anymask.runtime.weight_files import channels_of_weights
+
+    path = Path(name if weights is None else weights).expanduser()
+    return channels_of_weights(path) if os.path.isfile(path) else None  # noqa: PTH113 - as above
+
+
+def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
+    """A checkpoint's network with its weights, in eval mode, and the sha256 of the file.
+
+    Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
+    """
+    from anymask.runtime import entry, file_hash
+    from anymask.runtime.devices import import_torch
+
+    name, side = split_side(name)
+    name, weights = named_weights(name, weights)
+    variant = entry(name).variant
+    path, adapters = _checkpoint_of(name, weights)
+    if path.is_dir():
+        kind = "an exported model already" if (path / MANIFEST).is_file() else "a folder"
+        raise ModelError(
+            f"{path} is {kind}, and a checkpoint's file is needed here; "
+            f"give one: {name} with weights=FILE"
+        )
+    import_torch()
+    from anymask import models
+    from anymask.runtime import load_official, read_checkpoint
+    from anymask.runtime.weight_files import channels_of_weights, classes_of_weights
+
+    module = models.build(variant)
+    classes = classes_of_weights(path)
+    if classes:
+        from anymask.models.class_head import add_class_head
+
+        add_class_head(module, len(classes))
+    load_official(module, read_checkpoint(path))
+    weights_hash = file_hash(path)
+    if adapters is not None:
+        weights_hash = _merge(module, name, adapters, weights_hash)
+    spec = replace(
+        models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
+    )
+    module.spec = cast(Any, spec if side is None else spec_at(spec, side))
+    return module.eval(), weights_hash
+
+
+def _merge(module: nn.Module, name: str, folder: Path, base_hash: str) -> str:
+    """Adapters into a network of their model; what names its weights then."""
+    from anymask.runtime.adapters import adapters_hash, check_base, merge_files, read_adapters
+
+    adapters = read_adapters(folder)
+    check_base(adapters, name)
+    merge_files(module, adapters)
+    return adapters_hash(folder, base_hash)
+
+
+def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:
+    """The file of a model's weights, and the folder of adapters that change them, or None."""
+    from anymask.runtime import find
+    from anymask.runtime.adapters import adapter_folder
+    from anymask.runtime.store import trainable_weights
+
+    adapters = adapter_folder(weights)
+    own = weights is None or adapters is not None
+    return (trainable_weights(name) if own else find(name, weights)), adapters
+
+
+def load_refiner(folder: Path) -> EdgeRefiner | None:
+    """The network of edges that lies in the folder of a checkpoint; None where none does.
+
+    Raises WeightsError.
+    """
+    from anymask.models.edge_refiner import EdgeRefiner
+    from anymask.runtime import read_checkpoint
+
+    path = folder / REFINER_WEIGHTS
+    if not path.is_file():
+        return None
+    refiner = EdgeRefiner()
+    try:
+        refiner.load_state_dict({name: one.float() for name, one in read_checkpoint(path).items()})
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path}: not the weights of a network of edges ({str(error)[:200]}); delete the file, "
+            "or train it again"
+        ) from error
+    return refiner
+
+
+def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:
+    from anymask.runtime import entry
+    from anymask.runtime.torch import TorchRuntime
+
+    network, _ = split_side(name)
+    entry(network)  # an unknown name is said before a missing file
+    path, adapters = _checkpoint_of(network, weights)
+    module, weights_hash = load_module(name, adapters or path)
+    place = None if weights is None else Path(weights).absolute()
+    again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
+    shared = shared_folder(cast("ModelSpec", module.spec))
+    edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
+    names = OnnxRuntime(shared).capability(MaskNaming) if shared else None
+    return TorchRuntime(module, weights_hash, device, precision, again, edges, names)
+
+
+def shared_folder(spec: ModelSpec) -> Path | None:
+    """The bundle in the package whose networks of edges and names serve a model, too: one of its
+    family. None where there is none, or where the model's pictures are no photos."""
+    folder = ASSETS / spec.family
+    return folder if spec.channels is None and (folder / MANIFEST).is_file() else None

@@ -1,0 +1,378 @@
+"""The store's folder: platform and environment in, where weights and caches lie out.
+
+File hashes: a path in, its sha256 out; cached by path, size and time of change.
+
+The cache lies in the store's folder. Where it cannot be written, digests are computed again; where
+it is broken, it is replaced. It saves time and is never proof: `anymask models verify` reads the
+file itself.
+
+The store of weights on this machine: a model's name in, its file and verified state out.
+
+Nothing is downloaded here. The record (record.json beside the file) holds the digest that the file
+had when it arrived, so that a later change is seen even where no public digest exists.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from anymask.base.errors import DataError, InputError, WeightsError
+from anymask.base.parsing import parse_json
+from anymask.base.storage import exclusive, write_json
+from anymask.runtime.catalogue import BUNDLED, Checkpoint, entry
+from anymask.runtime.weight_files import sniff
+
+HOME = "ANYMASK_HOME"
+
+
+def home() -> Path:
+    """The folder of everything that anymask keeps.
+
+    `ANYMASK_HOME` if set, else the platform's cache folder: `$XDG_CACHE_HOME/anymask` or
+    `~/.cache/anymask` on Linux, `~/Library/Caches/anymask` on macOS, `%LOCALAPPDATA%\\anymask` on
+    Windows. It is not created by asking.
+    """
+    if chosen := os.environ.get(HOME):
+        return Path(chosen).expanduser().resolve()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "anymask"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the store. Raises WeightsError where a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise WeightsError(
+            f"wanted a folder for the weights, but {str(folder)!r} or a part of it is a file; set "
+            f"{HOME} to a folder"
+        ) from error
+
+
+BLOCK = 1 << 20
+CACHE = "hashes.json"
+
+
+def file_hash(path: str | Path, *, fresh: bool = False) -> str:
+    """The sha256 of a file, as 64 hexadecimal digits.
+
+    fresh  read the file even if its digest is remembered
+    Raises WeightsError when the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        facts = path.stat()
+        key = str(path.resolve())
+        stamp = [facts.st_size, facts.st_mtime_ns]
+        remembered = {} if fresh else read_json(home() / CACHE)
+        match remembered.get(key):
+            case [size, mtime, str() as digest] if [size, mtime] == stamp:
+                return digest
+        digest = digests(path, "sha256")["sha256"]
+    except OSError as error:
+        raise WeightsError(
+            f"cannot read the weights {path}: {error.strerror or error}; check the path and "
+            "its permissions"
+        ) from error
+    remember(key, [*stamp, digest])
+    return digest
+
+
+def learn(path: Path, sha256: str) -> None:
+    """Remember a digest that was just computed, so that nobody computes it again."""
+    facts = path.stat()
+    remember(str(path.resolve()), [facts.st_size, facts.st_mtime_ns, sha256])
+
+
+def digests(path: Path, *algorithms: str) -> dict[str, str]:
+    """Digests of a file by algorithm ("sha256", "md5"), in one pass over it."""
+    running = {name: hashlib.new(name, usedforsecurity=name != "md5") for name in algorithms}
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            for digest in running.values():
+                digest.update(block)
+    return {name: digest.hexdigest() for name, digest in running.items()}
+
+
+def remember(key: str, value: list[Any]) -> None:
+    """Add one digest to the cache; a cache that cannot be written is no error."""
+    path = home() / CACHE
+    known = {name: old for name, old in read_json(path).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
+    known[key] = value
+    with contextlib.suppress(OSError, InputError):
+        write_json(path, known, indent=1)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; {} when it is absent or broken."""
+    try:
+        value = parse_json(path.read_bytes(), path)
+    except (OSError, DataError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
+
+ASSETS = Path(__file__).parents[1] / "assets"
+WEIGHTS = "weights.safetensors"  # of the bundled model, beside its graphs: what training takes
+
+SAYS: dict[Status, str] = {
+    "bundled": "ships inside the package",
+    "absent": "not on this machine",
+    "verified": "the published sha256",
+    "verified_md5": "the published md5 (no sha256 is public): safe from accidents, not from attack",
+    "unverified": "unchanged since it arrived, but no public source states a hash to check against",
+    "altered": "not the file that was published or put here",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """One model's weights on this machine.
+
+    path    the file; the folder of graphs for the bundled model; None when absent
+    sha256  of the file when it arrived (or now, from `verify`); "" when unknown
+    bytes   of the file; 0 when absent
+    source  the address or path that it came from
+    """
+
+    name: str
+    status: Status
+    path: Path | None = None
+    sha256: str = ""
+    bytes: int = 0
+    source: str = ""
+
+
+def find(name: str, path: str | Path | None = None) -> Path:
+    """The weights of a model: `path` if given, else the file in the store. Never downloads.
+
+    The bundled model is a folder of graphs, everything else is a file.
+    Raises WeightsError, with the commands that help, when there is none; ModelError for a name
+    that the catalogue does not know.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        if not given.exists():
+            raise WeightsError(f"there is no file {given} with weights for {name}; check the path")
+        return given
+    state = current(name)
+    if state.path is None or state.status == "absent":
+        raise WeightsError(
+            f"the weights of {name} are not on this machine; run: anymask models get {name}; "
+            f"or, with a file that you have: anymask models add {name} FILE"
+        )
+    if state.status == "altered":
+        raise WeightsError(
+            f"{state.path} changed after it was put there; run: anymask models verify {name}; "
+            f"anymask models get {name} downloads it again"
+        )
+    return state.path
+
+
+def add(name: str, file: str | Path, *, link: bool = False) -> Installed:
+    """Put a file that the user has into the store, after checking it against the catalogue.
+
+    link  point to the file where it lies instead of copying it
+    Raises WeightsError for a file that is no checkpoint or not the published one.
+    """
+    what, file = downloadable(name), Path(file).expanduser()
+    sniff(file)
+    state = check(what, file)
+    if state.status == "altered":
+        raise WeightsError(
+            f"{file} is not the published {what.file} ({mismatch(what, file, state.sha256)}); "
+            "download it again; weights of your own do not go into the store: load them with the "
+            f"name of their network and weights={file.name!r}"
+        )
+    target = path_of(what)
+    with exclusive(lock_of(what)):
+        place(file, target, link=link)
+        return record(what, state, source=str(file.resolve()))
+
+
+def verify(name: str) -> Installed:
+    """Read a model's file anew and compare it with the published hashes, else with the record.
+
+    "verified" and "verified_md5" agree with a public source; "unverified" agrees only with what
+    was recorded here when it arrived; "altered" agrees with neither.
+    """
+    what = entry(name)
+    state = installed(name)
+    if state.path is None or what.bundled:
+        return state
+    now = check(what, state.path, recorded=state.sha256)
+    return Installed(
+        name=name,
+        status=now.status,
+        path=state.path,
+        sha256=now.sha256,
+        bytes=now.bytes,
+        source=state.source,
+    )
+
+
+def installed(name: str) -> Installed:
+    """What is known about a model's file without reading it: its record and its size."""
+    what = entry(name)
+    if what.bundled:
+        return bundled()
+    path = path_of(what)
+    if not path.is_file():
+        return Installed(name=name, status="absent")
+    size, facts = path.stat().st_size, read_json(record_of(what))
+    told = _text(facts, "status")
+    status: Status = told if told in SAYS else "unverified"
+    if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
+        status = "altered"
+    return Installed(
+        name=name,
+        status=status,
+        path=path,
+        sha256=_text(facts, "sha256"),
+        bytes=size,
+        source=_text(facts, "source"),
+    )
+
+
+def _text(facts: dict[str, Any], key: str) -> str:
+    """An entry of a record that anybody may have altered; "" where it is no text."""
+    value = facts.get(key, "")
+    return value if isinstance(value, str) else ""
+
+
+def current(name: str) -> Installed:
+    """As `installed`, and "altered" where the file's digest is no longer the recorded one.
+
+    The digest is remembered by size and time of change, so an untouched file is not read again.
+    """
+    state = installed(name)
+    if state.path is not None and state.sha256 and file_hash(state.path) != state.sha256:
+        return replace(state, status="altered")
+    return state
+
+
+def bundled() -> Installed:
+    """The model that ships inside the package."""
+    folder = ASSETS / BUNDLED
+    if not (folder / "manifest.json").is_file():
+        raise WeightsError(
+            f"the package lacks its own model: {folder} has no manifest.json; install anymask again"
+        )
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    return Installed(name=BUNDLED, status="bundled", path=folder, bytes=size, source="anymask")
+
+
+def trainable_weights(name: str) -> Path:
+    """The tensors that training of a model starts from. Raises WeightsError for none.
+
+    Of the bundled model they are in the package, of the others they are the official checkpoint.
+    """
+    path = find(name)
+    if not path.is_dir():
+        return path
+    if not (path / WEIGHTS).is_file():
+        raise WeightsError(
+            f"the package lacks the weights of its own model: {path} has no {WEIGHTS}; install "
+            "anymask again, or give weights=FILE"
+        )
+    return path / WEIGHTS
+
+
+def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
+    """Compare a file with the catalogue, and with a recorded sha256 where that is silent."""
+    found = digests(path, *(["sha256"] if what.sha256 or not what.md5 else ["sha256", "md5"]))
+    size = path.stat().st_size
+    status: Status = "unverified"
+    if what.sha256:
+        status = "verified" if found["sha256"] == what.sha256 else "altered"
+    elif what.md5:
+        status = "verified_md5" if found["md5"] == what.md5 else "altered"
+    elif recorded and found["sha256"] != recorded:
+        status = "altered"
+    if what.bytes not in (None, size):
+        status = "altered"
+    return Installed(name=what.name, status=status, path=path, sha256=found["sha256"], bytes=size)
+
+
+def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
+    """Write down what was put into the store; the file is already in its place."""
+    path = path_of(what)
+    facts = {
+        "name": what.name,
+        "status": state.status,
+        "sha256": state.sha256,
+        "bytes": state.bytes,
+        "source": source,
+    }
+    write_json(record_of(what), facts, indent=1)
+    learn(path, state.sha256)
+    return Installed(
+        name=what.name,
+        status=state.status,
+        path=path,
+        sha256=state.sha256,
+        bytes=state.bytes,
+        source=source,
+    )
+
+
+def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:
+    """What differs between a file and its catalogue entry, in words."""
+    size = path.stat().st_size
+    if what.bytes not in (None, size):
+        return f"it has {size} bytes, the published file {what.bytes}"
+    if what.sha256:
+        return f"its sha256 is {sha256}, the published one {what.sha256}"
+    return f"its md5 is not the published {what.md5}"
+
+
+def place(file: Path, target: Path, *, link: bool) -> None:
+    """Copy or link a file to its place in the store, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and target.resolve() == file.resolve():
+        return
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".add-") as folder:
+        new = Path(folder) / target.name
+        if link:
+            new.symlink_to(file.resolve())
+        else:
+            shutil.copyfile(file, new)
+        new.replace(target)
+
+
+def downloadable(name: str) -> Checkpoint:
+    """The catalogue's entry of a model that has a file of its own."""
+    what = entry(name)
+    if what.bundled:
+        raise WeightsError(f"{name} ships inside the package; there is nothing to get or to add")
+    return what
+
+
+def path_of(what: Checkpoint) -> Path:
+    """Where a model's file lies, or would lie."""
+    return home() / "models" / what.name / what.file
+
+
+def record_of(what: Checkpoint) -> Path:
+    """Where the record of a model's file lies."""
+    return home() / "models" / what.name / "record.json"
+
+
+def lock_of(what: Checkpoint) -> Path:
+    """The lock file of one model: one writer at a time."""
+    return home() / "models" / what.name / ".lock"

@@ -1,0 +1,168 @@
+"""Recognition of weights files: first bytes and tables of contents in, the kind of file out.
+
+The usual accidents have names of their own: a web page saved under a checkpoint's name, a Git LFS
+pointer, an archive whose end is missing.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
+
+from anymask.base.arrays import check_members
+from anymask.base.errors import DataError, WeightsError
+from anymask.base.parsing import parse_json
+from anymask.masks.spec import ChannelMix
+
+Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
+
+HEAD = 512
+ZIP = b"PK\x03\x04"
+PICKLE = b"\x80"
+LFS = b"version https://git-lfs"
+LARGEST_HEADER = 100 << 20
+CHECKPOINTS = (".pt", ".pth")
+ABOUT = "anymask"  # key of a safetensors file's metadata: what our training says of it
+
+
+def sniff(path: str | Path) -> Format:
+    """Say what a file of weights is.
+
+    "torch": a checkpoint archive; "torchscript": a program, not weights; "pickle": a checkpoint
+    of torch before 1.6; "safetensors"; "wrapped": a zip around one .pt or .pth file.
+    Raises WeightsError, with the reason and the remedy, for everything else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise WeightsError(
+            f"{path} is a folder; a file of weights (.pt, .pth, .safetensors) is wanted"
+        )
+    try:
+        if not path.is_file() and path.exists():
+            raise OSError("it is no regular file")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except (OSError, ValueError) as error:  # the last: a NUL in its name
+        raise WeightsError(
+            f"cannot read the weights {path}: {getattr(error, 'strerror', None) or error}; check "
+            "the path and its "
+            "permissions"
+        ) from error
+    if not head:
+        raise WeightsError(f"{path} is empty; download it again, or copy it again from its source")
+    if head.startswith(ZIP):
+        return _look_into(path)
+    if _is_safetensors(head, size, path):
+        return "safetensors"
+    if head.startswith(PICKLE):
+        return "pickle"
+    raise WeightsError(f"{path} {_accident(head)}")
+
+
+def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
+    """The name of the single .pt or .pth file inside an archive, or None."""
+    inside = [
+        item.filename
+        for item in archive.infolist()
+        if item.filename.endswith(CHECKPOINTS) and "__MACOSX" not in item.filename
+    ]
+    return inside[0] if len(inside) == 1 else None
+
+
+def _look_into(path: Path) -> Format:
+    """Tell the kinds of zip archives apart by the names inside."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive)
+            inside = archive.namelist()
+            if any(name.endswith("constants.pkl") or "/code/" in name for name in inside):
+                return "torchscript"
+            if any(name.endswith("data.pkl") for name in inside):
+                return "torch"
+            if only_checkpoint(archive):
+                return "wrapped"
+    except DataError as error:
+        raise WeightsError(f"{path} is refused: {error}") from error
+    except Exception as error:  # zipfile alone raises eight kinds on altered bytes
+        raise WeightsError(
+            f"{path} is not whole: the end of the archive is missing or broken ({error}); "
+            "download it again, or copy it again from its source"
+        ) from error
+    raise WeightsError(
+        f"{path} is a zip archive without a checkpoint inside; unpack it and give the .pt, .pth or "
+        ".safetensors file"
+    )
+
+
+def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
+    """Whether the file starts with a safetensors header; a cut-off one raises WeightsError."""
+    if len(head) < 10:
+        return False
+    (length,) = struct.unpack("<Q", head[:8])
+    if head[8:9] != b"{" or length > LARGEST_HEADER:
+        return False
+    if size < 8 + length:
+        raise WeightsError(
+            f"{path} is not whole: its header wants {8 + length} bytes, the file has {size}; "
+            "download it again, or copy it again from its source"
+        )
+    return True
+
+
+def _accident(head: bytes) -> str:
+    """What a file that is no checkpoint probably is, and what to do."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return (
+            "is a web page, not a checkpoint: the download address answered with a page (a log-in, "
+            "a virus-scan notice, an error); open it in a browser and save the file itself"
+        )
+    if head.startswith(LFS):
+        return "is a Git LFS pointer, not the file itself; run: git lfs pull"
+    return (
+        "is not a checkpoint that anymask can read; .pt and .pth files of torch and .safetensors "
+        "are wanted"
+    )
+
+
+def about_weights(path: Path) -> dict[str, Any] | None:
+    """What a file that `anymask train` wrote says of itself, from its header; None for others.
+
+    Raises WeightsError for a damaged header.
+    """
+    if path.suffix != ".safetensors" or sniff(path) != "safetensors":
+        return None
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = file.read(length)
+    try:
+        text = parse_json(header, path).get("__metadata__", {}).get(ABOUT)
+        about = None if text is None else parse_json(text.encode(), path)
+    except (AttributeError, DataError) as error:
+        raise WeightsError(f"{path}: its header is damaged ({error}); copy it again") from error
+    if about is not None and not isinstance(about.get("variant"), str):
+        raise WeightsError(f"{path}: its header names no network; train it again")
+    return about
+
+
+def classes_of_weights(path: Path) -> tuple[str, ...]:
+    """The classes that a file of a training says its head tells apart. Raises WeightsError."""
+    said = (about_weights(path) or {}).get("classes", [])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise WeightsError(f"{path}: what it says of classes is damaged; train it again")
+    return tuple(said)
+
+
+def channels_of_weights(path: Path) -> ChannelMix | None:
+    """The channels that a file of a training says its pictures have; None: they are photos.
+
+    Raises WeightsError.
+    """
+    said = (about_weights(path) or {}).get("channels")
+    try:
+        return None if said is None else ChannelMix.of(said)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: what it says of channels is damaged ({error})") from error

@@ -1,1 +1,0 @@
-"""Runtimes: what computes a model, torch or ONNX Runtime; normalised pictures in, logits out."""

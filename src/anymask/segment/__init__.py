@@ -1,0 +1,1 @@
+"""One picture: prompts and automatic mask generation in image pixels, with `Model`."""

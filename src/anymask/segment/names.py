@@ -1,0 +1,183 @@
+"""A user's own names: labelled masks in, a small file of their mean vectors out, and back.
+
+The file is JSON: `network` names the network of names that made the vectors, `names` has for each
+label how many masks it was learned from and their mean vector. What a mask is called is then the
+nearest of them.
+
+Names of masks: a photo, masks and a choice of names in, the likeliest names of each out.
+
+Letters: n masks, D the length of a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anymask.base.arrays import FloatArray, UintImage
+from anymask.base.errors import DataError, InputError, PromptError
+from anymask.base.parsing import parse_json
+from anymask.base.storage import write_json
+from anymask.formats.mask_list import MaskRecords
+from anymask.masks.mask import MaskRecord
+from anymask.masks.rle import Rle, mask_to_rle
+from anymask.models.rules.crops import close_up
+from anymask.models.rules.names import ChosenNames, LabelSuggestion, NameTable
+from anymask.runtime.protocol import ImageRuntime, MaskNaming, require
+from anymask.segment.prediction import Candidates
+
+FORMAT = 1
+DIGITS = 5
+
+
+def write_own_names(
+    path: Path, table: NameTable, examples: Iterable[tuple[str, FloatArray]]
+) -> dict[str, int]:
+    """Write the mean vectors of labels, (n, D) of some masks each time; how many each had.
+
+    Raises InputError where there is no example.
+    """
+    sums: dict[str, FloatArray] = {}
+    counts: dict[str, int] = {}
+    for label, vectors in examples:
+        sums[label] = sums.get(label, np.zeros(vectors.shape[1], np.float32)) + vectors.sum(axis=0)
+        counts[label] = counts.get(label, 0) + len(vectors)
+    if not counts:
+        raise InputError("wanted masks with labels to learn names from, found none")
+    means = {
+        label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
+    }
+    names = {
+        label: {"masks": counts[label], "vector": [round(float(x), DIGITS) for x in means[label]]}
+        for label in sorted(means)
+    }
+    write_json(path, {"format": FORMAT, "network": table.network, "names": names})
+    return counts
+
+
+def read_own_names(path: Path, table: NameTable) -> ChosenNames:
+    """The names of such a file. Raises InputError, DataError for a file of other things."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: wanted a file of your own names, there is none; make one with `anymask "
+            "names`, or give names as a list"
+        )
+    told = parse_json(path.read_bytes(), path)
+    try:
+        if told["format"] != FORMAT:
+            raise DataError(f"{path} has format {told['format']!r}, this anymask reads {FORMAT}")
+        vectors = np.array([one["vector"] for one in told["names"].values()], np.float32)
+        labels, network = tuple(map(str, told["names"])), told["network"]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no file of own names; make one with `anymask names`") from error
+    if vectors.ndim != 2 or vectors.shape[1] != table.vectors.shape[1] or network != table.network:
+        raise InputError(
+            f"{path}: its names were learned with another network of names; make it again with "
+            "`anymask names`"
+        )
+    return ChosenNames(labels, vectors, table.scale)
+
+
+Names = str | Path | Sequence[str] | ChosenNames | None
+FoundMasks = TypeVar("FoundMasks", Candidates, MaskRecords)
+Nameable = Candidates | Sequence[MaskRecord] | ArrayLike
+
+MOST_AT_ONCE = 256  # masks whose close-ups are held
+
+
+def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
+    """The names to choose from: a list, a file of one's own names, what was chosen before, or all
+    that were learned.
+
+    Raises ModelError for a model without names, InputError for a name that is not known.
+    """
+    table = require(runtime, MaskNaming).name_table()
+    if isinstance(names, ChosenNames):
+        return names
+    if isinstance(names, str | Path):
+        return read_own_names(Path(names), table)
+    return table.chosen(names)
+
+
+def naming_network(runtime: ImageRuntime) -> str:
+    """What names the network of names. Raises ModelError for a model without one."""
+    return require(runtime, MaskNaming).name_table().network
+
+
+def mask_vectors(
+    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
+) -> FloatArray:  # -> (n, D)
+    """The vectors of masks of a photo. Raises ModelError for a model without names."""
+    naming = require(runtime, MaskNaming)
+    found = []
+    for start in range(0, len(rles), MOST_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + MOST_AT_ONCE]]
+        told, _ = naming.look(
+            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
+        )
+        found.append(told)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+
+
+def suggest_labels(
+    runtime: ImageRuntime, photo: UintImage, masks: Nameable, names: Names, top: int
+) -> list[list[LabelSuggestion]]:
+    """What `Model.suggest_labels` answers."""
+    if type(top) is not int or top < 1:
+        raise InputError(f"top must be a whole number from 1 on, got {top!r}")
+    chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
+    if not rles:
+        return []
+    return chosen.suggest(mask_vectors(runtime, photo, rles), top)
+
+
+def with_labels(
+    runtime: ImageRuntime, photo: UintImage, found: FoundMasks, names: Names
+) -> FoundMasks:
+    """What `Model.with_labels` answers: empty masks have no name."""
+    rles = _rles_of(found, photo.shape[:2])
+    told = suggest_labels(runtime, photo, found, names, 1)
+    labels = [
+        (one[0].label, one[0].probability) if len(rle.counts) > 1 else (None, None)
+        for one, rle in zip(told, rles, strict=True)
+    ]
+    if isinstance(found, Candidates):
+        items = zip(found.items, labels, strict=True)
+        return replace(
+            found,
+            items=tuple(replace(one, label=a, label_probability=b) for one, (a, b) in items),
+        )
+    records = [
+        replace(record, label=a, label_probability=b)
+        for record, (a, b) in zip(found, labels, strict=True)
+    ]
+    return MaskRecords(records, image_hw=found.image_hw, picture=found.picture)
+
+
+def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
+    """The run-lengths of masks. Raises PromptError for masks of another photo, or of no shape."""
+    if isinstance(masks, Candidates):
+        rles = masks.rles()
+    elif isinstance(masks, list | tuple) and not any(np.ndim(one) for one in masks):
+        rles = [one.rle for one in masks if isinstance(one, MaskRecord)]
+    else:
+        planes = np.asarray(masks)
+        planes = planes[None] if planes.ndim == 2 else planes
+        if planes.ndim != 3 or planes.dtype.kind not in "bui":
+            raise PromptError(
+                "masks must be an answer, records, or an array (H, W) or (n, H, W) of bool or "
+                f"whole numbers, got {planes.dtype} of the shape {planes.shape}"
+            )
+        rles = [mask_to_rle(plane != 0) for plane in planes]
+    for rle in rles:
+        if rle.size != tuple(image_hw):
+            raise PromptError(
+                f"the masks are of a photo of (H, W) = {rle.size}, this one is {tuple(image_hw)}; "
+                "give the photo that they were made for"
+            )
+    return rles

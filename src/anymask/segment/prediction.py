@@ -1,0 +1,453 @@
+"""One mask of an answer: logits or finished pixels in; pixels, outlines, records and files out.
+
+Candidates: decoder logits or finished pixels in, the masks of one prompt with quality out.
+
+Letters: K candidates, H W the photo, h w a low-resolution mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from anymask.base.arrays import BoolArray, FloatArray, IntArray, UintImage
+from anymask.base.errors import InputError
+from anymask.base.keywords import name_all_keywords
+from anymask.masks.binary import iou, stability_score
+from anymask.masks.files import FoundMask, mask_picture, output_kind, shows_photo, write_found
+from anymask.masks.mask import STABILITY_OFFSET, Box, MaskRecord, record_from_rle
+from anymask.masks.polygons import SMOOTH, Polygon, mask_to_polygons
+from anymask.masks.preview import (
+    Picture,
+    percent,
+    photo_of,
+    preview_html,
+    preview_of,
+    preview_png,
+    show_picture,
+    spare_photo,
+    without_held,
+)
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import logits_to_masks, logits_to_rles
+from anymask.masks.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
+from anymask.masks.spec import Geometry
+
+
+class PixelsLater:
+    """Pixels of a mask that are decided when they are first read, and pickled as run-lengths."""
+
+    def __init__(self, decide: Callable[[], Rle]) -> None:
+        self._decide: Callable[[], Rle] | None = decide
+        self._rle: Rle | None = None
+
+    @property
+    def rle(self) -> Rle:
+        """The run-lengths, of the photo's size."""
+        decide = self._decide
+        if self._rle is None and decide is not None:
+            self._rle, self._decide = decide(), None  # the photo is let go with it
+        assert self._rle is not None
+        return self._rle
+
+    def __reduce__(self) -> tuple[Callable[[Rle], Rle], tuple[Rle]]:
+        return replace, (self.rle,)
+
+
+@name_all_keywords
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """One mask over a photo.
+
+    logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
+    geometry   how the logits lie over the photo
+    quality    this mask's own number, raw
+    order      its place in the model's own order
+    threshold  logits above it are object
+    cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
+               logits are
+    finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
+    tidied     whether these are the drawn pixels without small regions: its edge may still move
+    label, label_probability  the class and its chance, of a model that was tuned on classes
+    picture    reads the photo, where it is known: it is what `show` and `save` draw on
+    """
+
+    logits: FloatArray
+    geometry: Geometry
+    quality: float
+    order: int = 0
+    threshold: float = 0.0
+    cleaned: FloatArray | None = None
+    finished: Rle | PixelsLater | None = None
+    tidied: bool = False
+    label: str | None = None
+    label_probability: float | None = None
+    picture: Picture | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_held(vars(self))
+
+    def __repr__(self) -> str:
+        height, width = self.geometry.image_hw
+        return f"<Mask of {width}x{height}: quality {self.quality:.2f}, {percent(self.coverage)}>"
+
+    def _repr_png_(self) -> bytes:
+        return preview_png(self.pixels().view(np.uint8) * np.uint8(255))
+
+    def _repr_html_(self) -> str:
+        return preview_html(repr(self), [], self._repr_png_())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.pixels().astype(np.bool_ if dtype is None else dtype, copy=False)
+
+    @property
+    def mask(self) -> BoolArray:
+        """(H, W) bool, made each time."""
+        return self.pixels()
+
+    @property
+    def shown_logits(self) -> FloatArray:
+        """(h, w) what the mask is drawn from: the clean logits where there are any."""
+        return self.logits if self.cleaned is None else self.cleaned
+
+    @property
+    def area(self) -> int:
+        """Object pixels in the photo."""
+        return rle_area(self.rle())
+
+    @property
+    def box_xyxy(self) -> Box:
+        """First and last pixel along x and y; zeros where the mask is empty."""
+        x0, y0, x1, y1 = rle_box_xyxy(self.rle())
+        return (float(x0), float(y0), float(x1), float(y1))
+
+    @property
+    def coverage(self) -> float:
+        """The share of the photo's pixels, 0..1."""
+        return self.area / max(1, self.geometry.image_hw[0] * self.geometry.image_hw[1])
+
+    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
+
+        See `mask_to_polygons`.
+        """
+        return mask_to_polygons(self.pixels(), tolerance, min_area, smooth=True)
+
+    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
+        """The mask with its numbers, and the clicks of the prompt where one is given."""
+        stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
+        named, quality = label or self.label, float(self.quality)
+        record = record_from_rle(self.rle(), quality=quality, stability=stability, label=named)
+        sure = None if label else self.label_probability
+        record = replace(record, label_probability=sure, picture=self.picture)
+        if prompt is None or prompt.points is None:
+            return record
+        return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
+
+    def pixels(self) -> BoolArray:  # (H, W)
+        """The mask in the photo, made each time."""
+        if self.finished is not None:
+            return rle_to_mask(self.rle())
+        drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
+            0
+        ]
+        return drawn
+
+    def rle(self) -> Rle:
+        """The run-lengths of the same pixels."""
+        if isinstance(self.finished, PixelsLater):
+            return self.finished.rle
+        if self.finished is not None:
+            return self.finished
+        return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]
+
+    def with_logits(self, logits: FloatArray) -> Mask:
+        """The same mask drawn by other logits (h, w), which are fed back as well."""
+        return replace(self, logits=logits, cleaned=None, finished=None, tidied=False)
+
+    def with_cleaned(self, logits: FloatArray) -> Mask:
+        """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
+        return replace(self, cleaned=logits, finished=None, tidied=False)
+
+    def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Mask:
+        """The same mask with decided pixels (H, W); the logits stay what is fed back."""
+        return replace(self, finished=mask_to_rle(pixels), tidied=tidied)
+
+    def cells(self) -> int:
+        """The size of the object in the cells of the logits that are photo."""
+        rows, columns = (
+            -(-filled * low // self.geometry.side)
+            for filled, low in zip(self.geometry.input_hw, self.logits.shape, strict=True)
+        )
+        return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
+
+    # What users do with a mask.
+
+    def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
+        """The photo with this mask. Raises InputError without the photo."""
+        drawn: UintImage = mask_picture("overlay", self.found(image, with_photo=True))
+        return drawn
+
+    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
+        """Write this mask, as `Candidates.save` writes the first one, without the prompt.
+
+        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
+        """
+        target = Path(path)
+        kind = output_kind(target)
+        spare_photo(target, self.picture)
+        write_found(target, kind, self.found(image, shows_photo(kind)))
+        return target
+
+    def show(self, image: UintImage | None = None) -> None:
+        """Open the photo with this mask in the system's viewer of pictures."""
+        show_picture(self.draw(image))
+
+    def found(
+        self, image: UintImage | None, with_photo: bool, prompt: Prompt | None = None
+    ) -> FoundMask:
+        """The mask as files are made of it. Raises InputError without a photo that is needed."""
+        name = Path("photo.jpg" if self.picture is None else self.picture.name)
+        photo = photo_of(image, self.picture, self.geometry.image_hw) if with_photo else None
+        return FoundMask(name, photo, self.pixels(), self.to_record(prompt), prompt)
+
+
+TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
+TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
+
+
+@name_all_keywords
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The masks that one prompt may mean, the most likely first.
+
+    items            one `Mask` for each of K candidates, at least one
+    violated_points  indices of the clicks that the first mask does not obey
+    prompt           what was asked, where it is known
+    picture          reads the photo, where it is known: it is what `show` and `save` draw on
+    """
+
+    items: tuple[Mask, ...]
+    violated_points: tuple[int, ...] = ()
+    prompt: Prompt | None = None
+    picture: Picture | None = None
+
+    def __post_init__(self) -> None:
+        seen = self.picture
+        if seen is not None:
+            items = (o if o.picture is seen else replace(o, picture=seen) for o in self.items)
+            object.__setattr__(self, "items", tuple(items))
+
+    @classmethod
+    def of_logits(
+        cls,
+        logits: FloatArray,
+        quality: FloatArray,
+        order: IntArray,
+        geometry: Geometry,
+        threshold: float = 0.0,
+    ) -> Candidates:  # (K, h, w), (K,), (K,)
+        """What a decoder said, the first candidate first."""
+        rows = zip(logits, quality.tolist(), order.tolist(), strict=True)
+        return cls(tuple(Mask(plane, geometry, q, place, threshold) for plane, q, place in rows))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Mask]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Mask: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Candidates: ...
+
+    def __getitem__(self, index: int | slice) -> Mask | Candidates:
+        if isinstance(index, slice):
+            return self.picked(range(len(self))[index])
+        return self.items[index]
+
+    def __repr__(self) -> str:
+        height, width = self.geometry.image_hw
+        told = ", ".join(f"{one.quality:.2f} {percent(one.coverage)}" for one in self)
+        toss = ", ambiguous" if self.ambiguous else ""
+        return f"<Candidates: {len(self)} of {width}x{height}: {told}{toss}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = ("logits", "quality", "order", "masks")
+        return without_held({k: value for k, value in vars(self).items() if k not in made})
+
+    @property
+    def first(self) -> Mask:
+        """The candidate that is shown first."""
+        return self.items[0]
+
+    @property
+    def best(self) -> Mask:
+        """The mask that is most likely meant: the first one."""
+        return self.items[0]
+
+    @property
+    def mask(self) -> BoolArray:
+        """(H, W) bool, the pixels of the best mask, made each time."""
+        return self.best.pixels()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the first two masks differ and the first has hardly the higher quality.
+
+        Their IoU is under TOSS_IOU, and the first one's quality is above the second's by less than
+        TOSS_QUALITY, or below it where a learned order overrules the qualities. Measured on
+        one-click answers of the bundled model, the second is then nearly as often the better mask
+        (docs/python.md). Another click, or a box, decides.
+        """
+        if len(self) < 2:
+            return False
+        one, two = self.items[:2]
+        if one.quality - two.quality >= TOSS_QUALITY:
+            return False
+        return iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < TOSS_IOU
+
+    @property
+    def geometry(self) -> Geometry:
+        """How the logits lie over the photo."""
+        return self.first.geometry
+
+    @property
+    def threshold(self) -> float:
+        """Logits above it are object."""
+        return self.first.threshold
+
+    @cached_property
+    def logits(self) -> FloatArray:
+        """(K, h, w) float32, model space: what the decoder answered, to be fed back (`mask=`).
+
+        Not what is shown where small holes and islands were removed: that is `shown_logits`.
+        """
+        return np.stack([one.logits for one in self.items])
+
+    @property
+    def shown_logits(self) -> FloatArray:
+        """(K, h, w) float32: what the masks are drawn from, unless their pixels were decided."""
+        return np.stack([one.shown_logits for one in self.items])
+
+    @cached_property
+    def quality(self) -> FloatArray:
+        """(K,) float32, each mask's own number, raw: the first one is not always the largest."""
+        return np.array([one.quality for one in self.items], np.float32)
+
+    @cached_property
+    def order(self) -> IntArray:
+        """(K,) int64, each candidate's place in the model's own order."""
+        return np.array([one.order for one in self.items], np.int64)
+
+    @cached_property
+    def masks(self) -> BoolArray:
+        """(K, H, W) bool in image pixels, made when first looked at."""
+        if any(one.finished is not None for one in self.items):
+            return np.stack([one.pixels() for one in self.items])
+        return logits_to_masks(self.shown_logits, self.geometry, self.threshold)
+
+    def rles(self) -> list[Rle]:
+        """The run-lengths of each mask's pixels."""
+        if any(one.finished is not None for one in self.items):
+            return [one.rle() for one in self.items]
+        return logits_to_rles(self.shown_logits, self.geometry, self.threshold)
+
+    def cells(self) -> IntArray:
+        """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
+        return np.array([one.cells() for one in self.items], np.int64)
+
+    def picked(self, places: Sequence[int]) -> Candidates:
+        """Some of the candidates, in the given order."""
+        return replace(self, items=tuple(self.items[place] for place in places))
+
+    def granularity_of(self, index: int) -> float | Literal["all"]:
+        """The user's choice of a candidate, for `segment(..., granularity=...)` of later clicks.
+
+        From 0, the smallest of the candidates (a part), to 1, the largest (the whole); "all" where
+        there is nothing to choose from. Raises InputError when there is no such candidate.
+        """
+        if not 0 <= index < len(self):
+            raise InputError(f"there are candidates 0 to {len(self) - 1}, got {index}")
+        sizes = self.cells()
+        some = np.flatnonzero(sizes)
+        if len(some) < 2 or not sizes[index]:
+            return "all"
+        by_size = some[np.argsort(sizes[some], kind="stable")].tolist()
+        return float(by_size.index(index) / (len(some) - 1))
+
+    # What users do with an answer.
+
+    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+        """The outlines of the first mask (see `Mask.polygons`)."""
+        return self.first.polygons(tolerance, min_area)
+
+    def to_record(self, label: str | None = None) -> MaskRecord:
+        """The first mask with its numbers and the prompt's clicks."""
+        return self.first.to_record(self.prompt, label)
+
+    def to_records(
+        self, prompt: Prompt | None = None, label: str | None = None
+    ) -> list[MaskRecord]:
+        """One record for each candidate, the first one first.
+
+        prompt  whose clicks the records keep; None: the answer's own
+        """
+        return [one.to_record(prompt or self.prompt, label) for one in self]
+
+    def to_coco(self, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
+        """The first mask as an annotation of COCO, with run-lengths."""
+        return self.to_record().to_coco(1, image_id, category_id)
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
+        from anymask.masks.detections import to_supervision
+
+        return to_supervision(self.to_records())
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
+        from anymask.masks.detections import to_dataframe  # loads what measures
+
+        return to_dataframe(self.to_records())
+
+    def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
+        """The photo with the first mask and the prompt. Raises InputError without the photo."""
+        found = self.first.found(image, with_photo=True, prompt=self.prompt)
+        drawn: UintImage = mask_picture("overlay", found)
+        return drawn
+
+    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
+        """Write the first mask; the end of the name says what, as on the command line.
+
+        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
+        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO) .npy
+
+        path   parent folders are made
+        image  (H, W, 3) the photo, where the answer does not know it
+
+        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
+        """
+        target = Path(path)
+        kind = output_kind(target)
+        spare_photo(target, self.picture)
+        write_found(target, kind, self.first.found(image, shows_photo(kind), self.prompt))
+        return target
+
+    def show(self, image: UintImage | None = None) -> None:
+        """Open the photo with the first mask in the system's viewer of pictures."""
+        show_picture(self.draw(image))
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.picture is None else preview_of(self.draw)
+
+    def _repr_html_(self) -> str:
+        return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())

@@ -1,0 +1,274 @@
+"""The keyword arguments of `Model`: what a caller gave in; how photos are read and settings out.
+
+What callers hand to a model: photos and prompts in any form in, checked lists of them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import InputError, PromptError
+from anymask.base.keywords import check_keywords
+from anymask.images.load import ImageSource, is_address, load_image
+from anymask.images.sources import list_photos, picture_of
+from anymask.masks.features import Embedding
+from anymask.masks.preview import Picture
+from anymask.masks.prompts import Prompt
+from anymask.segment.prediction import Candidates
+from anymask.segment.settings import SegmentSettings, SegmentSettingsDict
+
+if TYPE_CHECKING:
+    from anymask.masks.spec import ChannelMix
+
+
+class SourceDict(TypedDict, total=False):
+    """How a photo is read: see `data.images.load_image`."""
+
+    bgr: bool
+    allow_url: bool
+
+
+class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
+    """The keyword arguments of `Model.segment` beside the prompt."""
+
+
+class BatchKeywords(SegmentKeywords, total=False):
+    """The same with boxes of several objects, (N, 4)."""
+
+    boxes: ArrayLike | None
+
+
+SOURCE_WORDS = frozenset(SourceDict.__optional_keys__)
+PROMPT_WORDS = ("points", "labels", "box", "boxes", "mask", "prompts")
+_SEGMENT_WORDS = tuple(SegmentSettingsDict.__optional_keys__)
+
+_PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
+_LOAD = 'anymask.load(name, device="cuda")'
+OTHER_METHODS = {
+    "set_image": "embed(photo), then segment(embedding, ...); segment-anything's own: "
+    "anymask.sam.SamPredictor(model)",
+    "predict": _PREDICTOR,
+    "predict_torch": _PREDICTOR,
+    "generate": "everything(photo); segment-anything's own: "
+    "anymask.sam.SamAutomaticMaskGenerator(model)",
+    "to": _LOAD,
+    "cpu": _LOAD,
+    "cuda": _LOAD,
+    "half": 'anymask.load(name, precision="fp16")',
+    "eval": "nothing: a model is always ready to answer",
+    "add_new_points_or_box": "track(video), then its session's prompts",
+    "propagate_in_video": "track(video), then its session's masks",
+}
+
+
+NOT_CALLED = (
+    "a Model is not called itself, for there are two questions to ask: model.segment(photo, "
+    "points=[(x, y)]) or box=(x0, y0, x1, y1) for one object, model.everything(photo) for all "
+    "masks; segment-anything's own: anymask.sam"
+)
+
+
+def no_method(name: str) -> str:
+    """What to tell of a method that a Model lacks: also what to call here instead of it."""
+    here = f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+    return f"a Model has no {name!r}{here}"
+
+
+def read_source(given: Mapping[str, Any], also: Collection[str] = ()) -> SourceDict:
+    """The keyword arguments of a call that takes nothing else. Raises InputError.
+
+    also  the arguments that it has beside these, for the hint
+    """
+    check_keywords(given, [*also, *sorted(SOURCE_WORDS)])
+    return cast(SourceDict, given)
+
+
+def split_segment(
+    given: Mapping[str, Any], also: Collection[str] = ()
+) -> tuple[SourceDict, SegmentSettings]:
+    """What a call was given beside the prompt: how the photo is read, and the settings.
+
+    also  the arguments that the call has beside these, for the hint
+
+    Raises InputError for a name that nobody knows, or a value out of range.
+    """
+    source, rest = split_source(given)
+    check_keywords(rest, [*also, *sorted(_SEGMENT_WORDS), *sorted(SOURCE_WORDS)])
+    return source, SegmentSettings(**rest)
+
+
+def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
+    """How the photo is read, and the rest."""
+    source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
+    rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
+    return cast(SourceDict, source), rest
+
+
+Images = str | Path | Iterable[ImageSource | Embedding]
+Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
+Reply = Candidates | list[Candidates]
+
+_PHOTOS = (str, Path, bytes, Image.Image, Embedding)  # what is a photo in a list, and no number
+
+
+@dataclass(frozen=True)
+class SeenPhoto:
+    """An embedding, and the photo where it is there.
+
+    picture  what the answers remember of the photo
+    """
+
+    embedding: Embedding
+    photo: UintImage | None = None
+    picture: Picture | None = None
+
+
+def list_images(images: Images) -> list[ImageSource | Embedding]:
+    """The photos of a folder, a pattern or a list. Raises ImageError where none is meant."""
+    listed = [images] if isinstance(images, str | Path) else images
+    found: list[ImageSource | Embedding] = []
+    for image in listed:
+        if isinstance(image, str | Path) and not is_address(image):
+            found += list_photos(image)
+        else:
+            found.append(image)
+    return found
+
+
+def load_one(
+    image: ImageSource, source: SourceDict, channels: ChannelMix | None = None
+) -> UintImage:
+    """Read a photo; `channels` are the model's, where it sees others than a photo's.
+
+    Raises ImageError, InputError for several photos or another number of channels.
+    """
+    several = _several(image)
+    if several:
+        raise InputError(
+            f"wanted one photo, got {several}; for several photos there are embed_many, "
+            "segment_many and everything_many, which give an answer for each"
+        )
+    if channels is None:
+        return load_image(image, **source)
+    if source:
+        raise InputError(
+            f"{' and '.join(source)} is about photos, this model takes pictures of "
+            f"{channels.count} channels as they were recorded; leave it out"
+        )
+    from anymask.images.channels import load_mixed  # few models need its modules
+
+    return load_mixed(image, channels)
+
+
+def load_shown(
+    image: ImageSource, source: SourceDict, channels: ChannelMix | None
+) -> tuple[UintImage, Picture]:
+    """As `load_one`; also what drawings show: the source, or what a model of channels sees."""
+    photo = load_one(image, source, channels)
+    return photo, picture_of(image if channels is None else photo, photo)
+
+
+def _several(image: object) -> str:
+    """What a source is that means more than one photo; nothing for one photo."""
+    if isinstance(image, str | Path):
+        return "" if is_address(image) else _several_files(Path(image))
+    if isinstance(image, list | tuple | set | frozenset):
+        first = next(iter(image), None)
+        photos = isinstance(first, _PHOTOS) or (isinstance(first, np.ndarray) and first.ndim > 1)
+        return f"a {type(image).__name__} of {len(image)}" if photos else ""
+    listed = isinstance(image, Iterator) and not hasattr(image, "read")  # a file is a photo
+    return f"a {type(image).__name__}" if listed else ""
+
+
+def _several_files(path: Path) -> str:
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # no name that a disk can have
+        return ""
+    if is_folder:
+        return f"the folder {str(path)!r}"
+    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
+    return f"the pattern {str(path)!r}" if is_pattern else ""
+
+
+def asked_prompts(
+    one: tuple[ArrayLike | None, ...],
+    boxes: ArrayLike | None,
+    prompts: Sequence[Prompt] | None,
+) -> list[Prompt]:
+    """The prompts of a call.
+
+    one  points, labels, box and mask of one object
+
+    Raises PromptError where several ways are mixed.
+    """
+    ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
+    if sum(ways) > 1:
+        raise PromptError(
+            "give points, labels, box and mask for one object, or boxes or prompts for several; "
+            "got both; put them into one of the prompts"
+        )
+    if prompts is not None:
+        return prompt_list(prompts)
+    return [Prompt.of(*one)] if boxes is None else box_prompts(boxes)
+
+
+def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
+    """A prompt for each box. Raises PromptError for another shape."""
+    try:
+        rows = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
+            return []
+        raise PromptError(
+            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
+            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
+        )
+    return [Prompt.of(box=row) for row in rows]
+
+
+def request_parts(request: Request) -> tuple[ImageSource | Embedding, list[Prompt], bool]:
+    """The photo of a request, its prompts, and whether one prompt came alone.
+
+    Raises InputError for what is no pair, PromptError as `prompt_list` does.
+    """
+    given: Any = request
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        count = f" of {len(given)}" if isinstance(given, tuple | list) else ""
+        raise InputError(
+            "requests must be pairs (photo, Prompt or list of Prompts), got "
+            f"{type(given).__name__}{count}; write "
+            "segment_many([(photo, Prompt.of(points=[(x, y)]))])"
+        )
+    image, prompts = given
+    return image, prompt_list(prompts), isinstance(prompts, Prompt)
+
+
+def prompt_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """One prompt or several, as a list. Raises PromptError for anything else."""
+    if isinstance(prompts, Prompt):
+        return [prompts]
+    if not isinstance(prompts, Iterable):
+        raise PromptError(
+            f"prompts must be a list of anymask.Prompt objects, got {type(prompts).__name__}; for "
+            "one object give points, box or mask"
+        )
+    several: list[Any] = list(prompts)
+    for prompt in several:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"prompts must be anymask.Prompt objects, one an object; got "
+                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
+                "Prompt.of(box=(x0, y0, x1, y1))"
+            )
+    return several

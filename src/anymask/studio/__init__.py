@@ -1,0 +1,1 @@
+"""Labelling: projects, review and rounds, the server and its page, CVAT, Label Studio."""

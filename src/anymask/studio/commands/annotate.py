@@ -1,0 +1,53 @@
+"""`anymask annotate DIR`: label a folder of photos in the browser, with the model's help."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from anymask.cli.options import (
+    add_model_options,
+    add_picture_options,
+    need_engine,
+    need_server,
+    read_model,
+    read_pictures,
+)
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.studio.commands.serve import add_server_options, read_server
+from anymask.studio.entries import Arm, Stage
+from anymask.studio.project_options import add_init_options, login, make_project
+
+SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="of photos; becomes a project")
+    parser.add_argument("--user", metavar="NAME", default=login(), help="(default: your login)")
+    parser.add_argument(
+        "--stage", choices=get_args(Stage), help="what the page opens with (default: as last time)"
+    )
+    parser.add_argument(
+        "--arm", choices=get_args(Arm),
+        help="control: polygon and brush only, to measure what the model saves",
+    )  # fmt: skip
+    add_init_options(parser)
+    add_picture_options(parser)
+    add_server_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Serve page and project until Ctrl-C. Raises AnymaskError for what the user can mend."""
+    need_server()
+    need_engine()
+    from anymask.studio.start import annotate, check_server
+
+    server, pictures, model = read_server(args), read_pictures(args), read_model(args).model
+    check_server(**server)
+    annotate(
+        make_project(args), None if model == DEFAULT_MODEL else model, user=args.user,
+        stage=args.stage, arm=args.arm, pictures=pictures, **server,
+    )  # fmt: skip

@@ -1,0 +1,248 @@
+"""`anymask engine`: the data engine without a page: stages, review, report, export, retraining."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.base.progress import ProgressBar
+from anymask.base.storage import write_json, write_whole
+from anymask.cli.options import add_options, need_engine, need_torch, read_options
+from anymask.studio.clips_import import clip_options, clips
+from anymask.studio.export_settings import ExportSettings
+from anymask.studio.project_options import add_init_options, login, make_project
+from anymask.studio.retraining import Tuning, judge_on, open_model, trainer
+from anymask.studio.stages import STAGES
+from anymask.train.tuned_weights import WEIGHTS
+
+if TYPE_CHECKING:
+    from anymask.segment.model import Model
+    from anymask.studio.project import Project
+
+SUMMARY = "the data engine: label, review, report, export, retrain, without a page"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the sub-commands."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, (text, options, _) in ACTIONS.items():
+        action = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
+        action.add_argument("folder", metavar="DIR", type=Path, help="of the project's photos")
+        options(action)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Carry out one action. Raises AnymaskError for what the user can mend."""
+    need_engine()
+    ACTIONS[args.action][2](args)
+
+
+def opened(args: argparse.Namespace) -> Project:
+    """The project that a folder is. Raises InputError."""
+    from anymask.studio.project import Project
+
+    return Project(args.folder)
+
+
+def chosen_model(args: argparse.Namespace, project: Project) -> Model:
+    """The model that was named, or the project's leading one."""
+    return open_model(args.model or project.lead())
+
+
+# init
+
+
+def init(args: argparse.Namespace) -> None:
+    """Make a folder a project."""
+    project = make_project(args)
+    count = len(list(project.store.all_images()))
+    print(f"{args.folder} is the project {project.name!r} with {count} photos")
+
+
+# import
+
+
+def import_options(parser: argparse.ArgumentParser) -> None:
+    """Of `import`."""
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="masks, in any format of `anymask convert`"
+    )
+    parser.add_argument("--from", dest="origin", metavar="FORMAT", help="(default: recognised)")
+    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
+    parser.add_argument(
+        "--proposals", action="store_true", help="somebody has to look at them before they count"
+    )
+
+
+def take(args: argparse.Namespace) -> None:
+    """Read masks."""
+    from anymask.masks.preview import counted
+
+    project = opened(args)
+    taken = project.take(args.source, args.origin, who=args.user, proposals=args.proposals)
+    print(counted(taken.new, "new mask"))
+    if taken.same:
+        print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+    if taken.strange:
+        print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
+    for line in taken.unread:
+        print(line)
+
+
+# run
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Of `run`."""
+    stages = tuple(stage for stage in STAGES if stage != "assisted")  # which needs a person
+    parser.add_argument("--stage", choices=stages, default="auto", help="(default: auto)")
+    parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
+    parser.add_argument(
+        "--retry-model", metavar="NAME",
+        help="a larger model, which is asked for proposals below `confident`",
+    )  # fmt: skip
+    parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
+
+
+def run_photos(args: argparse.Namespace) -> None:
+    """One stage on the photos that are new; killed at any moment, the same command goes on."""
+    project = opened(args)
+    larger = None if args.retry_model is None else open_model(args.retry_model)
+    model = chosen_model(args, project)
+
+    def count_waiting() -> int:
+        return sum(image.status == "new" for image in project.images)
+
+    waiting = count_waiting()
+    most = waiting if args.limit is None else min(args.limit, waiting)
+    failures: list[str] = []
+    photos = masks = 0
+    with ProgressBar(args.stage, most) as progress:
+        failed = lambda *why: failures.append(": ".join(why))  # noqa: E731
+        for image in project.run(model, args.stage, larger=larger, failed=failed):
+            photos, masks = photos + 1, masks + image.records
+            progress.update(photos)
+            if photos == most:
+                break
+    for failure in failures:
+        print(f"passed over {failure}", file=sys.stderr)
+    print(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
+
+
+# review
+
+
+def review_options(parser: argparse.ArgumentParser) -> None:
+    """Of `review`."""
+    parser.add_argument(
+        "--accept-rest", action="store_true",
+        help="accept the other proposals of the batches that the rule accepts",
+    )  # fmt: skip
+
+
+def review(args: argparse.Namespace) -> None:
+    """Say how the batches stand by the acceptance rule."""
+    from anymask.studio.exports import accept_rest
+
+    project = opened(args)
+    for state in project.batches():
+        verdict = "may leave" if state.met else "must stay"
+        good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
+        doubtful = f" ({state.doubtful} picked as doubtful do not count)" if state.doubtful else ""
+        print(
+            f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
+            f"sampled, {good} good{doubtful}: {verdict}"
+        )
+    if args.accept_rest:
+        print(f"accepted {accept_rest(project, 'acceptance rule')} more masks")
+
+
+# report
+
+
+def report_options(parser: argparse.ArgumentParser) -> None:
+    """Of `report`."""
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure there")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with plots there")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print the figures as Markdown."""
+    from anymask.studio.figures import to_markdown
+    from anymask.studio.project_options import figures_to_html
+
+    project = opened(args)
+    figures = project.figures()
+    if args.json:
+        write_json(args.json, figures.to_json() | {"rounds": project.rounds()})
+    if args.html:
+        write_whole(args.html, figures_to_html(figures, project.rounds()))
+    print(to_markdown(figures), end="")
+
+
+# export
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Of `export`."""
+    parser.add_argument("-o", "--output", type=Path, required=True, help="file or folder")
+    parser.add_argument("--to", metavar="FORMAT", default="coco", help="(default: coco)")
+    add_options(parser, ExportSettings)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write masks, and say what the format could not keep."""
+    lines = opened(args).export(args.output, args.to, **read_options(args, ExportSettings))
+    print("\n".join([f"wrote {args.output}", *lines]))
+
+
+# retrain
+
+
+def retrain_options(parser: argparse.ArgumentParser) -> None:
+    """Of `retrain`."""
+    add_options(parser, Tuning)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the outcome there")
+
+
+def retrain_project(args: argparse.Namespace) -> None:
+    """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
+    need_torch()
+    from anymask.studio.rounds import retrain, round_folder
+    from anymask.train.run_folder import print_row
+
+    project = opened(args)
+    train = trainer(Tuning(**read_options(args, Tuning)), print_row)
+    outcome = retrain(project, train, judge_on(project.folder), open_model)
+    weights = str(round_folder(project, outcome.round) / WEIGHTS)
+    if args.json:
+        write_json(args.json, outcome.to_json() | {"weights": weights})
+    print(
+        f"round {outcome.round}: learned from {outcome.train_masks} masks on "
+        f"{outcome.train_images} photos; on {outcome.test_images} held out mIoU "
+        f"{outcome.before:.3f} -> {outcome.after:.3f}, gain {outcome.gain:+.3f} "
+        f"(95 %: {outcome.low:+.3f} to {outcome.high:+.3f})"
+    )
+    print(
+        "promoted: it leads from now on" if outcome.promoted else "not promoted: not surely better"
+    )
+    print(weights)
+
+
+Options = Callable[[argparse.ArgumentParser], None]
+Act = Callable[[argparse.Namespace], None]
+ACTIONS: dict[str, tuple[str, Options, Act]] = {
+    "init": ("make a folder of photos a project", add_init_options, init),
+    "import": ("read masks of any format", import_options, take),
+    "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
+    "review": ("say which batches of proposals may leave", review_options, review),
+    "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
+    "export": ("write the accepted masks in any format", export_options, export),
+    "clips": ("list videos and tracks; take up a session's, write the accepted ones",
+              clip_options, clips),
+    "retrain": ("fine-tune on accepted masks; promote what is better", retrain_options,
+                retrain_project),
+}  # fmt: skip

@@ -1,0 +1,153 @@
+"""CVAT's serverless functions: its detection, interaction and tracking calls in, shapes out.
+
+`examples/cvat` holds the two wrappers: an agent's function (cvat-sdk) and a nuclio function. A mask
+travels as CVAT's list: runs inside the box, row by row, then the box (`data.cvat.mask_to_cvat`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anymask.base.arrays import BoolArray
+from anymask.base.errors import InputError
+from anymask.formats.cvat import cvat_to_rle, mask_to_cvat
+from anymask.images.load import ImageSource, load_image
+from anymask.masks.features import Embedding
+from anymask.masks.polygons import Polygon, polygons_to_mask
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
+from anymask.segment.model import Model
+from anymask.track.flow import reduce_frame
+from anymask.track.monitor import TrackMonitor, check_prompted, check_tracked
+from anymask.track.opening import open_tracker
+from anymask.track.settings import MonitorSettings
+from anymask.track.tracker import TrackMoment
+
+SHAPES = frozenset({"mask", "polygon", "rectangle"})
+
+
+@dataclass(frozen=True)
+class CvatMask:
+    """A mask as CVAT takes it, and its quality within 0..1."""
+
+    mask: list[int]
+    quality: float
+
+
+@dataclass(frozen=True, eq=False)
+class CvatFrame:
+    """A frame of a video as the tracker sees it, and its height and width."""
+
+    seen: Any
+    hw: tuple[int, int]
+
+
+@dataclass
+class Tracked:
+    """A tracked object: the kind of its shapes, its state after a frame, its past."""
+
+    kind: str
+    frame: int
+    state: Any
+    monitor: TrackMonitor
+
+
+class CvatModel:
+    """A model that answers as CVAT asks; a video model follows by its own memory."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._tracker = open_tracker(model)
+
+    def preprocess(self, image: ImageSource) -> Embedding:
+        """See a picture; what it returns may be kept and used for any number of calls."""
+        return self.model.embed(image)
+
+    def preprocess_frame(self, image: ImageSource) -> CvatFrame:
+        """See a frame of a video, for `begin` and `follow`."""
+        picture = load_image(image)
+        seen = self._tracker.see(picture, reduce_frame(picture))
+        return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
+
+    def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
+        """Everything in a picture; of masks of at least this quality, where one is given."""
+        found = self.model.everything(image)
+        return [
+            CvatMask(mask_to_cvat(record.rle), _share(record.quality))
+            for record in found
+            if record.area and (least is None or record.quality >= least)
+        ]
+
+    def interact(
+        self,
+        seen: Embedding,
+        positive: Sequence[Sequence[float]],
+        negative: Sequence[Sequence[float]] = (),
+        box: Sequence[float] | None = None,
+    ) -> CvatMask | None:
+        """The object under clicks (x, y) and in a box x0, y0, x1, y1; None where there is none."""
+        points = [*positive, *negative]
+        labels = [1] * len(positive) + [0] * len(negative)
+        answer = self.model.segment(seen, points=points or None, labels=labels or None, box=box)
+        rle = mask_to_rle(answer.masks[0])
+        if not rle_area(rle):
+            return None
+        return CvatMask(mask_to_cvat(rle), _share(float(answer.quality[0])))
+
+    def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
+        """Take up an object. Raises InputError for a kind of shape that has no area."""
+        mask = shape_to_mask(kind, points, frame.hw)
+        prediction = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
+        state = self._tracker.begin(frame.seen, TrackMoment(0), prediction, None)
+        return Tracked(kind, 0, state, check_prompted(prediction).monitor)
+
+    def follow(self, frame: CvatFrame, state: Tracked) -> list[float] | None:
+        """The object's points on the next frame, which becomes the last; None where it is gone, or
+        where its area changed at once."""
+        at = TrackMoment(state.frame + 1)
+        (prediction,) = self._tracker.track(frame.seen, at, [state.state])
+        check = check_tracked(state.monitor, prediction, False, MonitorSettings())
+        state.state = self._tracker.remember(frame.seen, at, state.state, prediction, check.sure)
+        state.frame, state.monitor = at.frame, check.monitor
+        if not rle_area(prediction.rle) or "area" in check.doubts:
+            return None
+        return mask_to_shape(state.kind, rle_to_mask(prediction.rle))
+
+
+def shape_to_mask(kind: str, points: Sequence[float], image_hw: tuple[int, int]) -> BoolArray:
+    """A shape of CVAT as pixels (H, W). Raises InputError for another kind, DataError for a mask
+    whose runs do not fill its box."""
+    if kind == "mask":
+        return rle_to_mask(cvat_to_rle(points, image_hw))
+    corners = np.asarray(points, np.float64).reshape(-1, 2)
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = corners
+        corners = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    elif kind != "polygon":
+        raise InputError(f"shapes are {', '.join(sorted(SHAPES))}, got {kind!r}; draw one of these")
+    return polygons_to_mask([Polygon(corners)], image_hw)
+
+
+def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
+    """Pixels (H, W), at least one, as a shape of CVAT; of a polygon the largest ring."""
+    rle = mask_to_rle(mask)
+    if kind == "mask":
+        return [float(number) for number in mask_to_cvat(rle)]
+    if kind == "rectangle":
+        x0, y0, x1, y1 = rle_box_xyxy(rle)
+        return [float(x0), float(y0), float(x1 + 1), float(y1 + 1)]
+    from anymask.masks.polygons import SMOOTH, mask_to_polygons, ring_area
+
+    polygons = mask_to_polygons(mask, SMOOTH, smooth=True)
+    rings: list[Any] = [polygon.exterior for polygon in polygons]
+    largest = max(rings, key=lambda ring: abs(ring_area(ring)))
+    flat: list[float] = np.asarray(largest, np.float64).ravel().tolist()
+    return flat
+
+
+def _share(quality: float) -> float:
+    return min(1.0, max(0.0, quality))

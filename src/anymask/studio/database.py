@@ -1,0 +1,201 @@
+"""Opening a project's database: a SQLite path or a database URL in, sessions out.
+
+SQLite is opened in WAL mode: readers never wait, and what was committed survives the end of the
+process at any moment. A writing transaction begins with `BEGIN IMMEDIATE`, so two writers queue
+instead of failing half way. PostgreSQL needs the extra [postgres].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, inspect, make_url, select
+from sqlalchemy import Engine as Database
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import OperationalError as Unreachable
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from anymask.base.errors import (
+    AnymaskError,
+    Conflict,
+    DataError,
+    DiskFull,
+    InputError,
+    MissingExtra,
+    StoreError,
+)
+from anymask.base.parsing import parse_json
+from anymask.studio.tables import SCHEMA, SchemaRow, Table
+
+WAIT_MS = 15_000  # for another process's transaction
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # of each connection (SQLite)
+_FULL = ("SQLITE_FULL", "53100")  # SQLite's name of the error, PostgreSQL's SQLSTATE
+_SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # a folder that is read-only
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+
+
+def open_database(address: str | Path) -> Database:
+    """A database by the path of a SQLite file, or by URL (sqlite:///..., postgresql://...).
+
+    Nothing is connected yet. Raises InputError for another kind, MissingExtra without psycopg.
+    """
+    if isinstance(address, Path) or "://" not in address:
+        url = make_url("sqlite+pysqlite://").set(database=str(address))
+    else:
+        url = _checked_url(address)
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _open_sqlite(url)
+        return create_engine(url, pool_pre_ping=True, json_deserializer=_json_value)
+    except ModuleNotFoundError as error:
+        raise MissingExtra("psycopg", "postgres", "a PostgreSQL database") from error
+
+
+def _json_value(text: str) -> Any:
+    """A column's JSON. Raises ValueError, which `_explained` tells."""
+    try:
+        return parse_json(text, "a value")
+    except DataError as error:
+        raise ValueError(str(error)) from error
+
+
+def _checked_url(address: str) -> Any:
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError) as error:
+        raise InputError(f"{address!r} is no database address ({error})") from error
+    kind = url.drivername.partition("+")[0]
+    kind = "postgresql" if kind == "postgres" else kind
+    if kind not in DRIVERS:
+        raise InputError(
+            f"a project's database is sqlite:///FILE or postgresql://USER@HOST/NAME; got {kind!r}"
+        )
+    return url.set(drivername=DRIVERS[kind])
+
+
+def _open_sqlite(url: Any) -> Database:
+    database = create_engine(
+        url, connect_args={"timeout": WAIT_MS / 1000}, json_deserializer=_json_value
+    )
+
+    @event.listens_for(database, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # pysqlite begins nothing by itself
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(database, "begin")
+    def _begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return database
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Session]:
+    """A session that only looks."""
+    with _explained(database), Session(database, expire_on_commit=False) as session:
+        yield session
+
+
+@contextmanager
+def writing(database: Database) -> Iterator[Session]:
+    """A session that is committed at the end, or rolled back where anything fails."""
+    options = database.execution_options(writing=True)
+    with _explained(database), Session(options, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def create_tables(database: Database) -> None:
+    """Make the tables of a project, unless they are there.
+
+    Raises StoreError for those of another version of anymask, or of another program.
+    """
+    with writing(database) as session:
+        if _is_prepared(session):
+            return
+        Table.metadata.create_all(session.connection())
+        session.add(SchemaRow(version=SCHEMA))
+
+
+def is_prepared(database: Database) -> bool:
+    """Whether a database has a project's tables; False where it has none at all.
+
+    Raises StoreError for those of another version of anymask, or of another program.
+    """
+    with reading(database) as session:
+        return _is_prepared(session)
+
+
+def _is_prepared(session: Session) -> bool:
+    connection = session.connection()
+    names = inspect(connection).get_table_names()
+    if not names:
+        return False
+    where = connection.engine.url.render_as_string(hide_password=True)
+    if SchemaRow.__tablename__ not in names:
+        raise StoreError(
+            f"{where}: wanted a project's database or an empty one, got the tables "
+            f"{', '.join(sorted(names))[:80]}; name another database"
+        )
+    found = session.scalars(select(SchemaRow.version)).first()
+    if found == SCHEMA:
+        return True
+    newer = found is not None and found > SCHEMA
+    raise StoreError(
+        f"{where}: wanted tables of version {SCHEMA}, got version {found}, written by "
+        + (
+            "a newer anymask; run: pip install --upgrade anymask"
+            if newer
+            else "an older anymask; export its masks with that one, and import them here"
+        )
+    )
+
+
+@contextmanager
+def _explained(database: Database) -> Iterator[None]:
+    """Turn what drivers raise into errors of ours."""
+    where = database.url.render_as_string(hide_password=True)
+    try:
+        yield
+    except AnymaskError:
+        raise
+    except StaleDataError as error:
+        raise Conflict("it was changed by somebody else in the meantime; read it again") from error
+    except IntegrityError as error:
+        raise Conflict(f"{where}: it is there already, or has gone ({error.orig})") from error
+    except DBAPIError as error:
+        if _is_full(error.orig):
+            raise DiskFull(
+                f"{where}: wanted room to write, got a full disk ({error.orig}); nothing was "
+                "written: make room and do it again"
+            ) from error
+        raise _other_error(error, where) from error
+    except NoSuchModuleError as error:
+        raise InputError(f"{where}: no driver for this database ({error})") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise StoreError(
+            f"{where}: is damaged, it holds a value of another kind ({told}); copy it again"
+        ) from error
+
+
+def _is_full(error: object) -> bool:
+    names = (getattr(error, "sqlite_errorname", None), getattr(error, "sqlstate", None))
+    return any(name in _FULL for name in names)
+
+
+def _other_error(error: DBAPIError, where: str) -> StoreError:
+    if getattr(error.orig, "sqlite_errorname", "").startswith(_SHUT):
+        return StoreError(
+            f"{where}: wanted a database that can be written, got {str(error.orig)!r}; is its "
+            "folder there, and may you write in it?"
+        )
+    if isinstance(error, Unreachable):
+        return StoreError(f"{where}: the database does not answer ({error.orig})")
+    return StoreError(f"{where}: the database refuses ({error.orig})")

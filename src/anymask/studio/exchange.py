@@ -1,0 +1,232 @@
+"""Import and export of a project: masks of any format in, stored records out, and back.
+
+A photo whose masks lie on other pages than its first one leaves page by page, each page with masks
+as a picture of its own: page 3 of stack.tif is called stack.tif.page3.png, here and coming back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from anymask.base.storage import page_name, split_page_name
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
+from anymask.formats.label_studio import uploaded_name
+from anymask.formats.registry import read_annotations
+from anymask.images.planes import page_as_png
+from anymask.masks.mask import UNLABELLED, record_from_rle
+from anymask.masks.rle import Rle, rle_area, rle_iou, rle_to_string
+from anymask.masks.rle_windows import rle_crop
+from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
+from anymask.studio.project import Project
+
+ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
+NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
+SHIFT = 0.5  # pixels, on average
+
+
+@dataclass(frozen=True)
+class TakenMasks:
+    """What an import did.
+
+    new      masks that were added
+    same     masks that their photo had already, and that were left out
+    strange  photos of the file that the project has not
+    unread   what of the file is no mask, or was not understood, in lines
+    """
+
+    new: int
+    same: int
+    strange: int
+    unread: tuple[str, ...] = ()
+
+
+def take_masks(
+    project: Project, source: Path, name: str | None, who: str, *, proposals: bool = False
+) -> TakenMasks:
+    """Read masks of any format for photos that the project has.
+
+    proposals  somebody has to look at them first
+
+    A mask that its photo has already, of the same name, is left out: see `_is_alike`.
+    Raises DataError, InputError.
+    """
+    images, report = read_annotations(source, name, project.folder)
+    known = _by_name(project.store.all_images())
+    new = same = strange = 0
+    for image in images:
+        photo, page = _photo_of(image.file_name, known)
+        if photo is None:
+            strange += 1
+            continue
+        masks = list(image.objects)
+        if crowds := len(image.masks) - len(masks):
+            report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
+        fresh = _without_known(masks, _on_page(project.store.records(photo.id), page))
+        same += len(masks) - len(fresh)
+        if not fresh:
+            continue
+        drafts = [_imported(mask, source.name, proposals, page) for mask in fresh]
+        before = project.store.image(photo.id)  # pages of one photo come one after the other
+        status = "proposed" if before.status == "new" else None
+        project.store.add_records(photo.id, drafts, who, status=status)
+        added = project.store.image(photo.id).records - before.records
+        new, same = new + added, same + len(drafts) - added
+    return TakenMasks(new, same, strange, tuple(report.lines()))
+
+
+def _without_known(
+    masks: Sequence[AnnotatedMask], entries: Sequence[StoredMask]
+) -> list[AnnotatedMask]:
+    """The masks that are not among the entries."""
+    kept = [entry for entry in entries if entry.status != "rejected"]
+    if not masks or not kept:
+        return list(masks)
+    table = rle_iou([mask.rle for mask in masks], [entry.rle for entry in kept])
+    fresh = []
+    for mask, ious in zip(masks, table, strict=True):
+        alike = [
+            entry.label
+            for entry, iou in zip(kept, ious, strict=True)
+            if _is_alike(mask.rle, entry.rle, iou)
+        ]
+        if mask.label not in (None, UNLABELLED):
+            alike = [label for label in alike if label == mask.label]
+        if not alike:
+            fresh.append(mask)
+    return fresh
+
+
+def _is_alike(first: Rle, second: Rle, iou: float) -> bool:
+    """Whether two masks are one: also a small one that came back as an outline, a bit smoother."""
+    if iou >= ALIKE or iou < NEARLY:
+        return iou >= ALIKE
+    differing = (rle_area(first) + rle_area(second)) * (1 - iou) / (1 + iou)
+    mask = np.pad(rle_crop(second)[0], 1)
+    inside = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    edge = rle_area(second) - np.count_nonzero(mask[1:-1, 1:-1] & inside)
+    return bool(differing <= SHIFT * edge)
+
+
+def annotated_images(project: Project, *, proposals: bool = False) -> list[AnnotatedImage]:
+    """Every photo, or page of it, with its accepted masks (and proposals).
+
+    Double labels count once.
+    """
+    wanted = ("accepted", "proposal") if proposals else ("accepted",)
+    by_image: dict[int, list[StoredMask]] = {}
+    for entry in project.store.records():
+        control = entry.provenance.arm == "control"
+        if entry.status in wanted and not control:
+            by_image.setdefault(entry.image_id, []).append(entry)
+    return [
+        AnnotatedImage(file_name=name, hw=image.hw, masks=tuple(map(annotated, entries)))
+        for image in project.store.all_images()
+        for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
+    ]
+
+
+def _pages(image: ImageEntry, entries: list[StoredMask]) -> Iterator[tuple[str, list[StoredMask]]]:
+    """The photo itself, or each page with masks where they lie on another than the first one."""
+    pages = sorted({entry.page for entry in entries})
+    if not any(pages):
+        yield image.name, entries
+        return
+    for page in pages:
+        yield page_name(image.name, page), _on_page(entries, page)
+
+
+def _on_page(entries: Sequence[StoredMask], page: int) -> list[StoredMask]:
+    return [entry for entry in entries if entry.page == page]
+
+
+def photo_name(name: str) -> str:
+    """The photo that a page's name, or its own name, is of."""
+    found = split_page_name(name)
+    return found[0] if found else name
+
+
+def source_of(project: Project, name: str) -> tuple[Path, int | None]:
+    """The file that a name is of, and the page where the name is a page's. Raises NotFoundError."""
+    found = split_page_name(name)
+    if found is None or (project.folder / name).is_file():
+        return project.file(name), None
+    return project.file(found[0]), found[1]
+
+
+def picture_bytes(project: Project, name: str) -> bytes:
+    """The picture of a name: the photo's own file, or a page as PNG.
+
+    Raises NotFoundError, ImageError, InputError.
+    """
+    path, page = source_of(project, name)
+    return path.read_bytes() if page is None else page_as_png(path, page)
+
+
+def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
+    every = project.settings.double_every
+    people = [entry.who for entry in entries if entry.provenance.kind == "human"]
+    if not every or image_id % every or len(set(people)) < 2:
+        return entries
+    return [e for e in entries if e.who == people[0] or e.provenance.kind != "human"]
+
+
+def annotated(entry: StoredMask) -> AnnotatedMask:
+    """A mask as formats write it: scores and clicks only where a model gave the shape its score."""
+    if entry.quality is None:
+        return AnnotatedMask(entry.rle, entry.label)
+    record = record_from_rle(
+        entry.rle, quality=entry.quality, stability=entry.stability, label=entry.label
+    )
+    clicks = [
+        (float(x), float(y))
+        for prompt in entry.provenance.prompts
+        for (x, y), label in zip(prompt.get("points") or (), _labels(prompt), strict=False)
+        if label
+    ]
+    made = replace(record, points=tuple(clicks))
+    return AnnotatedMask(entry.rle, entry.label, made=made)
+
+
+def _labels(prompt: object) -> Sequence[int]:
+    """1 for each click on the object, 0 beside it; all 1 where nobody says."""
+    assert isinstance(prompt, dict)
+    points = prompt.get("points") or ()
+    return prompt.get("labels") or [1] * len(points)
+
+
+def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
+    """By name, and by the bare stem where that is clear."""
+    found: dict[str, ImageEntry] = {}
+    stems: dict[str, list[ImageEntry]] = {}
+    for image in images:
+        found[image.name] = image
+        stems.setdefault(Path(image.name).stem, []).append(image)
+    return {stem: few[0] for stem, few in stems.items() if len(few) == 1} | found
+
+
+def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
+    """The photo and the page that a file's name is of."""
+    photo, page = known.get(name), split_page_name(name)
+    if photo is None and page and (photo := known.get(page[0])):
+        return photo, page[1]
+    return photo or known.get(Path(name).stem) or known.get(uploaded_name(Path(name).name)), 0
+
+
+def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> Draft:
+    text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
+    made = mask.made
+    return Draft(
+        rle=mask.rle,
+        label=mask.label,
+        status="proposal" if proposals else "accepted",
+        quality=made.quality or None if made else None,
+        stability=made.stability if made else None,
+        client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
+        page=page,
+        provenance=Provenance(kind="import", source=source),
+    )

@@ -1,0 +1,318 @@
+"""Export of accepted masks: a project in; files of a format, photos and splits out.
+
+Which photos leave: those that are finished, or also those that have masks. A photo that nobody has
+looked at never leaves as one without objects. What a person made, imported or accepted leaves;
+proposals leave where they are asked for and a sample of their batch was found good.
+
+    yolo       data.yaml, labels/SPLIT/..., images/SPLIT/...
+    coco...    annotations/instances_SPLIT.json, images/SPLIT/...
+    voc        SPLIT/SegmentationClass/..., SPLIT/JPEGImages/...
+    others     SPLIT/..., the photos in SPLIT/images, or beside the files of labelme and SA-1B
+
+Layout of YOLO sets: the segmentation page of the Ultralytics documentation (facts, no code).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from anymask.base.errors import InputError, NotAllowedError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    SequencePlace,
+    class_names,
+)
+from anymask.formats.documents import SPLITS, OutFile, write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import encode_annotations, find_format, write_annotations
+from anymask.formats.sets import picture_name
+from anymask.masks.preview import counted
+from anymask.masks.rle import Rle, rle_area
+from anymask.studio.entries import Action, Status
+from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
+from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings
+from anymask.studio.project import Project
+from anymask.studio.review import batch_states
+from anymask.studio.track_entries import ClipEntry
+from anymask.studio.tracks import Tracks
+
+LOG = logging.getLogger("anymask.studio.exports")
+IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
+BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
+
+
+def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
+    """Raises NotAllowedError that names what the acceptance rule still wants of the proposals."""
+    settings = project.settings
+    bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
+    if bad:
+        first = bad[0]
+        good = "none" if not first.sampled else f"{100 * first.good:.0f} %"
+        doubtful = f" ({first.doubtful} more were picked as doubtful: they do not count)"
+        raise NotAllowedError(
+            f"wanted {first.needed} proposals of batch {first.batch} drawn by chance and looked "
+            f"at, {100 * settings.good_share:.0f} % of them good, got {first.sampled} looked at, "
+            f"{good} good{doubtful if first.doubtful else ''}; review more {advice.review}, "
+            f"leave the proposals out, or {advice.force}"
+        )
+
+
+def accept_rest(project: Project, who: str) -> int:
+    """Accept the proposals of every batch that the rule accepts, and count them.
+
+    The photos of these batches that have masks are finished then.
+    """
+    size, photos, count = project.settings.batch, set(), 0
+    met = {state.batch for state in batch_states(project.store, project.settings) if state.met}
+    for entry in project.store.records():
+        if (entry.image_id - 1) // size + 1 not in met:
+            continue
+        photos.add(entry.image_id)
+        if entry.status == "proposal":
+            draft = entry.draft(status="accepted")
+            project.store.change_record(entry.id, entry.version, draft, who)
+            count += 1
+    for number in sorted(photos):
+        if project.store.image(number).status != "done":
+            project.store.mark_image(number, "done", who)
+    return count
+
+
+def export_masks(
+    project: Project,
+    target: Path,
+    name: str,
+    settings: ExportSettings | None = None,
+    advice: Advice = OF_COMMAND,
+) -> list[str]:
+    """Write masks in any format; lines that say what left, what stayed, and what was lost.
+
+    advice  in whose words an error or a line says what to do
+
+    Raises NotAllowedError for proposals while the acceptance rule is not met, unless forced;
+    InputError, DataError.
+    """
+    settings = settings or ExportSettings()
+    find_format(name)
+    _check_target(target, name, settings)
+    if settings.proposals and not settings.force:
+        check_rule(project, advice)
+    images, left = _leaving(project, settings, advice)
+    _check_enough(len(images), settings)
+    report = LossReport()
+    write_files(_files(project, images, target, name, settings, report))
+    project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
+    masks = sum(len(image.masks) for image in images)
+    LOG.info("%s: %d masks of %d photos left as %s", project.folder, masks, len(images), name)
+    lines = [f"{len(images)} photos, {masks} masks"]
+    if left:
+        why = "are not finished (D in the page finishes one)"
+        if settings.only == "labelled":
+            why = f"have no {'' if settings.proposals else 'accepted '}masks and are not finished"
+        lines.append(f"left out: {counted(left, 'photo')} that {why}")
+    if name == "yolo" and not settings.images:
+        lines.append(f"data.yaml expects the photos in images/; {advice.images}")
+    return lines + report.lines()
+
+
+def _check_target(target: Path, name: str, settings: ExportSettings) -> None:
+    if target.suffix and not target.is_dir() and (settings.images or settings.shares):
+        raise InputError(
+            f"with photos or a split the output is a folder, got {target.name!r}; leave its "
+            "ending out"
+        )
+
+
+def _check_enough(photos: int, settings: ExportSettings) -> None:
+    """Raises InputError where a split would stay empty."""
+    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
+    if photos < len(splits):
+        raise InputError(
+            f"wanted a photo for each of {', '.join(splits)}, got {photos} to export; label more, "
+            "or leave the split out"
+        )
+
+
+def _leaving(
+    project: Project, settings: ExportSettings, advice: Advice
+) -> tuple[list[AnnotatedImage], int]:
+    """The photos that leave, and how many stay. Raises InputError where none leaves."""
+    status = {image.name: image.status for image in project.store.all_images()}
+    every = annotated_images(project, proposals=settings.proposals)
+    leaving = [
+        image
+        for image in every
+        if status.get(image.file_name, status.get(photo_name(image.file_name))) == "done"
+        or (settings.only == "labelled" and image.masks)
+    ]
+    if not leaving:
+        labelled = sum(bool(image.masks) for image in every)
+        wanted, remedy = "that are finished", f"take all that have masks {advice.labelled}"
+        if settings.only == "labelled":
+            wanted, remedy = "with accepted masks", f"take proposals, too {advice.proposals}"
+        raise InputError(
+            f"wanted photos {wanted}, got none of {len(every)} ({labelled} have masks that may "
+            f"leave); finish photos in the page (D), or {remedy}"
+        )
+    return leaving, len(every) - len(leaving)
+
+
+def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]:
+    """train, val or test for each name: by the name alone, so a photo keeps its split.
+
+    A split whose share is above 0 is not empty where there are photos enough.
+    """
+    parts = [(part, share) for part, share in zip(SPLITS, shares, strict=False) if share > 0]
+    total = sum(share for _, share in parts)
+    order = sorted(names, key=_draw)
+    found: dict[str, list[str]] = {part: [] for part, _ in parts}
+    for name in order:
+        reached = 0.0
+        for part, share in parts:
+            reached += share / total
+            if _draw(name) < reached or part == parts[-1][0]:
+                found[part].append(name)
+                break
+    for part in found if len(names) >= len(parts) else ():
+        if not found[part]:
+            found[part].append(max(found.values(), key=len).pop())
+    return {name: part for part, names in found.items() for name in names}
+
+
+def _draw(name: str) -> float:
+    """A number from 0 to 1 that depends on the photo's name alone; its pages stay together."""
+    return int.from_bytes(hashlib.sha256(f"split {photo_name(name)}".encode()).digest()[:6]) / 2**48
+
+
+def _files(
+    project: Project,
+    images: Sequence[AnnotatedImage],
+    target: Path,
+    name: str,
+    settings: ExportSettings,
+    report: LossReport,
+) -> Iterator[OutFile]:
+    """Every file that leaves: annotations by split, then the photos."""
+    classes = class_names(list(images), [label.name for label in project.labels.all()])
+    policy = Policy(tolerance=settings.tolerance, classes=tuple(classes))
+    parts: dict[str, list[AnnotatedImage]] = {}
+    splits = split_names([image.file_name for image in images], settings.shares)
+    for image in images:
+        parts.setdefault(splits.get(image.file_name, ""), []).append(image)
+    if name in IN_ONE_ROOT:
+        renamed = [
+            replace(image, file_name="/".join(filter(None, (part, image.file_name))))
+            for part, few in parts.items()
+            for image in few
+        ]
+        yield from encode_annotations(renamed, target, name, report, policy)
+    else:
+        whole = settings.images or settings.shares
+        for part, few in parts.items():
+            place = _place(target, name, part) if whole else target
+            yield from encode_annotations(few, place, name, report, policy)
+    if settings.images:
+        for part, few in parts.items():
+            for image in few:
+                place = _picture_place(target, name, part, image.file_name)
+                yield place, picture_bytes(project, image.file_name)
+
+
+def _place(target: Path, name: str, part: str) -> Path:
+    """Where the annotations of a split go."""
+    if name.startswith("coco"):
+        stem = f"instances_{part}" if part else "instances"
+        return target / "annotations" / f"{stem}.json"
+    return target / part / masks_file(name)
+
+
+def masks_file(name: str) -> str:
+    """The file of a format whose masks are all in one; "" of any other format."""
+    ending = find_format(name).ending
+    return f"masks{ending}" if ending else ""
+
+
+def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
+    if name == "yolo" or name.startswith("coco"):
+        return target / "images" / part / file_name
+    if name in BESIDE:
+        return target / part / file_name
+    if name == "set":
+        return target / part / picture_name(file_name)
+    if name == "voc":
+        return target / "JPEGImages" / part / file_name
+    return target / part / "images" / file_name
+
+
+def export_archive(
+    project: Project,
+    name: str,
+    archive: Path,
+    settings: ExportSettings | None = None,
+    advice: Advice = OF_COMMAND,
+) -> list[str]:
+    """The same as one ZIP file. Raises as `export_masks` does."""
+    root = archive.with_suffix("")
+    lines = export_masks(project, _whole(root, name, settings), name, settings, advice)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(root.rglob("*")):
+            if path.is_file():
+                file.write(path, path.relative_to(root).as_posix())
+    return lines
+
+
+def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
+    """The target below a folder: a file where a format is one file and nothing else is written."""
+    alone = settings is None or not (settings.images or settings.shares)
+    return root / masks_file(name) if alone else root
+
+
+def clip_images(
+    tracks: Tracks, clip: ClipEntry, statuses: Sequence[Status] = ("accepted",)
+) -> list[AnnotatedImage]:
+    """The frames of a clip from the first to the last that any of its tracks has."""
+    found: dict[int, list[tuple[int, str | None, Rle]]] = {}
+    for track in tracks.tracks(clip.id):
+        if track.status in statuses:
+            for mask in tracks.masks(track.id):
+                found.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
+    if not found:
+        return []
+    folder = PurePosixPath(clip.name).with_suffix("").as_posix()
+    return [
+        AnnotatedImage(
+            file_name=f"{folder}/{frame:05d}.jpg",
+            hw=clip.hw,
+            masks=tuple(
+                AnnotatedMask(rle, label, group=number)
+                for number, label, rle in found.get(frame, [])
+                if rle_area(rle)
+            ),
+            place=SequencePlace(folder, frame),
+        )
+        for frame in range(min(found), max(found) + 1)
+    ]
+
+
+def export_tracks(
+    tracks: Tracks, target: Path, name: str, statuses: Sequence[Status] = ("accepted",)
+) -> list[str]:
+    """Write the tracks of all clips; what was written, and what the format could not keep.
+
+    Raises InputError where there is none, or for an unknown format; DataError.
+    """
+    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, statuses)]
+    if not images:
+        raise InputError(
+            f"no track is {' or '.join(statuses)}; look at them first, or export proposals too"
+        )
+    report = write_annotations(images, target, name)
+    masks = sum(len(image.masks) for image in images)
+    return [f"{masks} masks on {len(images)} frames", *report.lines()]

@@ -1,0 +1,182 @@
+"""The label set of a project: names with colours and an order; list, add, rename, delete.
+
+A name that a mask gets is in the set at once, so the set always holds every name in use. A name's
+colour is chosen when it is added, the first of a fixed row of hues that no other name has.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Engine as Database
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from anymask.base.errors import InputError, NotFoundError
+from anymask.studio.checks import checked_text
+from anymask.studio.database import reading, writing
+from anymask.studio.entries import Action
+from anymask.studio.rows import event_row, remember
+from anymask.studio.tables import EventRow, LabelRow, RecordRow
+
+RENAMED = "label renamed"  # the event that tells it
+GOLDEN = 137.508  # degrees: neighbouring numbers get distant hues
+_COLOUR = re.compile("#[0-9a-f]{6}")
+Fate = Literal["unname", "delete"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name, its colour as #rrggbb, and how many masks have it."""
+
+    name: str
+    colour: str
+    masks: int
+
+
+def nth_colour(number: int) -> str:
+    """The colour of the nth name, as the page chooses it too (canvas/colours.ts)."""
+    channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
+    return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
+
+
+def free_colour(taken: Collection[str]) -> str:
+    """The first colour of the row that is not taken."""
+    return next(c for c in map(nth_colour, range(len(taken) + 1)) if c not in taken)
+
+
+def learn_label(session: Session, name: str | None, colour: str | None = None) -> None:
+    """Add a name at the end, unless it is there."""
+    if name is None or session.get(LabelRow, name) is not None:
+        return
+    rows = list(session.scalars(select(LabelRow)))
+    place = 1 + max((row.place for row in rows), default=-1)
+    chosen = colour or free_colour({row.colour for row in rows})
+    session.add(LabelRow(name=name, colour=chosen, place=place))
+    session.flush()
+
+
+def current_label(session: Session, name: str | None) -> str | None:
+    """What a name is called by now: somebody may have renamed it while another one had it chosen.
+
+    A name that is in the set, or that nobody renamed, is itself.
+    """
+    tried: set[str] = set()
+    now = name
+    while now is not None and now not in tried and session.get(LabelRow, now) is None:
+        tried.add(now)
+        query = select(EventRow.detail).where(EventRow.kind == RENAMED)
+        newest = session.scalars(query.order_by(EventRow.id.desc()))
+        now = next((detail["to"] for detail in newest if detail["from"] == now), None)
+    return name if now is None or now in tried else now
+
+
+class LabelSet:
+    """The names of one project. `clock` tells the time in seconds since 1970."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.clock = clock
+
+    def all(self) -> list[Label]:
+        """In their order."""
+        counts = (
+            select(RecordRow.label, func.count().label("masks"))
+            .where(RecordRow.deleted.is_(False), RecordRow.status != "rejected")
+            .group_by(RecordRow.label)
+            .subquery()
+        )
+        query = (
+            select(LabelRow, func.coalesce(counts.c.masks, 0))
+            .outerjoin(counts, counts.c.label == LabelRow.name)
+            .order_by(LabelRow.place, LabelRow.name)
+        )
+        with reading(self.database) as session:
+            found = session.execute(query)
+            return [Label(row.name, row.colour, int(masks)) for row, masks in found]
+
+    def add(self, name: str, colour: str | None = None) -> None:
+        """Add a name at the end; nothing where it is there. Raises InputError."""
+        name, colour = _check_name(name), _check_colour(colour)
+        with writing(self.database) as session:
+            learn_label(session, name, colour)
+
+    def recolour(self, name: str, colour: str) -> None:
+        """Give a name another colour. Raises InputError, NotFoundError."""
+        chosen = _check_colour(colour)
+        assert chosen is not None
+        with writing(self.database) as session:
+            _row(session, name).colour = chosen
+
+    def move(self, name: str, place: int) -> None:
+        """Put a name at a place, 0 being the first. Raises NotFoundError."""
+        with writing(self.database) as session:
+            moved = _row(session, name)
+            order = select(LabelRow).order_by(LabelRow.place, LabelRow.name)
+            rows = [row for row in session.scalars(order) if row is not moved]
+            rows.insert(min(max(place, 0), len(rows)), moved)
+            for number, row in enumerate(rows):
+                row.place = number
+
+    def rename(self, name: str, to: str, who: str) -> int:
+        """Rename, and every mask with it; where `to` is there, both become one. Counts the masks.
+
+        Raises InputError, NotFoundError.
+        """
+        to = _check_name(to)
+        with writing(self.database) as session:
+            old = _row(session, name)
+            if to == name:
+                return 0
+            if session.get(LabelRow, to) is None:
+                session.add(LabelRow(name=to, colour=old.colour, place=old.place))
+            session.delete(old)
+            detail = {"from": name, "to": to}
+            session.add(event_row(Action(kind=RENAMED, detail=detail), None, who, self.clock()))
+            return self._relabel(session, name, to, who)
+
+    def delete(self, name: str, fate: Fate, who: str) -> int:
+        """Delete a name; its masks become nameless, or go too. Counts them.
+
+        Raises NotFoundError.
+        """
+        with writing(self.database) as session:
+            session.delete(_row(session, name))
+            return self._relabel(session, name, None, who, delete=fate == "delete")
+
+    def _relabel(
+        self, session: Session, old: str, new: str | None, who: str, delete: bool = False
+    ) -> int:
+        query = select(RecordRow).where(RecordRow.label == old, RecordRow.deleted.is_(False))
+        rows = list(session.scalars(query))
+        for row in rows:
+            row.who, row.at, row.deleted = who, self.clock(), delete
+            row.label = old if delete else new
+            remember(session, row, "record deleted" if delete else "record renamed", 0.0)
+        return len(rows)
+
+
+def _row(session: Session, name: str) -> LabelRow:
+    checked_text("a name", name)
+    row = session.get(LabelRow, name)
+    if row is None:
+        raise NotFoundError(f"the project has no name {name[:60]!r}; GET /api/labels lists them")
+    return row
+
+
+def _check_name(name: str) -> str:
+    checked_text("a name", name)
+    if not name.strip():
+        raise InputError("a name has at least one letter, got an empty one; type a word")
+    return name.strip()
+
+
+def _check_colour(colour: str | None) -> str | None:
+    if colour is not None and not _COLOUR.fullmatch(colour):
+        raise InputError(f"a colour is #rrggbb in small letters, got {colour[:20]!r}; say #3d8bff")
+    return colour

@@ -1,0 +1,147 @@
+"""Whether the file of a photo is the one on which its masks were drawn.
+
+What the file is, is written down as an event whenever that is new. A file of another time is read,
+so that a copy of the project's folder is no other photo.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from anymask.base.errors import Conflict, DataError, StoreError
+from anymask.formats.documents import picture_hw
+from anymask.studio.database import reading, writing
+from anymask.studio.entries import Action
+from anymask.studio.project import Project
+from anymask.studio.rows import event_row
+from anymask.studio.tables import EventRow, RecordRow
+
+SEEN = "image file"  # the event that tells what a photo's file is
+FINISHED = "image done"
+WRITER = "anymask"
+MOST_READ = 1 << 25  # bytes of a file that tell it from another one of its size
+
+
+@dataclass(frozen=True)
+class CurrentFile:
+    """The file of a photo as it is now.
+
+    mark      is another one where the file's content is
+    replaced  whether there are masks that were drawn before it took another one's place, and nobody
+              has finished the photo since
+    """
+
+    mark: str
+    replaced: bool
+
+
+def photo_file(project: Project, image_id: int) -> CurrentFile:
+    """What a photo's file is. Raises NotFoundError, DataError."""
+    path = project.picture(image_id)
+    with reading(project.store.database) as session:
+        seen = _seen(session, image_id)
+    try:
+        about = path.stat()
+        last = seen[-1].detail if seen else {}
+        now = {"bytes": about.st_size, "time": about.st_mtime_ns}
+        same = all(last.get(name) == value for name, value in now.items())
+        mark = last["sha256"] if same else _content(path)
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}") from error
+    if not same:
+        detail = now | {"sha256": mark}
+        row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
+        seen.append(row)
+        _write_down(project, row)
+    return CurrentFile(mark[:16], _is_replaced(project, image_id, seen))
+
+
+def _seen(session: Session, image_id: int) -> list[EventRow]:
+    query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
+    return list(session.scalars(query.order_by(EventRow.id)))
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(MOST_READ)).hexdigest()
+
+
+def _write_down(project: Project, row: EventRow) -> None:
+    """Write what a file is; a project that cannot be written shows its photos all the same."""
+    try:
+        with writing(project.store.database) as session:
+            session.add(row)
+            session.flush()
+            session.expunge(row)
+    except StoreError:
+        return
+
+
+def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
+    """Whether a mask is older than the newest other content, and the photo was not finished then.
+
+    Content tells, not the time of the file.
+    """
+    changes = [
+        after
+        for before, after in pairwise(seen)
+        if before.detail["sha256"] != after.detail["sha256"]
+    ]
+    if not changes:
+        return False
+    at = changes[-1].at
+    older = select(RecordRow.id).where(
+        RecordRow.image_id == image_id, RecordRow.deleted.is_(False), RecordRow.at < at
+    )
+    finished = select(EventRow.id).where(
+        EventRow.image_id == image_id, EventRow.kind == FINISHED, EventRow.at >= at
+    )
+    with reading(project.store.database) as session:
+        drawn = session.scalars(older.limit(1)).first() is not None
+        return drawn and session.scalars(finished.limit(1)).first() is None
+
+
+@dataclass(frozen=True)
+class FolderNews:
+    """What a look into the folder found.
+
+    added       photos that were taken up
+    gone        numbers of photos whose files are not there; their masks stay
+    unreadable  names of pictures that were passed over, each with the reason
+    """
+
+    added: int
+    gone: list[int]
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def look_into_folder(project: Project) -> FolderNews:
+    """Take up the folder's new photos, and find those that are gone. Raises StoreError."""
+    unreadable: dict[str, str] = {}
+    added = project.add_folder(unreadable.__setitem__)
+    names = set(project.photo_names())
+    gone = [image.id for image in project.store.all_images() if image.name not in names]
+    return FolderNews(added, gone, unreadable)
+
+
+def checked_picture(project: Project, image_id: int) -> Path:
+    """The file of a photo, which has the size that is known of it.
+
+    Another size is taken over where the photo never had a mask. Raises NotFoundError, DataError;
+    Conflict where masks were drawn on what was there before.
+    """
+    image, path = project.store.image(image_id), project.picture(image_id)
+    hw = picture_hw(path)
+    if hw != image.hw and not project.store.resize_image(image_id, hw):
+        known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
+        raise Conflict(
+            f"wanted {image.name} with {known}, on which its masks were drawn, got {found}: the "
+            "file was replaced; put the earlier one back, or give the new one another name"
+        )
+    return path

@@ -1,0 +1,470 @@
+"""Projects: a folder of photos in, an open project with its database, settings and photos out.
+
+    DIR/                      photos, as the user has them; nothing of it is changed
+    DIR/.anymask/project.json the database's address, where it is not project.db
+    DIR/.anymask/project.db   SQLite
+    DIR/.anymask/rounds/N/    weights of each round of training
+
+Nothing outside of DIR is read or written, a database server apart (`places`).
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from sqlalchemy import select
+
+from anymask.base.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
+from anymask.base.storage import whole_file
+from anymask.formats.documents import picture_hw, read_json, to_json, write_files
+from anymask.images.load import VIDEO_SUFFIXES, find_images
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.studio.database import (
+    create_tables,
+    is_prepared,
+    open_database,
+    reading,
+    writing,
+)
+from anymask.studio.entries import (
+    Arm,
+    ImageEntry,
+    Stage,
+    Status,
+    StoredMask,
+    Verdict,
+    one_of,
+)
+from anymask.studio.export_settings import ExportSettings
+from anymask.studio.figures import Figures, measure
+from anymask.studio.labels import LabelSet, learn_label
+from anymask.studio.places import (
+    check_address,
+    check_own_folder,
+    is_file_database,
+    lies_in_folder,
+    own_place,
+)
+from anymask.studio.review import (
+    BatchState,
+    ReviewItem,
+    batch_states,
+    give_verdict,
+    next_asked,
+)
+from anymask.studio.stages import HINT_SECONDS, ProjectSettings
+from anymask.studio.store import Store
+from anymask.studio.tables import ProjectRow, WeightsRow
+from anymask.studio.tracks import Tracks
+
+if TYPE_CHECKING:
+    from anymask.masks.rle import Rle
+    from anymask.segment.model import Model
+    from anymask.studio.exchange import TakenMasks
+
+FOLDER = ".anymask"
+DATABASE = "project.db"
+ADDRESS = "project.json"
+LEAD = DEFAULT_MODEL
+
+
+class Project:
+    """An open project: a folder of photos with its masks, review, rounds and exports.
+
+        project = anymask.Project("photos")  # `create_project` makes one
+        for image in project.images:
+            print(image.name, len(project.masks(image.id)))
+        project.export("masks.json", "coco")
+
+    folder  that is a project
+    clock   tells the time in seconds since 1970
+
+    A database elsewhere, or with tables in it, must be a project's already. Raises InputError for a
+    folder that is no project, DataError, StoreError.
+    """
+
+    def __init__(self, folder: str | Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.folder = Path(folder)
+        check_own_folder(self.inside)
+        address = _address(self.folder)
+        database = open_database(address)
+        try:
+            if not is_prepared(database) and not is_file_database(address):
+                raise StoreError(
+                    f"{folder}: the database {database.url.render_as_string()} holds no project; "
+                    f"remove {self.inside / ADDRESS}, and run: anymask engine init {folder}"
+                )
+            create_tables(database)
+        except AnymaskError:
+            database.dispose()
+            raise
+        self.store = Store(database, clock)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.store.database.dispose()
+
+    # Masks: in, looked at, out.
+
+    @property
+    def images(self) -> list[ImageEntry]:
+        """All photos."""
+        return list(self.store.all_images())
+
+    def masks(self, image: int | None = None, *statuses: Status) -> list[StoredMask]:
+        """The masks of a photo, by its number, or of all; of these statuses where any are named."""
+        return self.store.records(image, statuses)
+
+    def take(
+        self,
+        source: str | Path,
+        form: str | None = None,
+        *,
+        who: str = "import",
+        proposals: bool = False,
+    ) -> TakenMasks:
+        """Read masks of any format of `anymask.read` for photos that the project has.
+
+        form       the format's name; left out, it is recognised
+        proposals  somebody has to look at them before they count
+
+        Raises DataError, InputError.
+        """
+        from anymask.studio.exchange import take_masks
+
+        return take_masks(self, Path(source), form, who, proposals=proposals)
+
+    def run(
+        self,
+        model: Model,
+        stage: Stage = "auto",
+        *,
+        larger: Model | None = None,
+        failed: Callable[[str, str], None] | None = None,
+    ) -> Iterator[ImageEntry]:
+        """Let a model propose masks of the photos that are new; yields each photo as it is done.
+
+        larger  is asked for what the model is not sure of
+        failed  is told of photos that cannot be read; without it their error is raised
+
+        Raises InputError for a stage that needs a person.
+        """
+        from anymask.studio.runs import Work, run_stage
+
+        return run_stage(self, Work(model=model, stage=stage, larger=larger), failed)
+
+    def next_review(self) -> ReviewItem | None:
+        """The mask that should be looked at next, and why; None when all have been."""
+        return next_asked(self.store)
+
+    def judge(
+        self, item: ReviewItem, verdict: Verdict, who: str, *, rle: Rle | None = None
+    ) -> StoredMask:
+        """Accept, fix (with the better mask, `rle`) or reject a mask that was looked at.
+
+        Raises InputError, and Conflict where the mask has changed since.
+        """
+        return give_verdict(self.store, item, verdict, who, rle=rle)
+
+    def batches(self) -> list[BatchState]:
+        """How each batch of proposals stands by the acceptance rule."""
+        return batch_states(self.store, self.settings)
+
+    def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
+        """Write the accepted masks; lines that say what left, what stayed, and what was lost.
+
+        form      a format of `anymask convert`
+        settings  fields of `export_settings.ExportSettings`: only, proposals, images, shares, ...
+
+        Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
+        DataError.
+        """
+        from anymask.studio.exports import export_masks
+
+        return export_masks(self, Path(target), form, ExportSettings(**settings))
+
+    @property
+    def inside(self) -> Path:
+        """The folder `.anymask` inside the photos' folder."""
+        return self.folder / FOLDER
+
+    # The project itself.
+
+    def _row(self) -> ProjectRow:
+        with reading(self.store.database) as session:
+            row = session.get(ProjectRow, 1)
+        if row is None:
+            raise NotFoundError(
+                f"{self.folder}: the database holds no project; run `anymask engine init`"
+            )
+        return row
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self._row().name
+
+    @property
+    def settings(self) -> ProjectSettings:
+        """How it works."""
+        return ProjectSettings.from_json(self._row().settings)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage that the page opens in."""
+        return self._row().stage  # type: ignore[return-value]  # checked on its way in
+
+    @property
+    def arm(self) -> Arm:
+        """Whether the page works with the model, or without, to measure what it saves."""
+        return self._row().arm  # type: ignore[return-value]  # checked on its way in
+
+    @property
+    def labels(self) -> LabelSet:
+        """The names of masks."""
+        return LabelSet(self.store.database, self.store.clock)
+
+    @property
+    def tracks(self) -> Tracks:
+        """The videos, and the objects that were followed through them."""
+        return Tracks(self.store.database, self.store.clock)
+
+    def describe(self, user: str) -> dict[str, Any]:
+        """What the page needs to begin."""
+        row = self._row()
+        images = list(self.store.all_images())
+        return {
+            "name": row.name,
+            "made": row.made,
+            "labels": [asdict(label) for label in self.labels.all()],
+            "stage": row.stage,
+            "arm": row.arm,
+            "user": user,
+            "hint_seconds": HINT_SECONDS,
+            "counts": {
+                "images": len(images),
+                "done": sum(image.status == "done" for image in images),
+                "records": sum(image.records for image in images),
+            },
+        }
+
+    def change(
+        self,
+        *,
+        stage: Stage | None = None,
+        arm: Arm | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """Change what is given. Raises InputError."""
+        if stage is not None:
+            one_of("stage", stage, get_args(Stage))
+        if arm is not None:
+            one_of("arm", arm, get_args(Arm))
+        with writing(self.store.database) as session:
+            row = session.get_one(ProjectRow, 1)
+            row.stage, row.arm = stage or row.stage, arm or row.arm
+            row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
+
+    # Photos.
+
+    def add_folder(self, failed: Callable[[str, str], None] | None = None) -> int:
+        """Take up the photos of the folder that are not known yet, and count them.
+
+        failed  is told the names of pictures that cannot be read, and why; they are left out
+        """
+        fresh = []
+        known = self.store.image_names()
+        for path in self._photos(failed):
+            name = path.relative_to(self.folder).as_posix()
+            if name in known:
+                continue  # reading the sizes of ten thousand files takes seconds
+            try:
+                self.file(name)
+                fresh.append((name, picture_hw(path), None))
+            except (NotFoundError, DataError) as error:
+                if failed is not None:
+                    failed(name, str(error))
+        return self.store.add_images(fresh)
+
+    def new_videos(self) -> list[str]:
+        """The names of the folder's videos that are no clips of the project yet."""
+        known = {clip.name for clip in self.tracks.clips()}
+        found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
+        names = (path.relative_to(self.folder).as_posix() for path in found)
+        return [name for name in names if name.isprintable() and name not in known]
+
+    def keep_video(self, source: Path, name: str) -> str:
+        """Copy a video into the folder, unless it lies there; its name there.
+
+        Raises InputError for what is no name of a video, or where another file has it.
+        """
+        if lies_in_folder(source, self.folder):
+            return source.resolve().relative_to(self.folder.resolve()).as_posix()
+        target = self.folder / name
+        kinds = VIDEO_SUFFIXES | {".gif"}
+        if target.name != name or name.startswith(".") or target.suffix.lower() not in kinds:
+            raise InputError(
+                f"wanted the name of a video file such as clip.mp4, got {name[:80]!r}; rename it"
+            )
+        if target.is_symlink() or target.exists():
+            if lies_in_folder(target, self.folder) and filecmp.cmp(source, target, shallow=False):
+                return name
+            raise InputError(
+                f"wanted a new name for the video, got {name!r}, which another file of the "
+                "project's folder has; rename the video"
+            )
+        with source.open("rb") as content, whole_file(target) as copy:
+            shutil.copyfileobj(content, copy, 1 << 20)
+        return name
+
+    def file(self, name: str) -> Path:
+        """The file of a photo by name. Raises NotFoundError, also where it leads out of it."""
+        path = self.folder / name
+        if not lies_in_folder(path, self.folder):
+            raise NotFoundError(
+                f"the file {name!r} is not in the project's folder any more, or a link that leads "
+                "out of it; put the photo itself there"
+            )
+        return path.resolve()
+
+    def photo_names(self) -> Iterator[str]:
+        """The names of the pictures that lie in the folder."""
+        return (path.relative_to(self.folder).as_posix() for path in self._photos(None))
+
+    def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
+        """The pictures of the folder whose names are text, which a database keeps."""
+        for path in find_images(self.folder):
+            name = path.relative_to(self.folder).as_posix()
+            if name.isprintable() or name.encode("utf-8", "ignore").decode() == name:
+                yield path
+            elif failed is not None:
+                failed(ascii(name)[1:-1], "its name is no text in UTF-8; rename it")
+
+    def picture(self, image_id: int) -> Path:
+        """The file of a photo. Raises NotFoundError, also where it leads out of the project."""
+        return self.file(self.store.image(image_id).name)
+
+    def records(self, image_id: int, who: str | None = None) -> list[StoredMask]:
+        """A photo's masks; on photos that are labelled twice, blindly, only one's own."""
+        every = self.settings.double_every
+        entries = self.store.records(image_id)
+        if who is None or not every or image_id % every:
+            return entries
+        return [e for e in entries if e.who == who or e.provenance.kind != "human"]
+
+    def figures(self) -> Figures:
+        """The report."""
+        return measure(self.store, self.settings, self.name)
+
+    # Weights.
+
+    def lead(self) -> str:
+        """What `anymask.load` opens for this project: a promoted bundle's folder, or "nano".
+
+        Raises StoreError for a bundle that lies elsewhere.
+        """
+        query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
+        with reading(self.store.database) as session:
+            row = session.scalars(query).first()
+        return LEAD if row is None else str(own_place(self.inside, row.place))
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Every round of training with its figures, the first one first."""
+        with reading(self.store.database) as session:
+            rows = session.scalars(select(WeightsRow).order_by(WeightsRow.id))
+            return [
+                {"round": row.round, "place": row.place, "hash": row.model_hash,
+                 "promoted": row.promoted, **row.figures}
+                for row in rows
+            ]  # fmt: skip
+
+    def keep_weights(
+        self, number: int, place: Path, model_hash: str, promoted: bool, figures: dict[str, Any]
+    ) -> None:
+        """Remember a round's weights; `place` lies in our own folder."""
+        with writing(self.store.database) as session:
+            session.add(
+                WeightsRow(
+                    at=self.store.clock(),
+                    round=number,
+                    place=place.relative_to(self.inside).as_posix(),
+                    model_hash=model_hash,
+                    promoted=promoted,
+                    figures=figures,
+                )
+            )
+
+
+def create_project(
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    labels: Sequence[str] = (),
+    database: str | None = None,
+    settings: dict[str, Any] | None = None,
+    failed: Callable[[str, str], None] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Project:
+    """Make a folder of photos a project, or open the one that it is, and take up its photos.
+
+    database  an address such as postgresql://me@localhost/masks; SQLite beside the photos when left
+              out
+    failed    is told of pictures that cannot be read (`Project.add_folder`)
+
+    Raises InputError for a folder that is not there, StoreError for a database that does not
+    answer.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
+    row = ProjectRow(
+        id=1, name=name or folder.resolve().name, arm="model", stage="assisted",
+        made=clock(),
+        settings=ProjectSettings.from_json(settings or {}).to_json(),
+    )  # fmt: skip
+    if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
+        _begin(folder / FOLDER, database)
+    project = Project(folder, clock=clock)
+    with writing(project.store.database) as session:
+        if session.get(ProjectRow, 1) is None:
+            session.add(row)
+            for label in labels:
+                learn_label(session, label)
+    project.add_folder(failed)
+    return project
+
+
+def _begin(inside: Path, database: str | None) -> None:
+    """Make our own folder once the database is known to answer."""
+    check_own_folder(inside)
+    if database is not None:
+        check_address(database, inside.parent)
+    inside.mkdir(exist_ok=True)
+    begun = open_database(database or inside / DATABASE)
+    create_tables(begun)
+    begun.dispose()
+    files = [(inside / ".gitignore", b"*\n")]
+    if database is not None:
+        files.append((inside / ADDRESS, to_json({"database": database})))
+    write_files(files)
+
+
+def _address(folder: Path) -> str | Path:
+    """Where the database of a folder is. Raises InputError, DataError."""
+    place = folder / FOLDER / ADDRESS
+    if not place.is_file():
+        if not (folder / FOLDER / DATABASE).is_file():
+            raise InputError(f"{folder} is no project yet; run: anymask engine init {folder}")
+        return folder / FOLDER / DATABASE
+    document = read_json(place)
+    address = document.get("database") if isinstance(document, dict) else None
+    if not isinstance(address, str):
+        raise DataError(f"{place}: wanted {{'database': ADDRESS}}")
+    check_address(address, folder)
+    return address

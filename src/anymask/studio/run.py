@@ -1,0 +1,163 @@
+"""Runs the server: an application on a bound socket, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, cast
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from anymask.base.errors import InputError
+from anymask.studio.limits import Limits
+
+BACKLOG = 128  # connections that are accepted at once: fewer than a process may have open
+PATIENCE = 5  # seconds for what is under way when the server is stopped
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind an address; port 0 takes a free one. Raises InputError."""
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(kind, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host.strip("[]"), port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"wanted to listen on {host}:{port}, got {reason!r}; name another --port, or 0 for a "
+            "free one"
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """http://HOST:PORT of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class PendingConnections:
+    """Connections of which no header of a request is there yet; the oldest of too many goes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._seconds, self._most = limits.header_seconds, limits.headers_waiting
+        self._waiting: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+
+    def wait(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        """A header is expected from now on; asked again, the time runs on from the first asking."""
+        if transport in self._waiting:
+            return
+        self._waiting[transport] = loop.call_later(self._seconds, self._close, transport)
+        if len(self._waiting) > self._most:
+            self._close(next(iter(self._waiting)))
+
+    def come(self, transport: asyncio.Transport) -> None:
+        """The header is there, or the connection has gone."""
+        timer = self._waiting.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        self.come(transport)
+        transport.abort()
+
+
+class TimedProtocol(H11Protocol):
+    """uvicorn's HTTP, which does not wait for a header for ever."""
+
+    def __init__(self, doorway: PendingConnections, **more: Any) -> None:
+        super().__init__(**more)
+        self._doorway = doorway
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """A client is there."""
+        super().connection_made(transport)
+        self._doorway.wait(transport, self.loop)
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes, of which the last of a header may be one."""
+        before = cast("RequestResponseCycle | None", self.cycle)  # None until the first request
+        idle = before is None or before.response_complete
+        super().data_received(data)
+        if self.cycle is not before:
+            self._doorway.come(self.transport)
+        elif idle:  # the beginning of a further request
+            self._doorway.wait(self.transport, self.loop)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self._doorway.come(self.transport)
+        super().connection_lost(exc)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells when it listens."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        told: Callable[[], None] = lambda: None,
+        limits: Limits | None = None,
+    ) -> None:
+        doorway = PendingConnections(limits or Limits())
+
+        def protocol(**more: Any) -> TimedProtocol:
+            return TimedProtocol(doorway, **more)
+
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol,  # type: ignore[arg-type]  # called as the class would be
+                log_config=None,  # `logs.log_to_stderr` says where, if anybody wants it
+                access_log=False,  # addresses may hold tokens
+                server_header=False,
+                ws="none",
+                lifespan="on",
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=PATIENCE,
+            )
+        )
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; then `told` is called."""
+        await super().startup(sockets)
+        if self.started:
+            self._told()
+
+
+def run_server(
+    app: ASGIApp,
+    bound: socket.socket,
+    told: Callable[[], None],
+    limits: Limits | None = None,
+    model: Future[Any] | None = None,
+) -> None:
+    """Serve until Ctrl-C, or until the model turns out to be none.
+
+    told    called once the server answers
+    limits  how long it waits for headers
+    model   that is being loaded, without which the server is of no use
+
+    Raises what loading the model raised.
+    """
+    server, failed = Server(app, told, limits), []
+
+    def ready(loaded: Future[Any]) -> None:
+        error = None if loaded.cancelled() else loaded.exception()
+        if error is not None and not server.should_exit:  # at its end, the server gives loading up
+            failed.append(error)
+            server.should_exit = True
+
+    if model is not None:
+        model.add_done_callback(ready)
+    with bound:
+        server.run(sockets=[bound])
+    if failed:
+        raise failed[0]

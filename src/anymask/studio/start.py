@@ -1,0 +1,290 @@
+"""Starts the server: `anymask.serve` with a model alone, `anymask.annotate` with a project too."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from anymask.base.errors import InputError
+from anymask.base.threads import THREADS, pick_threads
+from anymask.jobs.choices import ModelChoice, PictureChoice
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.studio.app import ServerParts, create_app
+from anymask.studio.cache import EmbeddingCache
+from anymask.studio.entries import Arm, Stage
+from anymask.studio.guard import Access
+from anymask.studio.inference import Inference
+from anymask.studio.label_routes import labelled_masks
+from anymask.studio.label_studio import COSTLY, TaskPictures, label_studio_router
+from anymask.studio.limits import Limits
+from anymask.studio.own_names import OwnNames
+from anymask.studio.pages import model_assets, page_assets
+from anymask.studio.picture_routes import PictureLook
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from anymask.studio.run import address_of, open_socket, run_server
+
+LOG = logging.getLogger("anymask.studio")
+PORT = 8765
+
+
+class ServerSettings(TypedDict, total=False):
+    """What `serve` and `annotate` take besides the model.
+
+    weights, device, precision, runtime  as of `anymask.load`
+    host        to listen on; any but this machine's needs a token ("127.0.0.1")
+    port        0 takes a free one (8765)
+    token       that every request must bring; at least 8 characters ("": none)
+    origins     web pages elsewhere that may ask: ["https://tool.example"]; ["*"] with a token
+    frames      web pages elsewhere that may show the page in a frame
+    cache       a folder for embeddings and photos that stays (default: a temporary one)
+    memory      megabytes of embeddings and photos in memory (512)
+    disk        megabytes of them on disk (2000)
+    videos      video files and folders of frames that the page offers
+    limits      what a request may cost
+    ready       is told the address once the server answers
+    """
+
+    weights: str | Path | None
+    device: str
+    precision: str
+    runtime: str
+    host: str
+    port: int
+    token: str
+    origins: Sequence[str]
+    frames: Sequence[str]
+    cache: str | Path | None
+    memory: float
+    disk: float
+    videos: Sequence[str | Path]
+    limits: Limits
+    ready: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Server:
+    """The settings with their defaults. Raises InputError for what makes no sense."""
+
+    weights: str | Path | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    runtime: str = "auto"
+    host: str = "127.0.0.1"
+    port: int = PORT
+    token: str = ""
+    origins: Sequence[str] = ()
+    frames: Sequence[str] = ()
+    cache: str | Path | None = None
+    memory: float = 512
+    disk: float = 2000
+    videos: Sequence[str | Path] = ()
+    limits: Limits = field(default_factory=Limits)
+    ready: Callable[[str], None] = lambda address: None
+
+    def __post_init__(self) -> None:
+        if self.memory < 0 or self.disk < 0:
+            least = min(self.memory, self.disk)
+            raise InputError(f"wanted megabytes of 0 or more, got {least:g}")
+        if self.cache is not None and Path(self.cache).exists() and not Path(self.cache).is_dir():
+            raise InputError(f"wanted a folder for the cache, got the file {self.cache}")
+        self.access  # noqa: B018  # what does not go together is refused
+        self.clips  # noqa: B018
+
+    @property
+    def access(self) -> Access:
+        """Who may ask."""
+        return Access(self.host, self.token, tuple(self.origins), tuple(self.frames))
+
+    @property
+    def clips(self) -> Mapping[str, Path]:
+        """The videos that the page offers, by name."""
+        return named_videos(self.videos)
+
+    def model(self, name: str | Path) -> ModelChoice:
+        """Which model answers, and where it runs."""
+        weights = None if self.weights is None else Path(self.weights).expanduser().absolute()
+        return ModelChoice(str(name), weights, self.device, self.precision, self.runtime)
+
+
+def check_server(**settings: Unpack[ServerSettings]) -> None:
+    """Raises InputError for settings that make no sense, before anything is begun."""
+    _Server(**settings)
+
+
+def serve(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    label_studio: str = "",
+    label_studio_key: str = "",
+    photos: str | Path | None = None,
+    **settings: Unpack[ServerSettings],
+) -> None:
+    """Answer clicks, boxes and masks over HTTP, with a page for the browser, until Ctrl-C.
+
+    model             as of `anymask.load`
+    label_studio      the address of a Label Studio whose pictures may be fetched: the server is
+                      then a backend of it
+    label_studio_key  its access token
+    photos            or the folder in which its pictures lie
+    settings          `ServerSettings`
+
+    Raises InputError for an address that cannot be had and for settings that do not go together,
+    ModelError and WeightsError for a model that cannot be opened.
+    """
+    server = _Server(**settings)
+    access, routers = server.access, []
+    if photos is not None and not Path(photos).is_dir():
+        raise InputError(f"wanted a folder of photos, got {photos}; name another")
+    with opened_model(server, server.model(model)) as (inference, bundle):
+        if label_studio or photos is not None:
+            folder = None if photos is None else Path(photos)
+            pictures = TaskPictures(folder, label_studio, label_studio_key)
+            routers = [label_studio_router(inference, pictures, server.limits)]
+            access = replace(access, costly=COSTLY)
+        assets = page_assets() | model_assets(bundle)
+        parts = ServerParts(inference, access, server.limits, assets, routers, server.clips)
+        _listen(parts, server)
+
+
+def annotate(
+    folder: str | Path | Project,
+    model: str | Path | None = None,
+    *,
+    user: str = "annotator",
+    stage: Stage | None = None,
+    arm: Arm | None = None,
+    name: str | None = None,
+    labels: Sequence[str] = (),
+    database: str | None = None,
+    pictures: PictureChoice | None = None,
+    **settings: Unpack[ServerSettings],
+) -> None:
+    """Label a folder of photos in the browser, with the model's help, until Ctrl-C.
+
+    folder    of photos, which becomes a project, or an open project
+    model     as of `anymask.load`; left out, the one that leads the project
+    user      who works where the page's address does not say
+    stage     that the page opens in; left out, as last time
+    arm       "control": polygon and brush only, to measure what the model saves
+    name, labels, database  of a new project (`create_project`)
+    pictures  how photos of several bands and pages are shown
+    settings  `ServerSettings`
+
+    Raises what `serve` raises; StoreError for a database that does not answer.
+    """
+    server = _Server(**settings)
+    project = folder
+    if not isinstance(project, Project):
+        project = create_project(project, name=name, labels=labels, database=database)
+    project.change(stage=stage, arm=arm)
+    look = pictures or PictureChoice()
+    chosen = server.model(model or (project.lead() if server.weights is None else DEFAULT_MODEL))
+    with opened_model(server, chosen) as (inference, bundle):
+        router = project_router(project, inference, server.limits, user, look)
+        own = OwnNames(labelled_masks(project, PictureLook(look, server.limits)))
+        assets = page_assets() | model_assets(bundle)
+        parts = ServerParts(
+            inference, server.access, server.limits, assets, [router], server.clips, own
+        )
+        LOG.info("the project is %s", project.folder)
+        _listen(parts, server)
+
+
+@contextmanager
+def opened_model(server: _Server, choice: ModelChoice) -> Iterator[tuple[Inference, Path | None]]:
+    """The model, not loaded yet, with its cache, and its exported folder where it has one."""
+    from anymask.runtime.open import find_bundle
+
+    with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
+        choice = exported_choice(choice, Path(folder))
+        check_model(choice)
+        bundle = find_bundle(choice.model, choice.weights)
+        if bundle is not None:  # imported now: that would hold up every answer later
+            import onnxruntime  # noqa: F401
+        else:
+            from anymask.runtime.devices import import_torch
+
+            import_torch()
+        # One call gets half of the cores: clicks and new photos run at the same time.
+        os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
+        place = Path(server.cache or folder)
+        cache = EmbeddingCache(int(server.memory * 1e6), place, int(server.disk * 1e6))
+        yield Inference(choice.load, choice.model, cache), bundle
+
+
+def named_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Videos by name. Raises InputError for what is not there, or for two of one name."""
+    clips: dict[str, Path] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(
+                f"wanted a video file or a folder of frames, got the video {path}; name another"
+            )
+        name = path.resolve().name
+        if name in clips:
+            raise InputError(
+                f"wanted videos of different names, got {clips[name]} and {path}; rename one"
+            )
+        clips[name] = path.resolve()
+    return clips
+
+
+def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
+    """An exported model of another side (NAME@SIDE) as a folder of its own, which the page can
+    open, too; any other choice as it is.
+
+    Raises InputError for a side that it does not see.
+    """
+    from anymask.runtime.open import find_bundle, split_side
+    from anymask.train.export_folder import copy_bundle
+
+    name, side = split_side(choice.model)
+    bundle = None if side is None else find_bundle(name, choice.weights)
+    if bundle is None:
+        return choice
+    target = folder / Path(choice.model).name
+    copy_bundle(bundle, target, side)
+    return replace(choice, model=str(target), weights=None)
+
+
+def check_model(choice: ModelChoice) -> None:
+    """Raises InputError, ModelError, WeightsError for a model that is not there or takes no photos,
+    before anything listens."""
+    from anymask.runtime.open import find_model, named_weights, split_side, stated_channels
+
+    name, weights = named_weights(split_side(choice.model)[0], choice.weights)
+    if find_model(name, weights, choice.runtime) is None:
+        from anymask.runtime import entry, find
+
+        entry(name)
+        find(name, weights)
+    channels = stated_channels(choice.model, choice.weights)
+    if channels is not None:
+        raise InputError(
+            f"wanted a model of photos for the page and the server, got {choice.model}, tuned on "
+            f"pictures of {channels.count} channels; anymask segment and everything take those"
+        )
+
+
+def _listen(parts: ServerParts, server: _Server) -> None:
+    """Serve until Ctrl-C. Raises what loading the model raised."""
+    bound = open_socket(server.host, server.port)
+    address = address_of(bound)
+
+    def ready() -> None:
+        LOG.info("listening on %s", address)
+        server.ready(address)
+
+    model: Future[Any] = parts.inference.model
+    with contextlib.suppress(KeyboardInterrupt):  # the ordinary end
+        run_server(create_app(parts), bound, ready, server.limits, model)
+    LOG.info("stopped listening on %s", address)

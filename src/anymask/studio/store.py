@@ -1,0 +1,369 @@
+"""Storage of photos and masks: drafts and changes in, versioned records and events out.
+
+A change names the version that it was made from. If the record has moved on, nothing is written and
+`Conflict` holds the record as it is now. Each call is one transaction, on the disk when it returns.
+
+A mask's seconds are those of its drafts, added up. In the events each second counts once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Engine as Database
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from anymask.base.errors import AnymaskError, Conflict, InputError, NotFoundError
+from anymask.studio.checks import MOST_ID, is_id
+from anymask.studio.database import reading, writing
+from anymask.studio.entries import Action, Draft, ImageEntry, Status, StoredMask
+from anymask.studio.labels import current_label, learn_label
+from anymask.studio.rows import (
+    event_row,
+    fill_row,
+    image_entry,
+    image_row,
+    mask_of,
+    record_row,
+    remember,
+)
+from anymask.studio.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
+
+NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
+MOST_LISTED = 1000
+BEGUN = "image begun"  # the event of a run that works on a photo
+
+
+class Store:
+    """The database of one project, through which everything is written.
+
+    clock  tells the time in seconds since 1970
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.clock = clock
+
+    # Photos.
+
+    def add_images(self, images: Iterable[NewImage]) -> int:
+        """Add the photos that are not there yet, and count them."""
+        with writing(self.database) as session:
+            known = set(session.scalars(select(ImageRow.name)))
+            fresh = {name: (hw, group) for name, hw, group in images if name not in known}
+            session.add_all(
+                ImageRow(
+                    name=name, height=hw[0], width=hw[1], group_name=group, status="new", version=1
+                )
+                for name, (hw, group) in fresh.items()
+            )
+        return len(fresh)
+
+    def image_names(self) -> set[str]:
+        """The names of all photos."""
+        with reading(self.database) as session:
+            return set(session.scalars(select(ImageRow.name)))
+
+    def resize_image(self, image_id: int, hw: tuple[int, int]) -> bool:
+        """Take over a photo's new size; False where it has masks, or had. Raises NotFoundError."""
+        with writing(self.database) as session:
+            row = image_row(session, image_id, lock=True)
+            query = select(RecordRow.id).where(RecordRow.image_id == image_id).limit(1)
+            if session.scalars(query).first() is not None:
+                return False
+            row.height, row.width = hw
+        return True
+
+    def images(self, after: int = 0, limit: int = MOST_LISTED) -> list[ImageEntry]:
+        """Photos in order of their numbers, from the first one after `after` on."""
+        counts = (
+            select(RecordRow.image_id, func.count().label("records"))
+            .where(RecordRow.deleted.is_(False), RecordRow.status != "rejected")
+            .group_by(RecordRow.image_id)
+            .subquery()
+        )
+        query = (
+            select(ImageRow, func.coalesce(counts.c.records, 0))
+            .outerjoin(counts, counts.c.image_id == ImageRow.id)
+            .where(ImageRow.id > min(after, MOST_ID))
+            .order_by(ImageRow.id)
+            .limit(max(1, min(limit, MOST_LISTED)))
+        )
+        with reading(self.database) as session:
+            return [image_entry(row, int(count)) for row, count in session.execute(query)]
+
+    def all_images(self) -> Iterator[ImageEntry]:
+        """Every photo, page by page."""
+        after = 0
+        while page := self.images(after):
+            yield from page
+            after = page[-1].id
+
+    def image(self, image_id: int) -> ImageEntry:
+        """One photo. Raises NotFoundError."""
+        found = self.images(image_id - 1, 1) if is_id(image_id) else []
+        if not found or found[0].id != image_id:
+            raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
+        return found[0]
+
+    def group_images(self, groups: Mapping[str, str]) -> int:
+        """Give photos a group by their name, and count those that are there."""
+        with writing(self.database) as session:
+            rows = list(session.scalars(select(ImageRow).where(ImageRow.name.in_(list(groups)))))
+            for row in rows:
+                row.group_name = groups[row.name]
+        return len(rows)
+
+    def mark_image(
+        self, image_id: int, status: str, who: str, seconds: float = 0.0, version: int | None = None
+    ) -> ImageEntry:
+        """Give a photo the status "new", "proposed" or "done". Raises NotFoundError, Conflict."""
+        with writing(self.database) as session:
+            row = image_row(session, image_id)
+            if version is not None and row.version != version:
+                raise Conflict(
+                    f"image {image_id} is at version {row.version}, got {version}; read it again",
+                    image_entry(row, 0),
+                )
+            row.status = status
+            action = Action(kind=f"image {status}", seconds=seconds)
+            session.add(event_row(action, image_id, who, self.clock()))
+        return self.image(image_id)
+
+    def claim_image(self, image_id: int, who: str) -> bool:
+        """Say that work on a photo begins; False where it is new no longer, or somebody began.
+
+        Of several that ask at the same moment one is told True. Raises NotFoundError.
+        """
+        with writing(self.database) as session:
+            row = image_row(session, image_id, lock=True)
+            query = select(EventRow.id).where(EventRow.image_id == image_id, EventRow.kind == BEGUN)
+            if row.status != "new" or session.scalars(query).first() is not None:
+                return False
+            session.add(event_row(Action(kind=BEGUN), image_id, who, self.clock()))
+        return True
+
+    # Records.
+
+    def records(
+        self, image_id: int | None = None, statuses: Sequence[Status] = ()
+    ) -> list[StoredMask]:
+        """The masks of a photo (or of all), the first made first; rejected ones too."""
+        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
+        query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
+        if image_id is not None:
+            query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
+        if statuses:
+            query = query.where(RecordRow.status.in_(statuses))
+        with reading(self.database) as session:
+            return [mask_of(row, image) for row, image in session.execute(query)]
+
+    def changes(self, image_id: int) -> int:
+        """How often masks of a photo were made, changed or deleted so far; it only grows."""
+        query = select(func.coalesce(func.sum(RecordRow.version), 0))
+        query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
+        with reading(self.database) as session:
+            return int(session.scalars(query).one())
+
+    def labelled(self, label: str, most: int) -> list[StoredMask]:
+        """The newest accepted masks that a person gave a label, at most so many; guesses are none.
+
+        Masks without pixels are left out.
+        """
+        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
+        query = query.where(RecordRow.label == label, RecordRow.status == "accepted")
+        query = query.where(RecordRow.deleted.is_(False), RecordRow.area > 0)
+        found: list[StoredMask] = []
+        with reading(self.database) as session:
+            for row, image in session.execute(query.order_by(RecordRow.id.desc())).yield_per(most):
+                entry = mask_of(row, image)
+                if not entry.notes.label_probability:
+                    found.append(entry)
+                if len(found) == most:
+                    break
+        return found
+
+    def record(self, record_id: int) -> StoredMask:
+        """One mask. Raises NotFoundError, also for one that was deleted."""
+        with reading(self.database) as session:
+            row = record_row(session, record_id)
+            return mask_of(row, image_row(session, row.image_id))
+
+    def add_records(
+        self,
+        image_id: int,
+        drafts: Sequence[Draft],
+        who: str,
+        *,
+        status: str | None = None,
+        only_new: bool = False,
+        told: bool = False,
+    ) -> list[StoredMask]:
+        """Keep masks of a photo, all or none.
+
+        status  that the photo gets in the same transaction
+        only_new  where the photo is new no longer, nothing is kept and Conflict is raised
+        told    other events tell the seconds; the one that is written here counts none again
+
+        A draft whose `client_id` is known is not kept twice: the entry that is there comes back.
+        One that was deleted is there again, as the draft has it: so a page undoes a deletion.
+        Raises NotFoundError for the photo, InputError for a mask of another size.
+        """
+        with writing(self.database) as session:
+            image = image_row(session, image_id, lock=only_new)
+            if only_new and image.status != "new":
+                raise Conflict(f"image {image_id} is {image.status} by now", image_entry(image, 0))
+            entries = [self._add(session, image, draft, who, told) for draft in drafts]
+            if status is not None:
+                image.status = status
+        return entries
+
+    def _add(
+        self, session: Session, image: ImageRow, draft: Draft, who: str, told: bool
+    ) -> StoredMask:
+        if draft.rle.size != (image.height, image.width):
+            raise InputError(
+                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                f"{draft.rle.size}; draw it on the upright image"
+            )
+        row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
+        if draft.client_id is not None:
+            query = select(RecordRow).where(
+                RecordRow.image_id == image.id, RecordRow.client_id == draft.client_id
+            )
+            known = session.scalar(query)
+            if known is not None and not known.deleted:
+                return mask_of(known, image)
+            row = known or row
+        draft = _named_now(session, draft, told)
+        kind = "record restored" if row.deleted else "record added"
+        earlier, row.deleted = row.seconds or 0.0, False
+        fill_row(row, draft, who, self.clock())
+        row.seconds += earlier
+        row.draw = draw_of(image.id, row.counts, row.page)
+        learn_label(session, draft.label)
+        session.add(row)
+        remember(session, row, kind, 0.0 if told else draft.seconds)
+        return mask_of(row, image)
+
+    def change_record(
+        self,
+        record_id: int,
+        version: int,
+        draft: Draft,
+        who: str,
+        beside: Sequence[Table] = (),
+        *,
+        told: bool = False,
+    ) -> StoredMask:
+        """Replace a mask that is at `version`; it stays on its page.
+
+        beside  rows of other tables that are written in the same transaction
+        told    as for `add_records`
+
+        Raises NotFoundError, Conflict, InputError.
+        """
+        with writing(self.database) as session:
+            entry = self._change(session, (record_id, version), draft, who, told)
+            session.add_all(beside)
+            return entry
+
+    def _change(
+        self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
+    ) -> StoredMask:
+        row, image = self._at_version(session, *at)
+        if draft.rle.size != (image.height, image.width):
+            raise InputError(
+                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
+                f"{draft.rle.size}"
+            )
+        earlier = row.seconds
+        draft = _named_now(session, draft, told)
+        fill_row(row, draft, who, self.clock())
+        row.seconds = earlier + draft.seconds
+        learn_label(session, draft.label)
+        remember(session, row, "record changed", 0.0 if told else draft.seconds)
+        return mask_of(row, image)
+
+    def save_records(
+        self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
+    ) -> list[StoredMask | AnymaskError]:
+        """Keep or change masks of a photo in one transaction, each for itself.
+
+        changes  drafts, each with the number and version of the mask that it replaces, or None
+
+        A change that is refused is its error in the list; the others are kept.
+        """
+        with writing(self.database) as session:
+            image = image_row(session, image_id)
+
+            def one(draft: Draft, at: tuple[int, int] | None) -> StoredMask | AnymaskError:
+                try:
+                    with session.begin_nested():
+                        if at is None:
+                            return self._add(session, image, draft, who, True)
+                        return self._change(session, at, draft, who, True)
+                except (Conflict, NotFoundError, InputError) as error:
+                    return error
+
+            return [one(draft, at) for draft, at in changes]
+
+    def delete_record(self, record_id: int, version: int, who: str) -> None:
+        """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
+        with writing(self.database) as session:
+            row, _ = self._at_version(session, record_id, version)
+            row.deleted, row.who, row.at = True, who, self.clock()
+            remember(session, row, "record deleted", 0.0)
+
+    def _at_version(
+        self, session: Session, record_id: int, version: int
+    ) -> tuple[RecordRow, ImageRow]:
+        row = record_row(session, record_id, lock=True)
+        image = image_row(session, row.image_id)
+        if row.version != version:
+            raise Conflict(
+                f"record {record_id} is at version {row.version}, got version {version}: "
+                f"{row.who!r} has changed it; look at it and decide again",
+                mask_of(row, image),
+            )
+        return row, image
+
+    def history(self, record_id: int) -> list[StoredMask]:
+        """Every state that a mask ever had, the first one first; also of a deleted one."""
+        with reading(self.database) as session:
+            row = session.get(RecordRow, record_id) if is_id(record_id) else None
+            if row is None:
+                raise NotFoundError(f"the project has no record {record_id}")
+            image = image_row(session, row.image_id)
+            query = select(VersionRow).where(VersionRow.record_id == record_id)
+            old = list(session.scalars(query.order_by(VersionRow.version)))
+            return [
+                mask_of(
+                    RecordRow(
+                        id=row.id, image_id=row.image_id, client_id=row.client_id, page=row.page,
+                        version=one.version, who=one.who, at=one.at, draw=row.draw,
+                        **one.state,
+                    ),
+                    image,
+                )
+                for one in old
+            ]  # fmt: skip
+
+    # Events.
+
+    def add_events(self, image_id: int | None, actions: Sequence[Action], who: str) -> int:
+        """Write down what was done, and count it. Raises NotFoundError."""
+        with writing(self.database) as session:
+            if image_id is not None:
+                image_row(session, image_id)
+            now = self.clock()
+            session.add_all(event_row(action, image_id, who, now) for action in actions)
+        return len(actions)
+
+
+def _named_now(session: Session, draft: Draft, told: bool) -> Draft:
+    """A page's draft with the name that its label has by now; files mean what they say."""
+    return replace(draft, label=current_label(session, draft.label)) if told else draft

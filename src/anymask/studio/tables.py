@@ -1,0 +1,329 @@
+"""The tables of a project's database, as SQLAlchemy declares them.
+
+    projects   one row: name, stage, settings
+    labels     the names of masks, with their colours, in their order
+    images     the photos
+    records    the masks as they are now; `version` guards every change
+    versions   every state that a record ever had; rows are only added
+    events     what was done: who, when, tool, seconds; rows are only added
+    verdicts   what reviewers said, with the overlap of the mask before and after a fix
+    weights    the models of the project, and which one was promoted when
+    clips      the videos
+    tracks     objects that were followed through a clip; `version` guards every change
+    track_masks     their masks, each with the versions of its track in which it counted
+    track_verdicts  what reviewers said of tracks
+
+    schema     one row: the version of these tables
+
+`versions` and `events` refuse updates and deletions in the database itself. Times are seconds since
+1970, UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Boolean,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
+
+from anymask.base.errors import StoreError
+
+NAMES = {  # of indexes and constraints, the same in every database
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+APPEND_ONLY = ("versions", "events")
+SCHEMA = 1  # grows with every change of a table
+
+
+class Table(DeclarativeBase):
+    """The root of all tables."""
+
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
+        float: Double(),
+        dict[str, Any]: JSON(),
+    }
+
+
+@event.listens_for(Table, "load", propagate=True)
+def check_kinds(row: Table, _: object) -> None:
+    """Raises StoreError for a value of another kind than its column's.
+
+    SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
+    """
+    for column in row.__table__.columns:
+        value, kind = getattr(row, column.name), _KINDS[type(column.type)]
+        if value is None and not column.nullable:
+            wrong = True
+        elif isinstance(column.type, JSON):
+            wrong = not isinstance(value, dict)
+        else:
+            wrong = value is not None and not isinstance(value, kind)
+        if wrong:
+            raise StoreError(
+                f"the database is damaged: {column} holds {str(value)[:40]!r}; copy it again"
+            )
+
+
+_KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
+    Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: dict,
+}  # fmt: skip
+
+
+class SchemaRow(Table):
+    """The version of the tables, SCHEMA of the program that made them."""
+
+    __tablename__ = "schema"
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class ProjectRow(Table):
+    """The project itself, number 1."""
+
+    __tablename__ = "projects"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(400))
+    stage: Mapped[str] = mapped_column(String(20))
+    arm: Mapped[str] = mapped_column(String(20))
+    settings: Mapped[dict[str, Any]]
+    made: Mapped[float]
+
+
+class LabelRow(Table):
+    """A name of masks."""
+
+    __tablename__ = "labels"
+    name: Mapped[str] = mapped_column(String(400), primary_key=True)
+    colour: Mapped[str] = mapped_column(String(7))
+    place: Mapped[int]
+
+
+class ImageRow(Table):
+    """A photo."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(1000))
+    height: Mapped[int]
+    width: Mapped[int]
+    group_name: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    version: Mapped[int] = mapped_column()
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+class RecordRow(Table):
+    """A mask as it is now; `counts` are COCO's compressed run-lengths.
+
+    page  of its photo's file on which it lies, counted from 0; it never changes
+    draw  its place in the order of random samples (`draw_of`)
+    """
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("image_id", "client_id"),
+        Index(None, "image_id", "status"),
+        Index(None, "status", "quality"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    version: Mapped[int] = mapped_column()
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    counts: Mapped[str] = mapped_column(Text)
+    area: Mapped[int]
+    label: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    quality: Mapped[float | None]
+    stability: Mapped[float | None]
+    seconds: Mapped[float]
+    client_id: Mapped[str | None] = mapped_column(String(400))
+    page: Mapped[int]
+    provenance: Mapped[dict[str, Any]]
+    notes: Mapped[dict[str, Any]]
+    deleted: Mapped[bool] = mapped_column(Boolean)
+    draw: Mapped[str] = mapped_column(String(16), index=True)
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
+
+
+def draw_of(image_id: int, counts: str, page: int = 0) -> str:
+    """A number that has nothing to do with how good a mask is, the same in every run."""
+    place = f"{image_id} page {page}" if page else str(image_id)
+    return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
+
+
+class VersionRow(Table):
+    """A record's state after one change."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("record_id", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"))
+    version: Mapped[int]
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    state: Mapped[dict[str, Any]]
+
+
+class EventRow(Table):
+    """Something that was done."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    kind: Mapped[str] = mapped_column(String(400), index=True)
+    tool: Mapped[str | None] = mapped_column(String(400))
+    seconds: Mapped[float]
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id"), index=True)
+    record_id: Mapped[int | None] = mapped_column(Integer)
+    detail: Mapped[dict[str, Any]]
+
+
+def _refuse_changes() -> None:
+    """Let the database itself refuse updates and deletions of what is only added."""
+    told = "rows of this table are only added"
+    function = (
+        "CREATE OR REPLACE FUNCTION only_added() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{told}'; END $$"
+    )
+    for name in APPEND_ONLY:
+        trigger = f"CREATE TRIGGER {name}_only_added BEFORE UPDATE OR DELETE ON {name} "
+        on_postgresql = [function, f"{trigger} FOR EACH ROW EXECUTE FUNCTION only_added()"]
+        on_sqlite = [
+            f"CREATE TRIGGER {name}_no_{change.lower()} BEFORE {change} ON {name} "
+            f"BEGIN SELECT RAISE(ABORT, '{told}'); END"
+            for change in ("UPDATE", "DELETE")
+        ]
+        for dialect, statements in (("postgresql", on_postgresql), ("sqlite", on_sqlite)):
+            for statement in statements:
+                made = DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]  # SQLAlchemy's
+                event.listen(Table.metadata.tables[name], "after_create", made)
+
+
+_refuse_changes()
+
+
+class VerdictRow(Table):
+    """What a reviewer said of a record; `agreed` is the IoU of the mask before and after.
+
+    version  of the record that was looked at
+    """
+
+    __tablename__ = "verdicts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    verdict: Mapped[str] = mapped_column(String(20))
+    why: Mapped[str] = mapped_column(String(20))
+    agreed: Mapped[float]
+    seconds: Mapped[float]
+    version: Mapped[int]
+
+
+class WeightsRow(Table):
+    """A model of the project: the round that made it, what it was measured, whether it leads."""
+
+    __tablename__ = "weights"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    round: Mapped[int]
+    place: Mapped[str] = mapped_column(String(1000))
+    model_hash: Mapped[str] = mapped_column(String(100))
+    promoted: Mapped[bool] = mapped_column(Boolean)
+    figures: Mapped[dict[str, Any]]
+
+
+class ClipRow(Table):
+    """A video of the project's folder; `frames` is None where nobody knows how many it has."""
+
+    __tablename__ = "clips"
+    __table_args__ = (UniqueConstraint("name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(1000))
+    height: Mapped[int]
+    width: Mapped[int]
+    frames: Mapped[int | None]
+    rate: Mapped[float]
+
+
+class TrackRow(Table):
+    """An object through a clip; `object` is its number there, `doubtful` counts its doubtful
+    frames."""
+
+    __tablename__ = "tracks"
+    __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "status", "doubtful"))
+    id: Mapped[int] = mapped_column(primary_key=True)
+    clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
+    object: Mapped[int]
+    version: Mapped[int] = mapped_column()
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    label: Mapped[str | None] = mapped_column(String(400))
+    status: Mapped[str] = mapped_column(String(20))
+    seconds: Mapped[float]
+    doubtful: Mapped[int]
+    provenance: Mapped[dict[str, Any]]
+
+
+class TrackMaskRow(Table):
+    """A track's mask on one frame.
+
+    since, until  the track's versions, from the first to before the second, in which it counted;
+                  until None: it counts now
+    """
+
+    __tablename__ = "track_masks"
+    __table_args__ = (UniqueConstraint("track_id", "frame", "since"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"))
+    frame: Mapped[int]
+    since: Mapped[int]
+    until: Mapped[int | None]
+    counts: Mapped[str] = mapped_column(Text)
+    score: Mapped[float]
+    state: Mapped[str] = mapped_column(String(20))
+    doubts: Mapped[str] = mapped_column(String(400))
+    prompted: Mapped[bool] = mapped_column(Boolean)
+
+
+class TrackVerdictRow(Table):
+    """What a reviewer said of a track.
+
+    frame    from which it was corrected; None for the other verdicts
+    version  of the track that was looked at
+    agreed   mean IoU of the frames that were replaced, before and after; 1 accepted, 0 rejected
+    """
+
+    __tablename__ = "track_verdicts"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"), index=True)
+    who: Mapped[str] = mapped_column(String(400))
+    at: Mapped[float]
+    verdict: Mapped[str] = mapped_column(String(20))
+    frame: Mapped[int | None]
+    version: Mapped[int]
+    agreed: Mapped[float]
+    seconds: Mapped[float]

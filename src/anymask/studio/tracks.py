@@ -1,0 +1,396 @@
+"""Tracks: objects followed through clips in; verdicts, corrections and what was accepted out.
+
+A track is a proposal until a person has looked at it: accepted as it is, rejected, or corrected
+from a frame on, which makes it a proposal again, so that somebody looks once more. Masks that a
+correction replaces stay in the database with the versions of the track in which they counted.
+
+Source of the loop: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 5.1: masklets are verified,
+refined and verified again, or rejected).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy import Engine as Database
+from sqlalchemy.orm import Session
+
+from anymask.base.errors import Conflict, InputError, NotFoundError
+from anymask.masks.rle import rle_iou, rle_to_string, string_to_rle
+from anymask.studio.checks import checked_number, checked_text, is_id
+from anymask.studio.database import reading, writing
+from anymask.studio.entries import Action, Provenance
+from anymask.studio.labels import learn_label
+from anymask.studio.rows import event_row
+from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow
+from anymask.studio.track_entries import (
+    MOST_RATE,
+    ClipEntry,
+    TrackDraft,
+    TrackEntry,
+    TrackMask,
+    TrackRenaming,
+    TrackSaid,
+    TrackVerdict,
+    check_run,
+)
+
+# what a track becomes with a verdict, and the event
+_BECOMES = {
+    "accept": ("accepted", "track accepted"),
+    "reject": ("rejected", "track rejected"),
+    "correct": ("proposal", "track corrected"),
+}
+
+
+class Tracks:
+    """The clips and tracks of one project. Each call is one transaction.
+
+    clock  tells the time in seconds since 1970
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self.database, self.clock = database, clock
+
+    # Clips.
+
+    def add_clip(
+        self, name: str, hw: tuple[int, int], frames: int | None, rate: float
+    ) -> ClipEntry:
+        """Take up a video by its name in the project's folder; the one that is there comes back.
+
+        Raises InputError where it is there with other frames.
+        """
+        checked_text("a clip's name", name)
+        checked_number("a clip's rate", rate, 0, MOST_RATE)
+        with writing(self.database) as session:
+            row = session.scalar(select(ClipRow).where(ClipRow.name == name))
+            if row is None:
+                row = ClipRow(name=name, height=hw[0], width=hw[1], frames=frames, rate=rate)
+                session.add(row)
+                session.flush()
+            held = _clip_entry(session, row)
+            if (held.hw, held.frames) != (hw, frames):
+                raise InputError(
+                    f"the clip {name!r} had {held.frames} frames of (H, W) = {held.hw}, now it has "
+                    f"{frames} of {hw}; give the changed video another name"
+                )
+            return held
+
+    def clips(self) -> list[ClipEntry]:
+        """All of them, by their numbers."""
+        with reading(self.database) as session:
+            rows, counts = session.scalars(select(ClipRow).order_by(ClipRow.id)), _counts(session)
+            return [_clip_entry(session, row, counts) for row in rows.all()]
+
+    def clip(self, clip_id: int) -> ClipEntry:
+        """One clip. Raises NotFoundError."""
+        with reading(self.database) as session:
+            return _clip_entry(session, _clip_row(session, clip_id))
+
+    # Tracks.
+
+    def add_track(self, clip_id: int, draft: TrackDraft, who: str) -> TrackEntry:
+        """Keep an object's masks as a proposal.
+
+        Raises NotFoundError for the clip, InputError for masks that do not fit it, Conflict where
+        the clip has an object of that number.
+        """
+        with writing(self.database) as session:
+            clip = _clip_row(session, clip_id)
+            check_run(draft.masks, _clip_entry(session, clip))
+            query = select(TrackRow).where(
+                TrackRow.clip_id == clip.id, TrackRow.object == draft.object
+            )
+            if (known := session.scalar(query)) is not None:
+                raise Conflict(
+                    f"the clip {clip.name!r} has an object {draft.object} already, track "
+                    f"{known.id}; correct it, or take another number",
+                    _entry(session, known),
+                )
+            learn_label(session, draft.label)
+            row = TrackRow(
+                clip_id=clip.id, object=draft.object, version=1, label=draft.label,
+                status="proposal", seconds=draft.seconds, provenance=draft.provenance.to_json(),
+                doubtful=0, who=who, at=self.clock(),
+            )  # fmt: skip
+            session.add(row)
+            session.flush()
+            session.add_all(_mask_row(row, mask) for mask in draft.masks)
+            return _remember(session, row, "track added", draft.seconds)
+
+    def tracks(self, clip_id: int) -> list[TrackEntry]:
+        """The tracks of a clip by their objects, rejected ones too. Raises NotFoundError."""
+        with reading(self.database) as session:
+            clip = _clip_row(session, clip_id)
+            query = select(TrackRow).where(TrackRow.clip_id == clip.id).order_by(TrackRow.object)
+            return [_entry(session, row) for row in session.scalars(query).all()]
+
+    def track(self, track_id: int) -> TrackEntry:
+        """One track. Raises NotFoundError."""
+        with reading(self.database) as session:
+            return _entry(session, _track_row(session, track_id))
+
+    def masks(self, track_id: int, first: int = 0, last: int | None = None) -> list[TrackMask]:
+        """A track's masks as they count now, from a frame to another one. Raises NotFoundError."""
+        with reading(self.database) as session:
+            row = _track_row(session, track_id)
+            size = _clip_entry(session, session.get_one(ClipRow, row.clip_id)).hw
+            return [_mask(one, size) for one in _current(session, row, first, last)]
+
+    # Review.
+
+    def next_asked(self, clip_id: int | None = None, after: int | None = None) -> TrackEntry | None:
+        """The proposal with the most doubtful frames; None when all tracks were looked at.
+
+        clip_id  those of this clip come first
+        after    a track that is left for later: first those that are asked about behind it, itself
+                 when it is the only one
+        """
+        with reading(self.database) as session:
+            row = _next_proposal(session, clip_id, _maybe_row(session, after))
+            return None if row is None else _entry(session, row)
+
+    def give_verdict(
+        self, track_id: int, said: TrackSaid, who: str, masks: Sequence[TrackMask] = ()
+    ) -> TrackEntry:
+        """Write down what somebody says of a track, and carry it out.
+
+        masks  for the verdict "correct": those that take the places of the old ones, from the
+               frame that was corrected on, up to where the correction reaches
+
+        Raises NotFoundError, Conflict where the track is at another version, InputError for masks
+        that do not fit the clip or leave a gap in the track.
+        """
+        if (said.verdict == "correct") != bool(masks):
+            raise InputError(
+                "the verdict 'correct' comes with the better masks, the others without; got "
+                f"{said.verdict!r} with {len(masks)}"
+            )
+        with writing(self.database) as session:
+            row = _track_row(session, track_id, lock=True)
+            _check_version(session, row, said.version)
+            status, event = _BECOMES[said.verdict]
+            row.version, row.status = row.version + 1, status
+            row.who, row.at, row.seconds = who, self.clock(), row.seconds + said.seconds
+            agreed = _replace(session, row, masks) if masks else float(said.verdict == "accept")
+            session.add(
+                TrackVerdictRow(
+                    track_id=row.id, who=who, at=row.at, verdict=said.verdict, agreed=agreed,
+                    frame=masks[0].frame if masks else None, version=said.version,
+                    seconds=said.seconds,
+                )
+            )  # fmt: skip
+            return _remember(session, row, event, said.seconds)
+
+    def take_back_verdict(self, track_id: int, who: str) -> TrackEntry:
+        """Undo the last verdict on a track: it is a proposal again, with the masks of before.
+
+        Its seconds stay spent. Raises NotFoundError without a verdict, Conflict where the track has
+        changed since.
+        """
+        with writing(self.database) as session:
+            row = _track_row(session, track_id, lock=True)
+            query = select(TrackVerdictRow).where(TrackVerdictRow.track_id == row.id)
+            verdict = session.scalars(query.order_by(TrackVerdictRow.id.desc())).first()
+            if verdict is None:
+                raise NotFoundError(f"nobody has judged track {track_id}, or it was taken back")
+            _check_version(session, row, verdict.version + 1)
+            row.version, row.status = row.version + 1, "proposal"
+            row.who, row.at = who, self.clock()
+            _restore(session, row, verdict.version + 1)
+            session.delete(verdict)
+            return _remember(session, row, "track verdict taken back", 0.0)
+
+    def rename(self, track_id: int, renaming: TrackRenaming, who: str) -> TrackEntry:
+        """Give a track another name, or none; its masks, version and verdicts stay.
+
+        Raises NotFoundError, and Conflict where it has not the name that somebody saw.
+        """
+        with writing(self.database) as session:
+            row = _track_row(session, track_id, lock=True)
+            if row.label != renaming.was:
+                raise Conflict(
+                    f"track {row.id} is named {row.label!r}, not {renaming.was!r}: {row.who!r} has "
+                    "changed it; look at it and decide again",
+                    _entry(session, row),
+                )
+            learn_label(session, renaming.label)
+            row.label, row.who, row.at = renaming.label, who, self.clock()
+            return _remember(session, row, "track renamed", 0.0)
+
+    def verdicts(self) -> list[TrackVerdict]:
+        """Every verdict, the first one first."""
+        with reading(self.database) as session:
+            rows = session.scalars(select(TrackVerdictRow).order_by(TrackVerdictRow.id))
+            return [
+                TrackVerdict(
+                    track_id=row.track_id, who=row.who, frame=row.frame, agreed=row.agreed,
+                    verdict=row.verdict, seconds=row.seconds,  # type: ignore[arg-type]  # checked on its way in
+                )
+                for row in rows
+            ]  # fmt: skip
+
+
+def _next_proposal(
+    session: Session, clip_id: int | None, after: TrackRow | None
+) -> TrackRow | None:
+    """The proposal that should be looked at next; None where there is none.
+
+    That with the most doubtful frames comes first, that of the open clip before those of others, so
+    that a reviewer stays in one video.
+
+    clip_id  those of this clip come first
+    after    those behind it come first, then those of other clips, then it begins anew
+    """
+    here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
+    turns = [here, true()]
+    if after is not None:
+        behind = or_(
+            TrackRow.doubtful < after.doubtful,
+            and_(TrackRow.doubtful == after.doubtful, TrackRow.id > after.id),
+        )
+        turns = [and_(here, behind), ~here, TrackRow.id != after.id, true()]
+    for turn in turns:
+        query = select(TrackRow).where(TrackRow.status == "proposal", turn)
+        row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
+        if row is not None:
+            return row
+    return None
+
+
+def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
+    """Let new masks count from this version on; mean IoU with those that they replace."""
+    clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
+    check_run(masks, clip)
+    held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
+    if first > held.last + 1 or last < held.first - 1:
+        raise InputError(
+            f"the track reaches from frame {held.first} to {held.last}, a correction of {first} to "
+            f"{last} leaves a gap; give the frames between"
+        )
+    old = {one.frame: one for one in _current(session, row, first, last)}
+    ious = []
+    for mask in masks:
+        if (before := old.get(mask.frame)) is not None:
+            before.until = row.version
+            ious.append(float(rle_iou([_mask(before, clip.hw).rle], [mask.rle])[0, 0]))
+    session.add_all(_mask_row(row, mask) for mask in masks)
+    return sum(ious) / len(ious) if ious else 0.0
+
+
+def _restore(session: Session, row: TrackRow, version: int) -> None:
+    """Let the masks count again that were replaced with a version."""
+    of_track = select(TrackMaskRow).where(TrackMaskRow.track_id == row.id)
+    for one in session.scalars(of_track.where(TrackMaskRow.since == version)).all():
+        one.until = row.version
+    for one in session.scalars(of_track.where(TrackMaskRow.until == version)).all():
+        held = {name: getattr(one, name) for name in _HELD}
+        session.add(TrackMaskRow(track_id=row.id, since=row.version, until=None, **held))
+
+
+_HELD = [one.name if one.name != "rle" else "counts" for one in fields(TrackMask)]  # columns
+
+
+def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
+    """Count the doubtful frames, and write the event."""
+    checked_text("a user's name", row.who)
+    session.flush()
+    row.doubtful = sum(bool(one.doubts) for one in _current(session, row, 0, None))
+    detail: dict[str, Any] = {"clip": row.clip_id, "track": row.id, "version": row.version}
+    action = Action(kind=kind, tool="track", seconds=seconds, detail=detail)
+    session.add(event_row(action, None, row.who, row.at))
+    session.flush()
+    return _entry(session, row)
+
+
+def _current(
+    session: Session, row: TrackRow, first: int, last: int | None
+) -> Sequence[TrackMaskRow]:
+    query = select(TrackMaskRow).where(
+        TrackMaskRow.track_id == row.id,
+        TrackMaskRow.until.is_(None),
+        TrackMaskRow.frame >= first,
+    )
+    if last is not None:
+        query = query.where(TrackMaskRow.frame <= last)
+    return session.scalars(query.order_by(TrackMaskRow.frame)).all()
+
+
+def _maybe_row(session: Session, track_id: int | None) -> TrackRow | None:
+    known = track_id is not None and is_id(track_id)
+    return session.get(TrackRow, track_id) if known else None
+
+
+def _clip_row(session: Session, clip_id: int) -> ClipRow:
+    row = session.get(ClipRow, clip_id) if is_id(clip_id) else None
+    if row is None:
+        raise NotFoundError(f"the project has no clip {clip_id}; GET /api/clips lists them")
+    return row
+
+
+def _track_row(session: Session, track_id: int, lock: bool = False) -> TrackRow:
+    row = session.get(TrackRow, track_id, with_for_update=lock) if is_id(track_id) else None
+    if row is None:
+        raise NotFoundError(f"the project has no track {track_id}")
+    return row
+
+
+def _check_version(session: Session, row: TrackRow, version: int) -> None:
+    if row.version != version:
+        raise Conflict(
+            f"track {row.id} is at version {row.version}, got version {version}: {row.who!r} has "
+            "changed it; look at it and decide again",
+            _entry(session, row),
+        )
+
+
+def _mask_row(row: TrackRow, mask: TrackMask) -> TrackMaskRow:
+    held = {one.name: getattr(mask, one.name) for one in fields(TrackMask)}
+    held |= {"counts": rle_to_string(held.pop("rle")), "doubts": " ".join(mask.doubts)}
+    return TrackMaskRow(track_id=row.id, since=row.version, until=None, **held)
+
+
+def _mask(row: TrackMaskRow, size: tuple[int, int]) -> TrackMask:
+    held = {name: getattr(row, name) for name in _HELD}
+    held |= {"rle": string_to_rle(held.pop("counts"), size), "doubts": tuple(row.doubts.split())}
+    return TrackMask(**held)
+
+
+def _counts(session: Session, clip_id: int | None = None) -> Counter[tuple[int, str]]:
+    """How many tracks there are, by clip and status; of one clip or of all."""
+    query = select(TrackRow.clip_id, TrackRow.status, func.count())
+    if clip_id is not None:
+        query = query.where(TrackRow.clip_id == clip_id)
+    rows = session.execute(query.group_by(TrackRow.clip_id, TrackRow.status))
+    return Counter({(clip, status): count for clip, status, count in rows})
+
+
+def _clip_entry(
+    session: Session, row: ClipRow, counts: Counter[tuple[int, str]] | None = None
+) -> ClipEntry:
+    counts = _counts(session, row.id) if counts is None else counts
+    proposals, accepted, rejected = (
+        counts[row.id, status] for status in ("proposal", "accepted", "rejected")
+    )
+    return ClipEntry(
+        id=row.id, name=row.name, hw=(row.height, row.width), frames=row.frames, rate=row.rate,
+        tracks=proposals + accepted, proposals=proposals, accepted=accepted, rejected=rejected,
+    )  # fmt: skip
+
+
+def _entry(session: Session, row: TrackRow) -> TrackEntry:
+    reach = select(func.min(TrackMaskRow.frame), func.max(TrackMaskRow.frame)).where(
+        TrackMaskRow.track_id == row.id, TrackMaskRow.until.is_(None)
+    )
+    first, last = session.execute(reach).one()
+    plain = {one.name for one in fields(TrackEntry)} - {"first", "last", "provenance"}
+    return TrackEntry(
+        first=first or 0, last=last or 0, provenance=Provenance.from_json(row.provenance),
+        **{name: getattr(row, name) for name in plain},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Objects followed through a video: sources of frames, trackers, sessions and outputs."""

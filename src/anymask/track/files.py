@@ -1,0 +1,287 @@
+"""Following a video into files: a video and prompts in, masks in files of every kind out.
+
+An unfinished run is kept beside its first output, and goes on when the same is asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError, InputError
+from anymask.images.load import load_mask
+from anymask.segment.model import Model
+from anymask.track.frame_sampling import SampledFrames
+from anymask.track.opening import open_session
+from anymask.track.outputs import MaskWriter, VideoFacts, check_paths, open_writers
+from anymask.track.records import Direction, TrackedFrame
+from anymask.track.session import VideoSession
+from anymask.track.settings import GROUPS
+from anymask.track.store import SessionStore
+
+
+@dataclass
+class FilePrompt:
+    """What is said of one object on one frame of the source; `mask` is a picture's file."""
+
+    points: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    box: list[float] | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrackReport:
+    """Sentences about a run: what was written and should be looked at; prompts that were moved."""
+
+    notes: list[str]
+    moved: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackFiles:
+    """A run: what is followed, and where its masks are written.
+
+    video      a video file, a folder of pictures, or a camera's number
+    prompts    (frame of the source, object) -> what is said of it
+    outputs    as `outputs.open_writers` takes them; paths that end in a slash are folders
+    cutout     films show the objects alone, with alpha
+    direction  which way to follow them from their prompts
+    settings   as for `Model.track`
+
+    Raises InputError for an output that is read, too, or named twice, and for settings.
+    """
+
+    video: str
+    prompts: Mapping[tuple[int, int], FilePrompt]
+    outputs: Sequence[str]
+    cutout: bool = False
+    direction: Direction = "forward"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for group in GROUPS:
+            known = group.__dataclass_fields__
+            group(**{name: one for name, one in self.settings.items() if name in known})
+        read = {os.path.realpath(path): "the mask of a prompt" for path in self.mask_files}
+        if self.settings.get("session") is not None:
+            read[os.path.realpath(self.settings["session"])] = "the session's file"
+        read[os.path.realpath(self.video)] = "the video itself"
+        written: set[str] = set()
+        for text in self.outputs:
+            place = os.path.realpath(text)
+            if place in read:
+                raise InputError(f"the output {text!r} is {read[place]}; choose another name")
+            if place in written:
+                raise InputError(f"wanted outputs with different names, got {text!r} twice")
+            written.add(place)
+        for text in self.outputs:
+            if text.endswith(("/", os.sep)):
+                Path(text).mkdir(parents=True, exist_ok=True)
+        check_paths(self.paths, self.cutout)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The outputs."""
+        return [Path(text) for text in self.outputs]
+
+    @property
+    def mask_files(self) -> list[Path]:
+        """The masks of the prompts."""
+        return [one.mask for one in self.prompts.values() if one.mask is not None]
+
+    def words(self, model: str) -> str:
+        """What the run is known by: prompts, and without a session's name settings and files."""
+        told: list[Any] = sorted(
+            (frame, number, str(one)) for (frame, number), one in self.prompts.items()
+        )
+        if self.settings.get("session") is not None:
+            return json.dumps([told])
+        stamps = []
+        for path in (Path(self.video), *self.mask_files):
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            stats = [(file.name, file.stat()) for file in files if file.exists()]
+            stamps.append([[name, one.st_size, one.st_mtime_ns] for name, one in stats])
+        return json.dumps([told, str(dict(self.settings)), model, self.video]) + json.dumps(stamps)
+
+
+def track_files(
+    load: Callable[[], Model],
+    asked: TrackFiles,
+    model: str = "",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> TrackReport:
+    """Follow objects through a video and write their masks.
+
+    load      opens the model, once nothing stands against the run
+    model     what the model is known by: an unfinished run goes on with the same one
+    progress  is told the frames that are done, and all frames or None
+
+    Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
+    frame that cannot be read again.
+    """
+    video = Path(asked.video)
+    source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
+    kept, words = asked.settings.get("session"), asked.words(model)
+    first = asked.paths[0]
+    path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
+    _forget_other(path, words, kept=kept is not None)
+    leave = path.exists()  # until something new is known, nothing new is left
+    try:
+        with open_session(load(), source, **(dict(asked.settings) | {"session": path})) as session:
+            moved = _begin(session, asked, words)
+            leave = True
+            notes = _write(session, asked, progress or (lambda done, total: None))
+        leave = kept is not None
+    finally:
+        if not leave:
+            path.unlink(missing_ok=True)
+    return TrackReport(notes, moved)
+
+
+def _forget_other(path: Path, words: str, *, kept: bool) -> None:
+    """Begin anew where the file is of a run with other words.
+
+    kept  the file was named, and is nobody's to throw away: Raises InputError
+
+    Raises DataError for no session.
+    """
+    if not path.exists():
+        return
+    store = SessionStore(path)
+    said = store.about("note command")
+    store.close()
+    same = said == words or (kept and said is None)
+    if not same and kept:
+        raise InputError(
+            f"{path} keeps what another command said of its objects; say the same of them, name "
+            "another file for the session, or delete it to begin anew"
+        )
+    if not same:
+        path.unlink()
+
+
+def _begin(session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
+    """Hand over the prompts, unless an interrupted run already did; what is told of them."""
+    if session.note("command") == words:
+        return []
+    moved: list[str] = []
+    for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
+        place = find_place(session.frames, frame)
+        taken = session.frames.source_frame(place)
+        if taken != frame:
+            moved.append(
+                f"frame {frame} is not among those looked at; what is said of it counts on frame "
+                f"{taken}"
+            )
+        session.add(
+            place, number, points=one.points or None, labels=one.labels or None, box=one.box,
+            mask=None if one.mask is None else load_mask(one.mask),
+        )  # fmt: skip
+    session.note("command", words)
+    session.checkpoint()
+    return moved
+
+
+def find_place(frames: SampledFrames, frame: int) -> int:
+    """The number, in what is looked at, of a frame of the source, or of the nearest one. Raises
+    InputError for one before the first or behind the last."""
+    length, first = frames.length, frames.sampling.start
+    if length == 0:
+        raise InputError(f"no frame is left to look at: --start {first} is behind the video's end")
+    first = frames.source_frame(0)
+    last = None if length is None else frames.source_frame(length - 1)
+    if frame < first or (last is not None and frame > last):
+        raise InputError(
+            f"there is no frame {frame} among those looked at, which are {first} to "
+            f"{'...' if last is None else last}"
+        )
+    return frames.nearest(frame)
+
+
+def _write(
+    session: VideoSession, asked: TrackFiles, progress: Callable[[int, int | None], None]
+) -> list[str]:
+    """Propagate and write every frame; what is told of it."""
+    writers: list[MaskWriter] = []
+    written: set[str] = set()
+    try:
+        for frame in _frames_in_order(session, asked.direction, progress):
+            picture = partial(_read_picture, session, frame.index)
+            if not writers:
+                facts = _video_facts(session, asked, frame)
+                writers = open_writers(asked.paths, facts, asked.cutout)
+            for writer in writers:
+                writer.write(frame, picture)
+            written.add(frame.stem)
+            progress(frame.index + 1, session.frames.length)
+    except BaseException:
+        for writer in writers:
+            writer.abandon()
+        raise
+    notes: list[str] = []
+    for writer in writers:
+        writer.close()
+        if note := getattr(writer, "note", None):
+            notes.append(note)
+    for folder in asked.paths:
+        others = [one for one in folder.glob("*.png") if one.stem not in written]
+        if others:
+            notes.append(
+                f"{folder}: {len(others)} pictures in it are not of this run, such as "
+                f"{min(others).name}; they were left as they are"
+            )
+    notes += [f"wrote {path}" for path in asked.paths]
+    doubtful = session.doubtful()
+    if count := len({frame for frame, _, _ in doubtful}):
+        listed = [
+            f"{session.frames.source_frame(frame)} (object {number}: {', '.join(doubts)})"
+            for frame, number, doubts in doubtful[:8]
+        ]
+        more = f" and more, {count} frames in all" if count > 8 else ""
+        notes.append(f"look at frames {'; '.join(listed)}{more}")
+    if session.frames.fault:
+        notes.append(f"{session.frames.fault}; there can be masks up to there")
+    return notes
+
+
+def _frames_in_order(
+    session: VideoSession, direction: Direction, progress: Callable[[int, int | None], None]
+) -> Iterator[TrackedFrame]:
+    """Every frame from the first on: while they are followed, or afterwards, where what comes may
+    still change them."""
+    length = session.frames.length
+    if direction == "forward" or length is None:
+        yield from session.propagate("forward", start=0)
+        return
+    for done, _ in enumerate(session.propagate(direction)):
+        progress(min(done, length - 1), length)
+    for index in range(session.frames.length or 0):
+        yield session.result(index)
+
+
+def _read_picture(session: VideoSession, frame: int) -> UintImage:
+    """A frame that was followed, once more. Raises DataError where it cannot be read again."""
+    image = session.picture(frame)
+    if image is None:
+        raise DataError(f"frame {frame} cannot be read any more; was the video changed meanwhile?")
+    return image
+
+
+def _video_facts(session: VideoSession, asked: TrackFiles, first: TrackedFrame) -> VideoFacts:
+    picture, video = _read_picture(session, first.index), Path(asked.video)
+    return VideoFacts(
+        name=video.stem or "video",
+        hw=(picture.shape[0], picture.shape[1]),
+        rate=session.frames.rate,
+        objects=tuple(session.objects),
+        sound=video if video.is_file() else None,
+        begin=first.seconds,
+        end=session.frames.seconds_of_end(),
+    )

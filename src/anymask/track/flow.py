@@ -1,0 +1,82 @@
+"""Optical flow (OpenCV's dense inverse search): two grey frames in, motion and cuts out.
+
+Source: Kroeger et al. 2016 (DIS, arXiv:1603.03590), as OpenCV has it.
+
+Letters: h w the reduced picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from anymask.base.arrays import FloatArray, UintImage
+
+FLOW_SIDE = 256  # pixels of the longer side of the reduced picture
+CUT = 0.5  # correlation of two frames' histograms below which the shot changes
+
+
+def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
+    """A frame in grey, small enough for fast flow and large enough for its patches."""
+    height, width = image.shape[:2]
+    scale = FLOW_SIDE / max(height, width)
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w) -> (h, w, 2)
+    """Where each pixel of a frame was on the frame before."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return np.asarray(search.calc(now, before, np.zeros((*now.shape, 2), np.float32)), np.float32)
+
+
+def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
+    """A soft mask of the frame before, where the flow brings it."""
+    height, width = flow.shape[:2]
+    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    moved = cv2.remap(
+        soft, columns + flow[..., 0], rows[:, None] + flow[..., 1], cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+    )  # fmt: skip
+    return np.asarray(moved, np.float32)
+
+
+def is_cut(now: UintImage, before: UintImage) -> bool:
+    """Whether two reduced frames belong to different shots: other greys, and another layout."""
+    if now.shape != before.shape:
+        return True
+    counts = [cv2.calcHist([picture], [0], None, [32], [0, 256]) for picture in (now, before)]
+    if cv2.compareHist(counts[0], counts[1], cv2.HISTCMP_CORREL) > CUT:
+        return False
+    small = [
+        cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+        for picture in (now, before)
+    ]
+    spread = float(small[0].std() * small[1].std())
+    alike = float(np.mean((small[0] - small[0].mean()) * (small[1] - small[1].mean())))
+    return spread == 0 or alike / spread < CUT
+
+
+class Flows:
+    """The flow from and to the frame before, found once for all objects whose last frame it is."""
+
+    def __init__(self, now: UintImage) -> None:
+        self.now = now
+        self._found: list[tuple[UintImage, bool, FloatArray]] = []
+
+    def back(self, before: UintImage) -> FloatArray:
+        """Where each pixel was."""
+        return self._flow(before, True)
+
+    def there(self, before: UintImage) -> FloatArray:
+        """Where each pixel of the frame before has gone."""
+        return self._flow(before, False)
+
+    def _flow(self, before: UintImage, back: bool) -> FloatArray:
+        for grey, kind, flow in self._found:
+            if kind == back and (grey is before or np.array_equal(grey, before)):
+                return flow
+        flow = find_flow(self.now, before) if back else find_flow(before, self.now)
+        self._found.append((before, back, flow))
+        return flow

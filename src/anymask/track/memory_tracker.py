@@ -1,0 +1,144 @@
+"""Tracker with a video model of SAM 2's families: frames, prompts and memories in, predictions out.
+
+The features of a frame and the memories of an object stay where they were computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from anymask.base.arrays import FloatArray, IntArray, UintImage
+from anymask.base.errors import ModelError
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import (
+    geometry,
+    image_to_model,
+    logits_to_rles,
+    mask_to_model,
+    points_to_model,
+)
+from anymask.masks.rle import Rle, rle_to_mask
+from anymask.masks.spec import Geometry
+from anymask.models.rules.prompts import check_prompt
+from anymask.runtime.video import VideoAnswer, VideoSteps
+from anymask.segment.model import Model
+from anymask.track.settings import MemorySettings
+from anymask.track.tracker import FramePrediction, StateArrays, TrackMoment
+
+CORNERS = (2, 3)  # the labels of a box's corners
+
+
+@dataclass(frozen=True, eq=False)
+class SeenByVideo:
+    """A frame's handle, and where the frame lies in model space."""
+
+    handle: Any
+    where: Geometry
+
+
+class MemoryTracker:
+    """Follows objects with the memory of a video model.
+
+    Raises ModelError for a model that is none.
+    """
+
+    def __init__(
+        self, model: Model, steps: VideoSteps | None, memory: MemorySettings | None = None
+    ) -> None:
+        if steps is None:
+            raise ModelError(
+                f"{model.name} is no video model, and tracker='memory' needs one (SAM 2, EdgeTAM, "
+                "EfficientTAM on torch), or a bundle with a network of memory (anymask train "
+                "memory); load one, or use tracker='match'"
+            )
+        self.memory = memory or MemorySettings()
+        self.model, self._steps = model, steps.choosing(self.memory.choice())
+
+    @property
+    def name(self) -> str:
+        """See `Tracker`."""
+        return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
+
+    def see(self, image: UintImage, grey: UintImage) -> SeenByVideo:
+        """See `Tracker`. A frame of a video is resized as the families' own code does."""
+        spec = replace(self.model.spec, resample="pillow_bicubic")
+        where = geometry((image.shape[0], image.shape[1]), spec)
+        return SeenByVideo(self._steps.see_frame(image_to_model(image, spec)), where)
+
+    def answer(self, seen: SeenByVideo, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+        """See `Tracker`. A mask alone is taken as it is."""
+        spec = self.model.spec
+        prompt = check_prompt(prompt, seen.where.image_hw, spec)
+        if prompt.points is None and prompt.box is None and prompt.mask is not None:
+            sides = mask_to_model(prompt.mask, seen.where, spec.image_side)[0]
+            return self._predictions(
+                seen, self._steps.answer_mask(seen.handle, (sides > 0).astype(np.float32))
+            )[0]
+        before = None if earlier is None else rle_to_mask(earlier)
+        given = before if prompt.mask is None else prompt.mask
+        logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
+        coords, labels = _tokens(prompt, seen.where)
+        told = self._steps.answer_points(seen.handle, coords, labels, logits)
+        return replace(self._predictions(seen, told)[0], score=1.0)
+
+    def begin(
+        self, seen: SeenByVideo, at: TrackMoment, prediction: FramePrediction, known: Any | None
+    ) -> Any:
+        """See `Tracker`."""
+        moment = (at.frame, at.backward)
+        return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
+
+    def track(
+        self, seen: SeenByVideo, at: TrackMoment, states: Sequence[Any]
+    ) -> list[FramePrediction]:
+        """See `Tracker`."""
+        told = self._steps.step_video(seen.handle, states, at.frame, at.backward)
+        return self._predictions(seen, told)
+
+    def remember(
+        self,
+        seen: SeenByVideo,
+        at: TrackMoment,
+        state: Any,
+        prediction: FramePrediction,
+        sure: bool,
+    ) -> Any:
+        """See `Tracker`."""
+        if not sure or prediction.quality < self.memory.least_quality:
+            return state
+        moment = (at.frame, at.backward)
+        return self._steps.remember(seen.handle, state, prediction.soft, moment, False)
+
+    def pack(self, state: Any) -> StateArrays:
+        """See `Tracker`."""
+        return self._steps.bank_to_arrays(state)
+
+    def unpack(self, arrays: StateArrays) -> Any:
+        """See `Tracker`."""
+        return self._steps.arrays_to_bank(arrays)
+
+    def _predictions(self, seen: SeenByVideo, told: VideoAnswer) -> list[FramePrediction]:
+        threshold = self.model.spec.mask_threshold
+        rles = logits_to_rles(told.logits, seen.where, threshold)
+        scores = 1 / (1 + np.exp(-told.score.clip(-30, 30)))
+        rows = zip(rles, scores.tolist(), told.quality.tolist(), told.handles, strict=True)
+        return [
+            FramePrediction(rle, score, quality, handle) for rle, score, quality, handle in rows
+        ]
+
+
+def _tokens(prompt: Prompt, where: Geometry) -> tuple[FloatArray, IntArray]:
+    """A box's corners, then the points, in model pixels: (P, 2), (P,)."""
+    coords = np.zeros((0, 2), np.float32)
+    labels = np.zeros(0, np.int64)
+    if prompt.box is not None:
+        coords = np.concatenate([coords, prompt.box.reshape(2, 2)])
+        labels = np.concatenate([labels, np.array(CORNERS)])
+    if prompt.points is not None and prompt.labels is not None:
+        coords = np.concatenate([coords, prompt.points])
+        labels = np.concatenate([labels, prompt.labels])
+    return points_to_model(coords, where), labels

@@ -1,0 +1,497 @@
+"""Writers of tracked frames: masks of frames in; RLE lines, SA-V JSON, PNGs or videos out.
+
+    .json     SA-V: the run-lengths of every object in every frame
+    .jsonl    a line a frame, with COCO run-lengths, scores, states and doubts
+    a folder  DAVIS: a palette PNG a frame, whose values are the objects' numbers; it is called
+              as the frame's picture is, or by the frame's number: 00012.png
+    a film    the video with the masks drawn on it, with its frame rate and sound; with `cutout`
+              the objects alone, with alpha
+
+All are written as the frames come, but SA-V's file, which wants the last frame first; no frame is
+held.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from anymask.base.arrays import BoolArray, UintImage
+from anymask.base.errors import InputError
+from anymask.base.storage import file_suffix, whole_file
+from anymask.formats.label_pictures import voc_palette
+from anymask.masks.draw import colours, overlay
+from anymask.masks.mask import UNLABELLED
+from anymask.masks.rle import empty_rle, rle_box_xyxy, rle_to_coco
+from anymask.track.records import ObjectMask, TrackedFrame
+from anymask.track.sources import import_av
+
+MOST_NUMBERS = 255  # objects of a palette PNG
+CLOCK = 90_000  # ticks a second
+FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
+_FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
+Look = Literal["picture", "cutout"]
+Drawing = Callable[[TrackedFrame, UintImage], UintImage]
+Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) where a writer needs it
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What writers have to know of a video: name, size, frames a second, objects, and its file.
+
+    sound  the file whose sound goes along, or None
+    begin  seconds of that file at which the first frame is shown
+    end    and at which the first frame is that is left out at its end; None: there is none
+    """
+
+    name: str
+    hw: tuple[int, int]
+    rate: float
+    objects: tuple[int, ...]
+    sound: Path | None = None
+    begin: float = 0.0
+    end: float | None = None
+
+
+class MaskWriter(Protocol):
+    """Something that frames are written to, in order."""
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """One frame."""
+        ...
+
+    def close(self) -> None:
+        """All frames are written."""
+        ...
+
+    def abandon(self) -> None:
+        """No more frames come: let go of files, without drafts left behind."""
+        ...
+
+
+class LineWriter:
+    """.jsonl: a line a frame."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = path.open("w", encoding="utf-8")
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        self._file.write(json.dumps(frame_to_json(frame)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        self._file.close()
+
+    abandon = close
+
+
+class PaletteWriter:
+    """A folder of palette PNGs; where objects overlap, the surer one is on top."""
+
+    def __init__(self, folder: Path, facts: VideoFacts) -> None:
+        if max(facts.objects, default=0) > MOST_NUMBERS or min(facts.objects, default=1) < 1:
+            raise InputError(
+                f"palette pictures hold objects 1 to {MOST_NUMBERS}, got {list(facts.objects)}; "
+                "number them so, or write .jsonl"
+            )
+        self.folder, self._palette = folder, voc_palette().tobytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._hw = facts.hw
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        found = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
+        values = np.zeros(found[0][1].rle.size if found else self._hw, np.uint8)
+        for number, one in found:
+            values[one.mask] = number
+        drawn = Image.fromarray(values, "P")
+        drawn.putpalette(self._palette)
+        with whole_file(self.folder / f"{frame.stem}.png") as file:
+            drawn.save(file, "PNG", compress_level=3)
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+
+    abandon = close
+
+
+class FilmOutput:
+    """A film drawn from the frames, with alpha or without."""
+
+    def __init__(self, path: Path, facts: VideoFacts, draw: Drawing, alpha: bool = False) -> None:
+        look: Look = "cutout" if alpha else "picture"
+        self._film = FilmWriter(path, facts.rate, look, facts.sound, facts.begin, facts.end)
+        self.note = None if self._film.silence is None else f"{path}: {self._film.silence}"
+        self._draw, self._begin = draw, facts.begin
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        self._film.write(self._draw(frame, picture()), frame.seconds - self._begin)
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        self._film.close()
+
+    def abandon(self) -> None:
+        """See `MaskWriter`."""
+        self._film.abandon()
+
+
+class SavWriter:
+    """SA-V's JSON: rows go to a file beside it, which becomes its middle."""
+
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        self.path, self.facts = path, facts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows = path.with_name(f".{path.name}.rows")
+        self._file: IO[str] = self._rows.open("w", encoding="utf-8")
+        self._count, self._seconds = 0, 0.0
+        self._areas = dict.fromkeys(facts.objects, 0)
+        self._first: dict[int, int] = {}
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        row = []
+        for number in self.facts.objects:
+            one = frame.objects.get(number)
+            row.append(rle_to_coco(empty_rle(self.facts.hw) if one is None else one.rle))
+            if one is not None and one.area:
+                self._areas[number] += one.area
+                self._first.setdefault(number, self._count)
+        self._file.write(("," if self._count else "") + json.dumps(row))
+        self._count, self._seconds = self._count + 1, frame.seconds
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        self._file.close()
+        (height, width), count = self.facts.hw, max(self._count, 1)
+        about = {
+            "video_id": self.facts.name,
+            "video_duration": self._seconds + 1 / self.facts.rate,
+            "video_frame_count": self._count,
+            "video_height": height,
+            "video_width": width,
+            "video_resolution": height * width,
+            "video_environment": "",
+            "video_split": "",
+            "masklet_id": list(self.facts.objects),
+            "masklet_num": len(self.facts.objects),
+            "masklet_size_abs": [area / count for area in self._areas.values()],
+            "masklet_first_appeared_frame": [self._first.get(n, -1) for n in self._areas],
+            "masklet_frame_count": [self._count] * len(self._areas),
+            "masklet_type": ["auto"] * len(self._areas),
+        }
+        with whole_file(self.path) as out:
+            out.write(json.dumps(about)[:-1].encode() + b', "masklet": [')
+            copy_rows(self._rows, out)
+            out.write(b"]}\n")
+        self._rows.unlink()
+
+    def abandon(self) -> None:
+        """See `MaskWriter`."""
+        self._file.close()
+        self._rows.unlink()
+
+
+class CocoWriter:
+    """.json: COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on
+    it: its `category_id` is the object's name, its `group_id` the object's number, as in
+    `data.coco`. Rows go to files beside it, which become its middle.
+
+    names  object -> its class; objects without one are called as masks without a label are
+    """
+
+    def __init__(self, path: Path, facts: VideoFacts, names: Mapping[int, str]) -> None:
+        self.path, self.facts = path, facts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._names = {number: names.get(number) or UNLABELLED for number in facts.objects}
+        classes = sorted(set(self._names.values()))
+        self._ids = {name: place for place, name in enumerate(classes, start=1)}
+        self._images = path.with_name(f".{path.name}.images")
+        self._rows = path.with_name(f".{path.name}.rows")
+        self._files: tuple[IO[str], IO[str]] = (
+            self._images.open("w", encoding="utf-8"), self._rows.open("w", encoding="utf-8"),
+        )  # fmt: skip
+        self._count, self._written = 0, 0
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        self._count += 1
+        height, width = self.facts.hw
+        image = {"id": self._count, "file_name": frame.name or f"{frame.stem}.png",
+                 "height": height, "width": width}  # fmt: skip
+        self._files[0].write(("," if self._count > 1 else "") + json.dumps(image))
+        for number, one in frame.objects.items():
+            if one.area:
+                row = self._row(number, one)
+                self._files[1].write(("," if self._written > 1 else "") + json.dumps(row))
+
+    def _row(self, number: int, one: ObjectMask) -> dict[str, object]:
+        self._written += 1
+        x0, y0, x1, y1 = rle_box_xyxy(one.rle)
+        return {
+            "id": self._written,
+            "image_id": self._count,
+            "category_id": self._ids[self._names[number]],
+            "segmentation": rle_to_coco(one.rle),
+            "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
+            "area": one.area,
+            "iscrowd": 0,
+            "group_id": number,
+            "score": round(one.score, 4),
+        }
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
+        for file in self._files:
+            file.close()
+        classes = [{"id": number, "name": name} for name, number in self._ids.items()]
+        about = {"info": {"description": "written by anymask"}, "categories": classes}
+        with whole_file(self.path) as out:
+            out.write(json.dumps(about)[:-1].encode())
+            for key, rows in (("images", self._images), ("annotations", self._rows)):
+                out.write(f', "{key}": ['.encode())
+                copy_rows(rows, out)
+                out.write(b"]")
+            out.write(b"}\n")
+        self._images.unlink()
+        self._rows.unlink()
+
+    def abandon(self) -> None:
+        """See `MaskWriter`."""
+        for file in self._files:
+            file.close()
+        self._images.unlink()
+        self._rows.unlink()
+
+
+def copy_rows(rows: Path, out: BinaryIO) -> None:
+    """Append a file to another, a part at a time."""
+    with rows.open("rb") as file:
+        shutil.copyfileobj(file, out)
+
+
+def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
+    """A frame's masks as COCO run-lengths, with scores, states and doubts."""
+    objects = [object_to_json(number, one) for number, one in frame.objects.items()]
+    named = {"file": frame.name} if frame.name else {}
+    about = {"frame": frame.source_frame, **named, "seconds": round(frame.seconds, 6)}
+    return {**about, "objects": objects}
+
+
+def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
+    """One object of a frame."""
+    return {
+        "object": number,
+        "segmentation": rle_to_coco(one.rle),
+        "area": one.area,
+        "score": round(one.score, 4),
+        "quality": round(one.quality, 4),
+        "state": one.state,
+        "doubts": list(one.doubts),
+        "prompted": one.prompted,
+    }
+
+
+def cut_objects(frame: TrackedFrame, image: UintImage) -> UintImage:  # (H, W, 3) -> (H, W, 4)
+    """The objects of a frame with alpha around them."""
+    shown: BoolArray = np.zeros(image.shape[:2], np.bool_)
+    for mask in frame.masks.values():
+        shown |= mask
+    return np.dstack([image, np.where(shown, 255, 0).astype(np.uint8)])
+
+
+def draw_objects(frame: TrackedFrame, image: UintImage, objects: Sequence[int]) -> UintImage:
+    """A frame (H, W, 3) with the masks on it, each of the video's objects in its own colour."""
+    if not frame.objects:
+        return image
+    palette = dict(zip(objects, colours(len(objects)), strict=True))
+    chosen = [palette.get(number, (255, 255, 255)) for number in frame.objects]
+    return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
+
+
+class FilmWriter:
+    """A video file in the making, by PyAV: pictures with their times, and the original sound. It is
+    written under a hidden name, and appears under its own when it is complete.
+
+    path   .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
+    like   the video whose sound goes along, or None
+    rate   frames a second, about: each frame has its own time
+    begin  seconds of `like` at which the first frame is shown
+    end    seconds of `like` at which its sound ends; None: with `like`
+
+    `silence` says why a sound track is left out. Raises InputError for an ending that cannot be
+    written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rate: float,
+        look: Look,
+        like: Path | None = None,
+        begin: float = 0.0,
+        end: float | None = None,
+    ) -> None:
+        check_film(path, look)
+        self._av = import_av()
+        self.path, self.look, self.begin, self.rate = path, look, begin, rate
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._draft = path.with_name(f".{path.stem}.part{path.suffix}")
+        self._out: Any = self._av.open(str(self._draft), "w")
+        self._stream: Any = None
+        self._size = (0, 0)
+        self._original: Any = None
+        self._sound: Iterator[tuple[float, Any]] = iter(())
+        self._ahead: tuple[float, Any] | None = None
+        self._last = float("inf") if end is None else end - begin
+        self.silence: str | None = None
+        if like is not None:
+            self._take_sound(like)
+
+    def write(self, image: UintImage, seconds: float) -> None:
+        """One picture (H, W, 3), or (H, W, 4) of a cut-out, that is shown from `seconds` on."""
+        if self._stream is None:
+            self._open_stream(image.shape[0], image.shape[1])
+        form = "rgba" if image.shape[2] == 4 else "rgb24"
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
+        if image.shape[:2] != self._size:  # a video whose resolution changes
+            frame = frame.reformat(width=self._size[1], height=self._size[0])
+        frame.pts, frame.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
+        self._out.mux(self._stream.encode(frame))
+        self._write_sound(seconds)
+
+    def close(self) -> None:
+        """Finish the file, which then appears under its name."""
+        if self._stream is not None:
+            self._out.mux(self._stream.encode())
+            self._write_sound(self._last)
+        self._out.close()
+        if self._original is not None:
+            self._original.close()
+        self._draft.replace(self.path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._out.close()
+        self._draft.unlink(missing_ok=True)
+
+    def _open_stream(self, height: int, width: int) -> None:
+        self._size = (height, width)
+        alpha, webm = self.look == "cutout", self.path.suffix.lower() == ".webm"
+        codec = "libvpx-vp9" if webm else "prores_ks" if alpha else "libx264"
+        options = _FAST_VP9 if webm else {} if alpha else {"crf": "20", "preset": "veryfast"}
+        rate = Fraction(self.rate).limit_denominator(1001)
+        self._stream = self._out.add_stream(codec, rate=rate, options=options)
+        self._stream.height, self._stream.width = height, width
+        even = height % 2 == 0 and width % 2 == 0
+        plain = "yuv420p" if even or webm else "yuv444p"
+        self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
+        self._stream.codec_context.time_base = Fraction(1, CLOCK)
+
+    def _take_sound(self, like: Path) -> None:
+        """Copy the packets of the first sound track, where the file's format can hold it."""
+        original = self._av.open(str(like))
+        track = next(iter(original.streams.audio), None)
+        try:
+            held = None if track is None else self._out.add_stream_from_template(track)
+        except (ValueError, self._av.error.FFmpegError):  # as AAC in WebM
+            held = None
+        if held is None:
+            if track is not None:
+                name = self.path.suffix.removeprefix(".").lower()
+                self.silence = f"without sound: {name} does not hold {track.codec_context.name}"
+            original.close()
+            return
+        self._original = original
+        self._sound = self._packets(original, track, held)
+
+    def _packets(self, original: Any, track: Any, held: Any) -> Iterator[tuple[float, Any]]:
+        try:
+            for packet in original.demux(track):
+                if packet.pts is None or packet.dts is None:
+                    continue
+                seconds = float(packet.pts * packet.time_base) - self.begin
+                if seconds < 0:
+                    continue
+                shift = round(self.begin / float(packet.time_base))
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, held
+                yield seconds, packet
+        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+            return
+
+    def _write_sound(self, seconds: float) -> None:
+        if self._ahead is None:
+            self._ahead = next(self._sound, None)
+        until = min(seconds, self._last)
+        while self._ahead is not None and self._ahead[0] <= until:
+            self._out.mux(self._ahead[1])
+            self._ahead = next(self._sound, None)
+
+
+def check_film(path: Path, look: Look) -> None:
+    """Raises InputError for an ending that cannot hold a picture, or a cut-out."""
+    ending = path.suffix.lower()
+    allowed = {".webm", ".mov"} if look == "cutout" else FILMS
+    if ending not in allowed:
+        raise InputError(
+            f"a video of {'cut-outs' if look == 'cutout' else 'overlays'} is written as "
+            f"{', '.join(sorted(allowed))}; got {str(path)!r}"
+        )
+
+
+def open_writers(
+    paths: Sequence[Path], facts: VideoFacts, cutout: bool = False
+) -> list[MaskWriter]:
+    """A writer for each path, by its ending; see `check_paths`.
+
+    cutout  films show the objects on nothing
+    """
+    writers: list[MaskWriter] = []
+    for path in paths:
+        match file_suffix(path):
+            case ".json":
+                writers.append(SavWriter(path, facts))
+            case ".jsonl":
+                writers.append(LineWriter(path))
+            case "":
+                writers.append(PaletteWriter(path, facts))
+            case _:
+                draw = cut_objects if cutout else partial(draw_objects, objects=facts.objects)
+                writers.append(FilmOutput(path, facts, draw, alpha=cutout))
+    return writers
+
+
+def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
+    """Raises InputError for an ending that is not known, before anything is opened; and where
+    nothing would show cut-outs."""
+    if cutout and not any(file_suffix(path) in FILMS for path in paths):
+        raise InputError(
+            f"--cutout is for films, got {paths[0].name!r}; add one, such as -o objects.webm"
+        )
+    for path in paths:
+        ending = file_suffix(path)
+        if path.name == "-" or path.name.startswith("-."):
+            raise InputError(
+                f"tracks are not written to standard output, got {path.name!r}; name a file, such "
+                "as masks.jsonl"
+            )
+        if ending in FILMS:
+            check_film(path, "cutout" if cutout else "picture")
+        elif ending not in ("", ".json", ".jsonl"):
+            raise InputError(
+                f"{str(path)!r}: outputs are .json (SA-V), .jsonl, {', '.join(sorted(FILMS))} or a "
+                "folder"
+            )

@@ -1,0 +1,498 @@
+"""Video sessions: prompts on any frame in, masks of objects in every frame out.
+
+The newest prompt of an object counts from its frame on to the object's next prompt, and only what
+that changes is computed again. What is known is kept in a file (`store`), the frames are read when
+they are needed, and of each object one state in each direction is held: memory does not grow.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import InputError, PromptError
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import rle_to_mask
+from anymask.track.frame_sampling import SampledFrames, no_such_frame
+from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
+from anymask.track.prefetch import FramePrefetcher, PrefetchedFrame
+from anymask.track.records import Direction, ObjectMask, TrackedFrame
+from anymask.track.settings import MonitorSettings
+from anymask.track.store import SessionStore, SpokenPrompt, StoredState
+from anymask.track.tracker import FramePrediction, Tracker, TrackMoment
+
+FRAMES = 50  # between checkpoints at most
+SECONDS = 10.0  # where a frame takes long
+NOWHERE = -10  # the frame of a state whose place in the video does not count any more
+
+
+@dataclass(frozen=True, eq=False)
+class _Live:
+    """An object's state after a frame, and its past."""
+
+    frame: int
+    state: Any
+    monitor: TrackMonitor
+
+
+class VideoSession:
+    """What is known of some objects in one video. Made by `Model.track`; use it in a `with`.
+
+    One thread at a time, whichever.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        frames: SampledFrames,
+        store: SessionStore,
+        monitoring: MonitorSettings,
+    ) -> None:
+        self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
+        self._live: dict[tuple[int, bool], _Live] = {}
+        self._prefetcher = FramePrefetcher(tracker, frames)
+        self._autosave, self._closed = Autosave(), False
+        store.check_tracker(tracker.name)
+        self._stepped = int(store.about("stepped") or -1)
+        for number, backward, held in store.states():
+            state = tracker.unpack(held.arrays)
+            self._live[number, backward] = _Live(held.frame, state, held.monitor)
+
+    def __enter__(self) -> VideoSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        return self.propagate()
+
+    # ---------------------------------------------------------------------------------- prompts
+
+    @property
+    def objects(self) -> list[int]:
+        """The numbers of the objects."""
+        return self._store.objects()
+
+    def add(
+        self,
+        frame: int = 0,
+        id: int = 1,  # noqa: A002 - what everybody calls it
+        *,
+        points: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        anew: bool = False,
+    ) -> ObjectMask:
+        """Say which object is meant on a frame, or correct its mask there; its mask on the frame.
+
+        frame          counted from 0 in what the session looks at
+        id             of the object, a number of your own choice; a new one begins a new object
+        points, labels, box, mask
+                       as for `Model.segment`; further points are added to those that were given on
+                       the frame, a box or a mask takes the place of the earlier one; a mask alone
+                       is taken as it is
+        anew           forget what was said of the object on this frame before
+
+        What was found of the object from this frame on, up to its next prompt, is forgotten: the
+        next `propagate` finds it anew. Other objects are left alone. Of a generator or a camera
+        the frames before this one are read and cannot be asked for any more.
+
+        Raises PromptError, and InputError for a frame that is not there.
+        """
+        frame, id = read_whole(frame=frame, id=id)  # noqa: A001
+        said = Prompt.of(points, labels, box, mask)
+        look = self._look_at(frame)
+        spoken = self._spoken(id, frame, said, anew)
+        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        self._store.write_prompt(id, frame, spoken)
+        self._forget_around(id, frame)
+        if frame == self._stepped:  # the next step goes on from here
+            return self._begin(look.seen, TrackMoment(frame), id)
+        return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
+
+    def _spoken(self, number: int, frame: int, said: Prompt, anew: bool) -> SpokenPrompt:
+        """All that was said of an object on a frame, and its mask before that."""
+        before = self._store.prompt(number, frame)
+        if before is not None:
+            whole = said if anew else merged_prompts(before.prompt, said)
+            return SpokenPrompt(whole, before.earlier)
+        known = self._store.masks(frame).get(number)
+        return SpokenPrompt(said, known.rle if known is not None and known.area else None)
+
+    def _look_at(self, frame: int) -> PrefetchedFrame:
+        look = self._prefetcher.look(frame)
+        if look is None:
+            raise no_such_frame(frame, self.frames.length)
+        return look
+
+    def take_back(self, id: int, frame: int) -> None:  # noqa: A002
+        """Undo what was said of an object on a frame. Raises InputError where nothing was said."""
+        self._prompted(id, frame)
+        self._store.drop_prompt(id, frame)
+        self._forget_around(id, frame)
+        others = self._store.prompted_frames(id)
+        if not others:
+            self.remove(id)
+        self._store.drop_masks(id, frame, frame)
+        for backward in (False, True):
+            self._live.pop((id, backward), None)
+        for other in others:  # their stretches reach over this frame now
+            self._forget_around(id, other)
+
+    def remove(self, id: int) -> None:  # noqa: A002
+        """Forget an object; the others are left alone."""
+        self._store.remove_object(id)
+        for backward in (False, True):
+            self._live.pop((id, backward), None)
+
+    def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
+        """Know an object by masks from elsewhere, by frame, in place of what was known of it.
+
+        Masks of prompted frames are kept as the prompts that they stand for, as if a person had
+        given them here: what is corrected later rests on them. Where none is prompted, the first
+        mask with pixels is. It is also what was there before a correction on that frame, so that a
+        click there changes it instead of beginning anew.
+
+        Raises PromptError for a number that is none, InputError for masks without a pixel or of
+        several sizes, and for frames that are not there.
+        """
+        (id,) = read_whole(id=id)  # noqa: A001
+        sizes, length = {one.rle.size for one in masks.values()}, self.frames.length
+        seen = [frame for frame in sorted(masks) if masks[frame].area]
+        if len(sizes) != 1 or not seen:
+            raise InputError(
+                "the masks of an object have one (H, W), that of the video, and pixels on one "
+                f"frame at least; got {len(masks)} masks of {len(sizes)} sizes"
+            )
+        if min(masks) < 0 or (length is not None and max(masks) >= length):
+            raise InputError(
+                f"the masks must lie on frames 0 to {'...' if length is None else length - 1}, got "
+                f"{min(masks)} to {max(masks)}"
+            )
+        self.remove(id)
+        prompted = [frame for frame in seen if masks[frame].prompted] or seen[:1]
+        for frame in prompted:
+            rle = masks[frame].rle
+            spoken = SpokenPrompt(Prompt.of(mask=rle_to_mask(rle)), rle)
+            self._store.write_prompt(id, frame, spoken)
+        for frame, one in masks.items():
+            self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))
+
+    def prompts(self, id: int) -> list[int]:  # noqa: A002
+        """The frames on which somebody spoke of an object."""
+        return self._store.prompted_frames(id)
+
+    def known(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
+        """The frames on which an object's mask is known, as (first, last) of each stretch."""
+        return self._store.stretches(id)
+
+    def forget_before(self, id: int, frame: int) -> None:  # noqa: A002
+        """Forget what was found of an object before a prompted frame, up to the prompt before it;
+        `propagate("backward")` finds it anew. Raises InputError where nothing was said."""
+        earlier = [one for one in self._prompted(id, frame) if one < frame]
+        self._store.drop_masks(id, max(earlier, default=-1) + 1, frame - 1)
+        self._live.pop((id, True), None)
+
+    def _prompted(self, number: int, frame: int) -> list[int]:
+        if frame in (prompted := self._store.prompted_frames(number)):
+            return prompted
+        raise InputError(f"object {number} has no prompt on frame {frame}, it has on {prompted}")
+
+    def _forget_around(self, number: int, frame: int) -> None:
+        """Forget what was found from a prompt's frame on, up to the next prompt; and before the
+        prompt where nobody had spoken earlier."""
+        prompted = self._store.prompted_frames(number)
+        after = min((one for one in prompted if one > frame), default=None)
+        self._store.drop_masks(number, frame + 1, None if after is None else after - 1)
+        if not any(one < frame for one in prompted):
+            self._store.drop_masks(number, 0, frame - 1)
+        for backward in (False, True):
+            live = self._live.get((number, backward))
+            if live is not None and rests_on(frame, live.frame, prompted, backward):
+                self._live[number, backward] = replace(live, frame=NOWHERE)
+
+    # ------------------------------------------------------------------------------------ frames
+
+    def propagate(
+        self, direction: Direction = "forward", start: int | None = None, stop: int | None = None
+    ) -> Iterator[TrackedFrame]:
+        """Follow the objects from frame to frame; frames that are known already cost nothing.
+
+        direction  "forward" from the first prompt, "backward" from the last one, or "both":
+                   forward and then backward
+        start      the frame to begin with instead
+        stop       the last frame, inclusive
+
+        Leave the loop to pause; the next call goes on where work is left. Raises InputError where
+        nobody has spoken of an object, PromptError for frames that are no number from 0 on.
+        """
+        if direction not in ("forward", "backward", "both"):
+            raise InputError(f'direction is "forward", "backward" or "both", got {direction!r}')
+        start = None if start is None else read_whole(start=start)[0]
+        stop = None if stop is None else read_whole(stop=stop)[0]
+        prompted = self._store.prompted_frames()
+        if not prompted:
+            raise InputError(
+                "nothing says which object is meant; session.add(frame=0, points=[(x, y)]) first"
+            )
+        try:
+            if direction in ("forward", "both"):
+                yield from self._pass(False, prompted[0] if start is None else start, stop)
+            if direction in ("backward", "both"):
+                last = prompted[-1] if start is None or direction == "both" else start
+                yield from self._pass(True, last, stop if direction == "backward" else None)
+        finally:
+            self.checkpoint()
+
+    def _pass(self, backward: bool, start: int, stop: int | None) -> Iterator[TrackedFrame]:
+        self._catch_up(backward, start)
+        frame, step = start, -1 if backward else 1
+        while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
+            found = self._work(TrackMoment(frame, backward))
+            if found is None:
+                return
+            yield found
+            frame += step
+
+    def _catch_up(self, backward: bool, start: int) -> None:
+        """Do what is left to do before a frame, from where each object's work stands."""
+        step, known, behind = -1 if backward else 1, self._store.followed(start), []
+        for number in self.objects:
+            live = self._live.get((number, backward))
+            stands = self._store.prompted_frames(number)
+            stands += [] if live is None or live.frame < 0 else [live.frame + step]
+            passed = [frame for frame in stands if step * frame <= step * start]
+            if number not in known and passed:
+                behind.append(min(passed) if backward else max(passed))
+        first = (max if backward else min)(behind, default=start)
+        for frame in range(first, start, step):
+            self._work(TrackMoment(frame, backward))
+
+    def step(self, image: UintImage | None = None) -> TrackedFrame | None:
+        """The next frame forwards; None behind the last one.
+
+        image  (H, W, 3), where the session was begun without a source: `track(None)`
+        """
+        if image is not None:
+            push = getattr(self.frames.source, "push", None)
+            if push is None:
+                raise InputError(
+                    "this session reads its own source: call step() without an image, or begin "
+                    "the session with track(None)"
+                )
+            push(image)
+        found = self._work(TrackMoment(self._stepped + 1))
+        if found is not None:
+            self._stepped += 1
+            self._store.tell("stepped", str(self._stepped))
+        return found
+
+    def result(self, frame: int) -> TrackedFrame:
+        """What is known of a frame; nothing is computed."""
+        return TrackedFrame(
+            index=frame,
+            source_frame=self.frames.source_frame(frame),
+            seconds=self.frames.seconds(frame),
+            objects=self._store.masks(frame),
+            name=self.frames.name(frame),
+        )
+
+    def results(self) -> Iterator[TrackedFrame]:
+        """What is known of every frame, in order."""
+        for frame in self._store.frames():
+            yield self.result(frame)
+
+    def picture(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3). Raises InputError where a stream has passed it."""
+        return self._prefetcher.read(frame)
+
+    def note(self, name: str, value: str | None = None) -> str | None:
+        """A word that is kept with the session; `value` writes it."""
+        if value is not None:
+            self._store.tell(f"note {name}", value)
+        return self._store.about(f"note {name}")
+
+    def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
+        """(frame, object, doubts) of what a person should look at."""
+        return list(self._store.doubtful())
+
+    # -------------------------------------------------------------------------------------- work
+
+    def _work(self, at: TrackMoment) -> TrackedFrame | None:
+        """Find what is missing on one frame: the only way to a mask of a tracked frame."""
+        step = -1 if at.backward else 1
+        known, ahead = self._store.followed(at.frame), self._store.followed(at.frame + step)
+        begun = [
+            number
+            for number in self.objects
+            if number not in ahead
+            and self._store.prompt(number, at.frame) is not None
+            and not self._is_live(number, at)
+        ]
+        before = replace(at, frame=at.frame - step)
+        tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
+        if not (begun or tracked) and self._is_there(at.frame):
+            return self.result(at.frame)
+        earlier = self._prefetcher.last
+        look = self._prefetcher.look(at.frame)
+        if look is None:
+            return None
+        if not ahead:
+            self._prefetcher.expect(at.frame + step)
+        for number in begun:
+            self._begin(look.seen, at, number)
+        if tracked:
+            cut = self._prefetcher.is_cut(look, before.frame, earlier)
+            self._track(look.seen, replace(at, cut=cut), tracked)
+        if self._autosave.is_due():
+            self.checkpoint()
+        return self.result(at.frame)
+
+    def _is_there(self, frame: int) -> bool:
+        """Whether a frame is known to be in the video, so that it need not be read."""
+        length = self.frames.length
+        return (length is not None and frame < length) or bool(self._store.followed(frame))
+
+    def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
+        spoken = self._store.prompt(number, at.frame)
+        assert spoken is not None
+        prediction = self.tracker.answer(seen, spoken.prompt, spoken.earlier)
+        before = self._live.get((number, at.backward))
+        known = self._remembered(at, number) if before is None else before.state
+        state = self.tracker.begin(seen, at, prediction, known)
+        check = check_prompted(prediction)
+        self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+        return self._write(number, at.frame, prediction, check, prompted=True)
+
+    def _remembered(self, at: TrackMoment, number: int) -> Any | None:
+        """The state of an object that was imported, by the prompt that time brings before this one;
+        None where there is none, or where it cannot be looked at any more."""
+        nearest = nearest_prompt(at, self._store.prompted_frames(number))
+        if nearest is None or self.frames.length is None:
+            return None
+        spoken, look = self._store.prompt(number, nearest), self._prefetcher.look(nearest)
+        assert spoken is not None
+        assert look is not None
+        prediction = self.tracker.answer(look.seen, spoken.prompt, spoken.earlier)
+        return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
+
+    def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
+        lives = [self._live[number, at.backward] for number in numbers]
+        found = self.tracker.track(seen, at, [live.state for live in lives])
+        for number, live, prediction in zip(numbers, lives, found, strict=True):
+            check = check_tracked(live.monitor, prediction, at.cut, self.monitoring)
+            state = self.tracker.remember(seen, at, live.state, prediction, check.sure)
+            self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+            self._write(number, at.frame, prediction, check, prompted=False)
+
+    def _write(
+        self,
+        number: int,
+        frame: int,
+        prediction: FramePrediction,
+        check: TrackCheck,
+        *,
+        prompted: bool,
+    ) -> ObjectMask:
+        one = ObjectMask(
+            prediction.rle,
+            prediction.score,
+            prediction.quality,
+            check.state,
+            check.doubts,
+            prompted,
+        )
+        self._store.write_mask(number, frame, one)
+        return one
+
+    def _is_live(self, number: int, at: TrackMoment) -> bool:
+        live = self._live.get((number, at.backward))
+        return live is not None and live.frame == at.frame
+
+    # ------------------------------------------------------------------------------------ keeping
+
+    def checkpoint(self) -> None:
+        """Write what is known to the session's file, with the states from which it goes on."""
+        if self._closed:
+            return  # a generator that is left unfinished ends after its session
+        self._store.drop_states()
+        for (number, backward), live in self._live.items():
+            arrays = self.tracker.pack(live.state)
+            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
+        self._store.commit()
+        self._autosave.written()
+
+    def close(self) -> None:
+        """Write what is known, and let go of the video."""
+        self.checkpoint()
+        self._prefetcher.close()
+        self._store.close()
+        self.frames.close()
+        self._closed = True
+        self._live.clear()
+
+
+class Autosave:
+    """Counts what is not lasting yet.
+
+    clock  seconds that only grow
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.written()
+
+    def written(self) -> None:
+        """Everything is lasting now."""
+        self._frames, self._since = 0, self._clock()
+
+    def is_due(self) -> bool:
+        """One frame more: whether a kill would lose too much by now."""
+        self._frames += 1
+        return self._frames >= FRAMES or self._clock() - self._since >= SECONDS
+
+
+def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
+    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
+    points, labels = before.points, before.labels
+    if said.points is not None and said.labels is not None:
+        if points is None or labels is None:
+            points, labels = said.points, said.labels
+        else:
+            points = np.concatenate([points, said.points])
+            labels = np.concatenate([labels, said.labels])
+    return Prompt.of(
+        points,
+        labels,
+        before.box if said.box is None else said.box,
+        before.mask if said.mask is None else said.mask,
+    )
+
+
+def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
+    """Whether a state after the frame `live` was reached from, or over, a prompt's frame."""
+    if backward:
+        return live <= frame and not any(live <= one < frame for one in prompted)
+    return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def nearest_prompt(at: TrackMoment, prompted: list[int]) -> int | None:
+    """The last prompted frame before a moment, as time runs there."""
+    passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
+    return (min if at.backward else max)(passed, default=None)
+
+
+def read_whole(**numbers: object) -> list[int]:
+    """The numbers as Python's. Raises PromptError for what is no whole number from 0 on."""
+    for name, value in numbers.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
+            raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
+    return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked

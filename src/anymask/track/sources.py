@@ -1,0 +1,464 @@
+"""Frame sources: a video file, folder, list, generator or camera in, frames by number out.
+
+A video file, a folder of pictures and a list can be read in any order; a generator and a camera
+only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for.
+"""
+
+from __future__ import annotations
+
+import bisect
+import io
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from anymask.base.arrays import UintImage
+from anymask.base.errors import DataError, ImageError, InputError, MissingExtra
+from anymask.images.load import ImageSource, find_images, load_image
+from anymask.images.pixels import check_size
+from anymask.images.planes import count_pages, page_times
+
+PICTURES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
+)
+LIST_RATE = 25.0  # frames a second, where nobody says it
+KEPT = 16  # frames that are kept, so that reading backwards decodes each frame once or twice
+KEPT_BYTES = 512 << 20  # of large frames fewer are kept
+DEFAULT_RATE = 25.0
+LEAST_MISSING = 0.02  # of a video's length, from which on it is told; headers are rounded
+_DURATION = re.compile(r"\d+:\d+:\d+(\.\d+)?")
+_NO_FRAMES = (np.ndarray, bytes, bytearray, memoryview, Mapping, Set, io.IOBase)  # to go through
+
+
+class FrameSource(Protocol):
+    """Frames by their number.
+
+    length  frames in all, or None while nobody knows
+    rate    frames a second on average
+    fault   why the frames end before the source does; None: they do not
+    """
+
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def rate(self) -> float: ...
+
+    @property
+    def fault(self) -> str | None: ...
+
+    def read(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3); None behind the last one. Raises InputError where it is gone."""
+        ...
+
+    def seconds(self, frame: int) -> float:
+        """When a frame is shown, from the first one on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and devices."""
+        ...
+
+
+class ListedFrames:
+    """Pictures that can be opened in any order: paths, arrays, Pillow images.
+
+    names  of the files, where all are files with names of their own, whatever their endings
+    """
+
+    fault: str | None = None
+
+    def __init__(self, pictures: Sequence[ImageSource], rate: float = LIST_RATE) -> None:
+        self._pictures, self.rate = pictures, rate
+        paths = [Path(one) for one in pictures if isinstance(one, str | Path)]
+        own = len({path.stem.lower() for path in paths}) == len(pictures)
+        self.names = tuple(path.name for path in paths) if own else ()
+
+    @property
+    def length(self) -> int:
+        """See `FrameSource`."""
+        return len(self._pictures)
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`. Raises ImageError for a picture that cannot be opened."""
+        return load_image(self._pictures[frame]) if 0 <= frame < len(self._pictures) else None
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return frame / self.rate
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+
+
+class PagedFrames:
+    """The pages of one picture: the frames of an animation, the planes of a stack.
+
+    times  when each is shown, in seconds; None: LIST_RATE a second
+    """
+
+    fault: str | None = None
+
+    def __init__(self, path: Path, count: int, times: Sequence[float] | None = None) -> None:
+        self._path, self.length = path, count
+        self._times = times or [page / LIST_RATE for page in range(count)]
+        self.rate = (count - 1) / self._times[-1] if count > 1 else LIST_RATE
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`. Raises ImageError for a page that cannot be decoded."""
+        return load_image(self._path, page=frame) if 0 <= frame < self.length else None
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return self._times[min(max(frame, 0), self.length - 1)]
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+
+
+class FrameStream:
+    """Frames that come once, one after the other; the last one stays at hand."""
+
+    length: int | None = None
+    fault: str | None = None
+
+    def __init__(self, pictures: Iterable[Any], rate: float = LIST_RATE) -> None:
+        self._coming, self.rate = iter(pictures), rate
+        self._frame, self._last = -1, np.zeros((0, 0, 3), np.uint8)
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`."""
+        if frame == self._frame:
+            return self._last
+        if frame < self._frame:
+            raise InputError(
+                f"frame {frame} is gone: this source is read once and forwards, and stands at "
+                f"frame {self._frame}; give a file, a folder or a list to go back"
+            )
+        while self._frame < frame:
+            picture = next(self._coming, None)
+            if picture is None:
+                return None
+            self._frame, self._last = self._frame + 1, load_image(picture)
+        return self._last
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return frame / self.rate
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+        close = getattr(self._coming, "close", None)
+        if close is not None:
+            close()
+
+
+class PushedFrames(FrameStream):
+    """Frames that somebody hands over, one after the other."""
+
+    def __init__(self, rate: float = LIST_RATE) -> None:
+        self._pushed: list[UintImage] = []
+        super().__init__(self._handed_over(), rate)
+
+    def push(self, image: Any) -> None:
+        """The next frame. Raises ImageError."""
+        self._pushed.append(load_image(image))
+
+    def _handed_over(self) -> Iterator[UintImage | None]:
+        while True:
+            yield self._pushed.pop(0) if self._pushed else None
+
+
+class VideoFile:
+    """The frames of one video file, by PyAV, upright and with exact times; see `FrameSource`.
+
+    The times of all frames are read first, from the packets, which decodes nothing. A frame is then
+    decoded when it is asked for: the next one at once, another one from the key frame before it.
+
+    Raises DataError for a file without a video that can be read, ImageError for frames of more
+    than MAX_PIXELS, MissingExtra without PyAV.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._av = import_av()
+        self.path = path
+        self.fault: str | None = None
+        try:
+            self._container: Any = self._av.open(str(path))
+            self._stream: Any = self._container.streams.video[0]
+            hw = self._stream.height, self._stream.width  # before a frame is decoded
+        except (self._av.error.FFmpegError, IndexError, OSError) as error:
+            raise _no_video(path, _reason_of(error)) from error
+        except AttributeError as error:  # PyAV, where FFmpeg knows the kind and has no decoder
+            raise _no_video(path, "there is no decoder for it") from error
+        if max(hw):
+            check_size(hw, str(path))
+        self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
+        self._stream.thread_type = "AUTO"
+        self._times = self._scan()
+        if not self._times:
+            raise DataError(f"{path} holds no frame; it was cut off before the first one")
+        self._coming: Iterator[tuple[int, UintImage]] = iter(())
+        self._next = -1  # the frame that comes next
+        self._kept: OrderedDict[int, UintImage] = OrderedDict()
+
+    @property
+    def length(self) -> int:
+        """Frames in all; fewer once a fault was met."""
+        return len(self._times)
+
+    @property
+    def rate(self) -> float:
+        """Frames a second on average."""
+        if self._stream.average_rate:
+            return float(self._stream.average_rate)
+        span = self.seconds(self.length - 1)
+        return (self.length - 1) / span if span > 0 else DEFAULT_RATE
+
+    def seconds(self, frame: int) -> float:
+        """When a frame is shown, from the first one on."""
+        place = min(max(frame, 0), len(self._times) - 1)
+        return float((self._times[place] - self._times[0]) * self._stream.time_base)
+
+    def read(self, frame: int) -> UintImage | None:
+        """A frame (H, W, 3); None behind the last one, or behind a fault of the file."""
+        if not 0 <= frame < len(self._times):
+            return None
+        if frame not in self._kept:
+            first = frame
+            if frame < self._next or self._next < 0 or frame > self._next + self._most:
+                backwards = 0 <= frame < self._next
+                first = max(0, frame - self._most + 1) if backwards else frame
+                self._seek(first)
+            self._decode_up_to(frame, first)
+        return self._kept.get(frame)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._coming = iter(())
+        self._kept.clear()
+        self._container.close()
+
+    def _scan(self) -> list[int]:
+        """The time stamps of all frames, in the order in which they are shown."""
+        times, packets, end = set(), 0, 0
+        try:
+            for packet in self._container.demux(self._stream):
+                packets += packet.dts is not None  # the last one stands for the end
+                if packet.pts is not None and packet.size and not packet.is_discard:
+                    times.add(packet.pts)
+                    end = max(end, packet.pts + (packet.duration or 0))
+        except self._av.error.FFmpegError as error:
+            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
+        promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
+        if promised is not None and self.fault is None:
+            self.fault = (
+                f"{self.path} is cut off: {len(times)} of about {promised} frames are there"
+            )
+        return sorted(times)
+
+    def _promised(self, packets: int, seconds: float) -> int | None:
+        """The frames that the container's header promises, where clearly fewer are there.
+
+        packets, seconds  that were read, up to the end of the last frame
+
+        Matroska states how long a stream is, MP4 how many packets it has. AVI's number is of no
+        use: it may count ticks of a finer clock.
+        """
+        if "mp4" in self._container.format.name:
+            stated = int(self._stream.frames)
+            return stated if packets < stated else None
+        length = _seconds_of(self._stream.metadata.get("DURATION", ""))
+        if not length or not self._stream.average_rate:
+            return None
+        rate = float(self._stream.average_rate)
+        short = length - seconds > max(2 / rate, LEAST_MISSING * length)
+        return round(length * rate) if short else None
+
+    def _seek(self, frame: int) -> None:
+        try:
+            self._container.seek(self._times[frame], stream=self._stream)
+        except self._av.error.FFmpegError:  # a format without seeking: from the start
+            self._container.close()
+            self._container = self._av.open(str(self.path))
+            self._stream = self._container.streams.video[0]
+        self._kept.clear()
+        self._coming = self._decode_frames()
+        self._next = frame
+
+    def _decode_up_to(self, frame: int, first: int) -> None:
+        for place, image in self._coming:
+            if place >= min(first, frame):
+                self._kept[place] = image
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            if place >= frame:
+                self._next = place + 1
+                return
+        self._end_at(frame)
+
+    def _decode_frames(self) -> Iterator[tuple[int, UintImage]]:
+        try:
+            for picture in self._container.decode(self._stream):
+                if picture.pts is None or picture.is_corrupt:
+                    continue
+                place = bisect.bisect_left(self._times, picture.pts)
+                if place < len(self._times) and self._times[place] == picture.pts:
+                    yield place, _upright(picture)
+        except (self._av.error.FFmpegError, EOFError) as error:
+            self.fault = f"{self.path} is damaged ({_reason_of(error)})"
+
+    def _end_at(self, frame: int) -> None:
+        """Remember that frames from this one on cannot be decoded."""
+        last = max(self._kept, default=frame - 1)
+        reason = self.fault or f"{self.path} is cut off or damaged"
+        self.fault = f"{reason}: {last + 1} of {len(self._times)} frames can be read"
+        del self._times[max(last + 1, 1) :]
+
+
+def _upright(picture: Any) -> UintImage:
+    """RGB of 8 bits, turned as the file says."""
+    array = picture.to_ndarray(format="rgb24")
+    turns = round(getattr(picture, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
+
+
+def _seconds_of(duration: str) -> float:
+    """The seconds of "00:00:04.000000000", which Matroska has as a tag; 0 for other text."""
+    if not _DURATION.fullmatch(duration):
+        return 0.0
+    hours, minutes, seconds = (float(part) for part in duration.split(":"))
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _no_video(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} holds no video that can be read ({reason}); name a video or a folder of "
+        "pictures; a file whose recording was cut off may lack its index"
+    )
+
+
+def _reason_of(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def import_av() -> Any:
+    """PyAV. Raises MissingExtra."""
+    try:
+        import av
+    except ImportError:
+        raise MissingExtra("av", "video", "reading and writing video files") from None
+    return av
+
+
+def open_source(source: Any) -> FrameSource:
+    """Frames by their number.
+
+    source  a video file, a picture of several pages, a folder of pictures in natural order, a list
+            or a generator of pictures, a camera (its number); None: frames are handed to
+            `VideoSession.step`
+
+    Raises DataError for a file that is no video or a folder without pictures, InputError for
+    anything else that has no frames, MissingExtra for a video file without PyAV.
+    """
+    if source is None:
+        return PushedFrames()
+    if isinstance(source, int) and not isinstance(source, bool):
+        return FrameStream(_camera(source))
+    if isinstance(source, str | Path):
+        return _open_path(Path(source).expanduser())
+    if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
+        return source  # type: ignore[no-any-return]  # a FrameSource of the user's
+    if isinstance(source, np.ndarray) and source.ndim == 4:
+        return ListedFrames(list(source))
+    if isinstance(source, Sequence) and not isinstance(source, _NO_FRAMES):
+        return ListedFrames(source)
+    if isinstance(source, Iterable) and not isinstance(source, _NO_FRAMES):
+        return FrameStream(source)
+    raise InputError(
+        "wanted a video file, a folder, a list, a generator or a camera's number, got "
+        f"{type(source).__name__}"
+    )
+
+
+def _open_path(path: Path) -> FrameSource:
+    if path.is_dir():
+        return ListedFrames(_pictures_of_one(path))
+    if not path.exists():
+        raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
+    if path.suffix.lower() not in PICTURES:
+        return VideoFile(path)
+    pages = count_pages(path)
+    if path.suffix.lower() == ".gif" and pages > 1:
+        film = VideoFile(path)  # decodes each frame once, and knows the times
+        if film.length == pages:
+            return film
+        film.close()  # frames without times, which FFmpeg takes for one
+    timed = pages > 1 and path.suffix.lower() in (".png", ".webp")
+    return PagedFrames(path, pages, page_times(path) if timed else None)
+
+
+def _pictures_of_one(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder, or in the only folder in it that has some."""
+    found: dict[Path, list[Path]] = {}
+    for path in find_images(folder):
+        found.setdefault(path.parent, []).append(path)
+    if not found:
+        raise DataError(f"{folder} holds no pictures; name a folder of frames or a video file")
+    if folder not in found and len(found) > 1:
+        some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
+        raise DataError(
+            f"the pictures in {folder} lie in {len(found)} folders ({some}); "
+            "name the one that holds the frames of one video"
+        )
+    return sorted(found.get(folder) or next(iter(found.values())), key=natural_order)
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """What is told of a video file: (H, W) of its frames, how many or None, how many a second."""
+
+    hw: tuple[int, int]
+    frames: int | None
+    rate: float
+
+
+def read_facts(path: Path) -> ClipFacts:
+    """Of a video file, by its first frame. Raises DataError for what is none, MissingExtra."""
+    if not path.is_file():
+        raise DataError(f"{str(path)!r} is no file; name a video")
+    source = open_source(path)
+    try:
+        image = source.read(0)
+        if image is None:
+            raise DataError(f"{str(path)!r} holds no frame; name another video")
+        return ClipFacts((image.shape[0], image.shape[1]), source.length, source.rate)
+    finally:
+        source.close()
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sorts 2.png before 10.png."""
+    parts = re.findall(r"\d+|\D+", path.as_posix())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _camera(number: int) -> Iterator[UintImage]:
+    import cv2
+
+    camera = cv2.VideoCapture(number)
+    if not camera.isOpened():
+        raise ImageError(f"camera {number} cannot be opened; check its number and who else uses it")
+    try:
+        while True:
+            arrived, picture = camera.read()
+            if not arrived:
+                return
+            yield np.asarray(picture[..., ::-1], np.uint8)
+    finally:
+        camera.release()

@@ -1,0 +1,303 @@
+"""Storage of a session: prompts, masks and tracker states in one SQLite file.
+
+What is written becomes lasting with `commit`, which also writes the states of the objects: a file
+that was left by a killed process holds masks up to a frame, and the states of that same frame.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base.arrays import read_arrays
+from anymask.base.errors import DataError, InputError
+from anymask.base.parsing import parse_json
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import (
+    Rle,
+    mask_to_rle,
+    rle_to_mask,
+    rle_to_string,
+    string_to_rle,
+)
+from anymask.track.monitor import TrackMonitor
+from anymask.track.records import ObjectMask
+from anymask.track.tracker import StateArrays
+
+FORMAT = "anymask video session 1"
+TABLES = """
+create table if not exists about (name text primary key, value text);
+create table if not exists objects (object integer primary key);
+create table if not exists prompts (
+    object integer, frame integer, prompt text, earlier text, primary key (object, frame));
+create table if not exists masks (
+    object integer, frame integer, mask text, score real, quality real, state text, doubts text,
+    prompted integer, primary key (object, frame)) without rowid;
+create index if not exists masks_of_a_frame on masks (frame);
+create table if not exists states (
+    object integer, backward integer, frame integer, arrays blob, watch text,
+    primary key (object, backward));
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class SpokenPrompt:
+    """What a person said of an object on a frame, and its mask there before that."""
+
+    prompt: Prompt
+    earlier: Rle | None
+
+
+@dataclass(frozen=True, eq=False)
+class StoredState:
+    """A state as arrays, after a frame, with the object's past."""
+
+    frame: int
+    arrays: StateArrays
+    monitor: TrackMonitor
+
+
+class SessionStore:
+    """One file, or one of SQLite's own temporary files where `path` is None. One thread at a time
+    uses it, whichever.
+
+    Raises DataError for a file that is no session of ours.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._closed = False
+        try:
+            place = "" if path is None else str(path)
+            self._base = sqlite3.connect(place, check_same_thread=False)
+            self._base.executescript(TABLES)
+            held = self.about("format")
+        except sqlite3.OperationalError as error:  # before a byte of it was read
+            raise DataError(
+                f"the session {str(path)!r} cannot be opened ({error}); check the folder and its "
+                "permissions, or name another file for the session"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(
+                f"{path} is no session of anymask ({error}); name another file for the session"
+            ) from error
+        if held not in (None, FORMAT):
+            raise DataError(f"{path} is {held!r}, this version reads {FORMAT!r}; name another file")
+        self.tell("format", FORMAT)
+
+    def _execute(self, words: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Raises InputError once the session is closed, DataError for what SQLite cannot do. It
+        takes numpy's numbers for bytes."""
+        if self._closed:
+            raise InputError(
+                "this session is closed; use it inside its `with`, or give it a file "
+                "(model.track(source, session=FILE)) and open that again"
+            )
+        plain = [one.item() if isinstance(one, np.generic) else one for one in values]
+        try:
+            return self._base.execute(words, plain)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: sqlite3.Error) -> DataError:
+        return DataError(
+            f"the session {str(self.path or 'in a temporary file')!r} cannot be read or written "
+            f"({error}); see whether another process uses it, and whether the disk is full"
+        )
+
+    def about(self, name: str) -> str | None:
+        """A word that `tell` wrote."""
+        row = self._execute("select value from about where name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def tell(self, name: str, value: str) -> None:
+        """Write a word about the session."""
+        self._execute("insert or replace into about values (?, ?)", (name, value))
+
+    def check_tracker(self, name: str) -> None:
+        """A session is continued by the tracker that began it. Raises InputError."""
+        held = self.about("tracker")
+        if held is not None and held != name:
+            raise InputError(
+                f"{self.path} was begun by {held}, and {name} cannot go on with it; load the same "
+                "model, or name another file for the session"
+            )
+        self.tell("tracker", name)
+
+    # ---------------------------------------------------------------------------------- objects
+
+    def objects(self) -> list[int]:
+        """The numbers of the objects, in order."""
+        rows = self._execute("select object from objects order by object")
+        return [number for (number,) in rows]
+
+    def remove_object(self, number: int) -> None:
+        """Forget an object and all about it."""
+        for table in ("objects", "prompts", "masks", "states"):
+            self._execute(f"delete from {table} where object = ?", (number,))
+
+    # ---------------------------------------------------------------------------------- prompts
+
+    def write_prompt(self, number: int, frame: int, spoken: SpokenPrompt) -> None:
+        """What a person said; it takes the place of what was said before."""
+        self._execute("insert or ignore into objects values (?)", (number,))
+        earlier = None if spoken.earlier is None else _rle_text(spoken.earlier)
+        self._execute(
+            "insert or replace into prompts values (?, ?, ?, ?)",
+            (number, frame, _prompt_text(spoken.prompt), earlier),
+        )
+
+    def prompt(self, number: int, frame: int) -> SpokenPrompt | None:
+        """What was said of an object on a frame."""
+        row = self._execute(
+            "select prompt, earlier from prompts where object = ? and frame = ?", (number, frame)
+        ).fetchone()
+        if row is None:
+            return None
+        return SpokenPrompt(_text_prompt(row[0]), None if row[1] is None else _text_rle(row[1]))
+
+    def drop_prompt(self, number: int, frame: int) -> None:
+        """Take back what was said."""
+        self._execute("delete from prompts where object = ? and frame = ?", (number, frame))
+
+    def prompted_frames(self, number: int | None = None) -> list[int]:
+        """The frames on which somebody spoke of an object, or of any, in order."""
+        rows = self._execute(
+            "select distinct frame from prompts where ? is null or object = ? order by frame",
+            (number, number),
+        )
+        return [frame for (frame,) in rows]
+
+    # ------------------------------------------------------------------------------------ masks
+
+    def write_mask(self, number: int, frame: int, one: ObjectMask) -> None:
+        """An object on a frame."""
+        self._execute(
+            "insert or replace into masks values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number, frame, _rle_text(one.rle), one.score, one.quality, one.state,
+                " ".join(one.doubts), int(one.prompted),
+            ),
+        )  # fmt: skip
+
+    def masks(self, frame: int) -> dict[int, ObjectMask]:
+        """The objects on a frame, as far as they were followed."""
+        rows = self._execute(
+            "select object, mask, score, quality, state, doubts, prompted from masks "
+            "where frame = ? order by object",
+            (frame,),
+        )
+        return {
+            number: ObjectMask(
+                _text_rle(mask), score, quality, state, tuple(doubts.split()), bool(prompted)
+            )
+            for number, mask, score, quality, state, doubts, prompted in rows
+        }
+
+    def followed(self, frame: int) -> set[int]:
+        """The objects whose masks on a frame are known."""
+        rows = self._execute("select object from masks where frame = ?", (frame,))
+        return {number for (number,) in rows}
+
+    def stretches(self, number: int) -> list[tuple[int, int]]:
+        """The frames of an object's masks: first and last of each unbroken row of them."""
+        rows = self._execute(
+            "select min(frame), max(frame) from (select frame, frame - row_number() over "
+            "(order by frame) as place from masks where object = ?) group by place order by 1",
+            (number,),
+        )
+        return [(first, last) for first, last in rows]
+
+    def drop_masks(self, number: int, first: int, last: int | None) -> None:
+        """Forget an object's masks from a frame to another one, or to the end."""
+        self._execute(
+            "delete from masks where object = ? and frame >= ? and (? is null or frame <= ?)",
+            (number, first, last, last),
+        )
+
+    def doubtful(self) -> Iterator[tuple[int, int, tuple[str, ...]]]:
+        """(frame, object, doubts) of what a person should look at, in order."""
+        rows = self._execute(
+            "select frame, object, doubts from masks where doubts != '' and not prompted "
+            "order by frame, object"
+        )
+        for frame, number, doubts in rows:
+            yield frame, number, tuple(doubts.split())
+
+    def frames(self) -> list[int]:
+        """The frames with masks, in order."""
+        rows = self._execute("select distinct frame from masks order by frame")
+        return [frame for (frame,) in rows]
+
+    # ----------------------------------------------------------------------------------- states
+
+    def write_state(self, number: int, backward: bool, state: StoredState) -> None:
+        """The state of an object after a frame."""
+        held = io.BytesIO()
+        np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+        past = state.monitor
+        monitor = json.dumps([past.areas, past.centre, past.missing])
+        self._execute(
+            "insert or replace into states values (?, ?, ?, ?, ?)",
+            (number, int(backward), state.frame, held.getvalue(), monitor),
+        )
+
+    def states(self) -> Iterator[tuple[int, bool, StoredState]]:
+        """(object, backward, state) of all that were written."""
+        rows = self._execute("select object, backward, frame, arrays, watch from states")
+        for number, backward, frame, held, monitor in rows:
+            areas, centre, missing = parse_json(monitor, "a state")
+            past = TrackMonitor(tuple(areas), tuple(centre), missing)
+            arrays = read_arrays(io.BytesIO(held))
+            yield number, bool(backward), StoredState(frame, arrays, past)
+
+    def drop_states(self) -> None:
+        """Forget all states."""
+        self._execute("delete from states")
+
+    def commit(self) -> None:
+        """Make everything so far lasting."""
+        try:
+            self._base.commit()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Close the file; what was not committed is forgotten."""
+        self._closed = True
+        self._base.close()
+
+
+def _rle_text(rle: Rle) -> str:
+    return f"{rle.size[0]} {rle.size[1]} {rle_to_string(rle)}"
+
+
+def _text_rle(text: str) -> Rle:
+    height, width, counts = text.split(" ", 2)
+    return string_to_rle(counts, (int(height), int(width)))
+
+
+def _prompt_text(prompt: Prompt) -> str:
+    said: dict[str, Any] = {}
+    for name in ("points", "labels", "box"):
+        value = getattr(prompt, name)
+        if value is not None:
+            said[name] = np.asarray(value, np.float64).tolist()
+    if prompt.mask is not None:
+        said["mask"] = _rle_text(mask_to_rle(np.asarray(prompt.mask) > 0))
+    return json.dumps(said)
+
+
+def _text_prompt(text: str) -> Prompt:
+    said = parse_json(text, "a prompt")
+    mask = said.pop("mask", None)
+    return Prompt.of(**said, mask=None if mask is None else rle_to_mask(_text_rle(mask)))

@@ -1,0 +1,1 @@
+"""Fine-tuning, training and distillation, and the export of what they made."""

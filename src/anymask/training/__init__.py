@@ -1,1 +1,0 @@
-"""Training and fine-tuning: recipes and annotated photos in, weights out."""

@@ -1,0 +1,205 @@
+"""COCO: the same pixels as pycocotools, and every broken record named."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from pycocotools import mask as peer
+from pycocotools.coco import COCO
+
+from anymask.base.errors import DataError
+from anymask.formats import coco
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask, record_to_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.polygons import mask_to_polygons
+from anymask.masks.rle import mask_to_rle, rle_to_string
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import Mask, masks, quickly
+
+
+def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
+    report = LossReport()
+    write_files(coco.encode(images, path, report, Policy(tolerance=0), polygons))
+    return report
+
+
+@quickly
+@given(annotated_images())
+def test_run_lengths_keep_everything(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "coco.json"
+    assert not written(path, [image])
+    assert coco.read(path, LossReport()) == [image]
+
+
+@quickly
+@given(annotated_images(filled=True))
+def test_polygons_keep_every_pixel_through_bridges(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "coco.json"
+    report = written(path, [image], polygons=True)
+    assert set(report.counts()) <= {"holes"}
+    (found,) = coco.read(path, LossReport())
+    assert pixels(found) == pixels(image)
+    assert [mask.group for mask in found.masks] == [mask.group for mask in image.masks]
+
+
+@pytest.mark.parametrize("polygons", [False, True])
+def test_pycocotools_reads_the_same_pixels(
+    polygons: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "coco.json"
+    plain = AnnotatedImage(
+        file_name="rings.png", hw=(9, 12), masks=tuple(rings().masks[n] for n in (1, 3))
+    )
+    image = plain if polygons else rings()
+    written(path, [image], polygons)
+    data = COCO(str(path))
+    capsys.readouterr()
+    for row, mask in zip(data.loadAnns(data.getAnnIds()), image.masks, strict=True):
+        counts = data.annToRLE(row)["counts"]
+        text = counts if isinstance(counts, str) else counts.decode()
+        assert text == rle_to_string(mask.rle)
+        assert row["area"] == mask.record.area
+        assert row["bbox"] == list(peer.toBbox(data.annToRLE(row)))
+        assert data.loadCats(row["category_id"])[0]["name"] == mask.label
+
+
+@quickly
+@given(masks(largest=12))
+def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> None:
+    flat = [p.exterior.ravel().tolist() for p in mask_to_polygons(mask)]
+    if not flat:
+        return
+    ours = coco.segmentation_to_rle(flat, mask.shape)
+    theirs = peer.merge(peer.frPyObjects(flat, *mask.shape))["counts"].decode()
+    assert rle_to_string(ours) == theirs
+
+
+def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
+    crowd = annotated_mask(rings().masks[0].rle, "people", crowd=True)
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(crowd,))
+    path = tmp_path / "coco.json"
+    assert not written(path, [image], polygons=True)
+    (row,) = json.loads(path.read_text())["annotations"]
+    assert row["iscrowd"] == 1
+    assert row["segmentation"]["size"] == [9, 12]
+    assert coco.read(path, LossReport()) == [image]
+
+
+def test_what_polygons_lose_is_reported(tmp_path: Path) -> None:
+    assert written(tmp_path / "a.json", [rings()], polygons=True).counts() == {
+        "holes": 1,
+        "empty": 1,
+    }
+
+
+def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
+    mask = annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
+    image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
+    report = written(tmp_path / "a.json", [image])
+    assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; became 'object'"]
+    (found,) = coco.read(tmp_path / "a.json", LossReport())
+    assert found.masks[0].label == "object"
+
+
+def document(**annotation: Any) -> dict[str, Any]:
+    row = {"id": 5, "image_id": 1, "category_id": 3, "segmentation": [[0, 0, 2, 0, 2, 2]]}
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [row | annotation],
+    }
+
+
+def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document()))
+    (image,) = coco.read(tmp_path / "a.json", LossReport())
+    assert (image.masks[0].label, image.masks[0].record.quality) == ("cat", 0)
+    assert image.masks[0].record.mask[0, 1]
+    assert not image.masks[0].record.mask[1, 0]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"image_id": 9}, "there is no image with the id 9"),
+        ({"category_id": 9}, "there is no category with the id 9"),
+        ({"segmentation": 7}, "wanted a `segmentation` of run-lengths or polygons"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "polygon 0 has 4 numbers; wanted \\[x, y, x, y"),
+        ({"segmentation": [[1, 2, 3, "x", 5, 6]]}, "a value has a wrong type or shape"),
+        ({"segmentation": {"size": [4, 4], "counts": "zzz"}}, "compressed run-length string"),
+        ({"predicted_iou": "good"}, "has a value of a wrong type"),
+    ],
+)
+def test_a_broken_record_is_named(annotation: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document(**annotation)))
+    with pytest.raises(DataError, match=f"a.json: annotation 0 \\(id 5\\): .*{reason}"):
+        coco.read(tmp_path / "a.json", LossReport())
+
+
+def test_files_put_together_without_new_numbers_are_refused(tmp_path: Path) -> None:
+    def refused(**keys: list[dict[str, Any]]) -> str:
+        image = {"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}
+        document = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+        document = {key: rows + keys.get(key, []) for key, rows in document.items()}
+        (tmp_path / "c.json").write_text(json.dumps(document))
+        with pytest.raises(DataError) as told:
+            coco.read(tmp_path / "c.json", LossReport())
+        return str(told.value)
+
+    other = {"id": 1, "file_name": "b.jpg", "height": 4, "width": 4}
+    assert "image 1: has the id 1 of another image; number" in refused(images=[other])
+    said = refused(
+        categories=[{"id": 1, "name": "cat", "supercategory": "x"}, {"id": 1, "name": "dog"}]
+    )
+    assert "category 2: has the id 1 of another category; number" in said
+
+
+def test_one_file_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="out: this format is one file; end its name in .json"):
+        written(tmp_path / "out", [rings()])
+
+
+def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
+    image = rings()
+    masks = [record_to_mask(replace(mask.record, depth=0)) for mask in image.masks]
+    report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
+    assert report.counts()["trees"] == 1
+    assert "depth" not in (tmp_path / "a.json").read_text()
+
+
+def test_lvis_names_a_picture_by_its_address(tmp_path: Path) -> None:
+    made = document()
+    made["images"][0].pop("file_name")
+    made["images"][0]["coco_url"] = "http://images.example.invalid/val2017/000000000042.jpg"
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    (image,) = coco.read(tmp_path / "a.json", LossReport())
+    assert image.file_name == "val2017/000000000042.jpg"
+
+
+def test_boxes_among_masks_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
+    made = document()
+    made["annotations"] += [
+        {"id": number, "image_id": 1, "category_id": 3, "bbox": [0, 0, 2, 2], **more}
+        for number, more in ((6, {"segmentation": []}), (7, {}))
+    ]
+    made["images"][0]["file_name"] = "photos\\a.jpg"  # of Windows
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    (image,) = coco.read(tmp_path / "a.json", report := LossReport())
+    assert len(image.masks) == 1
+    assert [str(loss) for loss in report.losses] == [
+        "photos/a.jpg: annotation 1 (id 6) is a box alone",
+        "photos/a.jpg: annotation 2 (id 7) is a box alone",
+    ]
+    made["annotations"] = made["annotations"][1:]
+    (tmp_path / "a.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match="a.json: holds boxes alone and no mask; it is a set for"):
+        coco.read(tmp_path / "a.json", LossReport())

@@ -1,0 +1,164 @@
+"""CVAT: runs inside a box as its SDK has them, and its XML."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+
+from anymask.base.errors import DataError
+from anymask.formats import cvat
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.rle import empty_rle, mask_to_rle, rle_iou
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import Mask, masks, quickly
+
+
+def test_runs_go_row_by_row_inside_the_box_and_start_with_background() -> None:
+    mask = np.zeros((4, 6), np.bool_)
+    mask[1, 2:4] = True
+    mask[2, 3:5] = True
+    # the box is 3 x 2: 1 1 0 / 0 1 1
+    assert cvat.mask_to_cvat(mask_to_rle(mask)) == [0, 2, 2, 2, 2, 1, 4, 2]
+
+
+def slow(mask: Mask) -> list[int]:
+    y, x = np.nonzero(mask)
+    values = mask[y.min() : y.max() + 1, x.min() : x.max() + 1].ravel().tolist()
+    runs, now = [0], False
+    for value in values:
+        if value != now:
+            runs.append(0)
+            now = value
+        runs[-1] += 1
+    return [*runs, int(x.min()), int(y.min()), int(x.max()), int(y.max())]
+
+
+@quickly
+@given(masks())
+def test_runs_are_those_of_the_slow_way_and_come_back(mask: Mask) -> None:
+    if not mask.any():
+        with pytest.raises(DataError, match="CVAT has no empty masks; leave it out"):
+            cvat.mask_to_cvat(empty_rle(mask.shape))
+        return
+    points = cvat.mask_to_cvat(mask_to_rle(mask))
+    assert points == slow(mask)
+    assert cvat.cvat_to_rle(points, mask.shape) == mask_to_rle(mask)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([1, 2, 3], "has runs and a box of 4 numbers; got 3 numbers"),
+        ([3, 4, 0, 0, 1, 1], "the runs sum to 7, the box has 2 x 2 pixels"),
+        ([5, -1, 0, 0, 1, 1], "the runs sum to 4, the box has 2 x 2"),
+    ],
+)
+def test_broken_runs_are_refused(points: list[float], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        cvat.cvat_to_rle(points, (4, 4))
+
+
+def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
+    report = LossReport()
+    write_files(cvat.encode(images, path, report, Policy()))
+    return report
+
+
+@quickly
+@given(annotated_images(filled=True))
+def test_masks_labels_and_groups_come_back(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "a.xml"
+    assert not written(path, [image])
+    assert cvat.read(path, LossReport()) == [image]
+
+
+def test_empty_masks_are_reported(tmp_path: Path) -> None:
+    report = written(tmp_path / "a.xml", [rings()])
+    assert report.counts() == {"empty": 1}
+    (found,) = cvat.read(tmp_path / "a.xml", LossReport())
+    assert pixels(found) == [row for row in pixels(rings()) if row[0] != "none"]
+
+
+def read(
+    folder: Path, shapes: str, hw: tuple[int, int] = (6, 8)
+) -> tuple[AnnotatedImage, LossReport]:
+    size = f'width="{hw[1]}" height="{hw[0]}"'
+    image = f'<image id="0" name="a.jpg" {size}>{shapes}</image>'
+    (folder / "a.xml").write_text(f"<annotations><version>1.1</version>{image}</annotations>")
+    report = LossReport()
+    (found,) = cvat.read(folder / "a.xml", report)
+    return found, report
+
+
+def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> None:
+    image, report = read(
+        tmp_path,
+        '<polygon label="a" points="1.0,1.0;4.0,1.0;4.0,3.0;1.0,3.0"/>'
+        '<box label="b" xtl="1" ytl="1" xbr="4" ybr="3"/><points label="c" points="1,1"/>',
+    )
+    truth = np.zeros((6, 8), np.bool_)
+    truth[1:3, 1:4] = True
+    for mask in image.masks:
+        np.testing.assert_array_equal(mask.record.mask, truth)
+    assert [str(loss) for loss in report.losses] == ["a.jpg: shape 2, a points, has no mask"]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ('<mask label="a"/>', "shape 0 \\(mask\\): the key 'left' is missing"),
+        (
+            '<mask label="a" rle="1, 2" left="0" top="0" width="2" height="2"/>',
+            "shape 0 \\(mask\\): the runs sum to 3, the box has 2 x 2 pixels",
+        ),
+        (
+            '<mask label="a" rle="0, 4" left="7" top="0" width="2" height="2"/>',
+            "a crop must lie inside the photo",
+        ),
+        ('<polygon label="a" points="1,1;2"/>', "shape 0 \\(polygon\\): a value has a wrong type"),
+        ('<blob label="a"/>', "the shape 'blob' is unknown"),
+        ("<mask", "a.xml: not XML"),
+    ],
+)
+def test_a_broken_shape_is_named(shapes: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"a.xml: .*{message.removeprefix('a.xml: ')}"):
+        read(tmp_path, shapes)
+
+
+def test_other_xml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<annotation/>")
+    with pytest.raises(DataError, match="a.xml: wanted an export of the kind 'CVAT for images"):
+        cvat.read(tmp_path, LossReport())
+    (tmp_path / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotations/>')
+    with pytest.raises(DataError, match="a.xml: declares entities, which are not read"):
+        cvat.read(tmp_path, LossReport())
+    with pytest.raises(DataError, match="this format is one file; end its name in .xml"):
+        written(tmp_path / "out", [])
+
+
+def test_a_box_beyond_the_picture_is_refused_before_its_runs_are_decoded() -> None:
+    with pytest.raises(DataError, match="a crop must lie inside the photo"):
+        cvat.cvat_to_rle([6_000_000_000, 0, 0, 99_999, 59_999], (4, 6))
+
+
+def test_turned_boxes_and_ellipses_are_what_opencv_draws(tmp_path: Path) -> None:
+    """Clockwise, as CVAT shows them; the drawn outline of OpenCV is half a pixel wider."""
+    image, report = read(
+        tmp_path,
+        '<ellipse label="a" cx="60.5" cy="40.5" rx="30" ry="12" rotation="30"/>'
+        '<box label="b" xtl="30.5" ytl="28.5" xbr="90.5" ybr="52.5" rotation="30"/>',
+        (100, 120),
+    )
+    ellipse, box = np.zeros((2, 100, 120), np.uint8)
+    cv2.ellipse(ellipse, (60, 40), (30, 12), 30, 0, 360, 1, -1)
+    corners = cv2.boxPoints(((60.0, 40.0), (60.0, 24.0), 30.0))
+    cv2.fillConvexPoly(box, corners.round().astype(np.int32), 1)
+    for mask, drawn in zip(image.masks, (ellipse, box), strict=True):
+        assert rle_iou([mask.rle], [mask_to_rle(drawn)])[0, 0] > 0.93
+    assert not report

@@ -1,0 +1,277 @@
+"""All formats: recognised, read again, and none loses without telling."""
+
+import contextlib
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymask.base.errors import AnymaskError, DataError, InputError
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import output_paths, output_stem, picture_hw, write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import (
+    FORMATS,
+    WRITTEN,
+    read_annotations,
+    recognise,
+    write_annotations,
+)
+from anymask.masks.files import DOCUMENTS
+from anymask.masks.rle import Rle, mask_to_rle, rle_iou
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import quickly
+
+TEXTS = {".txt", ".json", ".xml", ".svg", ".geojson"}
+ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
+
+
+def place(folder: Path, name: str) -> Path:
+    suffix = ".xml" if name == "cvat" else ".json"
+    return folder / ("all" + suffix if name in ONE_FILE else "all")
+
+
+def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
+    for pictures in ("all/images", "pictures"):  # beside our own sets, and elsewhere
+        path = folder / pictures / image.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", image.hw[::-1]).save(path)
+    return folder / "pictures"
+
+
+def test_outputs_of_one_photo_and_formats_agree_on_suffixes() -> None:
+    for suffix, kind in DOCUMENTS.items():
+        assert kind in ("json", "npy") or suffix in WRITTEN[kind].suffixes
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(quickly, max_examples=25)
+@given(image=annotated_images(least=1))
+def test_pixels_come_back_or_their_loss_is_told(
+    tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    pictures = with_pictures(folder, image)
+    report = write_annotations([image], place(folder, name), name)
+    (found,), more = read_annotations(place(folder, name), name, pictures)
+    told = set(report.counts()) | set(more.counts())
+    ours, theirs = pixels(image), pixels(found)
+    if "labels" in told:
+        ours, theirs = [("", row[1]) for row in ours], [("", row[1]) for row in theirs]
+    if not told & {"overlaps", "empty", "pixels"}:
+        assert sorted(theirs, key=str) == sorted(ours, key=str)
+    assert len(theirs) == len(ours) or told & {"overlaps", "empty"}
+    assert found.hw == image.hw
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -> None:
+    write_annotations([rings()], place(tmp_path, name), name)
+    assert recognise(place(tmp_path, name)) == name.removesuffix("-polygon")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '["images"]', '{"a": 1}', "7"])
+def test_other_json_is_not_taken_for_annotations(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a\.json: the format is not recognised; name it"):
+        recognise(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Path) -> None:
+    empty = AnnotatedImage(file_name="0/00000.jpg", hw=(3, 4))
+    pictures = with_pictures(tmp_path, empty)
+    assert not write_annotations([empty], place(tmp_path, name), name)
+    (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
+    assert (found.hw, found.masks) == ((3, 4), ())
+
+
+def altered(data: bytes, chance: random.Random) -> bytes:
+    """Some bytes changed, cut out or put in."""
+    found = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        if not found:
+            break
+        place, kind = chance.randrange(len(found)), chance.random()
+        if kind < 0.5:
+            found[place] = chance.choice(b'0123456789-.,[]{}"nulTe \xff')
+        elif kind < 0.8:
+            del found[place : place + chance.randint(1, 30)]
+        else:
+            odd = [b"null", b"1e999", b"-1", b"9" * 20, b"[]", b"{}", b'"x"', b"NaN"]
+            found[place:place] = chance.choice(odd)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_altered_file_is_read_or_refused_and_never_crashes(name: str, tmp_path: Path) -> None:
+    target = place(tmp_path, name)
+    write_annotations([rings()], target, name)
+    files = [target] if target.is_file() else sorted(p for p in target.rglob("*") if p.is_file())
+    pictures = with_pictures(tmp_path, rings())
+    chance = random.Random(name)
+    for path in files:
+        whole = path.read_bytes()
+        for _ in range(40):
+            path.write_bytes(altered(whole, chance))
+            with contextlib.suppress(AnymaskError):
+                read_annotations(target, name, pictures)
+        path.write_bytes(whole)
+
+
+def test_unknown_formats_are_refused_with_the_list(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown format 'mot'; there are sa1b, coco"):
+        write_annotations([], tmp_path, "mot")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"holes": "keep"}, 'holes must be "bridge", "drop" or "error", got \'keep\''),
+        ({"parts": "keep"}, 'parts must be "merge" or "split", got \'keep\''),
+        ({"tolerance": float("nan")}, "tolerance must be a number of pixels from 0 to 100000, got"),
+    ],
+)
+def test_policies_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Policy(**options)  # type: ignore[arg-type]
+
+
+OUTLINES = ("yolo", "coco-polygon", "labelme-polygon", "label-studio-polygon", "svg", "geojson")
+
+
+@pytest.mark.parametrize("name", OUTLINES)
+def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: Path) -> None:
+    """A tilted ellipse: its outline has far fewer corners than stairs, and its loss is reported."""
+    y, x = np.mgrid[:80, :100] + 0.5
+    along, across = 0.8 * (x - 50) + 0.6 * (y - 40), 0.8 * (y - 40) - 0.6 * (x - 50)
+    mask = (along / 38) ** 2 + (across / 17) ** 2 < 1
+    drawn = annotated_mask(mask_to_rle(mask), "egg")
+    image = AnnotatedImage(file_name="a.png", hw=mask.shape, masks=(drawn,))
+    sizes, lost = [], []
+    for policy in (Policy(), Policy(tolerance=0)):
+        target = place(tmp_path / str(policy.tolerance), name)
+        report = write_annotations([image], target, name, policy)
+        pictures = with_pictures(tmp_path / str(policy.tolerance), image)
+        (again,), _ = read_annotations(target, name, pictures)
+        overlap = float(rle_iou([drawn.rle], [again.masks[0].rle])[0, 0])
+        told = [float(loss.reason.split()[-1]) for loss in report.losses if loss.kind == "pixels"]
+        assert told == (
+            [pytest.approx(overlap, abs=1e-3)] if again.masks[0].rle != drawn.rle else []
+        )
+        lost.append(overlap)
+        written = [path for path in [target, *target.rglob("*")] if path.suffix in TEXTS]
+        sizes.append(sum(path.stat().st_size for path in written))
+    assert lost[1] == 1
+    assert lost[0] > 0.975
+    assert sizes[0] < 0.7 * sizes[1]
+
+
+def test_masks_of_another_size_are_refused() -> None:
+    mask = annotated_mask(rings().masks[0].rle)
+    with pytest.raises(DataError, match="a.jpg, mask 0: wanted the picture's .* \\(9, 13\\)"):
+        AnnotatedImage(file_name="a.jpg", hw=(9, 13), masks=(mask,))
+
+
+# Names of files.
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("a/b.jpg", "a/b.jpg"),
+        ("..\\..\\x\\a.jpg", "x/a.jpg"),
+        ("../../etc/a.jpg", "etc/a.jpg"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\photos\\a.jpg", "photos/a.jpg"),
+        ("..", "unnamed"),
+        ("", "unnamed"),
+    ],
+)
+def test_no_name_leads_out_of_the_output(name: str, stem: str) -> None:
+    assert str(output_stem(name)) == stem
+
+
+@quickly
+@given(st.text(alphabet="./\\a:b\0", max_size=12))
+def test_outputs_stay_inside_whatever_a_file_calls_its_picture(name: str) -> None:
+    image = AnnotatedImage(file_name=name, hw=(1, 1))
+    (path,) = output_paths([image], Path("out"), ".json")
+    assert ".." not in path.parts
+    assert path.parts[0] == "out"
+
+
+def test_pictures_that_differ_in_their_suffix_only_keep_it() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "a.png", "b.png")]
+    paths = output_paths(images, Path("out"), ".json")
+    assert [path.name for path in paths] == ["a.jpg.json", "a.png.json", "b.json"]
+
+
+def test_two_pictures_of_one_name_are_refused() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "../a.jpg")]
+    with pytest.raises(DataError, match="two pictures are called 'a.jpg'; their files would"):
+        output_paths(images, Path("out"), ".json")
+
+
+def test_one_file_holds_one_picture() -> None:
+    images = [AnnotatedImage(file_name=name, hw=(1, 1)) for name in ("a.jpg", "b.jpg")]
+    with pytest.raises(DataError, match="one file holds one picture, got 2; name a folder instead"):
+        output_paths(images, Path("out.json"), ".json")
+
+
+def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="wanted a folder with \\*.json files, found none"):
+        read_annotations(tmp_path, "coco")
+    with pytest.raises(DataError, match="no readable picture"):
+        picture_hw(tmp_path / "a.png")
+
+
+def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
+    full = annotated_mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", group=2)
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
+    report = write_annotations([image], tmp_path, "label-png")
+    assert report.lines() == [
+        "not kept: labels (1 time), first: a.jpg: labels of 2 masks have no place",
+        "not kept: groups (1 time), first: a.jpg: groups must be different numbers from 1 to "
+        "65535; masks are numbered anew",
+        "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels lie under other "
+        "masks",
+    ]
+
+
+def test_what_a_killed_run_left_of_a_file_is_removed_when_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / ".a.json.part").write_bytes(b"{")
+    (tmp_path / ".b.json.part").write_bytes(b"{")
+    assert write_files([(tmp_path / "a.json", b"{}")]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.json.part", "a.json"]
+
+
+def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"images": [], "annotations": [1]}')
+    with pytest.raises(DataError, match="a.json: a value has a wrong type"):
+        read_annotations(tmp_path / "a.json")
+
+
+def test_how_masks_were_made_is_one_line_of_the_report() -> None:
+    report = LossReport()
+    for image in ("a.jpg", "b.jpg"):
+        report.add("quality", image, None, "quality of 2 masks have no place")
+        report.add("clicks", image, None, "clicks of 2 masks have no place")
+    report.add("holes", "a.jpg", 1, "1 hole filled")
+    assert report.lines() == [
+        "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
+        "nor how the masks were made: quality, clicks",
+    ]
+
+
+def test_a_report_is_one_line_where_it_is_shown() -> None:
+    report = LossReport()
+    assert repr(report) == "<LossReport: nothing was lost>"
+    for image in ("a.jpg", "b.jpg"):
+        report.add("quality", image, None, "quality of 2 masks have no place")
+    report.add("holes", "a.jpg", 1, "1 hole filled")
+    assert repr(report) == "<LossReport: quality 2, holes 1>"

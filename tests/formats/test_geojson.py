@@ -1,0 +1,136 @@
+"""GeoJSON: shapely sees the same area, with holes, the right way round."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+import shapely.geometry
+from hypothesis import given
+from PIL import Image
+
+from anymask.base.errors import DataError, InputError
+from anymask.formats import geojson
+from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.streams import open_stream
+from tests.formats.annotated import annotated_images, rings
+from tests.masks.strategies import quickly
+
+
+@quickly
+@given(annotated_images())
+def test_everything_comes_back_and_shapely_agrees(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    report = LossReport()
+    write_files(geojson.encode([image], folder, report, Policy(tolerance=0)))
+    assert not report
+    assert geojson.read(folder, LossReport()) == [image]
+    (path,) = folder.rglob("*.geojson")
+    for feature, mask in zip(json.loads(path.read_text())["features"], image.masks, strict=True):
+        if feature["geometry"] is None:
+            assert mask.record.area == 0
+            continue
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert shape.is_valid
+        assert shape.area == mask.record.area == feature["properties"]["area"]
+        y, x = np.mgrid[: image.hw[0], : image.hw[1]] + 0.5
+        inside = shapely.contains_xy(shape, x.ravel(), y.ravel()).reshape(image.hw)
+        np.testing.assert_array_equal(inside, mask.record.mask)
+
+
+@pytest.mark.parametrize("transform", [None, (2.0, 0, 100, 0, -2.0, 50), (0, 3.0, 1, -1.0, 0, 2)])
+def test_rings_turn_as_the_rfc_wants_also_on_a_mirrored_map(transform: Any) -> None:
+    document = geojson.to_geojson(rings(), transform)
+    parts = document["features"][0]["geometry"]["coordinates"]
+    assert [len(part) for part in parts] == [2, 1]
+    for exterior, *holes in parts:
+        assert shapely.LinearRing(exterior).is_ccw
+        assert exterior[0] == exterior[-1]
+        assert not any(shapely.LinearRing(hole).is_ccw for hole in holes)
+
+
+def test_a_transform_places_the_corners(tmp_path: Path) -> None:
+    document = geojson.to_geojson(rings(), (2.0, 0, 100, 0, -2.0, 50))
+    shape = shapely.geometry.shape(document["features"][1]["geometry"])
+    assert shape.bounds == (122, 32, 124, 34)  # the pixel (11, 8)
+    (tmp_path / "a.geojson").write_text(json.dumps(document))
+    with pytest.raises(DataError, match="has coordinates of a map; write it without a transform"):
+        geojson.read(tmp_path, LossReport())
+    with pytest.raises(InputError, match="a transform has 6 numbers and an area; got"):
+        geojson.to_geojson(rings(), (1, 1, 0, 1, 1, 0))
+
+
+def collection(*geometries: Any, **keys: Any) -> dict[str, Any]:
+    features = [{"type": "Feature", "geometry": geometry} for geometry in geometries]
+    return {"type": "FeatureCollection", "features": features} | keys
+
+
+SQUARE = {
+    "type": "Polygon",
+    "coordinates": [[[0, 0, 5], [2, 0, 5], [2, 2, 5], [0, 2, 5], [0, 0, 5]]],
+}
+ABOUT = {"file_name": "a.jpg", "height": 3, "width": 4}
+
+
+def test_files_of_others_get_their_size_from_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps(collection(SQUARE)))
+    with pytest.raises(DataError, match="a.geojson: does not tell the picture's size; name the"):
+        geojson.read(tmp_path, LossReport())
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    (image,) = geojson.read(tmp_path, LossReport(), tmp_path)
+    assert (image.file_name, image.hw, image.masks[0].record.area) == ("a.png", (3, 4), 4)
+
+
+def test_points_are_reported(tmp_path: Path) -> None:
+    point = {"type": "Point", "coordinates": [1, 2]}
+    (tmp_path / "a.geojson").write_text(json.dumps(collection(point, anymask=ABOUT)))
+    report = LossReport()
+    (image,) = geojson.read(tmp_path, report)
+    assert image.masks == ()
+    assert [str(loss) for loss in report.losses] == ["a.jpg: feature 0, a Point, has no area"]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [
+        ({"type": "Polygon"}, "the key 'coordinates' is missing"),
+        ({"type": "Polygon", "coordinates": []}, "a value has a wrong type or shape"),
+        ({"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}, "at least 3 finite corners"),
+        (3, "a value has a wrong type or shape"),
+    ],
+)
+def test_a_broken_feature_is_named(geometry: Any, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.geojson").write_text(json.dumps(collection(geometry, anymask=ABOUT)))
+    with pytest.raises(DataError, match=f"a.geojson: feature 0: .*{message}"):
+        geojson.read(tmp_path, LossReport())
+
+
+def test_qupath_s_files_are_read(tmp_path: Path) -> None:
+    """A list of features, their classes in `classification`, the picture beside the file."""
+    properties = {
+        "objectType": "annotation",
+        "classification": {"name": "Tumor", "color": [9, 0, 0]},
+    }
+    features = [{"type": "Feature", "geometry": SQUARE, "properties": properties}]
+    (tmp_path / "a.geojson").write_text(json.dumps(features))
+    Image.new("L", (4, 3)).save(tmp_path / "a.png")
+    stream = open_stream(tmp_path)
+    (image,) = stream
+    assert (image.file_name, image.masks[0].label, image.masks[0].record.area) == (
+        "a.png", "Tumor", 4,
+    )  # fmt: skip
+    assert stream.picture(image) == tmp_path / "a.png"
+
+
+def test_coordinates_of_a_map_are_no_empty_masks(tmp_path: Path) -> None:
+    corners = [[400_000 + x, 5_000_000 + y] for x, y in ((0, 0), (2, 0), (2, 2), (0, 0))]
+    field = {"type": "Polygon", "coordinates": [corners]}
+    (tmp_path / "a.geojson").write_text(json.dumps(collection(field, anymask=ABOUT)))
+    with pytest.raises(DataError, match="feature 0: all corners lie outside of the picture of 4 x"):
+        geojson.read(tmp_path, LossReport())

@@ -1,0 +1,238 @@
+"""Label pictures: numbers come back, overlaps are counted, the palette is PASCAL VOC's."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFilter
+
+from anymask.base.errors import DataError
+from anymask.formats import label_pictures
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.rle import mask_to_rle, rle_to_mask
+from tests.formats.annotated import annotated_images, rings
+from tests.masks.strategies import quickly, sizes
+
+
+def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
+    """A picture with a mask for each number but 0."""
+    found = [
+        annotated_mask(mask_to_rle(values == value), group=int(value))
+        for value in np.unique(values)
+        if value
+    ]
+    return AnnotatedImage(file_name=name, hw=values.shape, masks=tuple(found))
+
+
+def written(target: Path, images: list[AnnotatedImage], davis: bool = False) -> LossReport:
+    report = LossReport()
+    encode = label_pictures.encode_davis if davis else label_pictures.encode
+    write_files(encode(images, target, report, Policy()))
+    return report
+
+
+@pytest.mark.parametrize("davis", [False, True])
+def test_numbers_come_back(davis: bool, tmp_path: Path) -> None:
+    values = np.random.default_rng(5).choice([0, 1, 7, 254], (9, 11))
+    image = of_values(values, "cars/00003.jpg" if davis else "cars/00003.png")
+    assert not written(tmp_path, [image], davis)
+    read = label_pictures.read_davis if davis else label_pictures.read
+    assert read(tmp_path, LossReport()) == [image]
+    place = tmp_path / "Annotations" / "480p" if davis else tmp_path
+    with Image.open(place / "cars" / "00003.png") as picture:
+        assert picture.mode == ("P" if davis else "I;16")
+        np.testing.assert_array_equal(np.asarray(picture), values)
+
+
+@quickly
+@given(annotated_images())
+def test_what_is_hidden_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    report = written(folder, [image])
+    (found,) = label_pictures.read(folder, LossReport())
+    masks = [mask.record.mask for mask in image.masks]
+    hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
+    kept = sum(mask.record.area for mask in found.masks)
+    assert kept == (np.any(masks, axis=0).sum() if masks else 0)
+    assert kept + hidden == sum(mask.sum() for mask in masks)
+    empty = [loss.mask for loss in report.losses if loss.kind == "empty"]
+    assert empty == [place for place, mask in enumerate(masks) if not mask.any()]
+
+
+def test_small_masks_lie_on_top(tmp_path: Path) -> None:
+    report = written(tmp_path, [rings()])
+    with Image.open(tmp_path / "rings.png") as picture:
+        values = np.asarray(picture)
+    np.testing.assert_array_equal(values == 1, rings().masks[0].record.mask)
+    assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
+        "rings.png, mask 3: 41 of 108 pixels lie under other masks"
+    ]
+    assert report.counts() == {"labels": 1, "empty": 1, "overlaps": 1}
+
+
+def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Path) -> None:
+    masks = tuple(
+        annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), group=4)
+        for n in range(2)
+    )
+    image = AnnotatedImage(file_name="a.png", hw=(3, 3), masks=masks)
+    report = written(tmp_path, [image])
+    assert report.counts() == {"groups": 1}
+    (found,) = label_pictures.read(tmp_path, LossReport())
+    assert [mask.group for mask in found.masks] == [1, 2]
+
+
+def test_davis_keeps_the_void(tmp_path: Path) -> None:
+    values = np.zeros((4, 5), np.uint8)
+    values[1], values[2] = 2, 255
+    void = annotated_mask(mask_to_rle(values == 255), "void", crowd=True)
+    image = AnnotatedImage(
+        file_name="cars/00000.jpg",
+        hw=(4, 5),
+        masks=(annotated_mask(mask_to_rle(values == 2), group=2), void),
+    )
+    assert not written(tmp_path, [image], davis=True)
+    assert label_pictures.read_davis(tmp_path, LossReport()) == [image]
+
+
+def test_the_palette_is_pascal_voc_s() -> None:
+    palette = label_pictures.voc_palette()
+    published = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 8: (64, 0, 0)}
+    published |= {15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    for number, colour in published.items():
+        assert tuple(palette[number]) == colour
+
+
+def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
+    values = np.arange(256).reshape(16, 16)
+    with pytest.raises(DataError, match="a.png: the format numbers at most 254 objects, this"):
+        written(tmp_path, [of_values(values)], davis=True)
+    assert not written(tmp_path, [of_values(values)])
+
+
+def test_pictures_beside_give_the_name(tmp_path: Path) -> None:
+    written(tmp_path / "labels", [of_values(np.ones((2, 2), np.int64), "x/a.png")])
+    photo = tmp_path / "photos" / "x" / "a.webp"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"")
+    (found,) = label_pictures.read(tmp_path / "labels", LossReport(), tmp_path / "photos")
+    assert found.file_name == "x/a.webp"
+
+
+def test_a_photo_is_no_label_picture(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    photo[:56] = 0  # a dark one
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a.png: is in 513 colours, .* a few pixels; is it a photo"):
+        label_pictures.read(tmp_path, LossReport())
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    with pytest.raises(DataError, match="a.png: no readable picture"):
+        label_pictures.read(tmp_path, LossReport())
+
+
+@quickly
+@given(st.integers(0, 2**32 - 1), sizes(12))
+def test_the_pixels_of_every_value_are_found_in_one_look(seed: int, hw: tuple[int, int]) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([0, 3, 255, 70_000], hw, p=[0.4, 0.4, 0.1, 0.1])
+    slowly = {int(value): mask_to_rle(values == value) for value in np.unique(values)}
+    assert label_pictures.value_rles(values) == slowly
+
+
+def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
+    hw = (1000, 2000)
+    masks = [np.zeros(hw, np.bool_) for _ in range(3)]
+    for number, mask in enumerate(masks):
+        mask[number * 100 :] = True
+    found = tuple(annotated_mask(mask_to_rle(mask)) for mask in masks)
+    image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
+    tracemalloc.start()
+    values = label_pictures.paint_numbers(image, [7, 8, 9], LossReport())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert values.dtype == np.uint16
+    assert np.unique(values[:, 0], return_counts=True)[1].tolist() == [100, 100, 800]
+    assert most < 60_000_000  # two arrays of 64 bits a pixel took 32 MB more
+
+
+VALUES = np.array([[0, 0, 300], [7, 7, 300]])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_tiffs_are_read_whatever_their_numbers(kind: type, tmp_path: Path) -> None:
+    """As tifffile writes them: StarDist's and Cellpose's masks, ImageJ's of 32 bits."""
+    tifffile.imwrite(tmp_path / "a.TIF", VALUES.astype(kind), compression="zlib")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+        value: (value == VALUES).tolist() for value in (7, 300)
+    }
+
+
+def test_tiffs_that_are_no_label_pictures_are_refused(tmp_path: Path) -> None:
+    for values, reason in [
+        (np.stack([VALUES, VALUES]).astype(np.uint16), "is a stack of 2 pages; write a label"),
+        (VALUES.astype(np.int32) - 1, "wanted numbers of objects from 0 on, got -1"),
+        (VALUES.astype(np.float32) / 2, "wanted whole numbers of objects, got fractions"),
+    ]:
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+        with pytest.raises(DataError, match=reason):
+            label_pictures.read(tmp_path, LossReport())
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_colour_is_an_object_and_black_is_none(alpha: bool, tmp_path: Path) -> None:
+    colours = np.array([[[0, 0, 0], [255, 0, 0]], [[0, 128, 1], [255, 0, 0]]], np.uint8)
+    if alpha:  # what cannot be seen is none, either
+        colours = np.dstack([colours, [[255, 255], [255, 0]]]).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "a.png")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    red = [[False, True], [False, not alpha]]
+    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+        0x008001: [[False, False], [True, False]], 0xFF0000: red,
+    }  # fmt: skip
+
+
+def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
+    """As `cv2.imwrite` and Paint save them."""
+    Image.fromarray(np.uint8(VALUES > 0) * 255).convert("RGB").save(tmp_path / "a.png")
+    (image,) = label_pictures.read(tmp_path, LossReport())
+    assert [(mask.group, mask.record.area) for mask in image.masks] == [(255, 4)]
+
+
+def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
+    image = of_values(np.array([[0, 7]]), "a.jpg")
+    write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()))
+    (found,) = label_pictures.read_davis(tmp_path, LossReport())
+    assert found.file_name == "a.jpg"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_mask_with_a_soft_edge_is_no_picture_of_many_objects(tmp_path: Path, mode: str) -> None:
+    large = Image.new("L", (400, 320))
+    ImageDraw.Draw(large).ellipse((60, 50, 330, 270), fill=255)
+    for name, way in (("scaled", Image.Resampling.BILINEAR), ("smooth", Image.Resampling.LANCZOS)):
+        large.resize((100, 80), way).convert(mode).save(tmp_path / f"{name}.png")
+        with pytest.raises(DataError, match=r"a mask with a soft edge, of \d+ greys .*-threshold"):
+            label_pictures.read(tmp_path / f"{name}.png", LossReport())
+    blurred = large.filter(ImageFilter.GaussianBlur(3)).convert(mode)
+    blurred.save(tmp_path / "blurred.png")
+    with pytest.raises(DataError, match="a soft edge"):
+        label_pictures.read(tmp_path / "blurred.png", LossReport())
+
+
+def test_small_objects_beside_a_large_one_of_number_255_are_objects(tmp_path: Path) -> None:
+    values = np.zeros((80, 100), np.uint8)
+    values[20:70, 20:90] = 255
+    for number in range(1, 13):
+        values[2:5, 8 * number - 6 : 8 * number - 3] = number
+    Image.fromarray(values).save(tmp_path / "numbers.png")
+    (image,) = label_pictures.read(tmp_path / "numbers.png", LossReport())
+    assert sorted(mask.group for mask in image.masks) == [*range(1, 13), 255]

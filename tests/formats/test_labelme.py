@@ -1,0 +1,222 @@
+"""labelme: masks keep every pixel, polygons their parts, and unknown keys stay."""
+
+import base64
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from PIL import Image, ImageDraw
+
+from anymask.base.errors import DataError
+from anymask.formats import labelme
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.streams import open_stream
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import quickly
+
+
+def written(target: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
+    report = LossReport()
+    write_files(labelme.encode(images, target, report, Policy(tolerance=0), polygons))
+    return report
+
+
+@quickly
+@given(annotated_images(filled=True))
+def test_masks_keep_everything(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    assert not written(folder, [image])
+    assert labelme.read(folder, LossReport()) == [image]
+
+
+@quickly
+@given(annotated_images(filled=True))
+def test_polygons_keep_every_pixel(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    assert set(written(folder, [image], polygons=True).counts()) <= {"holes"}
+    (found,) = labelme.read(folder, LossReport())
+    assert pixels(found) == pixels(image)
+
+
+def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
+    names = ["a.png", "cam 1/a.png", "cam 2/deep/a.png"]
+    images = [replace(rings(), file_name=name, masks=rings().masks[:1]) for name in names]
+    written(tmp_path, images)
+    for image in images:  # as labelme looks for it
+        path = (tmp_path / image.file_name).with_suffix(".json")
+        assert path.parent / json.loads(path.read_text())["imagePath"] == tmp_path / image.file_name
+    assert labelme.read(tmp_path, LossReport()) == images
+    assert list(open_stream(tmp_path)) == images
+    (single,) = labelme.read(tmp_path / "cam 1" / "a.json", LossReport())
+    assert single.file_name == "a.png"
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("a.jpg", "notes/a.jpg"),
+        ("..\\photos\\a.jpg", "photos/a.jpg"),
+        ("../../a.jpg", "a.jpg"),
+        ("notes/a.jpg", "notes/a.jpg"),  # seen from above already
+        ("/photos/a.jpg", "/photos/a.jpg"),
+        ("C:\\a.jpg", "C:/a.jpg"),
+    ],
+)
+def test_other_places_of_a_photo_are_followed(said: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath=said)))
+    (image,) = labelme.read(tmp_path, LossReport())
+    assert image.file_name == name
+
+
+def test_the_parts_of_a_polygon_share_a_group(tmp_path: Path) -> None:
+    report = written(tmp_path, [rings()], polygons=True)
+    shapes = json.loads((tmp_path / "rings.json").read_text())["shapes"]
+    assert [(shape["label"], shape["group_id"]) for shape in shapes] == [
+        ("ring", 1),
+        ("ring", 1),
+        ("dot", None),
+        ("all", None),
+    ]
+    assert report.counts() == {"holes": 1, "empty": 1}
+
+
+def test_a_stamp_is_the_box_of_first_and_last_pixel(tmp_path: Path) -> None:
+    written(tmp_path, [rings()])
+    shape = json.loads((tmp_path / "rings.json").read_text())["shapes"][0]
+    assert shape["points"] == [[1, 1], [10, 7]]
+    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stamp:
+        np.testing.assert_array_equal(
+            np.asarray(stamp) != 0, rings().masks[0].record.mask[1:8, 1:11]
+        )
+
+
+def document(*shapes: dict[str, Any], **keys: Any) -> dict[str, Any]:
+    about = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 40, "imageWidth": 50}
+    return {"version": "5.4.1", "flags": {}, "shapes": list(shapes)} | about | keys
+
+
+def read(folder: Path, *shapes: dict[str, Any], **keys: Any) -> tuple[AnnotatedImage, LossReport]:
+    (folder / "a.json").write_text(json.dumps(document(*shapes, **keys)))
+    report = LossReport()
+    (image,) = labelme.read(folder / "a.json", report)
+    return image, report
+
+
+def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
+    box = {"label": "box", "shape_type": "rectangle", "points": [[30, 35], [10, 5]]}
+    disc = {"label": "disc", "shape_type": "circle", "points": [[20, 20], [30, 20]]}
+    image, _ = read(tmp_path, box, disc)
+    truth = np.zeros((40, 50), np.bool_)
+    truth[5:35, 10:30] = True
+    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
+    np.testing.assert_array_equal(four.masks[0].record.mask, truth)
+    assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
+    assert image.file_name == "photos/a.jpg"
+
+
+def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
+    corners = [(5.0, 5.0), (44.0, 10.0), (30.0, 35.0), (20.0, 18.0)]
+    image, _ = read(tmp_path, {"label": "x", "shape_type": "polygon", "points": corners})
+    canvas = Image.new("L", (50, 40))
+    ImageDraw.Draw(canvas).polygon(corners, fill=1)
+    theirs = np.asarray(canvas) != 0
+    y, x = np.nonzero(image.masks[0].record.mask != theirs)
+    outline = shapely.Polygon(corners).exterior
+    assert shapely.distance(outline, shapely.points(x + 0.5, y + 0.5)).max() < 1.5
+
+
+def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
+    line = {"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}
+    image, report = read(tmp_path, line)
+    assert image.masks == ()
+    assert [str(loss) for loss in report.losses] == [
+        "../photos/a.jpg: shape 0, a line, has no area"
+    ]
+
+
+def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
+    shape = {
+        "label": "x",
+        "shape_type": "rectangle",
+        "points": [[0, 0], [2, 2]],
+        "flags": {"hard": True},
+        "score": 0.5,
+    }
+    image, _ = read(tmp_path, shape, flags={"night": True}, camera="left")
+    assert not written(tmp_path / "out.json", [image])
+    again = json.loads((tmp_path / "out.json").read_text())
+    assert (again["camera"], again["flags"]) == ("left", {"night": True})
+    assert (again["shapes"][0]["score"], again["shapes"][0]["flags"]) == (0.5, {"hard": True})
+
+
+def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
+    first, second = (annotated_mask(rings().masks[n].rle, "x", group=3) for n in (0, 1))
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
+    assert written(tmp_path, [image]).counts() == {"groups": 1}
+    (found,) = labelme.read(tmp_path, LossReport())
+    assert pixels(found) == pixels(image)
+
+
+MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ({"shape_type": "polygon", "points": [[1, 1], [2, 2]]}, "at least 3 finite corners"),
+        ({"shape_type": "polygon", "points": []}, "wanted points with finite x and y, got \\[\\]"),
+        ({"shape_type": "blob", "points": [[1, 1]]}, "the shape_type 'blob' is unknown"),
+        ({"shape_type": "polygon"}, "the key 'points' is missing"),
+        (MASK | {"mask": "AAAA"}, "`mask` is no PNG"),
+        (MASK | {"mask": None}, "a value has a wrong type or shape"),
+    ],
+)
+def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"a.json: shape 0: .*{reason}"):
+        read(tmp_path, {"label": "x"} | shape)
+
+
+def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, [rings()])
+    path = tmp_path / "rings.json"
+    data = json.loads(path.read_text())
+    data["shapes"][0]["points"][1][0] += 1
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match="the mask has 10 x 7 pixels, its box from .* has 11 x 7"):
+        labelme.read(path, LossReport())
+
+
+def test_a_missing_size_is_read_from_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document(imageHeight=None)))
+    with pytest.raises(DataError, match="imageHeight and imageWidth are missing; name the folder"):
+        labelme.read(tmp_path, LossReport())
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.new("L", (7, 5)).save(tmp_path / "photos" / "a.jpg", exif=exif)
+    (image,) = labelme.read(tmp_path, LossReport(), tmp_path)
+    assert image.hw == (7, 5)
+
+
+def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath="..\\photos\\a.jpg")))
+    stream = open_stream(tmp_path / "notes")
+    (image,) = stream
+    assert stream.picture(image) == tmp_path / "photos" / "a.jpg"

@@ -1,0 +1,82 @@
+"""Our sets as a format: what eval reads is what was converted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+
+from anymask.base.errors import DataError
+from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport, annotated_mask
+from anymask.formats.registry import read_annotations, recognise, write_annotations
+from anymask.formats.sets import load_set
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import quickly
+
+
+def written(folder: Path, image: AnnotatedImage) -> LossReport:
+    """Write a set with its (black) picture."""
+    report = write_annotations([image], folder, "set")
+    picture = folder / "images" / image.file_name
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(picture)
+    return report
+
+
+@quickly
+@given(annotated_images())
+def test_a_set_comes_back_and_eval_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    assert set(written(folder, image).counts()) <= {"groups"}
+    assert recognise(folder) == "set"
+    (found,), _ = read_annotations(folder)
+    assert [(m.rle, m.label) for m in found.masks] == [(m.rle, m.label) for m in image.masks]
+    assert (found.file_name, found.hw) == (image.file_name, image.hw)
+    info, (sample,) = load_set(folder)
+    assert info.name == folder.name
+    assert sample.rles == tuple(mask.rle for mask in image.masks)
+    assert sample.image().shape == (*image.hw, 3)
+
+
+def test_annotators_and_the_void_come_back(tmp_path: Path) -> None:
+    ring, dot, _, everything = (mask.rle for mask in rings().masks)
+    masks = (
+        AnnotatedMask(ring, "ring", annotator=3),
+        annotated_mask(dot),
+        annotated_mask(everything, "void", crowd=True),
+    )
+    image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
+    assert not written(tmp_path, image)
+    assert read_annotations(tmp_path)[0] == [image]
+
+
+def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
+    masks = tuple(annotated_mask(rings().masks[n].rle, "people", crowd=True) for n in (0, 1))
+    image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
+    report = written(tmp_path, image)
+    assert [str(loss) for loss in report.losses] == [
+        f"a.png, mask {number}: a crowd became pixels that do not count" for number in (0, 1)
+    ]
+    _, (sample,) = load_set(tmp_path)
+    assert sample.ignore is not None
+    assert sample.ignore.counts[1::2].sum() == 41
+    assert not sample.rles
+
+
+def test_keys_of_other_formats_are_reported(tmp_path: Path) -> None:
+    mask = AnnotatedMask(rings().masks[0].rle, extra={"score": np.pi})
+    report = written(tmp_path, AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,)))
+    assert [str(loss) for loss in report.losses] == ["a.png: the keys ['score'] have no place"]
+
+
+def test_masks_are_read_where_their_pictures_are_not(tmp_path: Path) -> None:
+    """`convert --to set` without --copy-images leaves such a set; the way back must be open."""
+    image = rings()
+    write_annotations([image], tmp_path / "set", "set")
+    (found,), _ = read_annotations(tmp_path / "set")
+    assert pixels(found) == pixels(image)
+    with pytest.raises(DataError, match=r"is absent; is the set complete\? .* --copy-images"):
+        load_set(tmp_path / "set")

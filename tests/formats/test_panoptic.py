@@ -1,0 +1,97 @@
+"""COCO panoptic: every pixel has one segment, and every segment a record."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+
+from anymask.base.errors import DataError
+from anymask.formats import panoptic
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.rle import mask_to_rle
+from tests.formats.annotated import annotated_images, rings
+from tests.masks.strategies import quickly
+
+
+def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
+    report = LossReport()
+    write_files(panoptic.encode(images, path, report, Policy()))
+    return report
+
+
+def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).integers(0, 300, (20, 30))
+    found = tuple(
+        annotated_mask(mask_to_rle(values == value), "cat" if value % 2 else "sky", crowd=value < 9)
+        for value in np.unique(values)
+        if value
+    )
+    image = AnnotatedImage(file_name="x/a.jpg", hw=(20, 30), masks=found)
+    assert not written(tmp_path / "p.json", [image])
+    assert panoptic.read(tmp_path / "p.json", LossReport()) == [image]
+
+
+def test_numbers_are_red_then_green_then_blue(tmp_path: Path) -> None:
+    values = np.arange(1, 301).reshape(20, 15)
+    found = tuple(annotated_mask(mask_to_rle(values == value), "x") for value in range(1, 301))
+    image = AnnotatedImage(file_name="a.jpg", hw=(20, 15), masks=found)
+    written(tmp_path / "p.json", [image])
+    with Image.open(tmp_path / "p" / "a.png") as picture:
+        assert picture.getpixel((14, 19)) == (300 - 256, 1, 0)
+        assert picture.getpixel((0, 0)) == (1, 0, 0)
+
+
+@quickly
+@given(annotated_images())
+def test_records_tell_what_can_be_seen(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    path = tmp_path_factory.mktemp("set") / "p.json"
+    report = written(path, [image])
+    (row,) = json.loads(path.read_text())["annotations"]
+    with Image.open(path.with_suffix("") / row["file_name"]) as picture:
+        values = np.asarray(picture.convert("RGB")).astype(int) @ [1, 256, 65536]
+    for segment in row["segments_info"]:
+        y, x = np.nonzero(values == segment["id"])
+        assert segment["area"] == len(x)
+        x0, y0 = x.min(), y.min()
+        assert segment["bbox"] == [x0, y0, x.max() - x0 + 1, y.max() - y0 + 1]
+    hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
+    areas = sum(mask.record.area for mask in image.masks)
+    assert (values > 0).sum() == areas - hidden
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": 9}, "there is no image with the id 9"),
+        ({"file_name": "b.png"}, "b.png is no readable picture"),
+        ({"file_name": "../../etc/b.png"}, "b.png is no readable picture"),
+        ({"segments_info": []}, "rings.png has pixels of \\[1, 2, 4\\], which have no record"),
+        ({"segments_info": [{"id": 77, "category_id": 1}]}, "the segment 77 has no pixel in ring"),
+        ({"segments_info": [{"id": 1, "category_id": 9}]}, "there is no category with the id 9"),
+        ({"segments_info": [{"category_id": 9}]}, "the key 'id' is missing"),
+    ],
+)
+def test_a_broken_record_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    written(path, [rings()])
+    document = json.loads(path.read_text())
+    document["annotations"][0] |= change
+    path.write_text(json.dumps(document))
+    with pytest.raises(DataError, match=f"p.json: annotation 0: {message}"):
+        panoptic.read(path, LossReport())
+
+
+def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    written(path, [rings()])
+    Image.new("RGB", (3, 4)).save(tmp_path / "p" / "rings.png")
+    with pytest.raises(DataError, match="rings.png has \\(H, W\\) = \\(4, 3\\), the picture has"):
+        panoptic.read(path, LossReport())

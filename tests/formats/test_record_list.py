@@ -1,0 +1,349 @@
+"""A list of masks: what its methods keep, draw and write."""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import ImageError, InputError
+from anymask.formats.mask_list import MaskRecords
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import FORMATS, read_annotations
+from anymask.images.sources import PictureFile
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.polygons import SMOOTH
+from anymask.masks.preview import HeldPicture
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
+
+
+def square(at: int, side: int, quality: float, label: str | None = None) -> MaskRecord:
+    mask = np.zeros((20, 30), np.bool_)
+    mask[at : at + side, at : at + side] = True
+    return record_from_rle(mask_to_rle(mask), quality=quality, stability=quality, label=label)
+
+
+LARGE, INNER, OTHER = square(0, 10, 0.5), square(2, 4, 0.9, "hole"), square(12, 6, 0.7)
+SOME = MaskRecords([LARGE, INNER, OTHER])
+
+
+def test_it_is_a_list_of_records() -> None:
+    assert isinstance(SOME, list)
+    assert SOME[1] is INNER
+    assert SOME == [LARGE, INNER, OTHER]
+
+
+def test_filter_keeps_what_reaches_everything_that_is_asked() -> None:
+    assert SOME.filter(min_quality=0.6) == [INNER, OTHER]
+    assert SOME.filter(min_area=17) == [LARGE, OTHER]
+    assert SOME.filter(label="hole") == [INNER]
+    assert SOME.filter(lambda record: record.area == 36, min_stability=0.1) == [OTHER]
+    assert len(SOME) == 3
+
+
+def test_nms_keeps_the_better_one_of_two_that_overlap() -> None:
+    twin = square(0, 9, 0.6)  # IoU .81 with the large one
+    assert MaskRecords([*SOME, twin]).nms(0.8) == [INNER, OTHER, twin]
+    assert MaskRecords([*SOME, twin]).nms(0.82) == [INNER, OTHER, twin, LARGE]
+    with pytest.raises(InputError, match="IoU from 0 to 1, got 7"):
+        SOME.nms(7)
+
+
+def test_tree_tells_which_mask_lies_in_which() -> None:
+    assert [(record.parent, record.depth) for record in SOME.tree()] == [
+        (None, 0),
+        (0, 1),
+        (None, 0),
+    ]
+    assert SOME[1].parent is None
+
+
+def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
+    photo = np.full((200, 300, 3), 100, np.uint8)
+    masks = [np.zeros((200, 300), np.bool_) for _ in range(3)]
+    for mask, (low, high) in zip(masks, [(0, 100), (30, 70), (120, 180)], strict=True):
+        mask[low:high, low:high] = True
+    drawn = MaskRecords(record_from_rle(mask_to_rle(mask)) for mask in masks).draw(photo)
+    assert (photo == 100).all()
+    assert (drawn[:, 200:] == 100).all()
+    middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
+    assert len({tuple(pixel) for pixel in middles}) == 3
+    with pytest.raises(InputError, match=r"masks are \(20, 30\) .* the photo is \(4, 4\)"):
+        SOME.draw(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> None:
+    SOME.save(tmp_path / "a.json")
+    document = json.loads((tmp_path / "a.json").read_text())
+    about = {"image_id": 1, "width": 30, "height": 20, "file_name": "photo.jpg"}
+    assert document["image"] == about
+    (image,), _ = read_annotations(tmp_path / "a.json")
+    assert (image.file_name, len(image.masks)) == ("photo.jpg", 3)
+    back = [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+    assert [record.area for record in back] == [100, 16, 36]
+    photo = np.full((20, 30, 3), 100, np.uint8)
+    SOME.save(tmp_path / "a.png", photo)
+    assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == SOME.draw(photo)).all()
+    with pytest.raises(InputError, match="photo of these masks is not known .* give image="):
+        SOME.save(tmp_path / "b.png")
+    with pytest.raises(InputError, match="saved as .json, .csv, .geojson"):
+        SOME.save(tmp_path / "b.doc")
+
+
+def test_its_repr_is_one_line() -> None:
+    assert repr(SOME) == ("<MaskRecords: 3 masks of 30x20, best quality 0.90, 23 % of the photo>")
+    assert repr(MaskRecords()) == "<MaskRecords: none>"
+
+
+PHOTO = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    for made in (seen[1:], seen.filter(min_area=17), seen.nms(), seen.tree(), seen.merge([INNER])):
+        assert isinstance(made, MaskRecords)
+        assert made.picture is seen.picture
+    assert MaskRecords([], image_hw=(4, 5)).image_hw == (4, 5)
+    with pytest.raises(InputError, match="empty list of masks has no size"):
+        _ = MaskRecords().image_hw
+
+
+def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path) -> None:
+    seen = MaskRecords([LARGE, INNER], image_hw=(20, 30), picture=HeldPicture(PHOTO))
+    again = MaskRecords([OTHER], picture=HeldPicture(PHOTO))
+    plain = [OTHER]
+    made = [seen + again, again + seen, seen + plain, plain + seen, seen + SOME, SOME + seen]
+    made += [seen * 2, 2 * seen, seen.copy(), copy.copy(seen)]
+    for one in made:
+        assert isinstance(one, MaskRecords)
+        assert isinstance(one.picture, HeldPicture)
+        assert one.picture.pixels is PHOTO
+        assert one.image_hw == (20, 30)
+    assert seen + again == [LARGE, INNER, OTHER]
+    assert plain + seen == [OTHER, LARGE, INNER]
+    assert 2 * seen == seen * 2 == [LARGE, INNER, LARGE, INNER]
+    assert (seen * 0).image_hw == (MaskRecords() + seen[:0]).image_hw == (20, 30)
+    assert (seen + again).save(tmp_path / "m.png").exists()
+    assert seen.copy() is not seen
+    assert len(repr(SOME + SOME)) < 100
+
+
+def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    assert (seen + MaskRecords(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
+    files = [MaskRecords(SOME, picture=PictureFile(Path(name))) for name in ("a.png", "b.png")]
+    assert (files[0] + files[1]).picture is None
+    assert (files[0] + files[0].copy()).picture == files[0].picture
+    with pytest.raises(InputError, match=r"one photo to join, got .*\(4, 5\) and \(20, 30\)"):
+        _ = seen + MaskRecords(image_hw=(4, 5))
+    numbers = [7]
+    with pytest.raises(InputError, match="wanted records to join, got 7"):
+        _ = seen + numbers
+    with pytest.raises(TypeError, match="unsupported operand"):
+        _ = seen + 7
+
+
+def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
+    np.testing.assert_array_equal(MaskRecords().draw(PHOTO), PHOTO)
+    np.testing.assert_array_equal(MaskRecords(image_hw=(20, 30)).draw(PHOTO), PHOTO)
+
+
+def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
+    gone = PictureFile(tmp_path / "gone.png")
+    shown = MaskRecords(SOME, picture=gone)
+    assert shown._repr_png_() is None
+    assert "3 masks of 30x20" in shown._repr_html_()
+    with pytest.raises(ImageError, match="there is no file"):
+        shown.draw()
+
+
+def test_merged_lists_hold_each_mask_once() -> None:
+    assert SOME.merge([INNER], [OTHER, LARGE]) == [INNER, OTHER, LARGE]
+
+
+def test_a_union_is_every_pixel_of_any_mask() -> None:
+    whole = SOME.union("all")
+    np.testing.assert_array_equal(whole.mask, SOME.masks().any(axis=0))
+    assert whole.label == "all"
+    assert whole.quality == SOME.best.quality == 0.9
+    with pytest.raises(InputError, match="no best one"):
+        MaskRecords().union()
+
+
+def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = MaskRecords([LARGE] * 25, picture=HeldPicture(PHOTO))
+    assert "and 5 more" in seen._repr_html_()
+    assert (seen._repr_png_() or b"").startswith(b"\x89PNG")
+    assert SOME._repr_png_() is None
+    assert pickle.loads(pickle.dumps(seen)) == seen
+
+
+@pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("set", "davis", "sav")])
+def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> None:
+    """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
+    lone = MaskRecords([OTHER], picture=HeldPicture(PHOTO, "photo.png"))
+    suffix = {"cvat": ".xml"}.get(form, ".json" if form.startswith(("coco", "label-s")) else "")
+    target = tmp_path / f"out{suffix}"
+    lone.write(target, form)
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    (image,), _ = read_annotations(target, form, tmp_path)
+    assert [mask.rle for mask in image.masks] == [OTHER.rle]
+    assert lone.encode(form)
+
+
+def test_the_common_formats_have_a_method_each() -> None:
+    assert [row["category_id"] for row in SOME.to_coco()["annotations"]] == [2, 1, 2]
+    assert SOME.to_coco(polygons=True)["annotations"][0]["segmentation"][0][:2] == [0, 0]
+    assert len(SOME.to_labelme()["shapes"]) == 3
+    assert SOME.to_geojson()["features"][1]["properties"]["label"] == "hole"
+    assert SOME.to_svg().count("<path") == 3
+    assert SOME.to_cvat().count("<mask") == 3
+    assert len(SOME.to_label_studio()) == 1
+    assert SOME.to_yolo().splitlines()[1].startswith("0 ")
+    assert len(SOME.to_sa1b()) == 3
+
+
+def document_of(files: dict[str, bytes]) -> str:
+    (text,) = (
+        data.decode()
+        for name, data in files.items()
+        if name.endswith((".json", ".geojson", ".svg"))
+    )
+    return text
+
+
+def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
+    disc = np.hypot(*np.ogrid[-30:30, -40:40]) < 25
+    found = MaskRecords([record_from_rle(mask_to_rle(disc))])
+    writers: dict[str, Callable[..., Any]] = {
+        "coco-polygon": partial(found.to_coco, True),
+        "labelme-polygon": partial(found.to_labelme, True),
+        "label-studio-polygon": partial(found.to_label_studio, True),
+        "geojson": found.to_geojson,
+        "svg": found.to_svg,
+    }
+    for form, write in writers.items():
+        told = [document_of(found.encode(form, Policy(tolerance=one))) for one in (0, SMOOTH, 2)]
+        read = str if form == "svg" else json.loads
+        assert write() == read(told[1]), form
+        assert [write(tolerance=one) for one in (0, 2)] == [read(told[0]), read(told[2])], form
+        assert len(told[2]) < len(told[1]) < len(told[0]), form
+    assert found.to_labelme(True)["shapes"][0]["shape_type"] == "polygon"
+
+
+def test_a_single_record_is_kept_as_a_list_of_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, shown = MaskRecords(SOME, picture=HeldPicture(PHOTO)), []
+    for name in ("m.jpg", "m.svg", "m.txt"):
+        one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
+        assert seen[1].save(one) == one
+        seen[1:2].save(list_of_one)
+        if name != "m.svg":
+            assert one.read_bytes() == list_of_one.read_bytes()
+    np.testing.assert_array_equal(seen[1].draw(), seen[1:2].draw())
+    np.testing.assert_array_equal(INNER.draw(PHOTO), seen[1].draw())
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
+    seen[1].show()
+    assert shown == [(30, 20)]
+    for name in ("m.json", "m.svg"):
+        (image,), _ = read_annotations(INNER.save(tmp_path / name))
+        assert [mask.rle for mask in image.masks] == [INNER.rle]
+    INNER.save(tmp_path / "m.mask.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.mask.png")) > 0, INNER.mask)
+    assert "data:image/png" in INNER._repr_html_()
+
+
+def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
+    tmp_path: Path,
+) -> None:
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    with pytest.raises(InputError, match="photo of these masks is not known"):
+        INNER.save(tmp_path / "m.png")
+    with pytest.raises(InputError, match="wanted an output that ends in"):
+        seen[0].save(tmp_path / "m.doc")
+    assert seen[1] == INNER
+    again = pickle.loads(pickle.dumps(seen[1]))
+    assert again == INNER
+    assert again.picture is None
+    elsewhere = MaskRecords(seen, picture=HeldPicture(PHOTO.copy()))
+    assert elsewhere[1].picture is seen.picture
+
+
+def test_the_pipeline_s_answer_is_masks_and_scores() -> None:
+    told = SOME.to_pipeline()
+    assert told["scores"].tolist() == pytest.approx([0.5, 0.9, 0.7])
+    np.testing.assert_array_equal(np.array(told["masks"]), SOME.masks())
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.svg", "a.xml"])
+def test_the_end_of_the_name_chooses_the_format(name: str, tmp_path: Path) -> None:
+    SOME.save(tmp_path / name)
+    (image,), _ = read_annotations(tmp_path / name)
+    assert [mask.rle for mask in image.masks] == [record.rle for record in SOME]
+
+
+def test_an_answer_is_never_saved_over_its_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels, _ = discs((60, 90), [(30, 30, 20)])
+    Image.fromarray(pixels).save("p.png")
+    Path("link.png").symlink_to("p.png")
+    before = Path("p.png").read_bytes()
+    model = Model(ColourRuntime())
+    answer, records = model.segment("p.png", points=[(30, 30)]), model.everything("p.png")
+    for one in (answer, answer[1], records, records[0]):
+        for name in ("p.png", tmp_path / "p.png", "link.png"):
+            with pytest.raises(InputError, match=r"' is the photo itself; choose another"):
+                one.save(name)
+        one.save("q.png")
+        one.save("q.png")  # its own earlier output
+    with pytest.raises(InputError, match="is the photo itself"):
+        records.write("p.png", "label-png")
+    assert Path("p.png").read_bytes() == before
+
+
+def test_a_single_record_of_a_photo_is_drawn_on_it(tmp_path: Path) -> None:
+    pixels, _ = discs((60, 90), [(30, 30, 20)])
+    records = Model(ColourRuntime()).everything(pixels)
+    assert (records[0].draw() == records[:1].draw()).all()
+    records[0].save(tmp_path / "first.png")
+    assert (np.asarray(Image.open(tmp_path / "first.png")) == records[:1].draw()).all()
+
+
+def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
+    SOME.save(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks())
+    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    seen.save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("m.json", "coco"), ("m.xml", "cvat"), ("m.geojson", "geojson"), ("yolo", "yolo")],
+)
+def test_the_name_says_the_format_where_nobody_does(tmp_path: Path, name: str, form: str) -> None:
+    SOME.write(tmp_path / "named" / name)
+    SOME.write(tmp_path / "asked" / name, form)
+    files = [path for path in (tmp_path / "asked").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        other = tmp_path / "named" / path.relative_to(tmp_path / "asked")
+        assert other.read_bytes() == path.read_bytes()
+    with pytest.raises(InputError, match="does not say which format is meant; name one"):
+        SOME.write(tmp_path / "masks")
+
+
+def test_a_text_file_is_the_lines_of_yolo(tmp_path: Path) -> None:
+    assert SOME.save(tmp_path / "a" / "m.txt").read_text("utf-8") == SOME.to_yolo() != ""

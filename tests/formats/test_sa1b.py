@@ -1,0 +1,118 @@
+"""SA-1B: everything comes back; what is broken is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+
+from anymask.base.errors import DataError
+from anymask.formats import sa1b
+from anymask.formats.annotations import AnnotatedImage, LossReport, record_to_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.masks.mask import MaskRecord
+from tests.formats.annotated import annotated_images, rings
+from tests.masks.strategies import quickly
+
+
+def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
+    report = LossReport()
+    write_files(sa1b.encode(images, target, report, Policy()))
+    return report
+
+
+@quickly
+@given(annotated_images())
+def test_everything_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    assert not written(folder, [image])
+    assert sa1b.read(folder, LossReport()) == [image]
+    assert (folder / "photos" / "a b.json").is_file()
+
+
+def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
+    record = MaskRecord(
+        rle=rings().masks[0].rle,
+        box_xyxy=(1, 1, 10, 7),
+        area=40,
+        quality=0.91,
+        stability=0.8,
+        points=((3.5, 2.0),),
+        crop_box=(0, 0, 6, 5),
+        label="ring",
+        parent=0,
+        depth=1,
+    )
+    mask = record_to_mask(record, group=7, crowd=True)
+    image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
+    assert not written(tmp_path / "a.json", [image])
+    assert sa1b.read(tmp_path / "a.json", LossReport()) == [image]
+
+
+def test_the_keys_are_the_data_set_s(tmp_path: Path) -> None:
+    written(tmp_path, [rings()])
+    document = json.loads((tmp_path / "rings.json").read_text())
+    assert document["image"] == {
+        "image_id": 1,
+        "width": 12,
+        "height": 9,
+        "file_name": "rings.png",
+    }
+    assert set(document["annotations"][0]) == {
+        "id",
+        "segmentation",
+        "area",
+        "bbox",
+        "point_coords",
+        "crop_box",
+        "label",
+    }  # a mask that nobody estimated has no predicted_iou and no stability_score
+    assert [row["id"] for row in document["annotations"]] == [1, 2, 3, 4]
+
+
+def document() -> dict[str, object]:
+    return {
+        "image": {"width": 2, "height": 3, "file_name": "a.jpg"},
+        "annotations": [{"segmentation": {"size": [3, 2], "counts": [6]}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": {"width": 2, "height": 3}}, "a.json: the key 'file_name' is missing"),
+        ({"image": 3}, "a.json: a value has a wrong type or shape"),
+        (
+            {"image": {"width": 0, "height": 3, "file_name": "a.jpg"}},
+            "a.json: a picture has at least 1 x 1 pixel; got height 3, width 0",
+        ),
+        (
+            {"image": {"width": 1e9, "height": 3e4, "file_name": "a.jpg"}},
+            "a.json: a picture has at most 200000000 pixels",
+        ),
+        (
+            {"image": {"width": 3, "height": 3, "file_name": "a.jpg"}},
+            "a.json: a.jpg, mask 0: wanted the picture's \\(H, W\\) = \\(3, 3\\), the mask has",
+        ),
+        (
+            {"annotations": [{"segmentation": {"size": [3, 2], "counts": [5]}}]},
+            "a.json: annotation 0: run lengths must sum to H \\* W = 3 \\* 2 = 6; got 5",
+        ),
+        ({"annotations": [7]}, "a.json: annotation 0: an SA-1B record needs the key"),
+    ],
+)
+def test_a_broken_file_names_record_and_reason(
+    change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(document() | change))
+    with pytest.raises(DataError, match=message):
+        sa1b.read(tmp_path, LossReport())
+
+
+def test_text_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"image": ')
+    with pytest.raises(DataError, match="a.json: not JSON .*; is the file complete\\?"):
+        sa1b.read(tmp_path, LossReport())

@@ -1,0 +1,136 @@
+"""SA-V: objects keep their numbers through the frames."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+from pycocotools import mask as peer
+
+from anymask.base.errors import DataError
+from anymask.formats import sav
+from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import recognise
+from anymask.masks.rle import mask_to_rle
+from tests.masks.strategies import Mask, mask_lists, quickly
+
+
+def clip(*frames: dict[int, Mask], hw: tuple[int, int] = (9, 12)) -> list[AnnotatedImage]:
+    """One picture a frame, from object number -> mask."""
+    return [
+        AnnotatedImage(
+            file_name=f"dogs/{4 * number:05d}.jpg",
+            hw=hw,
+            masks=tuple(annotated_mask(mask_to_rle(mask), group=g) for g, mask in frame.items()),
+        )
+        for number, frame in enumerate(frames)
+    ]
+
+
+def square(side: int) -> Mask:
+    mask = np.zeros((9, 12), np.bool_)
+    mask[:side, :side] = True
+    return mask
+
+
+def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
+    report = LossReport()
+    write_files(sav.encode(images, target, report, Policy()))
+    return report
+
+
+@quickly
+@given(mask_lists())
+def test_objects_come_back_frame_by_frame(
+    tmp_path_factory: pytest.TempPathFactory, given_masks: list[Mask]
+) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    frames = [{number: mask} for number, mask in enumerate(given_masks) if mask.any()]
+    if not frames:
+        return
+    images = clip(*frames, hw=given_masks[0].shape)
+    assert not written(folder, images)
+    assert sav.read(folder, LossReport()) == images
+
+
+def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:
+    images = clip({3: square(2)}, {}, {3: square(4), 8: square(9)}, {})
+    assert not written(tmp_path, images)
+    document = json.loads((tmp_path / "dogs_manual.json").read_text())
+    assert (document["video_id"], document["video_height"], document["video_width"]) == (
+        "dogs",
+        9,
+        12,
+    )
+    assert (document["video_frame_count"], document["masklet_num"]) == (13, 2)
+    assert document["masklet_id"] == [3, 8]
+    assert document["masklet_size_abs"] == [10, 81]
+    assert document["masklet_visibility_changes"] == [3, 1]
+    assert document["masklet_first_appeared_frame"] == [0, 2]
+    assert document["masklet_size_bucket"] == ["small", "small"]
+    areas = [[int(peer.area(row)) for row in frame] for frame in document["masklet"]]
+    assert areas == [[4, 0], [0, 0], [16, 81], [0, 0]]
+    found = sav.read(tmp_path, LossReport())
+    assert found == images
+    assert [one.place for one in found] == [SequencePlace("dogs", 4 * n) for n in range(4)]
+
+
+def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
+    mask = annotated_mask(mask_to_rle(square(2)), "dog")
+    empty = annotated_mask(mask_to_rle(square(0)))
+    images = [AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask, empty))]
+    assert written(tmp_path / "a.json", images).counts() == {
+        "labels": 1,
+        "frames": 1,
+        "groups": 1,
+        "empty": 1,
+    }
+    (found,) = sav.read(tmp_path / "a.json", LossReport())
+    assert (found.file_name, [mask.group for mask in found.masks]) == ("video/00000.jpg", [0])
+
+
+def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:
+    other = AnnotatedImage(file_name="dogs/9.jpg", hw=(3, 3))
+    with pytest.raises(DataError, match="the frames of 'dogs' have different sizes: "):
+        written(tmp_path, [*clip({}), other])
+    away = AnnotatedImage(file_name="cats/0.jpg", hw=(3, 3))
+    with pytest.raises(DataError, match="one file holds one video, got 2; name a folder"):
+        written(tmp_path / "a.json", [*clip({}), away])
+
+
+def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -> None:
+    for name, side in {"003/00000": 2, "008/00000": 5, "003/00004": 0, "008/00004": 9}.items():
+        path = tmp_path / "Annotations_6fps" / "dogs" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(square(side).astype(np.uint8) * 255).save(path)
+    truth = clip({3: square(2), 8: square(5)}, {8: square(9)})
+    assert recognise(tmp_path) == "sav"
+    found = sav.read(tmp_path, LossReport())
+    assert found == truth
+    assert [one.place for one in found] == [SequencePlace("dogs", 0), SequencePlace("dogs", 4)]
+    path.rename(tmp_path / "Annotations_6fps" / "00000.png")
+    with pytest.raises(DataError, match="00000.png: wanted <video>/<object number>/<frame>.png"):
+        sav.read(tmp_path, LossReport())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"masklet": [[]]}, "frame 0: wanted a mask for each of 1 objects, got 0"),
+        ({"masklet": [[{"size": [9, 12]}]]}, "frame 0: object 3: a COCO run-length record is"),
+        ({"masklet": [[None]]}, "frame 0: object 3: a COCO run-length record"),
+        ({"video_height": 2.5}, "a.json: a picture has at least 1 x 1 pixel"),
+        ({"masklet_id": None}, "a.json: a value has a wrong type"),
+    ],
+)
+def test_a_broken_file_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    written(path, clip({3: square(2)}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=f"a.json: .*{message.removeprefix('a.json: ')}"):
+        sav.read(path, LossReport())

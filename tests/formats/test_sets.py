@@ -1,0 +1,165 @@
+"""Sets of photos with masks, read from disk."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import DataError
+from anymask.formats.sets import is_set, load_set
+from anymask.masks.rle import mask_to_rle, rle_area, rle_to_mask, rle_to_string
+from tests.evaluate.small_sets import rectangle, write_set
+
+BOXES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
+
+
+def edit_line(folder: Path, **changes: object) -> Path:
+    """Change keys of the second line of masks.jsonl."""
+    path = folder / "masks.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | changes)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_set_is_read_as_it_was_written(tmp_path: Path) -> None:
+    info, samples = load_set(write_set(tmp_path / "boxes", BOXES))
+    assert (info.name, info.domain, info.licence, info.ships) == (
+        "boxes",
+        "rectangles",
+        "CC0",
+        True,
+    )
+    assert [len(sample.masks) for sample in samples] == [2, 1, 0]
+    assert samples[0].hw == (48, 64)
+    assert np.array_equal(rle_to_mask(samples[0].rles[1]), rectangle((48, 64), BOXES[0][1]))
+    assert [mask.label for mask in samples[0].objects] == [None, None]
+    assert samples[0].ignore is None
+
+
+def test_labels_annotators_and_ignored_pixels_are_read(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    text = rle_to_string(mask_to_rle(rectangle((48, 64), (1, 1, 3, 3))))
+    masks = [{"rle": text, "label": "cat", "annotator": 4}, {"rle": text}]
+    _, samples = load_set(edit_line(folder, masks=masks, ignore_rle=text))
+    assert [mask.label for mask in samples[1].objects] == ["cat", None]
+    assert [mask.annotator for mask in samples[1].objects] == [4, None]
+    assert samples[1].ignore is not None
+    assert rle_area(samples[1].ignore) == 4
+
+
+def test_a_picture_is_opened_only_when_asked_for(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    (folder / "images" / "0.png").write_bytes(b"not a picture")
+    _, samples = load_set(folder)
+    assert samples[1].image().shape == (48, 64, 3)
+    with pytest.raises(ValueError, match=r"0\.png"):
+        samples[0].image()
+
+
+def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    Image.new("RGB", (10, 10)).save(folder / "images" / "0.png")
+    _, samples = load_set(folder)
+    with pytest.raises(DataError, match=r"0\.png: the masks are \(48, 64\).*\(10, 10\)"):
+        samples[0].image()
+
+
+def test_a_set_without_a_description_takes_its_folders_name(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    (folder / "set.json").unlink()
+    info, _ = load_set(folder)
+    assert (info.name, info.ships) == ("boxes", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hw": [48]}, r"line 2: `hw` must be \[height, width\] in pixels, got \[48\]"),
+        ({"hw": [0, 64]}, r"line 2: `hw` must be"),
+        ({"hw": [48.0, 64]}, r"line 2: `hw` must be"),
+        ({"hw": [47, 64]}, r"line 2, mask 0: .*H \* W = 3008"),
+        ({"image": "../secret.png"}, r"line 2: `image` must be a path inside the set"),
+        ({"image": "/etc/passwd"}, r"line 2: `image` must be a path inside the set"),
+        ({"image": "C:/a.png"}, r"line 2: `image` must be a path inside the set"),
+        ({"image": 5}, r"line 2: `image` must be a path inside the set, got 5"),
+        ({"image": "images/none.png"}, r"line 2: the image 'images/none\.png' is absent"),
+        ({"masks": None}, r"line 2: `masks` must be a list of objects, got None"),
+        ({"masks": [[1]]}, r"line 2: `masks` must be a list of objects"),
+        ({"masks": [{}]}, r"line 2, mask 0: wanted COCO compressed counts \(text\), got None"),
+        ({"masks": [{"rle": "0"}]}, r"line 2, mask 0: run lengths must sum"),
+        ({"masks": [{"rle": "~~"}]}, r"line 2, mask 0: a compressed run-length string"),
+        ({"ignore_rle": 7}, r"line 2, ignore_rle: wanted COCO compressed counts"),
+    ],
+)
+def test_a_broken_line_is_named_with_the_reason(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    folder = edit_line(write_set(tmp_path / "boxes", BOXES), **changes)
+    with pytest.raises(DataError, match=message):
+        load_set(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("label", 3, "`label` must be text, got 3"),
+        ("annotator", "x", "`annotator` must be a whole"),
+    ],
+)
+def test_a_mask_with_a_strange_label_is_named(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    text = rle_to_string(mask_to_rle(np.zeros((48, 64), np.bool_)))
+    folder = write_set(tmp_path / "boxes", BOXES)
+    with pytest.raises(DataError, match=f"line 2, mask 0: {message}"):
+        load_set(edit_line(folder, masks=[{"rle": text, key: value}]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"image": "images/0.p', "line 1: not JSON"),
+        ("[1, 2]\n", "line 1: wanted an object, got list"),
+        ("\xff\n", "line 1: not JSON"),
+        ("\n\n", "wanted a line an image, the file is empty"),
+    ],
+)
+def test_lines_that_are_no_records_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    (folder / "masks.jsonl").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=message):
+        load_set(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "set.json: not JSON"),
+        ("[]", "set.json: wanted an object, got list"),
+        ('{"ships": "yes"}', "`ships` must be true or false, got 'yes'"),
+    ],
+)
+def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    folder = write_set(tmp_path / "boxes", BOXES)
+    (folder / "set.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load_set(folder)
+
+
+def test_a_folder_without_masks_is_no_set(tmp_path: Path) -> None:
+    assert not is_set(tmp_path)
+    with pytest.raises(DataError, match=r"wanted a set folder with masks\.jsonl, found none"):
+        load_set(tmp_path)
+
+
+def test_every_set_of_the_shared_data_is_read_with_the_areas_it_states(shared: Path) -> None:
+    folder = shared / "data" / "eval" / "coco_val"
+    info, samples = load_set(folder)
+    rows = [json.loads(line) for line in (folder / "masks.jsonl").read_text().splitlines()]
+    assert info.name == "coco_val"
+    assert [[rle_area(rle) for rle in sample.rles] for sample in samples] == [
+        [mask["area"] for mask in row["masks"]] for row in rows
+    ]

@@ -1,0 +1,313 @@
+"""YOLO-seg: what one ring can hold, what becomes of the rest, and who is told."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymask.base.errors import DataError
+from anymask.formats import yolo
+from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
+from anymask.formats.documents import write_files
+from anymask.formats.outlines import Policy
+from anymask.formats.streams import open_stream
+from anymask.masks.rle import mask_to_rle, rle_iou
+from tests.formats.annotated import annotated_images, pixels, rings
+from tests.masks.strategies import quickly
+
+
+def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport:
+    """Write a set with its (black) picture."""
+    report = LossReport()
+    exact = Policy(**{"tolerance": 0} | policy)  # type: ignore[arg-type]
+    write_files(yolo.encode([image], folder, report, exact))
+    picture = folder / "images" / image.file_name
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(picture)
+    return report
+
+
+def again(folder: Path, image: AnnotatedImage, **policy: object) -> AnnotatedImage:
+    written(folder, image, **policy)
+    (found,) = yolo.read(folder, LossReport())
+    return found
+
+
+def test_holes_and_parts_come_back_through_bridges(tmp_path: Path) -> None:
+    image = rings()
+    report = written(tmp_path, image)
+    (found,) = yolo.read(tmp_path, LossReport())
+    assert pixels(found) == [row for row in pixels(image) if row[0] != "none"]
+    assert report.counts() == {"holes": 1, "parts": 1, "empty": 1}
+    assert [str(loss) for loss in report.losses] == [
+        "rings.png, mask 0: 1 hole bridged",
+        "rings.png, mask 0: 2 parts joined by bridges",
+        "rings.png, mask 2: an empty mask has no outline; left out",
+    ]
+
+
+@quickly
+@given(annotated_images(least=1, filled=True))
+def test_every_mask_survives_or_is_reported(
+    tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
+) -> None:
+    assert pixels(again(tmp_path_factory.mktemp("set"), image)) == pixels(image)
+
+
+def test_parts_may_become_objects(tmp_path: Path) -> None:
+    found = again(tmp_path, rings(), parts="split", holes="drop")
+    assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
+    assert [mask.record.area for mask in found.masks] == [42, 2, 1, 108]
+
+
+def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
+    report = written(tmp_path, rings(), holes="drop")
+    (found,) = yolo.read(tmp_path, LossReport())
+    (loss,) = [loss for loss in report.losses if loss.kind == "pixels"]
+    iou = float(rle_iou([rings().masks[0].rle], [found.masks[0].rle])[0, 0])
+    assert loss.reason == f"44 pixels instead of 40, IoU {iou:.4f}"
+
+
+def test_holes_may_be_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="rings.png, mask 0: has 1 hole, which the format cannot"):
+        written(tmp_path, rings(), holes="error")
+
+
+def test_simplified_outlines_tell_what_they_changed(tmp_path: Path) -> None:
+    y, x = np.mgrid[:60, :60]
+    disc = mask_to_rle(np.hypot(x - 30, y - 30) < 25)
+    image = AnnotatedImage(file_name="a.png", hw=(60, 60), masks=(annotated_mask(disc, "disc"),))
+    exact, short = tmp_path / "exact", tmp_path / "short"
+    assert not written(exact, image)
+    report = written(short, image, tolerance=1.5)
+    assert report.counts() == {"pixels": 1}
+    sizes = [(folder / "labels" / "a.txt").stat().st_size for folder in (short, exact)]
+    assert sizes[0] < sizes[1] / 2
+    (found,) = yolo.read(short, LossReport())
+    iou = rle_iou([disc], [found.masks[0].rle])[0, 0]
+    # Slanted lines run through pixel centres, where a hair decides.
+    assert float(report.losses[0].reason.split()[-1]) == pytest.approx(iou, abs=5.1e-5)
+
+
+def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
+    mask = np.zeros((10, 20), np.bool_)
+    mask[2:8, 5:15] = True
+    image = AnnotatedImage(
+        file_name="a.png", hw=(10, 20), masks=(annotated_mask(mask_to_rle(mask), "box"),)
+    )
+    written(tmp_path, image)
+    place, *numbers = (tmp_path / "labels" / "a.txt").read_text().split()
+    corners = np.array(numbers, float).reshape(-1, 2)
+    assert place == "0"
+    assert shapely.Polygon(corners).equals(shapely.box(0.25, 0.2, 0.75, 0.8))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("names: [cat, 'dog', \"a \\u0041\"]", ["cat", "dog", "a A"]),
+        ("names:\n- cat\n- dog # says wuff\nnc: 2", ["cat", "dog"]),
+        ("path: x\nnames:\n  1: dog\n  0: cat\n\ntrain: images", ["cat", "dog"]),
+        ("names: {0: cat, 1: 'it''s'}", ["cat", "it's"]),
+        ("names: [cat,\n  dog]", ["cat", "dog"]),
+        ("names: ['salt, pepper', cup]  # two", ["salt, pepper", "cup"]),
+        ("names: {0: \"a, b\", 1: '[c] # d', 2: e}", ["a, b", "[c] # d", "e"]),
+        ("names: ['no', 'on']", ["no", "on"]),
+        ('names:\n  0: "a # b"  # c\n  1: it\'s # d', ["a # b", "it's"]),
+        (
+            'names:\n- "K\\xE4se"\n- "\\U0001F431"\n- "\\\\x41"',
+            ["K\u00e4se", "\U0001f431", "\\x41"],
+        ),
+    ],
+)
+def test_class_names_are_read_in_every_usual_form(
+    text: str, names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text, "utf-8")
+    assert yolo.read_names(path) == names
+    said = yaml.safe_load(text)["names"]
+    assert [said[number] for number in range(len(names))] == names
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example("a # b")
+@example("\U0001f431, '[x]'")
+@example("\u2028\x7f\ufeff")
+def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
+    mask = annotated_mask(mask_to_rle(np.ones((2, 2), bool)), label=name)
+    image = AnnotatedImage(file_name="a.png", hw=(2, 2), masks=(mask,))
+    files = dict(yolo.encode([image], Path("set"), LossReport(), Policy()))
+    text = files[Path("set/data.yaml")].decode()
+    assert yaml.safe_load(text)["names"] == {0: name}
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder, "data.yaml")).write_text(text, "utf-8", newline="")
+        assert yolo.read_names(path) == [name]
+
+
+def test_pictures_that_would_share_their_labels_are_refused() -> None:
+    images = [
+        AnnotatedImage(file_name=name, hw=(2, 2), masks=())
+        for name in ("a.b.jpg", "x/a.b.jpg", "x/a.b.png")
+    ]
+    assert len(list(yolo.encode(images[:2], Path("set"), LossReport(), Policy()))) == 3
+    with pytest.raises(DataError, match=r"'x/a.b.jpg' and 'x/a.b.png' have the same; rename one"):
+        list(yolo.encode(images, Path("set"), LossReport(), Policy()))
+
+
+def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
+    def named(file_name: str, *labels: str) -> AnnotatedImage:
+        rle = mask_to_rle(np.ones((4, 4), bool))
+        masks = tuple(annotated_mask(rle, label=label) for label in labels)
+        return AnnotatedImage(file_name=file_name, hw=(4, 4), masks=masks)
+
+    written(tmp_path, named("a.png", "cat", "dog"))
+    written(tmp_path, named("a.png", "bird"))  # the same picture again: nothing else stays
+    with pytest.raises(
+        DataError, match=r"data.yaml numbers other classes \(bird, ...\), and a.txt"
+    ):
+        written(tmp_path, named("b.png", "ant", "bird"))
+    assert yolo.read_names(tmp_path / "data.yaml") == ["bird"]
+    written(tmp_path, named("b.png", "bird", "cat"))  # 0 stays the bird
+    assert [mask.label for image in yolo.read(tmp_path, LossReport()) for mask in image.masks] == [
+        "bird", "bird", "cat",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nc: 3", "data.yaml: wanted the key `names`, found none"),
+        ("names: names.txt", "data.yaml: `names` is neither a list nor numbers with names"),
+        ('names: ["cat"x]', "data.yaml: not YAML: while parsing"),
+        (
+            "names:\n  " + "? " + 5000 * "9" + "\n  : dog",
+            "data.yaml: a value has a wrong type or shape",
+        ),
+        ("names: {²: dog}", "data.yaml: a value has a wrong type or shape"),
+        ("names: &a [*a]", "data.yaml: not YAML: found unconstructable recursive"),
+        ("names: [[a]]", "data.yaml: wanted a word for each name, got a list"),
+        ("names: " + 2000 * "[", "data.yaml: "),
+        ("names: {0: cat, 00: dog}", "data.yaml: `names` must give a name to each number"),
+        ("names:\n  1: dog", "data.yaml: `names` must give a name to each number from 0 on"),
+    ],
+)
+def test_other_names_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=message):
+        yolo.read_names(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.1 0.1 0.2", "at least 3 points, got 5 numbers after the class"),
+        ("9 0 0 1 0 1 1", "the class 9 is not one of the 4 names of data.yaml"),
+        ("-1 0 0 1 0 1 1", "the class -1 is not one of the 4 names"),
+        ("0 0 0 12 0 12 9", "corners are 0..1 of the picture's sides; are these pixels\\?"),
+        ("0 0 0 nan 0 1 1", "corners are 0..1"),
+        ("cat 0 0 1 0 1 1", "a value has a wrong type or shape"),
+    ],
+)
+def test_a_broken_line_names_file_line_and_reason(line: str, reason: str, tmp_path: Path) -> None:
+    written(tmp_path, rings())
+    (tmp_path / "labels" / "rings.txt").write_text(f"\n{line}\n")
+    with pytest.raises(DataError, match=f"rings.txt, line 2: .*{reason}"):
+        yolo.read(tmp_path, LossReport())
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    """Editors of Windows write one (EF BB BF)."""
+    written(tmp_path, rings())
+    (plain,) = yolo.read(tmp_path, LossReport())
+    names = yolo.read_names(tmp_path / "data.yaml")
+    (tmp_path / "data.yaml").write_bytes(b"\xef\xbb\xbf" + f"names: {names}\n".encode())
+    for path in (tmp_path / "labels").iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert yolo.read(tmp_path, LossReport()) == [plain]
+
+
+def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
+    written(tmp_path, rings())
+    (tmp_path / "images" / "rings.png").rename(tmp_path / "rings.jpg")
+    with pytest.raises(DataError, match="there is no picture 'rings' in .* its size is needed"):
+        yolo.read(tmp_path, LossReport())
+    (found,) = yolo.read(tmp_path, LossReport(), tmp_path)
+    assert found.file_name == "rings.jpg"
+
+
+def test_a_folder_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="wanted the folder with data.yaml and labels/"):
+        yolo.read(tmp_path / "data.yaml", LossReport())
+
+
+SQUARE = "0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
+
+
+def labelled(folder: Path, split: str, name: str, *lines: str) -> None:
+    """A picture of 8 x 8 pixels and its lines, in the folders of a split."""
+    images, labels = folder / split / "images", folder / split / "labels"
+    images.mkdir(parents=True, exist_ok=True)
+    labels.mkdir(exist_ok=True)
+    Image.new("L", (8, 8)).save(images / f"{name}.png")
+    (labels / f"{name}.txt").write_text("\n".join(lines))
+
+
+def test_splits_that_have_folders_of_their_own_are_one_set(tmp_path: Path) -> None:
+    """As Roboflow lays them out, with its data.yaml."""
+    labelled(tmp_path, "train", "a", f"1 {SQUARE}")
+    labelled(tmp_path, "valid", "a", f"0 {SQUARE}")
+    (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\n")
+    with (tmp_path / "data.yaml").open("a") as file:
+        file.write("names: ['cat', 'dog']\n")
+    stream = open_stream(tmp_path)
+    found = {image.file_name: image for image in stream}
+    assert {name: one.masks[0].label for name, one in found.items()} == {
+        "train/a.png": "dog",
+        "valid/a.png": "cat",
+    }
+    for split in ("train", "valid"):
+        photo = stream.picture(found[f"{split}/a.png"])
+        assert photo == tmp_path / split / "images" / "a.png"
+        (alone,) = yolo.read(tmp_path / split, report := LossReport())
+        assert (alone.file_name, alone.masks, report.losses) == (
+            "a.png", found[f"{split}/a.png"].masks, [],
+        )  # fmt: skip
+    files = dict(yolo.encode(list(found.values()), Path("new"), LossReport(), Policy()))
+    assert files[Path("new/data.yaml")].startswith(b"train: images/train\nval: images/valid\n")
+
+
+def test_names_of_classes_lie_where_tools_put_them(tmp_path: Path) -> None:
+    labelled(tmp_path, ".", "a", f"1 {SQUARE}")
+    (tmp_path / "hyper.yaml").write_text("lr0: 0.01\n")
+    (bare,) = yolo.read(tmp_path, report := LossReport())
+    assert bare.masks[0].label == "1"
+    assert [loss.kind for loss in report.losses] == ["labels"]
+    (tmp_path / "classes.txt").write_text("cat\r\ndog\r\n")  # Label Studio
+    (listed,) = yolo.read(tmp_path, report := LossReport())
+    assert (listed.masks[0].label, report.losses) == ("dog", [])
+    (tmp_path / "mine.yaml").write_text("path: ../set\nnames:\n  0: bird\n  1: fish\n")
+    (named,) = yolo.read(tmp_path, LossReport())
+    assert named.masks[0].label == "fish"
+
+
+def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -> None:
+    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1", f"0 {SQUARE}")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (found,) = yolo.read(tmp_path, report := LossReport())
+    assert [mask.record.area for mask in found.masks] == [16]
+    assert [str(loss) for loss in report.losses] == [
+        "a.png: line 1 is a box alone, without an outline"
+    ]
+    labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1")
+    with pytest.raises(
+        DataError, match="holds boxes alone and no outline; it is a set for detection"
+    ):
+        yolo.read(tmp_path, LossReport())

@@ -1,0 +1,380 @@
+"""Reading pictures: every kind that users have, and every way in which one can be broken."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageOps
+
+from anymask.base.errors import ImageError
+from anymask.images import pixels
+from anymask.images.load import load_image, load_mask
+
+RNG = np.random.default_rng(7)
+PHOTO = RNG.integers(0, 256, (23, 31, 3), np.uint8)
+ORIENTATION = 0x0112
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises a size and holds nothing."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    data = b"IDAT" + zlib.compress(b"")
+    rest = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    return b"\x89PNG\r\n\x1a\n" + chunk + rest
+
+
+# The same pixels, whatever they come in.
+
+
+@pytest.mark.parametrize("form", ["path", "text path", "bytes", "file object", "pillow", "array"])
+def test_every_source_gives_the_same_pixels(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "Фото 1.png"
+    data = encoded(Image.fromarray(PHOTO))
+    path.write_bytes(data)
+    source = {
+        "path": path,
+        "text path": str(path),
+        "bytes": data,
+        "file object": io.BytesIO(data),
+        "pillow": Image.fromarray(PHOTO),
+        "array": PHOTO,
+    }[form]
+    np.testing.assert_array_equal(load_image(source), PHOTO)
+
+
+def test_a_pillow_image_stays_open() -> None:
+    picture = Image.open(io.BytesIO(encoded(Image.fromarray(PHOTO))))
+    load_image(picture)
+    assert picture.getpixel((0, 0)) == tuple(PHOTO[0, 0])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "YCbCr", "HSV", "CMYK"])
+def test_pillow_modes_become_what_pillow_makes_of_them(mode: str) -> None:
+    picture = Image.fromarray(PHOTO).convert(mode)
+    np.testing.assert_array_equal(load_image(picture), np.asarray(picture.convert("RGB")))
+
+
+def test_a_cmyk_jpeg_keeps_its_colours() -> None:
+    data = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95)
+    image = load_image(data)
+    assert image.shape == (8, 8, 3)
+    assert (image[..., 0] > 240).all()
+    assert (image[..., 1:] < 15).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
+def test_transparency_is_laid_on_white(mode: str) -> None:
+    alpha = RNG.integers(0, 256, PHOTO.shape[:2], np.uint8)
+    picture = Image.fromarray(np.dstack([PHOTO, alpha]))
+    for step in {"PA": ["P", "PA"], "La": ["LA", "La"]}.get(mode, [mode]):
+        picture = picture.convert(step)
+    seen = picture.convert("LA") if mode == "La" else picture
+    seen = seen.convert("RGBA")
+    white = Image.new("RGBA", seen.size, "white")
+    truth = np.asarray(Image.alpha_composite(white, seen).convert("RGB")).astype(int)
+    assert np.abs(load_image(picture).astype(int) - truth).max() <= 1
+
+
+def test_a_see_through_colour_of_a_palette_becomes_white() -> None:
+    picture = Image.new("P", (4, 2), 0)
+    picture.putpalette([10, 20, 30, 200, 0, 0])
+    picture.putpixel((1, 0), 1)
+    image = load_image(encoded(picture, transparency=0))
+    assert tuple(image[0, 0]) == (255, 255, 255)
+    assert tuple(image[0, 1]) == (200, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone_as_pillow_does_it(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(Image.fromarray(PHOTO), exif=exif)
+    with Image.open(io.BytesIO(data)) as picture:
+        truth = np.asarray(ImageOps.exif_transpose(picture))
+        np.testing.assert_array_equal(load_image(picture), truth)
+    np.testing.assert_array_equal(load_image(data), truth)
+
+
+@pytest.mark.parametrize("value", [0, 9, 77])
+def test_an_orientation_that_does_not_exist_is_ignored(value: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+    data = encoded(Image.fromarray(PHOTO), exif=exif)
+    np.testing.assert_array_equal(load_image(data), PHOTO)
+
+
+def test_the_first_of_many_frames_is_taken() -> None:
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "lime", "blue")]
+    data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    assert tuple(load_image(data)[2, 2]) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), (1, 1, 3), (1, 7), (7, 1)])
+def test_one_pixel_is_a_picture(shape: tuple[int, ...]) -> None:
+    image = load_image(np.full(shape, 200, np.uint8))
+    assert image.shape == (*shape[:2], 3)
+    assert (image == 200).all()
+
+
+# Numbers of other types.
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9)))
+def test_grey_is_three_equal_channels(grey: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_image(grey), np.dstack([grey] * 3))
+    np.testing.assert_array_equal(load_image(grey[..., None]), np.dstack([grey] * 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_from_0_to_1_mean_black_to_white(dtype: type) -> None:
+    image = load_image((PHOTO / 255).astype(dtype))
+    np.testing.assert_array_equal(image, PHOTO)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.uint32])
+def test_wide_types_that_hold_eight_bits_stay_as_they_are(dtype: type) -> None:
+    np.testing.assert_array_equal(load_image(PHOTO.astype(dtype)), PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(-1, 1), (-0.3, 0.9), (0, 3), (-0.5, 20), (0, 0.001), (0, 4095 / 65535)],
+    ids=["normalised", "index", "ratio", "change", "small", "12 of 16 bits"],
+)
+def test_floats_that_are_no_colours_are_stretched(low: float, high: float) -> None:
+    ramp = np.linspace(0, 1, 10_000, dtype=np.float32).reshape(100, 100)
+    image = load_image(ramp * np.float32(high - low) + np.float32(low))[..., 0]
+    assert np.abs(image / 255 - ramp).max() < 0.005
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_dim_colours_in_floats_stay_dim(white: int) -> None:
+    dim = np.linspace(0, 0.2, 400, dtype=np.float32).reshape(20, 20)
+    np.testing.assert_array_equal(load_image(dim * white)[..., 0], np.floor(dim * 255 + 0.5))
+    clear = np.dstack([dim * white, np.full((20, 20), 0.1 * white, np.float32)])  # with its alpha
+    assert load_image(clear).min() >= 229
+
+
+def test_bool_is_black_and_white() -> None:
+    flags = PHOTO[..., 0] > 99
+    np.testing.assert_array_equal(load_image(flags)[..., 1], flags * np.uint8(255))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.int32, np.float32])
+def test_sixteen_bits_are_stretched_and_hot_pixels_do_not_count(dtype: type) -> None:
+    ramp = np.linspace(1000, 5000, 40_000).reshape(200, 200).astype(dtype)
+    ramp[3, 3], ramp[5, 5] = 32_000, 0
+    image = load_image(ramp).astype(int)[..., 0]
+    assert image[0, 1] == 0
+    assert image[-1, -1] == 255
+    assert abs(image[100, 0] - 128) <= 2
+    assert (np.diff(image[50]) >= 0).all()
+
+
+def test_channels_are_stretched_together() -> None:
+    ramp = np.linspace(0, 4000, 900).reshape(30, 30)
+    image = load_image(np.dstack([ramp, ramp / 2, ramp / 4]).astype(np.uint16)).astype(int)
+    assert np.abs(image[25, 25] - image[25, 25, 0] / [1, 2, 4]).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_sixteen_bit_file_is_stretched_like_the_array(kind: str) -> None:
+    ramp = np.linspace(300, 9000, 400).reshape(20, 20).astype(np.uint16)
+    data = encoded(Image.fromarray(ramp), kind)
+    np.testing.assert_array_equal(load_image(data), load_image(ramp))
+
+
+def test_a_float_tiff_is_read() -> None:
+    heights = np.linspace(-3, 900, 400, dtype=np.float32).reshape(20, 20)
+    data = encoded(Image.fromarray(heights), "TIFF")
+    np.testing.assert_array_equal(load_image(data), load_image(heights))
+
+
+@pytest.mark.parametrize("value", [0, 1000, 65535])
+def test_a_picture_of_one_value_is_black_when_its_scale_is_unknown(value: int) -> None:
+    assert not load_image(np.full((5, 5), value, np.uint16)).any()
+
+
+def test_a_few_bright_pixels_on_black_are_seen() -> None:
+    dark = np.zeros((100, 100), np.uint16)
+    dark[4, 4] = 700
+    assert load_image(dark)[4, 4, 0] == 255
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_arrays_with_alpha_are_laid_on_white(dtype: type) -> None:
+    full = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    grey = np.array([[[0, full], [0, 0]], [[full, full], [full, 0]]], dtype)
+    image = load_image(grey)[..., 0]
+    np.testing.assert_array_equal(image, [[0, 255], [255, 255]])
+    np.testing.assert_array_equal(load_image(grey[..., [0, 0, 0, 1]])[..., 2], image)
+
+
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load_image(encoded(Image.fromarray(PHOTO).convert("LA")))
+    deep = load_image(PHOTO.astype(np.uint16) * 200)
+    monkeypatch.setattr(pixels, "_STRIP_PIXELS", 50)
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(PHOTO).convert("LA"))), whole)
+    np.testing.assert_array_equal(load_image(PHOTO.astype(np.uint16) * 200), deep)
+
+
+# What cannot be read, and what the user is told.
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"there is no file '.*nothing.jpg'; check the path"):
+        load_image(tmp_path / "nothing.jpg")
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(
+        ImageError, match=r"wanted one picture, '.*' is a folder; name a file in it"
+    ):
+        load_image(tmp_path)
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jpg"
+    path.touch()
+    with pytest.raises(ImageError, match=r"'.*empty\.jpg' is empty \(0 bytes\); copy or download"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("text", [b"hello", b"\0" * 100, b"\xff\xd8"])
+def test_a_file_that_is_no_picture_is_named(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "notes.png"
+    path.write_bytes(text)
+    with pytest.raises(ImageError, match=r"wanted a picture .* '.*notes\.png' is none.*convert it"):
+        load_image(path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+def test_a_truncated_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "half.img"
+    data = encoded(Image.fromarray(RNG.integers(0, 256, (90, 90, 3), np.uint8)), kind)
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ImageError, match=r"'.*half\.img' is (damaged or truncated|none)"):
+        load_image(path)
+
+
+def test_bytes_and_streams_are_called_what_they_are() -> None:
+    with pytest.raises(ImageError, match="the 3 bytes given is none"):
+        load_image(b"abc")
+    with pytest.raises(ImageError, match="the file object is none"):
+        load_image(io.BytesIO(b"abc"))
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_damaged_file_never_raises_anything_else(data: st.DataObject) -> None:
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]))
+    good = bytearray(encoded(Image.fromarray(PHOTO), kind))
+    for _ in range(data.draw(st.integers(1, 4))):
+        good[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    del good[data.draw(st.integers(1, len(good))) :]
+    try:
+        image = load_image(bytes(good))
+    except (ImageError, UserWarning):  # Pillow warns of damaged tags; warnings are errors here
+        return
+    assert image.dtype == np.uint8
+    assert image.shape[2] == 3
+
+
+@pytest.mark.parametrize(("width", "height"), [(100_000, 100_000), (20_001, 10_000)])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(width: int, height: int) -> None:
+    with pytest.raises(
+        ImageError, match=rf"wanted at most 200 megapixels; .* has {width} x {height}; make it"
+    ):
+        load_image(png_header(width, height))
+
+
+def test_the_size_limit_of_pillow_is_left_as_it_was() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    load_image(encoded(Image.fromarray(PHOTO)))
+    with pytest.raises(ImageError):
+        load_image(b"abc")
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), "at least 1 x 1 pixel; the array has 5 x 0"),
+        (np.zeros((5, 0), np.uint8), "at least 1 x 1 pixel; the array has 0 x 5"),
+        (np.zeros(5), r"has the shape \(5,\); give it rows and columns"),
+        (np.zeros((3, 9, 9)), r"has the shape \(3, 9, 9\); put the channels last: .*transpose"),
+        (np.zeros((9, 9, 5)), r"has the shape \(9, 9, 5\); choose 3 of its bands"),
+        (np.zeros((2, 9, 9, 3)), r"has the shape \(2, 9, 9, 3\); pass one image at a time"),
+        (np.zeros((4, 4), complex), r"array of real numbers; got ndarray \(complex128\)"),
+        (np.full((4, 4), np.nan), "the array holds NaN or infinity; replace them"),
+        (np.array([[0, np.inf]]), "the array holds NaN or infinity; replace them"),
+        (np.dstack([np.zeros((2, 2)), np.full((2, 2), np.nan)]), "holds NaN or infinity"),
+        ([[1, 2], [3]], "wanted an image, got list"),
+        (None, r"got NoneType \(object\); convert it to a numpy array"),
+        ({"a": 1}, "got dict"),
+        (np.array([["a"]]), "array of real numbers; got ndarray"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_arrays_that_are_no_picture_are_refused(array: object, told: str) -> None:
+    with pytest.raises(ImageError, match=told):
+        load_image(array)
+
+
+def test_a_file_with_nan_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "heights.tif"
+    Image.fromarray(np.full((3, 3), np.nan, np.float32)).save(path)
+    with pytest.raises(ImageError, match=r"'.*heights\.tif' holds NaN"):
+        load_image(path)
+
+
+# Masks and folders.
+
+
+@pytest.mark.parametrize("on", [1, 128, 255])
+def test_a_mask_picture_is_what_is_bright(on: int, tmp_path: Path) -> None:
+    truth = RNG.random((9, 12)) > 0.5
+    Image.fromarray(truth * np.uint8(on)).save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "mask.png"), truth)
+
+
+def test_a_cut_out_serves_as_a_mask(tmp_path: Path) -> None:
+    truth = RNG.random(PHOTO.shape[:2]) > 0.5
+    Image.fromarray(np.dstack([PHOTO, truth * np.uint8(255)])).save(tmp_path / "cut.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "cut.png"), truth)
+
+
+def test_an_opaque_alpha_channel_is_no_mask(tmp_path: Path) -> None:
+    truth = RNG.random((9, 12)) > 0.5
+    grey = truth * np.uint8(255)
+    Image.fromarray(np.dstack([grey, grey, grey, np.full_like(grey, 255)])).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(load_mask(tmp_path / "m.png"), truth)
+
+
+def test_an_array_file_is_a_mask_as_it_is(tmp_path: Path) -> None:
+    logits = RNG.normal(size=(8, 8)).astype(np.float32)
+    np.save(tmp_path / "logits.npy", logits)
+    np.testing.assert_array_equal(load_mask(tmp_path / "logits.npy"), logits)
+    (tmp_path / "bad.npy").write_bytes(b"no")
+    with pytest.raises(ImageError, match=r"'.*bad\.npy' is no readable array file"):
+        load_mask(tmp_path / "bad.npy")
+
+
+def test_an_array_file_runs_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "hostile.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ImageError, match="is no readable array file"):
+        load_mask(tmp_path / "hostile.npy")

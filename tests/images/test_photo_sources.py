@@ -1,0 +1,145 @@
+"""Files, folders, patterns and lists of photos; web addresses only where somebody asks."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import ImageError, InputError
+from anymask.images import load as web_pictures
+from anymask.images.load import fetch_picture, load_image
+from anymask.images.sources import SAMPLES, PictureFile, list_photos, picture_of, sample
+
+PIXELS = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.png", "a.png", "sub/c.png"):
+        Image.fromarray(PIXELS).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no photo")
+    return tmp_path
+
+
+def test_photos_are_listed_from_what_people_write(folder: Path) -> None:
+    names = ["a.png", "b.png"]
+    assert [path.name for path in list_photos(str(folder / "*.png"))] == names
+    assert [path.name for path in list_photos(str(folder / "**" / "*.png"))] == [*names, "c.png"]
+    assert [path.name for path in list_photos(folder)] == [*names, "c.png"]
+    assert list_photos([folder / "b.png", str(folder / "a*")]) == [
+        folder / "b.png",
+        folder / "a.png",
+    ]
+    (folder / "[1].png").write_bytes((folder / "a.png").read_bytes())
+    assert list_photos(folder / "[1].png") == [folder / "[1].png"]
+
+
+def test_what_is_not_there_is_said(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    for where, told in [
+        (folder / "none.png", "there is no file .*none.png"),
+        (str(folder / "*.jpg"), "nothing fits .*jpg.*; check the pattern"),
+        (folder / "empty", "there is no photo in the folder"),
+    ]:
+        with pytest.raises(ImageError, match=told):
+            list_photos(where)
+
+
+def test_an_answer_remembers_the_path_of_a_file_and_the_pixels_of_anything_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    kept = picture_of("a.png", PIXELS)
+    assert isinstance(kept, PictureFile)
+    monkeypatch.chdir(folder / "sub")
+    np.testing.assert_array_equal(kept(), PIXELS)
+    assert kept.name == "a.png"
+    assert picture_of(PIXELS, PIXELS)() is PIXELS
+
+
+def test_arrays_of_opencv_say_their_order() -> None:
+    bgr = np.ascontiguousarray(PIXELS[..., ::-1])
+    np.testing.assert_array_equal(load_image(bgr, bgr=True), PIXELS)
+    np.testing.assert_array_equal(load_image(PIXELS[..., 0], bgr=True)[..., 2], PIXELS[..., 0])
+    with pytest.raises(InputError, match="bgr=True says the order of an array's colours"):
+        load_image("a.png", bgr=True)
+    with pytest.raises(InputError, match="give bands or bgr"):
+        load_image(bgr, bgr=True, bands=(1, 2, 3))
+
+
+def test_samples_are_small_photos_in_the_package() -> None:
+    for name in SAMPLES:
+        assert load_image(sample(name)).shape[2] == 3
+        assert sample(name).stat().st_size < 60_000
+    assert sample() == sample("coffee")
+    with pytest.raises(InputError, match="no sample 'dog'; there are cat, coffee, rocket"):
+        sample("dog")
+
+
+# The web.
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[str]:
+    """A server on this machine: a photo, a redirect to a file, nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/a.png":
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write((folder / "a.png").read_bytes())
+            elif self.path in ("/away", "/ftp"):
+                target = (
+                    "ftp://127.0.0.1/a.png" if self.path == "/ftp" else f"file://{folder}/a.png"
+                )
+                self.send_response(302)
+                self.send_header("Location", target)
+                self.end_headers()
+            else:
+                self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=served.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{served.server_port}"
+    served.shutdown()
+    thread.join()
+    served.server_close()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+
+def test_an_address_is_read_only_where_it_is_allowed(server: str) -> None:
+    with pytest.raises(ImageError, match="allow it: allow_url=True"):
+        load_image(f"{server}/a.png")
+    np.testing.assert_array_equal(load_image(f"{server}/a.png", allow_url=True), PIXELS)
+
+
+def test_what_the_web_does_not_give_is_one_clear_error(server: str) -> None:
+    for address, told in [
+        (f"{server}/none.png", "cannot be read .*404"),
+        (f"{server}/away", "cannot be read .*file://.* not allowed"),
+        (f"{server}/ftp", "leads to 'ftp://.*', which is not followed"),
+        ("file:///a.png", "wanted an address with http or https"),
+        ("http://[", "cannot be read|wanted an address"),
+    ]:
+        with pytest.raises(ImageError, match=told):
+            fetch_picture(address)
+
+
+def test_a_picture_that_is_too_large_is_not_read(server: str) -> None:
+    with pytest.raises(ImageError, match="more than 100 bytes; download it"):
+        fetch_picture(f"{server}/a.png", most_bytes=100)
+    assert web_pictures.MOST_BYTES == 100_000_000

@@ -1,0 +1,202 @@
+"""A mask is written as what the name of its file says, by Python and by the commands alike."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import InputError
+from anymask.formats import geojson, yolo
+from anymask.formats.annotations import LossReport
+from anymask.formats.mask_list import MaskRecords
+from anymask.images.load import load_mask
+from anymask.masks.files import (
+    FoundMask,
+    Kind,
+    output_kind,
+    picture_format,
+    write_found,
+)
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.prompts import Prompt
+from anymask.masks.rle import mask_to_rle
+
+IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
+MASK = np.zeros((40, 60), bool)
+MASK[5:30, 10:50] = True
+MASK[10:20, 20:30] = False
+FOUND = FoundMask(
+    Path("dog.jpg"),
+    IMAGE,
+    MASK,
+    record_from_rle(mask_to_rle(MASK), quality=0.9, stability=0.8),
+    Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35)),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.png", "cutout"),
+        ("a.PNG", "cutout"),
+        ("a.overlay.png", "overlay"),
+        ("a.mask.png", "mask"),
+        ("a.json", "json"),
+        ("a.svg", "svg"),
+        ("a.b.npy", "npy"),
+        ("a.geojson", "geojson"),
+        ("a.txt", "yolo"),
+        ("a.webp", "cutout"),
+        ("a.tiff", "cutout"),
+        ("a.jpg", "overlay"),
+        ("a.overlay.jpg", "overlay"),
+        ("a.mask.bmp", "mask"),
+        ("a.gif", "overlay"),
+    ],
+)
+def test_the_name_says_what_is_written(name: str, kind: str) -> None:
+    assert output_kind(Path("out") / name) == kind
+
+
+def test_an_option_says_what_a_plain_png_is() -> None:
+    assert output_kind(Path("a.png"), "overlay") == "overlay"
+    assert output_kind(Path("a.mask.png"), "overlay") == "mask"
+
+
+@pytest.mark.parametrize("name", ["a.doc", "a", "png", "a.mp4"])
+def test_other_endings_are_refused(name: str) -> None:
+    with pytest.raises(
+        InputError,
+        match=r"ends in .png, .jpg, .webp.* in .json, .csv, .svg, .geojson, .txt or .npy, got",
+    ):
+        output_kind(Path(name))
+
+
+def test_a_cut_out_hides_nothing_in_its_transparent_part(tmp_path: Path) -> None:
+    write_found(tmp_path / "cut.png", "cutout", FOUND)
+    with Image.open(tmp_path / "cut.png") as picture:
+        pixels = np.asarray(picture)
+    np.testing.assert_array_equal(pixels[..., 3], MASK * 255)
+    np.testing.assert_array_equal(pixels[MASK][:, :3], IMAGE[MASK])
+    assert not pixels[~MASK].any()
+
+
+def test_a_mask_picture_reads_back_as_the_mask(tmp_path: Path) -> None:
+    for kind in ("mask", "cutout"):
+        write_found(tmp_path / "m.png", kind, FOUND)
+        np.testing.assert_array_equal(load_mask(tmp_path / "m.png"), MASK)
+
+
+def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
+    write_found(tmp_path / "over.png", "overlay", FOUND)
+    with Image.open(tmp_path / "over.png") as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == IMAGE.shape
+    np.testing.assert_array_equal(pixels[:, 59], IMAGE[:, 59])
+    assert (pixels[12, 40] != IMAGE[12, 40]).any()
+
+
+def test_json_is_a_record_of_sa_1b(tmp_path: Path) -> None:
+    write_found(tmp_path / "dog.json", "json", FOUND)
+    told = json.loads((tmp_path / "dog.json").read_text())
+    assert told["image"] == {"image_id": 1, "width": 60, "height": 40, "file_name": "dog.jpg"}
+    (annotation,) = told["annotations"]
+    assert annotation["id"] == 1
+    assert annotation["predicted_iou"] == 0.9
+    np.testing.assert_array_equal(MaskRecord.from_sa1b(annotation).mask, MASK)
+
+
+def test_an_array_file_is_the_mask(tmp_path: Path) -> None:
+    write_found(tmp_path / "m.npy", "npy", FOUND)
+    np.testing.assert_array_equal(np.load(tmp_path / "m.npy"), MASK)
+
+
+def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
+    write_found(tmp_path / "m.svg", "svg", FOUND)
+    text = (tmp_path / "m.svg").read_text()
+    assert 'viewBox="0 0 60 40"' in text
+    assert 'fill-rule="evenodd"' in text
+    assert text.count("M") == 2
+
+
+def test_folders_are_made_and_drafts_never_stay(tmp_path: Path) -> None:
+    write_found(tmp_path / "a" / "b" / "m.npy", "npy", FOUND)
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["m.npy"]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".png"])
+def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
+    write_found(tmp_path / f"cut{suffix}", "cutout", FOUND)
+    with Image.open(tmp_path / f"cut{suffix}") as picture:
+        pixels = np.asarray(picture.convert("RGBA"))
+    np.testing.assert_array_equal(pixels[..., 3], MASK * 255)
+    np.testing.assert_array_equal(pixels[MASK][:, :3], IMAGE[MASK])
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".webp", ".gif", ".jp2", ".jpg"])
+def test_a_mask_in_any_format_of_pillow_reads_back(tmp_path: Path, suffix: str) -> None:
+    write_found(tmp_path / f"m{suffix}", "mask", FOUND)
+    np.testing.assert_array_equal(load_mask(tmp_path / f"m{suffix}"), MASK)
+
+
+def test_what_a_format_cannot_hold_is_one_clear_error(tmp_path: Path) -> None:
+    wide = np.zeros((1, 70_000), bool)
+    found = FoundMask(Path("w.jpg"), None, wide, record_from_rle(mask_to_rle(wide)))
+    with pytest.raises(InputError, match=r"70000 x 1 pixels cannot be written as .jpg .* .png"):
+        write_found(tmp_path / "wide.jpg", "mask", found)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
+    write_found(tmp_path / "m.geojson", "geojson", FOUND)
+    (image,) = geojson.read(tmp_path / "m.geojson", LossReport())
+    assert image.file_name == "dog.jpg"
+    assert image.masks[0].rle == FOUND.record.rle
+    assert image.masks[0].quality == FOUND.record.quality
+
+
+def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> None:
+    with_part = MASK.copy()
+    with_part[34:38, 2:9] = True
+    again = FoundMask(Path("dog.jpg"), None, with_part, record_from_rle(mask_to_rle(with_part)))
+    none = FoundMask(
+        Path("dog.jpg"), None, MASK & False, record_from_rle(mask_to_rle(MASK & False))
+    )
+    labels = tmp_path / "labels" / "dog.txt"
+    write_found(labels, "yolo", FOUND, none, again)
+    assert labels.read_text() == MaskRecords([one.record for one in (FOUND, none, again)]).to_yolo()
+    assert [line.split()[0] for line in labels.read_text().splitlines()] == ["0", "0"]
+    Image.fromarray(IMAGE).save(tmp_path / "dog.png")
+    (image,) = yolo.read(tmp_path, LossReport(), tmp_path)
+    assert [mask.rle for mask in image.masks] == [FOUND.record.rle, again.record.rle]
+    write_found(tmp_path / "empty.txt", "yolo", none)
+    assert (tmp_path / "empty.txt").read_bytes() == b""
+
+
+WRITABLE = sorted(
+    suffix for suffix in Image.registered_extensions() if picture_format(suffix) is not None
+)
+
+
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["mask", "overlay"])
+def test_every_suffix_that_pillow_writes_is_an_output(tmp_path: Path, kind: Kind) -> None:
+    assert {".jp2", ".tga", ".pcx", ".qoi", ".xbm", ".msp", ".palm", ".pdf"} <= {*WRITABLE}
+    assert picture_format(".h5") is None  # Pillow only passes these on
+    for suffix in WRITABLE:
+        if kind == "overlay" and suffix in (".msp", ".xbm"):  # black and white alone
+            with pytest.raises(InputError, match=f"cannot be written as {suffix} .* choose .png"):
+                write_found(tmp_path / f"a{suffix}", kind, FOUND)
+            continue
+        write_found(tmp_path / f"a{suffix}", kind, FOUND)
+        assert (tmp_path / f"a{suffix}").stat().st_size > 40
+
+
+@pytest.mark.parametrize("suffix", [".xbm", ".msp", ".qoi"])
+def test_a_mask_survives_formats_of_few_modes(tmp_path: Path, suffix: str) -> None:
+    write_found(tmp_path / f"m{suffix}", "mask", FOUND)
+    with Image.open(tmp_path / f"m{suffix}") as picture:
+        seen = np.asarray(picture.convert("L")) > 127
+    assert np.array_equal(seen, MASK) or np.array_equal(seen, ~MASK)  # .xbm: ink is 1

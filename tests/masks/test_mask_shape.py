@@ -1,0 +1,49 @@
+"""Shapes against scipy, shapely and masks counted by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+from shapely import MultiPoint
+
+from anymask.masks.measure import MaskShape, measure_shape
+from anymask.masks.rle import mask_to_rle
+
+MASKS = arrays.arrays(
+    np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()
+)
+
+
+@given(MASKS)
+def test_parts_and_holes_are_those_that_scipy_counts(mask: np.ndarray) -> None:
+    shape = measure_shape(mask_to_rle(mask))
+    assert shape.parts == ndimage.label(mask, np.ones((3, 3)))[1]
+    ground = ndimage.label(~np.pad(mask, 1))[1] - 1
+    assert shape.holes == (ground if mask.any() else 0)
+
+
+@given(MASKS)
+def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
+    shape = measure_shape(mask_to_rle(mask))
+    y, x = np.nonzero(mask)
+    corners = [(a + i, b + j) for a, b in zip(x, y, strict=True) for i in (0, 1) for j in (0, 1)]
+    hull = MultiPoint(corners).convex_hull.area if corners else 0
+    assert shape.hull == pytest.approx(hull)
+    assert -1e-9 <= shape.concavity < 1
+    if len(x):
+        assert shape.centre == pytest.approx((x.mean() + 0.5, y.mean() + 0.5))
+
+
+def test_an_empty_mask_is_all_zeros() -> None:
+    assert measure_shape(mask_to_rle(np.zeros((3, 4), bool))) == MaskShape()
+
+
+def test_a_frame_has_one_part_one_hole_and_the_concavity_of_its_hole() -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[2:12, 5:25] = True
+    mask[4:9, 10:20] = False
+    shape = measure_shape(mask_to_rle(mask))
+    assert (shape.area, shape.box_xyxy, shape.hull) == (150, (5, 2, 25, 12), 200)
+    assert (shape.parts, shape.holes, shape.concavity) == (1, 1, 0.25)

@@ -1,0 +1,69 @@
+"""A prompt as a tagged union: its parts, its kinds, and what is refused."""
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import PromptError
+from anymask.masks.prompts import Box, Clicks, Example, Prompt, StartMask, Words
+from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.models.rules.prompts import check_prompt
+
+
+def test_a_prompt_has_one_part_of_each_kind_that_was_given() -> None:
+    prompt = Prompt(
+        points=[(1, 2), (3, 4)], labels=[1, 0], box=(0, 0, 9, 9), mask=np.ones((2, 2), bool),
+        words=" a red car ", example=(1, 1, 4, 4), object_id=3, frame=0,
+    )  # type: ignore[arg-type]  # fmt: skip
+    clicks, box, start, words, example = prompt.parts
+    assert isinstance(clicks, Clicks)
+    assert clicks.points.tolist() == [[1, 2], [3, 4]]
+    assert clicks.labels.tolist() == [1, 0]
+    assert isinstance(box, Box)
+    assert box.corners.tolist() == [0, 0, 9, 9]
+    assert isinstance(start, StartMask)
+    assert start.values.all()
+    assert words == Words("a red car")
+    assert isinstance(example, Example)
+    assert example.corners.tolist() == [1, 1, 4, 4]
+    assert (prompt.object_id, prompt.frame) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [
+        ({"points": [(1, 2)]}, {"point"}),
+        ({"points": [(1, 2)], "labels": [0]}, {"negative_point"}),
+        ({"box": (0, 0, 2, 2), "points": [(1, 1), (2, 2)], "labels": [1, 0]},
+         {"point", "negative_point", "box"}),
+        ({"mask": np.ones((3, 3))}, {"mask"}),
+        ({"words": "leaf"}, {"words"}),
+        ({"example": (0, 0, 2, 2)}, {"example"}),
+    ],
+)  # fmt: skip
+def test_kinds_are_those_of_the_parts(given: dict[str, object], kinds: set[str]) -> None:
+    assert Prompt(**given).kinds == kinds  # type: ignore[arg-type]
+
+
+def test_a_model_takes_nothing_that_it_does_not_list() -> None:
+    words = Prompt(words="leaf")
+    with pytest.raises(PromptError, match="takes positive clicks.*got words"):
+        check_prompt(words, (10, 10), ModelSpec(name="sam", accepts=ALL_KINDS))
+    reads = ModelSpec(name="reader", accepts=frozenset({"words"}))
+    assert check_prompt(words, (10, 10), reads) is words
+    with pytest.raises(PromptError, match="reader takes words, got positive clicks"):
+        check_prompt(Prompt.of(points=[(1, 1)]), (10, 10), reads)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"words": "  "}, "words must be text of 1 to 1000 characters"),
+        ({"words": 7}, "words must be text"),
+        ({"example": (3, 3, 3, 9)}, "example must have an area"),
+        ({"points": [(1, 1)], "frame": -1}, "frame must be a whole number, 0 or more"),
+        ({"points": [(1, 1)], "object_id": True}, "object_id must be a whole number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, object], says: str) -> None:
+    with pytest.raises(PromptError, match=says):
+        Prompt(**given)  # type: ignore[arg-type]

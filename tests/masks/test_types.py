@@ -1,0 +1,304 @@
+"""Prompts are checked at the gate; embeddings survive the disk; bad files are refused."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymask.base.errors import AnymaskError, DataError, InputError, PromptError
+from anymask.masks.features import Embedding, FeatureMap, SeenMaps
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry
+from anymask.masks.spec import ModelSpec
+from tests.masks.strategies import thoroughly
+
+# Prompts
+
+
+def test_lists_become_arrays_with_labels() -> None:
+    prompt = Prompt.of(points=[(1, 2), (3.5, 4)], box=[1, 2, 30, 40])
+    assert prompt.points is not None
+    assert prompt.labels is not None
+    assert prompt.box is not None
+    assert (prompt.points.dtype, prompt.labels.dtype) == (np.float32, np.int64)
+    assert prompt.points.tolist() == [[1, 2], [3.5, 4]]
+    assert prompt.labels.tolist() == [1, 1]
+    assert prompt.box.tolist() == [1, 2, 30, 40]
+    assert prompt.mask is None
+
+
+def test_the_constructor_checks_like_of() -> None:
+    made = Prompt(points=[(1, 2)], labels=[False])  # type: ignore[arg-type]
+    assert made.labels is not None
+    assert made.labels.tolist() == [0]
+    with pytest.raises(PromptError, match="none of them"):
+        Prompt()
+
+
+def test_a_prompt_does_not_follow_the_users_array() -> None:
+    points = np.zeros((1, 2), np.float32)
+    prompt = Prompt.of(points=points)
+    points[:] = 7
+    assert prompt.points is not None
+    assert not prompt.points.any()
+
+
+@pytest.mark.parametrize(
+    ("given_mask", "kind"),
+    [
+        (np.eye(3, dtype=np.bool_), "b"),
+        (np.eye(3, dtype=np.uint8) * 255, "b"),
+        ([[0, 1], [1, 0]], "b"),
+        (np.eye(3) * 4.5, "f"),
+    ],
+)
+def test_masks_are_bool_or_logits(given_mask: Any, kind: str) -> None:
+    mask = Prompt.of(mask=given_mask).mask
+    assert mask is not None
+    assert mask.dtype.kind == kind
+
+
+def test_empty_points_beside_a_box_are_no_points() -> None:
+    prompt = Prompt.of(points=[], labels=[], box=(0, 0, 1, 1))
+    assert prompt.points is None
+    assert prompt.labels is None
+
+
+@pytest.mark.parametrize(
+    ("given_prompt", "message"),
+    [
+        (
+            {},
+            r"needs points, a box or a mask; got none of them; give for example points=\[\(x, y\)",
+        ),
+        ({"points": []}, "got none of them"),
+        (
+            {"points": (3, 4)},
+            r"shape \(P, 2\).* got \(2,\); write one click as points=\[\(x, y\)\]",
+        ),
+        ({"points": [(1, 2, 3)]}, r"got \(1, 3\)"),
+        ({"points": [[(1, 2)]]}, r"got \(1, 1, 2\);.*one Prompt each"),
+        ({"points": [(1, 2), (3,)]}, "points must be plain numbers; got"),
+        ({"points": "here"}, "points must be plain numbers; got here; write points="),
+        ({"points": [(None, 1)]}, "points must be"),
+        ({"points": [(1, np.nan)]}, r"points must be finite; got \[1.0, nan\]; remove NaN"),
+        ({"points": [(1, 1e300)]}, "points must be finite"),
+        ({"labels": [1]}, "got 1 labels and no points; give points as well"),
+        ({"points": [(1, 2)], "labels": [1, 0]}, r"one number a point; got the shape \(2,\)"),
+        ({"points": [(1, 2)], "labels": 1}, r"got the shape \(\) for 1 points; write labels=\[1\]"),
+        ({"points": [(1, 2)], "labels": [2]}, r"1 \(on the object\) or 0 \(off it\); got \[2.0\]"),
+        ({"points": [(1, 2)], "labels": [-1]}, r"got \[-1.0\]; give a box as box="),
+        ({"points": [(1, 2)], "labels": [0.5]}, r"got \[0.5\]"),
+        ({"points": [(1, 2)], "labels": ["a"]}, "labels must be plain numbers"),
+        ({"box": (1, 2, 3)}, r"four numbers x0, y0, x1, y1; got the shape \(3,\)"),
+        ({"box": [(1, 2, 3, 4)]}, r"got the shape \(1, 4\); for several objects"),
+        ({"box": (5, 5, 5, 9)}, r"must have an area.*got \(5, 5, 5, 9\); write the top left"),
+        ({"box": (9, 9, 5, 5)}, "must have an area"),
+        ({"box": (0, 0, np.inf, 5)}, "box must be finite"),
+        ({"mask": np.zeros((1, 4, 4))}, r"mask must have the shape \(H, W\).*got \(1, 4, 4\)"),
+        ({"mask": np.zeros((0, 4))}, r"at least 1 x 1; got \(0, 4\)"),
+        (
+            {"mask": np.broadcast_to(False, (10**6, 10**6))},
+            r"at most 200 million pixels.*1000000, 10",
+        ),
+        ({"mask": [[1, 2], [3]]}, "rows of different lengths"),
+        ({"mask": [["a"]]}, "mask must be bool, integers"),
+        ({"mask": [[np.nan]]}, "mask logits must be finite"),
+    ],
+)
+def test_a_bad_prompt_says_what_is_wrong(given_prompt: dict[str, Any], message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        Prompt.of(**given_prompt)
+
+
+# Embeddings
+
+
+def embedding(**changes: Any) -> Embedding:
+    rng = np.random.default_rng(0)
+    values: dict[str, Any] = {
+        "geometry": geometry((120, 180), ModelSpec(name="tiny", image_side=64)),
+        "model": "tiny",
+        "model_hash": "ab12",
+        "image_hash": "cd34",
+        "seen": maps_of(
+            rng.standard_normal((8, 4, 5)), *(rng.standard_normal((2, 3, 3)) for _ in "ab")
+        ),
+    }
+    return Embedding(**(values | changes))
+
+
+def maps_of(*arrays: np.ndarray) -> SeenMaps:
+    """Maps named as an encoder's."""
+    names = ("features", "extras_0", "extras_1")[: len(arrays)]
+    values = (array.astype(np.float32) for array in arrays)
+    return SeenMaps(tuple(map(FeatureMap, names, values)))
+
+
+def same(a: Embedding, b: Embedding, tolerance: float = 0.0) -> None:
+    assert (a.geometry, a.model, a.model_hash, a.image_hash) == (
+        b.geometry, b.model, b.model_hash, b.image_hash,
+    )  # fmt: skip
+    for x, y in zip(a.maps, b.maps, strict=True):
+        assert x.name == y.name
+        assert x.values.dtype == np.float32
+        np.testing.assert_allclose(x.values, y.values, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["photo.npz", "photo.emb", "фото 1"])
+def test_an_embedding_survives_the_disk_at_exactly_its_path(tmp_path: Path, name: str) -> None:
+    saved = embedding()
+    saved.save(tmp_path / name)
+    same(Embedding.load(str(tmp_path / name)), saved)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert Embedding.load(tmp_path / name).image_hw == (120, 180)
+
+
+def test_half_precision_halves_the_file(tmp_path: Path) -> None:
+    big = embedding(seen=maps_of(np.random.default_rng(0).standard_normal((64, 32, 32))))
+    big.save(tmp_path / "full")
+    big.save(tmp_path / "half", precision="fp16")
+    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
+    same(Embedding.load(tmp_path / "half"), big, tolerance=2e-3)
+
+
+def test_numbers_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='save it with precision="fp32"'):
+        embedding(seen=maps_of(np.full((1, 1, 1), 1e6))).save(tmp_path / "half", precision="fp16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = embedding()
+    saved.save(tmp_path / "a")
+
+    def full_disk(file: io.BufferedWriter, **arrays: Any) -> None:
+        file.write(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        embedding(model="other").save(tmp_path / "a")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    same(Embedding.load(tmp_path / "a"), saved)
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+def test_pickles_are_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(DataError, match=r"plain is not an embedding file .*anymask embed"):
+        Embedding.load(tmp_path / "plain")
+    hidden = np.empty(1, object)
+    hidden[0] = Hostile()
+    with (tmp_path / "inside").open("wb") as file:
+        np.savez(file, about=hidden)
+    with pytest.raises(DataError, match="inside is damaged or not an embedding file"):
+        Embedding.load(tmp_path / "inside")
+    assert not (tmp_path / "executed").exists()
+
+
+def rewritten(path: Path, about: Any = None, **arrays: Any) -> Path:
+    """A saved embedding with some entries of its description and some arrays replaced."""
+    embedding().save(path)
+    with np.load(path) as archive:
+        kept = {name: archive[name] for name in archive.files}
+    old = json.loads(kept["about"].tobytes())
+    new = old | about if isinstance(about, dict) else old if about is None else about
+    kept["about"] = np.frombuffer(json.dumps(new).encode(), np.uint8)
+    kept |= arrays
+    with path.open("wb") as file:
+        np.savez(file, **{name: array for name, array in kept.items() if array is not None})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"about": {"format": 3}}, "embedding format 3; this version reads 2; update anymask"),
+        ({"about": {"format": 1}}, "embedding format 1; this version reads 2; .*embed the photo"),
+        ({"about": {"image_hw": [0, 4]}}, "not a whole embedding.*size must be positive"),
+        ({"about": {"image_hw": 4}}, "not a whole embedding"),
+        ({"about": {"side": "x"}}, "not a whole embedding"),
+        ({"about": {"side": 0}}, "not a whole embedding"),
+        ({"about": {"model": 5}}, "not a whole embedding.*wrong type"),
+        ({"about": {"maps": ["features", "extra_2"]}}, "not a whole embedding.*extra_2"),
+        ({"about": {"maps": []}}, "not a whole embedding.*wrong type"),
+        ({"about": {"maps": 3}}, "not a whole embedding"),
+        ({"about": [1]}, "its description is no record"),
+        ({"features": None}, "not a whole embedding.*features"),
+        (
+            {"features": np.zeros((4, 4), np.float32)},
+            r"map must be \(C, h, w\) float, got \(4, 4\)",
+        ),
+        ({"features": np.zeros((1, 4, 4), np.int64)}, "int64"),
+    ],
+)
+def test_an_altered_embedding_says_what_is_wrong(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    path = rewritten(tmp_path / "a", **changes)
+    with pytest.raises(DataError, match=message):
+        Embedding.load(path)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Embedding.load(tmp_path / "absent")
+    with pytest.raises(InputError, match=r"the path of an embedding's file, got NoneType; to see"):
+        Embedding.load(None)  # type: ignore[arg-type]  # what is refused
+    (tmp_path / "empty").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("empty", "zip", "array.npy"):
+        with pytest.raises(DataError, match=name):
+            Embedding.load(tmp_path / name)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("embedding") / "saved"
+    embedding().save(path)
+    return path
+
+
+@thoroughly
+@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), cut=st.booleans())
+def test_damaged_bytes_are_refused_or_harmless(
+    saved: Path, place: float, flip: int, cut: bool
+) -> None:
+    data = bytearray(saved.read_bytes())
+    at = int(place * len(data))
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= flip
+    damaged = saved.with_name("damaged")
+    damaged.write_bytes(data)
+    try:
+        loaded = Embedding.load(damaged)
+    except DataError:
+        return
+    same(loaded, embedding())  # a byte that carries nothing, such as a date
+
+
+# Candidates
+
+
+def test_every_error_has_one_root() -> None:
+    assert issubclass(PromptError, AnymaskError)
+    assert issubclass(InputError, ValueError)

@@ -1,0 +1,236 @@
+"""Each family's rules against cases made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anymask.base.arrays import FloatArray
+from anymask.base.errors import ModelError
+from anymask.masks.features import ModelPrompts
+from anymask.masks.spec import Geometry, ModelSpec
+from anymask.models.rules import (
+    DEFAULT_MODEL,
+    Family,
+    adaptive_table,
+    default_grid,
+    family_names,
+    open_family,
+    shipped_tables,
+)
+from anymask.models.rules.family import by_quality, lone_clicks, split_choice, wants_many
+from anymask.models.rules.nano import mean_mask
+
+PLACE = Geometry((64, 64), (64, 64), 64)
+
+
+def family(name: str) -> Family:
+    return open_family(ModelSpec(name="x", image_side=64, mask_side=5, family=name))
+
+
+def made_up(n: int, t: int, seed: int = 0) -> tuple[FloatArray, FloatArray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((n, t, 5, 5)).astype(np.float32)
+    return logits, rng.standard_normal((n, t)).astype(np.float32)
+
+
+def prompts(*labels: list[int], mask: bool = False) -> ModelPrompts:
+    """Points at (8, 8), (16, 16), ... with these labels, a row for each prompt."""
+    n, p = len(labels), len(labels[0])
+    coords = np.tile(8.0 * (1 + np.arange(p))[None, :, None], (n, 1, 2)).astype(np.float32)
+    has_mask = np.full(n, mask, np.float32)
+    return ModelPrompts(coords, np.array(labels), np.zeros((n, 1, 5, 5), np.float32), has_mask)
+
+
+CLICK, BOX, PAIR = [1, -1], [2, 3], [1, 0]
+
+
+# Which prompts are ambiguous.
+
+
+def test_one_positive_click_and_nothing_else_is_ambiguous() -> None:
+    assert lone_clicks(prompts(CLICK, BOX, PAIR, [0, -1], [1, 1], [-1, -1])) == [
+        True, False, False, False, False, False,
+    ]  # fmt: skip
+    assert lone_clicks(prompts([1, 2, 3])) == [False]
+    assert lone_clicks(prompts(CLICK, mask=True)) == [False]
+
+
+@pytest.mark.parametrize(
+    ("multimask", "wanted"), [("auto", [True, False]), (True, [True] * 2), (False, [False] * 2)]
+)
+def test_the_number_of_masks_is_the_user_s_or_follows_from_the_prompt(
+    multimask: bool | str, wanted: list[bool]
+) -> None:
+    assert wants_many(prompts(CLICK, BOX), multimask) == wanted  # type: ignore[arg-type]
+
+
+def test_equal_masks_stay_in_the_model_s_order() -> None:
+    logits, quality = made_up(1, 4)[0][0], np.array([0.5, 0.9, 0.5, 0.9], np.float32)
+    planes, numbers, order = by_quality(logits, quality)
+    assert order.tolist() == [1, 3, 0, 2]
+    assert numbers.tolist() == quality[order].tolist()
+    np.testing.assert_array_equal(planes, logits[order])
+
+
+# SAM.
+
+
+def test_sam_answers_an_ambiguous_prompt_with_the_last_three_tokens() -> None:
+    logits, quality = made_up(2, 4)
+    masks, kept = family("sam").candidates(logits, quality)
+    np.testing.assert_array_equal(masks, logits[:, 1:4])
+    np.testing.assert_array_equal(kept, quality[:, 1:4])
+
+
+@pytest.mark.parametrize("multimask", ["auto", True, False])
+def test_sam_orders_each_prompt_s_own_masks(multimask: bool | str) -> None:
+    logits, quality = made_up(2, 4)
+    quality[:] = [[0.9, 0.1, 0.3, 0.2], [0.1, 0.4, 0.2, 0.3]]
+    click, box = family("sam").answer(
+        lambda _: (logits, quality), prompts(CLICK, BOX), PLACE, multimask, "expected"
+    )  # type: ignore[arg-type]
+    many = {"auto": (True, False), True: (True, True), False: (False, False)}[multimask]
+    for answer, several, row in ((click, many[0], 0), (box, many[1], 1)):
+        tokens = ([2, 3, 1], [1, 3, 2])[row] if several else [0]
+        np.testing.assert_array_equal(answer[0], logits[row, tokens])
+        np.testing.assert_array_equal(answer[1], quality[row, tokens])
+        assert answer[2].tolist() == [token - several for token in tokens]
+
+
+# EfficientSAM.
+
+
+@pytest.mark.parametrize("multimask", [True, False, "auto"])
+def test_efficient_sam_answers_with_every_mask(multimask: bool | str) -> None:
+    logits, quality = made_up(2, 3)
+    rules = family("efficient_sam")
+    masks, kept = rules.candidates(logits, quality)
+    np.testing.assert_array_equal(masks, logits)
+    np.testing.assert_array_equal(kept, quality)
+    for row, answer in enumerate(
+        rules.answer(lambda _: (logits, quality), prompts(CLICK, BOX), PLACE, multimask, "own")  # type: ignore[arg-type]
+    ):
+        best_first = sorted(range(3), key=lambda token: -quality[row, token])
+        np.testing.assert_array_equal(answer[0], logits[row, best_first])
+        assert answer[2].tolist() == best_first
+
+
+# HQ-SAM.
+
+
+@given(seed=st.integers(0, 2**16), n=st.integers(1, 4), with_residual_quality=st.booleans())
+def test_sam_hq_adds_its_residual_to_the_mask_that_sam_would_give(
+    seed: int, n: int, with_residual_quality: bool
+) -> None:
+    logits, quality = made_up(n, 5, seed)
+    given_quality = quality if with_residual_quality else quality[:, :4]
+    for multimask in (True, False):
+        answers = split_choice(
+            family("sam_hq"), lambda _: (logits, given_quality), prompts(*[CLICK] * n), multimask
+        )
+        for i, (masks, kept, order) in enumerate(answers):  # the slow truth, one after the other
+            token = max((1, 2, 3), key=lambda t: quality[i, t]) if multimask else 0
+            np.testing.assert_array_equal(masks, [logits[i, token] + logits[i, 4]])
+            assert kept.tolist() == [quality[i, token]]
+            assert order.tolist() == [0]
+
+
+# nano.
+
+
+def test_nano_offers_the_best_three_of_four_in_the_model_s_order() -> None:
+    logits, quality = made_up(3, 4)
+    masks, kept = family("nano").candidates(logits, quality)
+    for i in range(3):
+        three = [t for t in range(4) if t != min(range(4), key=lambda t: quality[i, t])]
+        np.testing.assert_array_equal(masks[i], logits[i, three])
+        np.testing.assert_array_equal(kept[i], quality[i, three])
+
+
+def test_nano_answers_a_clear_prompt_with_the_mean_of_four() -> None:
+    logits, quality = made_up(3, 4)
+    masks, kept = mean_mask(logits, quality)
+    assert masks.shape == (3, 1, 5, 5)
+    for i in range(3):
+        chance = (
+            sum(quality[i, t] ** 2 / (1 + np.exp(-logits[i, t].astype(float))) for t in range(4))
+            / np.square(quality[i]).sum()
+        )
+        np.testing.assert_allclose(1 / (1 + np.exp(-masks[i, 0])), chance, atol=1e-4)
+        assert kept[i] == quality[i].max()
+    (answer,) = family("nano").answer(
+        lambda _: (logits[:1], quality[:1]), prompts(PAIR), PLACE, "auto", "expected"
+    )
+    np.testing.assert_array_equal(answer[0], masks[0])
+
+
+def test_nano_s_own_order_is_that_of_the_network_s_numbers() -> None:
+    logits, quality = made_up(1, 4)
+    quality[0] = [0.2, 0.9, 0.1, 0.5]
+    for multimask in ("auto", True):
+        (answer,) = family("nano").answer(
+            lambda _: (logits, quality), prompts(CLICK), PLACE, multimask, "own"
+        )  # type: ignore[arg-type]
+        np.testing.assert_array_equal(answer[0], logits[0, [1, 3, 0]])
+        np.testing.assert_array_equal(answer[1], quality[0, [1, 3, 0]])
+        assert answer[2].tolist() == [1, 2, 0]
+
+
+# All of them.
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_no_prompts_give_no_candidates(name: str) -> None:
+    logits, quality = made_up(0, 5)
+    masks, kept = family(name).candidates(logits, quality)
+    assert len(masks) == len(kept) == 0
+
+
+@pytest.mark.parametrize("name", family_names())
+@given(seed=st.integers(0, 2**16))
+def test_an_answer_s_order_is_a_permutation_and_its_parts_are_of_one_length(
+    name: str, seed: int
+) -> None:
+    logits, quality = made_up(2, 5 if name == "sam_hq" else 4, seed)
+    rules = family(name)
+    for answer in rules.answer(
+        lambda asked: (logits[: len(asked.labels)], quality[: len(asked.labels)]),
+        prompts(CLICK, [1, -1]), PLACE, "auto", "expected",
+    ):  # fmt: skip
+        planes, numbers, order = answer
+        assert planes.shape == (len(numbers), 5, 5)
+        assert sorted(order.tolist()) == list(range(len(numbers)))
+
+
+def test_an_unknown_family_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(
+        ModelError, match="x is of the family 'sam9'; this version knows sam, .*nano"
+    ):
+        family("sam9")
+
+
+# Tables.
+
+
+def test_a_family_without_tables_of_its_own_borrows_the_default_model_s_for_adaptive_mode() -> None:
+    shipped = shipped_tables(DEFAULT_MODEL)["adaptive"]
+    assert shipped_tables("sam") == {}
+    assert adaptive_table(family("sam")) == shipped
+    own = {"into": [[1.0]], "bias": [0.0], "out": [1.0]}
+    assert adaptive_table(open_family(ModelSpec(name="x"), {"adaptive": own})) == own
+
+
+def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    ranking = {k: (np.array(v) * 0).tolist() for k, v in shipped_tables("nano")["ranking"].items()}
+    own = open_family(spec, {"ranking": ranking})
+    assert not own.weights.direct.any()  # type: ignore[attr-defined]
+    assert open_family(spec).weights.direct.any()  # type: ignore[attr-defined]
+
+
+def test_the_default_thresholds_are_those_of_the_default_model() -> None:
+    assert default_grid() == family(DEFAULT_MODEL).grid
+    assert family("sam").grid.pred_iou_thresh == 0.88

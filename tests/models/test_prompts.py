@@ -1,0 +1,144 @@
+"""The gate in front of a decoder, and what passes it."""
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import PromptError
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry
+from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.models.rules.prompts import check_prompt, group_prompts, mask_on_photo
+
+SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
+SIX = ModelSpec(
+    name="six",
+    image_side=64,
+    mask_side=16,
+    fit="square",
+    accepts=frozenset({"point", "box"}),
+    pad_point=False,
+    fixed_points=6,
+)
+PHOTO_HW = (48, 96)
+BOX = (10, 20, 30, 40)
+MASK = np.ones((3, 5), bool)
+
+
+def batches(spec: ModelSpec, *prompts: Prompt, most: int = 9) -> list:
+    return list(group_prompts(prompts, geometry(PHOTO_HW, spec), spec, most))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        (Prompt.of(points=[(1, 1)], labels=[0]), "six takes positive clicks and boxes, got negat"),
+        (Prompt.of(points=[(1, 1)], mask=MASK), "six takes positive clicks and boxes, got mask pr"),
+        (
+            Prompt.of(points=[(1, 1)] * 7),
+            r"six takes at most 6 points \(a box counts as two\), got 7",
+        ),
+        (Prompt.of(points=[(1, 1)] * 5, box=BOX), "six takes at most 6 points .* got 7"),
+    ],
+)
+def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> None:
+    with pytest.raises(PromptError, match=told):
+        check_prompt(prompt, PHOTO_HW, SIX)
+
+
+@pytest.mark.parametrize("point", [(-0.5, 3), (96, 3), (3, 48), (3, -1), (1e9, 1e9)])
+def test_a_click_off_the_photo_is_refused(point: tuple[float, float]) -> None:
+    with pytest.raises(
+        PromptError, match="points must lie on the photo, 0 <= x < 96 and 0 <= y < 48"
+    ):
+        check_prompt(Prompt.of(points=[(5, 5), point]), PHOTO_HW, SAM)
+
+
+@pytest.mark.parametrize("point", [(0, 0), (95.9, 47.9), (95, 47)])
+def test_the_last_pixel_may_be_clicked(point: tuple[float, float]) -> None:
+    check_prompt(Prompt.of(points=[point]), PHOTO_HW, SAM)
+
+
+def test_a_box_is_cut_at_the_border() -> None:
+    checked = check_prompt(Prompt.of(box=(-5, -7, 100, 20)), PHOTO_HW, SAM)
+    assert checked.box.tolist() == [0, 0, 96, 20]
+
+
+@pytest.mark.parametrize("box", [(-9, 0, -1, 5), (96, 0, 99, 5), (0, 48, 5, 60), (0, -9, 5, 0)])
+def test_a_box_off_the_photo_is_refused(box: tuple[float, ...]) -> None:
+    with pytest.raises(PromptError, match="a box must overlap the photo of 96 x 48 pixels; got"):
+        check_prompt(Prompt.of(box=box), PHOTO_HW, SAM)
+
+
+def test_for_sam_2_a_box_ends_with_no_point_too() -> None:
+    spec = ModelSpec(name="two", image_side=64, mask_side=16, pad_box=True)
+    for prompt, labels in (
+        (Prompt.of(box=BOX), [2, 3, -1]),
+        (Prompt.of(points=[(1, 2)], box=BOX), [1, 2, 3, -1]),
+        (Prompt.of(points=[(1, 2)]), [1, -1]),
+        (Prompt.of(mask=MASK), [-1]),
+    ):
+        ((_, batch),) = batches(spec, prompt)
+        assert batch.labels.tolist() == [labels]
+
+
+def test_clicks_alone_end_with_no_point() -> None:
+    ((places, batch),) = batches(SAM, Prompt.of(points=[(30, 15), (3, 6)], labels=[1, 0]))
+    assert places == [0]
+    assert batch.labels.tolist() == [[1, 0, -1]]
+    np.testing.assert_allclose(batch.coords, [[[20, 10], [2, 4], [0, 0]]])
+    assert batch.coords.dtype == np.float32
+    assert batch.labels.dtype == np.int64
+
+
+def test_a_box_is_two_corners_after_the_clicks() -> None:
+    ((_, batch),) = batches(SAM, Prompt.of(points=[(3, 6)], box=(0, 0, 96, 48)))
+    assert batch.labels.tolist() == [[1, 2, 3]]
+    np.testing.assert_allclose(batch.coords, [[[2, 4], [0, 0], [64, 32]]])
+
+
+def test_a_fixed_number_of_points_is_filled_up() -> None:
+    ((_, batch),) = batches(SIX, Prompt.of(points=[(3, 6)], box=(0, 0, 96, 48)))
+    assert batch.labels.tolist() == [[1, 2, 3, -1, -1, -1]]
+    np.testing.assert_allclose(batch.coords[0, :3], [[2, 8], [0, 0], [64, 64]])
+
+
+def test_a_mask_alone_comes_with_one_empty_point() -> None:
+    ((_, batch),) = batches(SAM, Prompt.of(mask=MASK))
+    assert batch.labels.tolist() == [[-1]]
+    assert batch.has_mask.tolist() == [1]
+
+
+def test_prompts_are_grouped_by_length_and_every_place_is_answered_once() -> None:
+    prompts = [
+        Prompt.of(points=[(1, 1)]),
+        Prompt.of(box=BOX),
+        Prompt.of(points=[(1, 1)] * 3),
+        Prompt.of(points=[(2, 2)], mask=MASK),
+        Prompt.of(points=[(3, 3)]),
+    ]
+    found = batches(SAM, *prompts, most=2)
+    assert sorted(place for places, _ in found for place in places) == list(range(5))
+    for places, batch in found:
+        assert batch.labels.shape == batch.coords.shape[:2]
+        assert len(places) == len(batch.labels) == len(batch.masks) == len(batch.has_mask) <= 2
+        for row, place in enumerate(places):
+            assert batch.has_mask[row] == (prompts[place].mask is not None)
+            assert batch.masks[row].any() == (prompts[place].mask is not None)
+
+
+def test_a_mask_is_laid_over_the_photo_whatever_its_size() -> None:
+    place = geometry(PHOTO_HW, SAM)
+    left = np.zeros((3, 4), bool)
+    left[:, :2] = True
+    for mask in (left, left.astype(np.uint8) * 9, left * 0.7, np.where(left, 3.0, -3.0)):
+        laid = mask_on_photo(np.asarray(mask), place, 16, 0.0)
+        assert laid.shape == PHOTO_HW
+        assert laid[:, :48].all()
+        assert not laid[:, 48:].any()
+
+
+def test_logits_of_the_model_are_laid_as_the_model_means_them() -> None:
+    place = geometry(PHOTO_HW, SAM)
+    logits = np.full((16, 16), -5, np.float32)
+    logits[:8] = 5  # the lower half is padding
+    assert mask_on_photo(logits, place, 16, 0.0)[:46].all()

@@ -1,0 +1,100 @@
+"""Bundles that many tests read: exported once in a run, because torch takes seconds for each."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from anymask import models
+from anymask.masks.spec import ModelSpec
+from anymask.models.video_model import VideoModel
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
+from anymask.train.export_graphs import export_bundle
+from tests.runtime.stand_in import build
+
+META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}
+
+
+# Everything in which the families differ, in one: SAM 2.1's marks and ages, EdgeTAM's perceiver.
+BOTH = replace(TINY_VIDEO, config=replace(TINY_VIDEO.config, perceiver=TINY_EDGE.config.perceiver))
+
+
+@cache
+def network(name: str) -> nn.Module:
+    """ "stand_in", "video", or a tiny model of the registry; its weights stay through a run."""
+    if name == "video":
+        return random_network(BOTH)
+    return build() if name == "stand_in" else models.build(name)
+
+
+def random_network(variant: VideoVariant) -> VideoModel:
+    """All of its weights count."""
+    torch.manual_seed(0)
+    module = build_video_variant(variant)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return module
+
+
+@cache
+def read_operators_once() -> None:
+    """For each graph torch reads the source of its five hundred operators anew: a second."""
+    from torch.onnx._internal.exporter import _registration
+
+    registry = _registration.ONNXRegistry
+    once = staticmethod(cache(registry.from_torchlib))
+    registry.from_torchlib = once  # type: ignore[assignment, method-assign]
+
+
+def exported(name: str, factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `network(name)`; copy it before you break it."""
+    folder = factory.getbasetemp() / "bundles" / name
+    if not folder.exists():
+        read_operators_once()
+        module = network(name)
+        export_bundle(module, module.spec, folder, **META)
+    return folder
+
+
+def export_once(monkeypatch: pytest.MonkeyPatch, factory: pytest.TempPathFactory) -> None:
+    """Let torch trace a network only once in a run; the same network again is a copy of the file.
+
+    What anymask does before and after `torch.onnx.export` happens every time.
+    """
+    read_operators_once()
+    kept, export = factory.getbasetemp() / "traced", torch.onnx.export
+    kept.mkdir(exist_ok=True)
+
+    def once(graph: nn.Module, inputs: tuple[Tensor, ...], target: Path, **options: Any) -> None:
+        nested = any(not isinstance(one, Tensor) for one in inputs)
+        if nested or options.get("external_data"):
+            _ = export(graph, inputs, target, **options)
+            return
+        file = kept / _digest(graph, inputs, options)
+        if not file.exists():
+            _ = export(graph, inputs, file, **options)
+        shutil.copy2(file, target)
+
+    monkeypatch.setattr(torch.onnx, "export", once)
+
+
+def _digest(graph: nn.Module, inputs: tuple[Tensor, ...], options: dict[str, Any]) -> str:
+    """Of everything that decides what torch writes, within one process."""
+    digest = hashlib.sha256(repr([[(x.shape, x.dtype) for x in inputs], options]).encode())
+    for name, module in graph.named_modules():
+        plain = {k: _nameless(v) for k, v in vars(module).items() if not k.startswith("_")}
+        digest.update(repr((name, type(module), module.extra_repr(), plain)).encode())
+    for name, tensor in graph.state_dict().items():
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _nameless(value: Any) -> Any:
+    """A spec without the model's name, which no graph holds."""
+    return replace(value, name="") if isinstance(value, ModelSpec) else value

@@ -1,0 +1,81 @@
+"""The catalogue: complete, well-formed, and honest about what it does not know."""
+
+import json
+import math
+import re
+from urllib.parse import urlparse
+
+import pytest
+
+from anymask.runtime import catalogue
+
+FAMILIES = {
+    *("nano", "sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "edge_sam", "edge_sam_3x"),
+    *("sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"),
+    *("efficient_sam_ti", "efficient_sam_s", "medsam", "tinysam"),
+    *(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l")),
+    *("edgetam", "efficienttam_ti", "efficienttam_s"),
+    *("efficienttam_ti_512x512", "efficienttam_s_512x512"),
+}
+PUBLISHED = [name for name in catalogue.names() if name != "nano"]
+
+
+def test_every_official_checkpoint_is_there():
+    assert set(catalogue.names()) == FAMILIES
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_source_is_an_address_of_the_named_file(name):
+    what = catalogue.entry(name)
+    assert what.sources
+    for source in what.sources:
+        address = urlparse(source)
+        assert address.scheme == "https"
+        assert address.path.endswith("/" + what.file)
+    assert urlparse(what.home).scheme == "https"
+    assert what.notes.endswith(".")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_hashes_are_whole_and_say_who_states_them(name):
+    what = catalogue.entry(name)
+    assert what.sha256 is None or re.fullmatch("[0-9a-f]{64}", what.sha256)
+    assert what.md5 is None or re.fullmatch("[0-9a-f]{32}", what.md5)
+    assert what.bytes is None or what.bytes > 10_000_000
+    for fact, value in (("sha256", what.sha256), ("md5", what.md5), ("bytes", what.bytes)):
+        if value is not None:
+            assert fact in what.stated_by
+    if what.sha256 is None:
+        assert "no public" in what.stated_by
+
+
+@pytest.mark.parametrize("name", ["sam_vit_b", "sam_vit_l", "sam_vit_h"])
+def test_the_official_file_name_carries_the_start_of_the_md5(name):
+    what = catalogue.entry(name)
+    assert what.md5 is not None
+    assert what.file == f"{name}_{what.md5[:6]}.pth"
+
+
+def test_no_two_files_share_a_name_so_that_a_mirror_may_be_one_folder():
+    files = [catalogue.entry(name).file for name in PUBLISHED]
+    assert len(set(files)) == len(files)
+
+
+def test_edge_sam_is_not_for_commercial_use_and_the_others_are():
+    forbidden = {name for name in catalogue.names() if not catalogue.entry(name).licence.commercial}
+    assert forbidden == {"edge_sam", "edge_sam_3x"}
+
+
+def test_every_network_of_the_catalogue_exists():
+    pytest.importorskip("torch")
+    models = pytest.importorskip("anymask.models")
+    assert {catalogue.entry(name).variant for name in PUBLISHED} <= set(models.names())
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if catalogue.entry(name).bytes])
+def test_a_published_size_is_a_little_more_than_the_tensors(name, shared):
+    what = catalogue.entry(name)
+    shapes = json.loads((shared / "golden" / f"{what.variant}.shapes.json").read_text())
+    tensors = sum(4 * math.prod(shape) for shape in shapes.values())
+    assert what.bytes is not None
+    assert tensors < what.bytes < tensors + 400_000

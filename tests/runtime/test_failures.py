@@ -1,0 +1,95 @@
+import multiprocessing
+import pickle
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import AnymaskError, DataError, InputError, PromptError
+from anymask.masks.features import Embedding, FeatureMap, SeenMaps
+from anymask.masks.prompts import Prompt
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime.devices import check_maps, running
+from anymask.runtime.onnx import OnnxRuntime, pick_threads
+from anymask.runtime.open import ASSETS, open_runtime
+from anymask.segment.model import Model
+
+
+def test_what_a_runtime_raises_is_one_error_and_no_memory_stays_what_it_is() -> None:
+    with pytest.raises(AnymaskError, match=r"^the decoder failed \(RuntimeError: no\); if mem"):  # noqa: SIM117
+        with running("the decoder"):
+            raise RuntimeError("no\nstack")
+    with pytest.raises(MemoryError), running("the decoder"):
+        raise MemoryError
+    with pytest.raises(PromptError, match="^ours$"), running("the decoder"):
+        raise PromptError("ours")
+
+
+def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
+    maps = [FeatureMap("a", np.zeros((2, 3, 3), np.float32))]
+    check_maps(maps, {"a": (1, 2, "h", 3)}, "nano")
+    strange: list[dict[str, tuple[int | str, ...]]] = [
+        {"a": (1, 2, 4, 3)}, {"a": (1, 2, 3)}, {"b": (1, 2, 3, 3)},
+        {"a": (1, 2, 3, 3), "b": (1, 2, 3, 3)},
+    ]  # fmt: skip
+    for wanted in strange:
+        with pytest.raises(DataError, match=r"^nano reads the maps .* has a \(2, 3, 3\); embed"):
+            check_maps(maps, wanted, "nano")
+
+
+def test_an_altered_embedding_is_refused_by_the_model() -> None:
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
+    sound = model.embed(np.zeros((9, 12, 3), np.uint8))
+    about = (sound.geometry, sound.model, sound.model_hash)
+    first, *others = sound.maps
+    cut = FeatureMap(first.name, first.values[:, :3])
+    altered = Embedding(SeenMaps((cut, *others)), *about)
+    with pytest.raises(DataError, match="reads the maps"):
+        model.segment(altered, points=[(3, 3)])
+
+
+def answer_of(model: Model) -> float:
+    photo = np.zeros((9, 12, 3), np.uint8)
+    return float(model.segment(photo, points=[(3, 3)]).quality[0])
+
+
+def test_a_model_goes_to_another_process_by_its_folder() -> None:
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1))
+    assert answer_of(pickle.loads(pickle.dumps(model))) == answer_of(model)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(answer_of, (model,)) == pytest.approx(answer_of(model))
+
+
+def test_the_model_of_the_package_is_pickled_without_the_place_of_the_package() -> None:
+    data = pickle.dumps(Model(OnnxRuntime(ASSETS / DEFAULT_MODEL, threads=1)))
+    assert str(ASSETS.parent).encode() not in data
+    assert b"assets/nano" in data
+
+
+@pytest.mark.parametrize("asked", ["100000", "9" * 5000, "two"])
+def test_threads_by_the_thousand_are_refused(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMASK_THREADS", asked)
+    with pytest.raises(InputError, match="ANYMASK_THREADS must be a whole number from 1 to 1024"):
+        pick_threads()
+
+
+@pytest.mark.parametrize("name", [None, 7, "a\0b"])
+def test_a_name_that_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="name must be text"):
+        open_runtime(name)
+
+
+def test_prompts_have_a_limit_and_must_be_a_list() -> None:
+    model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
+    photo = np.zeros((9, 12, 3), np.uint8)
+    with pytest.raises(PromptError, match="at most 1000 points, got 1001"):
+        Prompt.of(points=np.ones((1001, 2)))
+    with pytest.raises(PromptError, match="prompts must be a list of anymask.Prompt objects, got"):
+        model.segment(photo, prompts=7)
+    with pytest.raises(PromptError, match="points must be plain numbers"):
+        Prompt.of(points=[(10**400, 1)])
+    with pytest.raises(InputError, match="multimask must be True"):
+        model.segment(photo, points=[(3, 3)], multimask=np.array([True, False]))
+    with pytest.raises(
+        InputError, match="min_mask_region_area must be a whole number of at least 0"
+    ):
+        model.everything(photo, min_mask_region_area=float("inf"))

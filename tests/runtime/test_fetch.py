@@ -1,0 +1,370 @@
+"""Downloads: whole or refused, whatever the server does."""
+
+import os
+import threading
+from email.message import Message
+from pathlib import Path
+from urllib.request import Request
+
+import pytest
+
+from anymask.base.errors import WeightsError
+from anymask.runtime import download as fetching
+from anymask.runtime import store
+from anymask.runtime.download import Part, fetch
+
+
+def part_of(name: str) -> Part:
+    path = store.path_of(store.entry(name))
+    return Part(path.with_name(path.name + ".part"))
+
+
+def leftovers(name: str) -> set[str]:
+    return {path.name for path in store.path_of(store.entry(name)).parent.iterdir()}
+
+
+@pytest.fixture
+def model(server, shelf, content):
+    """One model on the server, with its sha256 and its size in the catalogue."""
+    server.files["/m.pt"] = content
+    return shelf.put("m", content, f"{server.url}/m.pt")
+
+
+def test_a_download_is_whole_checked_and_recorded(server, model, content):
+    seen: list[tuple[int, int | None]] = []
+    state = fetch("m", progress=lambda done, total: seen.append((done, total)))
+    assert state.path is not None
+    assert state.path.read_bytes() == content
+    assert (state.status, state.sha256) == ("verified", model.sha256)
+    assert state.source == f"{server.url}/m.pt"
+    assert seen[0] == (0, len(content))
+    assert seen[-1] == (len(content), len(content))
+    assert seen == sorted(seen)
+    assert leftovers("m") == {"m.pt", "record.json", ".lock"}
+
+
+def test_what_is_here_is_not_downloaded_again(server, model):
+    fetch("m")
+    fetch("m")
+    assert len(server.asked) == 1
+    fetch("m", again=True)
+    assert len(server.asked) == 2
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(server, model, content):
+    server.cut = [300_000, 200_000]
+    state = fetch("m")
+    assert state.status == "verified"
+    assert [wanted for _, wanted, _ in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
+    assert server.asked[1][2] == '"one"'
+
+
+def test_a_chunked_answer_that_breaks_is_taken_up_too(server, model):
+    server.chunked, server.cut = True, [300_000]
+    assert fetch("m").status == "verified"
+    assert len(server.asked) == 2
+
+
+def test_a_server_without_ranges_starts_over(server, model):
+    server.ranges, server.cut = False, [300_000]
+    assert fetch("m").status == "verified"
+    assert server.asked[1][1] == "bytes=300000-"
+
+
+def test_a_new_edition_between_two_connections_starts_over(server, shelf, content):
+    server.files["/m.pt"] = b"an older edition" * 50_000
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
+    stop_at("m", 400_000)
+    server.files["/m.pt"], server.etag = content, '"two"'
+    state = fetch("m")
+    assert state.path is not None
+    assert state.path.read_bytes() == content
+    assert server.asked[-1][2] == '"one"'
+
+
+def stop_at(name: str, byte: int) -> None:
+    """Interrupt a download once so many bytes are there."""
+
+    def progress(done: int, total: int | None) -> None:
+        if done >= byte:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(name, progress=progress)
+
+
+def test_an_interruption_keeps_what_came_and_the_next_call_goes_on(server, model, content):
+    stop_at("m", 500_000)
+    kept = part_of("m").size
+    assert 500_000 <= kept < len(content)
+    assert store.installed("m").status == "absent"
+    assert fetch("m").status == "verified"
+    assert server.asked[-1][1] == f"bytes={kept}-"
+
+
+def test_without_a_hash_or_a_validator_nothing_is_resumed(server, shelf, content):
+    server.files["/m.pt"], server.etag = content, None
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
+    stop_at("m", 500_000)
+    assert fetch("m").status == "unverified"
+    assert server.asked[-1][1] is None
+
+
+def test_a_finished_part_is_used_without_sending_it_again(server, model, content):
+    stop_at("m", len(content))
+    assert part_of("m").size == len(content)
+    assert fetch("m").status == "verified"
+    assert server.asked[-1][1] == f"bytes={len(content)}-"
+
+
+def test_a_part_longer_than_the_published_file_is_thrown_away(server, model, content):
+    part_of("m").path.parent.mkdir(parents=True)
+    part_of("m").path.write_bytes(content + b"more")
+    assert fetch("m").status == "verified"
+    assert server.asked[0][1] is None
+
+
+def test_a_part_with_other_bytes_is_noticed_and_downloaded_anew(server, model, content):
+    stop_at("m", 500_000)
+    size = part_of("m").size
+    part_of("m").path.write_bytes(bytes(size))
+    assert fetch("m").status == "verified"
+    assert [wanted for _, wanted, _ in server.asked] == [None, f"bytes={size}-", None]
+
+
+def test_a_wrong_range_is_refused_and_forgotten(server, model):
+    stop_at("m", 500_000)
+    server.shift = 7
+    assert fetch("m").status == "verified"
+    assert server.asked[-1][1] is None
+
+
+def test_an_altered_file_is_refused_and_never_kept(server, shelf, content):
+    altered = content[:-1] + bytes([content[-1] ^ 1])
+    server.files["/m.pt"] = altered
+    model = shelf.put("m", content, f"{server.url}/m.pt")
+    with pytest.raises(WeightsError, match=r"no source could give m\.pt for m") as error:
+        fetch("m")
+    assert f"the published one {model.sha256}" in str(error.value)
+    assert "anymask models add m FILE" in str(error.value)
+    assert leftovers("m") == {".lock"}
+    with pytest.raises(WeightsError, match="anymask models get m"):
+        store.find("m")
+
+
+def test_an_altered_file_is_noticed_by_its_md5_where_no_sha256_is_public(server, shelf, content):
+    server.files["/m.pt"] = content
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, md5="0" * 32)
+    with pytest.raises(WeightsError, match="its md5 is not the published 0000"):
+        fetch("m")
+
+
+def test_a_file_of_the_wrong_length_is_refused_before_its_first_byte(server, shelf, content):
+    server.files["/m.pt"] = content[:-100]
+    shelf.put("m", content, f"{server.url}/m.pt")
+    seen: list[int] = []
+    with pytest.raises(WeightsError, match=rf"has {len(content) - 100} bytes, the published one"):
+        fetch("m", progress=lambda done, total: seen.append(done))
+    assert seen == []
+
+
+def test_a_truncated_file_without_a_published_hash_is_refused(server, shelf, content):
+    server.files["/m.pt"] = content[:-5000]
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
+    with pytest.raises(WeightsError, match="is not whole"):
+        fetch("m")
+    assert leftovers("m") == {".lock"}
+
+
+def test_a_connection_that_brings_nothing_gives_up_on_that_source(server, model):
+    server.cut = [0, 0, 0]
+    with pytest.raises(WeightsError, match=r"the connection ended at 0 of \d+ bytes"):
+        fetch("m")
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8"])
+def test_a_web_page_is_not_a_checkpoint(server, shelf, content, kind):
+    server.files["/m.pt"], server.kind = b"<!DOCTYPE html><p>Log in", kind
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
+    with pytest.raises(WeightsError, match="answered with a web page"):
+        fetch("m")
+
+
+def test_a_web_page_in_disguise_is_refused_by_its_content(server, shelf, content):
+    server.files["/m.pt"] = b"<!DOCTYPE html><p>Google Drive cannot scan this file for viruses"
+    shelf.put("m", content, f"{server.url}/m.pt", sha256=None, bytes=None)
+    with pytest.raises(WeightsError, match="is a web page, not a checkpoint"):
+        fetch("m")
+    assert leftovers("m") == {".lock"}
+
+
+def test_a_missing_file_falls_to_the_next_source(server, shelf, content):
+    server.files["/there.pt"] = content
+    shelf.put("m", content, f"{server.url}/gone.pt", f"{server.url}/there.pt")
+    assert fetch("m").source == f"{server.url}/there.pt"
+
+
+def test_a_published_hash_lets_another_source_finish_the_download(server, shelf, content):
+    server.files["/one.pt"] = server.files["/two.pt"] = content
+    shelf.put("m", content, f"{server.url}/one.pt", f"{server.url}/two.pt")
+    server.cut = [300_000, 0]
+    assert fetch("m").source == f"{server.url}/two.pt"
+    assert server.asked[-1] == ("/two.pt", "bytes=300000-", None)
+
+
+def test_when_every_source_fails_each_is_listed_with_its_reason(server, shelf, content):
+    closed = "http://127.0.0.1:1/m.pt"
+    shelf.put("m", content, f"{server.url}/gone.pt", closed)
+    with pytest.raises(WeightsError) as error:
+        fetch("m")
+    assert f"{server.url}/gone.pt: the server answered 404" in str(error.value)
+    assert f"{closed}: " in str(error.value)
+    assert "https://example.org/models" in str(error.value)
+
+
+def test_a_redirect_is_followed(server, model):
+    server.files["/real.pt"] = server.files.pop("/m.pt")
+    server.redirect["/m.pt"] = f"{server.url}/real.pt"
+    assert fetch("m").status == "verified"
+    assert [path for path, _, _ in server.asked] == ["/m.pt", "/real.pt"]
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    handler = fetching._SafeRedirects()
+    request = Request("https://example.org/m.pt")
+    with pytest.raises(ValueError, match=r"redirects from https to http://example\.org"):
+        handler.redirect_request(request, None, 302, "", Message(), "http://example.org/m.pt")
+
+
+def test_the_mirror_is_asked_first(server, shelf, content, monkeypatch):
+    server.files["/copy/m.pt"] = content
+    shelf.put("m", content, f"{server.url}/m.pt")
+    monkeypatch.setenv("ANYMASK_MIRROR", f"{server.url}/copy/")
+    assert fetch("m").source == f"{server.url}/copy/m.pt"
+
+
+def test_the_mirror_may_be_a_folder(tmp_path, shelf, content, monkeypatch):
+    (tmp_path / "m.pt").write_bytes(content)
+    shelf.put("m", content)
+    monkeypatch.setenv("ANYMASK_MIRROR", str(tmp_path))
+    assert fetch("m").status == "verified"
+
+
+def test_a_mirror_with_another_file_is_passed_over(tmp_path, server, model, monkeypatch):
+    (tmp_path / "m.pt").write_bytes(b"something else")
+    monkeypatch.setenv("ANYMASK_MIRROR", str(tmp_path))
+    assert fetch("m").source == f"{server.url}/m.pt"
+
+
+def test_a_full_disk_is_said_before_the_download(model, monkeypatch):
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: Usage)
+    with pytest.raises(WeightsError, match="where 1000 are free; make room, or set ANYMASK_HOME"):
+        fetch("m")
+
+
+def test_two_callers_at_once_download_once(server, model):
+    barrier = threading.Barrier(2)
+    states = []
+
+    def call() -> None:
+        barrier.wait()
+        states.append(fetch("m"))
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [state.status for state in states] == ["verified", "verified"]
+    assert len(server.asked) == 1
+
+
+def test_a_file_that_changed_its_size_is_downloaded_again(server, model, content):
+    path = fetch("m").path
+    assert path is not None
+    path.write_bytes(content[:1000])
+    assert fetch("m").status == "verified"
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_changed_at_the_same_size_is_downloaded_again(server, model, content):
+    path = fetch("m").path
+    assert path is not None
+    path.write_bytes(bytes(len(content)))
+    os.utime(path, ns=(1, 1))  # the clock may be too coarse to show the change
+    assert fetch("m").status == "verified"
+    assert path.read_bytes() == content
+
+
+def test_a_right_file_without_a_record_is_adopted(server, model, content):
+    path = store.path_of(model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert fetch("m").status == "verified"
+    assert server.asked == []
+
+
+def test_a_wrong_file_without_a_record_is_not_taken(server, model, content):
+    path = store.path_of(model)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(len(content)))
+    with pytest.raises(WeightsError, match="is not the published file"):
+        fetch("m")
+
+
+def test_the_bundled_model_needs_no_download():
+    with pytest.raises(WeightsError, match="ships inside the package"):
+        fetch("nano")
+
+
+def test_addresses_of_a_name_with_odd_characters_are_quoted(shelf, content, monkeypatch):
+    what = shelf.put("b+", content)
+    monkeypatch.setenv("ANYMASK_MIRROR", "https://mirror.example/m")
+    assert fetching.addresses(what) == ["https://mirror.example/m/b%2B.pt"]
+
+
+def test_a_proxy_certificate_problem_names_its_remedy():
+    error = OSError("certificate verify failed: CERTIFICATE_VERIFY_FAILED")
+    assert "SSL_CERT_FILE" in fetching._network(error)
+
+
+def test_the_part_remembers_no_weak_validator(tmp_path: Path):
+    headers = Message()
+    headers["ETag"] = 'W/"weak"'
+    part = Part(tmp_path / "m.part")
+    part.note("https://example.org", headers, 10)
+    assert part.facts == {"source": "https://example.org", "validator": None, "total": 10}
+
+
+def test_more_bytes_than_the_file_has_are_not_kept(server, shelf, content):
+    shelf.put("m", content, f"{server.url}/m.pt", bytes=len(content) - 1)
+    server.files["/m.pt"] = content
+    with pytest.raises(WeightsError, match="the published one|sent more than the"):
+        fetch("m")
+    assert not list(store.path_of(store.downloadable("m")).parent.glob("*.part"))
+
+
+def test_a_file_that_nothing_protects_is_not_fetched_over_plain_http(shelf, content):
+    shelf.put("m", content, "http://example.org/m.pt", sha256=None)
+    with pytest.raises(WeightsError, match="plain http does not protect it either"):
+        fetch("m")
+
+
+def test_redirects_to_another_scheme_are_refused():
+    handler, request = fetching._SafeRedirects(), Request("http://example.org/m.pt")
+    with pytest.raises(ValueError, match="redirects from http to ftp://"):
+        handler.redirect_request(request, None, 302, "", Message(), "ftp://example.org/m.pt")
+
+
+def test_a_link_in_the_place_of_a_part_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "m.pt.part").symlink_to(tmp_path / "mine")
+    part = Part(tmp_path / "m.pt.part")
+    assert part.size == 0
+    with part.open(0) as file:
+        file.write(b"other")
+    assert (tmp_path / "mine").read_bytes() == b"mine"

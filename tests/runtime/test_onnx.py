@@ -1,0 +1,179 @@
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import InputError, WeightsError
+from anymask.runtime.manifest import file_sha256, write_tables
+from anymask.runtime.onnx import OnnxRuntime
+from anymask.runtime.protocol import ImageRuntime, ThreadSharing
+from anymask.runtime.torch import TorchRuntime
+from tests.runtime.stand_in import build, some_prompts
+
+
+def some_images(b: int) -> np.ndarray:
+    return np.random.default_rng(b).standard_normal((b, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle, tmp_path / "copied"))
+
+
+def test_it_is_an_image_runtime_with_the_manifests_facts(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle)
+    assert isinstance(runtime, ImageRuntime)
+    assert runtime.spec == build().spec
+    assert runtime.weights_hash == "f" * 64
+
+
+def test_it_answers_as_torch_does(bundle: Path) -> None:
+    exported, eager = OnnxRuntime(bundle), TorchRuntime(build(), device="cpu")
+    images = some_images(3)
+    for ours, theirs in zip(exported.see(images), eager.see(images), strict=True):
+        for a, b in zip(ours.maps(), theirs.maps(), strict=True):
+            assert a.name == b.name
+            np.testing.assert_allclose(a.values, b.values, rtol=1e-4, atol=1e-5)
+        for n, p in ((1, 1), (3, 2), (17, 5)):
+            for a, b in zip(
+                exported.decode(ours, some_prompts(n, p)),
+                eager.decode(theirs, some_prompts(n, p)),
+                strict=True,
+            ):
+                assert a.dtype == np.float32
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_equals_one_by_one(bundle: Path) -> None:
+    runtime, images = OnnxRuntime(bundle), some_images(3)
+    together = runtime.see(images)
+    for i, seen in enumerate(together):
+        for a, b in zip(seen.maps(), runtime.see(images[i : i + 1])[0].maps(), strict=True):
+            np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_many_threads_share_one_runtime(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle, threads=1)
+    maps = OnnxRuntime(bundle).see(some_images(1))[0]
+    wanted = OnnxRuntime(bundle, threads=1).decode(maps, some_prompts(3, 2))[0]
+    with ThreadPoolExecutor(8) as pool:  # the first ones also race to open the graph
+        answers = pool.map(lambda _: runtime.decode(maps, some_prompts(3, 2))[0], range(32))
+    for answer in answers:
+        np.testing.assert_array_equal(answer, wanted)
+
+
+def test_decoding_alone_never_reads_the_encoder(copied: Path) -> None:
+    maps = OnnxRuntime(copied).see(some_images(1))[0]
+    (copied / "encoder.onnx").unlink()
+    runtime = OnnxRuntime(copied)
+    assert runtime.decode(maps, some_prompts(1, 1))[0].shape == (1, 4, 8, 8)
+    with pytest.raises(WeightsError, match=r"encoder.onnx is missing though manifest.json names"):
+        runtime.see(some_images(1))
+
+
+def test_an_altered_graph_is_refused(copied: Path) -> None:
+    path = copied / "decoder.onnx"
+    path.write_bytes(path.read_bytes()[:-7])
+    runtime = OnnxRuntime(copied)
+    maps = runtime.see(some_images(1))[0]
+    with pytest.raises(WeightsError, match=r"decoder.onnx was altered or cut short: its sha256 is"):
+        runtime.decode(maps, some_prompts(1, 1))
+
+
+def rewrite_manifest(folder: Path, change: dict[str, object]) -> None:
+    path = folder / "manifest.json"
+    record = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**record, **change}), encoding="utf-8")
+
+
+def test_a_file_that_is_no_graph_is_refused(copied: Path) -> None:
+    (copied / "encoder.onnx").write_bytes(b"hello")
+    hashes = {name: file_sha256(copied / name) for name in ("encoder.onnx", "decoder.onnx")}
+    rewrite_manifest(copied, {"sha256": hashes})
+    with pytest.raises(WeightsError, match=r"cannot open .*encoder.onnx: .*; upgrade onnxruntime"):
+        OnnxRuntime(copied).see(some_images(1))
+
+
+def test_a_graph_with_other_inputs_than_its_manifest_says_is_refused(copied: Path) -> None:
+    record = json.loads((copied / "manifest.json").read_text("utf-8"))
+    record["graphs"]["encoder"]["inputs"][0]["name"] = "photo"
+    rewrite_manifest(copied, record)
+    with pytest.raises(WeightsError, match=r"takes images and gives 2 outputs, .* says photo and"):
+        OnnxRuntime(copied).see(some_images(1))
+
+
+def test_a_device_that_onnx_runtime_lacks_is_refused(bundle: Path) -> None:
+    with pytest.raises(InputError, match="runs on device auto, cpu, cuda, got 'mps'; .*'torch'"):
+        OnnxRuntime(bundle, device="mps")
+    with pytest.raises(InputError, match="the installed ONNX Runtime has no CUDA; install"):
+        OnnxRuntime(bundle, device="cuda")
+
+
+def test_it_imports_no_torch() -> None:
+    code = "import sys, anymask.runtime.open; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# What the family learned.
+
+
+@pytest.fixture
+def learned(copied: Path) -> Path:
+    """The bundle, as if its family had learned something."""
+    write_tables(copied, {"ranking": {"direct": [1.0]}})
+    return copied
+
+
+def test_the_tables_of_a_bundle_are_its_family_s(learned: Path, bundle: Path) -> None:
+    assert OnnxRuntime(learned).family.tables == {"ranking": {"direct": [1.0]}}
+    assert OnnxRuntime(bundle).family.tables == {}
+
+
+def test_altered_tables_are_refused(learned: Path) -> None:
+    path = learned / "tables.json"
+    path.write_text(path.read_text("utf-8").replace("1.0", "1.5"), encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"tables.json was altered or cut short: its sha256 is"):
+        OnnxRuntime(learned)
+
+
+def test_missing_tables_are_told(learned: Path) -> None:
+    (learned / "tables.json").unlink()
+    with pytest.raises(WeightsError, match=r"tables.json is missing though manifest.json names it"):
+        OnnxRuntime(learned)
+
+
+@pytest.mark.parametrize(("text", "told"), [("{", ": not JSON"), ("[1]", " must hold an object")])
+def test_tables_that_are_none_are_told(learned: Path, text: str, told: str) -> None:
+    path = learned / "tables.json"
+    path.write_text(text, encoding="utf-8")
+    hashes = json.loads((learned / "manifest.json").read_text("utf-8"))["sha256"]
+    rewrite_manifest(learned, {"sha256": {**hashes, "tables.json": file_sha256(path)}})
+    with pytest.raises(WeightsError, match=rf"tables.json{told}"):
+        OnnxRuntime(learned)
+
+
+def test_other_tables_leave_the_graphs_as_they_are(learned: Path, bundle: Path) -> None:
+    images = some_images(1)
+    for one, other in zip(
+        OnnxRuntime(learned).see(images)[0].maps(),
+        OnnxRuntime(bundle).see(images)[0].maps(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_a_sibling_has_other_threads_the_same_answers_and_is_opened_once(bundle: Path) -> None:
+    runtime = OnnxRuntime(bundle, threads=3)
+    assert isinstance(runtime, ThreadSharing)
+    sibling = runtime.with_threads(2)
+    assert (sibling.threads, runtime.threads) == (2, 3)
+    assert sibling is runtime.with_threads(2)
+    assert runtime.with_threads(3) is runtime
+    for a, b in zip(runtime.see(some_images(1)), sibling.see(some_images(1)), strict=True):
+        for ours, theirs in zip(a.maps(), b.maps(), strict=True):
+            np.testing.assert_allclose(ours.values, theirs.values, rtol=1e-4, atol=1e-5)

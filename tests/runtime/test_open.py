@@ -1,0 +1,145 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anymask import models
+from anymask.base.errors import InputError, ModelError, WeightsError
+from anymask.masks.spec import ChannelMix
+from anymask.models.rules.edges import SIDE
+from anymask.runtime import file_hash, store
+from anymask.runtime import open as opening
+from anymask.runtime.licences import licence_of_weights
+from anymask.runtime.onnx import OnnxRuntime
+from anymask.runtime.open import find_bundle, open_runtime
+from anymask.runtime.protocol import EdgeRefining, MaskNaming, Remembering
+from anymask.runtime.torch import TorchRuntime
+from anymask.train.lora import adapters_of, add_adapters, merge_adapters, save_adapters
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of a tiny model that stands where mobile_sam's network would."""
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    build, spec = models.build, models.spec
+    monkeypatch.setattr(models, "build", lambda name: build("tiny"))
+    monkeypatch.setattr(models, "spec", lambda name: spec("tiny"))
+    path = tmp_path / "tiny.pt"
+    torch.save(build("tiny").state_dict(), path)
+    return path
+
+
+def test_a_folder_opens_in_onnx_runtime(bundle: Path) -> None:
+    assert isinstance(open_runtime(str(bundle)), OnnxRuntime)
+    assert isinstance(open_runtime("stand_in", weights=bundle), OnnxRuntime)
+
+
+def test_nano_is_the_bundle_in_the_package() -> None:
+    assert find_bundle("nano") == opening.ASSETS / "nano"
+
+
+def test_nano_opens_without_weights(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(bundle, tmp_path / "nano")
+    monkeypatch.setattr(opening, "ASSETS", tmp_path)
+    assert open_runtime("nano").weights_hash == "f" * 64
+
+
+def test_a_checkpoint_opens_in_torch_under_the_name_that_was_asked(checkpoint: Path) -> None:
+    runtime = open_runtime("mobile_sam", weights=checkpoint, device="cpu")
+    assert isinstance(runtime, TorchRuntime)
+    assert runtime.spec.name == "mobile_sam"
+    assert runtime.weights_hash == file_hash(checkpoint)
+
+
+def test_other_weights_of_a_family_have_the_networks_of_the_package(tmp_path: Path) -> None:
+    """As a fine-tuning leaves them: in a folder of their own."""
+    torch.manual_seed(0)
+    path = tmp_path / "weights.pt"
+    torch.save(models.build("nano").state_dict(), path)
+    tuned = open_runtime("nano", weights=path, device="cpu")
+    shipped = open_runtime("nano")
+    assert isinstance(tuned, TorchRuntime)
+    rng = np.random.default_rng(0)
+    window = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    cells = rng.normal(0, 3, (64, 64)).astype(np.float32)
+    asked = window, cells, np.zeros((2, SIDE, SIDE), np.float32)
+    ours, theirs = (one.capability(EdgeRefining) for one in (tuned, shipped))
+    assert ours is not None
+    assert theirs is not None
+    np.testing.assert_allclose(ours.refine_edge(*asked), theirs.refine_edge(*asked), atol=1e-2)
+    named, known = (one.capability(MaskNaming) for one in (tuned, shipped))
+    assert named is not None
+    assert known is not None
+    assert named.name_table().network == known.name_table().network
+    assert tuned.capability(Remembering) is None  # it was learned with other maps
+
+
+def test_pictures_of_other_channels_and_other_families_share_no_networks() -> None:
+    spec = models.spec("nano")
+    mix = ChannelMix.starting([(0, 255)] * 5, None, "uint8")
+    assert opening.shared_folder(spec) == opening.ASSETS / "nano"
+    assert opening.shared_folder(replace(spec, channels=mix)) is None
+    assert opening.shared_folder(models.spec("mobile_sam")) is None
+
+
+def test_adapters_are_merged_into_their_model(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models.build("tiny")
+    model.load_state_dict(torch.load(checkpoint))
+    add_adapters(model, 2, 4.0)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for change in adapters_of(model).values():
+            change.lora_B.normal_(std=0.05)
+    save_adapters(model, tmp_path / "adapter", "mobile_sam", 4.0)
+    merge_adapters(model)
+    monkeypatch.setattr(store, "trainable_weights", lambda name: checkpoint)
+    for name, weights in (("mobile_sam", tmp_path / "adapter"), (tmp_path / "adapter", None)):
+        module, merged_hash = opening.load_module(str(name), weights)
+        for key, tensor in model.state_dict().items():
+            torch.testing.assert_close(module.state_dict()[key], tensor, rtol=1e-6, atol=1e-6)
+        assert merged_hash != file_hash(checkpoint)
+        runtime = open_runtime(str(name), weights=weights, device="cpu")
+        assert (runtime.spec.name, runtime.weights_hash) == ("mobile_sam", merged_hash)
+    assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
+        "unknown (of the adapters in adapter; the published mobile_sam is"
+    )
+    with pytest.raises(InputError, match="wanted adapters of edge_sam, got some of mobile_sam"):
+        open_runtime("edge_sam", weights=tmp_path / "adapter")
+
+
+def test_absent_weights_tell_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match="run: anymask models get mobile_sam"):
+        open_runtime("mobile_sam")
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(ModelError, match="nanno"):
+        open_runtime("nanno")
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is no exported model: it has no manifest"):
+        open_runtime("mobile_sam", weights=tmp_path)
+
+
+def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: Path) -> None:
+    with pytest.raises(InputError, match="runtime must be one of auto, onnx, torch, got 'tf'"):
+        open_runtime("nano", runtime="tf")
+    with pytest.raises(ModelError, match="needs an exported model; run: anymask export mobile_sam"):
+        open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
+    with pytest.raises(ModelError, match="is an exported model, and runtime='torch' needs a check"):
+        open_runtime(str(bundle), runtime="torch")
+    with pytest.raises(InputError, match="one of fp32, bf16, fp16, got 'fp61'"):
+        open_runtime("nano", precision="fp61")
+    with pytest.raises(InputError, match="runs as it was exported, got precision='bf16'; leave"):
+        open_runtime(str(bundle), precision="bf16")

@@ -1,0 +1,209 @@
+"""The store: what is here, what is asked for, and what is refused."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from anymask import weights
+from anymask.base.errors import ModelError, WeightsError
+from anymask.base.storage import write_whole
+from anymask.runtime import store
+from anymask.runtime.store import home, make_folder
+
+
+@pytest.fixture
+def model(shelf, content):
+    return shelf.put("m", content)
+
+
+@pytest.fixture
+def file(tmp_path, content):
+    path = tmp_path / "from_a_colleague.pth"
+    path.write_bytes(content)
+    return path
+
+
+def test_absent_weights_are_an_error_with_both_commands_and_no_download(model):
+    with pytest.raises(WeightsError) as error:
+        weights.find("m")
+    assert "anymask models get m;" in str(error.value)
+    assert "anymask models add m FILE" in str(error.value)
+
+
+def test_an_unknown_name_brings_the_nearest_ones():
+    with pytest.raises(ModelError, match=r"did you mean mobile_sam.*anymask models list"):
+        weights.find("mobil_sam")
+    with pytest.raises(ModelError, match=r"did you mean sam2.1_hiera_l or .*sam2.1_hiera_b\+"):
+        weights.find("SAM2.1")
+
+
+def test_a_path_is_taken_as_it_is(file):
+    assert weights.find("sam_vit_b", file) == file
+    with pytest.raises(WeightsError, match=r"there is no file .*nowhere\.pth with weights for sam"):
+        weights.find("sam_vit_b", file.with_name("nowhere.pth"))
+
+
+def test_an_added_file_is_copied_checked_and_found(model, file, content):
+    state = weights.add("m", file)
+    assert (state.status, state.sha256, state.bytes) == ("verified", model.sha256, len(content))
+    file.unlink()
+    assert weights.find("m").read_bytes() == content
+    assert weights.verify("m").status == "verified"
+
+
+def test_a_linked_file_stays_where_it_is(model, file):
+    weights.add("m", file, link=True)
+    assert weights.find("m").resolve() == file.resolve()
+
+
+def test_adding_the_stored_file_itself_changes_nothing(model, file, content):
+    weights.add("m", file)
+    weights.add("m", weights.find("m"))
+    assert weights.find("m").read_bytes() == content
+
+
+def test_another_file_is_not_added_under_a_published_name(model, file, content):
+    file.write_bytes(content + b"0")
+    with pytest.raises(WeightsError, match=rf"it has {len(content) + 1} bytes, the published"):
+        weights.add("m", file)
+    with pytest.raises(WeightsError, match="weights of your own do not go into the store"):
+        weights.add("m", file)
+    assert store.installed("m").status == "absent"
+
+
+def test_what_is_no_checkpoint_is_not_added(model, file):
+    file.write_text("<html>Not found</html>")
+    with pytest.raises(WeightsError, match="is a web page"):
+        weights.add("m", file)
+
+
+def test_without_a_public_hash_the_record_notices_a_change(shelf, file, content):
+    shelf.put("m", content, sha256=None, bytes=None)
+    weights.add("m", file)
+    assert weights.verify("m").status == "unverified"
+    path = weights.find("m")
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert weights.verify("m").status == "altered"
+    with pytest.raises(WeightsError, match="changed after it was put there"):
+        weights.find("m")
+
+
+def test_a_public_md5_verifies_where_no_sha256_is_public(shelf, file, content):
+    md5 = store.digests(file, "md5")["md5"]
+    shelf.put("m", content, sha256=None, md5=md5, bytes=None)
+    assert weights.add("m", file).status == "verified_md5"
+
+
+def test_a_file_that_lost_bytes_in_the_store_is_not_used(model, file, content):
+    weights.add("m", file)
+    weights.find("m").write_bytes(content[:100])
+    with pytest.raises(WeightsError, match=r"changed after it was put there.*models verify m"):
+        weights.find("m")
+
+
+def test_a_broken_record_is_no_more_than_a_missing_one(model, file):
+    weights.add("m", file)
+    store.record_of(model).write_text('{"status": "verified", "bytes"')
+    assert store.installed("m").status == "unverified"
+    assert weights.verify("m").status == "verified"
+
+
+def test_an_absent_model_verifies_as_absent(model):
+    assert weights.verify("m").status == "absent"
+
+
+def test_the_bundled_model_is_a_folder_of_the_package(tmp_path, monkeypatch):
+    (tmp_path / "nano").mkdir()
+    (tmp_path / "nano" / "manifest.json").write_text("{}")
+    monkeypatch.setattr(store, "ASSETS", tmp_path)
+    assert weights.find("nano") == tmp_path / "nano"
+    assert weights.verify("nano").status == "bundled"
+    with pytest.raises(WeightsError, match="ships inside the package"):
+        weights.add("nano", "anything.pt")
+
+
+def test_a_package_without_its_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "ASSETS", tmp_path)
+    with pytest.raises(WeightsError, match=r"no manifest\.json; install anymask again"):
+        weights.find("nano")
+
+
+def test_a_hash_is_computed_once_until_the_file_changes(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert weights.file_hash(path) == known
+    monkeypatch.setattr("anymask.runtime.store.digests", lambda *_: {"sha256": "read again"})
+    assert weights.file_hash(path) == known
+    assert weights.file_hash(path, fresh=True) == "read again"
+    path.write_bytes(b"abcd")
+    assert weights.file_hash(path) == "read again"
+
+
+def test_a_hash_needs_no_writable_store(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "not_a_folder").write_text("")
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "not_a_folder"))
+    assert weights.file_hash(tmp_path / "file").startswith("ba7816bf")
+
+
+def test_a_broken_hash_cache_is_replaced(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    write_whole(home() / "hashes.json", "[1, 2")
+    assert weights.file_hash(tmp_path / "file").startswith("ba7816bf")
+    assert str(tmp_path / "file") in json.loads((home() / "hashes.json").read_text())
+
+
+def test_a_missing_file_has_no_hash(tmp_path):
+    with pytest.raises(WeightsError, match=r"cannot read the weights .*nothing: No such file"):
+        weights.file_hash(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("platform", "settings", "end"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "/x"}, "/x/anymask"),
+        ("linux", {}, ".cache/anymask"),
+        ("darwin", {}, "Library/Caches/anymask"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/anymask"),
+        ("linux", {"ANYMASK_HOME": "/mine", "XDG_CACHE_HOME": "/x"}, "/mine"),
+    ],
+)
+def test_the_store_lies_where_the_platform_keeps_such_things(monkeypatch, platform, settings, end):
+    for name in ("ANYMASK_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert home().as_posix().endswith(end)
+
+
+@pytest.mark.parametrize("record", [b'{"status": []}', b"[" * 100_000, b'{"sha256": 7}'])
+def test_a_record_of_another_kind_counts_as_none(record, shelf, content):
+    shelf.put("m", content)
+    what = store.downloadable("m")
+    store.path_of(what).parent.mkdir(parents=True)
+    store.path_of(what).write_bytes(content)
+    store.record_of(what).write_bytes(record)
+    assert store.installed("m").status in ("unverified", "altered")
+    assert store.installed("m").sha256 == ""
+
+
+def test_importing_opens_no_connection_and_no_torch(repository):
+    code = (
+        "import socket, sys\n"
+        "def no(*a, **k): raise SystemExit('a socket was opened')\n"
+        "socket.socket.connect = no\n"
+        "import anymask.runtime, anymask.cli.models, anymask.runtime.download\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=repository / "src")
+
+
+def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="wanted a folder for the weights"):
+        make_folder(home() / "models")

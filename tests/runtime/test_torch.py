@@ -1,0 +1,138 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pytest
+import torch
+
+from anymask import models
+from anymask.base.errors import ModelError
+from anymask.masks.features import Embedding, ModelPrompts, SeenMaps
+from anymask.runtime.protocol import ImageRuntime, PromptDecoding, require
+from anymask.runtime.torch import SeenTensors, TorchRuntime
+from anymask.segment.model import Model
+from tests.runtime.stand_in import SPEC, build, some_prompts
+
+
+@runtime_checkable
+class Flies(Protocol):
+    """What no image model can do."""
+
+    def fly(self) -> None: ...
+
+
+def some_images(b: int, side: int) -> np.ndarray:
+    return np.random.default_rng(b).standard_normal((b, 3, side, side)).astype(np.float32)
+
+
+def test_it_is_an_image_runtime() -> None:
+    runtime = TorchRuntime(build(), "hash", device="cpu")
+    assert isinstance(runtime, ImageRuntime)
+    assert runtime.spec == SPEC
+    assert runtime.weights_hash == "hash"
+
+
+def test_maps_come_one_image_at_a_time_features_first() -> None:
+    seen = TorchRuntime(build(), device="cpu").see(some_images(2, 32))
+    shapes = [[(one.name, one.values.shape) for one in each.maps()] for each in seen]
+    assert shapes == [[("features", (8, 8, 8)), ("extras_0", (1, 8, 8))]] * 2
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_hq", "tiny_video"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_answers_in_float32_near_the_whole(name: str, precision: str) -> None:
+    module = models.build(name)
+    whole, prompts = TorchRuntime(module, device="cpu"), some_prompts(3, 2, models.spec(name))
+    images = some_images(1, 64)
+    maps = whole.see(images)[0]
+    logits, quality = whole.decode(maps, prompts)
+    half = TorchRuntime(module, device="cpu", precision=precision)
+    half_maps = half.see(images)[0]
+    half_logits, half_quality = half.decode(half_maps, prompts)
+    answers, wanted = (
+        (*(one.values for one in seen.maps()), *decoded)
+        for seen, *decoded in ((half_maps, half_logits, half_quality), (maps, logits, quality))
+    )
+    assert all(array.dtype == np.float32 for array in answers)
+    for a, b in zip(answers, wanted, strict=True):
+        assert np.abs(a - b).max() <= 0.1 * np.abs(b).max()
+
+
+def test_a_read_only_embedding_is_taken_without_a_warning() -> None:
+    runtime = TorchRuntime(build(), device="cpu")
+    maps = runtime.see(some_images(1, 32))[0]
+    wanted = runtime.decode(maps, some_prompts(2, 2))[0]
+    copied = SeenMaps(maps.maps())
+    for one in copied.maps():
+        one.values.flags.writeable = False
+    np.testing.assert_array_equal(runtime.decode(copied, some_prompts(2, 2))[0], wanted)
+
+
+def test_many_threads_share_one_runtime() -> None:
+    runtime = TorchRuntime(models.build("tiny"), device="cpu")
+    maps = runtime.see(some_images(1, 64))[0]
+    asked: list[ModelPrompts] = [some_prompts(n, 2, runtime.spec) for n in (1, 2, 3, 4)] * 4
+    wanted = [runtime.decode(maps, prompts)[0] for prompts in asked]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda prompts: runtime.decode(maps, prompts)[0], asked))
+    for a, b in zip(answers, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+# What was seen stays where it was computed.
+
+
+def test_what_was_seen_stays_on_its_device_until_its_maps_are_wanted() -> None:
+    runtime = TorchRuntime(build(), device="cpu", precision="bf16")
+    (seen,) = runtime.see(some_images(1, 32))
+    assert isinstance(seen, SeenTensors)
+    assert all(one.dtype == torch.bfloat16 for one in seen.tensors)
+    assert seen.nbytes == 2 * (8 * 8 * 8 + 8 * 8)
+    assert runtime._maps(seen) is seen.tensors  # nothing is copied to decode
+    assert all(one.values.dtype == np.float32 for one in seen.maps())
+
+
+def test_a_runtime_of_another_precision_reads_the_maps() -> None:
+    whole, half = (TorchRuntime(build(), device="cpu", precision=p) for p in ("fp32", "bf16"))
+    (seen,) = half.see(some_images(1, 32))
+    assert {one.dtype for one in whole._maps(seen)} == {torch.float32}
+    near = whole.decode(seen, some_prompts(2, 2))[0]
+    np.testing.assert_array_equal(near, whole.decode(SeenMaps(seen.maps()), some_prompts(2, 2))[0])
+
+
+def test_predicting_never_copies_the_maps_and_saving_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: list[int] = []
+    maps = SeenTensors.maps
+    monkeypatch.setattr(SeenTensors, "maps", lambda self: copies.append(1) or maps(self))
+    model = Model(TorchRuntime(models.build("tiny"), "hash", device="cpu"))
+    embedding = model.embed(np.zeros((40, 50, 3), np.uint8))
+    answer = model.segment(embedding, points=[(3, 4)])
+    assert embedding.nbytes > 0
+    assert not copies
+    embedding.save(tmp_path / "a")
+    assert len(copies) == 1
+    again = model.segment(Embedding.load(tmp_path / "a"), points=[(3, 4)])
+    np.testing.assert_array_equal(again.logits, answer.logits)
+
+
+def test_an_embedding_of_another_device_can_be_pickled() -> None:
+    embedding = Model(TorchRuntime(models.build("tiny"), device="cpu")).embed(
+        np.zeros((9, 9, 3), "u1")
+    )
+    again = pickle.loads(pickle.dumps(embedding))
+    assert isinstance(again.seen, SeenMaps)
+    for one, other in zip(again.maps, embedding.maps, strict=True):
+        assert one.name == other.name
+        np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_it_answers_clicks_and_nothing_that_it_does_not_know() -> None:
+    runtime = TorchRuntime(build(), device="cpu")
+    assert runtime.capability(PromptDecoding) is runtime
+    assert runtime.capability(Flies) is None
+    with pytest.raises(ModelError, match="stand_in cannot do this: it has no flies; take another"):
+        require(runtime, Flies)

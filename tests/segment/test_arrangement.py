@@ -1,0 +1,184 @@
+"""Each step on masks drawn by hand; their order; what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import InputError
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.grid import Grid
+from anymask.segment.postprocess import (
+    ADAPTIVE_NMS,
+    Arrangement,
+    arrange,
+    arrangement_of,
+    check_level,
+    keep_level,
+    parted,
+    without_duplicates,
+)
+
+
+def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((20, 30), np.bool_)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def record(mask: np.ndarray, quality: float = 0.5) -> MaskRecord:
+    return record_from_rle(mask_to_rle(mask), quality=quality)
+
+
+CAR, WHEEL, BOLT = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12)
+RECORDS = [record(CAR, 0.7), record(WHEEL, 0.8), record(BOLT, 0.6)]
+
+
+def test_without_settings_the_records_stay_as_they_are() -> None:
+    assert arrange(RECORDS, Arrangement()) == RECORDS
+
+
+def test_small_masks_are_dropped_and_small_regions_are_not() -> None:
+    speckled = CAR | box(25, 17, 26, 18)
+    speckled[5, 5] = False
+    records = [record(speckled), record(BOLT)]
+    (kept,) = arrange(records, Arrangement(min_mask_area=5))
+    np.testing.assert_array_equal(kept.mask, speckled)
+    assert [r.area for r in arrange(records, Arrangement(min_mask_area=4))] == [234, 4]
+
+
+def test_islands_and_holes_are_cleaned_each_for_itself() -> None:
+    dotted = CAR | box(25, 17, 26, 18)
+    holed = CAR & ~box(5, 5, 6, 6)
+    (without_island,) = arrange([record(dotted & holed)], Arrangement(min_island_area=2))
+    np.testing.assert_array_equal(without_island.mask, holed & CAR)
+    assert without_island.box_xyxy == (2, 2, 19, 14)
+    (without_hole,) = arrange([record(holed | (dotted & ~CAR))], Arrangement(max_hole_area=2))
+    np.testing.assert_array_equal(without_hole.mask, dotted)
+    assert without_hole.area == dotted.sum()
+
+
+def test_of_duplicates_the_better_one_stays() -> None:
+    shifted = record(box(3, 2, 21, 15), 0.9)
+    assert without_duplicates([RECORDS[0], RECORDS[1], shifted], 0.8) == [RECORDS[1], shifted]
+    assert without_duplicates([RECORDS[0], shifted], 0.95) == [RECORDS[0], shifted]
+
+
+def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
+    stray = record(CAR | box(29, 19, 30, 20), 0.6)
+    assert arrange([RECORDS[0], stray], Arrangement(mask_nms_thresh=0.9)) == RECORDS[:1]
+
+
+def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
+    adaptive = Arrangement(
+        mask_nms_thresh=0.4, contained_nms_thresh=0.9, min_island_area="5%", max_hole_area="5%"
+    )
+    assert arrangement_of(Grid(mode="adaptive"), {}) == adaptive
+    assert ADAPTIVE_NMS == 0.4
+    assert arrangement_of(Grid(mode="exact"), {}) == Arrangement()
+    for mode, usual in (("adaptive", adaptive), ("exact", Arrangement())):
+        chosen = arrangement_of(Grid(mode=mode), {"mask_nms_thresh": 0.6, "min_mask_area": 3})
+        assert chosen == replace(usual, mask_nms_thresh=0.6, min_mask_area=3)
+
+
+def test_who_asks_for_parts_and_wholes_gets_both() -> None:
+    for given in ({"layout": "tree"}, {"granularity": "all"}, {"contained_nms_thresh": 1.0}):
+        chosen = arrangement_of(Grid(mode="adaptive"), given)
+        assert chosen.contained_nms_thresh == 1
+    chosen = arrangement_of(Grid(mode="adaptive"), {"mask_nms_thresh": 0.7})
+    assert chosen.contained_nms_thresh == 0.9
+
+
+def test_of_a_part_and_its_whole_the_better_one_stays() -> None:
+    one = Arrangement(contained_nms_thresh=0.9)
+    hub = record(box(5, 9, 9, 13), 0.9)
+    assert arrange([RECORDS[1], RECORDS[2]], one) == [RECORDS[1]]
+    assert arrange([RECORDS[1], hub], one) == [hub]
+    beside = record(box(9, 8, 14, 14), 0.9)  # a sixth of the wheel lies on it
+    assert arrange([RECORDS[1], beside], one) == [RECORDS[1], beside]
+    assert arrange(RECORDS, replace(one, contained_nms_thresh=1.0)) == RECORDS
+
+
+def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
+    """The car covers 39 % of the picture."""
+    for quality in (0.1, 0.95):
+        car = replace(RECORDS[0], quality=quality)
+        assert arrange([car, RECORDS[1]], Arrangement(contained_nms_thresh=0.9)) == [
+            car,
+            RECORDS[1],
+        ]
+
+
+def test_what_is_shown_of_everything_lies_in_nothing_better() -> None:
+    assert parted(RECORDS, 0.0, 0.0) == ([RECORDS[0], RECORDS[1]], [RECORDS[2]])
+
+
+def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:
+    dotted = record(BOLT | box(25, 0, 28, 3), 0.4)
+    settings = Arrangement(min_island_area=10, mask_nms_thresh=0.9)
+    assert len(arrange([RECORDS[2], dotted], settings)) == 2  # the larger part stays
+    assert arrange([RECORDS[0], record(CAR | box(25, 0, 28, 3), 0.4)], settings) == RECORDS[:1]
+
+
+def test_levels_and_layouts_go_together() -> None:
+    assert arrange(RECORDS, Arrangement(granularity="whole")) == RECORDS[:1]
+    assert arrange(RECORDS, Arrangement(granularity="part")) == RECORDS[2:]
+    tree = arrange(RECORDS, Arrangement(layout="tree"))
+    assert [(r.parent, r.depth) for r in tree] == [(None, 0), (0, 1), (1, 2)]
+    whole = arrange(RECORDS, Arrangement(layout="tree", granularity="whole"))
+    assert [(r.parent, r.depth) for r in whole] == [(None, 0)]
+    shares = arrange(RECORDS, Arrangement(layout="partition"))
+    assert [share.area for share in shares] == [234 - 36, 36 - 4, 4]
+
+
+def test_small_shares_are_dropped() -> None:
+    halves = [record(box(0, 0, 5, 9)), record(box(5, 0, 10, 9))]
+    rim = record(box(0, 0, 10, 10), 0.9)
+    assert arrange([rim, *halves], Arrangement(layout="partition", min_mask_area=11)) == halves
+
+
+def test_no_records_stay_none() -> None:
+    every = Arrangement(mask_nms_thresh=0.5, min_mask_area=1, granularity="part", layout="tree")
+    assert arrange([], every) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"mask_nms_thresh": -0.1}, "mask_nms_thresh must be a number from 0 to 1, got -0.1"),
+        ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
+        (
+            {"max_hole_area": float("nan")},
+            "max_hole_area must be a number of pixels .*; got nan",
+        ),
+        ({"granularity": "car"}, 'granularity must be "part", "whole" or "all", got \'car\''),
+        ({"layout": "list"}, 'layout must be "flat", "partition" or "tree", got \'list\''),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Arrangement(**settings)
+
+
+# Levels of everything's tree.
+
+
+def nested_records() -> list:
+    masks = np.zeros((4, 20, 30), np.bool_)
+    masks[0, 2:15, 2:20] = masks[1, 8:14, 4:10] = masks[2, 10:12, 6:8] = masks[3, :9, 22:29] = True
+    return [record_from_rle(mask_to_rle(mask)) for mask in masks]
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"), [("all", [0, 1, 2, 3]), ("whole", [0, 3]), ("part", [2, 3])]
+)
+def test_a_level_of_the_tree_is_kept(level: str, kept: list[int]) -> None:
+    records = nested_records()
+    assert keep_level(records, level) == [records[index] for index in kept]
+
+
+def test_levels_that_make_no_sense_are_refused() -> None:
+    for value in ("Part", 1, None):
+        with pytest.raises(InputError, match='granularity must be "part", "whole" or "all", got'):
+            check_level(value)

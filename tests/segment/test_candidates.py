@@ -1,0 +1,272 @@
+"""A mask is its logits, or the pixels that a later step decided on; every reader sees the same."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import InputError
+from anymask.formats.mask_list import MaskRecords
+from anymask.masks.polygons import polygons_to_mask
+from anymask.masks.preview import HeldPicture
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry
+from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.masks.spec import ModelSpec
+from anymask.segment.prediction import Candidates, Mask
+
+PLACE = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
+
+
+def answer() -> Candidates:
+    """A full mask and an empty one."""
+    logits = np.full((2, 16, 16), -1, np.float32)
+    logits[0] = 1
+    return Candidates.of_logits(logits, np.array([0.5, 0.9], np.float32), np.array([1, 0]), PLACE)
+
+
+def decided(one: Mask) -> tuple[Mask, np.ndarray]:
+    """The mask with pixels that no logits would draw."""
+    pixels = np.zeros((30, 40), np.bool_)
+    pixels[3:5, 7:11] = pixels[20, 39] = True
+    return one.with_pixels(pixels), pixels
+
+
+def test_masks_are_made_once_and_only_when_looked_at() -> None:
+    given = answer()
+    assert len(given) == 2
+    assert "masks" not in vars(given)
+    assert given.masks.shape == (2, 30, 40)
+    assert given.masks.dtype == np.bool_
+    assert given.masks[0].all()
+    assert not given.masks[1].any()
+    assert given.masks is given.masks
+
+
+def test_each_mask_has_its_own_number_and_its_place() -> None:
+    given = answer()
+    assert [one.quality for one in given.items] == [0.5, pytest.approx(0.9)]
+    assert given.quality.dtype == np.float32
+    assert given.order.tolist() == [one.order for one in given.items] == [1, 0]
+    assert given.first is given.items[0]
+    turned = given.picked([1, 0])
+    assert turned.quality.tolist() == given.quality[::-1].tolist()
+    assert turned.first is given.items[1]
+
+
+def test_run_lengths_and_pixels_are_the_same_mask() -> None:
+    given = answer()
+    for one, rle, mask in zip(given.items, given.rles(), given.masks, strict=True):
+        np.testing.assert_array_equal(one.pixels(), mask)
+        np.testing.assert_array_equal(rle_to_mask(rle), mask)
+        assert one.rle() == rle == mask_to_rle(mask)
+
+
+def test_decided_pixels_win_wherever_a_mask_is_read() -> None:
+    given = answer()
+    one, pixels = decided(given.first)
+    finished = replace(given, items=(one, given.items[1]))
+    wanted = mask_to_rle(pixels)
+    np.testing.assert_array_equal(finished.masks, [pixels, np.zeros_like(pixels)])
+    np.testing.assert_array_equal(finished.first.pixels(), pixels)
+    assert finished.rles()[0] == finished.first.rle() == wanted
+    record = finished.to_records(Prompt.of(points=[(8, 4)]))[0]
+    assert record.rle == wanted
+    assert record.area == pixels.sum() == 9
+    assert record.box_xyxy == (7, 3, 39, 20)
+
+
+def test_decided_pixels_leave_what_is_fed_back() -> None:
+    one, _ = decided(answer().first)
+    np.testing.assert_array_equal(one.logits, answer().first.logits)
+
+
+def test_replacing_anything_else_keeps_the_decided_pixels() -> None:
+    given = answer()
+    one, pixels = decided(given.first)
+    finished = replace(given, items=(one, given.items[1]))
+    _ = finished.masks  # what was looked at before is no reason to forget
+    for changed in (
+        replace(finished, violated_points=(0,)),
+        finished.picked([0]),
+        finished.picked([1, 0]).picked([1]),
+        Candidates((replace(one, quality=0.1, order=5),)),
+    ):
+        np.testing.assert_array_equal(changed.masks[0], pixels)
+
+
+def test_other_logits_are_another_mask() -> None:
+    one, _ = decided(answer().first)
+    assert not one.with_logits(np.full((16, 16), -2, np.float32)).pixels().any()
+
+
+def test_the_cells_of_a_mask_are_those_of_the_photo() -> None:
+    """30 x 40 fills 48 of 64 rows, that is 12 of 16."""
+    assert answer().cells().tolist() == [12 * 16, 0]
+
+
+# What users do with an answer.
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+
+
+def seen(answer: Candidates) -> Candidates:
+    """The answer with its photo and its prompt."""
+    return replace(answer, picture=HeldPicture(PHOTO), prompt=Prompt.of(points=[(8, 4)]))
+
+
+def two(quality: tuple[float, float], columns: tuple[int, int]) -> Candidates:
+    """Two masks that fill so many of sixteen columns of logits."""
+    logits = np.full((2, 16, 16), -1, np.float32)
+    for plane, filled in zip(logits, columns, strict=True):
+        plane[:, :filled] = 1
+    return Candidates.of_logits(logits, np.array(quality, np.float32), np.array([0, 1]), PLACE)
+
+
+def test_an_answer_is_read_like_a_list() -> None:
+    given = answer()
+    assert given[0] is given.best is given.first
+    np.testing.assert_array_equal(given.mask, given[0].mask)
+    assert given[-1] is given.items[1]
+    assert list(given) == list(given.items)
+    assert [one.quality for one in given[1:]] == [given[1].quality]
+    with pytest.raises(IndexError):
+        _ = given[2]
+
+
+def test_a_mask_is_an_array_where_one_is_wanted() -> None:
+    one = answer().best
+    np.testing.assert_array_equal(np.asarray(one), one.mask)
+    np.testing.assert_array_equal(np.asarray(one, np.uint8), one.mask.astype(np.uint8))
+    assert one.area == 1200
+    assert one.coverage == 1
+
+
+def test_every_repr_is_one_short_line() -> None:
+    given = seen(answer())
+    assert repr(given) == "<Candidates: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
+    assert repr(given[0]) == "<Mask of 40x30: quality 0.50, 100 %>"
+    assert repr(given.to_record("cup")) == (
+        "<MaskRecord of 40x30: quality 0.50, 100 %, label 'cup'>"
+    )
+    assert repr(given.prompt) == "<Prompt: 1 click>"
+
+
+@pytest.mark.parametrize(
+    ("quality", "columns", "toss"),
+    [
+        ((0.5, 0.52), (4, 12), True),
+        ((0.52, 0.5), (12, 4), True),
+        ((0.54, 0.5), (4, 12), False),
+        ((0.5, 0.6), (4, 12), True),  # a learned order overrules the qualities
+        ((0.5, 0.5), (9, 12), False),
+        ((0.5, 0.5), (12, 12), False),
+    ],
+)
+def test_two_masks_that_differ_are_a_coin_toss_unless_the_first_is_better(
+    quality: tuple[float, float], columns: tuple[int, int], toss: bool
+) -> None:
+    given = two(quality, columns)
+    assert given.ambiguous is toss
+    assert ("ambiguous" in repr(given)) is toss
+    assert not given[:1].ambiguous
+
+
+def test_outlines_draw_the_mask_again() -> None:
+    one, pixels = decided(answer().first)
+    given = replace(answer(), items=(one,))
+    np.testing.assert_array_equal(polygons_to_mask(given.polygons(), (30, 40)), pixels)
+
+
+def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, shown = seen(answer()), []
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
+    given.show()
+    assert shown == [(40, 30)]
+    for one in (given[0], given.to_record()):
+        assert one._repr_png_().startswith(b"\x89PNG")
+    png = given._repr_png_()
+    assert png is not None
+    assert png.startswith(b"\x89PNG")
+    assert "data:image/png" in given._repr_html_()
+    assert answer()._repr_png_() is None
+    assert "&lt;Candidates" in answer()._repr_html_()
+    with pytest.raises(InputError, match="photo of these masks is not known"):
+        answer().show()
+    with pytest.raises(InputError, match=r"masks are \(30, 40\) .* the photo is \(4, 4\)"):
+        answer().draw(np.zeros((4, 4, 3), np.uint8))
+
+
+def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None:
+    given = seen(answer())
+    assert given.save(tmp_path / "new" / "a.png") == tmp_path / "new" / "a.png"
+    cutout = np.asarray(Image.open(tmp_path / "new" / "a.png"))
+    np.testing.assert_array_equal(cutout[..., :3], PHOTO)
+    given.save(tmp_path / "a.overlay.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.overlay.png")), given.draw())
+    given.save(tmp_path / "a.json")
+    (record,) = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    assert record["point_coords"] == [[8, 4]]
+    answer().save(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
+    answer().save(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == MaskRecords([given.to_record()]).to_yolo() != ""
+    with pytest.raises(InputError, match="not known"):
+        answer().save(tmp_path / "b.png")
+    answer().save(tmp_path / "b.png", PHOTO)
+    with pytest.raises(InputError, match="wanted an output that ends in"):
+        given.save(tmp_path / "a.doc")
+
+
+def test_each_mask_of_an_answer_is_saved_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, shown = seen(answer()), []
+    given[1].save(tmp_path / "one.png")
+    given.picked([1]).save(tmp_path / "list.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "list.png").read_bytes()
+    given[0].save(tmp_path / "m.overlay.png")
+    drawn = np.asarray(Image.open(tmp_path / "m.overlay.png"))
+    np.testing.assert_array_equal(drawn, given[0].draw())
+    np.testing.assert_array_equal(answer()[0].draw(PHOTO), drawn)
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
+    given[1].show()
+    assert shown == [(40, 30)]
+    answer()[0].save(tmp_path / "m.mask.png")
+    assert np.asarray(Image.open(tmp_path / "m.mask.png")).all()
+    with pytest.raises(InputError, match="not known"):
+        answer()[0].save(tmp_path / "m.png")
+    given.to_record().save(tmp_path / "record.png")
+    assert "data:image/png" in given[0]._repr_html_()
+
+
+def test_a_mask_has_the_box_of_its_record_and_forgets_a_photo_when_pickled() -> None:
+    one, _ = decided(seen(answer())[0])
+    assert one.box_xyxy == one.to_record().box_xyxy == (7, 3, 39, 20)
+    assert answer()[1].box_xyxy == answer()[1].to_record().box_xyxy
+    assert one.picture is not None
+    assert pickle.loads(pickle.dumps(one)).picture is None
+    given = seen(answer())
+    assert given.picked([1])[0] is given[1]
+
+
+def test_an_answer_is_handed_to_other_tools() -> None:
+    given = seen(answer())
+    coco = given.to_coco(image_id=7, category_id=3)
+    assert coco["image_id"] == 7
+    assert coco["category_id"] == 3
+    assert coco["bbox"] == [0, 0, 40, 30]
+    assert [record.points for record in given.to_records()] == [((8, 4),), ((8, 4),)]
+
+
+def test_an_answer_can_be_pickled_without_its_photo() -> None:
+    given = seen(answer())
+    _ = given.masks
+    again = pickle.loads(pickle.dumps(given))
+    np.testing.assert_array_equal(again.masks, given.masks)
+    assert again.picture is None
+    assert repr(again) == repr(given)

@@ -1,0 +1,199 @@
+"""Edges are put where the photo has them; what prompts settled, and what is off, stays."""
+
+import pickle
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import anymask
+from anymask.masks.binary import clean_mask, iou, parse_region_size
+from anymask.masks.prompts import Prompt
+from anymask.runtime.protocol import EdgeRefining
+from anymask.segment.edges import decide_edge, scaled_area, settled_pixels, without_crumbs
+
+CELL = 8
+
+
+def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A star on a ground of another colour; its mask; coarse logits that draw it too small."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:240, :320]
+    angle = np.arctan2(y - 120, x - 160)
+    truth = np.hypot(y - 120, x - 160) < 70 + 18 * np.cos(7 * angle)
+    photo = np.where(truth[..., None], (190, 60, 50), (60, 130, 90)).astype(np.float64)
+    photo += rng.normal(0, 12, photo.shape)
+    small = cv2.resize(truth.astype(np.float32), (40, 30), interpolation=cv2.INTER_AREA)
+    logits = cv2.resize(np.log((small + 0.1) / (1.1 - small)), (320, 240)) - 0.9
+    return photo.clip(0, 255).astype(np.uint8), truth, logits.astype(np.float32)
+
+
+PHOTO, TRUTH, LOGITS = scene()
+NOTHING = np.zeros(TRUTH.shape, np.bool_)
+
+
+def test_the_edge_comes_nearer_to_the_photos() -> None:
+    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
+    assert iou(LOGITS > 0, TRUTH) < 0.95
+    assert iou(fine, TRUTH) > 0.98
+
+
+def test_what_the_model_has_decided_stays() -> None:
+    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
+    sure = np.abs(LOGITS) > np.log(3)
+    np.testing.assert_array_equal(fine[sure], (LOGITS > 0)[sure])
+
+
+def test_a_photo_of_one_colour_changes_next_to_nothing() -> None:
+    grey = np.full_like(PHOTO, 128)
+    assert iou(decide_edge(LOGITS, grey, CELL, NOTHING), LOGITS > 0) > 0.95
+
+
+@pytest.mark.parametrize("level", [-5.0, 5.0])
+def test_nothing_and_everything_stay(level: float) -> None:
+    flat = np.full(TRUTH.shape, level, np.float32)
+    assert (decide_edge(flat, PHOTO, CELL, NOTHING) == (level > 0)).all()
+
+
+def test_crumbs_go_and_those_of_clicks_stay() -> None:
+    """A speck and a hole that a click speaks for stay; the others, below 5 % of the mask, go."""
+    mask = np.zeros((60, 80), np.bool_)
+    mask[10:50, 20:60] = True
+    mask[20:23, 30:33] = mask[20:23, 40:43] = False
+    mask[5:7, 20:22] = mask[5:7, 50:52] = True
+    clicks = np.array([(21, 6), (31, 21), (75, 3)]), np.array([1, 0, 0])
+    tidy = without_crumbs(mask.copy(), clicks, (0.05, 0.05))
+    assert tidy[5:7, 20:22].all()
+    assert not tidy[5:7, 50:52].any()
+    assert not tidy[20:23, 30:33].any()
+    assert tidy[20:23, 40:43].all()
+    np.testing.assert_array_equal(without_crumbs(mask.copy(), clicks, (0, 0)), mask)
+
+
+def test_what_a_prompt_settles_stays() -> None:
+    """Outside of the box and under a click the pixels are those of the logits."""
+    prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
+    settled = settled_pixels(prompt, TRUTH.shape)
+    assert settled[50, 160]
+    assert settled[:60].all()
+    assert not settled[60:200, 100:220].any()
+    fine = decide_edge(LOGITS, PHOTO, CELL, settled)
+    np.testing.assert_array_equal(fine[settled], (LOGITS > 0)[settled])
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, np.ndarray]:
+    """What nano says of the star with each setting."""
+    model = anymask.load()
+    box = (70, 30, 250, 212)
+    asked: dict[str, dict[str, Any]] = {
+        "default": {}, "on": {"refine_edges": True}, "off": {"refine_edges": False},
+        "single": {"multimask": False}, "single, on": {"multimask": False, "refine_edges": True},
+    }  # fmt: skip
+    found = {name: model.segment(PHOTO, box=box, **it).masks[0] for name, it in asked.items()}
+    found["embedding"] = model.segment(model.embed(PHOTO), box=box).masks[0]
+    return found
+
+
+def test_it_is_on_for_photos_and_off_for_the_papers_answers(answers: dict[str, np.ndarray]) -> None:
+    np.testing.assert_array_equal(answers["default"], answers["on"])
+    np.testing.assert_array_equal(answers["embedding"], answers["off"])
+    assert (answers["on"] != answers["off"]).any()
+    assert (answers["single, on"] != answers["single"]).any()
+    assert iou(answers["on"], TRUTH) >= iou(answers["off"], TRUTH)
+
+
+class Everywhere:
+    """A network of edges that says the same of every pixel, and counts how often it is asked."""
+
+    def __init__(self, says: float) -> None:
+        self.says, self.asked = says, 0
+
+    def refine_edge(self, photo: Any, logits: Any, prompt: Any) -> np.ndarray:
+        self.asked += 1
+        assert photo.shape == (256, 256, 3)
+        assert prompt.shape == (2, 256, 256)
+        return np.full((256, 256), self.says, np.float32)
+
+
+class OnlyEdges:
+    """nano's runtime with another network of edges."""
+
+    def __init__(self, runtime: Any, network: Everywhere | None) -> None:
+        self._runtime, self._network = runtime, network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def capability(self, kind: Any) -> Any:
+        return self._network if kind is EdgeRefining else self._runtime.capability(kind)
+
+
+def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
+    """The first candidate at once, the others when their pixels are read, each once."""
+    network, runtime = Everywhere(100.0), anymask.load().runtime
+    model = anymask.Model(OnlyEdges(runtime, network))
+    answer = model.segment(PHOTO, points=[(160, 120)])
+    assert (len(answer), network.asked) == (3, 1)
+    twin = pickle.loads(pickle.dumps(answer))
+    assert network.asked == 3
+    np.testing.assert_array_equal(twin.masks, answer.masks)
+    assert network.asked == 3
+    boxed = model.segment(PHOTO, box=(100, 60, 220, 200)).first.pixels()
+    own = model.segment(PHOTO, box=(100, 60, 220, 200), refine_edges=False).first.pixels()
+    assert boxed[60:200, 100:220].all()  # whatever the network says inside the box
+    outside = np.ones(boxed.shape, np.bool_)
+    outside[60:200, 100:220] = False
+    np.testing.assert_array_equal(boxed[outside], own[outside])
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_sizes_in_pixels_are_counted_behind_the_edge(network: bool) -> None:
+    """Every mask of the answer has the photo's edge, and then loses what the sizes say."""
+    model = anymask.load()
+    if not network:
+        model = anymask.Model(OnlyEdges(model.runtime, None))
+    photo, point = anymask.sample("coffee"), [(460, 180)]
+    raw, own, cleaned = (
+        model.segment(
+            photo, points=point, max_hole_area=size, min_island_area=size, refine_edges=on
+        )
+        for size, on in ((0, "auto"), (300, False), (300, "auto"))
+    )
+    for fine, coarse, mask in zip(raw.masks, own.masks, cleaned.masks, strict=True):
+        np.testing.assert_array_equal(mask, clean_mask(fine, 300, 300))
+        assert (mask != coarse).any()
+    assert (cleaned.masks[0] != raw.masks[0]).any()
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "least"), [(100, 0.5, 25), (3, 0.5, 0), ("5%", 0.5, 0.05)]
+)
+def test_a_size_is_of_the_users_photo(size: float | str, scale: float, least: float) -> None:
+    assert scaled_area(parse_region_size(size, "area"), scale) == least
+
+
+def test_what_is_read_later_is_of_the_photo_that_was_asked_about() -> None:
+    """Whatever the caller does with the array meanwhile: a camera's buffer is written again."""
+    model, photo = anymask.load(), PHOTO.copy()
+    wanted = model.segment(PHOTO, points=[(160, 120)]).masks
+    answer = model.segment(photo, points=[(160, 120)])
+    photo[:] = 0
+    np.testing.assert_array_equal(answer.masks, wanted)
+
+
+def test_a_network_that_says_nothing_changes_nothing() -> None:
+    runtime = anymask.load().runtime
+    model = anymask.Model(OnlyEdges(runtime, Everywhere(0.0)))
+    for asked in ({"points": [(160, 120)]}, {"box": (70, 30, 250, 212)}):
+        given: dict[str, Any] = {**asked, "min_island_area": 0, "max_hole_area": 0}
+        refined, own = (model.segment(PHOTO, refine_edges=on, **given) for on in (True, False))
+        np.testing.assert_array_equal(refined.masks, own.masks)
+
+
+def test_without_a_network_colours_decide() -> None:
+    model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
+    fine = model.segment(PHOTO, box=(70, 30, 250, 212)).first.pixels()
+    own = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=False).first.pixels()
+    assert iou(fine, TRUTH) > iou(own, TRUTH)

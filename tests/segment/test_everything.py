@@ -1,0 +1,206 @@
+"""Automatic masks of pictures whose objects are known, and the settings one by one."""
+
+import pytest
+
+from anymask.base.errors import InputError, PromptError
+from anymask.masks.rle import rle_area, rle_to_coco
+from anymask.masks.spec import ModelSpec
+from anymask.models.rules import open_family
+from anymask.segment.grid import MOST_AT_ONCE, Grid, grid_of
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
+
+EASY = {
+    "mode": "exact",
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.3,
+    "points_per_side": 10,
+}
+
+PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
+
+
+def test_every_object_is_found_once() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    for truth in MASKS:
+        assert sum(iou(record.mask, truth) > 0.7 for record in records) == 1
+
+
+def test_the_best_quality_comes_first() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    quality = [record.quality for record in records]
+    assert quality == sorted(quality, reverse=True)
+    assert all(record.area == rle_area(record.rle) for record in records)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_batch_size_changes_nothing(batch: int) -> None:
+    model = Model(ColourRuntime())
+    truth = [record.to_sa1b() for record in model.everything(PICTURE, **EASY)]
+    found = model.everything(PICTURE, **EASY, points_per_batch=batch)
+    assert [record.to_sa1b() for record in found] == truth
+
+
+def test_the_batch_follows_the_memory_that_is_allowed() -> None:
+    assert Grid().batch(10_000_000) == 50
+    assert Grid(memory_limit=35).batch(10_000_000) == 3
+    assert Grid(memory_limit=1).batch(10_000_000) == 1
+    assert Grid().batch(1) == MOST_AT_ONCE
+    assert Grid(points_per_batch=7, memory_limit=1).batch(10_000_000) == 7
+    runtime = ColourRuntime()
+    Model(runtime).everything(PICTURE, **EASY, memory_limit=3)
+    assert 1 < max(count for count, _ in runtime.calls) < 64
+
+
+def test_an_embedding_serves_as_well_as_the_photo() -> None:
+    model = Model(ColourRuntime())
+    from_photo, from_embedding = (
+        model.everything(source, **EASY) for source in (PICTURE, model.embed(PICTURE))
+    )
+    assert [r.to_sa1b() for r in from_photo] == [r.to_sa1b() for r in from_embedding]
+
+
+def test_no_overlap_at_all_may_be_asked_for() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE, **EASY, box_nms_thresh=0)
+    assert len(records) == 1
+
+
+@pytest.mark.parametrize("threshold", ["pred_iou_thresh", "stability_score_thresh"])
+def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
+    grid = EASY | {"box_nms_thresh": 1.0}
+    some = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0.9}))
+    every = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0}))
+    assert len(every) > len(some)
+
+
+def test_small_regions_are_removed_on_request() -> None:
+    picture = PICTURE.copy()
+    picture[43:47, 20:24] = 255
+    model = Model(ColourRuntime())
+    holed = model.everything(picture, **EASY)
+    filled = model.everything(picture, **EASY, min_mask_region_area=60)
+
+    def holes(records: list) -> int:
+        near = [r for r in records if iou(r.mask, MASKS[0]) > 0.6]
+        return sum(not r.mask[44, 21] for r in near)
+
+    assert holes(holed) == 1
+    assert holes(filled) == 0
+
+
+def test_one_pixel_has_at_most_itself() -> None:
+    records = Model(ColourRuntime()).everything(PICTURE[:1, :1], **EASY)
+    assert [rle_to_coco(record.rle)["size"] for record in records] == [[1, 1]] * len(records)
+
+
+CROPPED = EASY | {"crop_n_layers": 1, "points_per_side": 6}
+
+
+def test_crops_find_what_the_whole_photo_hides() -> None:
+    picture, masks = discs((200, 300), [(57, 40, 5), (200, 120, 40)])
+    model = Model(ColourRuntime())
+    whole = model.everything(picture, **EASY | {"points_per_side": 8})
+    cropped = model.everything(picture, **CROPPED | {"points_per_side": 8})
+
+    def best(records: list) -> float:
+        return max(iou(record.mask, masks[0]) for record in records)
+
+    assert best(cropped) > best(whole)
+
+
+def test_a_crop_s_record_lies_in_the_photo_and_no_crop_cuts_it_off() -> None:
+    for record in Model(ColourRuntime()).everything(PICTURE, **CROPPED):
+        x0, y0, x1, y1 = record.crop_box
+        (x, y), (left, top, right, bottom) = record.points[0], record.box_xyxy
+        assert x0 <= x < x1
+        assert y0 <= y < y1
+        assert x0 <= left <= right < x1
+        assert y0 <= top <= bottom < y1
+        assert record.rle.size == PICTURE.shape[:2]
+
+
+def test_the_grid_thins_out_in_the_crops() -> None:
+    told: list[tuple[int, int]] = []
+    grid = CROPPED | {"crop_n_points_downscale_factor": 2, "crop_n_layers": 2}
+    Model(ColourRuntime()).everything(
+        PICTURE, **grid, progress=lambda done, all_: told.append((done, all_))
+    )
+    clicks = 36 + 4 * 9 + 16 * 1
+    assert told[-1] == (clicks, clicks)
+
+
+def test_crops_need_the_photo() -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match=r"crops look at the photo again \(crop_n_layers=1\)"):
+        model.everything(model.embed(PICTURE), crop_n_layers=1)
+
+
+def test_nothing_found_is_an_empty_list() -> None:
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1) == []
+    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1, crop_n_layers=1) == []
+
+
+@pytest.mark.parametrize(
+    ("grid", "told"),
+    [
+        ({"points_per_side": 0}, "points_per_side must be .* at least 1 and at most 1024, got 0"),
+        ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
+        ({"points_per_side": 10**9}, "points_per_side must be .* at most 1024, got 1000"),
+        ({"mode": "fast"}, 'mode must be "adaptive" or "exact", got \'fast\''),
+        (
+            {"decoder_precision": "fp8"},
+            'decoder_precision must be "auto", "model" or "mixed", got \'fp8\'',
+        ),
+        ({"memory_limit": 0}, "memory_limit must be a number of megabytes above 0, got 0"),
+        ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
+        ({"crop_n_layers": -1}, "crop_n_layers must be a whole number .* at most 6, got -1"),
+        (
+            {"crop_overlap_ratio": 1},
+            "crop_overlap_ratio must be a number, .* less than 1, got 1",
+        ),
+        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more and .* got -0.1$"),
+        ({"pred_iou_thresh": 7}, "less than 2, got 7; for 7 % write 0.07"),
+        ({"box_nms_thresh": 1.5}, "box_nms_thresh must be a number from 0 to 1, got 1.5$"),
+        ({"crop_nms_thresh": 7}, "from 0 to 1, got 7; for 7 % write 0.07"),
+        ({"stability_score_thresh": 95}, "from 0 to 1, got 95; for 95 % write 0.95"),
+        ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number from 0 to 1, got 'x'"),
+        ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(grid: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Model(ColourRuntime()).everything(PICTURE, **grid)
+
+
+def test_a_model_without_clicks_is_refused() -> None:
+    runtime = with_spec(ColourRuntime(), accepts=frozenset({"box"}))
+    with pytest.raises(PromptError, match="everything needs a model that takes clicks, fake does"):
+        Model(runtime).everything(PICTURE)
+
+
+def test_six_fixed_points_are_filled_up() -> None:
+    runtime = with_spec(ColourRuntime(), fixed_points=6, pad_point=False)
+    Model(runtime).everything(PICTURE, **EASY)
+    assert {shape[1] for shape in runtime.calls} == {6}
+
+
+def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
+    nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
+    assert grid_of(sam, {}).pred_iou_thresh == 0.88
+    assert grid_of(nano, {}).pred_iou_thresh == 0.5
+    assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7
+    assert grid_of(nano, {"pred_iou_thresh": 0.7}).stability_score_thresh == 0.3
+
+
+# Where nothing passes.
+
+
+def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() -> None:
+    model = Model(Modest())
+    found = model.everything(PICTURE, points_per_side=8)
+    assert found
+    best = max(record.quality for record in found)
+    assert best < grid_of(model.runtime.family, {}).pred_iou_thresh
+    assert all(record.quality >= 0.8 * best for record in found)
+    assert not model.everything(PICTURE, points_per_side=8, pred_iou_thresh=0.88)
+    assert not model.everything(PICTURE, points_per_side=8, mode="exact")

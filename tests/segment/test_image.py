@@ -1,0 +1,316 @@
+"""The surface that users hold: one photo or many, one prompt or many, from one thread or many."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from anymask.base.errors import ImageError, InputError, PromptError
+from anymask.masks.features import Embedding
+from anymask.masks.prompts import Prompt
+from anymask.segment import pipeline
+from anymask.segment.model import Model
+from anymask.segment.prediction import Candidates
+from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou, with_spec
+
+PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+WIDE, _ = discs((30, 70), [(20, 15, 10)])
+CLICK = Prompt.of(points=[(35, 40)])
+BOX = Prompt.of(box=(75, 20, 115, 60))
+PAIR = Prompt.of(points=[(95, 40), (3, 3)], labels=[1, 0])
+
+
+def assert_same(first: Candidates, second: Candidates) -> None:
+    np.testing.assert_array_equal(first.logits, second.logits)
+    np.testing.assert_array_equal(first.quality, second.quality)
+    np.testing.assert_array_equal(first.order, second.order)
+    np.testing.assert_array_equal(first.masks, second.masks)
+    assert first.violated_points == second.violated_points
+    assert first.geometry == second.geometry
+
+
+# What comes back.
+
+
+def test_a_click_gives_three_masks_best_first() -> None:
+    answer = Model(ColourRuntime()).segment(PICTURE, points=[(35, 40)])
+    assert answer.masks.shape == (3, 80, 120)
+    assert answer.masks.dtype == np.bool_
+    assert (np.diff(answer.quality) <= 0).all()
+    assert answer.order.tolist() == [1, 2, 0]
+    assert iou(answer.masks[0], LEFT) > 0.85
+    assert answer.violated_points == ()
+
+
+def test_clearer_prompts_give_one_mask() -> None:
+    model = Model(ColourRuntime())
+    for prompt in (BOX, PAIR):
+        (answer,) = model.segment(PICTURE, prompts=[prompt])
+        assert answer.masks.shape == (1, 80, 120)
+        assert iou(answer.masks[0], RIGHT) > 0.8
+
+
+@pytest.mark.parametrize(("multimask", "count"), [(True, 3), (False, 1)])
+def test_the_number_of_masks_may_be_chosen(multimask: bool, count: int) -> None:
+    model = Model(ColourRuntime())
+    for prompt in (CLICK, BOX, PAIR):
+        assert len(model.segment(PICTURE, prompts=[prompt], multimask=multimask)[0]) == count
+
+
+def test_a_photo_and_its_embedding_give_the_same_where_edges_are_left_alone() -> None:
+    model = Model(NoiseRuntime())
+    embedding = model.embed(PICTURE)
+    assert embedding.image_hw == (80, 120)
+    assert_same(
+        model.segment(PICTURE, points=[(1, 2)], refine_edges=False),
+        model.segment(embedding, points=[(1, 2)]),
+    )
+
+
+def test_an_embedding_can_be_saved(tmp_path: Path) -> None:
+    model = Model(NoiseRuntime())
+    embedding = model.embed(PICTURE)
+    embedding.save(tmp_path / "picture.npz")
+    loaded = Embedding.load(tmp_path / "picture.npz")
+    assert loaded.image_hash == embedding.image_hash
+    assert_same(
+        model.segment(embedding, box=(1, 2, 60, 70)), model.segment(loaded, box=(1, 2, 60, 70))
+    )
+
+
+def test_the_image_hash_names_the_pixels_and_their_shape() -> None:
+    model = Model(ColourRuntime())
+    changed = PICTURE.copy()
+    changed[0, 0, 0] ^= 1
+    others = [changed, PICTURE.reshape(120, 80, 3)]
+    hashes = {model.embed(image).image_hash for image in (PICTURE, *others)}
+    assert len(hashes) == 3
+    assert model.embed(PICTURE.copy()).image_hash in hashes
+
+
+def test_a_file_may_stand_for_a_photo(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "photo.png")
+    model = Model(NoiseRuntime())
+    assert_same(
+        model.segment(PICTURE, points=[(1, 2)]),
+        model.segment(str(tmp_path / "photo.png"), points=[(1, 2)]),
+    )
+
+
+def test_logits_can_be_fed_back() -> None:
+    model = Model(ColourRuntime())
+    first = model.segment(PICTURE, points=[(35, 40)], refine_edges=False)
+    again = model.segment(PICTURE, mask=first.logits[0], multimask=False)
+    np.testing.assert_array_equal(first.masks[0], again.masks[0])
+
+
+def test_one_pixel_is_segmented() -> None:
+    answer = Model(ColourRuntime()).segment(np.zeros((1, 1), np.uint8), points=[(0, 0)])
+    assert answer.masks.shape == (3, 1, 1)
+
+
+# Many at once.
+
+prompts = st.one_of(
+    st.builds(
+        lambda points, labels: Prompt.of(points=points, labels=labels[: len(points)]),
+        st.lists(st.tuples(st.integers(0, 69), st.integers(0, 29)), min_size=1, max_size=4),
+        st.lists(st.integers(0, 1), min_size=4, max_size=4),
+    ),
+    st.builds(
+        lambda x, y, w, h: Prompt.of(box=(x, y, x + w, y + h)),
+        *[st.integers(0, 60)] * 2, *[st.integers(1, 60)] * 2,
+    ),
+)  # fmt: skip
+requests = st.lists(
+    st.tuples(st.sampled_from(["picture", "wide"]), st.lists(prompts, max_size=5)), max_size=3
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(requests)
+def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
+    images = {"picture": PICTURE, "wide": WIDE}
+    model = Model(NoiseRuntime())
+    asked = [
+        (images[name], [p for p in several if p.box is None or p.box[1] < 30])
+        for name, several in asked
+    ]
+    replies = model.segment_many(asked)
+    assert [len(reply) for reply in replies] == [len(several) for _, several in asked]
+    for reply, (image, several) in zip(replies, asked, strict=True):
+        for answer, prompt in zip(reply, several, strict=True):
+            alone = model.segment(image, points=prompt.points, labels=prompt.labels, box=prompt.box)
+            assert_same(answer, alone)
+
+
+def test_one_prompt_and_a_list_of_one_are_answered_in_kind() -> None:
+    replies = Model(ColourRuntime()).segment_many([(PICTURE, CLICK), (PICTURE, [CLICK])])
+    assert isinstance(replies[0], Candidates)
+    assert isinstance(replies[1], list)
+    assert_same(replies[0], replies[1][0])
+
+
+def test_one_bad_photo_does_not_stop_the_others() -> None:
+    off = Prompt.of(points=[(999, 1)])
+    asked = [
+        (PICTURE, CLICK),
+        (b"no photo", CLICK),
+        (PICTURE, off),
+        (WIDE, [CLICK, BOX]),
+        (WIDE, []),
+    ]
+    model = Model(ColourRuntime())
+    good, broken, outside, bad_box, nothing = model.segment_many(asked, on_error="return")
+    assert_same(good, model.segment(PICTURE, points=[(35, 40)]))
+    assert isinstance(broken, ImageError)
+    assert isinstance(outside, PromptError)
+    assert isinstance(bad_box, PromptError)
+    assert nothing == []
+    with pytest.raises(ImageError):
+        model.segment_many(asked)
+
+
+def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "PROMPTS_PER_CALL", 4)
+    runtime = ColourRuntime()
+    Model(runtime).segment(PICTURE, prompts=[CLICK, BOX, CLICK, PAIR, CLICK, CLICK, CLICK, BOX])
+    assert sorted(runtime.calls) == [(1, 3), (3, 2), (4, 2)]
+
+
+def test_no_prompts_give_no_answers() -> None:
+    assert Model(ColourRuntime()).segment(PICTURE, prompts=[]) == []
+
+
+def test_many_threads_share_one_model() -> None:
+    model = Model(NoiseRuntime())
+    embedding = model.embed(PICTURE)
+    jobs = [(x, y) for x in range(0, 120, 17) for y in range(0, 80, 13)]
+    alone = [model.segment(embedding, points=[job], multimask=False) for job in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(
+            pool.map(lambda job: model.segment(PICTURE, points=[job], multimask=False), jobs)
+        )
+    for first, second in zip(alone, together, strict=True):
+        assert_same(first, second)
+
+
+# Cleaning.
+
+
+def test_holes_and_islands_are_cleaned_on_request() -> None:
+    picture = PICTURE.copy()
+    picture[35:45, 30:40] = 255  # a hole in the left disc
+    picture[2:6, 60:64] = picture[40, 20]  # an island of its colour
+    model = Model(ColourRuntime())
+    raw = model.segment(picture, points=[(20, 40)], multimask=False)
+    assert not raw.masks[0][40, 35]
+    assert raw.masks[0][4, 62]
+    clean = model.segment(
+        picture, points=[(20, 40)], multimask=False, max_hole_area=200, min_island_area=100
+    )
+    assert clean.masks[0][40, 35]
+    assert not clean.masks[0][4, 62]
+    np.testing.assert_array_equal(raw.logits, clean.logits)
+
+
+def test_cleaning_leaves_alone_what_a_click_speaks_for() -> None:
+    picture = PICTURE.copy()
+    picture[35:45, 30:40] = 255
+    picture[2:6, 60:64] = picture[40, 20]
+    answer = Model(ColourRuntime()).segment(
+        picture,
+        points=[(20, 40), (62, 4), (35, 40)],
+        labels=[1, 1, 0],
+        max_hole_area=200,
+        min_island_area=100,
+    )
+    assert not answer.masks[0][40, 35]
+    assert answer.masks[0][4, 62]
+    assert answer.violated_points == ()
+
+
+# What is refused, before any work.
+
+
+class Idle(ColourRuntime):
+    """A runtime that must not be asked to decode."""
+
+    def decode(self, *_: object) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("decoded before everything was checked")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ({}, "a prompt needs points, a box or a mask; got none of them"),
+        ({"points": [(120, 5)]}, "points must lie on the photo"),
+        ({"box": (200, 0, 300, 9)}, "a box must overlap the photo"),
+        (
+            {"prompts": [CLICK], "box": (1, 1, 9, 9)},
+            "give points, .* or prompts for several; got bo",
+        ),
+        ({"prompts": [CLICK, (3, 4)]}, "prompts must be anymask.Prompt objects, .* got tuple"),
+        ({"prompts": [CLICK, Prompt.of(points=[(0, 99)])]}, "points must lie on the photo"),
+    ],
+)
+def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, told: str) -> None:
+    with pytest.raises(PromptError, match=told):
+        Model(Idle()).segment(PICTURE, **prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        {"points": [(9, 9)], "labels": [0]},
+        {"points": [(9, 9)], "mask": np.ones((2, 2), bool)},
+    ],
+)
+def test_what_the_model_was_not_made_for_is_refused_before_any_work(prompt: dict) -> None:
+    runtime = with_spec(Idle(), accepts=frozenset({"point", "box"}), fixed_points=6)
+    with pytest.raises(PromptError, match="fake takes positive clicks and boxes, got"):
+        Model(runtime).segment(PICTURE, **prompt)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"multimask": "yes"}, "multimask must be True, False or \"auto\", got 'yes'"),
+        ({"zoom": 3}, 'zoom must be True, False or "auto", got 3'),
+        ({"max_hole_area": -1}, "max_hole_area must be a number of pixels .*; got -1"),
+        ({"min_island_area": "9x"}, "min_island_area must be a number of pixels .*; got '9x'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        Model(Idle()).segment(PICTURE, points=[(1, 1)], **settings)
+
+
+def test_the_embedding_of_another_model_is_refused() -> None:
+    embedding = Model(ColourRuntime()).embed(PICTURE)
+    told = "an embedding can only be read by the model that made it; this is fake .weights other"
+    with pytest.raises(InputError, match=told):
+        Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
+    for use in (Model(Idle()).everything, lambda e: Model(Idle()).refine(e, LEFT)):
+        with pytest.raises(InputError, match="the embedding was made by older"):
+            use(replace(embedding, model="older"))
+
+
+def test_zoom_needs_the_photo() -> None:
+    model = Model(Idle())
+    with pytest.raises(InputError, match="zoom looks at the photo again, got only its embedding"):
+        model.segment(model.embed(PICTURE), points=[(1, 1)], zoom=True)
+
+
+def test_an_unknown_way_with_errors_is_refused() -> None:
+    with pytest.raises(InputError, match='on_error must be "raise" or "return", got'):
+        Model(Idle()).segment_many([], on_error="ignore")
+
+
+def test_a_model_says_what_it_is() -> None:
+    assert repr(Model(ColourRuntime())) == "Model('fake', weights colour)"

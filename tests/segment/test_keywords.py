@@ -1,0 +1,254 @@
+"""Photos and keywords as people write them who come from other tools."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import InputError, PromptError, WeightsError
+from anymask.base.keywords import check_keywords
+from anymask.masks.prompts import Prompt
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.test_image import assert_same
+
+PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+CLICK = Prompt.of(points=[(35, 40)])
+
+
+def test_boxes_are_one_prompt_each() -> None:
+    model = Model(ColourRuntime())
+    boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
+    answers = model.segment(PICTURE, boxes=boxes)
+    assert len(answers) == 2
+    assert_same(answers[1], model.segment(PICTURE, box=boxes[1]))
+    assert model.segment(PICTURE, boxes=[]) == []
+    for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
+        with pytest.raises(PromptError, match=r"boxes must be \(N, 4\) numbers"):
+            model.segment(PICTURE, boxes=wrong)
+    with pytest.raises(PromptError, match="or boxes or prompts for several; got both"):
+        model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("point_coords", r"no keyword 'point_coords'; here it is points=\[\(x, y\), ...\]"),
+        ("bboxes", "here it is boxes="),
+        ("multimask_output", "here it is multimask=True"),
+        ("granulrity", "did you mean 'granularity'"),
+        ("xyzzy", "there are points, labels, box, boxes, mask, prompts, "),
+    ],
+)
+def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: str) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(InputError, match=told):
+        model.segment(PICTURE, **{"points": [(1, 2)], word: 1})
+    with pytest.raises(InputError, match=f"no keyword '{word}'"):
+        model.everything(PICTURE, **{word: 1})
+    with pytest.raises(InputError, match=f"no keyword '{word}'"):
+        model.embed(PICTURE, **{word: 1})
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "told"),
+    [
+        ("refine", {"points": [(1, 2)]}, "no keyword 'points'; segment takes it"),
+        ("refine", {"mask": 1}, "mask was given twice"),
+        ("refine", {"foo": 1}, "there are granularity, .* zoom, allow_url, bgr$"),
+        ("segment_many", {"mask": 1}, "no keyword 'mask'; segment takes it"),
+        ("segment_many", {"on_eror": 1}, "did you mean 'on_error'"),
+        ("segment", {"conf": 0.5}, "everything takes it, as pred_iou_thresh="),
+        ("segment", {"layout": "flat"}, "no keyword 'layout'; everything takes it"),
+        ("everything", {"conf": 0.5}, "here it is pred_iou_thresh="),
+        ("suggest_labels", {"tpo": 3}, "did you mean 'top'"),
+        ("with_labels", {"top": 3}, "no keyword 'top'; suggest_labels takes it"),
+    ],
+)
+def test_a_hint_names_what_this_call_takes(call: str, given: dict[str, object], told: str) -> None:
+    model = Model(ColourRuntime())
+    beside = {"refine": [PICTURE[..., 0] > 9], "suggest_labels": [[]], "with_labels": [[]]}
+    first: list[object] = [[]] if call == "segment_many" else [PICTURE]
+    with pytest.raises(InputError, match=told):
+        getattr(model, call)(*first, *beside.get(call, []), **given)
+    with pytest.raises(InputError, match="'progres'; did you mean 'progress'"):
+        next(model.embed_many([PICTURE], progres=True))
+    with pytest.raises(PromptError, match="for several objects give segment boxes="):
+        model.segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
+
+
+def test_refine_and_segment_many_read_arrays_of_opencv_too() -> None:
+    model = Model(ColourRuntime())
+    turned = np.ascontiguousarray(PICTURE[..., ::-1])
+    mask = model.segment(PICTURE, points=[(35, 40)]).mask
+    assert_same(model.refine(turned, mask, bgr=True), model.refine(PICTURE, mask))
+    (answer,) = model.segment_many([(turned, CLICK)], bgr=True)
+    assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
+
+
+@pytest.mark.parametrize(
+    ("request_", "got"),
+    [("a.jpg", "got str;"), (PICTURE, "got ndarray;"), ((PICTURE,), "got tuple of 1;")],
+)
+def test_a_request_without_its_prompts_is_told_what_a_request_is(request_: Any, got: str) -> None:
+    model = Model(ColourRuntime())
+    told = f"requests must be pairs (photo, Prompt or list of Prompts), {got} write segment_many("
+    with pytest.raises(InputError, match=re.escape(told)):
+        model.segment_many([request_])
+    wrong, answer = model.segment_many([request_, (PICTURE, CLICK)], on_error="return")
+    assert isinstance(wrong, InputError)
+    assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
+
+
+def test_segment_anything_s_output_mode_leads_to_the_records() -> None:
+    with pytest.raises(InputError, match=r"records.to_sa1b\(output_mode=...\)"):
+        Model(ColourRuntime()).everything(PICTURE, output_mode="binary_mask")
+
+
+def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
+    model = Model(ColourRuntime())
+    for name in ("b.png", "a.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    with pytest.raises(InputError, match="for several photos there are embed_many"):
+        model.segment([tmp_path / "a.png"], points=[(35, 40)])
+    for pattern in ("*.png", "?.png", "[ab].png"):
+        with pytest.raises(InputError, match=r"got the pattern '.*png'; for several photos"):
+            model.everything(tmp_path / pattern)
+    with pytest.raises(InputError, match=r"got the folder '.*'; .* everything_many"):
+        model.everything(str(tmp_path))
+    for several, name in (([PICTURE, PICTURE], "a list of 2"), (iter([PICTURE]), "a .*iterator")):
+        with pytest.raises(InputError, match=f"wanted one photo, got {name}; .* segment_many"):
+            model.embed(several)  # type: ignore[arg-type]  # what a user may try
+    Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
+    assert model.embed(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
+    (tmp_path / "[ab].png").unlink()
+    told: list[tuple[int, int]] = []
+    found = list(
+        model.everything_many(
+            str(tmp_path / "*.png"),
+            points_per_side=4,
+            progress=lambda done, all_of: told.append((done, all_of)),
+        )
+    )
+    assert told == [(1, 2), (2, 2)]
+    alone = model.everything(PICTURE, points_per_side=4)
+    assert [record.rle for record in found[0]] == [record.rle for record in alone]
+    hashes = {seen.image_hash for seen in model.embed_many([tmp_path, PICTURE])}
+    assert hashes == {model.embed(PICTURE).image_hash}
+    with pytest.raises(InputError, match="no keyword 'points_per_sid'; did you mean"):
+        next(model.everything_many(tmp_path, points_per_sid=4))
+
+
+def test_progress_may_be_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Model(ColourRuntime())
+    model.everything(PICTURE, points_per_side=4, progress=True)
+    assert "everything" in capsys.readouterr().err
+    with pytest.raises(InputError, match="progress must be True, or a function"):
+        model.everything(PICTURE, progress="yes")
+
+
+def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
+    model = Model(ColourRuntime())
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", PICTURE):
+        answer = model.segment(source, points=[(35, 40)])
+        np.testing.assert_array_equal(answer.picture(), PICTURE)
+        assert answer.to_record().points == ((35, 40),)
+        assert model.everything(source, points_per_side=4).picture is not None
+    assert model.segment(model.embed(PICTURE), points=[(35, 40)]).picture is None
+    (of_file, of_array) = model.segment_many([(tmp_path / "a.png", CLICK), (PICTURE, CLICK)])
+    assert (of_file.picture is None, of_array.picture is None) == (False, True)
+
+
+def test_colours_of_opencv_give_the_same_answer() -> None:
+    model = Model(ColourRuntime())
+    turned = np.ascontiguousarray(PICTURE[..., ::-1])
+    assert model.embed(turned, bgr=True).image_hash == model.embed(PICTURE).image_hash
+    assert_same(
+        model.segment(turned, points=[(35, 40)], bgr=True),
+        model.segment(PICTURE, points=[(35, 40)]),
+    )
+    with pytest.raises(InputError, match="bgr is about a photo, got its embedding"):
+        model.segment(model.embed(PICTURE), points=[(35, 40)], bgr=True)
+
+
+def test_a_model_pickled_with_other_weights_is_refused() -> None:
+    model = Model(ColourRuntime())
+    state = pickle.loads(pickle.dumps(model)).__getstate__()
+    with pytest.raises(WeightsError, match="pickled with the weights other, here they are colour"):
+        Model.__new__(Model).__setstate__(state | {"weights_hash": "other"})
+
+
+def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
+    model = Model(ColourRuntime())
+    embedding = model.embed(PICTURE)
+    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], labels=[1, 0])
+    records = model.everything(PICTURE, points_per_side=4)
+    shown = {
+        repr(embedding): "<Embedding of 120x80 by fake, 0.0 MB>",
+        repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",
+        repr(Prompt.of(box=(1, 2, 3, 4), mask=PICTURE[..., 0] > 9)): (
+            "<Prompt: box 1,2,3,4, mask 120x80>"
+        ),
+        repr(embedding.maps[0]): "<FeatureMap 'features' 3x64x64>",
+    }
+    assert list(shown) == list(shown.values())
+    assert repr(answer.picture) == "<HeldPicture: 'photo.jpg', 120x80>"
+    assert repr(records[:1]).startswith("<MaskRecords: 1 mask of 120x80, ")
+    everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
+    everything += [records[0].rle, answer.geometry, embedding.seen]
+    for one in everything:
+        assert "\n" not in repr(one)
+        assert len(repr(one)) < 100
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("set_image", "embed(photo)"),
+        ("predict", "segment(photo, points=...)"),
+        ("generate", "everything(photo)"),
+    ],
+)
+def test_a_method_of_another_tool_names_ours(name: str, ours: str) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(AttributeError, match=f"a Model has no '{name}'; here it is") as told:
+        getattr(model, name)
+    assert ours in str(told.value)
+    assert "anymask.sam." in str(told.value)
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match="a Model has no 'fly'$"):
+        _ = model.fly
+
+
+def test_a_mistyped_method_can_be_guessed() -> None:
+    """Python suggests the nearest name by what the error carries."""
+    model = Model(ColourRuntime())
+    with pytest.raises(AttributeError) as told:
+        _ = model.segmnt
+    assert (told.value.name, told.value.obj) == ("segmnt", model)
+
+
+@pytest.mark.parametrize("name", ["to", "cuda"])
+def test_a_device_is_chosen_at_the_start(name: str) -> None:
+    with pytest.raises(AttributeError, match=r"anymask\.load\(name, device="):
+        getattr(Model(ColourRuntime()), name)
+
+
+def test_the_side_of_pictures_belongs_to_the_name() -> None:
+    with pytest.raises(InputError, match='anymask.load\\("NAME@640"\\)'):
+        check_keywords(["imgsz"], ["points"])
+
+
+@pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])
+def test_a_called_model_names_its_two_questions(asked: dict[str, object]) -> None:
+    model = Model(ColourRuntime())
+    with pytest.raises(
+        InputError, match=r"not called itself.*model\.segment\(photo, points="
+    ) as told:
+        model(PICTURE, **asked)  # type: ignore[operator]  # what users of other tools write
+    assert "model.everything(photo) for all masks" in str(told.value)

@@ -1,0 +1,123 @@
+"""Negative clicks: what they are promised holds whatever the model does."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anymask.masks.prompts import Prompt
+from anymask.masks.resize import geometry
+from anymask.masks.spec import ModelSpec
+from anymask.segment.model import Model
+from anymask.segment.steps import obey_negatives
+from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs
+
+PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
+PLACE = geometry((60, 60), ModelSpec(name="x", image_side=60, mask_side=60))
+clicks = st.tuples(st.integers(0, 119), st.integers(0, 79))
+
+
+def around(x: int, y: int) -> tuple[slice, slice]:
+    return slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2)
+
+
+@pytest.mark.parametrize("runtime", [ColourRuntime(), PerverseRuntime(), NoiseRuntime()])
+@settings(max_examples=40, deadline=None)
+@given(
+    others=st.lists(st.tuples(clicks, st.integers(0, 1)), max_size=3),
+    boxed=st.booleans(),
+    negative=clicks,
+)
+def test_a_negative_click_never_makes_the_mask_larger_at_its_own_place(
+    runtime: ColourRuntime, others: list, boxed: bool, negative: tuple[int, int]
+) -> None:
+    model = Model(runtime)
+    points = [(40, 40)] + [point for point, _ in others]
+    labels = [1] + [label for _, label in others]
+    box = (5, 5, 110, 70) if boxed else None
+    before = model.segment(PICTURE, points=points, labels=labels, box=box)
+    after = model.segment(PICTURE, points=[*points, negative], labels=[*labels, 0], box=box)
+    place = around(*negative)
+    assert not (after.masks[0][place] & ~before.masks[0][place]).any()
+    assert not after.masks[:, *place].any()
+    assert len(points) not in after.violated_points
+
+
+def test_a_negative_click_that_the_model_honours_changes_nothing() -> None:
+    model = Model(ColourRuntime())
+    one = model.segment(PICTURE, points=[(35, 40)], multimask=False)
+    two = model.segment(PICTURE, points=[(35, 40), (5, 5)], labels=[1, 0])
+    np.testing.assert_array_equal(one.logits, two.logits)
+
+
+def test_the_model_itself_is_heard_when_multimask_is_given() -> None:
+    model = Model(PerverseRuntime())
+    for multimask in (True, False):
+        answer = model.segment(
+            PICTURE, points=[(35, 40), (110, 70)], labels=[1, 0], multimask=multimask
+        )
+        assert answer.masks[0][70, 110]
+        assert answer.violated_points == (1,)
+
+
+def cleared(mask: np.ndarray, *points: tuple[int, int], labels: list[int]) -> np.ndarray:
+    logits = np.where(mask, 5, -5).astype(np.float32)[None]
+    prompt = Prompt.of(points=points, labels=labels)
+    return obey_negatives(logits, prompt, PLACE, 0.0)[0] > 0
+
+
+def test_a_part_without_a_positive_click_goes_as_a_whole() -> None:
+    mask = np.zeros((60, 60), bool)
+    mask[5:20, 5:20] = True
+    mask[30:58, 30:58] = True
+    kept = cleared(mask, (10, 10), (40, 40), labels=[1, 0])
+    assert kept[5:20, 5:20].all()
+    assert not kept[30:].any()
+
+
+def test_the_smaller_part_goes_where_there_is_no_positive_click() -> None:
+    mask = np.zeros((60, 60), bool)
+    mask[5:20, 5:20] = True
+    mask[30:58, 30:58] = True
+    assert not cleared(mask, (10, 10), labels=[0])[:25].any()
+    kept = cleared(mask, (40, 40), labels=[0])
+    assert kept[5:20, 5:20].all()
+    assert kept[30:58, 30:58].mean() > 0.9
+
+
+def test_of_the_clicked_part_only_a_disc_goes() -> None:
+    mask = np.zeros((60, 60), bool)
+    mask[5:55, 5:55] = True
+    kept = cleared(mask, (15, 15), (40, 40), labels=[1, 0])
+    lost = mask & ~kept
+    y, x = np.nonzero(lost)
+    assert lost[40, 40]
+    assert (np.hypot(x - 40, y - 40) <= 0.1 * 50 + 1).all()
+
+
+def test_a_disc_ends_half_way_to_the_positive_click() -> None:
+    mask = np.ones((60, 60), bool)
+    kept = cleared(mask, (30, 30), (30, 36), labels=[1, 0])
+    assert kept[:33].all()
+    assert not kept[36, 30]
+
+
+def test_clicks_in_one_cell_are_won_by_the_negative_one_and_the_other_is_named() -> None:
+    answer = Model(ColourRuntime()).segment(
+        PICTURE, points=[(35, 40), (36, 40)], labels=[1, 0], multimask="auto"
+    )
+    assert answer.violated_points == (0,)
+
+
+def test_what_is_fed_back_has_been_cleared_too() -> None:
+    model = Model(ColourRuntime())
+    answer = model.segment(PICTURE, points=[(35, 40), (50, 40)], labels=[1, 0])
+    again = model.segment(PICTURE, mask=answer.logits[0], multimask=False)
+    assert not again.masks[0][40, 50]
+
+
+def test_clicks_outside_the_mask_are_named() -> None:
+    answer = Model(ColourRuntime()).segment(PICTURE, points=[(35, 40), (60, 5)], multimask=False)
+    inside = [answer.masks[0][y, x] for x, y in ((35, 40), (60, 5))]
+    assert answer.violated_points == tuple(i for i, on in enumerate(inside) if not on)
+    assert answer.violated_points

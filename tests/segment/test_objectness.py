@@ -1,0 +1,275 @@
+"""Objectness: facts and chances by hand, and what is shown of it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.rle import mask_to_rle, rle_intersection, rle_iou
+from anymask.masks.spec import Geometry, ModelSpec
+from anymask.models.rules import Family, open_family, shipped_tables
+from anymask.segment import automatic
+from anymask.segment.generate import find_everything
+from anymask.segment.grid import Grid, GridDict, grid_of
+from anymask.segment.objectness import (
+    SHAPE,
+    Objectness,
+    ObjectnessWeights,
+    least_objectness,
+)
+from anymask.segment.postprocess import (
+    ADAPTIVE_NMS,
+    CONTAINED,
+    Arrangement,
+    arrange,
+    arrangement_of,
+    best_of,
+    parted,
+)
+from tests.scripts import loaded_script
+
+SIDE, ROWS, COLUMNS = 32, 24, 32
+PLACE = Geometry((96, 128), (48, 64), 64)  # a cell is two pixels of the model's square
+
+
+def planes() -> np.ndarray:
+    """A square on the left border with a crumb, a blob in the middle, nothing."""
+    logits = np.full((3, SIDE, SIDE), -4.0, np.float32)
+    logits[0, 4:12, :8] = 4
+    logits[0, 4, 1:7] = 0.5  # a doubt
+    logits[0, 20, 20] = 4
+    logits[1, 8:14, 10:22] = 2
+    logits[:, ROWS:] = 9  # beside the photo
+    return logits
+
+
+def view() -> np.ndarray:
+    """Two channels of 16 x 16: the column, and 1 in the upper half; 12 rows are photo."""
+    seen = np.zeros((2, SIDE // 2, SIDE // 2), np.float32)
+    seen[0] = np.arange(SIDE // 2)
+    seen[1, :6] = 1
+    seen[:, ROWS // 2 :] = 99  # beside the photo
+    return seen
+
+
+QUALITY = np.array([[0.7, 0.2], [0.1, 0.6], [0.1, 0.05]], np.float32)
+CHOSEN = np.array([[True, False], [False, True], [True, False]])
+LOOK = len(SHAPE) + 4  # the first fact of what the encoder saw
+
+
+def facts() -> np.ndarray:
+    return Objectness(PLACE, 0.0, view(), None).facts(planes(), QUALITY, CHOSEN)
+
+
+def test_the_shape_of_a_square_on_the_border() -> None:
+    found = dict(zip(SHAPE, facts()[0], strict=False))
+    assert found["quality"] == pytest.approx(0.7)
+    assert found["stability"] == pytest.approx((65 - 6) / 65)
+    assert found["size"] == pytest.approx(np.log(65 / (ROWS * COLUMNS)))
+    outline = 4 * 7 + 1  # of the square of 8 and of the crumb
+    assert found["border"] == pytest.approx(8 / outline)
+    assert found["sides"] == 1
+    assert found["fill"] == pytest.approx(65 / (17 * 21))
+    assert found["rough"] == pytest.approx(np.log(outline**2 / 65))
+    assert found["whole"] == pytest.approx(64 / 65)
+    assert found["thick"] == pytest.approx(4 / np.sqrt(65), rel=0.05)
+
+
+def test_the_candidates_of_the_click() -> None:
+    assert facts().shape == (3, LOOK + 3 * 2)
+    np.testing.assert_allclose(facts()[:, 0], [0.7, 0.6, 0.1], rtol=1e-6)
+    np.testing.assert_array_equal(facts()[:, 10:12], CHOSEN)
+    np.testing.assert_array_equal(facts()[:, 12:14], QUALITY.astype(np.float64))
+
+
+def test_what_the_encoder_saw_in_a_mask_around_it_and_in_the_photo() -> None:
+    blob = facts()[1, LOOK:]  # rows 8..13, columns 10..21: cells 4..6 and 5..10 of the map
+    inside = [7.5, 2 / 3]  # two of the three rows of cells lie in the upper half
+    around = [7.5, (4 * 10 - 2 * 6) / (7 * 10 - 3 * 6)]  # rows 2..8, columns 3..12, less the blob
+    np.testing.assert_allclose(blob, [*inside, *around, 7.5, 0.5], rtol=1e-3)
+
+
+def test_an_empty_mask_has_finite_facts() -> None:
+    assert np.isfinite(facts()[2]).all()
+
+
+def test_chances_worked_out_by_hand() -> None:
+    small = {"into": [[2.0]], "bias": [0.0], "out": [1.0], "level": 0.0}
+    wide = {"into": [[0.5, 1], [-2, 0]], "bias": [0.1, 0.2], "out": [3, -1], "level": 0.25}
+    table = {"networks": [wide, small], "least": 0.4}
+    weights = ObjectnessWeights.of(table)
+    assert (weights.facts, weights.least) == (2, 0.4)
+    first = 3 * np.tanh(0.1 - 1.4 + 0.1) - np.tanh(0.2 + 0.2) + 0.25
+    (chance,) = weights.chances(np.array([[0.2, 0.7]]))
+    assert chance == pytest.approx(1 / (1 + np.exp(-(first + np.tanh(0.4)) / 2)))
+
+
+def test_each_mask_is_judged_by_its_own_facts() -> None:
+    table = {"networks": [{"into": [[1.0]], "bias": [0], "out": [1], "level": 0}], "least": 0}
+    judge = Objectness(PLACE, 0.0, view(), ObjectnessWeights.of(table))
+    wanted = 1 / (1 + np.exp(-np.tanh([0.7, 0.6, 0.1])))
+    np.testing.assert_allclose(judge.of_masks(planes(), QUALITY, CHOSEN), wanted, rtol=1e-6)
+
+
+TABLE = {
+    "weights": "abc", "least": 0.2, "quality": 0.35, "stability": 0.1,
+    "networks": [{"into": [[1.0]], "bias": [0], "out": [1], "level": 0}],
+}  # fmt: skip
+
+
+def test_only_the_weights_that_a_table_was_learned_with_are_judged_by_it() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    tables = {**shipped_tables("nano"), "objectness": TABLE}
+    own, tuned, nameless = (open_family(spec, tables, sha) for sha in ("abc", "def", None))
+    assert least_objectness(own) == 0.2
+    assert [least_objectness(one) for one in (tuned, nameless)] == [0, 0]
+    assert set(tuned.tables) == set(own.tables) - {"objectness"} >= {"ranking", "adaptive"}
+
+
+def test_a_model_that_judges_masks_searches_with_lower_thresholds_in_adaptive_mode() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    tables = {**shipped_tables("nano"), "objectness": TABLE}
+    judging, plain = (open_family(spec, tables, sha) for sha in ("abc", "def"))
+
+    def least(family: Family, **given: Unpack[GridDict]) -> tuple[float, float]:
+        grid = grid_of(family, given)
+        return grid.pred_iou_thresh, grid.stability_score_thresh
+
+    assert least(judging) == (0.35, 0.1)
+    assert least(judging, mode="exact") == least(plain) == (0.5, 0.3)
+    assert least(judging, pred_iou_thresh=0.7) == (0.7, 0.1)
+
+
+def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
+    model = anymask.load("nano")
+    photo = anymask.sample("coffee")
+    every = model.everything(photo, min_objectness=0, points_per_side=12, refine_edges=False)
+    found = [record.objectness for record in every]
+    assert all(one is not None and 0 < one < 1 for one in found)
+    least = least_objectness(model.runtime.family)
+    assert 0.05 < least < 0.5
+    shown = model.everything(photo, points_per_side=12, refine_edges=False)
+    assert 0 < len(shown) < len(every)
+    assert all((one.objectness or 0) >= least for one in shown)
+
+
+def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = anymask.load("nano")
+    table = {**TABLE, "weights": model.runtime.weights_hash}  # tanh of the quality
+    tables = {**shipped_tables("nano"), "objectness": table}
+    family = open_family(model.spec, tables, model.runtime.weights_hash)
+    monkeypatch.setattr(model.runtime, "family", family)
+    found = model.everything(anymask.sample("coffee"), points_per_side=8, refine_edges=False)
+    assert len({one.quality for one in found}) > 3
+    for one in found:
+        wanted = 1 / (1 + np.exp(-np.tanh(one.quality)))
+        assert one.objectness == pytest.approx(wanted, rel=1e-5)
+
+
+def test_masks_that_cannot_be_shown_are_not_cut_out() -> None:
+    judge = Objectness(PLACE, 0.0, view(), None, least=0.5)
+    assert judge.worth_cutting(np.array([0.2, 0.15, 0.25])) == [0, 2]  # nearly the best so far
+    assert judge.worth_cutting(np.array([0.1, 0.4, 0.33])) == [1, 2]
+    assert judge.worth_cutting(np.array([0.9, 0.49, 0.5])) == [0, 2]
+    assert judge.worth_cutting(np.array([0.49, 0.51])) == [1]
+    every = Objectness(PLACE, 0.0, view(), None)
+    assert every.worth_cutting(np.array([0.9, 0.0])) == [0, 1]
+
+
+@pytest.mark.parametrize("least", [0.15, 0.999])
+def test_what_is_left_out_early_changes_nothing(
+    least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automatic, "least_objectness", lambda _: least)
+    model, photo = anymask.load("nano"), anymask.sample("coffee")
+    settings: dict[str, Any] = {"points_per_side": 12, "refine_edges": False}
+    runtime, seen = model.runtime, model.embed(photo)
+    every = find_everything(runtime, seen, grid_of(runtime.family, {"points_per_side": 12}))
+    wanted = arrangement_of(Grid(), {}, least)
+    shown = arrange(every, wanted) or arrange(best_of(every), arrangement_of(Grid(), {}))
+    found = model.everything(photo, **settings)
+    assert 0 < len(found) < len(every)
+    assert [one.to_sa1b() for one in found] == [one.to_sa1b() for one in shown]
+
+
+def record(x: int, quality: float, objectness: float | None) -> MaskRecord:
+    mask = np.zeros((20, 40), np.bool_)
+    mask[5:15, x : x + 10] = True
+    return replace(record_from_rle(mask_to_rle(mask), quality=quality), objectness=objectness)
+
+
+LIKELY, COPY, BAD, UNJUDGED = (
+    record(0, 0.6, 0.9), record(1, 0.8, 0.5), record(15, 0.9, 0.1), record(28, 0.7, None),
+)  # fmt: skip
+
+
+def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
+    settings = Arrangement(min_objectness=0.3, mask_nms_thresh=0.5)
+    assert arrange([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
+    every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(mask_nms_thresh=0.5))
+    assert every == [LIKELY, BAD, UNJUDGED]
+
+
+def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
+    assert best_of([replace(BAD, objectness=0.2), replace(LIKELY, objectness=0.05)]) == [
+        replace(BAD, objectness=0.2)
+    ]
+
+
+def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
+    every = [COPY, LIKELY, BAD, UNJUDGED]
+    assert parted(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
+    assert parted([BAD], 0.65, 0.3) == ([BAD], [])
+
+
+@pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])
+def test_the_models_own_threshold_holds_in_adaptive_mode(mode: Any, least: float) -> None:
+    assert arrangement_of(Grid(mode=mode), {}, 0.35).min_objectness == least
+    assert arrangement_of(Grid(mode=mode), {"min_objectness": 0.7}, 0.35).min_objectness == 0.7
+
+
+def test_records_keep_their_objectness_in_sa1b_files() -> None:
+    for one in (LIKELY, UNJUDGED):
+        assert MaskRecord.from_sa1b(one.to_sa1b()).objectness == one.objectness
+    assert "objectness" not in UNJUDGED.to_sa1b()
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[Any]:
+    path = Path(__file__).resolve().parents[2] / "research" / "fit_objectness.py"
+    with loaded_script(path) as module:
+        yield module
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:60, :80]
+    records = []
+    for cx, cy, r in rng.uniform((0, 0, 4), (80, 60, 40), (8, 3)):
+        whole = np.hypot(x - cx, y - cy) < r
+        for mask in (whole, whole & (x < cx + r / 3), np.hypot(x - cx, y - cy) < r / 2):
+            record = record_from_rle(mask_to_rle(mask), quality=1.0)
+            records.append(replace(record, objectness=float(rng.random())))
+    rles, areas = [one.rle for one in records], np.array([one.area for one in records], float)
+    smaller = np.maximum(np.minimum(areas, areas[:, None]), 1)
+    photo = recipe.JudgedPhoto(
+        "discs", *[np.zeros((24, 1))] * 2, *[np.zeros(24)] * 2, rle_iou(rles, rles),
+        rle_intersection(rles, rles) / smaller, areas / 4800, 1,
+    )  # fmt: skip
+    ranks = np.array([one.rank for one in records])
+    for least in (0.0, 0.3):
+        wanted = arrange(
+            records,
+            Arrangement(
+                min_objectness=least, mask_nms_thresh=ADAPTIVE_NMS, contained_nms_thresh=CONTAINED
+            ),
+        )
+        shown = recipe.shown(photo, ranks, least)
+        assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in wanted]
+        assert recipe.counted(photo, ranks, least) == (0, len(wanted))

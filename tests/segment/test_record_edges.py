@@ -1,0 +1,112 @@
+"""Everything's masks get the edges of answers to clicks, and stay the same objects."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base.arrays import UintImage
+from anymask.images.load import load_image
+from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.masks.relations import coverage, with_rle
+from anymask.masks.rle import mask_to_rle, rle_iou
+from anymask.runtime.protocol import EdgeRefining
+from anymask.segment.automatic import refine_record_edges
+from anymask.segment.requests import SeenPhoto
+
+
+@pytest.fixture(scope="module")
+def photo() -> UintImage:
+    return load_image(anymask.sample("coffee"))
+
+
+@pytest.fixture(scope="module")
+def found(photo: UintImage) -> list[MaskRecord]:
+    return list(anymask.load().everything(photo, points_per_side=6, refine_edges=False))
+
+
+def test_each_mask_is_the_same_object_with_another_edge(
+    photo: UintImage, found: list[MaskRecord]
+) -> None:
+    refined = refine_record_edges(anymask.load().runtime, photo, found)
+    overlap = np.diag(rle_iou([one.rle for one in refined], [one.rle for one in found]))
+    assert (overlap > 0.7).all()
+    assert (overlap < 1).any()
+    assert [one.points for one in refined] == [one.points for one in found]
+    assert [one.area for one in refined] == [int(one.mask.sum()) for one in refined]
+
+
+def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[MaskRecord]) -> None:
+    model = anymask.load()
+    record = max(found, key=lambda one: one.quality)
+    (refined,) = refine_record_edges(model.runtime, photo, [record])
+    answer = model.segment(
+        photo, points=record.points, multimask=True, ranking="own", refine_edges=True,
+        max_hole_area="5%", min_island_area="5%",
+    )  # fmt: skip
+    assert refined.rle in answer.rles()
+
+
+def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[MaskRecord]) -> None:
+    corner = np.zeros(photo.shape[:2], np.bool_)
+    corner[:50, :50] = True
+    elsewhere = with_rle(found[0], mask_to_rle(corner))
+    silent = record_from_rle(found[0].rle)
+    runtime = anymask.load().runtime
+    assert refine_record_edges(runtime, photo, [elsewhere, silent]) == [elsewhere, silent]
+    assert refine_record_edges(runtime, photo, []) == []
+
+
+def test_everything_refines_what_it_shows(photo: UintImage, found: list[MaskRecord]) -> None:
+    """By itself in adaptive mode, with the photo or with what was seen of it."""
+    model = anymask.load()
+    wanted = refine_record_edges(model.runtime, photo, found)
+    assert wanted != found
+    assert list(model.everything(photo, points_per_side=6)) == wanted
+    seen = SeenPhoto(model.embed(photo), photo)
+    assert list(model.everything(seen, points_per_side=6)) == wanted
+
+
+def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
+    photo: UintImage, found: list[MaskRecord]
+) -> None:
+    """An embedding has no pixels; tiles were seen closer; exact mode is the paper's."""
+    model = anymask.load()
+    assert list(model.everything(model.embed(photo), points_per_side=6)) == found
+    for asked in ({"mode": "exact"}, {"tile": 256, "points_per_side": 3}):
+        given: dict[str, Any] = {"points_per_side": 6, **asked}
+        own = list(model.everything(photo, **given, refine_edges=False))
+        assert own
+        assert list(model.everything(photo, **given)) == own
+    exact = model.everything(photo, points_per_side=6, mode="exact", refine_edges=True)
+    assert any(one.rle not in [record.rle for record in found] for one in exact)
+
+
+class WithoutEdges:
+    """nano's runtime without its network of edges."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def capability(self, kind: Any) -> Any:
+        return None if kind is EdgeRefining else self._runtime.capability(kind)
+
+
+def test_without_a_network_only_who_asks_gets_edges_by_colours(
+    photo: UintImage, found: list[MaskRecord]
+) -> None:
+    model = anymask.Model(WithoutEdges(anymask.load().runtime))
+    assert list(model.everything(photo, points_per_side=6)) == found
+    coloured = list(model.everything(photo, points_per_side=6, refine_edges=True))
+    assert coloured == refine_record_edges(model.runtime, photo, found)
+    assert coloured != found
+
+
+def test_a_partition_stays_one(photo: UintImage) -> None:
+    shares = anymask.load().everything(photo, points_per_side=6, layout="partition")
+    assert len(shares) > 1
+    assert sum(share.area for share in shares) == round(coverage(shares) * shares[0].mask.size)

@@ -1,0 +1,121 @@
+"""A killed search for everything goes on where it was, and finds what an unbroken one finds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.masks.mask import record_from_rle
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.adaptive import Lesson, LoggedBatch, SearchLog
+from anymask.segment.model import Model
+from tests.segment.fakes import ColourRuntime, discs
+
+PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])
+LOW = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_batch": 16}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "exact": {"mode": "exact", "points_per_side": 12},
+    "adaptive": {"mode": "adaptive", "points_per_side": 24},
+    "crops": {"mode": "exact", "points_per_side": 6, "crop_n_layers": 1},
+    "tiles": {"mode": "adaptive", "points_per_side": 12, "tile": 120},
+}
+
+
+class Killed(BaseException):
+    """What ends a search."""
+
+
+def killed_after(steps: int) -> Any:
+    told: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == steps:
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_killed_search_goes_on_and_finds_the_same(kind: str, tmp_path: Path) -> None:
+    settings = LOW | SETTINGS[kind]
+    runtime = ColourRuntime()
+    model = Model(runtime)
+    whole = model.everything(PICTURE, **settings)
+    calls = len(runtime.calls)
+    place = tmp_path / "search"
+    for _ in range(2):  # killed twice
+        log = SearchLog(place, {"what": kind})
+        with pytest.raises(Killed):
+            model.everything(PICTURE, progress=killed_after(2), log=log, **settings)
+        log.close(done=False)
+    assert place.is_file()
+    runtime.calls.clear()
+    log = SearchLog(place, {"what": kind})
+    again = model.everything(PICTURE, log=log, **settings)
+    log.close(done=True)
+    assert [r.to_sa1b() for r in again] == [r.to_sa1b() for r in whole]
+    assert len(runtime.calls) < calls
+    assert not place.exists()
+
+
+def test_a_log_of_another_search_is_begun_anew(tmp_path: Path) -> None:
+    batch = LoggedBatch([record_from_rle(mask_to_rle(np.eye(5, dtype=bool)), quality=0.1)], [])
+    log = SearchLog(tmp_path / "log", {"points": 1})
+    log.keep("a", batch)
+    log.close(done=False)
+    assert SearchLog(tmp_path / "log", {"points": 2}).recall("a") is None
+    assert SearchLog(tmp_path / "log", {"points": 1}).recall("b") is None
+    assert SearchLog(tmp_path / "log", {"points": 1}).recall("a") == batch
+
+
+def test_a_lesson_comes_back_bit_by_bit_and_a_cut_line_is_asked_again(tmp_path: Path) -> None:
+    on = np.random.default_rng(0).random(37) < 0.4
+    log = SearchLog(tmp_path / "log", {})
+    log.keep("a", LoggedBatch([], [Lesson(on, 5, 1 / 3, 0.1)]))
+    log.keep("b", LoggedBatch([], []))
+    log.close(done=False)
+    data = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(data[:-9])
+    again = SearchLog(tmp_path / "log", {})
+    (lesson,) = again.recall("a").lessons
+    np.testing.assert_array_equal(lesson.on, on)
+    assert (lesson.place, lesson.value, lesson.area) == (5, 1 / 3, 0.1)
+    assert again.recall("b") is None
+    again.keep("b", LoggedBatch([], []))
+    again.close(done=False)
+    third = SearchLog(tmp_path / "log", {})
+    assert third.recall("a") is not None
+    assert third.recall("b") == LoggedBatch([], [])
+    third.close(done=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_goes_on_inside_one_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Dying(ColourRuntime):
+        """Ctrl-C during its fourth batch."""
+
+        def decode(self, seen: Any, prompts: Any) -> Any:
+            if len(self.calls) == 3:
+                raise KeyboardInterrupt
+            return super().decode(seen, prompts)
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(PICTURE).save("p.png")
+    words = ["everything", "p.png", "-o", "out", "--mode", "exact", "--points-per-side", "12"]
+    words += ["--points-per-batch", "16", "--pred-iou-thresh", "0.3", "--no-overlay"]
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Dying()))
+    assert main(words) == 130
+    assert "run the same command again to resume" in capsys.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == [".p.json.search"]
+    second = ColourRuntime()
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(second))
+    assert main(words) == 0
+    assert len(second.calls) == 9 - 3
+    assert [path.name for path in Path("out").iterdir()] == ["p.json"]

@@ -1,0 +1,178 @@
+"""Objects on a closer look."""
+
+import numpy as np
+import pytest
+
+from anymask.base.arrays import FloatArray
+from anymask.masks.features import ModelPrompts, Seen
+from anymask.masks.prompts import Prompt
+from anymask.masks.spec import CloserLook
+from anymask.models.rules.family import Family
+from anymask.models.rules.sam import Sam
+from anymask.segment import crop as zoom
+from anymask.segment.model import Model
+from anymask.segment.pipeline import answer_prompts
+from anymask.segment.prediction import Candidates
+from anymask.segment.settings import SegmentSettings
+from anymask.segment.steps import Question
+from tests.segment.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
+
+PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
+
+
+ABOUT_SMALL = {
+    "click": Prompt.of(points=[(100, 120)]),
+    "clicks": Prompt.of(points=[(100, 120), (500, 20)], labels=[1, 0]),
+    "box": Prompt.of(box=(70, 90, 131, 151)),
+    "click and mask": Prompt.of(points=[(100, 120)], mask=SMALL),
+    "click and small mask": Prompt.of(points=[(100, 120)], mask=SMALL[::7, ::5]),
+}
+
+
+class Blunt(ColourRuntime):
+    """A model that likes large objects less."""
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        logits, quality = super().decode(seen, prompts)
+        return logits, 1 - quality
+
+
+class Gains(Sam):
+    """A family that gains by windows."""
+
+    @property
+    def closer(self) -> CloserLook:
+        return CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
+
+
+class Gaining(Blunt):
+    """A model of such a family, whose own quality says nothing of it. It keeps what was asked."""
+
+    @property
+    def family(self) -> Family:
+        family = super().family
+        return Gains(family.spec, family.grid, family.tables)
+
+    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        self.started = bool(prompts.has_mask.any())
+        return super().decode(seen, prompts)
+
+
+@pytest.mark.parametrize("prompt", ABOUT_SMALL.values(), ids=ABOUT_SMALL)
+def test_a_small_object_is_drawn_more_finely(prompt: Prompt) -> None:
+    model = Model(ColourRuntime())
+    (plain,) = model.segment(PICTURE, prompts=[prompt])
+    (zoomed,) = model.segment(PICTURE, prompts=[prompt], zoom=True)
+    assert zoomed.quality[0] > plain.quality[0]
+    assert iou(zoomed.masks[0], SMALL) > iou(plain.masks[0], SMALL)
+    assert zoomed.masks.shape == (len(zoomed), 600, 900)
+    assert zoomed.logits.shape == (len(zoomed), 64, 64)
+    assert zoomed.geometry == plain.geometry
+    assert zoomed.violated_points == ()
+
+
+def test_the_logits_of_a_closer_look_speak_of_the_whole_photo() -> None:
+    model = Model(ColourRuntime())
+    zoomed = model.segment(PICTURE, points=[(100, 120)], zoom=True)
+    again = model.segment(PICTURE, mask=zoomed.logits[0], multimask=False)
+    assert iou(again.masks[0], SMALL) > 0.7
+
+
+def test_a_closer_look_of_lower_quality_is_dropped() -> None:
+    model = Model(Blunt())
+    plain = model.segment(PICTURE, points=[(100, 120)])
+    zoomed = model.segment(PICTURE, points=[(100, 120)], zoom=True)
+    np.testing.assert_array_equal(plain.masks, zoomed.masks)
+
+
+def test_large_objects_are_not_looked_at_again() -> None:
+    runtime = ColourRuntime()
+    Model(runtime).segment(PICTURE, points=[(600, 300)], zoom=True)
+    assert len(runtime.calls) == 1
+
+
+CLEAR = ["clicks", "box"]
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_family_that_gains_by_it_looks_closer_by_itself(name: str) -> None:
+    runtime = Gaining()
+    (plain,) = Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL[name]], zoom=False)
+    (zoomed,) = Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL[name]])
+    assert iou(zoomed.masks[0], SMALL) > iou(plain.masks[0], SMALL)
+    assert zoomed.geometry == plain.geometry
+    np.testing.assert_array_equal(zoomed.logits, plain.logits)  # what is fed back
+    assert len(runtime.calls) == 3
+    # What has been corrected starts from the first mask, what was asked once does not.
+    assert runtime.started == (name == "clicks")
+
+
+def test_what_a_lone_click_means_is_no_question_of_a_window() -> None:
+    runtime = Gaining()
+    Model(runtime).segment(PICTURE, points=[(100, 120)])
+    assert len(runtime.calls) == 1
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_auto_leaves_exact_answers_alone(multimask: bool) -> None:
+    runtime = Gaining()
+    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]], multimask=multimask)
+    assert len(runtime.calls) == 1
+
+
+def test_auto_leaves_other_families_and_lone_masks_alone() -> None:
+    runtime, gaining = ColourRuntime(), Gaining()
+    Model(runtime).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
+    Model(gaining).segment(PICTURE, prompts=[Prompt.of(mask=SMALL)])
+    assert len(runtime.calls) == len(gaining.calls) == 1
+
+
+def test_auto_has_no_use_for_an_embedding() -> None:
+    model = Model(Gaining())
+    seen = model.embed(PICTURE)
+    box = (70, 90, 131, 151)
+    plain = model.segment(PICTURE, box=box, zoom=False, refine_edges=False)
+    np.testing.assert_array_equal(model.segment(seen, box=box).masks, plain.masks)
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_smaller_copy_of_the_photo_is_enough(name: str) -> None:
+    runtime = Gaining(SPEC)
+    seen = Model(runtime).embed(PICTURE)
+    half = np.ascontiguousarray(PICTURE[::2, ::2])
+    (answer,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings())
+    (plain,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings(zoom=False))
+    assert answer.masks.shape[1:] == PICTURE.shape[:2]
+    assert iou(answer.masks[0], SMALL) > iou(plain.masks[0], SMALL)
+
+
+def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def refined(answer: Candidates, question: Question) -> Candidates:
+        assert question.photo is not None
+        seen.append((question.photo.shape[:2], question.embedding.geometry.image_hw))
+        return answer
+
+    monkeypatch.setattr(zoom, "refine_edges", refined)
+    Model(Gaining()).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
+    ((window, embedded),) = seen
+    assert window == embedded
+    assert max(window) < 300
+
+
+def test_negative_clicks_hold_on_a_closer_look() -> None:
+    model = Model(PerverseRuntime())
+    answer = model.segment(PICTURE, points=[(100, 120), (110, 125)], labels=[1, 0], zoom=True)
+    assert not answer.masks[0][124:127, 109:112].any()
+
+
+def test_an_object_at_the_border_stays_there() -> None:
+    picture, (corner,) = discs((600, 900), [(0, 599, 40)])
+    answer = Model(ColourRuntime()).segment(picture, points=[(3, 590)], zoom=True)
+    assert iou(answer.masks[0], corner) > 0.9
+
+
+def test_nothing_to_look_at_is_no_reason_to_fail() -> None:
+    answer = Model(ColourRuntime()).segment(PICTURE, points=[(5, 5)], labels=[0], zoom=True)
+    assert not answer.masks.any()

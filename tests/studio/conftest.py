@@ -1,0 +1,99 @@
+"""Projects of discs, and databases: SQLite always, PostgreSQL where there can be one."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from anymask.formats.annotations import AnnotatedImage
+from anymask.segment.model import Model
+from anymask.studio.database import create_tables, open_database
+from anymask.studio.entries import Draft
+from anymask.studio.project import FOLDER, Project, create_project
+from anymask.studio.store import Store
+from tests.studio import postgres
+from tests.studio.disc_projects import write_photos
+from tests.studio.small import small_mask
+from tests.segment.fakes import ColourRuntime
+
+KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    try:
+        with postgres.server() as address:
+            yield address
+    except postgres.NoServer as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'project.db'}"
+    else:
+        with postgres.fresh_database(request.getfixturevalue("postgres_server")) as fresh:
+            yield fresh
+
+
+@pytest.fixture
+def database(address: str) -> Iterator[Engine]:
+    """An empty database, opened."""
+    opened = open_database(address)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def store(database: Engine) -> Store:
+    """A project's database with two photos of 6 x 8 pixels."""
+    create_tables(database)
+    store = Store(database)
+    store.add_images([("a.jpg", (6, 8), None), ("b.jpg", (6, 8), "night")])
+    return store
+
+
+@pytest.fixture
+def one_record(store: Store) -> int:
+    """The number of a mask on the first photo."""
+    (entry,) = store.add_records(1, [Draft(rle=small_mask(2), label="cat")], "ann")
+    return entry.id
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, AnnotatedImage]]:
+    """A project of four photos and their masks, to be copied."""
+    folder = tmp_path_factory.mktemp("made") / "photos"
+    truth = write_photos(folder)
+    project = create_project(
+        folder, name="discs", labels=["disc 0"],
+        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5,
+                  "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1},
+    )  # fmt: skip
+    project.store.database.dispose()
+    return folder, truth
+
+
+@pytest.fixture
+def truth(
+    tmp_path: Path, made: tuple[Path, dict[str, AnnotatedImage]]
+) -> dict[str, AnnotatedImage]:
+    """The masks of four photos, which lie in `photos`."""
+    folder, truth = made
+    shutil.copytree(folder, tmp_path / "photos", ignore=shutil.ignore_patterns(FOLDER))
+    return dict(truth)
+
+
+@pytest.fixture
+def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, AnnotatedImage]) -> Project:
+    shutil.copytree(made[0] / FOLDER, tmp_path / "photos" / FOLDER)
+    return Project(tmp_path / "photos")
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model(ColourRuntime())

@@ -1,0 +1,46 @@
+"""Photos of discs, projects of them, and work on them, for the tests of stages and of export."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from anymask.formats.annotations import AnnotatedImage, annotated_mask
+from anymask.masks.rle import mask_to_rle
+from anymask.segment.model import Model
+from anymask.studio.entries import Draft
+from anymask.studio.project import Project
+from tests.studio.annotator import SimulatedWork
+from tests.segment.fakes import discs
+
+PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
+SIDE = 128
+
+
+def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
+    """Photos of three discs each, and their masks."""
+    folder.mkdir(exist_ok=True)
+    truth = {}
+    for number in range(count):
+        image, masks = discs((SIDE, SIDE), [(x + number, y, r) for x, y, r in PLACES])
+        name = f"{number}.png"
+        Image.fromarray(image).save(folder / name)
+        kept = tuple(annotated_mask(mask_to_rle(m), f"disc {n}") for n, m in enumerate(masks))
+        truth[name] = AnnotatedImage(file_name=name, hw=(SIDE, SIDE), masks=kept)
+    return truth
+
+
+def work(
+    model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object
+) -> SimulatedWork:
+    return SimulatedWork(model=model, stage=stage, truth=truth, **more)  # type: ignore[arg-type]
+
+
+def add(project: Project, count: int, image: int = 1, **more: object) -> None:
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    drafts = []
+    for number in range(count):
+        mask = mask.copy()
+        mask[number] = True
+        drafts.append(Draft(rle=mask_to_rle(mask), quality=number / 10, **more))  # type: ignore[arg-type]
+    project.store.add_records(image, drafts, "model nano", status="proposed")

@@ -1,0 +1,314 @@
+"""The model's addresses: what they answer is what the library answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import threading
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+import anymask
+from anymask.base.errors import WeightsError
+from anymask.images.load import load_image
+from anymask.masks.features import Seen
+from anymask.masks.prompts import Prompt
+from anymask.segment.edges import LONGEST
+from anymask.segment.model import Model
+from anymask.studio.app import ServerParts, create_app
+from anymask.studio.cache import EmbeddingCache
+from anymask.studio.run import Server, address_of, open_socket
+from tests.segment.fakes import ColourRuntime, seen_of
+from tests.studio.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
+
+
+def masks(answer: dict) -> list[np.ndarray]:
+    return [coco.decode(rle).astype(bool) for rle in answer["masks"]]
+
+
+PROMPTS = [
+    CLICK,
+    {"points": [[95, 40], [3, 3]], "labels": [1, 0]},
+    {"box": [75, 20, 115, 60]},
+    {"mask": {"size": [80, 120], "counts": [0, 9600]}, "points": [[35, 40]]},
+]
+
+
+def test_segment_answers_what_the_library_answers() -> None:
+    model = anymask.load()
+    asked = [
+        Prompt.of(points=[(35, 40)]),
+        Prompt.of(points=[(95, 40), (3, 3)], labels=[1, 0]),
+        Prompt.of(box=(75, 20, 115, 60)),
+        Prompt.of(points=[(35, 40)], mask=np.ones((80, 120), bool)),
+    ]
+    wanted = model.segment(PICTURE, prompts=asked)
+    with client(inference(lambda: model)) as http:
+        seen = http.post("/api/embed", content=png(PICTURE))
+        body = {"image": seen.headers["x-image-hash"], "prompts": PROMPTS}
+        reply = http.post("/api/segment", json=body).json()
+    assert reply["image"] == seen.headers["x-image-hash"]
+    for answer, own in zip(reply["answers"], wanted, strict=True):
+        np.testing.assert_array_equal(masks(answer), own.masks)
+        np.testing.assert_allclose(answer["quality"], own.quality, rtol=1e-6)
+        assert answer["violated_points"] == list(own.violated_points)
+
+
+@pytest.mark.parametrize("memory", [100_000_000, 0])
+def test_edges_are_put_where_python_puts_them(tmp_path: Path, memory: int) -> None:
+    """Also of a photo that only the disk remembers."""
+    model, path = anymask.load(), anymask.sample("coffee")
+    wanted = model.segment(path, points=[(290, 120)])
+    coarse = model.segment(model.embed(path), points=[(290, 120)])
+    behind = inference(lambda: model, cache=EmbeddingCache(memory, tmp_path, 100_000_000))
+    with client(behind) as http:
+        name = http.post("/api/embed", content=path.read_bytes()).headers["x-image-hash"]
+        behind.cache.close()  # its files are written now
+        body = {"image": name, "points": [[290, 120]]}
+        (refined,) = http.post("/api/segment", json=body).json()["answers"]
+        off = body | {"refine_edges": False}
+        (plain,) = http.post("/api/segment", json=off).json()["answers"]
+        (both,) = http.post("/api/segment", json=body | {"mirror": True}).json()["answers"]
+    np.testing.assert_array_equal(masks(refined), wanted.masks)
+    mirrored = model.segment(path, points=[(290, 120)], mirror=True)
+    np.testing.assert_array_equal(masks(both), mirrored.masks)
+    assert (mirrored.masks[0] != wanted.masks[0]).any()
+    np.testing.assert_array_equal(masks(plain), coarse.masks)
+    assert (wanted.masks[0] != coarse.masks[0]).any()
+
+
+def test_large_photos_are_kept_small_and_answered_alike() -> None:
+    model = anymask.load()
+    photo = np.asarray(load_image(anymask.sample("cat")).repeat(8, axis=0).repeat(8, axis=1))
+    wanted = model.segment(photo, box=(900, 300, 2400, 2200))
+    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
+    with client(behind):
+        seen = behind.embed(lambda: photo).result(PATIENCE_S)
+        (answer,) = behind.segment(seen, [Prompt.of(box=(900, 300, 2400, 2200))]).result(PATIENCE_S)
+    assert seen.photo is not None
+    assert max(seen.photo.shape) == LONGEST < max(photo.shape)
+    np.testing.assert_array_equal(answer.masks[0], wanted.masks[0])
+
+
+def test_an_embedding_travels_whole() -> None:
+    model = Model(ColourRuntime())
+    own = model.embed(PICTURE)
+    with client() as http:
+        reply = http.post("/api/embed", content=png(PICTURE))
+    (length,) = struct.unpack("<I", reply.content[:4])
+    header = json.loads(reply.content[4 : 4 + length])
+    (only,) = header["maps"]
+    got = np.frombuffer(reply.content[4 + length :], "<f2").reshape(only["shape"])
+    np.testing.assert_array_equal(got, own.features.astype(np.float16))
+    assert (only["name"], only["dtype"]) == ("features", "float16")
+    assert header["image_hw"] == [80, 120]
+    assert header["input_hw"] == list(own.geometry.input_hw)
+    assert (header["side"], header["mask_side"]) == (128, 64)
+    assert header["image_hash"] == own.image_hash == reply.headers["x-image-hash"]
+
+
+def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
+    class Loud(ColourRuntime):
+        def see(self, images: np.ndarray) -> list[Seen]:
+            return [seen_of(one.maps()[0].values * 1e6) for one in super().see(images)]
+
+    with client(inference(lambda: Model(Loud()))) as http:
+        reply = http.post("/api/embed", content=png(PICTURE))
+    assert b'"dtype": "float32"' in reply.content[:700]
+
+
+def test_everything_answers_what_the_library_answers_by_hash_and_by_picture() -> None:
+    settings = {"points_per_side": 6, "pred_iou_thresh": 0.3, "stability_score_thresh": 0}
+    wanted = Model(ColourRuntime()).everything(PICTURE, points_per_batch=8, **settings)
+    records = [record.to_sa1b(number) for number, record in enumerate(wanted, 1)]
+    assert records
+    with client() as http:
+        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        for image in (name, base64.b64encode(png(PICTURE)).decode()):
+            reply = http.post("/api/everything", json={"image": image, "settings": settings})
+            assert reply.json() == {"records": json.loads(json.dumps(records))}
+
+
+def test_a_picture_may_come_with_its_prompts() -> None:
+    text = base64.b64encode(png(PICTURE)).decode()
+    with client() as http:
+        for image in (text, f"data:image/png;base64,{text}"):
+            reply = http.post("/api/segment", json={"image": image, "prompts": [CLICK]})
+            (best, *_) = masks(reply.json()["answers"][0])
+            assert (best & LEFT).sum() / (best | LEFT).sum() > 0.85
+        again = {"image": reply.json()["image"], "prompts": [CLICK]}
+        assert http.post("/api/segment", json=again).json() == reply.json()
+
+
+def test_health_answers_while_the_model_loads_and_after() -> None:
+    begin = threading.Event()
+
+    def load() -> Model:
+        assert begin.wait(PATIENCE_S)
+        return Model(ColourRuntime())
+
+    behind = inference(load)
+    with client(behind) as http:
+        assert http.get("/health").json() == {
+            "status": "loading",
+            "model": "fake",
+            "weights_hash": "",
+        }
+        begin.set()
+        behind.model.result(PATIENCE_S)
+        ready = {"status": "ready", "model": "fake", "weights_hash": "colour"}
+        assert http.get("/health").json() == ready
+
+
+def test_a_model_that_cannot_be_loaded_is_told() -> None:
+    def load() -> Model:
+        raise WeightsError("wanted weights, got none; fetch them")
+
+    with client(inference(load)) as http:
+        reply = http.post("/api/embed", content=png(PICTURE))
+        assert reply.status_code == 503
+        assert reply.json()["error"]["got"] == "wanted weights, got none; fetch them"
+        body = {"image": "0" * 32, "prompts": [CLICK]}
+        assert http.post("/api/segment", json=body).status_code == 503
+        health = http.get("/health").json()
+        assert (health["status"], health["reason"][:14]) == ("failed", "wanted weights")
+
+
+def test_a_restart_remembers_what_lies_on_disk(tmp_path) -> None:
+    behind = inference(cache=EmbeddingCache(10_000_000, tmp_path))
+    with client(behind) as http:
+        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+    blind = ColourRuntime()
+    blind.encode = None  # type: ignore[assignment]
+    fresh = inference(lambda: Model(blind), cache=EmbeddingCache(10_000_000, tmp_path))
+    with client(fresh) as http:
+        reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
+        assert reply.status_code == 200
+        (best, *_) = masks(reply.json()["answers"][0])
+    assert (best & LEFT).sum() / (best | LEFT).sum() > 0.85
+
+
+def test_what_is_no_json_is_told_where() -> None:
+    with client() as http:
+        kind = {"Content-Type": "application/json"}
+        reply = http.post("/api/segment", content='{"image": oops}', headers=kind)
+    assert reply.status_code == 422
+    error = reply.json()["error"]
+    assert (error["wanted"], error["got"]) == ("JSON", "'oops}' at character 10 (Expecting value)")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "wanted"),
+    [
+        ("segment", {"image": "f" * 32, "prompts": [CLICK]}, 404, "hash of an image"),
+        ("segment", {"image": "../etc/passwd", "prompts": [CLICK]}, 422, "32 hexadecimal digits"),
+        ("segment", {"image": "PIC", "prompts": []}, 422, "1 to 256 prompts"),
+        ("segment", {"image": "PIC", "prompts": [{}]}, 422, "needs points"),
+        ("segment", {"image": "PIC", "prompts": [{"points": [[9e9, 0]]}]}, 422, "photo"),
+        (
+            "segment",
+            {"image": "PIC", "prompts": [{"points": [[1, 2, 3]]}]},
+            422,
+            "prompts.0.points",
+        ),
+        ("segment", {"image": "PIC", "prompts": [CLICK], "model": "x"}, 422, "model: Extra inputs"),
+        ("segment", {"image": "PIC", "prompts": [{"points": [[1, 1]] * 1001}]}, 422, "1000 points"),
+        (
+            "segment",
+            {"image": "PIC", "prompts": [{"mask": {"size": [99999, 99999], "counts": [0]}}]},
+            413,
+            "a mask of",
+        ),
+        (
+            "segment",
+            {"image": "PIC", "box": "1,2"},
+            422,
+            "for example box=[180, 20, 400, 230]; send",
+        ),
+        ("everything", {"image": "PIC", "settings": {"memory_limit": 9}}, 422, "settings of"),
+        ("everything", {"image": "PIC", "settings": {"points_per_side": 999}}, 422, "at most 64"),
+        ("everything", {"image": "PIC", "settings": {"points_per_side": "x"}}, 422, "whole number"),
+        ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "pass the photo"),
+        ("nothing", {}, 404, "an address"),
+    ],
+)
+def test_what_is_wrong_is_said_in_three_parts(path, body, status, wanted) -> None:
+    picture = png(PICTURE)
+    with client() as http:
+        name = http.post("/api/embed", content=picture).headers["x-image-hash"]
+        known = {"PIC": base64.b64encode(picture).decode(), "HASH": name}
+        body = body | {"image": known.get(body.get("image"), body.get("image"))}
+        reply = http.post(f"/api/{path}", json=body)
+    assert reply.status_code in (status, 405 if status == 404 else status)
+    error = reply.json()["error"]
+    assert set(error) == {"wanted", "got", "remedy", "status"}
+    assert error["status"] == reply.status_code
+    assert wanted in " ".join(str(part) for part in error.values()) or reply.status_code == 405
+
+
+def test_json_that_is_none_is_refused() -> None:
+    with client() as http:
+        for content in (b"{", b"[" * 100_000, b"\xff\xfe", b"null"):
+            headers = {"content-type": "application/json"}
+            reply = http.post("/api/segment", content=content, headers=headers)
+            assert reply.status_code in (400, 422)
+            assert reply.json()["error"]["remedy"]
+
+
+def test_a_defect_is_told_without_its_details() -> None:
+    class Broken(ColourRuntime):
+        def decode(self, seen: object, prompts: object) -> None:
+            raise RuntimeError("secret")
+
+    with client(inference(lambda: Model(Broken()))) as http:
+        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
+        assert reply.status_code == 500
+        assert "secret" not in reply.text
+        assert reply.json()["error"]["got"] == "a defect of the server (RuntimeError)"
+        assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+IN_A_VIDEO = [
+    f"/{{name}}{place}"
+    for place in (
+        "", "/clip", "/export", "/file", "/frames", "/frames/{frame}", "/masks",
+        "/objects/{number}", "/objects/{number}/masks", "/objects/{number}/prompts/{frame}",
+        "/pause", "/prompts", "/results",
+    )
+]  # fmt: skip
+
+
+def test_openapi_lists_every_address() -> None:
+    with client() as http:
+        paths = http.get("/openapi.json").json()["paths"]
+    api = {"/health", "/api/embed", "/api/segment", "/api/everything", "/api/names"}
+    videos = {path for path in paths if path.startswith("/api/videos")}
+    assert videos == {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
+    assert set(paths) == api | {"/model/{name}"} | videos
+
+
+def test_a_real_server_listens_answers_and_ends() -> None:
+    bound = open_socket("127.0.0.1", 0)
+    listening = threading.Event()
+    server = Server(create_app(ServerParts(inference())), listening.set)
+    thread = threading.Thread(target=server.run, args=([bound],))
+    thread.start()
+    try:
+        assert listening.wait(PATIENCE_S)
+        with httpx2.Client(base_url=address_of(bound)) as http:
+            name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+            reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
+            assert len(reply.json()["answers"][0]["masks"]) == 3
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+        bound.close()
+    assert not thread.is_alive()

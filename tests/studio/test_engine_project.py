@@ -1,0 +1,372 @@
+"""A project from photos to masks: stages, review, the rule."""
+
+import contextlib
+import json
+import math
+import os
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import (
+    Conflict,
+    InputError,
+    NotAllowedError,
+    NotFoundError,
+    StoreError,
+)
+from anymask.formats.annotations import AnnotatedImage
+from anymask.formats.registry import read_annotations
+from anymask.images.load import load_image
+from anymask.masks.binary import iou
+from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.segment.model import Model
+from anymask.studio.entries import Draft
+from anymask.studio.export_settings import ExportSettings
+from anymask.studio.exports import accept_rest, check_rule, export_masks
+from anymask.studio.figures import to_markdown
+from anymask.studio.project import Project, create_project
+from anymask.studio.review import (
+    agreements,
+    batch_states,
+    give_verdict,
+    next_asked,
+    take_back_verdict,
+    wilson,
+)
+from anymask.studio.runs import Work, run_stage
+from anymask.studio.stages import propose
+from tests.studio.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
+from tests.studio.disc_projects import SIDE, add, work, write_photos
+from tests.segment.fakes import SPEC, ColourRuntime
+
+
+def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
+    assert [image.name for image in project.store.all_images()] == [f"{n}.png" for n in range(4)]
+    write_photos(tmp_path / "photos", count=5)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
+    again = create_project(tmp_path / "photos", name="ignored")
+    assert (again.name, len(list(again.store.all_images()))) == ("discs", 5)
+    assert Project(tmp_path / "photos").settings.batch == 2
+    told = again.describe("ann")
+    assert told["counts"] == {"images": 5, "done": 0, "records": 0}
+    assert (told["stage"], told["labels"], told["user"]) == ("assisted", DISC, "ann")
+    again.change(stage="semi", settings={"batch": 7})
+    assert (again.stage, again.settings.batch, again.settings.sample) == ("semi", 7, 3)
+    with pytest.raises(InputError, match="no setting 'speed'"):
+        again.change(settings={"speed": 1})
+    with pytest.raises(InputError, match="sample must be a whole number of at least 0, got -1"):
+        again.change(settings={"sample": -1})
+
+
+def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no project yet; run: anymask engine init"):
+        Project(tmp_path)
+    with pytest.raises(InputError, match="wanted a folder of photos"):
+        create_project(tmp_path / "absent")
+    with pytest.raises(StoreError, match="does not answer"):
+        create_project(tmp_path, database="postgresql://a@127.0.0.1:9/x?connect_timeout=2")
+    with pytest.raises(InputError, match="no project yet"):  # nothing half made stays behind
+        Project(tmp_path)
+
+
+DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
+
+
+# The simulated annotator.
+
+
+def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
+    model: Model, truth: dict[str, AnnotatedImage], project: Project
+) -> None:
+    photo, known = project.picture(1), truth["0.png"]
+    rles = [mask.rle for mask in known.masks]
+    drafts = Annotator().label(model, model.embed(photo), rles, "assisted")
+    areas = [rle_to_mask(draft.rle).sum() for draft in drafts]
+    assert areas == sorted(areas, reverse=True)  # the most prominent first
+    for draft in drafts:
+        clicks = draft.provenance.prompts[0]["points"]
+        assert draft.seconds == CLICK * len(clicks)
+        best = max(iou(rle_to_mask(draft.rle), rle_to_mask(rle)) for rle in rles)
+        assert best >= 0.85  # the fake answers in cells of two pixels
+
+
+def test_the_hand_is_shaky_but_stays_on_the_object(truth: dict[str, AnnotatedImage]) -> None:
+    rle = truth["0.png"].masks[0].rle
+    disc = rle_to_mask(rle)
+    annotator, places = Annotator(AnnotatorSettings(noise=0.3)), set()
+    for seed in range(20):
+        begun = annotator._begin(np.random.default_rng(seed), rle, None)
+        (x, y), label = begun.clicks[0]
+        places.add((x, y))
+        assert label == 1
+        assert disc[int(y), int(x)]
+    assert len(places) > 10
+
+
+def test_the_control_arm_pays_for_every_corner(truth: dict[str, AnnotatedImage]) -> None:
+    square = np.zeros((64, 64), np.bool_)
+    square[10:40, 10:50] = True
+    draft = Annotator().outline(mask_to_rle(square))
+    assert draft.seconds == 4 * CLICK
+    assert (rle_to_mask(draft.rle) == square).all()
+    round_one = Annotator().outline(truth["0.png"].masks[1].rle)
+    assert round_one.seconds > 4 * CLICK
+    assert round_one.provenance.arm == "control"
+
+
+def test_verdicts_follow_the_overlap(truth: dict[str, AnnotatedImage]) -> None:
+    rles = [mask.rle for mask in truth["0.png"].masks]
+    whole = rle_to_mask(rles[1])
+    part = whole.copy()
+    part[:, :85] = False
+    assert Annotator().judge(rles[1], rles) == ("accept", rles[1])
+    assert Annotator().judge(mask_to_rle(part), rles) == ("fix", rles[1])
+    assert Annotator().judge(mask_to_rle(~whole), rles) == ("reject", None)
+    assert Annotator().judge(rles[0], []) == ("reject", None)
+
+
+# Stages.
+
+
+def test_the_three_stages_run_and_the_figures_tell_them_apart(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage]
+) -> None:
+    first = {"0.png": truth["0.png"]}
+    assert [i.name for i in run_stage(project, work(model, first, "assisted"))] == ["0.png"]
+    control = {"1.png": truth["1.png"]}
+    list(run_stage(project, work(model, control, "assisted", control=True)))
+    list(run_stage(project, work(model, {"2.png": truth["2.png"]}, "semi")))
+    list(run_stage(project, Work(model=model, stage="auto")))
+    status = [image.status for image in project.store.all_images()]
+    assert status == ["done", "done", "done", "proposed"]
+    semi = project.store.records(3, ("accepted",))
+    assert {entry.label for entry in semi} == {"disc 0", "disc 1", "disc 2"}
+    assert any(e.provenance.kind == "model" and e.seconds == REVIEW for e in semi)
+    assert all(entry.status == "proposal" for entry in project.store.records(4))
+    figures = project.figures()
+    paces = {(pace.stage, pace.arm): pace for pace in figures.paces}
+    assert paces["assisted", "model"].masks == paces["assisted", "control"].masks == 3
+    assert figures.saving > 1
+    assert figures.saving == pytest.approx(
+        paces["assisted", "control"].seconds_a_mask / paces["assisted", "model"].seconds_a_mask
+    )
+    json.dumps(figures.to_json(), allow_nan=False)
+    page = to_markdown(figures)
+    assert "| assisted | control | 3 | 1 |" in page
+    assert "| disc 0 | 3 | 3 |" in page
+
+
+class Sure(ColourRuntime):
+    """Sees the same, and is sure of it."""
+
+    def decode(self, *asked: Any) -> tuple[np.ndarray, np.ndarray]:
+        logits, quality = super().decode(*asked)
+        return logits, quality + 1
+
+
+def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
+    project: Project, model: Model
+) -> None:
+    plain = propose(model, load_image(project.picture(1)), "auto", project.settings)
+    confident = float(np.median([draft.quality for draft in plain]))
+    project.change(settings={"confident": confident})
+    unsure = [draft for draft in plain if draft.quality < confident]
+    assert 0 < len(unsure) < len(plain)
+    larger = Model(Sure(replace(SPEC, name="large"), "larger weights"))
+    list(run_stage(project, Work(model=model, stage="auto", larger=larger)))
+    kept = project.store.records(1)
+    assert len(kept) == len(plain)
+    origins = {entry.rle: entry.provenance for entry in kept if entry.quality > 1}
+    assert len(origins) == len(unsure)
+    assert {(o.model, o.model_hash) for o in origins.values()} == {("large", "larger weights")}
+    rest = [entry for entry in kept if entry.quality <= 1]
+    assert {entry.provenance.model for entry in rest} == {"fake"}
+    assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
+    with pytest.raises(InputError, match="looks at proposals again, the stage assisted has none"):
+        Work(model=model, stage="assisted", larger=larger, finish=lambda *_: [])
+
+
+def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
+    run = run_stage(project, Work(model=model, stage="auto"))
+    assert next(run).name == "0.png"
+    run.close()  # as if killed between two photos
+    before = project.store.records(1)
+    names = [image.name for image in run_stage(project, Work(model=model, stage="auto"))]
+    assert names == ["1.png", "2.png", "3.png"]
+    assert project.store.records(1) == before
+    assert list(run_stage(project, Work(model=model, stage="auto"))) == []
+
+
+def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "1.png").write_bytes(b"rotten")
+    told: list[tuple[str, str]] = []
+    run = run_stage(project, Work(model=model, stage="auto"), lambda *why: told.append(why))
+    assert [image.name for image in run] == ["0.png", "2.png", "3.png"]
+    assert [name for name, _ in told] == ["1.png"]
+    assert project.store.image(2).status == "new"
+
+
+def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
+    with pytest.raises(InputError, match="needs a person; run: anymask annotate"):
+        Work(model=model, stage="assisted")
+    with pytest.raises(InputError, match="control arm belongs to the stage assisted"):
+        work(model, {}, "semi", arm="control")
+    with pytest.raises(InputError, match="stage must be one of"):
+        Work(model=model, stage="review")
+
+
+# Review and the rule.
+
+
+def test_the_queue_takes_turns_between_chance_and_doubt(project: Project) -> None:
+    add(project, 6, status="proposal")
+    seen = []
+    while (asked := next_asked(project.store)) is not None:
+        seen.append(asked)
+        give_verdict(project.store, asked, "accept", "ann", seconds=2)
+    assert [one.why for one in seen] == ["random", "uncertain"] * 3
+    left = {one.entry.id for one in seen}
+    for asked in seen:
+        if asked.why == "uncertain":
+            lowest = min(left, key=lambda number: number)  # quality grows with the number
+            assert asked.entry.id == lowest
+        left.remove(asked.entry.id)
+    assert {entry.status for entry in project.store.records(1)} == {"accepted"}
+    assert sum(entry.seconds for entry in project.store.records(1)) == 12
+
+
+def test_verdicts_are_carried_out(project: Project) -> None:
+    add(project, 3, status="proposal")
+    whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
+    for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
+        asked = next_asked(project.store)
+        assert asked is not None
+        now = give_verdict(project.store, asked, verdict, "ann", rle=rle)  # type: ignore[arg-type]
+        assert now.status == ("rejected" if verdict == "reject" else "accepted")
+        assert now.version == 2
+    assert (now.rle, now.provenance.kind, now.provenance.tool) == (whole, "human", "review")
+    assert project.figures().verdicts == {"accept": 1, "fix": 1, "reject": 1}
+    add(project, 1, status="proposal")
+    asked = next_asked(project.store)
+    assert asked is not None
+    with pytest.raises(InputError, match="'fix' comes with the better mask"):
+        give_verdict(project.store, asked, "fix", "ann")
+
+
+def test_a_verdict_is_taken_back(project: Project) -> None:
+    add(project, 1, status="proposal")
+    whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
+    (before,) = project.store.records()
+    for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
+        asked = next_asked(project.store)
+        assert asked is not None
+        give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
+        now = take_back_verdict(project.store, before.id, "bob")
+        assert (now.rle, now.status, now.quality) == (before.rle, "proposal", before.quality)
+        assert now.provenance == before.provenance
+    assert (now.version, now.seconds, now.who) == (7, 6, "bob")
+    assert project.figures().verdicts == {}
+    with pytest.raises(NotFoundError, match="nobody has judged record 1"):
+        take_back_verdict(project.store, before.id, "bob")
+    asked = next_asked(project.store)
+    assert asked is not None
+    judged = give_verdict(project.store, asked, "accept", "ann")
+    project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
+    with pytest.raises(Conflict, match="has changed since the verdict"):
+        take_back_verdict(project.store, before.id, "bob")
+
+
+def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
+    project: Project, tmp_path: Path
+) -> None:
+    add(project, 8, status="proposal")
+    wanted = ExportSettings(proposals=True, only="labelled")
+    with pytest.raises(
+        NotAllowedError, match=r"wanted 3 proposals of batch 1 .*, got 0 looked at, none.*--force"
+    ):
+        export_masks(project, tmp_path / "out.json", "coco", wanted)
+    answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
+    for verdict in answers:
+        asked = next_asked(project.store)
+        assert asked is not None
+        if verdict == "reject":
+            assert asked.why == "uncertain"
+        give_verdict(project.store, asked, verdict, "ann")  # type: ignore[arg-type]
+    (state,) = batch_states(project.store, project.settings)
+    assert (state.masks, state.open, state.sampled, state.doubtful) == (8, 3, 3, 2)
+    assert (state.good, state.met) == (1.0, True)
+    assert accept_rest(project, "rule") == 3
+    assert project.store.image(1).status == "done"
+    first, left, told = export_masks(project, tmp_path / "out.json", "coco")
+    assert first == "1 photos, 7 masks"
+    assert left.startswith("left out: 3 photos that are not finished")
+    labelled = ExportSettings(only="labelled")
+    _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
+    assert left == "left out: 3 photos that have no accepted masks and are not finished"
+    assert "not kept: labels (7 times)" in told
+    images, _ = read_annotations(tmp_path / "out.json")
+    assert sum(len(image.masks) for image in images) == 7
+    add(project, 5, image=3, status="proposal")  # the second batch has not been looked at
+    with pytest.raises(NotAllowedError, match="wanted 3 proposals of batch 2"):
+        check_rule(project)
+    export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
+    forced = ExportSettings(proposals=True, only="labelled", force=True)
+    first, *_ = export_masks(project, tmp_path / "forced.json", "coco", forced)
+    assert first == "2 photos, 12 masks"
+
+
+def test_shares_have_wilsons_interval() -> None:
+    low, high = wilson(9, 10)  # 0.9 of 10: 0.5958 to 0.9821 (Wilson 1927, as tabulated)
+    assert (low, high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
+    assert all(math.isnan(end) for end in wilson(0, 0))
+
+
+def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> None:
+    project.change(settings={"double_every": 1})
+    block = np.zeros((SIDE, SIDE), np.bool_)
+    block[:10, :10] = True
+    wider, other = block.copy(), np.roll(block, 60, axis=0)
+    wider[:10, 10:15] = True
+    project.store.add_records(1, [Draft(rle=mask_to_rle(block))], "ann")
+    drafts = [Draft(rle=mask_to_rle(wider)), Draft(rle=mask_to_rle(other))]
+    project.store.add_records(1, drafts, "bob")
+    (one,) = agreements(project.store.records())
+    assert (one.first, one.second, one.images, one.pairs, one.alone) == ("ann", "bob", 1, 1, 1)
+    assert one.iou == pytest.approx(100 / 150)
+    assert [e.who for e in project.records(1, "ann")] == ["ann"]  # blindly
+    assert len(project.records(1)) == 3
+
+
+# Files.
+
+
+def test_a_photo_whose_name_is_no_text_is_told_and_left_out(tmp_path: Path) -> None:
+    for name in (b"\xff.png", b"b.png"):
+        Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+        (tmp_path / "a.png").rename(tmp_path / os.fsdecode(name))
+    told: list[tuple[str, str]] = []
+    project = create_project(tmp_path, failed=lambda name, why: told.append((name, why)))
+    assert [image.name for image in project.store.all_images()] == ["b.png"]
+    assert told == [("\\udcff.png", "its name is no text in UTF-8; rename it")]
+
+
+def test_a_database_with_a_value_of_another_kind_is_damaged(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png")
+    create_project(tmp_path).store.database.dispose()
+    with contextlib.closing(sqlite3.connect(tmp_path / ".anymask" / "project.db")) as database:
+        for value, told in (
+            ("[]", "the database is damaged: projects.settings holds"),
+            ("[" * 9000, "is damaged, .*a value: wanted JSON of at most 64 lists and objects"),
+        ):
+            database.execute("update projects set settings = ?", [value])
+            database.commit()
+            project = Project(tmp_path)
+            with pytest.raises(StoreError, match=told):
+                project.describe("me")
+            project.store.database.dispose()

@@ -1,0 +1,288 @@
+"""Tracks of clips: kept, accepted, corrected from a frame on, rejected; nothing is lost."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from anymask.base.errors import Conflict, InputError, NotFoundError
+from anymask.masks.rle import Rle, empty_rle, mask_to_rle
+from anymask.studio.database import reading
+from anymask.studio.entries import Provenance
+from anymask.studio.figures import measure, summary, to_markdown
+from anymask.studio.stages import ProjectSettings
+from anymask.studio.store import Store
+from anymask.studio.tables import EventRow, LabelRow, TrackMaskRow
+from anymask.studio.track_entries import TrackDraft, TrackMask, TrackRenaming, TrackSaid
+from anymask.studio.tracks import Tracks
+
+HW, FRAMES = (6, 8), 5
+
+
+def strip(columns: int) -> Rle:
+    """A mask of the first columns of a frame."""
+    mask = np.zeros(HW, np.bool_)
+    mask[:, :columns] = True
+    return mask_to_rle(mask)
+
+
+def run_of(columns: int, first: int = 0, last: int = FRAMES - 1) -> list[TrackMask]:
+    return [TrackMask(frame=frame, rle=strip(columns)) for frame in range(first, last + 1)]
+
+
+def said(verdict: str, version: int, seconds: float = 0.0) -> TrackSaid:
+    return TrackSaid(verdict=verdict, version=version, seconds=seconds)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tracks(store: Store) -> Tracks:
+    found = Tracks(store.database)
+    found.add_clip("drive.mp4", HW, FRAMES, 25.0)
+    return found
+
+
+@pytest.fixture
+def one(tracks: Tracks) -> int:
+    """A track of two columns."""
+    draft = TrackDraft(
+        object=1, masks=run_of(2), label="car", seconds=4.0, provenance=Provenance(kind="model")
+    )
+    return tracks.add_track(1, draft, "ann").id
+
+
+def areas(tracks: Tracks, track_id: int) -> list[int]:
+    return [int(mask.rle.counts[1::2].sum()) // HW[0] for mask in tracks.masks(track_id)]
+
+
+def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> None:
+    masks = [
+        TrackMask(frame=1, rle=strip(2), prompted=True),
+        TrackMask(frame=2, rle=strip(3), score=0.4, doubts=("score", "area")),
+        TrackMask(frame=3, rle=empty_rle(HW), state="occluded", doubts=("gone",)),
+    ]
+    kept = tracks.add_track(1, TrackDraft(object=7, masks=masks, label="cup"), "ann")
+    assert (kept.status, kept.version, kept.doubtful) == ("proposal", 1, 2)
+    assert (kept.first, kept.last, kept.object, kept.label) == (1, 3, 7, "cup")
+    assert tracks.masks(kept.id) == masks
+    assert tracks.masks(kept.id, 2, 2) == masks[1:2]
+    assert tracks.tracks(1) == [kept]
+    assert tracks.track(kept.id) == kept
+    assert tracks.clip(1).tracks == 1
+
+
+def test_an_accepted_track_is_not_asked_about_again(tracks: Tracks, one: int) -> None:
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == one
+    kept = tracks.give_verdict(one, said("accept", 1, 6.0), "bob")
+    assert (kept.status, kept.version, kept.seconds, kept.who) == ("accepted", 2, 10.0, "bob")
+    assert tracks.next_asked() is None
+
+
+def test_the_track_with_the_most_doubtful_frames_is_asked_about_first(
+    tracks: Tracks, one: int
+) -> None:
+    masks = [TrackMask(frame=frame, rle=strip(1), doubts=("jump",)) for frame in range(3)]
+    doubtful = tracks.add_track(1, TrackDraft(object=2, masks=masks), "ann")
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == doubtful.id
+
+
+def proposal(tracks: Tracks, clip_id: int, number: int, doubts: int) -> int:
+    """A track with so many doubtful frames."""
+    masks = [
+        TrackMask(frame=n, rle=strip(1), doubts=("jump",) if n < doubts else ())
+        for n in range(FRAMES)
+    ]
+    return tracks.add_track(clip_id, TrackDraft(object=number, masks=masks), "ann").id
+
+
+def test_a_reviewer_stays_in_a_clip_and_what_is_left_for_later_comes_last(tracks: Tracks) -> None:
+    other = tracks.add_clip("walk.mp4", HW, FRAMES, 25.0).id
+    a, b, c = (proposal(tracks, 1, number, 5 - number) for number in (1, 2, 3))
+    d, e = (proposal(tracks, other, number, 5) for number in (1, 2))
+
+    def following(clip: int | None, after: int | None = None) -> int | None:
+        asked = tracks.next_asked(clip, after)
+        return None if asked is None else asked.id
+
+    assert [following(None), following(1), following(other)] == [d, a, d]
+    assert [following(1, one) for one in (a, b, c, d)] == [b, c, d, a]
+    assert [following(None, one) for one in (d, e, a, c)] == [e, a, b, d]
+    for one in (b, c, d, e):
+        tracks.give_verdict(one, said("reject", 1), "ann")
+    assert [following(1, a), following(other), following(None, 99)] == [a, a, a]
+    tracks.give_verdict(a, said("accept", 1), "ann")
+    assert [following(1, a), following(None)] == [None, None]
+
+
+def test_a_clip_counts_its_tracks_by_how_far_they_are(tracks: Tracks) -> None:
+    empty = tracks.add_clip("walk.mp4", HW, FRAMES, 25.0)
+    a, b, _ = (proposal(tracks, 1, number, 0) for number in (1, 2, 3))
+    tracks.give_verdict(a, said("accept", 1), "ann")
+    tracks.give_verdict(b, said("reject", 1), "ann")
+    drive = tracks.clip(1)
+    assert (drive.tracks, drive.proposals, drive.accepted, drive.rejected) == (2, 1, 1, 1)
+    assert tracks.clips() == [drive, empty]
+    tracks.take_back_verdict(b, "ann")
+    assert (tracks.clip(1).proposals, tracks.clip(1).rejected) == (2, 0)
+
+
+def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: int) -> None:
+    tracks.add_clip("walk.mp4", HW, None, 25.0)
+    figures = measure(store, ProjectSettings(), "shelf")
+    assert (figures.tracks, figures.track_verdicts) == ({"proposal": 1}, {})
+    proposal(tracks, 1, 2, doubts=3)
+    tracks.give_verdict(one, said("correct", 1, 4.0), "bob", run_of(4, first=2))
+    tracks.give_verdict(one, said("accept", 2, 2.0), "bob")
+    figures = measure(store, ProjectSettings(), "shelf")
+    drive, walk = figures.clips
+    assert asdict(drive) == {
+        "name": "drive.mp4", "frames": FRAMES, "proposals": 1, "accepted": 1, "rejected": 0,
+        "doubtful": 3, "seconds": 10.0, "seconds_a_track": 10.0,
+    }  # fmt: skip
+    assert (walk.name, walk.frames, walk.proposals) == ("walk.mp4", None, 0)
+    assert figures.tracks == {"accepted": 1, "proposal": 1}
+    assert figures.track_verdicts == {"accept": 1, "correct": 1}
+    assert figures.to_json()["clips"][1]["seconds_a_track"] is None
+    assert "clips: 2; tracks: 1 accepted, 1 proposal" in summary(figures)
+    rows = [line for line in to_markdown(figures).splitlines() if ".mp4" in line]
+    assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
+        ["drive.mp4", "5", "1", "1", "0", "3", "10.0"],
+        ["walk.mp4", "-", "0", "0", "0", "0", "-"],
+    ]
+
+
+def test_a_project_without_videos_says_nothing_of_them(store: Store) -> None:
+    figures = measure(store, ProjectSettings(), "shelf")
+    assert "clip" not in to_markdown(figures).lower()
+
+
+def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
+    tracks: Tracks, one: int
+) -> None:
+    kept = tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    assert (kept.status, kept.version) == ("proposal", 2)
+    assert areas(tracks, one) == [2, 2, 4, 4, 4]
+    (verdict,) = tracks.verdicts()
+    assert (verdict.verdict, verdict.frame, verdict.agreed) == ("correct", 2, 0.5)
+    asked = tracks.next_asked()
+    assert asked is not None
+    assert asked.id == one
+    assert tracks.give_verdict(one, said("accept", 2), "ann").status == "accepted"
+
+
+def test_a_correction_may_reach_to_the_next_prompt_only(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(5, 1, 2))
+    assert areas(tracks, one) == [2, 5, 5, 2, 2]
+
+
+def test_what_was_replaced_stays_in_the_database(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    tracks.give_verdict(one, said("correct", 2), "bob", run_of(6, first=3))
+    with reading(tracks.database) as session:
+        assert session.scalar(select(func.count()).select_from(TrackMaskRow)) == 5 + 3 + 2
+        kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
+    assert kinds == ["track added", "track corrected", "track corrected"]
+    assert areas(tracks, one) == [2, 2, 4, 6, 6]
+
+
+def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> None:
+    tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
+    kept = tracks.take_back_verdict(one, "bob")
+    assert (kept.status, kept.version) == ("proposal", 3)
+    assert areas(tracks, one) == [2, 2, 2, 2, 2]
+    assert tracks.verdicts() == []
+    tracks.give_verdict(one, said("reject", 3), "bob")
+    assert tracks.clip(1).tracks == 0
+    assert tracks.take_back_verdict(one, "bob").status == "proposal"
+    with pytest.raises(NotFoundError, match="nobody has judged track"):
+        tracks.take_back_verdict(one, "bob")
+
+
+def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
+    tracks: Tracks, one: int
+) -> None:
+    was, masks = tracks.give_verdict(one, said("accept", 1), "bob").label, areas(tracks, one)
+    kept = tracks.rename(one, TrackRenaming(label="bus", was=was), "ann")
+    assert (kept.label, kept.who, kept.version, kept.status) == ("bus", "ann", 2, "accepted")
+    assert areas(tracks, one) == masks
+    with reading(tracks.database) as session:
+        assert session.get(LabelRow, "bus") is not None
+        kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
+    assert kinds == ["track added", "track accepted", "track renamed"]
+    assert tracks.take_back_verdict(one, "bob").label == "bus"
+    assert tracks.rename(one, TrackRenaming(label=None, was="bus"), "ann").label is None
+
+
+def test_a_name_that_somebody_else_has_changed_is_not_written_over(
+    tracks: Tracks, one: int
+) -> None:
+    was = tracks.track(one).label
+    now = tracks.rename(one, TrackRenaming(label="bus", was=was), "bob")
+    with pytest.raises(Conflict, match=r"is named 'bus', not .*: 'bob' has changed it") as late:
+        tracks.rename(one, TrackRenaming(label="van", was=was), "ann")
+    assert late.value.current == now
+    with pytest.raises(InputError, match="a label has at most"):
+        TrackRenaming(label="x" * 100_000, was=None)
+    with pytest.raises(NotFoundError, match="no track 99"):
+        tracks.rename(99, TrackRenaming(label="bus", was=None), "ann")
+
+
+def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int) -> None:
+    now = tracks.give_verdict(one, said("accept", 1), "bob")
+    with pytest.raises(
+        Conflict, match=r"is at version 2, got version 1: 'bob' has changed it"
+    ) as late:
+        tracks.give_verdict(one, said("reject", 1), "ann")
+    assert late.value.current == now
+    assert tracks.track(one).status == "accepted"
+
+
+def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:
+    assert tracks.add_clip("drive.mp4", HW, FRAMES, 25.0).id == 1
+    assert [clip.name for clip in tracks.clips()] == ["drive.mp4"]
+    with pytest.raises(InputError, match=r"had 5 frames of \(H, W\) = \(6, 8\), now it has 4"):
+        tracks.add_clip("drive.mp4", HW, 4, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("masks", "complaint"),
+    [
+        ([], "one mask for each frame"),
+        ([TrackMask(frame=n, rle=strip(1)) for n in (0, 2)], "one mask for each frame"),
+        ([TrackMask(frame=5, rle=strip(1))], "frames 0 to 4, got frame 5"),
+        ([TrackMask(frame=0, rle=empty_rle((3, 3)))], r"\(H, W\) = \(6, 8\), got \(3, 3\)"),
+    ],
+)
+def test_masks_that_do_not_fit_the_clip_are_refused(
+    tracks: Tracks, masks: list[TrackMask], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        tracks.add_track(1, TrackDraft(object=1, masks=masks), "ann")
+    assert tracks.tracks(1) == []
+
+
+def test_a_verdict_that_makes_no_sense_changes_nothing(tracks: Tracks, one: int) -> None:
+    with pytest.raises(InputError, match="comes with the better masks"):
+        tracks.give_verdict(one, said("correct", 1), "bob")
+    with pytest.raises(InputError, match="the others without; got 'accept' with 5"):
+        tracks.give_verdict(one, said("accept", 1), "bob", run_of(1))
+    with pytest.raises(InputError, match="verdict must be one of accept, correct, reject"):
+        said("fix", 1)
+    short = tracks.add_track(1, TrackDraft(object=3, masks=run_of(1, 0, 1)), "ann")
+    with pytest.raises(InputError, match="reaches from frame 0 to 1, a correction of 3 to 4"):
+        tracks.give_verdict(short.id, said("correct", 1), "bob", run_of(1, 3, 4))
+    assert (tracks.track(short.id), tracks.track(one).version) == (short, 1)
+    with pytest.raises(Conflict, match="has an object 3 already"):
+        tracks.add_track(1, TrackDraft(object=3, masks=run_of(1)), "ann")
+
+
+@pytest.mark.parametrize("number", [0, 99, 2**70])
+def test_what_is_not_there_is_told(tracks: Tracks, number: int) -> None:
+    with pytest.raises(NotFoundError, match=f"no track {number}"):
+        tracks.track(number)
+    with pytest.raises(NotFoundError, match=f"no clip {number}"):
+        tracks.tracks(number)

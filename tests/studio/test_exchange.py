@@ -1,0 +1,191 @@
+"""A project's masks leave and come in, are planned for, and train a model."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import InputError
+from anymask.formats.annotations import AnnotatedImage, annotated_mask
+from anymask.formats.outlines import Policy
+from anymask.formats.registry import read_annotations, write_annotations
+from anymask.masks.rle import mask_to_rle, rle_iou
+from anymask.segment.model import Model
+from anymask.studio.entries import Provenance
+from anymask.studio.exchange import TakenMasks, take_masks
+from anymask.studio.exports import masks_file
+from anymask.studio.figures import plan
+from anymask.studio.project import Project
+from anymask.studio.review import next_asked
+from anymask.studio.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
+from anymask.studio.runs import Work, run_stage
+from anymask.studio.stages import ProjectSettings
+from tests.studio.annotator import REVIEW, Annotator, run_review
+from tests.studio.disc_projects import add, work, write_photos
+
+
+@pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat", "yolo", "label-studio"])
+def test_masks_come_in_once(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "in" / masks_file(name)
+    write_annotations(list(truth.values()), target, name, Policy(tolerance=0))
+    assert take_masks(project, target, name, "ann") == TakenMasks(12, 0, 0)
+    assert take_masks(project, target, name, "ann") == TakenMasks(0, 12, 0)
+    kept = project.store.records(2)
+    assert [entry.rle for entry in kept] == [mask.rle for mask in truth["1.png"].masks]
+    assert {entry.provenance.kind for entry in kept} == {"import"}
+
+
+def test_what_an_import_leaves_out_is_told(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    """A crowd, and a point; a photo is found by the name that it had before Label Studio."""
+    photo = truth["1.png"]
+    crowd = replace(photo.masks[0], crowd=True)
+    write_annotations([replace(photo, masks=(crowd,))], tmp_path / "crowd.json", "coco")
+    taken = take_masks(project, tmp_path / "crowd.json", None, "ann")
+    assert taken.unread == (
+        "not kept: crowds (1 time), first: 1.png: masks of 1 crowds are no objects",
+    )
+    uploaded = replace(photo, file_name="0a1b2c3d-1.png")
+    write_annotations([uploaded], tmp_path / "tasks.json", "label-studio")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    tasks[0]["predictions"][0]["result"].append({"type": "keypointlabels", "value": {}})
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    taken = take_masks(project, tmp_path / "tasks.json", None, "ann")
+    assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
+    assert "of the type 'keypointlabels', skipped" in taken.unread[0]
+
+
+def test_the_same_masks_in_another_format_are_noticed(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    for number, name in enumerate(("labelme", "coco", "cvat")):
+        target = tmp_path / name / masks_file(name)
+        write_annotations(list(truth.values()), target, name)
+        taken = take_masks(project, target, name, "ann")
+        assert taken == (TakenMasks(0, 12, 0) if number else TakenMasks(12, 0, 0))
+    other = replace(truth["0.png"].masks[0], label="moon")  # another name is another mask
+    write_annotations([replace(truth["0.png"], masks=(other,))], tmp_path / "moon.json", "coco")
+    assert take_masks(project, tmp_path / "moon.json", None, "ann").new == 1
+
+
+def test_small_masks_that_come_back_as_outlines_are_noticed(
+    project: Project, tmp_path: Path
+) -> None:
+    """An outline may move by half a pixel; another object is another mask."""
+    photo = project.store.image(1)
+    rows, columns = np.ogrid[: photo.hw[0], : photo.hw[1]]
+    pixels = (columns - 40) ** 2 + (rows - 40) ** 2 <= 64
+    small = annotated_mask(mask_to_rle(pixels), label="leaf")
+    beside = annotated_mask(mask_to_rle(np.roll(pixels, 2, axis=1)), label="leaf")
+    image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=(small,))
+    write_annotations([image], tmp_path / "in.json", "coco")
+    write_annotations([image], tmp_path / "set", "yolo", Policy(tolerance=0.5))
+    (back,), _ = read_annotations(tmp_path / "set", "yolo", project.folder)
+    assert 0.9 < rle_iou([small.rle], [back.masks[0].rle])[0, 0] < 0.99
+    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(1, 0, 0)
+    assert take_masks(project, tmp_path / "set", "yolo", "ann") == TakenMasks(0, 1, 0)
+    write_annotations([replace(image, masks=(beside,))], tmp_path / "two.json", "coco")
+    assert take_masks(project, tmp_path / "two.json", None, "ann") == TakenMasks(1, 0, 0)
+
+
+def test_an_import_changes_no_photo_but_those_that_get_masks(
+    project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
+) -> None:
+    project.store.mark_image(1, "done", "ann")
+    bare = replace(truth["2.png"], masks=())
+    images = [truth["0.png"], truth["1.png"], bare, replace(bare, file_name="elsewhere.png")]
+    write_annotations(images, tmp_path / "in.json", "coco")
+    assert take_masks(project, tmp_path / "in.json", None, "ann") == TakenMasks(6, 0, 1)
+    status = [image.status for image in project.store.all_images()]
+    assert status == ["done", "proposed", "new", "new"]
+
+
+# Plans.
+
+
+def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
+    with pytest.raises(InputError, match="nothing was measured yet"):
+        plan(project.figures(), 1000, 10)
+    add(project, 3, seconds=6.0, provenance=Provenance(stage="assisted"))
+    add(project, 2, image=2, seconds=18.0, provenance=Provenance(stage="assisted", arm="control"))
+    quick, slow = plan(project.figures(), 1000, 10.0, masks_an_image=4)
+    assert (quick.way, quick.masks, quick.hours) == (
+        "assisted",
+        4000,
+        pytest.approx(4000 * 6 / 3600),
+    )
+    assert (slow.way, slow.money) == ("assisted, without a model", pytest.approx(200.0))
+
+
+# Rounds.
+
+
+@pytest.mark.parametrize(("photos", "enough"), [(7, False), (21, True)])
+def test_a_better_model_leads_and_a_worse_one_does_not(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage], photos: int, enough: bool
+) -> None:
+    truth |= write_photos(project.folder, count=photos)
+    project.add_folder()
+    held = [name for name in truth if is_held_out(name, 0.2)]
+    assert (len(held) >= LEAST_HELD) is enough
+    list(run_stage(project, work(model, truth, "assisted")))
+    scores = {"nano": 0.5}
+    asked: list[Path | None] = []
+
+    def train(sets: Path, start: Path | None, folder: Path) -> Trained:
+        asked.append(start)
+        lines = (sets / "accepted" / "masks.jsonl").read_text("utf-8").splitlines()
+        names = {Path(json.loads(line)["image"]).name for line in lines}
+        assert names == set(truth) - set(held)
+        assert all((sets / "accepted" / "images" / name).is_file() for name in names)
+        (folder / "bundle").mkdir()
+        (folder / "last.pt").write_bytes(b"")
+        return Trained(folder / "bundle", folder / "last.pt")
+
+    def judge(place: str, images: object) -> np.ndarray:
+        number = Path(place).parent.name
+        return np.full(len(held), scores.get(place, 0.6 if number == "1" else 0.55))
+
+    first = retrain(project, train, judge, lambda place: model)
+    assert (first.promoted, first.before, first.after) == (enough, 0.5, pytest.approx(0.6))
+    if not enough:
+        assert project.lead() == "nano"
+        return
+    assert project.lead().endswith("rounds/1/bundle")
+    second = retrain(project, train, judge, lambda place: model)
+    assert (second.promoted, second.gain) == (False, pytest.approx(-0.05))
+    assert project.lead().endswith("rounds/1/bundle")
+    assert [row["round"] for row in project.rounds()] == [1, 2]
+    assert asked[0] is None
+    assert asked[1] == project.inside / "rounds" / "1" / "last.pt"
+
+
+def test_the_gain_is_of_the_same_photos() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.random(50)  # photos differ far more than the models do
+    gain, low, high = paired_gain(old, old + 0.02)
+    assert (gain, low, high) == (pytest.approx(0.02),) * 3
+    _, low, high = paired_gain(old, old + rng.normal(0, 0.05, 50))
+    assert low < 0 < high
+
+
+def test_too_few_masks_train_nothing(project: Project) -> None:
+    with pytest.raises(InputError, match="at least 10 accepted masks.*there are 0"):
+        retrain(project, None, None, None)  # type: ignore[arg-type]
+
+
+def test_review_is_simulated_too(
+    project: Project, model: Model, truth: dict[str, AnnotatedImage]
+) -> None:
+    list(run_stage(project, Work(model=model, stage="auto")))
+    told = list(run_review(project, model, Annotator(), truth, 200))
+    assert len(told) == len(project.store.records())
+    assert next_asked(project.store) is None
+    fixed = [entry for entry in told if entry.provenance.tool == "review"]
+    assert all(entry.seconds > REVIEW for entry in fixed)
+    assert ProjectSettings().sample == 20

@@ -1,0 +1,323 @@
+"""Forms, as `curl -F` sends them, say what a picture or a JSON body says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+from starlette.testclient import TestClient
+
+from anymask.studio.limits import Limits
+from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, client, error_of, png
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
+
+PHOTO = png(PICTURE)
+IMAGE = base64.b64encode(PHOTO).decode()
+FILE = {"file": ("photo.png", PHOTO, "image/png")}
+GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+
+
+@pytest.fixture
+def http() -> Iterator[TestClient]:
+    with client() as started:
+        yield started
+
+
+def test_a_photo_in_a_form_is_the_photo(http: TestClient) -> None:
+    plain = http.post("/api/embed", content=PHOTO)
+    for name in ("file", "image", "anything"):
+        form = http.post("/api/embed", files={name: FILE["file"]})
+        assert (form.status_code, form.content) == (200, plain.content)
+        assert form.headers["x-image-hash"] == plain.headers["x-image-hash"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "body"),
+    [
+        ({"points": "[[35, 40]]"}, CLICK),
+        ({"box": "[75, 20, 115, 60]"}, {"box": [75, 20, 115, 60]}),
+        (
+            {"points": "[[35, 40], [3, 3]]", "labels": "[1, 0]", "multimask": "true"},
+            {"points": [[35, 40], [3, 3]], "labels": [1, 0], "multimask": True},
+        ),
+        ({"prompts": json.dumps([CLICK, CLICK])}, {"prompts": [CLICK, CLICK]}),
+        ({"prompt": json.dumps(CLICK), "granularity": "whole"},
+         {"prompt": CLICK, "granularity": "whole"}),
+    ],
+)  # fmt: skip
+def test_a_form_is_answered_as_its_json(http: TestClient, fields: Any, body: Any) -> None:
+    wanted = http.post("/api/segment", json={"image": IMAGE, **body})
+    form = http.post("/api/segment", files=FILE, data=fields)
+    assert wanted.status_code == 200, wanted.text
+    assert form.json() == wanted.json()
+
+
+def test_everything_takes_a_form(http: TestClient) -> None:
+    wanted = http.post("/api/everything", json={"image": IMAGE, "settings": GRID}).json()
+    form = http.post("/api/everything", files=FILE, data={"settings": json.dumps(GRID)})
+    assert form.json() == wanted
+    assert wanted["records"]
+
+
+def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
+    http: TestClient,
+) -> None:
+    name = http.post("/api/embed", content=PHOTO).headers["x-image-hash"]
+    fields = {"image": (None, name), "points": (None, "[[35, 40]]")}
+    reply = http.post("/api/segment", files=fields)
+    assert reply.json()["image"] == name
+    digits = http.post("/api/segment", files=fields | {"image": (None, "1" * 32)})
+    assert error_of(digits, 404).startswith("the hash of an image")
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "wanted"),
+    [
+        ({"points": (None, "[[35, 40]]")}, 422, "image: Field required"),
+        (FILE | {"points": (None, "35, 40")}, 422, "points: "),
+        (FILE | {"points": (None, "[" * 150_000)}, 422, "points: "),
+        (FILE | {"points": (None, "1" * 200_001)}, 400, "a multipart form with one file"),
+        (FILE | {"nothing": (None, "1")}, 422, "nothing: Extra inputs"),
+        ([*FILE.items(), *FILE.items()], 400, "a multipart form with one file"),
+        ([*FILE.items(), *[("points", (None, "1"))] * 17], 400, "a multipart form with one file"),
+    ],
+)
+def test_a_form_that_means_nothing_is_refused(
+    http: TestClient, parts: Any, status: int, wanted: str
+) -> None:
+    assert error_of(http.post("/api/segment", files=parts), status).startswith(wanted)
+
+
+def test_forms_that_are_none_are_refused(http: TestClient) -> None:
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        for path in ("embed", "segment"):
+            reply = http.post(f"/api/{path}", content=b"--y\r\n", headers={"Content-Type": kind})
+            assert reply.status_code in (400, 422), reply.text
+            assert reply.json()["error"]["remedy"]
+    fields = {"points": (None, "1")}
+    assert error_of(http.post("/api/embed", files=fields), 400) == "a form with a file"
+
+
+def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
+    twice = {"points": ["[[20, 20]]", "[[40, 30]]"]}  # the first one was passed over
+    failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
+    assert failed.status_code == 400
+    assert failed.json()["error"]["got"] == "'points' twice"
+    paged = http.post("/api/embed", files={"file": PHOTO}, data={"page": "1"})
+    assert (paged.status_code, paged.json()["error"]["got"]) == (422, "'page'")
+
+
+@pytest.mark.parametrize(
+    ("address", "got", "remedy"),
+    [
+        ("/api/segment?tolerence=0", "'tolerence'", "did you mean 'tolerance'?"),
+        ("/api/segment?format=svg&points=[[20,20]]", "'points'", "leave it out"),
+        ("/api/everything?fromat=png", "'fromat'", "did you mean 'format'?"),
+        ("/api/embed?page=1", "'page'", "leave it out"),
+    ],
+)
+def test_a_query_that_would_be_passed_over_is_refused(
+    http: TestClient, address: str, got: str, remedy: str
+) -> None:
+    failed = http.post(address, files={"file": PHOTO}, data={"points": "[[20, 20]]"})
+    error = failed.json()["error"]
+    assert (failed.status_code, error["got"]) == (422, got)
+    assert error["remedy"].startswith(remedy)
+
+
+def test_a_form_is_bounded_like_any_body() -> None:
+    with client(limits=Limits(upload_bytes=100)) as http:
+        assert error_of(http.post("/api/embed", files=FILE), 413).startswith("a body of at most")
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str) -> None:
+    body = json.dumps({"image": IMAGE} | CLICK)
+    headers = {"Content-Type": kind} if kind else {}
+    reply = http.post("/api/segment", content=body, headers=headers)
+    wanted = "JSON with the header Content-Type: application/json, or a form with a file"
+    assert error_of(reply, 415) == wanted
+    assert "-H 'Content-Type: application/json'" in reply.json()["error"]["remedy"]
+    assert http.post("/api/segment", content=body, headers=JSON).status_code == 200
+
+
+# One prompt.
+
+
+def test_one_prompt_needs_no_list(http: TestClient) -> None:
+    wanted = http.post("/api/segment", json={"image": IMAGE, "prompts": [CLICK]}).json()
+    for body in (CLICK, {"prompt": CLICK}):
+        assert http.post("/api/segment", json={"image": IMAGE} | body).json() == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        ({}, "none of them"),
+        ({"prompt": CLICK} | CLICK, "prompt, points"),
+        ({"prompt": CLICK, "prompts": [CLICK]}, "prompts, prompt"),
+    ],
+)
+def test_two_ways_at_once_are_refused(http: TestClient, body: Any, got: str) -> None:
+    reply = http.post("/api/segment", json={"image": IMAGE} | body)
+    assert error_of(reply).startswith("one of points, labels, box and mask; or prompt")
+    assert reply.json()["error"]["got"] == got
+
+
+# What comes back.
+
+
+def asked(http: TestClient, path: str, kind: str, **body: Any) -> Any:
+    reply = http.post(f"/api/{path}?format={kind}", json={"image": IMAGE} | body)
+    assert reply.status_code == 200, reply.text
+    return reply
+
+
+def first_mask(http: TestClient) -> np.ndarray:
+    answer = asked(http, "segment", "rle", **CLICK).json()["answers"][0]
+    return coco.decode(answer["masks"][0]).astype(bool)
+
+
+def test_a_mask_is_had_as_a_png(http: TestClient) -> None:
+    import io
+
+    from PIL import Image
+
+    reply = asked(http, "segment", "png", **CLICK)
+    assert reply.headers["content-type"] == "image/png"
+    pixels = np.asarray(Image.open(io.BytesIO(reply.content)))
+    assert set(np.unique(pixels)) == {0, 255}
+    np.testing.assert_array_equal(pixels > 0, first_mask(http))
+    several = {"image": IMAGE, "prompts": [CLICK, CLICK]}
+    refused = http.post("/api/segment?format=png", json=several)
+    assert error_of(refused) == "one prompt for format=png"
+
+
+def test_polygons_enclose_the_masks(http: TestClient) -> None:
+    import shapely
+
+    rle = asked(http, "segment", "rle", **CLICK).json()["answers"][0]
+    answer = asked(http, "segment", "polygons&tolerance=0", **CLICK).json()["answers"][0]
+    assert answer["quality"] == rle["quality"]
+    for regions, mask in zip(answer["polygons"], rle["masks"], strict=True):
+        area = sum(shapely.Polygon(one["exterior"], one["holes"]).area for one in regions)
+        assert area == coco.area(mask)
+
+
+def test_geojson_and_svg_are_read_back_as_the_mask(http: TestClient, tmp_path: Any) -> None:
+    from anymask.formats import geojson, svg
+    from anymask.formats.annotations import LossReport
+    from anymask.masks.rle import rle_to_mask
+
+    for kind, reader, header in (
+        ("geojson", geojson, "application/geo+json"),
+        ("svg", svg, "image/svg+xml"),
+    ):
+        reply = asked(
+            http, "segment", f"{kind}&tolerance=0", prompts=[CLICK, {"points": [[95, 40]]}]
+        )
+        assert reply.headers["content-type"].startswith(header)
+        (tmp_path / f"a.{kind}").write_bytes(reply.content)
+        (image,) = reader.read(tmp_path / f"a.{kind}", LossReport())
+        assert len(image.masks) == 2
+        np.testing.assert_array_equal(rle_to_mask(image.masks[0].rle), first_mask(http))
+
+
+def test_everything_is_had_in_each_format(http: TestClient) -> None:
+    import io
+
+    from PIL import Image
+
+    records = asked(http, "everything", "rle", settings=GRID).json()["records"]
+    assert records
+    named = asked(http, "everything", "polygons", settings=GRID).json()["records"]
+    assert [row["area"] for row in named] == [row["area"] for row in records]
+    assert all(row["polygons"] and "segmentation" not in row for row in named)
+    shapes = asked(http, "everything", "geojson", settings=GRID).json()["features"]
+    assert [one["properties"]["area"] for one in shapes] == [row["area"] for row in records]
+    assert asked(http, "everything", "svg", settings=GRID).text.count("<path") == len(records)
+    picture = Image.open(io.BytesIO(asked(http, "everything", "png", settings=GRID).content))
+    numbers = np.asarray(picture)
+    assert numbers.shape == PICTURE.shape[:2]
+    assert set(np.unique(numbers)) <= set(range(len(records) + 1))
+    nothing = asked(http, "everything", "png", settings=GRID | {"min_mask_area": 10**6})
+    assert not np.asarray(Image.open(io.BytesIO(nothing.content))).any()
+
+
+def test_outlines_are_smooth_unless_the_tolerance_is_nought(http: TestClient) -> None:
+    def corners(query: str) -> int:
+        answer = asked(http, "segment", query, **CLICK).json()["answers"][0]
+        return len(answer["polygons"][0][0]["exterior"])
+
+    assert 3 <= corners("polygons&tolerance=2") < corners("polygons")
+    assert corners("polygons") < corners("polygons&tolerance=0") / 2
+    refused = http.post("/api/segment?format=polygons&tolerance=-1", json={"image": IMAGE} | CLICK)
+    assert error_of(refused).startswith("tolerance: ")
+    refused = http.post("/api/segment?format=jpeg", json={"image": IMAGE} | CLICK)
+    assert error_of(refused).startswith("format: Input should be 'rle', 'png'")
+
+
+def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
+    """The line of docs/serving.md, against a server that listens."""
+    import shutil
+
+    from anymask.studio.app import ServerParts
+    from tests.studio.servers import PATIENCE_S, inference, listening
+
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    with listening(ServerParts(inference())) as server:
+        address = f"{server}/api/segment?format=png"
+        subprocess.run(
+            [curl, "-sS", "--fail", "-F", "file=@photo.png", "-F", "points=[[35,40]]", address,
+             "-o", "mask.png"],
+            cwd=tmp_path, check=True, timeout=PATIENCE_S, stderr=sys.stderr,
+        )  # fmt: skip
+    from PIL import Image
+
+    mask = np.asarray(Image.open(tmp_path / "mask.png")) > 0
+    assert (mask & LEFT).sum() / (mask | LEFT).sum() > 0.85
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "remedy"),
+    [
+        ("segment", "point", "did you mean 'points'?"),
+        ("segment", "point_coords", "did you mean 'points'?"),
+        ("segment", "bbox", "did you mean 'box'?"),
+        ("segment", "granularty", "did you mean 'granularity'?"),
+        ("everything", "points_per_side", "there are image, settings"),
+    ],
+)
+def test_a_key_that_there_is_not_names_the_one_that_is_meant(
+    http: TestClient, address: str, key: str, remedy: str
+) -> None:
+    sent = http.post(f"/api/{address}", json={"image": IMAGE, key: [1, 2]})
+    assert sent.status_code == 422
+    told = sent.json()["error"]["remedy"]
+    assert told.startswith(f"{remedy}; send the JSON that GET /openapi.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "parts", "remedy"),
+    [
+        ("segment", FILE | {"points": (None, "[35, 40]")}, "write for example points=[[290, 120]]"),
+        ("segment", {"points": (None, "[[35, 40]]")}, "add the photo: -F file=@photo.jpg"),
+        ("names", FILE | {"masks": (None, "[]")}, "send at least one"),
+    ],
+)
+def test_slips_of_a_form_are_told_how_they_are_written(
+    http: TestClient, path: str, parts: Any, remedy: str
+) -> None:
+    reply = http.post(f"/api/{path}", files=parts)
+    assert reply.json()["error"]["remedy"].startswith(remedy)

@@ -1,0 +1,242 @@
+"""What is posted to a project, by its page or by Label Studio: refused, or harmless for good."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anymask.base.errors import DiskFull, StoreError
+from anymask.studio import picture_routes
+from anymask.studio.inference import PHOTO_THREADS
+from anymask.studio.label_studio import TaskPictures, label_studio_router
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from tests.patience import PATIENCE_S
+from tests.studio.servers import (
+    JSON,
+    LEFT,
+    PICTURE,
+    WRAPPED,
+    client,
+    error_of,
+    in_thread,
+    inference,
+    png,
+)
+from tests.studio.test_serving_project import body
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one photo, to be copied."""
+    folder = tmp_path_factory.mktemp("made")
+    Image.fromarray(PICTURE).save(folder / "a.png")
+    create_project(folder, name="discs").store.database.dispose()
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, tmp_path: Path) -> Project:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+        yield started
+
+
+# A project's masks.
+
+BAD = [
+    {"provenance": {"by": "human", "points": points}}
+    for points in ([[1]], "ab", [1, 2], [["a", "b"]], {"x": 1})
+]
+BAD += [
+    {"rle": {"size": [80, 120], "counts": WRAPPED}},
+    {"label": "\ud800"},
+    {"provenance": {"by": "human", "tool": "\ud800"}},
+    {"provenance": {"by": "human", "points": [[1, 1]], "labels": [10**400]}},
+    {"provenance": {"by": "human", "prompts": [{"a": [[]]}]}},
+]
+
+
+@pytest.mark.parametrize("change", BAD, ids=lambda change: repr(change)[:50])
+def test_a_mask_that_would_spoil_the_project_is_not_stored(
+    ask: TestClient, change: dict[str, Any]
+) -> None:
+    content = json.dumps(body(LEFT, **change))
+    error_of(ask.post("/api/images/1/records", content=content, headers=JSON))
+    assert ask.get("/api/images/1/records").json()["records"] == []
+    assert ask.get("/api/report").status_code == 200
+    ask.post("/api/images/1/done", json={})
+    assert ask.post("/api/export", json={"format": "coco"}).status_code == 200
+
+
+def test_numbers_that_are_not_finite_are_refused(ask: TestClient) -> None:
+    nan = json.dumps(body(LEFT, provenance={"points": [[float("nan"), 1]]}))
+    error_of(ask.post("/api/images/1/records", content=nan, headers=JSON))
+
+
+def test_a_mask_without_seconds_divides_nothing(ask: TestClient) -> None:
+    assert ask.post("/api/images/1/records", json=body(LEFT)).status_code == 201
+    assert ask.get("/api/report").json()["saving"] is None
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
+def test_numbers_beyond_the_database_are_404(ask: TestClient, number: int) -> None:
+    headers = {"If-Match": "1"}
+    record = body(LEFT)["record"]
+    for reply in (
+        ask.get(f"/api/images/{number}/pixels"),
+        ask.get(f"/api/images/{number}/records"),
+        ask.get(f"/api/images/{number}/embedding"),
+        ask.post(f"/api/images/{number}/records", json=body(LEFT)),
+        ask.post(f"/api/images/{number}/events", json={"events": []}),
+        ask.post(f"/api/images/{number}/done", json={}),
+        ask.post(f"/api/images/{number}/everything", json={}),
+    ):
+        assert reply.status_code == 404, (reply.request.url, reply.text)
+    for reply in (
+        ask.put(f"/api/records/{number}", json=record, headers=headers),
+        ask.delete(f"/api/records/{number}", headers=headers),
+        ask.post(f"/api/records/{number}/verdict", json={"verdict": "accept"}),
+    ):
+        assert reply.status_code == 409
+    assert ask.get(f"/api/images?after={number}").json() == {"images": [], "next": None}
+
+
+@pytest.mark.parametrize("version", [b"\xb2", b"9" * 5000, b"-1", b""])
+def test_versions_are_plain_numbers(ask: TestClient, version: bytes) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT))
+    error_of(ask.delete("/api/records/1", headers={b"If-Match": version}))
+
+
+def test_events_with_deep_or_endless_details_are_refused(ask: TestClient) -> None:
+    deep: Any = {}
+    for _ in range(900):
+        deep = {"a": deep}
+    for detail in (deep, {"a": 10**400}, {"a": "\0"}):
+        events = {"events": [{"kind": "click", "detail": detail}]}
+        error_of(ask.post("/api/images/1/events", json=events))
+
+
+@pytest.mark.parametrize("content", [b"no picture at all", None])
+def test_the_pixels_of_a_photo_that_is_damaged_by_now_are_refused(
+    ask: TestClient, project: Project, content: bytes | None
+) -> None:
+    path = project.folder / "a.png"
+    if content is None:
+        file = png(PICTURE, "tiff")
+        content = file[: len(file) // 2]
+    path.write_bytes(content)
+    error_of(ask.get("/api/images/1/pixels"))
+    assert ask.get("/api/images/1/embedding").status_code in (415, 422)
+
+
+@pytest.mark.parametrize(("address", "most"), [("pixels", 1), ("thumbnail", PHOTO_THREADS)])
+def test_few_photos_at_a_time_are_converted(
+    ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch, address: str, most: int
+) -> None:
+    Image.fromarray(PICTURE).convert("CMYK").save(project.folder / "a.png", "TIFF")
+    lock, under_way, overlaps = threading.Lock(), [0], [0]
+    real = picture_routes.load_plane
+
+    def load(*asked: Any) -> Any:
+        with lock:
+            under_way[0] += 1
+            overlaps[0] += under_way[0] > most
+        try:
+            return real(*asked)
+        finally:
+            with lock:
+                under_way[0] -= 1
+
+    monkeypatch.setattr(picture_routes, "load_plane", load)
+    asked = [in_thread(lambda: ask.get(f"/api/images/1/{address}")) for _ in range(6)]
+    assert [one.result(PATIENCE_S).status_code for one in asked] == [200] * 6
+    assert overlaps == [0]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(DiskFull("wanted room, got a full disk"), 507), (StoreError("does not answer"), 503),
+     (OSError(28, "No space left on device"), 507)],
+)  # fmt: skip
+def test_what_the_server_lacks_is_no_fault_of_the_client(
+    ask: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("anymask.studio.store.Store.add_records", fail)
+    error_of(ask.post("/api/images/1/records", json=body(LEFT)), status)
+
+
+# Label Studio.
+
+CONFIG = """<View><Image name="image" value="$photo"/><BrushLabels name="tag" toName="image">
+<Label value="disc"/></BrushLabels></View>"""
+
+
+def predict_body(**changes: Any) -> dict[str, Any]:
+    point = {"type": "keypointlabels", "value": {"x": 30, "y": 50, "keypointlabels": ["disc"]}}
+    plain = {"tasks": [{"data": {"photo": "a.png"}}], "label_config": CONFIG,
+             "params": {"context": {"result": [point]}}}  # fmt: skip
+    return plain | changes
+
+
+def photo(address: str) -> dict[str, Any]:
+    return {"tasks": [{"data": {"photo": address}}]}
+
+
+def region(**value: Any) -> dict[str, Any]:
+    return {"params": {"context": {"result": [{"type": "keypointlabels"} | value]}}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": 7}, {"params": {"context": 7}}, {"params": {"context": {"result": [None]}}},
+        {"params": {"context": {"result": [7]}}}, {"params": {"context": {"result": 7}}},
+        {"tasks": [None]}, {"tasks": 7}, {"tasks": [{}]}, {"label_config": 7},
+        {"label_config": "<View>\ud800</View>"},
+        region(), region(value=None), region(value=7), region(value={"x": 10**400, "y": 1}),
+        photo("a" * 5000), photo("a\0b"), photo("http://[::1"), photo("data:,%%%"), photo(""),
+        {"tasks": [{"data": {}}]},
+    ],
+    ids=lambda change: repr(change)[:60],
+)  # fmt: skip
+def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
+    project: Project, change: dict[str, Any]
+) -> None:
+    behind = inference()
+    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
+    with client(behind, routers=[router]) as http:
+        assert http.post("/predict", json=predict_body()).status_code == 200
+        content = json.dumps(predict_body(**change))
+        reply = http.post("/predict", content=content, headers=JSON)
+        assert reply.status_code in (400, 413, 415, 422), reply.text
+        for schema in (None, 7, ["x"], "\ud800"):
+            content = json.dumps({"schema": schema})
+            assert http.post("/setup", content=content, headers=JSON).status_code == 422
+
+
+def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:
+    behind = inference()
+    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
+    odd = region(value={"x": 30, "y": 50, "keypointlabels": 7})
+    with client(behind, routers=[router]) as http:
+        (found,) = http.post("/predict", json=predict_body(**odd)).json()["results"]
+    assert found["result"][0]["value"]["brushlabels"] == ["disc"]

@@ -1,0 +1,197 @@
+"""Masks are named over HTTP as Python names them, one request's worth at a time."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import anymask
+from anymask.base.errors import ImageError
+from anymask.images.load import load_image
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.segment.model import Model
+from anymask.studio.limits import Limits
+from anymask.studio.naming import AT_ONCE
+from anymask.studio.own_names import AT_ONCE as FIRST_LOOK
+from anymask.studio.own_names import MOST, LabelledMask, OwnNames
+from tests.segment.fakes import ColourRuntime, NamingRuntime
+from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
+
+RED = np.zeros((40, 60, 3), np.uint8)
+RED[10:20, 10:20, 0] = RED[25:35, 40:50, 2] = 250
+IMAGE = base64.b64encode(png(RED)).decode()
+
+
+def square(x: int, y: int) -> dict[str, Any]:
+    mask = np.zeros((40, 60), np.bool_)
+    mask[y : y + 10, x : x + 10] = True
+    return rle_to_coco(mask_to_rle(mask))
+
+
+NOTHING = rle_to_coco(mask_to_rle(np.zeros((40, 60), np.bool_)))
+SQUARES = [square(10, 10), square(40, 25)]
+
+
+@pytest.fixture
+def http() -> Iterator[TestClient]:
+    with client(inference(lambda: Model(NamingRuntime()))) as started:
+        yield started
+
+
+def labels(reply: Any) -> list[list[str]]:
+    assert reply.status_code == 200, reply.text
+    return [[one["label"] for one in row] for row in reply.json()["suggestions"]]
+
+
+def asked(http: TestClient, **more: Any) -> Any:
+    return http.post("/api/names", json={"image": IMAGE, "masks": SQUARES} | more)
+
+
+def test_masks_get_their_names_in_order_and_an_empty_one_none(http: TestClient) -> None:
+    reply = asked(http, masks=[SQUARES[1], NOTHING, SQUARES[0]], top=1)
+    assert labels(reply) == [["blue"], [], ["red"]]
+    assert reply.json()["among"] is False
+
+
+def test_a_photo_is_named_by_its_hash_and_by_a_form_as_well(http: TestClient) -> None:
+    wanted = asked(http).json()
+    seen = http.post("/api/embed", content=png(RED)).headers["x-image-hash"]
+    assert asked(http, image=seen).json() == wanted
+    files = {"file": ("photo.png", png(RED), "image/png")}
+    fields = {"masks": str(SQUARES).replace("'", '"')}
+    assert http.post("/api/names", files=files, data=fields).json() == wanted
+    assert error_of(asked(http, image="0" * 32), 404).startswith("the hash of an image")
+
+
+def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestClient) -> None:
+    reply = asked(http, names=["Green", "blue", "gren"])
+    assert error_of(reply) == "one of the 3 known names"
+    assert reply.json()["error"]["got"] == "'gren'"
+    assert reply.json()["error"]["remedy"].startswith("the nearest: green")
+    some = asked(http, names=["gren", "Blue"], unknown="leave out")
+    assert labels(some) == [["Blue"], ["Blue"]]
+    assert some.json()["among"] is True
+    none = asked(http, names=["gren", "horse"], unknown="leave out", top=1)
+    assert labels(none) == [["red"], ["blue"]]
+    assert none.json()["among"] is False
+
+
+def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], **more: Any) -> Any:
+    """The answer of a server whose project has such masks."""
+    own = OwnNames(lambda label, most: examples.get(label, [])[:most])
+    with client(inference(lambda: Model(runtime)), own_names=own) as http:
+        return [asked(http, unknown="examples", **more) for _ in range(2)]
+
+
+def example(
+    key: str, x: int, y: int, photo: Callable[[], np.ndarray] = lambda: RED
+) -> LabelledMask:
+    return LabelledMask(key, key, photo, coco_to_rle(square(x, y)))
+
+
+def test_labelled_masks_explain_a_name_beside_those_that_are_known() -> None:
+    runtime = NamingRuntime()
+    examples = {"mitosis": [example("1 v1", 10, 10)], "debris": []}
+    first, again = explained(runtime, examples, names=["mitosis", "blue", "debris"], top=1)
+    assert labels(first) == [["mitosis"], ["blue"]]
+    assert first.json() == again.json()
+    assert first.json()["among"] is True
+    assert first.json()["suggestions"][0][0]["probability"] > 0.99  # "red" may mean the same
+    assert runtime.looked == 5  # two masks, twice, and the example once
+
+
+def test_a_name_that_nothing_explains_is_left_out() -> None:
+    def gone() -> np.ndarray:
+        raise ImageError("no such file")
+
+    lost = {"mitosis": [example("1 v1", 10, 10, gone)]}
+    for reply in explained(NamingRuntime(), lost, names=["mitosis"], top=1):
+        assert labels(reply) == [["red"], ["blue"]]
+        assert reply.json()["among"] is False
+    with client(inference(lambda: Model(NamingRuntime()))) as http:  # there is no project
+        assert labels(asked(http, names=["mitosis"], unknown="examples", top=1))[0] == ["red"]
+
+
+def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
+    runtime = NamingRuntime()
+    many = {f"label {n}": [example(f"{n} {i}", 40, 25) for i in range(MOST)] for n in range(10)}
+    first, second = explained(runtime, many, names=list(many), masks=[SQUARES[1]], top=10)
+    assert len(labels(first)[0]) == 10  # one of each label comes before the second of any
+    assert len(labels(second)[0]) == 10
+    assert runtime.looked == 2 + 10 * MOST
+    assert FIRST_LOOK < 10 * MOST
+
+
+def test_what_makes_no_sense_is_one_error(http: TestClient) -> None:
+    assert error_of(asked(http, masks=[])) == "1 to 256 masks"
+    assert error_of(asked(http, masks=[NOTHING] * 257)) == "1 to 256 masks"
+    other = rle_to_coco(mask_to_rle(LEFT))
+    assert error_of(asked(http, masks=[other])) == "masks of a photo of 60 x 40"
+    assert error_of(asked(http, masks=[{"size": [40, 60], "counts": [1]}]))
+    assert "top" in error_of(asked(http, top=0))
+    assert "names must be words" in asked(http, names=[" "]).text
+    assert "unknown" in error_of(asked(http, unknown="maybe"))
+
+
+def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
+    with client(inference(lambda: Model(NamingRuntime())), limits=Limits(pixels=2000)) as http:
+        assert error_of(asked(http), 413) == "a mask of 1 to 2000 pixels"
+
+
+def test_a_model_without_names_says_so() -> None:
+    with client(inference(lambda: Model(ColourRuntime()))) as http:
+        reply = asked(http)
+    assert error_of(reply) == "a model that names masks"
+    assert "fake, which has no names" in reply.text
+    assert "--model" in reply.text
+
+
+def test_many_masks_are_looked_at_in_pieces() -> None:
+    class Counting(NamingRuntime):
+        pieces: list[int] = []  # noqa: RUF012 - of this test alone
+
+        def look(self, photos: Any, masks: Any) -> Any:
+            self.pieces.append(len(photos))
+            return super().look(photos, masks)
+
+    with client(inference(lambda: Model(Counting()))) as http:
+        reply = asked(http, masks=[*SQUARES] * 20, top=1)
+    assert labels(reply) == [["red"], ["blue"]] * 20
+    assert Counting.pieces == [AT_ONCE, AT_ONCE, 40 - 2 * AT_ONCE]
+
+
+def test_the_bundled_model_names_as_python_does() -> None:
+    model, path = anymask.load(), anymask.sample("cat")
+    photo = load_image(path)
+    answer = model.segment(photo, box=(100, 10, 400, 290))
+    (wanted,) = model.suggest_labels(photo, answer.masks[:1], top=3)
+    with client(inference(lambda: model)) as http:
+        name = http.post("/api/embed", content=path.read_bytes()).headers["x-image-hash"]
+        body = {"image": name, "masks": [rle_to_coco(answer.rles()[0])], "top": 3}
+        reply = http.post("/api/names", json=body)
+    assert [(one["label"], one["probability"]) for one in reply.json()["suggestions"][0]] == [
+        (one.label, pytest.approx(one.probability, abs=0.01)) for one in wanted
+    ]
+    assert wanted[0].label == "cat"
+
+
+def test_masks_may_have_the_size_in_which_a_large_photo_is_kept() -> None:
+    large = np.repeat(np.repeat(PICTURE, 20, axis=0), 20, axis=1)  # 2400 pixels wide
+    small = np.repeat(np.repeat(RIGHT, 17, axis=0), 17, axis=1)
+    kept = np.zeros((1365, 2048), np.bool_)
+    kept[: small.shape[0], : small.shape[1]] = small[:1365, :2048]
+    whole = np.repeat(np.repeat(RIGHT, 20, axis=0), 20, axis=1)
+    masks = [rle_to_coco(mask_to_rle(one)) for one in (kept, whole)]
+    with client(inference(lambda: Model(NamingRuntime()))) as http:
+        name = http.post("/api/embed", content=png(large)).headers["x-image-hash"]
+        first, second = labels(http.post("/api/names", json={"image": name, "masks": masks}))
+        assert first == second
+        text = base64.b64encode(png(large)).decode()
+        assert error_of(http.post("/api/names", json={"image": text, "masks": masks})).endswith(
+            "2400 x 1600"
+        )

@@ -1,0 +1,184 @@
+"""A project from somebody else: links and addresses in it have no other file written or opened."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from anymask.base.errors import InputError, NotFoundError, StoreError
+from anymask.studio.database import writing
+from anymask.studio.project import Project, create_project
+from anymask.studio.rounds import WEIGHTS, begin_round, last_weights, link_photos
+from anymask.studio.tables import WeightsRow
+from tests.studio.disc_projects import write_photos
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "photos", count=1)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def cookies(tmp_path: Path) -> Path:
+    """Another program's database."""
+    path = tmp_path / "cookies.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE cookies (name TEXT)")
+    return path
+
+
+def tables(path: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+@pytest.mark.parametrize("name", [".gitignore", "project.db", "project.db-wal", "project.json"])
+def test_a_link_in_the_place_of_our_file_is_refused_and_its_target_stays(
+    photos: Path, tmp_path: Path, name: str
+) -> None:
+    target = tmp_path / "mine.txt"
+    target.write_text("keep me")
+    (photos / ".anymask").mkdir()
+    (photos / ".anymask" / name).symlink_to(target)
+    with pytest.raises(InputError, match=r"files lie in its own folder, got the link .*; remove"):
+        create_project(photos)
+    with pytest.raises(InputError, match="got the link"):
+        Project(photos)
+    assert target.read_text() == "keep me"
+
+
+def test_our_folder_itself_must_be_no_link(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (photos / ".anymask").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="got the link"):
+        create_project(photos)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_folders_of_rounds_must_be_no_links(photos: Path, tmp_path: Path) -> None:
+    """A round begins with the removal of what a killed one has left in its folder."""
+    create_project(photos)
+    (tmp_path / "elsewhere").mkdir()
+    (photos / ".anymask" / "rounds").mkdir()
+    (photos / ".anymask" / "rounds" / "1").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"got the link .*rounds"):
+        Project(photos)
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{}", "{}", "sqlite:///{}?mode=rw"])
+def test_another_programs_database_gets_no_tables(photos: Path, cookies: Path, form: str) -> None:
+    address = form.format(cookies)
+    (photos / ".anymask").mkdir()
+    (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
+    for begin in (Project, create_project):
+        with pytest.raises(InputError, match=r"wanted a server .* or a SQLite file in .*, got"):
+            begin(photos)
+    assert tables(cookies) == {"cookies"}
+
+
+def test_init_refuses_a_file_elsewhere_before_anything_is_made(photos: Path, cookies: Path) -> None:
+    with pytest.raises(InputError, match="leave it out for a file beside the photos"):
+        create_project(photos, database=f"sqlite:///{cookies}")
+    assert tables(cookies) == {"cookies"}
+    assert not (photos / ".anymask").exists()
+
+
+def test_a_file_of_another_name_in_the_folder_is_fine(photos: Path) -> None:
+    project = create_project(photos, database=f"sqlite:///{photos / 'masks.db'}")
+    assert Project(photos).name == project.name
+    assert "images" in tables(photos / "masks.db")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_another_programs_database_among_the_photos_gets_no_tables(
+    photos: Path, cookies: Path, named: bool
+) -> None:
+    """By the address in project.json, or in the place of our own."""
+    (photos / ".anymask").mkdir()
+    place = photos / "cookies.db" if named else photos / ".anymask" / "project.db"
+    place.write_bytes(cookies.read_bytes())
+    if named:
+        address = json.dumps({"database": f"sqlite:///{place}"})
+        (photos / ".anymask" / "project.json").write_text(address)
+    for begin in (Project, create_project):
+        with pytest.raises(StoreError, match=rf"{place.name}: wanted a project's database or an "):
+            begin(photos)
+    assert tables(place) == {"cookies"}
+
+
+@pytest.mark.parametrize("address", ["postgresql"], indirect=True)
+def test_a_server_that_holds_no_project_gets_no_tables_when_one_is_opened(
+    photos: Path, address: str
+) -> None:
+    import psycopg
+
+    (photos / ".anymask").mkdir()
+    (photos / ".anymask" / "project.json").write_text(json.dumps({"database": address}))
+    with pytest.raises(
+        StoreError, match=r"holds no project; remove .*project.json, or the file, and run: anymask"
+    ):
+        Project(photos)
+    with psycopg.connect(address) as connection:
+        found = connection.execute("SELECT * FROM pg_tables WHERE schemaname = 'public'")
+        assert found.fetchall() == []
+    (photos / ".anymask" / "project.json").unlink()
+    for begin, more in ((create_project, {"database": address}), (Project, {})):
+        project = begin(photos, **more)
+        assert len(list(project.store.all_images())) == 1
+        project.store.database.dispose()
+
+
+@pytest.mark.parametrize("place", ["/tmp/bundle", "../../bundle", "rounds/1/bundle"])
+def test_the_leading_model_lies_in_the_project(photos: Path, tmp_path: Path, place: str) -> None:
+    project = create_project(photos)
+    (project.inside / "rounds" / "1").mkdir(parents=True)
+    (tmp_path / "bundle").mkdir()
+    (project.inside / "rounds" / "1" / "bundle").symlink_to(tmp_path / "bundle")
+    with writing(project.store.database) as session:
+        session.add(
+            WeightsRow(at=0, round=1, place=place, model_hash="x", promoted=True, figures={})
+        )
+    with pytest.raises(StoreError, match=r"wanted a place in .*written by another program"):
+        project.lead()
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_to_go_on_from_lie_in_the_project(photos: Path, tmp_path: Path, name: str) -> None:
+    project = create_project(photos)
+    (tmp_path / name).write_bytes(b"weights")
+    (project.inside / "rounds" / "1").mkdir(parents=True)
+    project.keep_weights(1, project.inside / "rounds" / "1" / "bundle", "x", True, {})
+    assert last_weights(project) is None
+    (project.inside / "rounds" / "1" / name).symlink_to(tmp_path / name)
+    with pytest.raises(StoreError, match="wanted a place in"):
+        last_weights(project)
+
+
+def test_a_photo_that_is_a_link_to_elsewhere_is_told_at_once(photos: Path, tmp_path: Path) -> None:
+    (photos / "0.png").rename(tmp_path / "outside.png")
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    (photos / "inner.png").symlink_to(photos / "1.png")
+    write_photos(photos, count=2)
+    told: list[tuple[str, str]] = []
+    project = create_project(photos, failed=lambda *why: told.append(why))
+    assert [image.name for image in project.store.all_images()] == ["0.png", "1.png", "inner.png"]
+    ((name, why),) = told
+    assert name == "link.png"
+    assert "a link that leads out of it; put the photo itself there" in why
+
+
+def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> None:
+    from anymask.formats.annotations import AnnotatedImage
+
+    (tmp_path / "secret.png").write_bytes((project.folder / "0.png").read_bytes())
+    image = AnnotatedImage(file_name="../secret.png", hw=(128, 128), masks=())
+    with pytest.raises(NotFoundError, match="not in the project's folder"):
+        link_photos(project, [image], tmp_path / "set")
+    with pytest.raises(NotFoundError, match="not in the project's folder"):
+        begin_round(project, [image], tmp_path / "round")
+    assert not list(tmp_path.rglob("masks.jsonl"))

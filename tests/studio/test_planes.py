@@ -1,0 +1,231 @@
+"""A project's stacks over HTTP: planes, pixels of each, masks on their page, and what leaves."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from starlette.testclient import TestClient
+
+from anymask.jobs.choices import PictureChoice
+from anymask.masks.rle import coco_to_rle, mask_to_rle
+from anymask.studio.entries import Draft
+from anymask.studio.exchange import take_masks
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
+from tests.studio.test_serving_project import body
+
+GREEN = np.broadcast_to(np.uint8([0, 200, 0]), PICTURE.shape)
+PLANES = np.stack([PICTURE, PICTURE[::-1]]).transpose(0, 3, 1, 2)  # (Z, C, H, W)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    about = {"axes": "ZCYX", "unit": "nm"}
+    small = {"imagej": True, "metadata": about, "resolution": (0.5, 0.5)}
+    tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
+    Image.fromarray(PICTURE).save(tmp_path / "plain.png")
+    settings = {
+        "points_per_side": 6,
+        "confident": 0.1,
+        "pred_iou_thresh": 0,
+        "stability_score_thresh": 0,
+    }
+    return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+        yield started
+
+
+STACK, PLAIN = 2, 1  # in the order of names
+
+
+def pixels(ask: TestClient, query: str, photo: int = STACK) -> np.ndarray:
+    reply = ask.get(f"/api/images/{photo}/pixels?{query}")
+    assert reply.status_code == 200, reply.text
+    return np.asarray(Image.open(io.BytesIO(reply.content)).convert("RGB"))
+
+
+def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Project) -> None:
+    assert ask.get(f"/api/images/{STACK}/planes").json() == {
+        "first": 0,
+        "pages": [{"page": 0, "name": "Z 0"}, {"page": 3, "name": "Z 1"}],
+        "channels": ["Channel 1", "Channel 2", "Channel 3"],
+        "colours": False,
+        "pixel": {"size": 2.0, "unit": "nm"},
+        "deep": False,
+        "file": hashlib.sha256((project.folder / "stack.tif").read_bytes()).hexdigest()[:16],
+        "replaced": False,
+    }
+    for depth, page in enumerate((0, 3)):
+        for channel in range(3):
+            shown = pixels(ask, f"page={page}&channel={channel}")
+            assert (shown == PLANES[depth, channel][..., None]).all()
+    plain = ask.get(f"/api/images/{PLAIN}/planes").json()
+    assert (plain["pages"], plain["channels"]) == ([{"page": 0, "name": ""}], [])
+    assert (pixels(ask, "", PLAIN) == PICTURE).all()
+    absent = ask.get(f"/api/images/{STACK}/pixels?page=1")
+    assert error_of(absent, 422) == "a page that masks lie on"
+    assert ask.get(f"/api/images/{STACK}/pixels?channel=3").status_code == 422
+
+
+def test_the_model_sees_what_is_shown(ask: TestClient) -> None:
+    names = {
+        query: ask.get(f"/api/images/{STACK}/embedding?{query}").headers["X-Image-Hash"]
+        for query in ("", "page=0", "page=3", "channel=1", "page=3&channel=1")
+    }
+    assert names[""] == names["page=0"]
+    assert len(set(names.values())) == 4
+
+
+def test_channels_are_put_together_as_red_green_and_blue(ask: TestClient) -> None:
+    for depth, page in enumerate((0, 3)):
+        shown = pixels(ask, f"page={page}&bands=3,0,1")
+        wanted = np.stack([PLANES[depth, 2], 0 * PLANES[depth, 0], PLANES[depth, 0]], axis=-1)
+        np.testing.assert_array_equal(shown, wanted)
+    ranged = pixels(ask, "bands=1,2,3&ranges=0:100,:,50.5:200")
+    truth = [np.clip((PLANES[0, n] - low) / span, 0, 1) * 255 for n, low, span in
+             ((0, 0.0, 100), (1, 0.0, 255), (2, 50.5, 149.5))]  # fmt: skip
+    np.testing.assert_allclose(ranged, np.stack(truth, axis=-1), atol=0.51)
+    assert (pixels(ask, "bands=3,0,1", PLAIN) == PICTURE[..., [2, 0, 0]] * [1, 0, 1]).all()
+    queries = ("bands=1,2,3", "bands=3,2,1", "bands=3,2,1&ranges=0:100", "")
+    names = [
+        ask.get(f"/api/images/{STACK}/embedding?{one}").headers["X-Image-Hash"] for one in queries
+    ]
+    assert len(set(names)) == 4
+    found = ask.post(f"/api/images/{STACK}/everything?page=3&bands=1,2,3", json={})
+    assert {one["page"] for one in found.json()["records"]} == {3}
+
+
+def test_the_values_of_channels_are_told(ask: TestClient) -> None:
+    told = ask.get(f"/api/images/{STACK}/values?page=3").json()["channels"]
+    for one, plane in zip(told, PLANES[1], strict=True):
+        assert (one["least"], one["most"]) == (plane.min(), plane.max())
+        assert (one["low"], one["high"]) == (0, 255)
+    assert ask.get(f"/api/images/{PLAIN}/values").json() == {"channels": []}
+    error_of(ask.get(f"/api/images/{STACK}/values?page=1"), 422)
+    error_of(ask.get("/api/images/9/values"), 404)
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("bands=1,2", None),
+        ("bands=0,0,0", "bands are one or three"),
+        ("bands=1,2,9", "band 9"),
+        ("ranges=1:2", "ranges go with bands"),
+        ("channel=1&bands=1,2,3", "give channel or bands"),
+        ("bands=1,2,3&ranges=2:1", "ranges are two values"),
+        ("bands=1,2,3&ranges=a:b", None),
+    ],
+)
+def test_what_makes_no_composite_is_refused(ask: TestClient, query: str, told: str | None) -> None:
+    for address in ("pixels", "embedding"):
+        reply = ask.get(f"/api/images/{STACK}/{address}?{query}")
+        assert reply.status_code == 422, reply.text
+        assert told is None or told in reply.text
+
+
+def test_masks_stay_on_their_page(ask: TestClient, project: Project) -> None:
+    for number, (mask, page) in enumerate(((LEFT, 0), (RIGHT, 3))):
+        made = ask.post(
+            f"/api/images/{STACK}/records", json=body(mask, f"k{number}", page=page)
+        ).json()
+        assert made["page"] == page
+    changed = ask.put("/api/records/2", json=body(LEFT)["record"], headers={"If-Match": "1"})
+    assert changed.json()["page"] == 3
+    assert [entry.page for entry in project.store.history(2)] == [3, 3]
+    kept = ask.get(f"/api/images/{STACK}/records").json()["records"]
+    assert [one["page"] for one in kept] == [0, 3]
+    refused = ask.post(f"/api/images/{STACK}/records", json=body(LEFT, page=-1))
+    assert refused.status_code == 422
+
+
+def test_everything_is_found_once_on_each_page(ask: TestClient, project: Project) -> None:
+    found = {
+        page: ask.post(f"/api/images/{STACK}/everything?page={page}", json={}).json()["records"]
+        for page in (0, 3, 0)
+    }
+    assert {one["page"] for one in found[0]} == {0}
+    assert {one["page"] for one in found[3]} == {3}
+    assert len(project.store.records(STACK)) == len(found[0]) + len(found[3])
+
+
+def test_pages_leave_as_pictures_of_their_own_and_come_back(
+    ask: TestClient, project: Project, tmp_path: Path
+) -> None:
+    for number, (mask, page) in enumerate(((LEFT, 0), (RIGHT, 3))):
+        ask.post(f"/api/images/{STACK}/records", json=body(mask, f"k{number}", page=page))
+    ask.post(f"/api/images/{STACK}/done", json={})
+    reply = ask.post("/api/export", json={"format": "coco", "images": True})
+    assert reply.status_code == 200, reply.text
+    out = tmp_path / "out"
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        archive.extractall(out)
+    for depth, page in enumerate((0, 3)):
+        written = np.asarray(Image.open(out / "images" / f"stack.tif.page{page}.png"))
+        assert (written == PLANES[depth, 0][..., None]).all()
+    for entry in project.store.records(STACK):
+        project.store.delete_record(entry.id, entry.version, "ann")
+    taken = take_masks(project, out / "annotations" / "instances.json", "coco", "ann")
+    assert (taken.new, taken.strange) == (2, 0)
+    back = ask.get(f"/api/images/{STACK}/records").json()["records"]
+    assert [(one["page"], coco_to_rle(one["rle"]).size) for one in back] == [
+        (0, LEFT.shape),
+        (3, LEFT.shape),
+    ]
+
+
+def test_what_annotate_was_told_is_shown_without_being_asked_for(project: Project) -> None:
+    behind = inference()
+    choice = PictureChoice(page=3, stretch=(0.0, 100.0))
+    router = project_router(project, behind, Limits(), "ann", choice)
+    with client(behind, routers=[router]) as ask:
+        assert ask.get(f"/api/images/{STACK}/planes").json()["first"] == 3
+        assert ask.get(f"/api/images/{PLAIN}/planes").json()["first"] == 0
+        shown = pixels(ask, "")
+        assert (shown.min(), shown.max()) == (0, 255)
+        assert shown[0, 0, 0] == pixels(ask, "page=3")[0, 0, 0]
+        assert ask.get(f"/api/images/{STACK}/thumbnail").status_code == 200
+
+
+def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(PICTURE, photometric="rgb")
+        writer.write(PICTURE[:40], photometric="rgb")
+    behind = inference()
+    router = project_router(create_project(tmp_path), behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+        reply = ask.get("/api/images/1/pixels?page=1")
+        assert error_of(reply, 422) == "a page of 120 x 80 pixels, as the first one"
+
+
+def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_path: Path) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    behind = inference()
+    project = create_project(tmp_path)
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+        Image.fromarray(PICTURE[:40]).save(tmp_path / "a.png")
+        assert ask.get("/api/images/1/thumbnail").status_code == 200  # nobody has drawn on it
+        assert ask.get("/api/images").json()["images"][0]["height"] == 40
+        project.store.add_records(1, [Draft(rle=mask_to_rle(np.ones((40, 120), bool)))], "ann")
+        Image.fromarray(PICTURE).save(tmp_path / "a.png")
+        for part in ("planes", "embedding"):
+            told = error_of(ask.get(f"/api/images/1/{part}"), 409)
+            assert told == "a.png with 120 x 40 pixels, on which its masks were drawn"
+        (tmp_path / "new.png").write_bytes((tmp_path / "a.png").read_bytes())
+        (tmp_path / "a.png").unlink()
+        news = ask.post("/api/folder").json()
+        assert news == {"added": 1, "gone": ["1"], "unreadable": {}}

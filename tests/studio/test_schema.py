@@ -1,0 +1,303 @@
+"""The schema of /openapi.json says what the server does: schemathesis asks, and compares.
+
+Requests are drawn without luck (derandomised), against a server that listens; its model has no
+network, so that an answer takes no time.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from fastapi import APIRouter
+from hypothesis import HealthCheck, Phase, given, settings
+
+from anymask.masks.rle import mask_to_rle, rle_to_coco
+from anymask.runtime.open import ASSETS
+from anymask.segment.model import Model
+from anymask.studio.app import ServerParts
+from anymask.studio.guard import Access
+from anymask.studio.inference import Inference
+from anymask.studio.limits import Limits
+from anymask.studio.pages import model_assets, page_assets
+from tests.segment.fakes import NamingRuntime
+from tests.studio.servers import (
+    CLICK,
+    LEFT,
+    PICTURE,
+    client,
+    error_of,
+    inference,
+    listening,
+    png,
+)
+
+EXAMPLES = 25
+IMAGE = base64.b64encode(png(PICTURE)).decode()
+TOKEN = "open sesame"
+BODIES = {"POST /api/segment": "segment", "POST /api/everything": "everything"}
+
+
+Routers = Callable[[Inference], list[APIRouter]]
+
+
+@contextmanager
+def described(access: Access | None = None, routers: Routers = lambda _: []) -> Iterator[Any]:
+    """The schema of a server that answers, as schemathesis reads it."""
+    behind = inference(lambda: Model(NamingRuntime()))
+    assets = page_assets() | model_assets(ASSETS / "nano")
+    served = ServerParts(behind, access or Access(), assets=assets, routers=routers(behind))
+    with listening(served) as address:
+        headers = {"Authorization": f"Bearer {access.token}"} if access else {}
+        yield schemathesis.openapi.from_url(
+            f"{address}/openapi.json", headers=headers, wait_for_schema=None
+        )
+
+
+@pytest.fixture(scope="module")
+def schema() -> Iterator[Any]:
+    with described() as found:
+        yield found
+
+
+def compare(operation: Any, wrong: bool, examples: int = EXAMPLES) -> None:
+    """Ask what the schema allows, or what it does not, and let every check look at the answer.
+
+    Whether bytes are a picture, or a place is inside the photo, no schema can say: what it allows
+    may be refused. `test_what_is_right_is_answered_as_the_schema_says` sends what is right.
+    """
+    from schemathesis.checks import CHECKS
+    from schemathesis.generation import GenerationMode
+
+    mode = GenerationMode.NEGATIVE if wrong else GenerationMode.POSITIVE
+    (accepted,) = CHECKS.get_by_names(["positive_data_acceptance"])
+
+    @settings(
+        max_examples=examples,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        case.call_and_validate(excluded_checks=[accepted])
+
+    ask()
+
+
+ADDRESSES = {
+    "/health": "GET",
+    "/api/embed": "POST",
+    "/api/segment": "POST",
+    "/api/everything": "POST",
+    "/api/names": "POST",
+    "/model/{name}": "GET",
+}
+
+
+@pytest.mark.filterwarnings("ignore::Warning")  # of what schemathesis imports
+@pytest.mark.parametrize("path", ADDRESSES)
+def test_what_the_schema_allows_is_answered_as_it_says(schema: Any, path: str) -> None:
+    compare(schema[path][ADDRESSES[path]], wrong=False)
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("path", ["/api/embed", "/api/segment", "/api/everything", "/api/names"])
+def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path: str) -> None:
+    compare(schema[path]["POST"], wrong=True)
+
+
+@pytest.fixture(scope="module")
+def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Of a project with one photo, and of a backend of Label Studio, on one server."""
+    from anymask.studio.label_studio import TaskPictures, label_studio_router
+    from anymask.studio.project import create_project
+    from anymask.studio.project_api import project_router
+
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "a.png").write_bytes(png(PICTURE))
+    settings = {
+        "points_per_side": 6,
+        "confident": 0.1,
+        "pred_iou_thresh": 0,
+        "stability_score_thresh": 0,
+    }
+    project = create_project(folder, name="discs", labels=["disc"], settings=settings)
+
+    def routers(behind: Inference) -> list[APIRouter]:
+        pictures = TaskPictures(folder)
+        return [
+            project_router(project, behind, Limits(), "ann"),
+            label_studio_router(behind, pictures, Limits()),
+        ]
+
+    with described(routers=routers) as found:
+        yield found
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.parametrize("wrong", [False, True], ids=["allowed", "not allowed"])
+def test_the_addresses_of_a_project_answer_as_the_schema_says(
+    project_schema: Any, wrong: bool
+) -> None:
+    asked = 0
+    for path, methods in project_schema.raw_schema["paths"].items():
+        for method, operation in methods.items():
+            takes = "requestBody" in operation or "{" in path
+            is_video = "video/*" in operation.get("requestBody", {}).get("content", {})
+            if path not in ADDRESSES and not is_video and (takes or not wrong):
+                compare(project_schema[path][method.upper()], wrong, examples=8)
+                asked += 1
+    assert asked >= 14
+
+
+def open_objects(schema: Any, whole: dict[str, Any], seen: set[str]) -> list[str]:
+    """The objects of a schema that may hold anything."""
+    if isinstance(schema, list):
+        return [name for one in schema for name in open_objects(one, whole, seen)]
+    if not isinstance(schema, dict):
+        return []
+    found = []
+    if name := schema.get("$ref", "").rpartition("/")[2]:
+        known, _ = name in seen, seen.add(name)
+        schema = {} if known else whole["components"]["schemas"][name]
+    more = schema.get("additionalProperties", True)
+    if schema.get("type") == "object" and more not in (False,) and not isinstance(more, dict):
+        found.append(name or str(schema)[:80])
+    return found + open_objects(list(schema.values()), whole, seen)
+
+
+def test_no_answer_is_an_open_object(project_schema: Any) -> None:
+    whole, found = project_schema.raw_schema, set()
+    for path, methods in whole["paths"].items():
+        for method, operation in methods.items():
+            for status, reply in operation["responses"].items():
+                body = reply.get("content", {}).get("application/json", {}).get("schema")
+                if status.startswith("2") and not path.startswith("/model"):
+                    assert body != {}, (method, path)
+                    found |= set(open_objects(body, whole, set()))
+    assert found == set()
+
+
+GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+
+
+@pytest.mark.parametrize("kind", ["rle", "png", "svg", "polygons", "geojson"])
+def test_what_is_right_is_answered_as_the_schema_says(schema: Any, kind: str) -> None:
+    bodies: dict[str, list[Any]] = {
+        "/api/segment": [
+            {"image": IMAGE} | CLICK,
+            {"image": IMAGE, "prompt": {"box": [75, 20, 115, 60]}, "granularity": "whole"},
+            {"image": IMAGE, "prompts": [CLICK]},
+        ],
+        "/api/everything": [{"image": IMAGE}, {"image": IMAGE, "settings": GRID}],
+    }
+    for path, several in bodies.items():
+        for body in several:
+            case = schema[path]["POST"].Case(
+                body=body, query={"format": kind}, media_type="application/json"
+            )
+            reply = case.call()
+            case.validate_response(reply)
+            assert reply.status_code == 200, reply.text
+
+
+def test_names_are_answered_as_the_schema_says(schema: Any) -> None:
+    mask = rle_to_coco(mask_to_rle(LEFT))
+    for more in ({}, {"names": ["red", "horse"], "unknown": "leave out", "top": 1}):
+        body = {"image": IMAGE, "masks": [mask]} | more
+        case = schema["/api/names"]["POST"].Case(body=body, media_type="application/json")
+        reply = case.call()
+        case.validate_response(reply)
+        assert reply.status_code == 200, reply.text
+
+
+def test_a_photo_is_embedded_as_the_schema_says(schema: Any) -> None:
+    case = schema["/api/embed"]["POST"].Case(body=png(PICTURE), media_type="image/*")
+    reply = case.call(headers={"Content-Type": "image/png"})
+    case.validate_response(reply)
+    assert reply.status_code == 200
+
+
+def test_the_schema_names_the_token_and_means_it() -> None:
+    with described(Access("0.0.0.0", TOKEN)) as guarded:
+        assert guarded.raw_schema["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+        case = guarded["/api/segment"]["POST"].Case(
+            body={"image": IMAGE} | CLICK, media_type="application/json"
+        )
+        reply = case.call(headers={"Authorization": f"Bearer {TOKEN}"})
+        case.validate_response(reply)  # asks once more without the token, and wants a 401
+        assert reply.status_code == 200
+
+
+def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> None:
+    for path, methods in schema.raw_schema["paths"].items():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    (content,) = answer["content"].values()
+                    assert content["schema"]["$ref"].endswith("/FailureBody"), (path, status)
+            assert {"401", "403", "413", "429", "503"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/health", "GET or HEAD"),
+        ("/api/embed", "POST"),
+        ("/api/segment", "POST"),
+        ("/api/everything", "POST"),
+        ("/api/names", "POST"),
+        ("/model/manifest.json", "GET or HEAD"),
+        ("/docs", "GET or HEAD"),
+        ("/redoc", "GET or HEAD"),
+        ("/", "GET or HEAD"),
+    ],
+)
+def test_a_wrong_method_is_405_and_says_which_is_right(path: str, allowed: str) -> None:
+    with client(assets=page_assets() | model_assets(ASSETS / "nano")) as http:
+        for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {allowed[:4].strip()}:
+            reply = http.request(method, path)
+            assert error_of(reply, 405) == f"the method {allowed} at this address"
+            assert set(reply.headers["allow"].split(", ")) == set(allowed.split(" or "))
+        for method in ("GET", "POST"):
+            assert (
+                error_of(http.request(method, "/api/nothing"), 404) == "an address of this server"
+            )
+
+
+def test_head_is_answered_as_get_without_its_body() -> None:
+    behind = inference(lambda: Model(NamingRuntime()))
+    served = ServerParts(behind, assets=model_assets(ASSETS / "nano"))
+    with listening(served) as address:
+        for path in ("/health", "/api/videos", "/openapi.json", "/docs", "/model/manifest.json"):
+            told, reply = httpx2.head(address + path), httpx2.get(address + path)
+            assert told.status_code == reply.status_code == 200, path
+            assert told.headers["content-type"] == reply.headers["content-type"]
+            assert (told.content, told.headers["content-length"]) == (b"", str(len(reply.content)))
+        assert httpx2.head(f"{address}/api/segment").status_code == 405
+        assert httpx2.head(f"{address}/api/videos/none").status_code == 404
+        assert httpx2.head(f"{address}/api/videos/none/masks").status_code == 405
+        paths = httpx2.get(f"{address}/openapi.json").json()["paths"]
+        methods = {method for operations in paths.values() for method in operations}
+        assert methods <= {"get", "post", "put", "delete"}
+
+
+@pytest.mark.parametrize("query", ["", "?token=secret%20%26%20more"])
+def test_redoc_leads_to_the_page_of_all_addresses(query: str) -> None:
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    for access in (Access(), Access("0.0.0.0", TOKEN)):
+        with client(access=access) as http:
+            reply = http.get(f"/redoc{query}", follow_redirects=False)
+            assert (reply.status_code, reply.headers["location"]) == (307, f"docs{query}")
+            page = http.get(f"/redoc{query}", follow_redirects=True)
+            assert page.status_code == 200
+            assert page.text == http.get("/docs").text
+            assert "/redoc" not in http.get("/openapi.json", headers=bearer).json()["paths"]

@@ -1,0 +1,367 @@
+"""The addresses of a project: an annotator's work, two annotators, review, export."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from anymask.jobs.choices import PictureChoice
+from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.segment.model import Model
+from anymask.studio.database import reading
+from anymask.studio.label_routes import labelled_masks
+from anymask.studio.limits import Limits
+from anymask.studio.own_names import OwnNames
+from anymask.studio.picture_routes import PictureLook
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from anymask.studio.tables import EventRow
+from tests.patience import PATIENCE_S
+from tests.segment.fakes import NamingRuntime
+from tests.studio.servers import LEFT, PICTURE, RIGHT, GatedRuntime, client, in_thread, inference
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    turned = Image.fromarray(PICTURE)
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "b.jpg", exif=exif)
+    return create_project(
+        tmp_path, name="discs", labels=["disc"],
+        settings={"sample": 1, "points_per_side": 6, "confident": 0.1,
+                  "pred_iou_thresh": 0, "stability_score_thresh": 0},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as started:
+        yield started
+
+
+def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
+    record = {
+        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "quality": None,
+        "label": "disc", "status": "accepted",
+        "provenance": {"by": "human", "model": "nano", "model_hash": "ab", "points": [[35, 40]],
+                       "labels": [1], "drawn": False},
+    }  # fmt: skip
+    return {"record": record | more, "client_id": key}
+
+
+def test_the_way_of_working_is_changed_for_the_masks_that_follow(
+    ask: TestClient, project: Project
+) -> None:
+    told = ask.put("/api/project", json={"stage": "semi", "arm": "control"}).json()
+    assert (told["stage"], told["arm"]) == (project.stage, project.arm) == ("semi", "control")
+    made = ask.post("/api/images/1/records", json=body(LEFT)).json()
+    assert (made["provenance"]["stage"], made["provenance"]["arm"]) == ("semi", "control")
+    assert ask.put("/api/project", json={"arm": "model"}).json()["stage"] == "semi"
+    assert ask.put("/api/project", json={"stage": "lunch"}).status_code == 422
+
+
+def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
+    told = ask.get("/api/project").json()
+    assert (told["name"], told["user"], told["stage"], told["arm"]) == (
+        "discs", "ann", "assisted", "model",
+    )  # fmt: skip
+    page = ask.get("/api/images?limit=1").json()
+    assert (page["images"][0]["name"], page["next"]) == ("a.png", "1")
+    assert [i["name"] for i in ask.get("/api/images?limit=5&after=1").json()["images"]] == ["b.jpg"]
+    made = ask.post("/api/images/1/records", json=body(LEFT))
+    assert made.status_code == 201
+    record = made.json()
+    assert (record["id"], record["version"], record["who"]) == ("1", 1, "ann")
+    assert record["provenance"] == {
+        "kind": "human", "by": "human", "model": "nano", "model_hash": "ab", "stage": "assisted",
+        "arm": "model", "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
+        "points": [[35, 40]], "labels": [1],
+    }  # fmt: skip
+    assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
+    assert ask.post("/api/images/1/done", json={}).json()["status"] == "done"
+    assert ask.delete("/api/images/1/done").json()["status"] == "proposed"  # it has a mask
+    assert ask.post("/api/images/2/done").json()["status"] == "done"
+    assert ask.delete("/api/images/2/done").json()["status"] == "new"
+    assert ask.delete("/api/images/9/done").status_code == 404
+
+
+def test_a_label_is_suggested_after_masks_that_have_it(project: Project) -> None:
+    behind = inference(lambda: Model(NamingRuntime()))
+    looks = PictureLook(PictureChoice(), Limits())
+    own = OwnNames(labelled_masks(project, looks))
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router], own_names=own) as ask:
+        name = ask.get("/api/images/1/embedding").headers["x-image-hash"]
+        masks = [rle_to_coco(mask_to_rle(LEFT)), rle_to_coco(mask_to_rle(RIGHT))]
+        wish = {"image": name, "masks": masks, "names": ["mitosis", "debris"], "top": 1,
+                "unknown": "examples"}  # fmt: skip
+        assert ask.post("/api/names", json=wish).json()["among"] is False
+        ask.post("/api/images/1/records", json=body(LEFT, "k1", label="mitosis"))
+        ask.post("/api/images/1/records", json=body(RIGHT, "k2", label="debris"))
+        told = ask.post("/api/names", json=wish).json()
+    assert told["among"] is True
+    assert [row[0]["label"] for row in told["suggestions"]] == ["mitosis", "debris"]
+
+
+def test_each_second_counts_once(ask: TestClient, project: Project) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, seconds=4.5))
+    steps = [("click", 1.5), ("click", 2.0), ("mask", 1.0), ("accept", 4.5)]
+    events = [{"kind": kind, "seconds": spent, "record": "k1"} for kind, spent in steps]
+    assert ask.post("/api/images/1/events", json={"events": events}).json() == {"added": 4}
+    changed = body(RIGHT, seconds=2.0)["record"]
+    assert ask.put("/api/records/1", json=changed, headers={"If-Match": "1"}).status_code == 200
+    ask.post("/api/images/1/events", json={"events": [{"kind": "stroke", "seconds": 2.0}]})
+    (pace,) = ask.get("/api/report").json()["paces"]
+    assert (pace["stage"], pace["masks"], pace["seconds_a_mask"]) == ("assisted", 1, 6.5)
+    with reading(project.store.database) as session:
+        rows = list(session.scalars(select(EventRow)))
+    assert sum(row.seconds for row in rows) == 6.5
+    (whole,) = [row.detail for row in rows if row.kind == "accept"]
+    assert whole == {"key": "k1", "whole_seconds": 4.5}
+
+
+def test_photos_come_upright(ask: TestClient) -> None:
+    for number, size in ((1, (120, 80)), (2, (80, 120))):
+        answer = ask.get(f"/api/images/{number}/pixels")
+        with Image.open(io.BytesIO(answer.content)) as shown:
+            assert shown.size == size
+            assert shown.getexif().get(0x0112, 1) == 1
+
+
+def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
+    first = ask.post("/api/images/1/records", json=body(LEFT)).json()
+    address = f"/api/records/{first['id']}"
+    changed = body(RIGHT)["record"]
+    late, early = {"If-Match": "1"}, {"If-Match": '"1"'}
+    answer = ask.put(f"{address}?user=bob", json=changed, headers=early)
+    assert (answer.status_code, answer.json()["version"], answer.json()["who"]) == (200, 2, "bob")
+    refused = ask.put(address, json=body(LEFT)["record"], headers=late)
+    assert refused.status_code == 409
+    assert refused.json()["current"] == answer.json()
+    assert "'bob' has changed it" in refused.json()["error"]["got"]
+    assert ask.delete(address, headers=late).status_code == 409
+    assert ask.delete(address, headers={"If-Match": "2"}).status_code == 200
+    gone = ask.put(address, json=changed, headers={"If-Match": "2"})
+    assert (gone.status_code, gone.json()["current"]) == (409, None)
+    assert ask.get("/api/images/1/records").json()["records"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"rle": {"size": [4, 4], "counts": [16]}}, 422),
+        ({"rle": {"size": [80, 120]}}, 422),
+        ({"status": "perhaps"}, 422),
+        ({"seconds": -1}, 422),
+        ({"label": "x" * 500}, 422),
+        ({"provenance": {"by": "magic"}}, 422),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_words(
+    ask: TestClient, change: dict[str, Any], status: int
+) -> None:
+    answer = ask.post("/api/images/1/records", json=body(LEFT, **change))
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"wanted", "got", "remedy", "status"}
+
+
+def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Project) -> None:
+    def changes(known: str = "") -> tuple[int, str, dict[str, int] | None]:
+        told = ask.get(f"/api/images/1/changes{known}").json()
+        assert told["file"] == ask.get("/api/images/1/planes").json()["file"]
+        return told["changes"], told["status"], told["versions"]
+
+    assert changes() == (0, "new", {})
+    ask.post("/api/images/1/records", json=body(LEFT, "k1"))
+    ask.post("/api/images/2/records", json=body(LEFT.T, "k1"))  # another photo's
+    assert changes("?known=0") == (1, "new", {"1": 1})
+    assert changes("?known=1") == (1, "new", None)
+    ask.put("/api/records/1", json=body(RIGHT)["record"], headers={"If-Match": "1"})
+    ask.post("/api/images/1/records", json=body(RIGHT, "k2"))
+    ask.post("/api/images/1/done")
+    assert changes("?known=1") == (3, "done", {"1": 2, "3": 1})
+    ask.delete("/api/records/1", headers={"If-Match": "2"})
+    assert changes("?known=3") == (4, "done", {"3": 1})
+    (project.folder / "a.png").unlink()  # its masks are shown as before
+    assert ask.get("/api/images/1/changes").json()["file"] is None
+    assert ask.get("/api/images/9/changes").status_code == 404
+
+
+def test_absent_things_are_404(ask: TestClient, project: Project) -> None:
+    assert ask.post("/api/images/9/records", json=body(LEFT)).status_code == 404
+    assert ask.get("/api/images/9/pixels").status_code == 404
+    (project.folder / "a.png").unlink()
+    assert ask.get("/api/images/1/pixels").status_code == 404
+    assert ask.get("/api/images/1/embedding").status_code == 404
+
+
+def test_no_file_outside_of_the_project_is_served(ask: TestClient, project: Project) -> None:
+    secret = project.folder.parent / "secret.png"
+    Image.fromarray(PICTURE).save(secret)
+    project.store.add_images([("../secret.png", (80, 120), None)])
+    (project.folder / "link.png").symlink_to(secret)
+    project.store.add_images([("link.png", (80, 120), None)])
+    for number in (3, 4):
+        assert ask.get(f"/api/images/{number}/pixels").status_code == 404
+
+
+def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
+    embedding = ask.get("/api/images/1/embedding")
+    assert embedding.status_code == 200
+    assert embedding.headers["X-Image-Hash"]
+    found = ask.post("/api/images/1/everything", json={}).json()["records"]
+    assert found
+    assert {record["status"] for record in found} == {"proposal"}
+    assert {record["provenance"]["by"] for record in found} == {"model"}
+    assert ask.post("/api/images/1/everything", json={}).json()["records"] == found
+    assert len(ask.get("/api/images/1/records").json()["records"]) == len(found)
+
+
+def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Project) -> None:
+    runtime = GatedRuntime()
+    behind = inference(lambda: Model(runtime))
+    router = project_router(project, behind, Limits(), "ann")
+    with client(behind, routers=[router]) as ask:
+
+        def far() -> tuple[int, int]:
+            told = ask.get("/api/images/1/progress").json()
+            return told["done"], told["total"]
+
+        assert far() == (0, 0)
+        found = in_thread(lambda: ask.post("/api/images/1/everything", json={}))
+        for wanted in ((0, 0), (4, 12)):  # two batches of clicks
+            assert runtime.entered.acquire(timeout=PATIENCE_S)
+            assert far() == wanted
+            runtime.go_on.release()
+        runtime.go_on.release(100)
+        assert found.result(PATIENCE_S).json()["records"]
+        assert far() == (0, 0)
+
+
+def test_review_opens_the_gate(ask: TestClient) -> None:
+    record = body(LEFT, status="proposal", provenance={"by": "model", "tool": "everything"})
+    ask.post("/api/images/1/records", json=record)
+    closed = ask.post("/api/export", json={"format": "coco", "proposals": True})
+    assert closed.status_code == 403
+    error = closed.json()["error"]
+    assert error["wanted"].startswith("1 proposals of batch 1 drawn by chance")
+    assert error["got"] == "0 looked at, none good"
+    assert "export anyway" in error["remedy"]  # as the page has it, no word of the command line
+    assert "--" not in error["remedy"]
+    asked = ask.get("/api/review/next").json()
+    assert asked == {"image": "1", "page": 0, "record": "1", "why": "random"}
+    said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
+    assert said.json()["status"] == "accepted"
+    assert ask.get("/api/review/next").status_code == 204
+    opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
+    assert opened.status_code == 200
+    assert "1 photos, 1 masks" in unquote(opened.headers["X-Summary"])
+    with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:
+        assert archive.namelist() == ["a.json", "a.png"]
+
+
+def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT))
+    told = ask.post("/api/labels", json={"name": "cup"}).json()["labels"]
+    assert [(one["name"], one["masks"]) for one in told] == [("disc", 1), ("cup", 0)]
+    change = {"name": "cup", "colour": "#00ff00", "place": 0, "to": "mug"}
+    told = ask.put("/api/labels", json=change).json()["labels"]
+    assert told[0] == {"name": "mug", "colour": "#00ff00", "masks": 0}
+    ask.put("/api/labels", json={"name": "disc", "to": "mug"})
+    assert ask.get("/api/labels").json()["labels"] == [told[0] | {"masks": 1}]
+    (record,) = ask.get("/api/images/1/records").json()["records"]
+    assert (record["label"], record["version"]) == ("mug", 2)
+    gone = ask.request("DELETE", "/api/labels", json={"name": "mug", "masks": "delete"})
+    assert gone.json() == {"labels": []}
+    assert ask.get("/api/images/1/records").json()["records"] == []
+    assert ask.put("/api/labels", json={"name": "mug", "place": 1}).status_code == 404
+    assert ask.post("/api/labels", json={"name": " "}).status_code == 422
+
+
+def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) -> None:
+    notes = {"tags": ["cut off"], "comment": "look again", "locked": True, "level": 2}
+    kept = ask.post("/api/images/1/records", json=body(LEFT, notes=notes)).json()
+    assert (kept["notes"], kept["quality"]) == (notes, None)
+    painted = {"by": "human", "model": "nano", "points": [[35, 40]], "drawn": True}
+    told = ask.post(
+        "/api/images/1/records", json=body(RIGHT, "k2", quality=0.8, provenance=painted)
+    ).json()
+    assert told["quality"] is None  # the score was of the shape before the brush
+    strange = body(RIGHT, "k3", notes={"colour": "red"})
+    assert ask.post("/api/images/1/records", json=strange).status_code == 422
+
+
+def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    better = rle_to_coco(mask_to_rle(RIGHT))
+    fixed = {"verdict": "fix", "rle": better, "seconds": 6}
+    assert ask.post("/api/records/1/verdict", json={"verdict": "fix"}).status_code == 422
+    late = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "7"})
+    assert late.status_code == 409
+    now = ask.post("/api/records/1/verdict", json=fixed, headers={"If-Match": "1"}).json()
+    assert coco_to_rle(now["rle"]) == mask_to_rle(RIGHT)
+    assert now["provenance"]["tool"] == "review"
+
+
+def test_the_gate_can_be_forced(ask: TestClient) -> None:
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    wanted = {"format": "coco", "proposals": True, "only": "labelled"}
+    assert ask.post("/api/export", json=wanted).status_code == 403
+    assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200
+    assert ask.post("/api/export", json={"format": "nothing", "force": True}).status_code == 422
+
+
+def test_many_masks_are_kept_at_once_each_for_itself(ask: TestClient, project: Project) -> None:
+    def put(*records: dict[str, Any]) -> list[dict[str, Any]]:
+        reply = ask.put("/api/images/1/records", json={"records": list(records)})
+        assert reply.status_code == 200, reply.text
+        return reply.json()["results"]
+
+    first, second = put(body(LEFT, "k1"), body(RIGHT, "k2"))
+    assert (first["error"], second["error"]) == (None, None)
+    again, small = put(body(LEFT, "k1"), body(LEFT[:40], "k3"))
+    assert again["record"]["id"] == first["record"]["id"]  # sent twice, kept once
+    assert small["record"] is None
+    assert small["error"]["got"].startswith("(40, ")
+
+    number = {"id": first["record"]["id"], "version": 1}
+    changed, late = put(body(RIGHT, "k1", label="cup") | number, body(LEFT, "k1") | number)
+    assert (changed["record"]["version"], changed["record"]["label"]) == (2, "cup")
+    assert (late["error"]["status"], late["record"]["label"]) == (409, "cup")
+    ask.delete(f"/api/records/{number['id']}", headers={"If-Match": "2"})
+    (gone,) = put(body(LEFT, "k1") | number | {"version": 2})
+    assert (gone["error"]["status"], gone["record"]) == (409, None)
+    assert [entry.label for entry in project.store.records()] == ["disc"]
+
+    with reading(project.store.database) as session:
+        kinds = [row.kind for row in session.scalars(select(EventRow).order_by(EventRow.id))]
+    assert kinds == ["record added", "record added", "record changed", "record deleted"]
+    damaged = body(LEFT) | {"record": {"rle": {"size": [1, 1], "counts": "%"}}}
+    assert ask.put("/api/images/1/records", json={"records": [damaged]}).status_code == 422
+    assert ask.put("/api/images/9/records", json={"records": [body(LEFT)]}).status_code == 404
+
+
+def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:
+    for path, allowed in {
+        "/api/project": "GET, HEAD, PUT",
+        "/api/images/1/done": "DELETE, POST",
+        "/api/labels": "DELETE, GET, HEAD, POST, PUT",
+        "/api/images/1/embedding": "GET",  # HEAD would compute it
+    }.items():
+        reply = ask.patch(path)
+        assert (reply.status_code, reply.headers["Allow"]) == (405, allowed)
+        assert reply.json()["error"]["wanted"].startswith(f"the method {allowed.split(', ')[0]}")
+    assert ask.head("/api/images/1/embedding").status_code == 405
+    assert ask.head("/api/project").status_code == 200

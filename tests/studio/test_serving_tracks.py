@@ -1,0 +1,244 @@
+"""The addresses of a project's clips: masks are kept, looked at, corrected, rejected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from anymask.segment.model import Model
+from anymask.studio.limits import Limits
+from anymask.studio.project import Project, create_project
+from anymask.studio.project_api import project_router
+from anymask.track.opening import open_session
+from anymask.track.outputs import object_to_json
+from tests.segment.fakes import ColourRuntime
+from tests.studio.servers import client, error_of, inference
+from tests.track.clips import HW, moving_discs, write_video
+
+FRAMES = 6
+PICTURES, _ = moving_discs(FRAMES)
+
+
+@pytest.fixture(scope="module")
+def found() -> list[dict[str, Any]]:
+    """The first disc on every frame, as a session's address tells it."""
+    with open_session(Model(ColourRuntime()), PICTURES) as session:
+        session.add(frame=0, points=[(30, 30)])
+        rows = [object_to_json(1, frame.objects[1]) for frame in session]
+    keys = ("segmentation", "score", "state", "doubts", "prompted")
+    return [{"frame": n} | {key: row[key] for key in keys} for n, row in enumerate(rows)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    write_video(tmp_path / "drive.mkv", PICTURES)
+    return create_project(tmp_path, name="clips")
+
+
+@pytest.fixture
+def ask(project: Project) -> Iterator[TestClient]:
+    behind = inference()
+    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+        yield started
+
+
+@pytest.fixture
+def track(ask: TestClient, found: list[dict[str, Any]]) -> dict[str, Any]:
+    assert ask.post("/api/clips", json={"name": "drive.mkv"}).status_code == 201
+    body = {"object": 1, "masks": found, "label": "disc", "seconds": 3}
+    made = ask.post("/api/clips/1/tracks", json=body)
+    assert made.status_code == 201, made.text
+    return dict(made.json())
+
+
+def test_a_video_of_the_folder_is_taken_up_once(ask: TestClient, project: Project) -> None:
+    for _ in range(2):
+        told = ask.post("/api/clips", json={"name": "drive.mkv"}).json()
+    assert told == {
+        "id": 1, "name": "drive.mkv", "height": HW[0], "width": HW[1], "frames": FRAMES,
+        "rate": 25.0, "tracks": 0, "proposals": 0, "accepted": 0, "rejected": 0,
+    }  # fmt: skip
+    assert ask.get("/api/clips").json() == {"clips": [told], "found": []}
+    content = (project.folder / "drive.mkv").read_bytes()
+    assert ask.get("/api/clips/1/file").content == content
+    assert ask.get("/api/clips/1/file", headers={"Range": "bytes=0-9"}).content == content[:10]
+
+
+def test_a_track_is_kept_and_accepted(
+    ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    assert (track["object"], track["first"], track["last"]) == (1, 0, FRAMES - 1)
+    assert (track["status"], track["label"], track["who"]) == ("proposal", "disc", "ann")
+    assert ask.get("/api/clips/1/tracks").json() == {"tracks": [track]}
+    assert ask.get("/api/tracks/next").json() == track
+    told = ask.get(f"/api/tracks/{track['id']}/masks?first=2&last=3").json()
+    assert [one["segmentation"] for one in told["masks"]] == [
+        one["segmentation"] for one in found[2:4]
+    ]
+    said = {"verdict": "accept", "version": told["version"], "seconds": 2}
+    kept = ask.post(f"/api/tracks/{track['id']}/verdict?user=bob", json=said).json()
+    assert (kept["status"], kept["version"], kept["seconds"]) == ("accepted", 2, 5)
+    assert kept["who"] == "bob"
+    for query in ("", "?clip=1", f"?clip=1&after={track['id']}"):
+        assert ask.get(f"/api/tracks/next{query}").status_code == 204
+    (told,) = ask.get("/api/clips").json()["clips"]
+    assert (told["tracks"], told["proposals"], told["accepted"], told["rejected"]) == (1, 0, 1, 0)
+    report = ask.get("/api/report").json()
+    assert (report["tracks"], report["track_verdicts"]) == ({"accepted": 1}, {"accept": 1})
+    assert report["clips"][0]["seconds_a_track"] == 5.0
+
+
+def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> None:
+    place = f"/api/tracks/{track['id']}/label"
+    kept = ask.put(f"{place}?user=bob", json={"label": "bus", "was": "disc"}).json()
+    assert kept == track | {"label": "bus", "who": "bob", "at": kept["at"]}
+    assert ask.get("/api/clips/1/tracks").json() == {"tracks": [kept]}
+    late = ask.put(place, json={"label": "van", "was": "disc"})
+    assert late.status_code == 409
+    assert late.json()["current"] == kept
+    assert ask.put(place, json={"label": "", "was": "bus"}).json()["label"] is None
+    assert ask.put(place, json={"label": "bus", "was": None}).json()["label"] == "bus"
+    assert ask.put("/api/tracks/9/label", json={"label": "bus"}).status_code == 404
+
+
+def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
+    ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    place = f"/api/tracks/{track['id']}"
+    better = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
+    said = {"verdict": "correct", "version": 1, "masks": better}
+    assert ask.post(f"{place}/verdict", json=said).json()["status"] == "proposal"
+    masks = ask.get(f"{place}/masks").json()["masks"]
+    areas = [one["area"] for one in masks]
+    assert areas[3:] == [areas[0]] * 3
+    assert masks[2]["segmentation"] == found[2]["segmentation"]
+    late = ask.post(f"{place}/verdict", json={"verdict": "reject", "version": 1})
+    assert late.status_code == 409
+    assert late.json()["current"]["version"] == 2
+    assert ask.delete(f"{place}/verdict").json()["version"] == 3
+    again = ask.get(f"{place}/masks").json()["masks"]
+    assert [one["segmentation"] for one in again] == [one["segmentation"] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "complaint"),
+    [
+        ("../elsewhere.mkv", 404, "is not in the project's folder"),
+        ("missing.mkv", 404, "is not in the project's folder"),
+        (".anymask/project.db", 422, "no video"),
+    ],
+)
+def test_what_is_no_video_of_the_folder_is_refused(
+    ask: TestClient, name: str, status: int, complaint: str
+) -> None:
+    reply = ask.post("/api/clips", json={"name": name})
+    assert reply.status_code == status, reply.text
+    assert complaint in reply.json()["error"]["got"]
+    assert ask.get("/api/clips").json() == {"clips": [], "found": ["drive.mkv"]}
+
+
+def test_an_object_is_kept_once(
+    ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    reply = ask.post("/api/clips/1/tracks", json={"object": 1, "masks": found})
+    assert reply.status_code == 409
+    assert reply.json()["current"] == track
+
+
+def test_a_clip_is_opened_in_a_session_with_its_track_corrected_there_and_stored(
+    ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    told = ask.post("/api/clips/1/session").json()
+    assert (told["frames"], told["size"], told["objects"]) == (FRAMES, list(HW), [])
+    video = f"/api/videos/{told['name']}"
+    lost = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
+    known = ask.put(f"{video}/objects/1/masks", json={"masks": found[:3] + lost}).json()
+    assert (known["objects"], known["known"]) == ([1], {"1": [[0, FRAMES - 1]]})
+    said = {"frame": 3, "object": 1, "points": [[36, 30]], "anew": True}
+    assert ask.post(f"{video}/prompts", json=said).json()["known"] == [[0, 3]]
+    lines = ask.get(f"{video}/masks?start=3").text.splitlines()
+    rows = [json.loads(line) for line in lines]
+    masks = [row["objects"][0] | {"frame": row["frame"]} for row in rows]
+    verdict = {"verdict": "correct", "version": 1, "masks": masks}
+    assert ask.post(f"/api/tracks/{track['id']}/verdict", json=verdict).status_code == 200
+    kept = ask.get(f"/api/tracks/{track['id']}/masks").json()["masks"]
+    assert [one["prompted"] for one in kept] == [True, False, False, True, False, False]
+    assert kept[4]["segmentation"] == masks[1]["segmentation"]
+    assert kept[4]["segmentation"] != found[0]["segmentation"]
+
+
+def test_a_video_that_was_sent_becomes_a_clip_of_the_project(
+    ask: TestClient, project: Project
+) -> None:
+    content = (project.folder / "drive.mkv").read_bytes()
+    name = ask.post("/api/videos", json={}).json()["name"]
+    early = ask.post("/api/clips", json={"name": "sent.mkv", "video": name})
+    assert "a session about a video file" in error_of(early, 409)
+    ask.put(f"/api/videos/{name}/file", content=content)
+    for _ in range(2):
+        told = ask.post("/api/clips", json={"name": "sent.mkv", "video": name}).json()
+    assert (told["id"], told["name"], told["frames"]) == (1, "sent.mkv", FRAMES)
+    assert (project.folder / "sent.mkv").read_bytes() == content
+    bad = ask.post("/api/clips", json={"name": "../out.mkv", "video": name})
+    assert "name of a video file" in error_of(bad)
+    gone = ask.post("/api/clips", json={"name": "sent.mkv", "video": "nobody"})
+    assert "a session that is open" in error_of(gone, 404)
+
+
+def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
+    ask: TestClient, track: dict[str, Any], project: Project
+) -> None:
+    write_video(project.folder / "drive.mkv", PICTURES[:4])
+    assert f"{FRAMES} frames of" in error_of(ask.post("/api/clips/1/session"), 409)
+    (project.folder / "drive.mkv").unlink()
+    error_of(ask.post("/api/clips/1/session"), 404)
+    error_of(ask.post("/api/clips/2/session"), 404)
+    videos = ask.app.api.state.videos  # type: ignore[attr-defined]
+    assert videos.names == []
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint", "status"),
+    [
+        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "the masks must have", 422),
+        ({"frame": FRAMES}, f"frames 0 to {FRAMES - 1}", 422),
+        ({"state": "no word"}, "single words", 422),
+        ({"frame": -1}, "masks.0.frame", 422),
+    ],
+)
+def test_masks_that_do_not_fit_a_session_are_refused(
+    ask: TestClient,
+    track: dict[str, Any],
+    found: list[dict[str, Any]],
+    change: dict[str, Any],
+    complaint: str,
+    status: int,
+) -> None:
+    video = f"/api/videos/{ask.post('/api/clips/1/session').json()['name']}"
+    reply = ask.put(f"{video}/objects/1/masks", json={"masks": [found[0] | change]})
+    error_of(reply, status)
+    assert complaint in reply.text
+    assert ask.get(video).json()["objects"] == []
+
+
+def test_objects_that_are_taken_up_are_bounded(
+    project: Project, found: list[dict[str, Any]]
+) -> None:
+    behind, limits = inference(), Limits(video_objects=1, prompts=1)
+    router = project_router(project, behind, limits, "ann")
+    with client(behind, limits=limits, routers=[router]) as http:
+        http.post("/api/clips", json={"name": "drive.mkv"})
+        video = f"/api/videos/{http.post('/api/clips/1/session').json()['name']}"
+        twice = [one | {"prompted": True} for one in found[:2]]
+        error_of(http.put(f"{video}/objects/1/masks", json={"masks": twice}), 413)
+        for _ in range(2):
+            sent = http.put(f"{video}/objects/1/masks", json={"masks": found})
+            assert sent.status_code == 200
+        error_of(http.put(f"{video}/objects/2/masks", json={"masks": found}))
+        empty = http.post("/api/videos", json={}).json()["name"]
+        error_of(http.put(f"/api/videos/{empty}/objects/1/masks", json={"masks": found}), 409)

@@ -1,0 +1,111 @@
+"""What /openapi.json says of settings is what the settings themselves take."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from starlette.testclient import TestClient
+
+from anymask.base.errors import InputError
+from anymask.base.settings import list_settings
+from anymask.masks.rle import rle_to_coco
+from anymask.segment.grid import Grid
+from anymask.segment.model import Model
+from anymask.segment.postprocess import Arrangement, EverythingDict
+from anymask.segment.settings import SegmentSettingsDict
+from anymask.studio.settings_schema import EVERYTHING, SEGMENT, TRACK, settings_schema
+from anymask.studio.wire import SegmentBody
+from anymask.track.settings import GROUPS, TrackOptions
+from tests.segment.fakes import ColourRuntime
+from tests.studio.servers import PICTURE, client, error_of, png
+
+VALUES = (True, False, None, -1, 0, 0.5, 1, 7, 2000, 10**7, "auto", "exact", "tree", "points", "x")
+PITTED = PICTURE.copy()  # the left disc with a hole, and a speck of its colour
+PITTED[44:52, 36:44] = PICTURE[0, 0]
+PITTED[6:10, 100:104] = PICTURE[40, 35]
+CLICK = {"points": [[20, 40]]}
+FILE = {"file": ("photo.png", png(PITTED), "image/png")}
+
+
+@pytest.fixture
+def http() -> Iterator[TestClient]:
+    with client() as started:
+        yield started
+
+
+@pytest.mark.parametrize("group", [Grid, Arrangement, *GROUPS])
+def test_a_value_fits_the_schema_where_the_setting_takes_it(group: type) -> None:
+    for setting in set(list_settings(group)) & {*EVERYTHING, *TRACK}:
+        schema = settings_schema([setting])
+        for value in VALUES:
+            given = {setting.name: value}
+            if str in setting.members and isinstance(value, str):
+                continue  # sizes and paths have a grammar of their own
+            try:
+                group(**given)
+                taken = True
+            except InputError:
+                taken = False
+            fits = jsonschema_rs.is_valid(schema, given)
+            assert fits == taken, (given, schema)
+
+
+def test_every_setting_is_there_that_makes_sense_without_state() -> None:
+    own = {"memory_limit", "points_per_batch"}
+    assert {one.name for one in EVERYTHING} == EverythingDict.__optional_keys__ - own | {"tile"}
+    of_files = {"session", "start", "end", "every", "fps"}
+    assert {one.name for one in TRACK} == TrackOptions.__optional_keys__ - of_files
+    assert set(SEGMENT) == SegmentSettingsDict.__optional_keys__ - {"retry"}
+    assert set(SEGMENT) < set(SegmentBody.model_fields)
+
+
+def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
+    bodies = http.get("/openapi.json").json()["components"]["schemas"]
+    everything = bodies["EverythingBody"]["properties"]["settings"]
+    assert everything["additionalProperties"] is False
+    assert everything["properties"]["crop_n_layers"]["maximum"] == 6
+    assert everything["properties"]["mode"]["enum"] == ["adaptive", "exact"]
+    segment = bodies["SegmentBody"]["properties"]
+    assert [way["type"] for way in segment["max_hole_area"]["anyOf"]] == ["number", "string"]
+    for setting in EVERYTHING:
+        assert everything["properties"][setting.name]["description"] == setting.about.does
+    for name, does in SEGMENT.items():
+        assert segment[name]["description"] == does
+    assert "ambiguous" in bodies["MasksAnswer"]["required"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_hole_area": 0},
+        {"max_hole_area": "1%", "min_island_area": "0.1%"},
+        {"max_hole_area": 0.001, "min_island_area": 1},
+        {"multimask": True, "ranking": "own", "max_hole_area": 900},
+    ],
+)
+def test_segment_cleans_as_python_does(http: TestClient, settings: dict[str, Any]) -> None:
+    image = base64.b64encode(png(PITTED)).decode()
+    reply = http.post("/api/segment", json={"image": image, **CLICK, **settings})
+    assert reply.status_code == 200, reply.text
+    texts = {name: json.dumps(value) for name, value in (CLICK | settings).items()}
+    assert http.post("/api/segment", files=FILE, data=texts).json() == reply.json()
+    (told,) = reply.json()["answers"]
+    own = Model(ColourRuntime()).segment(PITTED, points=[(20, 40)], **settings)
+    assert told["masks"] == [rle_to_coco(rle) for rle in own.rles()]
+    assert told["ambiguous"] == own.ambiguous
+    plain = http.post("/api/segment", json={"image": image, **CLICK}).json()["answers"][0]
+    assert told["masks"] != plain["masks"]
+
+
+@pytest.mark.parametrize("size", [-1, "much", "100%", True, None, [5]])
+def test_a_size_that_is_none_is_refused(http: TestClient, size: Any) -> None:
+    image = base64.b64encode(png(PITTED)).decode()
+    for name in ("max_hole_area", "min_island_area"):
+        reply = http.post("/api/segment", json={"image": image, **CLICK, name: size})
+        error_of(reply)
+        assert name in reply.text

@@ -1,0 +1,251 @@
+"""Nothing is lost: not by two annotators, not by sending twice, not by kill -9."""
+
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from anymask.base.errors import Conflict, InputError, NotFoundError
+from anymask.studio.database import open_database, reading, writing
+from anymask.studio.entries import Action, Draft, Provenance
+from anymask.studio.notes import MaskNotes
+from anymask.studio.store import Store
+from anymask.studio.tables import RecordRow
+from tests.studio.small import count_events, small_mask
+
+
+def test_a_mask_comes_back_as_it_went_in(store: Store) -> None:
+    provenance = Provenance(
+        kind="model", model="nano", model_hash="ab", stage="auto", prompts=({"points": [[1, 2]]},)
+    )
+    draft = Draft(
+        rle=small_mask(3), label="fox", status="proposal", quality=0.5, stability=0.25,
+        seconds=1.5, client_id="c1", provenance=provenance,
+    )  # fmt: skip
+    (entry,) = store.add_records(2, [draft], "ann")
+    assert store.record(entry.id) == entry
+    assert entry.draft(seconds=1.5) == draft
+    assert (entry.version, entry.who, entry.image_id) == (1, "ann", 2)
+
+
+def test_sent_twice_it_is_kept_once(store: Store) -> None:
+    draft = Draft(rle=small_mask(3), client_id="stroke-1")
+    (first,) = store.add_records(1, [draft], "ann")
+    (again,) = store.add_records(1, [draft], "ann")
+    assert first == again
+    (elsewhere,) = store.add_records(2, [draft], "ann")
+    assert elsewhere.id != first.id
+    assert len(store.records()) == 2
+
+
+def test_the_newest_masks_that_people_named_are_listed(store: Store) -> None:
+    guess = MaskNotes(label_probability=0.6)
+    drafts = [
+        Draft(rle=small_mask(3), label="fox", client_id="first"),
+        Draft(rle=small_mask(4), label="fox", client_id="second", page=2),
+        Draft(rle=small_mask(5), label="fox", client_id="a guess", notes=guess),
+        Draft(rle=small_mask(5), label="fox", client_id="not yet", status="proposal"),
+        Draft(rle=small_mask(5), label="hen", client_id="another"),
+        Draft(rle=small_mask(0), label="fox", client_id="empty"),
+    ]
+    store.add_records(1, drafts, "ann")
+    (third,) = store.add_records(2, [Draft(rle=small_mask(6), label="fox")], "bob")
+    assert [one.client_id for one in store.labelled("fox", 9)] == [None, "second", "first"]
+    assert [one.id for one in store.labelled("fox", 1)] == [third.id]
+    store.delete_record(third.id, 1, "bob")
+    assert [one.client_id for one in store.labelled("fox", 9)] == ["second", "first"]
+    assert store.labelled("wolf", 9) == []
+
+
+def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:
+    """As a page sends it that undoes a deletion."""
+    draft = Draft(rle=small_mask(3), client_id="stroke-1", seconds=2.0, label="fox")
+    (first,) = store.add_records(1, [draft], "ann")
+    store.delete_record(first.id, 1, "ann")
+    (again,) = store.add_records(1, [replace(draft, seconds=0.5, label="cat")], "bob")
+    assert (again.id, again.version, again.who) == (first.id, 3, "bob")
+    assert (again.label, again.seconds) == ("cat", 2.5)
+    assert store.records(1) == [again] == [store.record(first.id)]
+    changed = store.change_record(again.id, 3, again.draft(label="dog"), "bob")
+    assert (changed.version, changed.label) == (4, "dog")
+    assert count_events(store, "record restored") == 1
+    assert len(store.history(first.id)) == 4
+
+
+def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_record: int) -> None:
+    before = store.record(one_record)
+    after = store.change_record(one_record, 1, before.draft(rle=small_mask(5)), "bob")
+    assert (after.version, after.who, after.rle) == (2, "bob", small_mask(5))
+    with pytest.raises(Conflict, match="at version 2, got version 1: 'bob' has changed") as caught:
+        store.change_record(one_record, 1, before.draft(rle=small_mask(7)), "ann")
+    assert caught.value.current == after
+    with pytest.raises(Conflict):
+        store.delete_record(one_record, 1, "ann")
+    assert store.record(one_record) == after
+
+
+def test_every_state_stays_in_the_history(store: Store, one_record: int) -> None:
+    entry = store.record(one_record)
+    entry = store.change_record(one_record, 1, entry.draft(rle=small_mask(5), seconds=2), "bob")
+    store.delete_record(one_record, 2, "cid")
+    with pytest.raises(NotFoundError, match="was deleted"):
+        store.record(one_record)
+    assert store.records(1) == []
+    states = store.history(one_record)
+    assert [(state.version, state.who) for state in states] == [(1, "ann"), (2, "bob"), (3, "cid")]
+    assert [state.rle for state in states] == [small_mask(2), small_mask(5), small_mask(5)]
+    kinds = ["record added", "record changed", "record deleted"]
+    assert [count_events(store, kind) for kind in kinds] == [1, 1, 1]
+
+
+def test_photos_are_listed_in_pages_with_their_masks_counted(store: Store) -> None:
+    store.add_images([(f"{n:02}.jpg", (6, 8), None) for n in range(5)])
+    rejected = Draft(rle=small_mask(1), status="rejected")
+    store.add_records(2, [Draft(rle=small_mask(1)), rejected], "ann", status="proposed")
+    page = store.images(limit=3)
+    assert [(image.id, image.records, image.status) for image in page] == [
+        (1, 0, "new"), (2, 1, "proposed"), (3, 0, "new"),
+    ]  # fmt: skip
+    assert [image.id for image in store.images(after=3, limit=3)] == [4, 5, 6]
+    assert len(list(store.all_images())) == 7
+    assert store.add_images([("a.jpg", (6, 8), None)]) == 0
+    assert store.mark_image(1, "done", "ann", version=1).version == 2
+    with pytest.raises(Conflict, match="at version 2, got 1"):
+        store.mark_image(1, "new", "bob", version=1)
+
+
+def test_what_does_not_fit_is_refused_whole(store: Store) -> None:
+    wrong = Draft(rle=replace(small_mask(2), size=(8, 6)))
+    with pytest.raises(InputError, match=r"\(H, W\) = \(6, 8\), got \(8, 6\)"):
+        store.add_records(1, [Draft(rle=small_mask(2)), wrong], "ann")
+    assert store.records() == []
+    with pytest.raises(NotFoundError, match="no image 77"):
+        store.add_records(77, [], "ann")
+    with pytest.raises(NotFoundError, match="no record 77"):
+        store.record(77)
+    with pytest.raises(InputError, match="status must be one of proposal, accepted, rejected"):
+        Draft(rle=small_mask(1), status="perhaps")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="seconds"):
+        Action(kind="click", seconds=float("nan"))
+
+
+# Two at once.
+
+
+def test_of_two_changes_at_the_same_moment_one_wins_and_one_is_told(
+    store: Store, one_record: int
+) -> None:
+    before, start = store.record(one_record), threading.Barrier(2)
+    outcomes: dict[str, object] = {}
+
+    def annotate(who: str, columns: int) -> None:
+        own = Store(open_database(address_of(store)))
+        start.wait()
+        try:
+            draft = before.draft(rle=small_mask(columns))
+            outcomes[who] = own.change_record(one_record, 1, draft, who)
+        except Conflict as error:
+            outcomes[who] = error
+        own.database.dispose()
+
+    run_together([(annotate, ("ann", 4)), (annotate, ("bob", 6))])
+    losers = [who for who, outcome in outcomes.items() if isinstance(outcome, Conflict)]
+    assert len(losers) == 1
+    (winner,) = {"ann", "bob"} - set(losers)
+    now = store.record(one_record)
+    assert now == outcomes[winner]
+    assert outcomes[losers[0]].current == now  # type: ignore[attr-defined]
+    assert len(store.history(one_record)) == 2
+
+
+def test_a_change_under_an_open_session_is_seen_at_the_latest_when_written(
+    store: Store, one_record: int
+) -> None:
+    with reading(store.database) as slow:
+        row = slow.get(RecordRow, one_record)
+        assert row is not None
+        seen = row.version
+    store.delete_record(one_record, seen, "quick")
+    row.label = "late"
+    with pytest.raises(Conflict), writing(store.database) as session:
+        session.add(row)
+
+
+def test_many_annotators_lose_nothing(store: Store) -> None:
+    def annotate(who: str) -> None:
+        own = Store(open_database(address_of(store)))
+        for number in range(10):
+            draft = Draft(rle=small_mask(number % 8), client_id=f"{who}-{number}")
+            own.add_records(1 + number % 2, [draft], who)
+        own.database.dispose()
+
+    names = [f"annotator {n}" for n in range(4)]
+    run_together([(annotate, (name,)) for name in names])
+    kept = {entry.client_id for entry in store.records()}
+    assert kept == {f"{name}-{number}" for name in names for number in range(10)}
+    assert count_events(store, "record added") == 40
+
+
+def address_of(store: Store) -> str:
+    return store.database.url.render_as_string(hide_password=False)
+
+
+def run_together(work: list) -> None:
+    threads = [threading.Thread(target=target, args=args) for target, args in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+# Killed.
+
+CHILD = """
+import sys
+from sqlalchemy import text
+from anymask.studio.database import open_database, reading
+from anymask.studio.entries import Draft
+from anymask.studio.store import Store
+from tests.studio.small import count_events, small_mask
+
+store = Store(open_database(sys.argv[1]))
+with reading(store.database) as session:
+    sqlite = store.database.dialect.name == "sqlite"
+    print(session.scalar(text("PRAGMA synchronous")) if sqlite else 2, flush=True)
+for number in range(10_000):
+    (entry,) = store.add_records(1, [Draft(rle=small_mask(number % 8))], "ann")
+    entry = store.change_record(entry.id, 1, Draft(rle=small_mask(7), label=str(number)), "ann")
+    print(entry.id, flush=True)
+"""
+
+
+def test_killed_at_any_moment_only_the_unfinished_stroke_is_lost(
+    store: Store, repository: object
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, address_of(store)],
+        stdout=subprocess.PIPE, text=True, cwd=str(repository),
+    )  # fmt: skip
+    assert child.stdout is not None
+    assert int(child.stdout.readline()) == 2  # FULL: what is committed survives a power cut, too
+    told = [int(child.stdout.readline()) for _ in range(5)]
+    child.send_signal(signal.SIGKILL)
+    told += [int(line) for line in child.stdout.read().split("\n")[:-1]]
+    assert child.wait() == -signal.SIGKILL
+    child.stdout.close()
+    kept = {entry.id: entry for entry in store.records()}
+    assert set(told) <= set(kept)
+    assert all(kept[number].version == 2 and kept[number].label for number in told)
+    assert len(kept) <= len(told) + 2  # one whose line was cut off, one without its change
+    assert count_events(store, "record added") == len(kept)
+    assert all(len(store.history(number)) == kept[number].version for number in kept)
+    if store.database.dialect.name == "sqlite":
+        with reading(store.database) as session:
+            assert session.scalar(text("PRAGMA integrity_check")) == "ok"
+            assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+    (after,) = store.add_records(1, [Draft(rle=small_mask(1))], "ann")
+    assert after.id not in kept

@@ -1,0 +1,184 @@
+"""Clicks go first, together where they can, and long work lets them in between."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from anymask.masks.prompts import Prompt
+from anymask.segment.model import Model
+from anymask.studio.cache import EmbeddingCache
+from anymask.studio.inference import Inference
+from anymask.studio.refusals import Refusal
+from anymask.studio.turns import BACKGROUND, ModelQueue, QueueClosed, Urgency
+from tests.segment.fakes import ColourRuntime
+from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
+
+
+def test_the_most_urgent_goes_first_then_the_oldest() -> None:
+    turns, order = ModelQueue(), []
+    asked = [
+        turns.ask(lambda name=name: order.append(name), urgency)
+        for name, urgency in [
+            ("everything", Urgency.LONG), ("photo", Urgency.PHOTO), ("click", Urgency.CLICK),
+            ("everything 2", Urgency.LONG), ("click 2", Urgency.CLICK), ("load", Urgency.LOAD),
+        ]
+    ]  # fmt: skip
+    turns.start()
+    for future in asked:
+        future.result(PATIENCE_S)
+    turns.close()
+    assert order == ["load", "click", "click 2", "photo", "everything", "everything 2"]
+
+
+def test_clicks_on_one_photo_are_one_call() -> None:
+    turns, calls = ModelQueue(most_together=4), []
+
+    def work(items: list[int]) -> list[int]:
+        calls.append(list(items))
+        return [10 * item for item in items]
+
+    asked = [turns.ask_together([n], "a", work) for n in (1, 2)]
+    asked += [turns.ask_together([3], "b", work)]
+    asked += [turns.ask_together([4, 5], "a", work), turns.ask_together([6], "a", work)]
+    turns.start()
+    assert [future.result(PATIENCE_S) for future in asked] == [[10], [20], [30], [40, 50], [60]]
+    turns.close()
+    assert calls == [[1, 2, 4, 5], [3], [6]]
+
+
+def test_one_bad_click_does_not_spoil_the_others() -> None:
+    turns = ModelQueue()
+
+    def work(items: list[int]) -> list[int]:
+        return [1 // item for item in items]
+
+    good, bad = turns.ask_together([1], "a", work), turns.ask_together([0], "a", work)
+    turns.start()
+    assert good.result(PATIENCE_S) == [1]
+    with pytest.raises(ZeroDivisionError):
+        bad.result(PATIENCE_S)
+    turns.close()
+
+
+def test_what_waits_when_the_server_goes_down_is_told() -> None:
+    turns = ModelQueue()
+    waiting = turns.ask(int, Urgency.CLICK)
+    turns.close()
+    with pytest.raises(QueueClosed):
+        waiting.result(PATIENCE_S)
+    with pytest.raises(QueueClosed):
+        turns.ask(int, Urgency.CLICK)
+
+
+def test_a_cancelled_piece_is_left_out() -> None:
+    turns, order = ModelQueue(), []
+    first = turns.ask(lambda: order.append(1), Urgency.CLICK)
+    second = turns.ask(lambda: order.append(2), Urgency.CLICK)
+    first.cancel()
+    turns.start()
+    second.result(PATIENCE_S)
+    turns.close()
+    assert order == [2]
+
+
+def gated() -> tuple[GatedRuntime, Inference]:
+    runtime = GatedRuntime()
+    behind = Inference(lambda: Model(runtime), "fake", EmbeddingCache(10**7), most_long=1)
+    behind.start()
+    return runtime, behind
+
+
+def test_a_click_does_not_wait_for_everything() -> None:
+    runtime, behind = gated()
+    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
+    settings = {"mode": "exact", "points_per_side": 8}
+    long = behind.everything(lambda: PICTURE, settings)
+    assert runtime.entered.acquire(timeout=PATIENCE_S)  # the first slice of eight clicks
+    click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
+    assert runtime.entered.acquire(timeout=PATIENCE_S)  # while nothing was let go
+    assert runtime.asked == [8, 1]
+    for _ in range(20):
+        runtime.go_on.release()
+    assert len(click.result(PATIENCE_S)[0]) == 3
+    assert long.result(PATIENCE_S)
+    assert runtime.asked == [8, 1, *[8] * 7]
+    behind.close()
+
+
+def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
+    runtime, behind = gated()
+    settings = {"mode": "exact", "points_per_side": 8}
+    long = behind.everything(lambda: PICTURE, settings)
+    assert runtime.entered.acquire(timeout=PATIENCE_S)
+    photo = behind.embed(lambda: PICTURE[:, ::-1].copy())
+    while not behind.heavy.waiting:  # until its picture is decoded
+        assert not photo.done()
+    runtime.go_on.release()
+    photo.result(PATIENCE_S)
+    assert len(runtime.asked) <= 2  # the second slice may have begun since
+    for _ in range(20):
+        runtime.go_on.release()
+    assert long.result(PATIENCE_S)
+    behind.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness on Linux alone")
+def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    behind = Inference(lambda: Model(ColourRuntime()), "fake", EmbeddingCache(10**7))
+    behind.start()
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    asked = [behind.clicks.ask(niceness, Urgency.CLICK), behind.heavy.ask(niceness, Urgency.LONG)]
+    assert [one.result(PATIENCE_S) for one in asked] == [own, min(19, own + BACKGROUND)]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    behind.close()
+
+
+def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
+    runtime, behind = gated()
+    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
+    clicks = [Prompt.of(points=[(35, 40)]), Prompt.of(points=[(95, 40)])]
+    blocked = behind.segment(seen, [clicks[0]])
+    assert runtime.entered.acquire(timeout=PATIENCE_S)
+    together = [behind.segment(seen, [click]) for click in clicks]
+    for _ in range(2):
+        runtime.go_on.release()
+    answers = [future.result(PATIENCE_S)[0] for future in (blocked, *together)]
+    assert runtime.asked == [1, 2]
+    assert (answers[0].masks == answers[1].masks).all()
+    assert not (answers[1].masks[0] == answers[2].masks[0]).all()
+    behind.close()
+
+
+def test_more_long_work_than_allowed_is_told_to_come_again() -> None:
+    runtime, behind = gated()
+    long = behind.everything(lambda: PICTURE, {"mode": "exact", "points_per_side": 2})
+    with pytest.raises(Refusal) as refused:
+        behind.everything(lambda: PICTURE, {})
+    assert refused.value.status_code == 429
+    assert int((refused.value.headers or {})["Retry-After"]) >= 5
+    runtime.go_on.release()
+    long.result(PATIENCE_S)
+    behind.close()
+
+
+def test_a_server_that_goes_down_while_loading_leaves_nobody_waiting() -> None:
+    begin = threading.Event()
+
+    def load() -> Model:
+        assert begin.wait(PATIENCE_S)
+        return Model(GatedRuntime())
+
+    behind = Inference(load, "fake", EmbeddingCache(0))
+    behind.start()
+    waiting = behind.embed(lambda: PICTURE)
+    begin.set()
+    behind.close()
+    assert waiting.done()

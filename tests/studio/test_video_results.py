@@ -1,0 +1,249 @@
+"""What is known of a video session over HTTP: frames to look at, masks, undo, pause, files."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import InputError
+from anymask.formats.registry import read_annotations
+from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.studio.limits import Limits
+from anymask.studio.start import named_videos
+from tests.patience import PATIENCE_S
+from tests.segment.fakes import ColourRuntime, iou
+from tests.studio.servers import client, error_of, in_thread
+from tests.studio.test_videos import OTHER, PICTURES, START, lines, opened, prompt_both, rles
+from tests.track.clips import moving_discs, write_video
+
+_, TRUTH = moving_discs(8)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+
+
+@pytest.fixture
+def followed(clip: Path) -> Iterator[tuple[Any, str]]:
+    """A session in which two objects were followed through the clip."""
+    with client() as http:
+        video = opened(http)
+        http.put(f"{video}/file", content=clip.read_bytes())
+        prompt_both(http, video)
+        lines(http.get(f"{video}/masks"))
+        yield http, video
+
+
+def test_frames_are_looked_at_by_number_while_the_session_stays_where_it_is(
+    followed: tuple[Any, str],
+) -> None:
+    http, video = followed
+    for frame in (7, 0, 3):
+        reply = http.get(f"{video}/frames/{frame}")
+        assert reply.headers["content-type"] == "image/jpeg"
+        shown = np.asarray(Image.open(io.BytesIO(reply.content)), np.int64)
+        assert np.abs(shown - PICTURES[frame]).mean() < 3
+    assert "a frame that can be read" in error_of(http.get(f"{video}/frames/8"), 404)
+    live = opened(http)
+    assert "a session about a file" in error_of(http.get(f"{live}/frames/0"), 409)
+
+
+def test_what_is_known_is_read_without_following(followed: tuple[Any, str]) -> None:
+    http, video = followed
+    wanted = lines(http.get(f"{video}/masks"))
+    assert lines(http.get(f"{video}/results")) == wanted
+    assert lines(http.get(f"{video}/results?start=2&stop=4")) == wanted[2:5]
+    known = http.get(video).json()
+    assert known["known"] == {"1": [[0, 7]], "2": [[0, 7]]}
+    assert (known["size"], known["rate"], known["fault"]) == ([96, 128], 25.0, None)
+
+
+def test_a_correction_tells_which_masks_are_left(followed: tuple[Any, str]) -> None:
+    http, video = followed
+    said = http.post(f"{video}/prompts", json={"frame": 4, "points": [[38, 30]]})
+    assert said.json()["known"] == [[0, 4]]
+    assert http.get(video).json()["known"] == {"1": [[0, 4]], "2": [[0, 7]]}
+    assert len(lines(http.get(f"{video}/masks?start=4"))) == 4
+    assert http.get(video).json()["known"]["1"] == [[0, 7]]
+
+
+def test_clicks_are_taken_back_one_by_one(followed: tuple[Any, str]) -> None:
+    http, video = followed
+    before = lines(http.get(f"{video}/results"))
+    place = f"{video}/objects/1/prompts/4"
+    first = {"frame": 4, "points": [[38, 30]]}
+    once = http.post(f"{video}/prompts", json=first).json()
+    http.post(f"{video}/prompts", json={"frame": 4, "points": [[60, 60]], "labels": [0]})
+    again = http.post(f"{video}/prompts", json=first | {"anew": True}).json()
+    assert again == once
+    assert http.delete(place).json()["known"]["1"] == [[0, 0]]
+    error_of(http.delete(place))
+    assert lines(http.get(f"{video}/masks")) == before
+    assert http.delete(f"{video}/objects/1/prompts/0").json()["objects"] == [2]
+
+
+def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, go_on, see = threading.Event(), threading.Event(), ColourRuntime.see
+    looks: list[int] = []
+
+    def slow(self: ColourRuntime, images: np.ndarray) -> Any:
+        looks.append(len(looks))
+        if len(looks) == 5:  # while frame 2 or 3 is under way
+            held.set()
+            assert go_on.wait(PATIENCE_S)
+        return see(self, images)
+
+    with client() as http:
+        video = opened(http)
+        http.put(f"{video}/file", content=clip.read_bytes())
+        http.post(f"{video}/prompts", json={"points": START})
+        monkeypatch.setattr(ColourRuntime, "see", slow)
+        stream = in_thread(lambda: lines(http.get(f"{video}/masks")))
+        assert held.wait(PATIENCE_S)
+        pausing = in_thread(lambda: http.post(f"{video}/pause").status_code)
+        go_on.set()
+        assert pausing.result(PATIENCE_S) == 204
+        part = stream.result(PATIENCE_S)
+        assert 0 < len(part) <= 8
+        assert [line["frame"] for line in part] == list(range(len(part)))
+        rest = lines(http.get(f"{video}/masks?start={len(part)}"))
+        assert [line["frame"] for line in rest] == list(range(len(part), 8))
+
+
+NAMED = [{"object": 1, "name": "cup", "colour": "#ff0000"}, {"object": 2, "name": "dish"}]
+
+
+def exported(http: Any, video: str, form: str) -> bytes:
+    body = {"format": form, "title": "my clip.mkv", "objects": NAMED}
+    reply = http.post(f"{video}/export", json=body)
+    assert reply.status_code == 200, reply.text
+    assert "my-clip.mkv." in reply.headers["content-disposition"]
+    return bytes(reply.content)
+
+
+@pytest.mark.parametrize("form", ["sav", "coco"])
+def test_json_that_is_exported_is_read_by_our_own_readers(
+    followed: tuple[Any, str], tmp_path: Path, form: str
+) -> None:
+    http, video = followed
+    (tmp_path / "masks.json").write_bytes(exported(http, video, form))
+    frames, _ = read_annotations(tmp_path / "masks.json", form)
+    wanted = [rles(line) for line in lines(http.get(f"{video}/results"))]
+    assert [{m.group: m.rle for m in frame.masks} for frame in frames] == wanted
+    if form == "coco":
+        assert {m.group: m.label for m in frames[0].masks} == {1: "cup", 2: "dish"}
+
+
+def test_a_folder_of_davis_lines_and_a_film_are_exported(
+    followed: tuple[Any, str], tmp_path: Path
+) -> None:
+    http, video = followed
+    known = lines(http.get(f"{video}/results"))
+    assert [json.loads(line) for line in exported(http, video, "jsonl").splitlines()] == known
+    with zipfile.ZipFile(io.BytesIO(exported(http, video, "davis"))) as archive:
+        archive.extractall(tmp_path)
+    pictures = sorted((tmp_path / "my-clip.mkv").iterdir())
+    assert [path.name for path in pictures] == [f"{n:05d}.png" for n in range(8)]
+    for path, line in zip(pictures, known, strict=True):
+        values = np.asarray(Image.open(path))
+        assert mask_to_rle(values == 1) == rles(line)[1]
+    with av.open(io.BytesIO(exported(http, video, "film"))) as film:
+        shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(shown) == 8
+    inside = rle_to_mask(rles(known[7])[1])
+    redder = shown[7].astype(int)[inside][:, 0].mean() - PICTURES[7][inside][:, 0].mean()
+    assert redder > -20
+    assert np.abs(shown[7].astype(int) - PICTURES[7])[inside].mean() > 10
+
+
+def test_exports_leave_no_files_and_need_an_object(clip: Path, tmp_path: Path) -> None:
+    with client() as http:
+        video = opened(http)
+        assert "a session about a file" in error_of(
+            http.post(f"{video}/export", json={"format": "sav"}), 409
+        )
+        http.put(f"{video}/file", content=clip.read_bytes())
+        assert "an object that was clicked on" in error_of(
+            http.post(f"{video}/export", json={"format": "sav"})
+        )
+        error_of(http.post(f"{video}/export", json={"format": "xyz"}))
+
+
+def test_the_servers_own_videos_are_offered_and_opened(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    with client(clips={"clip.mkv": clip, "frames": folder}) as http:
+        told = http.get("/api/videos").json()
+        assert (told["clips"], told["files"]) == (["clip.mkv", "frames"], True)
+        assert (told["most_frames"], told["upload_bytes"]) == (20_000, 64_000_000)
+        for name in told["clips"]:
+            video = opened(http)
+            assert http.put(f"{video}/clip", json={"clip": name}).json()["frames"] == 8
+            http.post(f"{video}/prompts", json={"points": OTHER})
+            masks = [rles(line)[1] for line in lines(http.get(f"{video}/masks"))]
+            assert all(
+                iou(rle_to_mask(mask), truth[1]) > 0.7
+                for mask, truth in zip(masks, TRUTH, strict=True)
+            )
+            http.post(f"{video}/export", json={"format": "sav"})
+            assert http.delete(video).status_code == 204
+        video = opened(http)
+        assert "own (clip.mkv, frames)" in error_of(
+            http.put(f"{video}/clip", json={"clip": "../etc"}), 404
+        )
+    assert len(list(folder.iterdir())) == 8
+    assert clip.exists()
+
+
+def test_a_file_that_cannot_be_read_is_told_without_the_servers_paths(clip: Path) -> None:
+    with client() as http:
+        video = opened(http)
+        reply = http.put(f"{video}/file", content=b"no video at all" * 50)
+        assert error_of(reply) == "a video that can be read"
+        assert "a file that holds no video" in reply.json()["error"]["got"]
+        assert "/" not in reply.json()["error"]["got"].replace("/Output", "")
+        assert http.put(f"{video}/file", content=clip.read_bytes()).json()["frames"] == 8
+
+
+def test_a_truncated_video_says_where_its_frames_end(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "clip.mkv", PICTURES * 4, g=1).read_bytes()
+    with client() as http:
+        video = opened(http)
+        told = http.put(f"{video}/file", content=whole[: len(whole) // 2]).json()
+        http.post(f"{video}/prompts", json={"points": START})
+        found = lines(http.get(f"{video}/masks"))
+        known = http.get(video).json()
+        assert 5 < len(found) == known["frames"] < 32
+        assert known["frames"] <= told["frames"]
+        assert known["fault"] is None or known["fault"].startswith("the video is")
+
+
+def test_videos_of_the_command_line_are_named_once(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder / "clip").mkdir(parents=True)
+    assert named_videos([tmp_path / "a" / "clip"]) == {"clip": tmp_path / "a" / "clip"}
+    with pytest.raises(InputError, match="a video file or a folder of frames"):
+        named_videos([tmp_path / "none.mp4"])
+    with pytest.raises(InputError, match="videos of different names"):
+        named_videos([tmp_path / "a" / "clip", tmp_path / "b" / "clip"])
+
+
+def test_too_many_frames_are_refused_for_own_videos_too(clip: Path) -> None:
+    with client(limits=Limits(video_frames=3), clips={"clip": clip}) as http:
+        video = opened(http)
+        assert "at most 3 frames" in error_of(http.put(f"{video}/clip", json={"clip": "clip"}), 413)

@@ -1,0 +1,63 @@
+"""Videos whose true masks are known: discs that move over a ground, as arrays or as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from tests.segment.fakes import discs
+
+HW = (96, 128)
+RED, GREEN = 0, 1  # the discs in order
+
+
+def moving_discs(
+    frames: int, hidden: Sequence[int] = (), hw: tuple[int, int] = HW
+) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """Pictures of two discs that drift apart, and their masks; `hidden`: frames without the first.
+
+    The first moves right by 2 pixels a frame, the second one left by 1.
+    """
+    pictures, masks = [], []
+    for step in range(frames):
+        gone = step in hidden
+        circles = [(30.0 + 2 * step, 30.0, 0.0 if gone else 14.0), (100.0 - step, 70.0, 15.0)]
+        picture, truth = discs(hw, circles)
+        if gone:
+            truth[0] = np.zeros(hw, np.bool_)
+            picture, _ = discs(hw, [(-99.0, -99.0, 1.0), circles[1]])
+        pictures.append(picture)
+        masks.append(truth)
+    return pictures, masks
+
+
+def write_video(
+    path: Path,
+    pictures: Sequence[np.ndarray],
+    times: Sequence[int] | None = None,
+    codec: str = "ffv1",
+    pix_fmt: str = "bgr0",
+    index_first: bool = False,
+    **options: Any,
+) -> Path:
+    """A video file of pictures; `times` in thousandths of a second, 40 apart when left out."""
+    moved = {"movflags": "faststart"} if index_first else {}
+    with av.open(str(path), "w", options=moved) as container:
+        stream = container.add_stream(
+            codec, rate=25, options={k: str(v) for k, v in options.items()}
+        )
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for place, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = 40 * place if times is None else times[place]
+            frame.time_base = Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

@@ -1,0 +1,46 @@
+"""Hundreds of steps of the bundled model: an object is followed, what a session holds stays."""
+
+from __future__ import annotations
+
+import anymask
+from anymask.masks.binary import iou
+from anymask.segment.model import Model
+from anymask.track.frame_sampling import SampledFrames
+from anymask.track.holdings import held_by
+from anymask.track.image_tracker import ImageTracker
+from anymask.track.session import VideoSession
+from anymask.track.settings import FrameSampling, MonitorSettings
+from anymask.track.sources import open_source
+from anymask.track.store import SessionStore
+from tests.track.made_scene import MadeScene, resident_memory
+
+STEPS, EARLY, SAMPLE = 600, 100, 50
+SMALL = (144, 192)  # pixels of a frame, which is not enlarged for the encoder
+FRONT = 2  # the object that nothing hides
+LEAST_IOU = 0.5
+ROOM = 24 << 20  # bytes: what an allocator may keep back; the keys alone of 500 frames: 39 MB
+
+
+def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do() -> None:
+    scene, model = MadeScene(SMALL), anymask.load()
+    with small_session(model, scene) as session:
+        session.add(frame=0, mask=scene.mask(FRONT))
+        for frame in session:
+            if frame.index % SAMPLE == 0:
+                found = frame.masks[1]
+                assert iou(found, scene.mask(FRONT, frame.index)) >= LEAST_IOU, frame.index
+            if frame.index == EARLY:
+                early, memory = held_by(session), resident_memory()
+        late, memory_late = held_by(session), resident_memory()
+    assert frame.index == STEPS - 1
+    assert early.count > 10
+    assert late == early
+    if memory is not None and memory_late is not None:
+        assert memory_late - memory < ROOM
+
+
+def small_session(model: Model, scene: MadeScene) -> VideoSession:
+    frames = SampledFrames(open_source(scene.pictures(STEPS)), FrameSampling())
+    watching = MonitorSettings(write_unsure=True)  # every frame is learned from
+    tracker = ImageTracker(model, side=SMALL[1])
+    return VideoSession(tracker, frames, SessionStore(None), watching)

@@ -1,0 +1,165 @@
+"""A video model of SAM 2's families behind a session: the session adds nothing to its numbers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from anymask.base.errors import InputError, ModelError
+from anymask.masks.resize import geometry, image_to_model, logits_to_rles, points_to_model
+from anymask.masks.rle import rle_to_mask
+from anymask.models.rules.memory import MemoryBank, VideoMoment, with_postprocessing
+from anymask.models.video_model import FramePrompts
+from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
+from anymask.runtime.torch import TorchRuntime
+from anymask.runtime.video import VideoSteps
+from anymask.segment.model import Model
+from anymask.track.opening import open_session
+from tests.segment.fakes import ColourRuntime
+from tests.track.clips import moving_discs
+
+PICTURES, _ = moving_discs(5)
+POINT = [(30.0, 30.0)]
+
+
+def tiny(variant: VideoVariant = TINY_VIDEO, precision: str = "fp32") -> Model:
+    torch.manual_seed(0)
+    module = build_video_variant(variant)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return Model(TorchRuntime(module, "tiny", device="cpu", precision=precision))
+
+
+@torch.inference_mode()
+def by_hand(model: Model) -> list[object]:
+    """The masks of the first object by the model's own steps."""
+    module = model.runtime._module
+    settings = replace(with_postprocessing(module.config.settings), prompted_limit=4)
+    spec = replace(model.spec, resample="pillow_bicubic")
+    where = geometry(PICTURES[0].shape[:2], spec)
+    bank, masks = MemoryBank(), []
+    for number, picture in enumerate(PICTURES):
+        frame = module.see(torch.from_numpy(image_to_model(picture, spec))[None])
+        prompts = None
+        if number == 0:
+            coords = torch.from_numpy(points_to_model(np.array([POINT]), where))
+            prompts = FramePrompts(coords, torch.tensor([[1]]))
+        at = VideoMoment(number)
+        answer = module.step(frame, [bank], at, prompts, settings)
+        (memory,) = module.remember(frame, answer, at, prompts is not None, settings)
+        bank = bank.with_tracked(memory) if number else bank.with_prompted(memory)
+        masks.append(logits_to_rles(module.finished(answer, settings)[0].numpy(), where, 0.0)[0])
+    return masks
+
+
+@pytest.mark.parametrize("variant", [TINY_VIDEO, TINY_EDGE], ids=lambda one: one.spec.name)
+def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant) -> None:
+    model = tiny(variant)
+    with open_session(model, PICTURES, write_unsure=True) as session:
+        session.add(frame=0, points=POINT)
+        session.add(frame=0, id=2, box=(80, 50, 118, 88))
+        found = [frame.objects[1].rle for frame in session]
+    for one, other in zip(found, by_hand(model), strict=True):
+        # The objects share a batch here, which moves the last bit of a float.
+        assert (rle_to_mask(one) ^ rle_to_mask(other)).sum() <= 3
+
+
+def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
+    model, path = tiny(), tmp_path / "clip.session"
+    with open_session(model, PICTURES, write_unsure=True) as session:
+        session.add(frame=0, points=POINT)
+        wanted = [frame.objects[1].rle for frame in session]
+    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
+        session.add(frame=0, points=POINT)
+        list(itertools.islice(session, 3))
+    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
+        assert [frame.objects[1].rle for frame in session] == wanted
+
+
+ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "write_unsure": True}
+
+
+def test_a_choice_of_memories_is_taken_and_resumed(tmp_path: Path) -> None:
+    model = tiny()
+    with open_session(model, PICTURES, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+        session.add(frame=0, points=POINT)
+        wanted = [frame.objects[1].rle for frame in session]
+    path = tmp_path / "clip.session"
+    for frames in (3, 5):
+        with open_session(model, PICTURES, session=path, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+            if frames == 3:
+                session.add(frame=0, points=POINT)
+            found = [frame.objects[1].rle for frame in itertools.islice(session, frames)]
+    assert found == wanted
+
+
+def tracked_logits(model: Model) -> np.ndarray:
+    """Of two objects, clicked on frame 0, on frame 3: (2, m, m)."""
+    steps = model.runtime.capability(VideoSteps)
+    assert steps is not None
+    chance, banks = np.random.default_rng(0), list[Any]()
+    for number in range(4):
+        image = chance.standard_normal((3, 64, 64)).astype(np.float32)
+        frame = steps.see_frame(image)
+        if number:
+            answer = steps.step_video(frame, banks, number, False)
+            handles, prompted = answer.handles, False
+        else:
+            places = (np.array([[x, 20.0]], np.float32) for x in (12, 40))
+            told = [steps.answer_points(frame, one, np.array([1]), None) for one in places]
+            handles, prompted, banks = tuple(one.handles[0] for one in told), True, [None, None]
+        banks = [
+            steps.remember(frame, bank, handle, (number, False), prompted)
+            for bank, handle in zip(banks, handles, strict=True)
+        ]
+    return answer.logits
+
+
+def test_half_precision_tracks_nearly_the_same() -> None:
+    """The median: a filled hole has a value of its own, and is there or not by the last bit."""
+    whole, halves = (tracked_logits(tiny(TINY_EDGE, precision)) for precision in ("fp32", "bf16"))
+    assert np.median(np.abs(whole - halves)) < 0.05 * np.std(whole)
+
+
+@pytest.mark.parametrize(
+    ("variant", "pool", "message"),
+    [
+        (TINY_EDGE, 2, "pool_memory is for memories that are maps, those of tiny_edge"),
+        (TINY_VIDEO, 3, "pool_memory must be 1, 2 or 4, got 3; take 2"),
+    ],
+)
+def test_memories_that_cannot_be_pooled_are_refused(
+    variant: VideoVariant, pool: int, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        open_session(tiny(variant), PICTURES, pool_memory=pool)
+
+
+def test_masks_of_low_quality_are_not_remembered() -> None:
+    with open_session(tiny(), PICTURES, write_unsure=True, least_quality=1.0) as session:
+        session.add(frame=0, points=POINT)
+        list(session)
+        bank = session._live[1, False].state
+    assert (list(bank.prompted), list(bank.tracked)) == ([0], [])
+
+
+def test_a_given_mask_and_a_correction_are_taken() -> None:
+    with open_session(tiny(), PICTURES) as session:
+        mask = np.zeros(PICTURES[0].shape[:2], np.bool_)
+        mask[20:44, 20:44] = True
+        given = session.add(frame=0, mask=mask)
+        assert (given.mask & mask).sum() / (given.mask | mask).sum() > 0.7
+        assert len(list(session)) == 5
+        session.add(frame=3, points=[(2, 2)], labels=[0])
+        assert [frame.index for frame in session.propagate("both")][-1] == 0
+
+
+def test_an_image_model_has_no_memory() -> None:
+    with pytest.raises(ModelError, match="fake is no video model, and tracker='memory' needs one"):
+        open_session(Model(ColourRuntime()), PICTURES, tracker="memory")

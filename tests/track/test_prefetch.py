@@ -1,0 +1,93 @@
+"""The next frame is looked at ahead of time; nothing else changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import ImageError
+from anymask.track.frame_sampling import SampledFrames
+from anymask.track.prefetch import FramePrefetcher
+from anymask.track.settings import FrameSampling
+from anymask.track.sources import open_source
+
+
+class Watching:
+    """Stands for a tracker: remembers which frames it saw, and in which thread."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str]] = []
+
+    def see(self, image: np.ndarray, grey: np.ndarray) -> int:
+        assert grey.ndim == 2
+        number = int(image[0, 0, 0])
+        self.seen.append((number, threading.current_thread().name.partition("_")[0]))
+        return number
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    return [np.full((20, 30, 3), number, np.uint8) for number in range(count)]
+
+
+def looking(source: object) -> tuple[Watching, FramePrefetcher]:
+    tracker = Watching()
+    return tracker, FramePrefetcher(tracker, SampledFrames(open_source(source), FrameSampling()))  # type: ignore[arg-type]
+
+
+def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
+    tracker, prefetcher = looking(numbered(4))
+    assert prefetcher.look(0).seen == 0
+    prefetcher.expect(1)
+    assert prefetcher.look(1).seen == 1
+    assert prefetcher.look(1).seen == 1
+    assert tracker.seen == [(0, "MainThread"), (1, "anymask-prefetch")]
+    prefetcher.close()
+
+
+def test_another_frame_than_the_expected_one_may_be_asked_for() -> None:
+    _, prefetcher = looking(numbered(4))
+    prefetcher.expect(1)
+    assert prefetcher.look(3).seen == 3
+    assert prefetcher.look(1).seen == 1
+    prefetcher.close()
+
+
+def test_nothing_is_expected_behind_the_end_or_of_a_stream() -> None:
+    def stream() -> Iterator[np.ndarray]:
+        yield from numbered(3)
+
+    for source, frame in ((numbered(2), 2), (numbered(2), -1), (stream(), 1)):
+        tracker, prefetcher = looking(source)
+        prefetcher.expect(frame)
+        prefetcher.close()
+        assert tracker.seen == []
+
+
+def test_the_pixels_of_the_last_frame_are_there_without_reading_again() -> None:
+    class Once(list):  # type: ignore[type-arg]
+        reads = 0
+
+        def __getitem__(self, place: object) -> object:
+            Once.reads += 1
+            return super().__getitem__(place)  # type: ignore[index]
+
+    _, prefetcher = looking(Once(numbered(3)))
+    prefetcher.look(1)
+    image = prefetcher.read(1)
+    assert image is not None
+    assert image[0, 0, 0] == 1
+    assert Once.reads == 1
+    prefetcher.close()
+
+
+def test_what_is_wrong_with_a_frame_is_told_when_it_is_asked_for() -> None:
+    pictures: list[object] = [*numbered(1), "absent.png"]
+    _, prefetcher = looking(pictures)
+    assert prefetcher.look(0).seen == 0
+    prefetcher.expect(1)
+    with pytest.raises(ImageError, match=r"absent\.png"):
+        prefetcher.look(1)
+    prefetcher.close()

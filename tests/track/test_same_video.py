@@ -1,0 +1,106 @@
+"""A session's masks are not shown on frames that they are not of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.base.errors import InputError, PromptError
+from anymask.track.opening import open_session
+from anymask.track.session import VideoSession
+from tests.track.clips import moving_discs, write_video
+from tests.track.test_session import MODEL, PICTURES, START, rles
+
+OTHERS = [255 - picture for picture in PICTURES]
+
+
+def followed(path: Path, source: object, **settings: object) -> list[dict[int, object]]:
+    with open_session(MODEL, source, session=path, **settings) as session:
+        if not session.objects:
+            session.add(frame=0, points=[START])
+        return rles(list(session))
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"every": 2}, {"start": 3}, {"fps": 5.0}, {"every": 3, "start": 1}]
+)
+def test_masks_do_not_move_to_other_frames(tmp_path: Path, chosen: dict[str, object]) -> None:
+    path = tmp_path / "clip.session"
+    wanted = followed(path, PICTURES)
+    with pytest.raises(InputError, match="its masks would lie on other frames with every="):
+        followed(path, PICTURES, **chosen)
+    assert followed(path, PICTURES) == wanted  # nothing of it was lost
+
+
+@pytest.mark.parametrize("other", [OTHERS, [picture[:-2] for picture in PICTURES]])
+def test_another_video_does_not_go_on(tmp_path: Path, other: list[np.ndarray]) -> None:
+    path = tmp_path / "clip.session"
+    followed(path, PICTURES)
+    with pytest.raises(InputError, match="was begun with another video"):
+        followed(path, other)
+
+
+def test_the_same_video_goes_on_where_it_was_moved_encoded_anew_or_grew(tmp_path: Path) -> None:
+    path = tmp_path / "clip.session"
+    first = followed(path, PICTURES, end=5)
+    lossy = write_video(tmp_path / "moved.mp4", PICTURES, codec="libx264", pix_fmt="yuv420p")
+    longer = followed(path, lossy)
+    assert longer[:5] == first
+    assert len(longer) == len(PICTURES)
+
+
+def closed() -> VideoSession:
+    with open_session(MODEL, PICTURES) as session:
+        session.add(frame=0, points=[START])
+    return session
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session: session.add(frame=1, points=[START]),
+        lambda session: list(session),
+        lambda session: session.objects,
+        lambda session: session.result(0),
+        lambda session: session.picture(3),
+        lambda session: session.step(),
+        lambda session: session.remove(1),
+    ],
+)
+def test_a_closed_session_says_so(call: object) -> None:
+    with pytest.raises(InputError, match="is closed"):
+        call(closed())  # type: ignore[operator]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    two, six = np.int64(2), np.uint8(6)
+    pictures, truth = moving_discs(8)
+    with open_session(MODEL, pictures) as session, open_session(MODEL, pictures) as plain:
+        session.add(frame=two, id=six, mask=truth[2][0])
+        plain.add(frame=2, id=6, mask=truth[2][0])
+        frames = list(session.propagate(start=two, stop=np.int32(4)))
+        assert rles(frames) == rles(list(plain.propagate(start=2, stop=4)))
+        assert [frame.index for frame in frames] == [2, 3, 4]
+        assert (session.objects, session.prompts(six)) == ([6], [2])
+        assert all(type(number) is int for number in session.objects)
+        session.take_back(six, two)
+        assert session.objects == []
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "3"])
+def test_frames_to_follow_are_whole_numbers(wrong: object) -> None:
+    with open_session(MODEL, PICTURES) as session:
+        session.add(frame=0, points=[START])
+        with pytest.raises(PromptError, match="start must be a whole number from 0 on"):
+            list(session.propagate(start=wrong))
+        with pytest.raises(PromptError, match="stop must be a whole number from 0 on"):
+            list(session.propagate(stop=wrong))
+
+
+def test_a_frame_that_did_not_come_is_told() -> None:
+    told = "no frame 0; the source has not come so far"
+    for source in (None, iter(())):
+        with open_session(MODEL, source) as session, pytest.raises(InputError, match=told):
+            session.add(frame=0, points=[START])

@@ -1,0 +1,338 @@
+"""Objects followed through a video: whatever is said, and whenever, the masks are the discs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base.errors import InputError, PromptError
+from anymask.runtime.protocol import ThreadSharing
+from anymask.segment.model import Model
+from anymask.track.holdings import held_by
+from anymask.track.opening import open_session
+from anymask.track.records import TrackedFrame
+from anymask.track.session import VideoSession
+from tests.segment.fakes import ColourRuntime, iou
+from tests.track.clips import moving_discs, write_video
+
+MODEL = Model(ColourRuntime())
+PICTURES, TRUTH = moving_discs(16)
+START = (30, 30)  # on the first disc in frame 0
+OTHER = (100, 70)  # on the second one
+
+
+def begin(source: object = None, **settings: object) -> VideoSession:
+    return open_session(MODEL, PICTURES if source is None else source, **settings)
+
+
+def rles(frames: list[TrackedFrame]) -> list[dict[int, object]]:
+    return [{number: one.rle for number, one in frame.objects.items()} for frame in frames]
+
+
+def assert_followed(frames: list[TrackedFrame], objects: dict[int, int]) -> None:
+    """objects  number -> which disc it is"""
+    for frame in frames:
+        assert set(frame.objects) == set(objects)
+        for number, disc in objects.items():
+            assert iou(frame.masks[number], TRUTH[frame.index][disc]) > 0.7, (frame.index, number)
+
+
+def test_two_objects_are_followed_at_once() -> None:
+    with begin() as session:
+        session.add(frame=0, id=1, points=[START])
+        session.add(frame=0, id=7, points=[OTHER])
+        frames = list(session)
+    assert [frame.index for frame in frames] == list(range(16))
+    assert_followed(frames, {1: 0, 7: 1})
+    assert all(one.state == "visible" for frame in frames for one in frame.objects.values())
+
+
+def test_files_lists_generators_and_steps_give_the_same_masks(tmp_path: Path) -> None:
+    def followed(source: object) -> list[dict[int, object]]:
+        with begin(source) as session:
+            session.add(frame=0, points=[START])
+            return rles(list(session))
+
+    wanted = followed(PICTURES)
+    assert followed(write_video(tmp_path / "clip.mkv", PICTURES)) == wanted
+    assert followed(iter(PICTURES)) == wanted
+    with open_session(MODEL, None) as session:
+        first = session.step(PICTURES[0])
+        assert first is not None
+        assert first.objects == {}
+        session.add(frame=0, points=[START])
+        stepped = [session.result(0), *(session.step(picture) for picture in PICTURES[1:])]
+    assert rles(stepped) == wanted
+
+
+def test_an_object_that_is_added_later_leaves_the_others_alone() -> None:
+    with begin() as session:
+        session.add(frame=0, id=1, points=[START])
+        alone = rles(list(session))
+        session.add(frame=6, id=2, box=(79, 55, 110, 86))
+        both = list(session)
+    assert [frame[1] for frame in rles(both)] == [frame[1] for frame in alone]
+    assert [frame.index for frame in both if 2 in frame.objects] == list(range(6, 16))
+    assert_followed(both[6:], {1: 0, 2: 1})
+
+
+def test_a_removed_object_is_gone_and_the_other_one_stays() -> None:
+    with begin() as session:
+        session.add(frame=0, id=1, points=[START])
+        session.add(frame=0, id=2, points=[OTHER])
+        before = rles(list(session))
+        session.remove(1)
+        after = rles(list(session))
+    assert [set(frame) for frame in after] == [{2}] * 16
+    assert [frame[2] for frame in after] == [frame[2] for frame in before]
+
+
+def test_both_directions_from_the_middle() -> None:
+    with begin() as session:
+        session.add(frame=8, id=1, points=[(46, 30)])
+        seen = [frame.index for frame in session.propagate("both")]
+        frames = list(session.results())
+    assert seen == [*range(8, 16), *range(8, -1, -1)]
+    assert [frame.index for frame in frames] == list(range(16))
+    assert_followed(frames, {1: 0})
+
+
+def test_a_correction_counts_from_its_frame_to_the_next_prompt() -> None:
+    """On frame 5 the first object is said to be the second disc; on frame 10 the first again."""
+    with begin() as session:
+        session.add(frame=0, points=[START])
+        session.add(frame=10, mask=TRUTH[10][0])
+        before = rles(list(session))
+        session.add(frame=5, mask=TRUTH[5][1])
+        after = list(session)
+    assert rles(after)[:5] == before[:5]
+    assert rles(after)[10:] == before[10:]
+    for frame in after[5:10]:
+        assert iou(frame.masks[1], TRUTH[frame.index][1]) > 0.7
+
+
+def test_a_correction_is_carried_back_to_the_prompt_before_it() -> None:
+    """On frame 8 the first object is said to be the second disc: 1 to 7 follow it backwards."""
+    with begin() as session:
+        session.add(frame=0, id=1, points=[START])
+        list(session)
+        session.add(frame=8, id=1, mask=TRUTH[8][1])
+        list(session)
+        session.forget_before(1, 8)
+        assert session.known(1) == [(0, 0), (8, 15)]
+        seen = [frame.index for frame in session.propagate("backward")]
+        frames = list(session.results())
+        with pytest.raises(InputError, match=r"no prompt on frame 3, it has on \[0, 8\]"):
+            session.forget_before(1, 3)
+    assert set(range(1, 8)) <= set(seen)
+    assert_followed(frames[:1], {1: 0})
+    assert_followed(frames[1:], {1: 1})
+
+
+def test_a_session_goes_on_in_another_thread() -> None:
+    with begin() as session, ThreadPoolExecutor(1) as elsewhere:
+        session.add(frame=0, points=[START])
+        alone = rles(list(session.propagate(stop=4)))
+        assert elsewhere.submit(lambda: rles(list(session.propagate(stop=4)))).result() == alone
+        elsewhere.submit(session.add, frame=0, id=2, points=[OTHER]).result()
+        assert_followed(list(session), {1: 0, 2: 1})
+
+
+def test_only_what_a_correction_changed_is_looked_at_again() -> None:
+    looked: list[int] = []
+
+    class Counting(ColourRuntime):
+        def see(self, images: np.ndarray) -> list:
+            looked.append(len(looked))
+            return super().see(images)
+
+    with open_session(Model(Counting()), PICTURES) as session:
+        session.add(frame=0, points=[START])
+        list(session)
+        assert len(looked) == 16
+        list(session)
+        assert len(looked) == 16
+        session.add(frame=12, mask=TRUTH[12][1])
+        list(session)
+    assert len(looked) == 16 + 4  # frames 12 to 15
+
+
+def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
+    with begin() as session:
+        session.add(frame=0, points=[START])
+        before = rles(list(session))
+        session.add(frame=5, mask=TRUTH[5][1])
+        list(session)
+        session.take_back(1, 5)
+        assert rles(list(session)) == before
+        with pytest.raises(InputError, match=r"object 1 has no prompt on frame 5, .*\[0\]"):
+            session.take_back(1, 5)
+
+
+def test_further_clicks_on_a_frame_add_up() -> None:
+    with begin() as session:
+        session.add(frame=0, points=[START])
+        session.add(frame=0, points=[(3, 90)], labels=[0])
+        spoken = session._store.prompt(1, 0)
+    assert spoken is not None
+    assert spoken.prompt.points.tolist() == [[30, 30], [3, 90]]
+    assert spoken.prompt.labels.tolist() == [1, 0]
+
+
+def test_a_session_goes_on_where_it_was_left(tmp_path: Path) -> None:
+    with begin() as session:
+        session.add(frame=0, id=1, points=[START])
+        session.add(frame=0, id=2, points=[OTHER])
+        wanted = rles(list(session))
+    path = tmp_path / "clip.session"
+    with begin(session=path) as session:
+        session.add(frame=0, id=1, points=[START])
+        session.add(frame=0, id=2, points=[OTHER])
+        list(itertools.islice(session, 7))
+    with begin(session=path) as session:
+        assert session.objects == [1, 2]
+        assert rles(list(session)) == wanted
+
+
+def test_a_killed_session_goes_on_from_its_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anymask.track.session.FRAMES", 4)
+    with begin() as session:
+        session.add(frame=0, points=[START])
+        wanted = rles(list(session))
+    path = tmp_path / "clip.session"
+    killed = begin(session=path)
+    killed.add(frame=0, points=[START])
+    frames = killed.propagate()
+    for _ in range(10):
+        next(frames)
+    monkeypatch.setattr(killed, "checkpoint", lambda: None)
+    killed._store.close()  # nothing is written any more, as after a kill
+    with begin(session=path) as session:
+        done = max(session._store.frames())
+        assert 4 <= done < 10
+        assert rles(list(session)) == wanted
+
+
+def test_another_model_does_not_go_on_with_a_session(tmp_path: Path) -> None:
+    path = tmp_path / "clip.session"
+    begin(session=path).close()
+    with pytest.raises(InputError, match="load the same model"):
+        anymask.load().track(PICTURES, session=path, tracker="match")
+
+
+def test_a_hidden_object_is_occluded_then_lost_then_back() -> None:
+    pictures, truth = moving_discs(16, hidden=range(5, 10))
+    with begin(pictures, lost_after=3) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    states = [frame.objects[1].state for frame in frames]
+    assert states[:5] == ["visible"] * 5
+    assert states[5:7] == ["occluded"] * 2
+    assert states[7:10] == ["lost"] * 3
+    assert states[10] == "back"
+    assert all(frame.objects[1].area == 0 for frame in frames[5:10])
+    for frame in frames[10:]:
+        assert iou(frame.masks[1], truth[frame.index][0]) > 0.7
+    doubts = {frame: doubts for frame, _, doubts in session_doubts(pictures)}
+    assert "gone" in doubts[5]
+    assert "back" in doubts[10]
+
+
+def session_doubts(pictures: list[np.ndarray]) -> list[tuple[int, int, tuple[str, ...]]]:
+    with begin(pictures, lost_after=3) as session:
+        session.add(frame=0, points=[START])
+        list(session)
+        return session.doubtful()
+
+
+def test_another_shot_is_told() -> None:
+    other = [np.roll(255 - picture, 40, axis=0) for picture in PICTURES[8:]]
+    with begin([*PICTURES[:8], *other]) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    cut = [frame.index for frame in frames if "cut" in frame.objects[1].doubts]
+    assert cut == [8]
+
+
+def test_a_long_stream_keeps_nothing_that_grows() -> None:
+    def endless() -> Iterator[np.ndarray]:
+        return itertools.islice(itertools.cycle([*PICTURES, *reversed(PICTURES)]), 100)
+
+    with begin(endless()) as session:
+        session.add(frame=0, points=[START])
+        for frame in session:
+            if frame.index == 40:
+                early = held_by(session)
+        assert early.count > 10
+        assert held_by(session) == early
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"frame": 99, "points": [START]}, "there is no frame 99; there are 16"),
+        ({"frame": -1, "points": [START]}, "frame must be a whole number"),
+        ({"frame": 0}, "a prompt needs points, a box or a mask"),
+        ({"id": 1.5, "points": [START]}, "id must be a whole number"),
+    ],
+)
+def test_a_wrong_prompt_is_refused(wrong: dict[str, object], message: str) -> None:
+    with begin() as session, pytest.raises((InputError, PromptError), match=message):
+        session.add(**wrong)
+
+
+def test_following_nothing_is_refused() -> None:
+    with begin() as session, pytest.raises(InputError, match="nothing says which object"):
+        list(session)
+    with begin() as session, pytest.raises(InputError, match="direction is"):
+        list(session.propagate("sideways"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"settings are area_jump, .*; got 'evry'"):
+        begin(evry=2)
+
+
+def test_a_resolution_that_changes_is_followed() -> None:
+    """Odd sizes, and an alpha channel, too."""
+    large = [np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)[:-1, :-1] for picture in PICTURES]
+    mixed = [*PICTURES[:3], *large[3:6]]
+    mixed[1] = np.dstack([mixed[1], np.full(mixed[1].shape[:2], 255, np.uint8)])
+    with begin(mixed) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    assert [frame.masks[1].shape for frame in frames] == [(96, 128)] * 3 + [(191, 255)] * 3
+    for frame in frames[:3]:
+        assert iou(frame.masks[1], TRUTH[frame.index][0]) > 0.7
+    for frame in frames[3:]:
+        assert iou(frame.masks[1][::2, ::2], TRUTH[frame.index][0]) > 0.7
+        assert frame.objects[1].doubts == ()
+
+
+def test_a_truncated_video_is_followed_up_to_the_fault(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with begin(path) as session:
+        session.add(frame=0, points=[START])
+        frames = list(session)
+    assert 3 < len(frames) < 16
+    assert_followed(frames, {1: 0})
+
+
+def test_one_frame_is_a_video_too() -> None:
+    with begin(PICTURES[:1]) as session:
+        session.add(frame=0, points=[START])
+        assert_followed(list(session.propagate("both"))[:1], {1: 0})
+
+
+def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() -> None:
+    runtime = anymask.load().runtime
+    assert isinstance(runtime, ThreadSharing)
+    for threads, each in ((1, 1), (2, 1), (3, 2)):
+        with open_session(Model(runtime.with_threads(threads)), PICTURES) as session:
+            assert session.tracker.model.runtime.threads == each  # type: ignore[attr-defined]

@@ -1,0 +1,237 @@
+"""Frames by their number, whatever they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.base.errors import DataError, ImageError, InputError
+from anymask.track import sources as video_file
+from anymask.track.frame_sampling import SampledFrames
+from anymask.track.settings import FrameSampling
+from anymask.track.sources import FrameStream, open_source
+from tests.track.clips import moving_discs, write_video
+
+PICTURES, _ = moving_discs(40)
+
+
+def numbered(count: int) -> list[np.ndarray]:
+    return [np.full((8, 8, 3), number, np.uint8) for number in range(count)]
+
+
+def test_a_video_file_gives_the_pictures_that_were_written_in_any_order(tmp_path: Path) -> None:
+    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES, g=12))
+    assert source.length == 40
+    for frame in (0, 1, 2, 30, 29, 28, 13, 12, 11, 0, 39):
+        np.testing.assert_array_equal(source.read(frame), PICTURES[frame])
+    assert source.read(40) is None
+    assert source.read(-1) is None
+
+
+def test_reading_backwards_gives_every_frame(tmp_path: Path) -> None:
+    source = open_source(
+        write_video(tmp_path / "clip.mp4", PICTURES, codec="libx264", pix_fmt="yuv444p", crf=0)
+    )
+    forwards = [source.read(frame) for frame in range(40)]
+    for frame in reversed(range(40)):
+        np.testing.assert_array_equal(source.read(frame), forwards[frame])
+
+
+def test_of_large_frames_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=12)
+    monkeypatch.setattr(video_file, "KEPT_BYTES", 2 * PICTURES[0].nbytes + 1)
+    source = video_file.VideoFile(path)
+    for frame in (*range(40), *reversed(range(40)), 5, 30):
+        np.testing.assert_array_equal(source.read(frame), PICTURES[frame])
+        assert len(source._kept) <= 2
+
+
+def test_frames_beyond_the_limit_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES[:2])
+    monkeypatch.setattr("anymask.images.pixels.MAX_PIXELS", 12_287)
+    monkeypatch.setattr(video_file, "_upright", lambda _: pytest.fail("decoded"))
+    with pytest.raises(ImageError, match=r"wanted at most .*clip.mkv has 128 x 96"):
+        open_source(path).read(0)
+
+
+def test_times_of_a_variable_frame_rate_are_those_of_the_file(tmp_path: Path) -> None:
+    times = [0, 10, 100, 130, 500]
+    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:5], times))
+    assert [round(1000 * source.seconds(frame)) for frame in range(5)] == times
+
+
+def test_a_video_that_was_filmed_sideways_is_upright(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mp4", PICTURES[:3], codec="libx264", pix_fmt="yuv444p")
+    plain = open_source(path).read(1)
+    turned = tmp_path / "turned.mp4"
+    turn_track(path, turned)
+    found = open_source(turned).read(1)
+    assert plain is not None
+    assert found is not None
+    np.testing.assert_array_equal(found, np.rot90(plain, -1))
+
+
+def turn_track(path: Path, target: Path) -> None:
+    """Write a quarter turn clockwise into an MP4's track header (ISO 14496-12, 8.3.2)."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4
+    at += 40 if data[at] == 0 else 52
+    one = 1 << 16
+    matrix = [0, one, 0, -one, 0, 0, 0, 0, 1 << 30]
+    data[at : at + 36] = b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
+    target.write_bytes(data)
+
+
+def test_ten_bits_become_eight(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES[:3], codec="ffv1", pix_fmt="yuv444p10le")
+    found = open_source(path).read(2)
+    assert found is not None
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - PICTURES[2]).max() <= 4
+
+
+def test_alpha_is_left_out(tmp_path: Path) -> None:
+    """FFV1 in BGRA without loss: the colours are those that were written."""
+    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:3], pix_fmt="bgra"))
+    found = source.read(1)
+    assert found is not None
+    np.testing.assert_array_equal(found, PICTURES[1])
+
+
+def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    source = open_source(path)
+    frames = []
+    while (picture := source.read(len(frames))) is not None:
+        frames.append(picture)
+    assert 5 < len(frames) < 40
+    for found, wanted in zip(frames, PICTURES, strict=False):
+        np.testing.assert_array_equal(found, wanted)
+    assert source.fault is not None
+    assert "clip.mkv is cut off: " in source.fault
+    assert "of about 40 frames are there" in source.fault
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4", "clip.avi"])
+def test_a_whole_file_has_no_fault(tmp_path: Path, name: str) -> None:
+    source = open_source(write_video(tmp_path / name, PICTURES, codec="mpeg4", pix_fmt="yuv420p"))
+    assert source.length == 40
+    assert source.fault is None
+
+
+def test_a_truncated_mp4_whose_index_comes_first_says_what_is_missing(tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "clip.mp4", PICTURES, codec="mpeg4", pix_fmt="yuv420p", index_first=True
+    )
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    source = open_source(path)
+    assert source.length < 40
+    assert source.fault is not None
+    assert f"{source.length} of about 40 frames are there" in source.fault
+
+
+def test_a_drawing_that_ffmpeg_cannot_decode_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "drawing.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>')
+    with pytest.raises(DataError, match="holds no video that can be read"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 50])
+def test_a_file_that_is_no_video_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="holds no video that can be read"):
+        open_source(path)
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"frame{number}.png")
+    source = open_source(tmp_path)
+    assert [int(source.read(frame)[0, 0, 0]) for frame in range(3)] == [1, 2, 10]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        open_source(tmp_path)
+    with pytest.raises(DataError, match="no file"):
+        open_source(tmp_path / "absent.mp4")
+
+
+def test_a_generator_is_read_once_and_holds_one_frame() -> None:
+    taken = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for picture in numbered(5):
+            taken.append(len(taken))
+            yield picture
+
+    source = open_source(frames())
+    assert isinstance(source, FrameStream)
+    assert source.read(2)[0, 0, 0] == 2
+    assert len(taken) == 3
+    assert source.read(2)[0, 0, 0] == 2
+    with pytest.raises(InputError, match="frame 1 is gone"):
+        source.read(1)
+    assert source.read(9) is None
+
+
+@pytest.mark.parametrize("nothing", [3.5, b"abc", True])
+def test_what_has_no_frames_is_refused(nothing: object) -> None:
+    with pytest.raises(InputError, match="wanted a video file, a folder, a list"):
+        open_source(nothing)
+
+
+def test_picks_take_every_nth_frame_of_a_part() -> None:
+    frames = SampledFrames(open_source(numbered(20)), FrameSampling(every=3, start=4, end=15))
+    assert frames.length == 4
+    assert [int(frames.read(frame)[0, 0, 0]) for frame in range(4)] == [4, 7, 10, 13]
+    assert frames.read(4) is None
+    assert frames.nearest(11) == 2
+
+
+def test_frames_a_second_go_by_the_times(tmp_path: Path) -> None:
+    times = [0, 40, 80, 120, 200, 210, 400, 440]
+    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:8], times))
+    frames = SampledFrames(source, FrameSampling(fps=10))
+    assert [frames.source_frame(frame) for frame in range(frames.length or 0)] == [0, 3, 4, 6]
+
+
+def test_picks_that_contradict_are_refused() -> None:
+    with pytest.raises(InputError, match="not both"):
+        FrameSampling(every=2, fps=5)
+    with pytest.raises(InputError, match="must be behind start"):
+        FrameSampling(start=5, end=5)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_the_pages_of_a_picture_are_frames(tmp_path: Path, name: str) -> None:
+    greys = [10, 200, 90, 250]
+    first, *others = [Image.new("L", (16, 8), grey) for grey in greys]
+    first.save(tmp_path / name, save_all=True, append_images=others)  # a GIF without times
+    source = open_source(tmp_path / name)
+    assert source.length == 4
+    seen = [source.read(frame) for frame in (0, 3, 1, 2)]
+    means = [-1 if frame is None else round(float(frame.mean())) for frame in seen]
+    assert means == pytest.approx([10, 250, 200, 90], abs=2)
+    assert source.read(4) is None
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_an_animation_with_times_keeps_them(tmp_path: Path, name: str) -> None:
+    first, *others = [Image.fromarray(picture) for picture in PICTURES[:4]]
+    first.save(tmp_path / name, save_all=True, append_images=others, duration=[200, 50, 350, 90])
+    source = open_source(tmp_path / name)
+    assert source.length == 4
+    assert [source.seconds(frame) for frame in range(4)] == pytest.approx([0, 0.2, 0.25, 0.6])
+    assert source.rate == pytest.approx(5, rel=0.3)

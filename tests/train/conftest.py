@@ -1,0 +1,17 @@
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.exports import export_once, exported
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stand-in, exported once for all tests; copy it before you break it."""
+    return exported("stand_in", tmp_path_factory)
+
+
+@pytest.fixture(autouse=True)
+def traced_once(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """torch traces each network once in a run."""
+    export_once(monkeypatch, tmp_path_factory)
