@@ -268,3 +268,21 @@ def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, reposi
     done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
     assert done.returncode == 1
     assert "needs `if __name__ == '__main__':` around its calls" in done.stderr
+
+
+@pytest.mark.usefixtures("photos")
+def test_run_does_a_verb_and_goes_on() -> None:
+    settings = {"points_per_side": 2, "pred_iou_thresh": 0.0}
+    first = jobs.run("everything", "photos", "out", settings=settings, overlay=False)
+    again = jobs.run("everything", "photos", "out", settings=settings, overlay=False)
+    assert (first.done, first.there, again.done, again.there) == (4, 0, 0, 4)
+    assert jobs.run("encode", "photos", "features").done == 4
+    with pytest.raises(InputError, match="resume=True"):
+        jobs.run("everything", "photos", "out", resume=False)
+
+
+@pytest.mark.parametrize("wrong", [{"verb": "paint"}, {"workers": 0}, {"engine": "processes"}])
+def test_run_says_what_it_takes(wrong: dict[str, Any]) -> None:
+    given = {"verb": "everything", "folder": "photos", "out": "out"} | wrong
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        jobs.run(**given)

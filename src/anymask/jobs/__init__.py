@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anymask.jobs.masks import everything
     from anymask.jobs.photos import PhotoItem
     from anymask.jobs.processing import PhotoTask, PhotoWork
+    from anymask.jobs.verbs import run
 
 __all__ = [
     "FolderJob",
@@ -34,6 +35,7 @@ __all__ = [
     "Summary",
     "embed",
     "everything",
+    "run",
     "run_job",
     "segment_boxes",
 ]
@@ -50,6 +52,7 @@ _HOMES = {
     "Summary": "anymask.jobs.folder",
     "embed": "anymask.jobs.embeddings",
     "everything": "anymask.jobs.masks",
+    "run": "anymask.jobs.verbs",
     "run_job": "anymask.jobs.folder",
     "segment_boxes": "anymask.jobs.boxes",
 }
