@@ -20,12 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import anymask
-from anymask.base.errors import AnymaskError
-from anymask.images.load import load_image
+from anymask.base import AnymaskError
+from anymask.images import load_image
 from anymask.masks import draw
-from anymask.segment.grid import GridDict
-from anymask.segment.model import Model
-from anymask.segment.prediction import Candidates
+from anymask.segment import GridDict, Model, Prediction
 
 Picture = NDArray[np.uint8]
 
@@ -73,7 +71,7 @@ def shrunk(image: Picture) -> Picture:
 def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
     """The scene's pictures with their titles, and the milliseconds of each step."""
     ticks = [time.perf_counter()]
-    embedding = model.embed(scene.image)
+    embedding = model.encode(scene.image)
     ticks.append(time.perf_counter())
     click = model.segment(embedding, points=[scene.click])
     ticks.append(time.perf_counter())
@@ -83,12 +81,12 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     ticks.append(time.perf_counter())
     everything = [record.mask for record in records]
 
-    def shown(answer: Candidates) -> Picture:
+    def shown(answer: Prediction) -> Picture:
         return draw.overlay(scene.image, answer.masks[:1])
 
     pictures = [
         (draw.marks(shown(click), points=[scene.click]), "one click"),
-        (draw.marks(shown(box), boxes_xyxy=[scene.box]), "one box"),
+        (draw.marks(shown(box), boxes=[scene.box]), "one box"),
         (draw.overlay(scene.image, everything, alpha=0.55), f"everything: {len(records)} masks"),
     ]
     return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]

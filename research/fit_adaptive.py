@@ -29,17 +29,22 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.formats.sets import load_set
-from anymask.masks.binary import mask_nms
-from anymask.masks.rle import rle_iou
+from anymask.base import FloatArray, UintImage
+from anymask.formats import load_set
+from anymask.masks import mask_nms, rle_iou
 from anymask.models.rules import SHIPPED, adaptive_table
-from anymask.runtime.manifest import read_manifest, read_tables, write_tables
-from anymask.runtime.sweep import open_sweep
-from anymask.segment.adaptive import AdaptiveWeights, Frontier
-from anymask.segment.generate import click_prompts
-from anymask.segment.grid import CropView, Grid, good_enough, grid_of, make_record
-from anymask.segment.pipeline import embed_image
+from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
+from anymask.segment import (
+    AdaptiveWeights,
+    CropView,
+    Frontier,
+    Grid,
+    click_prompts,
+    encode_image,
+    good_enough,
+    grid_of,
+    make_record,
+)
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +73,7 @@ class Answered:
 def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answered:
     """Ask every click of a grid."""
     runtime = model.runtime
-    seen = embed_image(runtime, photo)
+    seen = encode_image(runtime, photo)
     view = CropView(
         (0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, runtime.spec.mask_threshold
     )

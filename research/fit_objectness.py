@@ -33,24 +33,27 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.sets import load_set
-from anymask.masks.binary import mask_nms
-from anymask.masks.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import Rle, mask_nms, rle_area, rle_intersection, rle_iou
 from anymask.models.rules import DEFAULT_MODEL, SHIPPED
-from anymask.runtime.manifest import read_manifest, read_tables, write_tables
-from anymask.runtime.sweep import open_sweep
-from anymask.segment.generate import Clock, Scan, search_view
-from anymask.segment.grid import CropView, Grid, grid_of
-from anymask.segment.objectness import (
+from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
+from anymask.segment import (
+    ADAPTIVE_NMS,
+    CONTAINED,
     SHAPE,
+    SURROUNDING,
+    Clock,
+    CropView,
+    Grid,
     Objectness,
     ObjectnessNetwork,
     ObjectnessWeights,
+    Scan,
+    encode_image,
+    grid_of,
+    search_view,
 )
-from anymask.segment.pipeline import embed_image
-from anymask.segment.postprocess import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 Floats = NDArray[np.floating[Any]]
@@ -117,7 +120,7 @@ class Kept(Objectness):
 def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[list[Rle], Floats]:
     """The masks that adaptive mode finds, each once, and their facts."""
     runtime, spec = model.runtime, model.spec
-    seen = embed_image(runtime, photo)
+    seen = encode_image(runtime, photo)
     view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
     judge = Kept(seen.geometry, spec.mask_threshold, seen.features, None)
     sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)

@@ -29,20 +29,22 @@ import torch
 from numpy.typing import NDArray
 
 import anymask
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.sets import load_set
-from anymask.masks.binary import mask_iou
-from anymask.masks.clicks import centre_click
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import logits_to_masks
-from anymask.masks.rle import rle_to_mask
-from anymask.models.rules import DEFAULT_MODEL, SHIPPED, shipped_tables
-from anymask.models.rules.nano import FACTS, RankingWeights, chances, facts, order_masks
-from anymask.models.rules.prompts import group_prompts
-from anymask.runtime.manifest import write_tables
-from anymask.runtime.protocol import PromptDecoding, require
-from anymask.segment.pipeline import embed_image
+from anymask.base import BoolArray, UintImage
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import Prompt, centre_click, logits_to_masks, mask_iou, rle_to_mask
+from anymask.models.rules import (
+    DEFAULT_MODEL,
+    FACTS,
+    SHIPPED,
+    RankingWeights,
+    chances,
+    facts,
+    group_prompts,
+    order_masks,
+    shipped_tables,
+)
+from anymask.runtime import PromptDecoding, require, write_tables
+from anymask.segment import encode_image
 
 Arrays = NDArray[Any]
 
@@ -124,7 +126,7 @@ def ask(
         image, (*truths, ignore) = distorted(image, [*truths, ignore], rng)
     truths = [truth for truth in truths if truth.sum() >= LEAST]
     runtime, spec = model.runtime, model.spec
-    embedding = embed_image(runtime, image)
+    embedding = encode_image(runtime, image)
     prompts = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
     for places, batch in group_prompts(prompts, embedding.geometry, spec, 16):
         decoded = require(runtime, PromptDecoding).decode(embedding.seen, batch)

@@ -26,13 +26,10 @@ import numpy as np
 from small_unet import learn, objects_of
 
 import anymask
-from anymask.evaluate.protocols import TruthMask
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.sets import load_set
-from anymask.masks.binary import iou
-from anymask.masks.clicks import centre_click
-from anymask.masks.rle import rle_to_string
-from anymask.train.held_out import asked_masks, evenly, measure
+from anymask.evaluation import TruthMask
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import centre_click, iou, rle_to_string
+from anymask.training import asked_masks, evenly, measure
 
 UNET_STEPS = 4_000
 TEST_PHOTOS = 100

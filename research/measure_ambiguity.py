@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.formats.sets import iter_samples
-from anymask.masks.binary import iou
-from anymask.masks.clicks import centre_click
-from anymask.masks.rle import rle_area, rle_to_mask
-from anymask.segment.prediction import TOSS_IOU, TOSS_QUALITY
+from anymask.formats import iter_samples
+from anymask.masks import centre_click, iou, rle_area, rle_to_mask
+from anymask.segment import TOSS_IOU, TOSS_QUALITY
 
 SMALLEST = 200  # pixels of a true mask
 
@@ -36,7 +34,7 @@ def main() -> None:
     rows = []
     for folder in args.sets:
         for sample in islice(iter_samples(folder), args.photos):
-            embedding = model.embed(sample.image())
+            embedding = model.encode(sample.image())
             masks = [rle_to_mask(one.rle) for one in sample.objects if rle_area(one.rle) > SMALLEST]
             for truth in masks[: args.masks]:
                 answer = model.segment(embedding, points=[centre_click(truth)])

@@ -16,12 +16,10 @@ from pathlib import Path
 import numpy as np
 
 import anymask
-from anymask.evaluate.metrics import boundary_iou
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.sets import load_set
-from anymask.masks.rle import rle_area, rle_iou, rle_to_mask
-from anymask.segment.automatic import refine_record_edges
-from anymask.segment.model import Model
+from anymask.evaluation import boundary_iou
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import rle_area, rle_iou, rle_to_mask
+from anymask.segment import Model, refine_record_edges
 
 LEAST = 64  # pixels of a mask that counts
 SAME = 0.5  # IoU from which on a mask is the person's
@@ -62,7 +60,7 @@ def measure(
     start = time.process_time()
     own = list(model.everything(photo, refine_edges=False))
     searched = time.process_time()
-    seen = model.embed(photo)
+    seen = model.encode(photo)
     begun = time.process_time()
     fine = refine_record_edges(model.runtime, photo, own, seen)
     spent = (searched - start, time.process_time() - begun, len(own))

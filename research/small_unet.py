@@ -18,10 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.formats.annotations import AnnotatedImage
-from anymask.masks.rle import rle_to_mask
-from anymask.train.augment import recolour, turn
-from anymask.train.trainee import multiplies_halves
+from anymask.formats import AnnotatedImage
+from anymask.masks import rle_to_mask
+from anymask.training import multiplies_halves, recolour, turn
 
 WIDTHS = (16, 32, 64)
 CROP, BATCH, RATE = 256, 4, 2e-3

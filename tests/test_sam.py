@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import anymask
-from anymask.base.errors import InputError, PromptError, WeightsError
-from anymask.masks.rle import coco_to_rle, rle_to_mask
+from anymask.base import InputError, PromptError, WeightsError
+from anymask.masks import coco_to_rle, rle_to_mask
 from anymask.sam import (
     ResizeLongestSide,
     SamAutomaticMaskGenerator,
@@ -18,7 +18,7 @@ from anymask.sam import (
     pipeline,
     sam_model_registry,
 )
-from anymask.segment.model import Model
+from anymask.segment import Model
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
 DISCS, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
@@ -293,7 +293,7 @@ def test_the_pipeline_answers_with_masks_and_scores() -> None:
 
 
 def test_the_registry_names_the_catalogue() -> None:
-    from anymask.runtime.catalogue import names
+    from anymask.runtime import names
 
     assert {one.args[0] for one in sam_model_registry.values()} <= set(names())  # type: ignore[attr-defined]
 

@@ -8,7 +8,7 @@ import anymask
 from anymask.base import errors
 from anymask.masks import prompts
 from anymask.runtime import open as opening
-from anymask.segment.model import Model
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime
 
 

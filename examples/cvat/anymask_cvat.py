@@ -14,15 +14,8 @@ import cvat_sdk.auto_annotation as cvataa
 from PIL import Image
 
 import anymask
-from anymask.masks.features import Embedding
-from anymask.studio.cvat import (
-    SHAPES,
-    CvatFrame,
-    CvatModel,
-    Tracked,
-    mask_to_shape,
-    shape_to_mask,
-)
+from anymask.masks import Features
+from anymask.studio import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 
 
 def create(kind: str = "interaction", model: str = "nano") -> Any:
@@ -60,10 +53,10 @@ class Interaction:
             min_pos_points=0, min_neg_points=0, min_bounding_boxes=0
         )
 
-    def preprocess_image(self, context: Any, image: Image.Image) -> Embedding:
+    def preprocess_image(self, context: Any, image: Image.Image) -> Features:
         return self.model.preprocess(image)
 
-    def detect(self, context: Any, pp_image: Embedding, prompts: Any) -> list[Any]:
+    def detect(self, context: Any, pp_image: Features, prompts: Any) -> list[Any]:
         corners = prompts.bounding_box
         box = None if corners is None else [*corners[0], *corners[1]]
         found = self.model.interact(pp_image, prompts.pos_points, prompts.neg_points, box)

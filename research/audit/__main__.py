@@ -7,13 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anymask.base.errors import AnymaskError, InputError
-from anymask.base.machine import this_machine
-from anymask.base.progress import ProgressBar
-from anymask.base.storage import write_json
-from anymask.cli.options import add_model_options, read_model
-from anymask.evaluate.audit_grading import grader_to_json, load_grader
-from anymask.formats.sets import is_set, load_set
+from anymask.base import AnymaskError, InputError, ProgressBar, this_machine, write_json
+from anymask.cli import add_model_options, read_model
+from anymask.evaluation import grader_to_json, load_grader
+from anymask.formats import is_set, load_set
 from research.audit import self_test_report as report
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test

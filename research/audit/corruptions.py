@@ -21,9 +21,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray
-from anymask.masks.boxes import mask_to_box
-from anymask.masks.polygons import Polygon, mask_to_polygons, polygons_to_mask
+from anymask.base import BoolArray
+from anymask.masks import Polygon, mask_to_box, mask_to_polygons, polygons_to_mask
 from research.paper.perturbation import perturb_mask, shift_mask
 
 Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]

@@ -12,27 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, Floats
-from anymask.evaluate.audit import find_missing
-from anymask.evaluate.audit_features import (
+from anymask.base import BoolArray, Floats
+from anymask.evaluation import (
+    WRONG_SHARE,
     AuditPhoto,
+    FeatureScale,
+    Grader,
+    LinearModel,
     MaskFeatures,
+    describe_answers,
+    find_missing,
+    fit_scale,
     measure_features,
     prepare_photo,
     shrink_mask,
 )
-from anymask.evaluate.audit_grading import (
-    WRONG_SHARE,
-    FeatureScale,
-    Grader,
-    LinearModel,
-    describe_answers,
-    fit_scale,
-)
-from anymask.formats.annotations import AnnotatedImage
-from anymask.masks.binary import mask_iou
-from anymask.masks.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.segment.model import Model
+from anymask.formats import AnnotatedImage
+from anymask.masks import Rle, mask_iou, mask_to_rle, rle_area, rle_iou, rle_to_mask
+from anymask.segment import Model
 from research.audit.corruptions import CORRUPTIONS, CorruptedMask, Corruption, corrupt
 
 CLEAN = "clean"

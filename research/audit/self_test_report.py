@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, Floats
-from anymask.evaluate.audit_grading import Grader
-from anymask.evaluate.label_errors import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS
-from anymask.evaluate.pages import markdown_table
+from anymask.base import BoolArray, Floats
+from anymask.evaluation import LEAST_GAIN, SUSPECT_BELOW, UNREPLACED_ERRORS, Grader, markdown_table
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_scales_by_set
 

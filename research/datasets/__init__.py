@@ -4,7 +4,7 @@
 `anymask WORDS` with them.
 """
 
-from anymask.formats.layouts import LAYOUTS, Layout
+from anymask.formats import LAYOUTS, Layout
 
 DATASETS: dict[str, Layout] = {
     "open-images": Layout(

@@ -18,16 +18,18 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from anymask.base.errors import DataError
-from anymask.formats.annotations import (
+from anymask.base import DataError
+from anymask.formats import (
     AnnotatedImage,
     AnnotatedMask,
     BenchmarkTruth,
     annotated_photo,
+    checked_hw,
+    find_place,
+    located,
+    value_rles,
 )
-from anymask.formats.documents import checked_hw, find_place, located
-from anymask.formats.label_pictures import value_rles
-from anymask.masks.rle import Rle, mask_to_rle
+from anymask.masks import Rle, mask_to_rle
 
 
 def read(root: Path, split: str) -> Iterator[AnnotatedImage]:

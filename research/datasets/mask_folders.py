@@ -21,12 +21,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.errors import DataError, ImageError
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
-from anymask.formats.documents import find_picture, find_place, located
-from anymask.formats.label_pictures import colours_to_numbers, label_values, value_rles
-from anymask.images.decoding import open_picture
-from anymask.masks.rle import Rle, mask_to_rle
+from anymask.base import DataError, ImageError
+from anymask.formats import (
+    AnnotatedImage,
+    AnnotatedMask,
+    annotated_photo,
+    colours_to_numbers,
+    find_picture,
+    find_place,
+    label_values,
+    located,
+    value_rles,
+)
+from anymask.images import open_picture
+from anymask.masks import Rle, mask_to_rle
 
 EGOHOS_CLASSES = {
     1: "left hand", 2: "right hand", 3: "object in the left hand", 4: "object in the right hand",

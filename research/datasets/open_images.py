@@ -19,18 +19,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, annotated_photo
-from anymask.formats.documents import (
+from anymask.formats import (
+    AnnotatedImage,
+    AnnotatedMask,
+    annotated_photo,
     find_photo,
     find_place,
+    label_values,
     located,
     picture_hw,
     read_rows,
     read_table,
 )
-from anymask.formats.label_pictures import label_values
+from anymask.masks import Rle, mask_to_rle
 from anymask.masks.mask import Box
-from anymask.masks.rle import Rle, mask_to_rle
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 

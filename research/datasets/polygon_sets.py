@@ -24,14 +24,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from anymask.base.errors import DataError
-from anymask.formats.annotations import (
+from anymask.base import DataError
+from anymask.formats import (
     AnnotatedImage,
     AnnotatedMask,
     SequencePlace,
     annotated_photo,
-)
-from anymask.formats.documents import (
     checked_hw,
     find_photo,
     find_place,
@@ -39,8 +37,7 @@ from anymask.formats.documents import (
     picture_hw,
     read_json,
 )
-from anymask.masks.coco_polygons import coco_polygons_to_rle
-from anymask.masks.rle import mask_to_rle
+from anymask.masks import coco_polygons_to_rle, mask_to_rle
 
 # PhraseCut
 

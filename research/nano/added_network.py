@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 
 
 def open_places(args: argparse.Namespace, stored: str, what: str) -> tuple[Path, Path]:
@@ -14,7 +14,7 @@ def open_places(args: argparse.Namespace, stored: str, what: str) -> tuple[Path,
 
     Raises InputError without `-o`, and for a model that is no bundle.
     """
-    from anymask.runtime.open import find_bundle
+    from anymask.runtime import find_bundle
 
     folder: Path | None = args.output
     if folder is None:
@@ -36,7 +36,7 @@ def tell_step(row: dict[str, float]) -> None:
 
 def write_bundle_with(source: Path, target: Path, add: Callable[[Path], None]) -> None:
     """A copy of the bundle (or itself), to which `add` adds a graph."""
-    from anymask.train.export_folder import copy_bundle
+    from anymask.training import copy_bundle
 
     if target.resolve() != source.resolve():
         copy_bundle(source, target)

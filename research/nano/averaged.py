@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anymask.base.storage import whole_file
-from anymask.train.trainee import multiplies_halves
-from anymask.train.workers import heeding_signals
+from anymask.base import whole_file
+from anymask.training import heeding_signals, multiplies_halves
 
 N = TypeVar("N", bound=nn.Module)
 TOLD, SAVED = 50, 60.0  # steps between reports, seconds between checkpoints

@@ -17,16 +17,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.binary import iou
-from anymask.masks.clicks import centre_click, next_click
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import rle_to_mask
-from anymask.models.rules.edges import window_around
-from anymask.segment.prediction import Candidates, Mask
-from anymask.train.recipe import Recipe
-from anymask.train.samples import TrainingPictures
-from anymask.train.scenes import compose, page
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import Prompt, centre_click, iou, next_click, rle_to_mask
+from anymask.models.rules import window_around
+from anymask.segment import Candidate, Prediction
+from anymask.training import Recipe, TrainingPictures, compose, page
 from research.nano.edge_samples import MEANT, WindowWriter
 
 PAGES, SCENES, FALSE_COLOURS = 0.10, 0.12, 0.25  # parts of the pictures
@@ -40,7 +35,7 @@ PALETTES = (
 )  # fmt: skip
 
 # Asked about one photo: prompts of any kind in, an answer each.
-Asking = Callable[[Sequence[Prompt]], Sequence[Candidates]]
+Asking = Callable[[Sequence[Prompt]], Sequence[Prediction]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +80,11 @@ def gather_windows(
 
 
 def _store(
-    writer: WindowWriter, picture: LabelledPicture, truth: BoolArray, prompt: Prompt, answer: Mask
+    writer: WindowWriter,
+    picture: LabelledPicture,
+    truth: BoolArray,
+    prompt: Prompt,
+    answer: Candidate,
 ) -> None:
     cells = answer.shown_logits - np.float32(answer.threshold)
     window = window_around(cells, answer.geometry)
@@ -139,7 +138,7 @@ def false_colours(image: UintImage, rng: Generator) -> UintImage:
 
 def asked_answers(
     ask: Asking, mask: BoolArray, rng: Generator
-) -> Iterator[tuple[Prompt, Mask]]:  # (H, W)
+) -> Iterator[tuple[Prompt, Candidate]]:  # (H, W)
     """Answers to a click, a box, and clicks that correct the first answer."""
     click = _some_click(mask, rng)
     lone = Prompt.of(points=[click], labels=[1])

@@ -26,20 +26,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
-from anymask.masks.binary import iou
-from anymask.masks.prompts import Prompt
+from anymask.base import BoolArray, DataError, FloatArray, UintImage, parse_json
+from anymask.masks import Prompt, iou
 from anymask.models.edge_refiner import clues
-from anymask.models.rules.edges import (
-    SIDE,
-    EdgeWindow,
-    window_logits,
-    window_mask,
-    window_photo,
-    window_prompt,
-)
+from anymask.models.rules import EdgeWindow, window_logits, window_mask, window_photo, window_prompt
+from anymask.models.rules.edges import SIDE
 
 ROWS, PHOTOS, TRUTHS, CELLS = "rows.jsonl", "photos.bin", "truths.bin", "cells.bin"
 HELD_OUT = 10  # one in so many photos is kept for judging

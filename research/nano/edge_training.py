@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.masks.binary import iou
+from anymask.masks import iou
 from anymask.models.edge_refiner import EdgeRefiner, clues
-from anymask.models.rules.edges import window_prompt
+from anymask.models.rules import window_prompt
 from research.nano.averaged import AveragedLearner
 from research.nano.edge_samples import EdgeBatch, WindowStore, training_window
 

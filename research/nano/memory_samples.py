@@ -25,12 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import DataError
-from anymask.base.storage import whole_file
-from anymask.models.rules.memory import ANCHOR, PARTS, RECENT, Rehearsal
-from anymask.train.recipe import Recipe
-from anymask.train.samples import TrainingPictures
+from anymask.base import BoolArray, DataError, UintImage, whole_file
+from anymask.models.rules import ANCHOR, PARTS, RECENT, Rehearsal
+from anymask.training import Recipe, TrainingPictures
 from research.nano.motion import make_clip
 
 HELD_OUT = 12  # one in so many clips is kept for judging

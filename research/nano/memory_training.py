@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
-from anymask.models.rules.memory import MIXED
+from anymask.models.rules import MIXED
 from research.nano.averaged import AveragedLearner, Sitting
 from research.nano.memory_samples import ClipStore, MemoryBatch, read_questions
 

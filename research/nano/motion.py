@@ -17,9 +17,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.rle import rle_to_mask
-from anymask.train.samples import TrainingPictures
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import rle_to_mask
+from anymask.training import TrainingPictures
 
 Floats = NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from anymask.models.mobilenet import TAP_CHANNELS
 from anymask.models.namer import STRIDE, Namer
 from anymask.models.rules.crops import SIDE
-from anymask.train.trainee import load_backbone, multiplies_halves
+from anymask.training import load_backbone, multiplies_halves
 from research.nano.name_samples import CloseUpRow, CloseUpStore
 
 MAPS, SHAPES, BACKBONE = "maps.bin", "shapes.bin", "backbone.pt"

@@ -23,14 +23,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.sets import is_set, load_set
-from anymask.masks.mask import MaskRecord
-from anymask.masks.rle import Rle, rle_area
-from anymask.models.rules.crops import CONTEXT, SIDE, CloseUp, close_up
+from anymask.base import DataError, UintImage, parse_json
+from anymask.formats import AnnotatedImage, is_set, load_set
+from anymask.masks import Mask, Rle, rle_area
+from anymask.models.rules import CONTEXT, CloseUp, close_up
+from anymask.models.rules.crops import SIDE
 from research.nano.edge_samples import other_colours
 from research.nano.name_words import NameWords
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
@@ -44,7 +41,7 @@ MOST_MASKS = 24  # of a photo
 SMALLEST = 64  # pixels of a mask that is looked at
 NEAREST = 0.85  # of the side that is usually seen: how near a training close-up may come
 
-Proposing = Callable[[UintImage], Sequence[MaskRecord]]
+Proposing = Callable[[UintImage], Sequence[Mask]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
-from anymask.models.rules.names import plain_word
+from anymask.base import DataError, FloatArray, parse_json
+from anymask.models.rules import plain_word
 
 COCO, LVIS = "coco", "lvis"
 FILES = ("{}_names.json", "{}_clip_vitb32_text.npy")

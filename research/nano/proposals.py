@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.formats.annotations import AnnotatedImage
-from anymask.masks.rle import Rle, rle_area, rle_intersection, rle_iou
+from anymask.formats import AnnotatedImage
+from anymask.masks import Rle, rle_area, rle_intersection, rle_iou
 
 ROUND = (
     "coco_panoptic", "coco_instances", "dog_cat", "coco_panoptic", "street_building", "coco_more",

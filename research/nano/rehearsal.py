@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.masks.prompts import Prompt
-from anymask.models.rules.memory import (
+from anymask.base import BoolArray, UintImage
+from anymask.masks import Prompt
+from anymask.models.rules import (
     HINTS,
     MATCHED,
     MIXED,
@@ -24,13 +24,17 @@ from anymask.models.rules.memory import (
     MemoryQuestion,
     Rehearsal,
 )
-from anymask.runtime.protocol import Remembering
-from anymask.segment.model import Model
-from anymask.track.flow import reduce_frame
-from anymask.track.image_tracker import KNOWN, RECENT, ImageTracker
-from anymask.track.match_state import MatchState
-from anymask.track.recall import frame_maps
-from anymask.track.tracker import TrackMoment
+from anymask.runtime import Remembering
+from anymask.segment import Model
+from anymask.track import (
+    KNOWN,
+    RECENT,
+    ImageTracker,
+    MatchState,
+    TrackMoment,
+    frame_maps,
+    reduce_frame,
+)
 
 SURE = 0.5  # score from which a finding is remembered
 THERE = 5.0  # the logit of an object that is seen

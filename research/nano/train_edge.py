@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.progress import ProgressBar
-from anymask.base.storage import write_json
+from anymask.base import ProgressBar, write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import UintImage
-    from anymask.masks.prompts import Prompt
-    from anymask.segment.prediction import Candidates
+    from anymask.base import UintImage
+    from anymask.masks import Prompt
+    from anymask.segment import Prediction
 
 NAME = "refiner"  # in place of a recipe
 WINDOWS, RESULT = "windows", "result.json"
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out answers, IoU {one.before:.3f} -> {one.after:.3f}")
     if args.bundle is not None:
-        from anymask.train.export_added_graphs import add_refiner
+        from anymask.training import add_refiner
 
         write_bundle_with(source, args.bundle, lambda bundle: add_refiner(bundle, refiner))
 
@@ -63,8 +62,8 @@ def _gathered(args: argparse.Namespace, folder: Path) -> Path:
 
     model = anymask.load(args.model, weights=args.weights)
 
-    def see(image: UintImage) -> Callable[[Sequence[Prompt]], Sequence[Candidates]]:
-        seen = model.embed(image)
+    def see(image: UintImage) -> Callable[[Sequence[Prompt]], Sequence[Prediction]]:
+        seen = model.encode(image)
         return lambda prompts: model.segment(seen, prompts=list(prompts))
 
     pictures = args.pictures or USUAL_PICTURES

@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import InputError
-from anymask.base.progress import ProgressBar
-from anymask.base.storage import write_json
+from anymask.base import InputError, ProgressBar, write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
-    from anymask.segment.model import Model
+    from anymask.segment import Model
 
 NAME = "memory"  # in place of a recipe
 CLIPS, RESULT = "clips", "result.json"
@@ -51,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out, {one.rule:.3f} -> {one.network:.3f}")
     if args.bundle is not None:
-        from anymask.train.export_added_graphs import add_memory
+        from anymask.training import add_memory
 
         write_bundle_with(source, args.bundle, lambda bundle: add_memory(bundle, reader))
 
@@ -80,10 +78,10 @@ def check_maps(model: Model) -> None:
     """Raises InputError for a model whose maps the network cannot read."""
     import numpy as np
 
-    from anymask.models.rules.memory import PARTS
-    from anymask.track.matching import GRID
+    from anymask.models.rules import PARTS
+    from anymask.track import GRID
 
-    seen, wanted = model.embed(np.zeros((64, 64, 3), np.uint8)), [GRID, 2 * GRID, PARTS * GRID]
+    seen, wanted = model.encode(np.zeros((64, 64, 3), np.uint8)), [GRID, 2 * GRID, PARTS * GRID]
     sides = [one.values.shape[-1] for one in seen.maps]
     if sides != wanted or model.spec.mask_side != wanted[-1]:
         raise InputError(

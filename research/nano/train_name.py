@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import InputError
-from anymask.base.progress import ProgressBar
-from anymask.base.storage import write_json
+from anymask.base import InputError, ProgressBar, write_json
 from research.nano.added_network import open_places, tell_step, write_bundle_with
 
 if TYPE_CHECKING:
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     for what, figure in judged.figures.items():
         print(f"{what}: {figure:.3f}")
     if args.bundle is not None:
-        from anymask.train.export_added_graphs import add_names, table_of
+        from anymask.training import add_names, table_of
 
         said = words.words, words.also
         table = table_of(said, learned.vectors, learned.learned, judged.temperature)
@@ -80,19 +78,16 @@ def run(args: argparse.Namespace) -> None:
 def _gathered(args: argparse.Namespace, folder: Path, words: NameWords) -> Path:
     """Masks that people drew, and what the model proposes, stored."""
     import anymask
-    from anymask.base.arrays import UintImage
-    from anymask.masks.binary import mask_nms
-    from anymask.masks.mask import MaskRecord
-    from anymask.segment.generate import find_everything
-    from anymask.segment.grid import grid_of
-    from anymask.segment.pipeline import embed_image
+    from anymask.base import UintImage
+    from anymask.masks import Mask, mask_nms
+    from anymask.segment import encode_image, find_everything, grid_of
     from research.nano.name_samples import gather_close_ups
 
     model = anymask.load(args.model, weights=args.weights)
     grid = grid_of(model.runtime.family, {"points_per_side": SIDE})
 
-    def propose(image: UintImage) -> list[MaskRecord]:
-        found = find_everything(model.runtime, embed_image(model.runtime, image), grid)
+    def propose(image: UintImage) -> list[Mask]:
+        found = find_everything(model.runtime, encode_image(model.runtime, image), grid)
         kept = mask_nms([one.rle for one in found], [one.rank for one in found], ALIKE)
         return [found[int(place)] for place in kept[:MOST]]
 

@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from anymask.base.errors import AnymaskError
-from anymask.cli.options import add_options
-from anymask.evaluate.commands import evaluate as package
-from anymask.evaluate.running import asked_sets, with_measures
-from anymask.evaluate.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluate.suite import Suite
+from anymask.base import AnymaskError
+from anymask.cli import add_options
+from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
+from anymask.evaluation.commands import evaluate as package
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set
 from research.paper.measures import register

@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.evaluate.adapters import FromFunction
-from anymask.evaluate.protocols import BOX, CLICK, CLICKS, Segmenter
-from anymask.masks.prompts import Prompt
+from anymask.base import BoolArray, UintImage
+from anymask.evaluation import BOX, CLICK, FromFunction, Segmenter
+from anymask.evaluation.protocols import CLICKS
+from anymask.masks import Prompt
 from research.paper.edges import EDGE_BASELINES
 from research.paper.region_quality import REGION_BASELINES
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray
+from anymask.base import BoolArray, FloatArray
 
 Bits = NDArray[np.uint64]
 

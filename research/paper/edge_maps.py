@@ -17,14 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.evaluate.protocols import Segmenter, click_masks
-from anymask.evaluate.set_results import NotMeasured
-from anymask.evaluate.video_metrics import region_borders
-from anymask.masks.boxes import box_nms, mask_to_box
-from anymask.masks.clicks import point_grid
-from anymask.masks.resize import logits_to_image
-from anymask.segment.prediction import Candidates
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.evaluation import NotMeasured, Segmenter, click_masks, region_borders
+from anymask.masks import box_nms, logits_to_image, mask_to_box, point_grid
+from anymask.segment import Prediction
 from research.paper.edge_levels import THRESHOLDS, thin
 
 EDGE_GRID_SIDE = 16  # the paper's grid
@@ -59,11 +55,11 @@ def model_edges(method: Segmenter, image: UintImage) -> FloatArray:  # (H, W, 3)
     )
 
 
-def _grid_answers(method: Segmenter, image: UintImage) -> Iterator[Candidates]:
-    embedding = method.embed(image)
+def _grid_answers(method: Segmenter, image: UintImage) -> Iterator[Prediction]:
+    embedding = method.encode(image)
     clicks = point_grid(EDGE_GRID_SIDE) * (image.shape[1], image.shape[0])
     for answer in click_masks(method, embedding, clicks.tolist()):
-        if not isinstance(answer, Candidates):
+        if not isinstance(answer, Prediction):
             raise NotMeasured("its answers are masks without logits")
         yield answer
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, IntArray
+from anymask.base import BoolArray, IntArray
 from research.paper.edge_levels import WORD_BITS, Bits, unpack
 
 _ABSENT, _FREE = -2, -1

@@ -26,15 +26,21 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray, Floats, IntArray, UintImage
-from anymask.evaluate.metrics import draw_photos
-from anymask.evaluate.protocols import Segmenter
-from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluate.set_results import Curve, MetricValue, NotMeasured, SetResult
-from anymask.formats.annotations import AnnotatedImage
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import rle_to_mask
-from anymask.masks.spec import ModelSpec
+from anymask.base import BoolArray, FloatArray, Floats, IntArray, UintImage
+from anymask.evaluation import (
+    Curve,
+    EvalSet,
+    EvalSettings,
+    MetricValue,
+    NotMeasured,
+    OnProgress,
+    Segmenter,
+    SetResult,
+    choose_masks,
+    draw_photos,
+)
+from anymask.formats import AnnotatedImage
+from anymask.masks import ModelSpec, Prompt, rle_to_mask
 from research.paper.edge_levels import THRESHOLDS, cut, pixels_per_level, thin_levels
 from research.paper.edge_maps import (
     canny_edges,
@@ -63,7 +69,7 @@ class EdgeDetector:
         """Its name; it takes no prompts."""
         return ModelSpec(name=self.name, accepts=frozenset())
 
-    def embed(self, image: UintImage) -> UintImage:
+    def encode(self, image: UintImage) -> UintImage:
         """The photo itself."""
         return image
 

@@ -21,19 +21,23 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from anymask.base.arrays import Floats, IntArray
-from anymask.base.errors import DataError
-from anymask.evaluate.metrics import draw_photos
-from anymask.evaluate.protocols import PROMPTS_A_CALL, Segmenter, click_rounds
-from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
-from anymask.evaluate.set_results import (
+from anymask.base import DataError, Floats, IntArray
+from anymask.evaluation import (
+    PROMPTS_A_CALL,
     DetailTable,
+    EvalSet,
+    EvalSettings,
     MetricValue,
     NotMeasured,
+    OnProgress,
+    Segmenter,
     SetResult,
+    click_rounds,
+    draw_photos,
+    iterate_photos,
     values_to_metric,
 )
-from anymask.formats.annotations import AnnotatedImage
+from anymask.formats import AnnotatedImage
 
 LARGEST_GAP = 0.05
 LEAST_GROUP_MASKS = 10  # masks of a group; the mean of fewer says little
@@ -73,7 +77,7 @@ def measure_fairness(
         rows = [_find_groups(photo.sample, int(mask), table) for mask in photo.masks]
         if not any(any(row) for row in rows):
             continue
-        embedding = method.embed(photo.image)
+        embedding = method.encode(photo.image)
         for start in range(0, len(rows), PROMPTS_A_CALL):
             truths = photo.truths(photo.masks[start : start + PROMPTS_A_CALL])
             parts.append(click_rounds(method, embedding, truths, settings.clicks).ious[:, [0, -1]])

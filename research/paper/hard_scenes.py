@@ -23,10 +23,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.sets import SetInfo
-from anymask.masks.rle import mask_to_rle
+from anymask.base import BoolArray, UintImage
+from anymask.formats import AnnotatedImage, AnnotatedMask, SetInfo
+from anymask.masks import mask_to_rle
 from research.paper.scene_parts import (
     SCENE_HW,
     Corners,

@@ -1,4 +1,4 @@
-"""The measures of the paper: rows for the table of `anymask.evaluate.measures`.
+"""The measures of the paper: rows for the table of `anymask.evaluation.measures`.
 
 `register` adds them; report, page and files then show them as they show those of the package.
 """
@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import Floats
-from anymask.evaluate.mask_measures import (
+from anymask.base import Floats
+from anymask.evaluation import (
+    BOX,
     MASK_MEASURES,
+    MEASURES,
     Accepts,
+    EvalSettings,
     MaskMeasure,
+    Measure,
+    Segmenter,
+    TruthMask,
+    box_scores,
     columns_of,
+    score_first,
 )
-from anymask.evaluate.measures import MEASURES, Measure
-from anymask.evaluate.protocols import BOX, Segmenter, TruthMask, box_scores, score_first
-from anymask.evaluate.selection import EvalSettings
-from anymask.masks.binary import iou
-from anymask.masks.prompts import Prompt
+from anymask.masks import Prompt, iou
 from research.paper.edges import measure_edges
 from research.paper.fairness import measure_fairness
 from research.paper.naming import measure_names

@@ -12,14 +12,20 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError, ModelError
-from anymask.evaluate.protocols import Segmenter, tight_box
-from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, iterate_photos
-from anymask.evaluate.set_results import NotMeasured, SetResult, values_to_metric
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import rle_to_mask
-from anymask.models.rules.names import LabelSuggestion
+from anymask.base import BoolArray, InputError, ModelError, UintImage
+from anymask.evaluation import (
+    EvalSet,
+    EvalSettings,
+    NotMeasured,
+    OnProgress,
+    Segmenter,
+    SetResult,
+    iterate_photos,
+    tight_box,
+    values_to_metric,
+)
+from anymask.masks import Prompt, rle_to_mask
+from anymask.models.rules import LabelSuggestion
 
 TOPS = (1, 5)
 DRAWN, BOXED = "drawn", "box"
@@ -86,7 +92,7 @@ def known_labels(method: SuggestsLabels, one: EvalSet) -> list[str]:
 def _boxed(method: Segmenter, photo: UintImage, drawn: BoolArray) -> BoolArray:
     """What the method answers to the tight boxes of masks, (n, H, W)."""
     prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
-    answers = method.segment(method.embed(photo), prompts=prompts, multimask=False)
+    answers = method.segment(method.encode(photo), prompts=prompts, multimask=False)
     return np.stack([answer.masks[0] for answer in answers])
 
 

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray
-from anymask.evaluate.protocols import tight_box
-from anymask.masks.clicks import mask_depth
+from anymask.base import BoolArray
+from anymask.evaluation import tight_box
+from anymask.masks import mask_depth
 
 Perturbation = Literal["dilated", "eroded", "shifted"]
 PERTURBATIONS: tuple[Perturbation, ...] = get_args(Perturbation)

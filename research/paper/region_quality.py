@@ -19,17 +19,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import Floats, UintImage
-from anymask.evaluate.average_recall import FindsEverything
-from anymask.evaluate.protocols import Segmenter
-from anymask.evaluate.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluate.set_results import NotMeasured, SetResult, values_to_metric
-from anymask.formats.annotations import AnnotatedImage
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.prompts import Prompt
-from anymask.masks.relations import partition
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.masks.spec import ModelSpec
+from anymask.base import Floats, UintImage
+from anymask.evaluation import (
+    EvalSet,
+    EvalSettings,
+    FindsEverything,
+    NotMeasured,
+    OnProgress,
+    Segmenter,
+    SetResult,
+    choose_masks,
+    values_to_metric,
+)
+from anymask.formats import AnnotatedImage
+from anymask.masks import (
+    Mask,
+    ModelSpec,
+    Prompt,
+    mask_to_rle,
+    partition,
+    record_from_rle,
+    rle_to_mask,
+)
 
 RegionMap = NDArray[Any]
 
@@ -116,7 +127,7 @@ class Proposer:
         """Its name; it takes no prompts."""
         return ModelSpec(name=self.name, accepts=frozenset())
 
-    def embed(self, image: UintImage) -> UintImage:
+    def encode(self, image: UintImage) -> UintImage:
         """The photo itself."""
         return image
 
@@ -124,7 +135,7 @@ class Proposer:
         """It cannot be asked."""
         raise NotMeasured("it proposes masks, it answers no prompts")
 
-    def everything(self, image: UintImage, **_: Any) -> list[MaskRecord]:
+    def everything(self, image: UintImage, **_: Any) -> list[Mask]:
         """Every region of every map, the largest first."""
         found = [
             record_from_rle(mask_to_rle(regions == number))
@@ -184,7 +195,7 @@ def _divide_photo(method: FindsEverything, image: UintImage) -> RegionMap:
     return records_to_regions(method.everything(image), (image.shape[0], image.shape[1]))
 
 
-def records_to_regions(records: Sequence[MaskRecord], image_hw: tuple[int, int]) -> RegionMap:
+def records_to_regions(records: Sequence[Mask], image_hw: tuple[int, int]) -> RegionMap:
     """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
     regions = np.zeros(image_hw, np.int64)
     for number, share in enumerate(partition(records), start=1):

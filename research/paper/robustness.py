@@ -22,24 +22,26 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from anymask.base.arrays import Floats, IntArray, UintImage
-from anymask.evaluate.protocols import Segmenter, TruthMask, box_scores, click_masks, score_first
-from anymask.evaluate.selection import (
+from anymask.base import Floats, IntArray, UintImage
+from anymask.evaluation import (
+    Curve,
+    DetailTable,
     EvalPhoto,
     EvalSet,
     EvalSettings,
-    OnProgress,
-    iterate_photos,
-)
-from anymask.evaluate.set_results import (
-    Curve,
-    DetailTable,
     MetricValue,
     NotMeasured,
+    OnProgress,
+    Segmenter,
     SetResult,
+    TruthMask,
+    box_scores,
+    click_masks,
+    iterate_photos,
+    score_first,
     values_to_metric,
 )
-from anymask.masks.clicks import deepest_pixel
+from anymask.masks import deepest_pixel
 
 ChangeKind = Literal["blur", "noise", "jpeg", "gamma", "shift"]
 REFERENCE_SIDE = 1024
@@ -168,10 +170,10 @@ def _photo_scores(method: Segmenter, photo: EvalPhoto, ways: Sequence[str]) -> F
     """(N, ways, 1 + CHANGES) IoUs of a photo's masks."""
     truths = photo.truths()
     scores = np.full((len(truths), len(ways), 1 + len(CHANGES)), np.nan)
-    clean = method.embed(photo.image)
+    clean = method.encode(photo.image)
     for n, change in enumerate((PhotoChange("shift", 0), *CHANGES)):
         shifts = change.kind == "shift"
-        embedding = clean if shifts else method.embed(change_photo(photo.image, change))
+        embedding = clean if shifts else method.encode(change_photo(photo.image, change))
         for place, way in enumerate(ways):
             if way == "point":
                 share = change.strength if shifts else 0.0

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, UintImage
+from anymask.base import BoolArray, UintImage
 
 SCENE_HW = (384, 512)
 OVER = 4

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.formats.annotations import SequencePlace
-from anymask.formats.layouts import LAYOUTS, iter_dataset, load_dataset, recognise_layout
-from anymask.masks.rle import rle_to_mask
+from anymask.formats import LAYOUTS, SequencePlace, iter_dataset, load_dataset, recognise_layout
+from anymask.masks import rle_to_mask
 from research.datasets import DATASETS
 from research.tests import small_datasets as published
 from research.tests.small_datasets import WRITERS

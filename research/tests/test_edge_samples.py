@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.spec import Geometry
+from anymask.masks import Geometry, Prompt
 from anymask.models.edge_refiner import CLUES
-from anymask.models.rules.edges import SIDE, window_around
+from anymask.models.rules import window_around
+from anymask.models.rules.edges import SIDE
 from research.nano.edge_samples import (
     LEAVE,
     EdgeBatch,

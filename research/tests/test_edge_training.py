@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.base.arrays import UintImage
-from anymask.masks.spec import Geometry
-from anymask.segment.prediction import Candidates
+from anymask.base import UintImage
+from anymask.masks import Geometry
+from anymask.segment import Prediction
 from research.nano.edge_answers import Asking, false_colours, gather_windows
 from research.nano.edge_samples import EdgeBatch, WindowStore, training_window
 from research.nano.edge_training import EdgeRecipe, edge_loss, judge_edges, train_edges
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 
 def see(image: UintImage) -> Asking:
@@ -26,8 +26,8 @@ def see(image: UintImage) -> Asking:
     cells[:rows, :columns] = np.where(np.roll(bright, 1)[np.ix_(ys, xs)], 3, -4)
     quality, order = np.full(1, 0.9, np.float32), np.zeros(1, np.int64)
 
-    def ask(prompts: object) -> list[Candidates]:
-        return [Candidates.of_logits(cells[None], quality, order, geometry) for _ in list(prompts)]  # type: ignore[call-overload]
+    def ask(prompts: object) -> list[Prediction]:
+        return [Prediction.of_logits(cells[None], quality, order, geometry) for _ in list(prompts)]  # type: ignore[call-overload]
 
     return ask
 

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from anymask.evaluate.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluate.set_results import NotMeasured
-from anymask.formats.sets import load_set
-from anymask.masks.rle import mask_to_rle, rle_to_string
+from anymask.evaluation import EvalSet, EvalSettings, NotMeasured, SetPlan
+from anymask.formats import load_set
+from anymask.masks import mask_to_rle, rle_to_string
 from research.paper.edge_levels import THRESHOLDS
 from research.paper.edges import (
     EDGE_BASELINES,
@@ -28,7 +27,7 @@ from research.paper.edges import (
     recall_at_half,
     sample_to_edges,
 )
-from tests.evaluate.small_sets import perfect, rectangle, write_set
+from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 HW = (100, 120)  # the tolerance is 1.17 pixels
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.segment.grid import Grid, grid_of
+from anymask.segment import Grid, grid_of
 from tests.scripts import loaded_script
 
 pytest.importorskip("torch")

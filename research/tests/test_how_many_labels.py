@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from anymask.formats.sets import load_set
-from anymask.formats.streams import open_stream
+from anymask.formats import load_set, open_stream
 from tests.scripts import loaded_script
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 RECIPES = Path(__file__).parents[2] / "research"
 

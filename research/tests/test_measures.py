@@ -5,18 +5,21 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from anymask.evaluate.adapters import FromFunction
-from anymask.evaluate.mask_measures import MASK_MEASURES
-from anymask.evaluate.measures import MEASURES
-from anymask.evaluate.protocols import BOX, TruthMask
-from anymask.evaluate.selection import EvalSettings
-from anymask.evaluate.suite import read_suite
-from anymask.masks.spec import ALL_KINDS
+from anymask.evaluation import (
+    BOX,
+    MASK_MEASURES,
+    MEASURES,
+    EvalSettings,
+    FromFunction,
+    TruthMask,
+    read_suite,
+)
+from anymask.masks import ALL_KINDS
 from research.paper.__main__ import SUITES, main
 from research.paper.baselines import filled_box
 from research.paper.measures import refine_scores, register
 from research.paper.perturbation import PERTURBATIONS, perturb_mask
-from tests.evaluate.small_sets import rectangle
+from tests.evaluation.small_sets import rectangle
 
 SQUARE = rectangle((60, 80), (20, 20, 40, 40))
 

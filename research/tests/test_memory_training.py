@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import DataError
-from anymask.models.rules.memory import (
-    ANCHOR,
-    CARRIED,
-    HINTS,
-    MIXED,
-    RECENT,
-    FrameMaps,
-    Rehearsal,
-)
+from anymask.base import BoolArray, DataError, UintImage
+from anymask.models.rules import ANCHOR, CARRIED, HINTS, MIXED, RECENT, FrameMaps, Rehearsal
 from research.nano.memory_samples import (
     ClipStore,
     MemoryBatch,
@@ -33,7 +24,7 @@ from research.nano.memory_training import (
     memory_loss,
     train_memory,
 )
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 GRID = (5, 7)  # coarse cells
 FRAMES = 4

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from anymask.train.recipe import Recipe
-from anymask.train.samples import TrainingPictures
+from anymask.training import Recipe, TrainingPictures
 from research.nano.motion import Layer, draw_frame, make_clip, similarity
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 HW = (48, 64)
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError
-from anymask.formats.sets import load_set
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.models.rules.crops import SIDE, close_up
-from anymask.runtime import read_checkpoint
-from anymask.runtime.open import ASSETS
+from anymask.base import DataError, UintImage
+from anymask.formats import load_set
+from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.models.rules import close_up
+from anymask.models.rules.crops import SIDE
+from anymask.runtime import ASSETS, read_checkpoint
 from research.nano.name_judgement import area_under_curve, judge_names
 from research.nano.name_maps import (
     BACKBONE,
@@ -43,7 +41,7 @@ from research.nano.name_training import (
 )
 from research.nano.name_words import NameWords, read_name_words
 from research.nano.proposals import UNSEEN, judge_proposals
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 LABELS = {"round": "pig", "square": "dog"}
 
@@ -71,7 +69,7 @@ def write_labelled_sets(folder: Path) -> Path:
     return folder
 
 
-def propose(image: UintImage) -> list[MaskRecord]:
+def propose(image: UintImage) -> list[Mask]:
     """The bright shape, and a strip that nobody drew."""
     bright = image.mean(axis=2) > 125
     strip = np.zeros_like(bright)
@@ -146,7 +144,7 @@ def test_a_broken_off_gathering_goes_on_to_the_same(
 ) -> None:
     calls = []
 
-    def fail(image: UintImage) -> list[MaskRecord]:
+    def fail(image: UintImage) -> list[Mask]:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt

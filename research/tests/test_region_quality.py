@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import variation_of_information as by_skimage
 
-from anymask.evaluate.selection import EvalSet, EvalSettings, SetPlan
-from anymask.evaluate.set_results import NotMeasured
-from anymask.formats.sets import load_set
-from anymask.masks.mask import record_from_rle
-from anymask.masks.rle import mask_to_rle
+from anymask.evaluation import EvalSet, EvalSettings, NotMeasured, SetPlan
+from anymask.formats import load_set
+from anymask.masks import mask_to_rle, record_from_rle
 from research.paper.region_quality import (
     REGION_BASELINES,
     Proposer,
@@ -27,8 +25,8 @@ from research.paper.region_quality import (
     region_scores,
     variation_of_information,
 )
-from tests.evaluate.small_sets import perfect, rectangle, write_set
-from tests.evaluate.test_average_recall import HW, LARGE, measured, small_set
+from tests.evaluation.small_sets import perfect, rectangle, write_set
+from tests.evaluation.test_average_recall import HW, LARGE, measured, small_set
 
 pairs = st.tuples(st.integers(1, 5), st.integers(1, 5)).flatmap(
     lambda hw: st.tuples(*[arrays(np.int64, hw, elements=st.integers(0, 4))] * 2)

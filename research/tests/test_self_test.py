@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from scipy.stats import mannwhitneyu
 
 import anymask
-from anymask.evaluate.audit_features import FEATURES
-from anymask.segment.model import Model
+from anymask.evaluation import FEATURES
+from anymask.segment import Model
 from research.audit.__main__ import main
 from research.audit.self_test import (
     CLEAN,
@@ -23,7 +23,7 @@ from research.audit.self_test import (
     fit_logistic,
 )
 from research.audit.self_test_report import evaluate_self_test, roc_auc, self_test_to_markdown
-from tests.evaluate.small_sets import write_set
+from tests.evaluation.small_sets import write_set
 from tests.segment.fakes import ColourRuntime
 
 RNG = np.random.default_rng(0)

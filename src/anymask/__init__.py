@@ -14,30 +14,22 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from anymask import jobs, models, sam, weights
+    from anymask import jobs, models, runtime, sam
     from anymask.base import errors
-    from anymask.formats.conversion import convert, read
-    from anymask.formats.mask_list import MaskRecords
-    from anymask.images.load import load_image
-    from anymask.images.sources import list_photos, sample
-    from anymask.masks.features import Embedding
-    from anymask.masks.mask import MaskRecord
-    from anymask.masks.prompts import Prompt
+    from anymask.formats import Masks, convert, read
+    from anymask.images import list_photos, load_image, sample
+    from anymask.masks import Features, Mask, Prompt
     from anymask.opening import load
-    from anymask.segment.model import Model
-    from anymask.segment.prediction import Candidates, Mask
-    from anymask.segment.settings import Retry
-    from anymask.studio.project import Project
-    from anymask.studio.start import annotate, serve
-    from anymask.train.export_folder import export
+    from anymask.segment import Model, Prediction, Retry
+    from anymask.studio import Project, annotate, serve
+    from anymask.training import export
 
 __version__ = "0.1.0"
 __all__ = [
-    "Candidates",
-    "Embedding",
+    "Prediction",
+    "Features",
     "Mask",
-    "MaskRecord",
-    "MaskRecords",
+    "Masks",
     "Model",
     "Project",
     "Prompt",
@@ -56,20 +48,19 @@ __all__ = [
     "sam",
     "sample",
     "serve",
-    "weights",
+    "runtime",
 ]
 
 _HOMES = {
-    "Candidates": "anymask.segment.prediction",
-    "Embedding": "anymask.masks.features",
-    "Mask": "anymask.segment.prediction",
-    "MaskRecord": "anymask.masks.mask",
-    "MaskRecords": "anymask.formats.mask_list",
+    "Prediction": "anymask.segment.prediction",
+    "Features": "anymask.masks.features",
+    "Mask": "anymask.masks.mask",
+    "Masks": "anymask.formats.mask_list",
     "Model": "anymask.segment.model",
     "Project": "anymask.studio.project",
     "Prompt": "anymask.masks.prompts",
     "Retry": "anymask.segment.settings",
-    "export": "anymask.train.export_folder",
+    "export": "anymask.training.export_folder",
     "annotate": "anymask.studio.start",
     "convert": "anymask.formats.conversion",
     "list_photos": "anymask.images.sources",
@@ -84,7 +75,7 @@ _MODULES = {
     "jobs": "anymask.jobs",
     "models": "anymask.models",
     "sam": "anymask.sam",
-    "weights": "anymask.runtime",
+    "runtime": "anymask.runtime",
 }
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.base.keywords import name_keywords
-from anymask.segment.model import Model
+from anymask.base import name_keywords
+from anymask.segment import Model
 
 if TYPE_CHECKING:
-    from anymask.track.session import VideoSession
-    from anymask.track.settings import TrackOptions
+    from anymask.track import TrackOptions, VideoSession
 
 
 @name_keywords
@@ -36,7 +35,7 @@ def load(
     torch is needed and not installed. Nothing is ever downloaded here.
     """
     from anymask.models.rules import DEFAULT_MODEL
-    from anymask.runtime.open import open_runtime
+    from anymask.runtime import open_runtime
 
     name = DEFAULT_MODEL if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
@@ -45,6 +44,6 @@ def load(
 
 def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
     """What `Model.track` does; the sessions' floor lies above the model's."""
-    from anymask.track.opening import open_session
+    from anymask.track import open_session
 
     return open_session(model, source, **settings)

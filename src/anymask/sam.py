@@ -27,18 +27,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask import load
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import InputError, MissingExtra, PromptError
-from anymask.images.load import ImageSource, load_image
-from anymask.masks.features import Embedding
-from anymask.masks.mask import OutputMode
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import boxes_to_model, geometry, logits_to_image, points_to_model
-from anymask.masks.spec import Geometry, ModelSpec
+from anymask.base import FloatArray, InputError, MissingExtra, PromptError, UintImage
+from anymask.images import ImageSource, load_image
+from anymask.masks import (
+    Features,
+    Geometry,
+    ModelSpec,
+    OutputMode,
+    Prompt,
+    boxes_to_model,
+    geometry,
+    logits_to_image,
+    points_to_model,
+)
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.segment.grid import GridDict
-from anymask.segment.model import Model
-from anymask.segment.prediction import Candidates
+from anymask.segment import GridDict, Model, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -138,18 +141,18 @@ def single_mask(given: Any) -> NDArray[Any]:
     return mask.reshape(mask.shape[-2:])
 
 
-def answer_arrays(answer: Candidates, return_logits: bool) -> Answer:
+def answer_arrays(answer: Prediction, return_logits: bool) -> Answer:
     """Masks (C, H, W), qualities (C,) and logits (C, m, m) in the model's own order.
 
     return_logits  float logits in place of bool masks
     """
     own = answer.picked(np.argsort(answer.order, kind="stable").tolist())
     whole = logits_to_image(own.logits, own.geometry) if return_logits else own.masks
-    return whole, own.quality, own.logits
+    return whole, own.scores, own.logits
 
 
 def answer_tensors(
-    answers: Sequence[Candidates], return_logits: bool
+    answers: Sequence[Prediction], return_logits: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The same of B prompts, stacked. Raises MissingExtra without torch."""
     found = [answer_arrays(one, return_logits) for one in answers]
@@ -257,10 +260,10 @@ class SamModel:
         return dict(zip(names, answer_tensors(found, False), strict=True))
 
 
-def _see_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Embedding:
+def _see_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Features:
     """A resized photo, (3, h, w); coordinates of the embedding are those of the original."""
     pixels = to_array(image).transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
-    seen = model.embed(pixels)
+    seen = model.encode(pixels)
     height, width = (int(side) for side in original_size)
     return replace(seen, geometry=replace(seen.geometry, image_hw=(height, width)))
 
@@ -307,7 +310,7 @@ class SamPredictor:
     def __init__(self, sam_model: SamModel | Model | str | None = None) -> None:
         self.model = _open(sam_model)
         self.transform = ResizeLongestSide(self.model.spec)
-        self._embedding: Embedding | None = None
+        self._embedding: Features | None = None
 
     def __repr__(self) -> str:
         seen = self._embedding
@@ -321,7 +324,7 @@ class SamPredictor:
         """
         if image_format not in ("RGB", "BGR"):
             raise InputError(f"image_format must be 'RGB' or 'BGR', got {image_format!r}")
-        self._embedding = self.model.embed(image, bgr=image_format == "BGR")
+        self._embedding = self.model.encode(image, bgr=image_format == "BGR")
 
     def set_torch_image(
         self, transformed_image: torch.Tensor, original_image_size: tuple[int, ...]
@@ -367,7 +370,7 @@ class SamPredictor:
         return SamModel(self.model).device
 
     @property
-    def _seen(self) -> Embedding:
+    def _seen(self) -> Features:
         if self._embedding is None:
             raise InputError("an image must be set with .set_image(...) before mask prediction")
         return self._embedding
@@ -423,7 +426,7 @@ class SamPredictor:
         """The encoder's first map, (1, C, h, w). Raises MissingExtra without torch."""
         return to_tensor(self._seen.features[None])
 
-    def _ask(self, prompts: list[Prompt], several: bool) -> list[Candidates]:
+    def _ask(self, prompts: list[Prompt], several: bool) -> list[Prediction]:
         return self.model.segment(self._seen, prompts=prompts, multimask=bool(several))
 
 

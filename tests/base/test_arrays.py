@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base import arrays
-from anymask.base.arrays import check_members, read_array, read_arrays
-from anymask.base.errors import DataError
+from anymask.base import DataError, arrays, check_members, read_array, read_arrays
 
 
 def saved(array: np.ndarray) -> bytes:

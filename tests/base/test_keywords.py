@@ -7,18 +7,16 @@ from typing import Any
 import pytest
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.base.keywords import (
+from anymask.base import (
     OTHER_WORDS,
     TAKERS,
+    InputError,
     check_keywords,
     name_all_keywords,
     name_keywords,
     our_word,
 )
-from anymask.segment.automatic import EverythingKeywords
-from anymask.segment.model import Model
-from anymask.segment.requests import BatchKeywords
+from anymask.segment import BatchKeywords, EverythingKeywords, Model
 
 
 @name_keywords
@@ -104,15 +102,15 @@ SURFACE: list[tuple[Callable[[], Callable[..., Any]], dict[str, Any], str]] = [
     (lambda: anymask.load, {"checkpoint": "x.pth"}, "here it is weights="),
     (lambda: anymask.Prompt.of, {"point_coords": [(1, 2)]}, "here it is points="),
     (lambda: anymask.Prompt, {"bbox": (1, 2, 3, 4)}, "here it is box="),
-    (lambda: anymask.MaskRecords().filter, {"min_aera": 5}, "did you mean 'min_area'?"),
+    (lambda: anymask.Masks().filter, {"min_aera": 5}, "did you mean 'min_area'?"),
     (lambda: anymask.load_image, {"band": 1}, "did you mean 'bands'?"),
     (lambda: anymask.list_photos, {"wher": 1}, "did you mean 'where'?"),
     (lambda: anymask.read, {"splitt": 1}, "did you mean 'split'?"),
     (lambda: anymask.convert, {"stict": 1}, "did you mean 'strict'?"),
     (lambda: anymask.sample, {"nam": "cat"}, "did you mean 'name'?"),
     (lambda: anymask.Retry, {"secnds": 1}, "did you mean 'seconds'?"),
-    (lambda: anymask.Candidates(()).save, {"imge": 1}, "did you mean 'image'?"),
-    (lambda: anymask.Candidates(()).polygons, {"tolerence": 1}, "did you mean 'tolerance'?"),
+    (lambda: anymask.Prediction(()).save, {"imge": 1}, "did you mean 'image'?"),
+    (lambda: anymask.Prediction(()).polygons, {"tolerence": 1}, "did you mean 'tolerance'?"),
     (lambda: anymask.Mask, {"qualty": 1}, "did you mean 'quality'?"),
 ]
 

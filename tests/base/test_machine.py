@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.base.machine import this_machine
+from anymask.base import this_machine
 
 
 def test_the_machine_is_named_with_its_cores_and_versions() -> None:

@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import ConfigError, DataError
-from anymask.base.parsing import MAX_DEPTH, json_depth, parse_json, parse_text, parse_toml
+from anymask.base import (
+    MAX_DEPTH,
+    ConfigError,
+    DataError,
+    json_depth,
+    parse_json,
+    parse_text,
+    parse_toml,
+)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from anymask.base.progress import ProgressBar, clock_text, follow
+from anymask.base import ProgressBar, clock_text, follow
 
 
 class Terminal(io.StringIO):

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings, list_settings
+from anymask.base import InputError, Setting, check_settings, describe_settings, list_settings
 
 
 def check_even(value: object) -> None:

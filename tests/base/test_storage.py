@@ -11,15 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base import storage
-from anymask.base.errors import InputError
-from anymask.base.storage import exclusive, lock_file, whole_file, write_json, write_whole
+from anymask.base import (
+    InputError,
+    exclusive,
+    lock_file,
+    storage,
+    whole_file,
+    write_json,
+    write_whole,
+)
 from tests.patience import PATIENCE_S
 
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from anymask.base.storage import whole_file
+from anymask.base import whole_file
 with whole_file(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.storage import file_suffix, is_folder, near_suffix
+from anymask.base import file_suffix, is_folder, near_suffix
 
 
 @pytest.mark.parametrize(

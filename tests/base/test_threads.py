@@ -4,8 +4,7 @@ import os
 
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.base.threads import pick_threads, thread_setting, threads_each
+from anymask.base import InputError, pick_threads, thread_setting, threads_each
 
 
 def test_threads_come_from_the_argument_then_the_environment(

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from anymask.base.errors import AnymaskError
-from anymask.base.machine import TimedCall, Timing, run_process, time_in_turns
+from anymask.base import AnymaskError, TimedCall, Timing, run_process, time_in_turns
 
 
 class Clock:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.formats.registry import read_annotations, write_annotations
-from tests.train.small_data import write_sets
+from anymask.formats import read_annotations, write_annotations
+from tests.training.small_data import write_sets
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks.mask import MaskRecord
-from anymask.segment.model import Model
+from anymask.masks import Mask
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
@@ -34,8 +34,8 @@ def told() -> dict:
     return json.loads(Path("out/photo.json").read_text())
 
 
-def records() -> list[MaskRecord]:
-    return [MaskRecord.from_sa1b(record) for record in told()["annotations"]]
+def records() -> list[Mask]:
+    return [Mask.from_sa1b(record) for record in told()["annotations"]]
 
 
 def test_a_partition_and_what_it_covers(

@@ -14,10 +14,9 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.images import load as web_pictures
-from anymask.images.load import load_mask
-from anymask.masks.features import Embedding
-from anymask.masks.mask import MaskRecord
-from anymask.segment.model import Model
+from anymask.images import load_mask
+from anymask.masks import Features, Mask
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
@@ -248,7 +247,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
         capsys, "embed", "p.png", "-o", "-"
     )
     assert main(["embed", "p.png", "-o", "deep/e.npz"]) == 0
-    assert Embedding.load("deep/e.npz").image_hw == (200, 300)
+    assert Features.load("deep/e.npz").image_hw == (200, 300)
 
 
 def test_a_photo_by_standard_input(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +255,7 @@ def test_a_photo_by_standard_input(desk: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(sys, "stdin", Stdin(Path("p.png").read_bytes()))
         assert main([*words, "-o", "m.json"]) == 0
         rows = json.loads(Path("m.json").read_text())["annotations"]
-        masks = [MaskRecord.from_sa1b(row).mask for row in rows]
+        masks = [Mask.from_sa1b(row).mask for row in rows]
         assert max(iou(mask, LEFT) for mask in masks) > 0.7
 
 

@@ -8,13 +8,12 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.evaluate import audit as auditing
-from anymask.formats.registry import read_annotations
-from anymask.formats.streams import open_stream
-from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_string
-from anymask.segment.model import Model
+from anymask.evaluation import audit as auditing
+from anymask.formats import open_stream, read_annotations
+from anymask.masks import empty_rle, mask_to_rle, rle_to_string
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 HW = (96, 128)

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.errors import AnymaskError, WeightsError
-from anymask.base.machine import ProcessRun
+from anymask.base import AnymaskError, ProcessRun, WeightsError
 from anymask.cli.main import main
-from anymask.evaluate.commands import bench as command
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.evaluation.commands import bench as command
+from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
-from anymask.segment.model import Model
+from anymask.segment import Model
 from tests.segment.fakes import seen_of
 
 C = TypeVar("C")
@@ -34,10 +32,10 @@ class Blank:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: np.ndarray) -> list[Seen]:
+    def see(self, images: np.ndarray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((4, 4, 4), np.float32)) for _ in images]
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
         n = len(prompts.coords)
         return np.ones((n, 4, 16, 16), np.float32), np.ones((n, 4), np.float32)
 

@@ -9,9 +9,8 @@ from PIL import Image, ImageDraw
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats.registry import read_annotations
-from anymask.masks.binary import iou
-from anymask.masks.rle import rle_to_mask
+from anymask.formats import read_annotations
+from anymask.masks import iou, rle_to_mask
 
 HW = (160, 200)
 DISCS = {"a": [("cup", 60, 70, 30), ("plate", 150, 90, 35)], "b": [("cup", 100, 80, 45)]}

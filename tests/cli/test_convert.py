@@ -10,10 +10,14 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.registry import FORMATS, read_annotations, write_annotations
-from anymask.masks.mask import record_from_rle
-from anymask.masks.rle import mask_to_rle
+from anymask.formats import (
+    FORMATS,
+    AnnotatedImage,
+    AnnotatedMask,
+    read_annotations,
+    write_annotations,
+)
+from anymask.masks import mask_to_rle, record_from_rle
 from tests.formats.annotated import pixels, rings
 
 

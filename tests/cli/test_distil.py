@@ -16,18 +16,26 @@ from safetensors.torch import load_file
 import anymask
 from anymask import models
 from anymask.cli.main import main
-from anymask.formats.sets import load_set
-from anymask.runtime.store import trainable_weights
-from anymask.train import held_out, worker
-from anymask.train.checkpoint import LAST, read_state
-from anymask.train.commands.distil import begin
-from anymask.train.options import OPTIONS
-from anymask.train.recipe import recipe_of
-from anymask.train.reports import BEFORE, RESULT, held_part, means, score
-from anymask.train.samples import Batch
-from anymask.train.tasks import open_teacher
-from anymask.train.tuned_weights import write_result
-from tests.train.small_data import write_sets
+from anymask.formats import load_set
+from anymask.runtime import trainable_weights
+from anymask.training import (
+    LAST,
+    OPTIONS,
+    RESULT,
+    Batch,
+    begin,
+    held_out,
+    held_part,
+    means,
+    open_teacher,
+    read_state,
+    recipe_of,
+    score,
+    worker,
+    write_result,
+)
+from anymask.training.reports import BEFORE
+from tests.training.small_data import write_sets
 
 
 @pytest.fixture

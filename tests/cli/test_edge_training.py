@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main
-from anymask.runtime.manifest import REFINER, read_manifest
-from tests.train.small_data import write_sets
+from anymask.runtime import REFINER, read_manifest
+from tests.training.small_data import write_sets
 
 
 def test_it_gathers_trains_and_writes_a_bundle(

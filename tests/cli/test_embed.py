@@ -9,8 +9,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks.features import Embedding
-from anymask.segment.model import Model
+from anymask.masks import Features
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
@@ -52,7 +52,7 @@ def test_every_photo_of_a_folder_gets_its_embedding(
     ]  # fmt: skip
     assert capsys.readouterr().out.startswith("5 done, 0 there already, 0 failed; ")
     model = Model(ColourRuntime())
-    truth, found = model.embed("photos/a.png"), Embedding.load("out/a.npz")
+    truth, found = model.encode("photos/a.png"), Features.load("out/a.npz")
     np.testing.assert_array_equal(truth.features, found.features)
     assert truth.image_hash == found.image_hash
 

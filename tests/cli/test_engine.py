@@ -9,15 +9,11 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.registry import read_annotations, write_annotations
-from anymask.masks.rle import mask_to_rle
-from anymask.studio.entries import Arm
-from anymask.studio.project import Project
-from anymask.studio.project_options import figures_to_html
-from anymask.studio.runs import run_stage
-from tests.studio.annotator import Annotator, SimulatedWork, run_review
+from anymask.formats import AnnotatedImage, annotated_mask, read_annotations, write_annotations
+from anymask.masks import mask_to_rle
+from anymask.studio import Arm, Project, figures_to_html, run_stage
 from tests.segment.fakes import discs
+from tests.studio.annotator import Annotator, SimulatedWork, run_review
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main
-from anymask.formats.registry import read_annotations
-from anymask.segment.model import Model
-from anymask.studio.project import Project, create_project
-from anymask.studio.track_entries import TrackSaid
-from anymask.track.opening import open_session
+from anymask.formats import read_annotations
+from anymask.segment import Model
+from anymask.studio import Project, TrackSaid, create_project
+from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs, write_video
 

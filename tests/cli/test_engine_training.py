@@ -11,22 +11,22 @@ import torch
 from safetensors.torch import load_file
 
 from anymask import models
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.registry import write_annotations
-from anymask.masks.rle import mask_to_rle
-from anymask.runtime.weight_files import about_weights
+from anymask.formats import AnnotatedImage, annotated_mask, write_annotations
+from anymask.masks import mask_to_rle
+from anymask.runtime import about_weights
+from anymask.studio import Project, RoundStart, Tuning, last_weights, recipe_of, start_of, trainer
 from anymask.studio import retraining as engine_training
-from anymask.studio.project import Project
-from anymask.studio.retraining import RoundStart, Tuning, recipe_of, start_of, trainer
-from anymask.studio.rounds import last_weights
-from anymask.train import loop
-from anymask.train.checkpoint import newest_state
-from anymask.train.presets import LARGE_RATE
-from anymask.train.recipe import Recipe, RecipeStage
-from anymask.train.tuned_weights import write_result
-from anymask.train.worker import TrainingRun
+from anymask.training import (
+    LARGE_RATE,
+    Recipe,
+    RecipeStage,
+    TrainingRun,
+    loop,
+    newest_state,
+    write_result,
+)
 from tests.studio.disc_projects import write_photos
 
 GENTLE = Recipe(  # what `retrain` has always done
@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
     monkeypatch.setattr("anymask.studio.commands.project.open_model", lambda _place: opened)
     monkeypatch.setattr(
-        "anymask.train.run_folder.write_bundle", lambda _run, target: target.mkdir()
+        "anymask.training.run_folder.write_bundle", lambda _run, target: target.mkdir()
     )
     monkeypatch.setattr("anymask.studio.rounds.LEAST_HELD", 1)
     return folder
@@ -120,7 +120,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
 def test_a_training_that_was_stopped_makes_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anymask.train.loop.train", lambda *_: None)
+    monkeypatch.setattr("anymask.training.loop.train", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         trainer(Tuning())(tmp_path, None, tmp_path)
     assert not (tmp_path / "bundle").exists()

@@ -7,9 +7,9 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluate import running as eval_workers
-from anymask.evaluate.adapters import FromFunction
-from tests.evaluate.small_sets import perfect, write_set
+from anymask.evaluation import FromFunction
+from anymask.evaluation import running as eval_workers
+from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 

@@ -7,9 +7,9 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluate.suite import labelled_suite
-from anymask.formats.streams import open_stream
-from tests.evaluate.small_sets import perfect, write_set
+from anymask.evaluation import labelled_suite
+from anymask.formats import open_stream
+from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 

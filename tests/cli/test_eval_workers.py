@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.evaluate.report import SetScores
-from anymask.evaluate.running import score_in_workers
-from tests.evaluate.small_sets import write_set
+from anymask.evaluation import SetScores, score_in_workers
+from tests.evaluation.small_sets import write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 

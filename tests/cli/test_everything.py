@@ -9,11 +9,11 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats.registry import read_annotations
+from anymask.formats import read_annotations
 from anymask.images import load as images
 from anymask.jobs import outputs, photo_records
-from anymask.masks.mask import MaskRecord
-from anymask.segment.model import Model
+from anymask.masks import Mask
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
@@ -46,7 +46,7 @@ def test_a_photo_becomes_records_and_a_picture(
     assert [record["id"] for record in told["annotations"]] == list(
         range(1, len(told["annotations"]) + 1)
     )
-    masks = [MaskRecord.from_sa1b(record).mask for record in told["annotations"]]
+    masks = [Mask.from_sa1b(record).mask for record in told["annotations"]]
     for truth in MASKS:
         assert max(iou(mask, truth) for mask in masks) > 0.7
     with Image.open("out/one.png") as picture:

@@ -9,11 +9,8 @@ import torch
 import anymask
 from anymask import models
 from anymask.cli.main import main
-from anymask.runtime import file_hash, store
-from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.open import load_module
-from anymask.runtime.torch import TorchRuntime
-from anymask.train import export_verify as verify
+from anymask.runtime import OnnxRuntime, TorchRuntime, file_hash, load_module, store
+from anymask.training import export_verify as verify
 from tests.runtime.exports import export_once, network
 
 
@@ -113,7 +110,7 @@ def test_nano_is_not_offered_in_8_bits(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_bundled_model_is_copied_without_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "anymask.train.export_graphs", None)  # what needs torch
+    monkeypatch.setitem(sys.modules, "anymask.training.export_graphs", None)  # what needs torch
     monkeypatch.setitem(sys.modules, "torch", None)
     target, shipped = tmp_path / "x", Path(anymask.__file__).parent / "assets" / "nano"
     assert main(["export", "nano", "-o", str(target)]) == 0

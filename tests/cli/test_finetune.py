@@ -16,21 +16,28 @@ from safetensors.torch import load_file
 
 import anymask
 from anymask import models
-from anymask.base.errors import AnymaskError, DataError, ImageError, InputError
+from anymask.base import AnymaskError, DataError, ImageError, InputError
 from anymask.cli.main import main
-from anymask.formats.sets import load_set
-from anymask.formats.streams import open_stream
-from anymask.images.load import image_hw
-from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_string
-from anymask.runtime.store import trainable_weights
-from anymask.runtime.weight_files import about_weights
-from anymask.train import held_out, presets, tuning_choice
-from anymask.train.checkpoint import LAST, read_state
-from anymask.train.commands import finetune
-from anymask.train.reports import curve
-from anymask.train.tuned_weights import check_result, write_result
-from anymask.train.tuning_data import HELD_OUT, TRAIN, nested_part, prepare
-from tests.train.small_data import write_sets
+from anymask.formats import load_set, open_stream
+from anymask.images import image_hw
+from anymask.masks import empty_rle, mask_to_rle, rle_to_string
+from anymask.runtime import about_weights, trainable_weights
+from anymask.training import (
+    HELD_OUT,
+    LAST,
+    TRAIN,
+    check_result,
+    curve,
+    held_out,
+    nested_part,
+    prepare,
+    presets,
+    read_state,
+    tuning_choice,
+    write_result,
+)
+from anymask.training.commands import finetune
+from tests.training.small_data import write_sets
 
 
 @pytest.fixture(autouse=True)

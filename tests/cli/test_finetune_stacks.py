@@ -11,13 +11,13 @@ import tifffile
 from PIL import Image
 
 import anymask
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.images.channels import load_channels
-from anymask.runtime.weight_files import about_weights
-from anymask.train import presets
-from anymask.train.commands import finetune
-from tests.train.test_channels import COUNT, write_stacks
+from anymask.images import load_channels
+from anymask.runtime import about_weights
+from anymask.training import presets
+from anymask.training.commands import finetune
+from tests.training.test_channels import COUNT, write_stacks
 
 PLACE = [25, 20]
 CLASSES = ("left", "right")
@@ -64,7 +64,7 @@ def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
     np.testing.assert_array_equal(of_file.masks[0], of_array.masks[0])
     answer = bundle.segment(array, points=[PLACE])
     assert answer.quality[0] == pytest.approx(of_array.quality[0], abs=0.02)  # graphs hold 16 bits
-    embedding = bundle.embed(stack(tuned))
+    embedding = bundle.encode(stack(tuned))
     np.testing.assert_array_equal(
         bundle.segment(embedding, points=[PLACE], refine_edges=False).masks[0],
         bundle.segment(array, points=[PLACE], refine_edges=False).masks[0],
@@ -159,7 +159,7 @@ def test_another_picture_is_one_error(
 def test_keywords_about_photos_are_refused(tuned: Path) -> None:
     model = anymask.load(str(tuned / "bundle"))
     with pytest.raises(InputError, match="bgr is about photos, this model takes pictures of 5"):
-        model.embed(np.zeros((8, 8, 5), np.uint16), bgr=True)
+        model.encode(np.zeros((8, 8, 5), np.uint16), bgr=True)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from anymask.cli.folders import ending_well
+from anymask.cli import ending_well
 
 
 def interrupted_import() -> None:

@@ -9,9 +9,10 @@ import types
 import pytest
 
 from anymask import __version__
-from anymask.base.errors import InputError
+from anymask.base import InputError
+from anymask.cli import COMMANDS, disk_sentence
 from anymask.cli import main as door
-from anymask.cli.main import COMMANDS, disk_sentence, main
+from anymask.cli.main import main
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.runtime.manifest import MEMORY, read_manifest
-from tests.train.small_data import write_sets
+from anymask.runtime import MEMORY, read_manifest
 from tests.track.clips import moving_discs
+from tests.training.small_data import write_sets
 
 
 def test_it_makes_clips_trains_and_writes_a_bundle_that_follows(

@@ -9,9 +9,7 @@ import pytest
 
 from anymask.cli import models as command
 from anymask.cli.main import main
-from anymask.runtime import catalogue
-from anymask.runtime.catalogue import Checkpoint, Licence
-from anymask.runtime.open import ASSETS
+from anymask.runtime import ASSETS, Checkpoint, Licence, catalogue
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.masks.rle import mask_to_rle, rle_to_string
+from anymask.masks import mask_to_rle, rle_to_string
 from anymask.models.namer import Namer, NameVectors
-from anymask.runtime.open import ASSETS
-from anymask.train.export_added_graphs import add_names, table_of
-from anymask.train.export_folder import copy_bundle
+from anymask.runtime import ASSETS
+from anymask.training import add_names, copy_bundle, table_of
 
 WORDS = ("cat", "dog", "lamp")
 

@@ -7,17 +7,13 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.base.settings import list_settings
-from anymask.cli.main import load, main
-from anymask.cli.options import add_options, option_of, read_model, read_options
-from anymask.evaluate.selection import EvalSettings
-from anymask.jobs.choices import LookChoice, ModelChoice
-from anymask.segment.grid import Grid
-from anymask.segment.postprocess import Arrangement
-from anymask.segment.settings import SegmentSettings
-from anymask.studio.commands.serve import add_server_options, read_server
-from anymask.studio.limits import Limits
+from anymask.base import InputError, list_settings
+from anymask.cli import add_options, load, option_of, read_model, read_options
+from anymask.cli.main import main
+from anymask.evaluation import EvalSettings
+from anymask.jobs import LookChoice, ModelChoice
+from anymask.segment import Arrangement, Grid, SegmentSettings
+from anymask.studio import Limits, add_server_options, read_server
 
 LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
 

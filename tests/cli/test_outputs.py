@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.cli.outputs import check_outputs
+from anymask.base import InputError
+from anymask.cli import check_outputs
 
 
 def test_the_photo_is_never_overwritten(tmp_path: Path) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
+from anymask.cli import CommandParser, add_options, nearest
 from anymask.cli.main import main
-from anymask.cli.options import add_options
-from anymask.cli.parser import CommandParser, nearest
-from anymask.segment.settings import SegmentSettings
+from anymask.segment import SegmentSettings
 
 
 def parser() -> CommandParser:
@@ -115,7 +114,7 @@ def test_the_nearest_name_is_found_by_case_beginning_and_slip() -> None:
 
 
 def test_every_command_s_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    from anymask.cli.main import COMMANDS
+    from anymask.cli import COMMANDS
 
     for name in COMMANDS:
         assert main([name, "--no-such-option"]) == 2

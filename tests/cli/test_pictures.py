@@ -8,11 +8,10 @@ import pytest
 import tifffile
 
 import anymask
+from anymask.cli import CommandParser, add_picture_options, read_pictures
 from anymask.cli.main import main
-from anymask.cli.options import add_picture_options, read_pictures
-from anymask.cli.parser import CommandParser
-from anymask.jobs.choices import PictureChoice
-from anymask.masks.features import Embedding
+from anymask.jobs import PictureChoice
+from anymask.masks import Features
 
 
 @pytest.fixture
@@ -88,5 +87,5 @@ def test_other_bands_are_another_picture(
 
 def test_an_embedding_is_that_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
     assert main(["embed", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
-    truth = anymask.load().embed(anymask.load_image(scene, bands=5, page=1))
-    assert Embedding.load(tmp_path / "scene.page1.npz").image_hash == truth.image_hash
+    truth = anymask.load().encode(anymask.load_image(scene, bands=5, page=1))
+    assert Features.load(tmp_path / "scene.page1.npz").image_hash == truth.image_hash

@@ -9,13 +9,19 @@ import torch
 
 from anymask import models
 from anymask.cli.main import main
-from anymask.runtime.licences import licence_of_weights
-from anymask.train import checkpoint, trainee
-from anymask.train import export_graphs as graphs
-from anymask.train.checkpoint import TrainingProgress, save_checkpoint
-from anymask.train.recipe import Recipe, RecipeStage
-from anymask.train.run_folder import licence_of_run, write_bundle
-from anymask.train.tuned_weights import write_result
+from anymask.runtime import licence_of_weights
+from anymask.training import (
+    Recipe,
+    RecipeStage,
+    TrainingProgress,
+    checkpoint,
+    licence_of_run,
+    save_checkpoint,
+    trainee,
+    write_bundle,
+    write_result,
+)
+from anymask.training import export_graphs as graphs
 
 STAGES = (RecipeStage(steps=1, side=64, images=2, masks=2),)
 S_LAB = "NTU S-Lab License 1.0"

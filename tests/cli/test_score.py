@@ -8,12 +8,16 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.evaluate.video_metrics import score_track
-from anymask.formats import panoptic
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.rle import mask_to_rle
+from anymask.evaluation import score_track
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    panoptic,
+    write_files,
+)
+from anymask.masks import mask_to_rle
 from tests.formats.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)

@@ -13,13 +13,10 @@ import pytest
 from PIL import Image
 
 import anymask
+from anymask.cli import report_lines
 from anymask.cli.main import main
-from anymask.cli.segment import report_lines
-from anymask.masks.files import FoundMask
-from anymask.masks.mask import record_from_rle
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.model import Model
+from anymask.masks import FoundMask, Prompt, mask_to_rle, record_from_rle
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])

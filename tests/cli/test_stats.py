@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.registry import write_annotations
-from anymask.masks.rle import mask_to_rle
-from tests.evaluate.small_sets import rectangle, write_set
+from anymask.formats import AnnotatedImage, annotated_mask, write_annotations
+from anymask.masks import mask_to_rle
+from tests.evaluation.small_sets import rectangle, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 

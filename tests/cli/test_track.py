@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.masks.rle import coco_to_rle, rle_to_mask
-from anymask.track.store import SessionStore
+from anymask.masks import coco_to_rle, rle_to_mask
+from anymask.track import SessionStore
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs, write_video
 

@@ -14,10 +14,9 @@ import torch
 
 from anymask.base import progress
 from anymask.cli.main import main
-from anymask.train import export_graphs as graphs
-from anymask.train import run_folder
-from anymask.train.checkpoint import read_state
-from tests.train.small_data import write_sets
+from anymask.training import export_graphs as graphs
+from anymask.training import read_state, run_folder
+from tests.training.small_data import write_sets
 
 RECIPE = """
 model = "nano_tiny"

@@ -9,10 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from anymask.train import presets, trainee, tuning_choice
-from anymask.train.held_out import Measured, TuningOutcome
-from anymask.train.recipe import Recipe
-from anymask.train.tuning_choice import TuningEnd, choose_end, ends_of, is_kept
+from anymask.training import (
+    Measured,
+    Recipe,
+    TuningEnd,
+    TuningOutcome,
+    choose_end,
+    ends_of,
+    is_kept,
+    presets,
+    trainee,
+    tuning_choice,
+)
 
 STAGES = presets.tuning_recipe("nano_tiny", "full", 9).stages
 RECIPE = Recipe(model="nano_tiny", stages=STAGES)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.masks.rle import mask_to_rle
-from anymask.train.tuning_choice import doubts
+from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.masks import mask_to_rle
+from anymask.training import doubts
 
 CHANNELS = 5
 

@@ -9,12 +9,17 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.train import presets
-from anymask.train.commands import finetune
-from anymask.train.options import check_same_options, check_way, keep_options, with_fields
-from anymask.train.tuned_weights import write_result
+from anymask.training import (
+    check_same_options,
+    check_way,
+    keep_options,
+    presets,
+    with_fields,
+    write_result,
+)
+from anymask.training.commands import finetune
 
 
 @pytest.mark.parametrize(

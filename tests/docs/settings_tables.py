@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from anymask.base.settings import DeclaredSetting, list_settings
-from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
-from anymask.jobs.names import NamesChoice
-from anymask.segment.grid import Grid
-from anymask.segment.postprocess import Arrangement
-from anymask.segment.settings import Retry, SegmentSettings
-from anymask.studio.stages import ProjectSettings
-from anymask.track.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
+from anymask.base import DeclaredSetting, list_settings
+from anymask.jobs import LookChoice, ModelChoice, NamesChoice, PictureChoice
+from anymask.segment import Arrangement, Grid, Retry, SegmentSettings
+from anymask.studio import ProjectSettings
+from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Retry, Grid, Arrangement)}

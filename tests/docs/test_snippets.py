@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anymask.cli import CommandParser
 from anymask.cli import main as door
-from anymask.cli.parser import CommandParser
-from anymask.images.sources import sample
+from anymask.images import sample
 from anymask.runtime import open as opening
-from anymask.segment.grid import Grid
-from anymask.studio.stages import ProjectSettings
+from anymask.segment import Grid
+from anymask.studio import ProjectSettings
 from tests.docs import snippets
 from tests.track.clips import moving_discs, write_video
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.masks.rle import mask_to_rle
+from anymask.formats import AnnotatedImage, annotated_mask
+from anymask.masks import mask_to_rle
 from tests.masks.strategies import masks, sizes
 
 LABELS = ["cat", "dog: 'big'", 'a "b", c', "Фото", "7"]

@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.outlines import box_of, box_to_mask
-from anymask.formats.streams import open_stream
-from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.base import DataError
+from anymask.formats import AnnotatedImage, AnnotatedMask, box_of, box_to_mask, open_stream
+from anymask.masks import mask_to_rle, rle_to_mask
 
 HW = (20, 30)
 NUMBERS = st.floats(-10, 40, allow_nan=False)

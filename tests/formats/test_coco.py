@@ -11,13 +11,17 @@ from hypothesis import given
 from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
-from anymask.base.errors import DataError
-from anymask.formats import coco
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask, record_to_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.polygons import mask_to_polygons
-from anymask.masks.rle import mask_to_rle, rle_to_string
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    coco,
+    record_to_mask,
+    write_files,
+)
+from anymask.masks import mask_to_polygons, mask_to_rle, rle_to_string
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Mask, masks, quickly
 

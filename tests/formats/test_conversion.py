@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.formats.conversion import LossError
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import write_annotations
+from anymask.base import InputError
+from anymask.formats import LossError, Policy, write_annotations
 from tests.formats import published
 from tests.formats.annotated import pixels, rings
 

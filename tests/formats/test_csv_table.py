@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.registry import format_of_target, write_annotations
-from anymask.masks.measure import HEADER
-from anymask.masks.rle import mask_to_rle
-from tests.evaluate.small_sets import rectangle, write_set
+from anymask.formats import AnnotatedImage, AnnotatedMask, format_of_target, write_annotations
+from anymask.masks import HEADER, mask_to_rle
+from tests.evaluation.small_sets import rectangle, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [], [(0, 0, 64, 48)]]
 

@@ -7,12 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from anymask.base.errors import DataError
-from anymask.formats import cvat
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.rle import empty_rle, mask_to_rle, rle_iou
+from anymask.base import DataError
+from anymask.formats import AnnotatedImage, LossReport, Policy, cvat, write_files
+from anymask.masks import empty_rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Mask, masks, quickly
 

@@ -10,19 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base.errors import AnymaskError, DataError, InputError
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import output_paths, output_stem, picture_hw, write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import (
+from anymask.base import AnymaskError, DataError, InputError
+from anymask.formats import (
     FORMATS,
     WRITTEN,
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    output_paths,
+    output_stem,
+    picture_hw,
     read_annotations,
     recognise,
     write_annotations,
+    write_files,
 )
-from anymask.masks.files import DOCUMENTS
-from anymask.masks.rle import Rle, mask_to_rle, rle_iou
+from anymask.masks import DOCUMENTS, Rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 

@@ -11,12 +11,8 @@ import shapely.geometry
 from hypothesis import given
 from PIL import Image
 
-from anymask.base.errors import DataError, InputError
-from anymask.formats import geojson
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.streams import open_stream
+from anymask.base import DataError, InputError
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, open_stream, write_files
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats.streams import open_stream
+from anymask.base import DataError
+from anymask.formats import open_stream
 
 NUMBERS = np.array([[0, 1], [2, 2]], np.uint8)
 

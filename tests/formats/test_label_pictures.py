@@ -10,12 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
-from anymask.base.errors import DataError
-from anymask.formats import label_pictures
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.rle import mask_to_rle, rle_to_mask
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    label_pictures,
+    write_files,
+)
+from anymask.masks import mask_to_rle, rle_to_mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
 

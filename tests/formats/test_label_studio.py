@@ -10,14 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import DataError, InputError
-from anymask.formats import label_studio
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.label_studio import brush_to_rle, mask_to_brush
-from anymask.formats.outlines import Policy
-from anymask.formats.streams import open_stream
-from anymask.masks.rle import mask_to_rle
+from anymask.base import DataError, InputError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    brush_to_rle,
+    label_studio,
+    mask_to_brush,
+    open_stream,
+    write_files,
+)
+from anymask.masks import mask_to_rle
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Mask, masks, quickly
 

@@ -13,12 +13,16 @@ import shapely
 from hypothesis import given
 from PIL import Image, ImageDraw
 
-from anymask.base.errors import DataError
-from anymask.formats import labelme
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.streams import open_stream
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    labelme,
+    open_stream,
+    write_files,
+)
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 

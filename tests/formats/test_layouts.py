@@ -7,23 +7,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError, InputError
+from anymask.base import DataError, InputError
 from anymask.cli.main import main
-from anymask.formats.annotations import AnnotatedImage, SequencePlace
-from anymask.formats.layouts import (
+from anymask.formats import (
     LAYOUTS,
+    AnnotatedImage,
+    SequencePlace,
     iter_dataset,
     load_clips,
     load_dataset,
+    open_stream,
+    read_annotations,
+    recognise,
     recognise_layout,
 )
-from anymask.formats.registry import read_annotations, recognise
-from anymask.formats.streams import open_stream
-from anymask.masks.rle import rle_to_mask
+from anymask.masks import rle_to_mask
+from tests.evaluation.small_sets import write_set
 from tests.formats import published
 from tests.formats.published import WRITERS
 from tests.formats.truth import DOT, RING, TWO_PARTS, Truth, png, write_json
-from tests.evaluate.small_sets import write_set
 
 EVERY = pytest.mark.parametrize("name", WRITERS)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import ImageError
-from anymask.formats.label_pictures import voc_palette
-from anymask.images.load import load_mask
-from anymask.masks.binary import iou
+from anymask.base import ImageError
+from anymask.formats import voc_palette
+from anymask.images import load_mask
+from anymask.masks import iou
 
 
 def labels(*values: int) -> np.ndarray:

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport, annotated_mask
-from anymask.formats.registry import read_annotations, recognise, write_annotations
-from anymask.formats.sets import load_set
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    annotated_mask,
+    load_set,
+    read_annotations,
+    recognise,
+    write_annotations,
+)
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 

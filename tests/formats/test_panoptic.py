@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats import panoptic
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.rle import mask_to_rle
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    panoptic,
+    write_files,
+)
+from anymask.masks import mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 

@@ -13,27 +13,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import ImageError, InputError
-from anymask.formats.mask_list import MaskRecords
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import FORMATS, read_annotations
-from anymask.images.sources import PictureFile
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.polygons import SMOOTH
-from anymask.masks.preview import HeldPicture
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.model import Model
+from anymask.base import ImageError, InputError
+from anymask.formats import FORMATS, Masks, Policy, read_annotations
+from anymask.images import PictureFile
+from anymask.masks import SMOOTH, HeldPicture, Mask, mask_to_rle, record_from_rle
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 
-def square(at: int, side: int, quality: float, label: str | None = None) -> MaskRecord:
+def square(at: int, side: int, quality: float, label: str | None = None) -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[at : at + side, at : at + side] = True
     return record_from_rle(mask_to_rle(mask), quality=quality, stability=quality, label=label)
 
 
 LARGE, INNER, OTHER = square(0, 10, 0.5), square(2, 4, 0.9, "hole"), square(12, 6, 0.7)
-SOME = MaskRecords([LARGE, INNER, OTHER])
+SOME = Masks([LARGE, INNER, OTHER])
 
 
 def test_it_is_a_list_of_records() -> None:
@@ -52,8 +47,8 @@ def test_filter_keeps_what_reaches_everything_that_is_asked() -> None:
 
 def test_nms_keeps_the_better_one_of_two_that_overlap() -> None:
     twin = square(0, 9, 0.6)  # IoU .81 with the large one
-    assert MaskRecords([*SOME, twin]).nms(0.8) == [INNER, OTHER, twin]
-    assert MaskRecords([*SOME, twin]).nms(0.82) == [INNER, OTHER, twin, LARGE]
+    assert Masks([*SOME, twin]).nms(0.8) == [INNER, OTHER, twin]
+    assert Masks([*SOME, twin]).nms(0.82) == [INNER, OTHER, twin, LARGE]
     with pytest.raises(InputError, match="IoU from 0 to 1, got 7"):
         SOME.nms(7)
 
@@ -72,7 +67,7 @@ def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
     masks = [np.zeros((200, 300), np.bool_) for _ in range(3)]
     for mask, (low, high) in zip(masks, [(0, 100), (30, 70), (120, 180)], strict=True):
         mask[low:high, low:high] = True
-    drawn = MaskRecords(record_from_rle(mask_to_rle(mask)) for mask in masks).draw(photo)
+    drawn = Masks(record_from_rle(mask_to_rle(mask)) for mask in masks).draw(photo)
     assert (photo == 100).all()
     assert (drawn[:, 200:] == 100).all()
     middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
@@ -88,7 +83,7 @@ def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> No
     assert document["image"] == about
     (image,), _ = read_annotations(tmp_path / "a.json")
     assert (image.file_name, len(image.masks)) == ("photo.jpg", 3)
-    back = [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+    back = [Mask.from_sa1b(record) for record in document["annotations"]]
     assert [record.area for record in back] == [100, 16, 36]
     photo = np.full((20, 30, 3), 100, np.uint8)
     SOME.save(tmp_path / "a.png", photo)
@@ -100,51 +95,51 @@ def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> No
 
 
 def test_its_repr_is_one_line() -> None:
-    assert repr(SOME) == ("<MaskRecords: 3 masks of 30x20, best quality 0.90, 23 % of the photo>")
-    assert repr(MaskRecords()) == "<MaskRecords: none>"
+    assert repr(SOME) == ("<Masks: 3 masks of 30x20, best quality 0.90, 23 % of the photo>")
+    assert repr(Masks()) == "<Masks: none>"
 
 
 PHOTO = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
 
 
 def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
-    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=HeldPicture(PHOTO))
     for made in (seen[1:], seen.filter(min_area=17), seen.nms(), seen.tree(), seen.merge([INNER])):
-        assert isinstance(made, MaskRecords)
+        assert isinstance(made, Masks)
         assert made.picture is seen.picture
-    assert MaskRecords([], image_hw=(4, 5)).image_hw == (4, 5)
+    assert Masks([], image_hw=(4, 5)).image_hw == (4, 5)
     with pytest.raises(InputError, match="empty list of masks has no size"):
-        _ = MaskRecords().image_hw
+        _ = Masks().image_hw
 
 
 def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path) -> None:
-    seen = MaskRecords([LARGE, INNER], image_hw=(20, 30), picture=HeldPicture(PHOTO))
-    again = MaskRecords([OTHER], picture=HeldPicture(PHOTO))
+    seen = Masks([LARGE, INNER], image_hw=(20, 30), picture=HeldPicture(PHOTO))
+    again = Masks([OTHER], picture=HeldPicture(PHOTO))
     plain = [OTHER]
     made = [seen + again, again + seen, seen + plain, plain + seen, seen + SOME, SOME + seen]
     made += [seen * 2, 2 * seen, seen.copy(), copy.copy(seen)]
     for one in made:
-        assert isinstance(one, MaskRecords)
+        assert isinstance(one, Masks)
         assert isinstance(one.picture, HeldPicture)
         assert one.picture.pixels is PHOTO
         assert one.image_hw == (20, 30)
     assert seen + again == [LARGE, INNER, OTHER]
     assert plain + seen == [OTHER, LARGE, INNER]
     assert 2 * seen == seen * 2 == [LARGE, INNER, LARGE, INNER]
-    assert (seen * 0).image_hw == (MaskRecords() + seen[:0]).image_hw == (20, 30)
+    assert (seen * 0).image_hw == (Masks() + seen[:0]).image_hw == (20, 30)
     assert (seen + again).save(tmp_path / "m.png").exists()
     assert seen.copy() is not seen
     assert len(repr(SOME + SOME)) < 100
 
 
 def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
-    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
-    assert (seen + MaskRecords(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
-    files = [MaskRecords(SOME, picture=PictureFile(Path(name))) for name in ("a.png", "b.png")]
+    seen = Masks(SOME, picture=HeldPicture(PHOTO))
+    assert (seen + Masks(SOME, picture=HeldPicture(PHOTO.copy()))).picture is None
+    files = [Masks(SOME, picture=PictureFile(Path(name))) for name in ("a.png", "b.png")]
     assert (files[0] + files[1]).picture is None
     assert (files[0] + files[0].copy()).picture == files[0].picture
     with pytest.raises(InputError, match=r"one photo to join, got .*\(4, 5\) and \(20, 30\)"):
-        _ = seen + MaskRecords(image_hw=(4, 5))
+        _ = seen + Masks(image_hw=(4, 5))
     numbers = [7]
     with pytest.raises(InputError, match="wanted records to join, got 7"):
         _ = seen + numbers
@@ -153,13 +148,13 @@ def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_al
 
 
 def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
-    np.testing.assert_array_equal(MaskRecords().draw(PHOTO), PHOTO)
-    np.testing.assert_array_equal(MaskRecords(image_hw=(20, 30)).draw(PHOTO), PHOTO)
+    np.testing.assert_array_equal(Masks().draw(PHOTO), PHOTO)
+    np.testing.assert_array_equal(Masks(image_hw=(20, 30)).draw(PHOTO), PHOTO)
 
 
 def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
     gone = PictureFile(tmp_path / "gone.png")
-    shown = MaskRecords(SOME, picture=gone)
+    shown = Masks(SOME, picture=gone)
     assert shown._repr_png_() is None
     assert "3 masks of 30x20" in shown._repr_html_()
     with pytest.raises(ImageError, match="there is no file"):
@@ -176,11 +171,11 @@ def test_a_union_is_every_pixel_of_any_mask() -> None:
     assert whole.label == "all"
     assert whole.quality == SOME.best.quality == 0.9
     with pytest.raises(InputError, match="no best one"):
-        MaskRecords().union()
+        Masks().union()
 
 
 def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = MaskRecords([LARGE] * 25, picture=HeldPicture(PHOTO))
+    seen = Masks([LARGE] * 25, picture=HeldPicture(PHOTO))
     assert "and 5 more" in seen._repr_html_()
     assert (seen._repr_png_() or b"").startswith(b"\x89PNG")
     assert SOME._repr_png_() is None
@@ -190,7 +185,7 @@ def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("form", [name for name in FORMATS if name not in ("set", "davis", "sav")])
 def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> None:
     """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
-    lone = MaskRecords([OTHER], picture=HeldPicture(PHOTO, "photo.png"))
+    lone = Masks([OTHER], picture=HeldPicture(PHOTO, "photo.png"))
     suffix = {"cvat": ".xml"}.get(form, ".json" if form.startswith(("coco", "label-s")) else "")
     target = tmp_path / f"out{suffix}"
     lone.write(target, form)
@@ -223,7 +218,7 @@ def document_of(files: dict[str, bytes]) -> str:
 
 def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
     disc = np.hypot(*np.ogrid[-30:30, -40:40]) < 25
-    found = MaskRecords([record_from_rle(mask_to_rle(disc))])
+    found = Masks([record_from_rle(mask_to_rle(disc))])
     writers: dict[str, Callable[..., Any]] = {
         "coco-polygon": partial(found.to_coco, True),
         "labelme-polygon": partial(found.to_labelme, True),
@@ -243,7 +238,7 @@ def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
 def test_a_single_record_is_kept_as_a_list_of_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, shown = MaskRecords(SOME, picture=HeldPicture(PHOTO)), []
+    seen, shown = Masks(SOME, picture=HeldPicture(PHOTO)), []
     for name in ("m.jpg", "m.svg", "m.txt"):
         one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
         assert seen[1].save(one) == one
@@ -266,7 +261,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
 def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     tmp_path: Path,
 ) -> None:
-    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=HeldPicture(PHOTO))
     with pytest.raises(InputError, match="photo of these masks is not known"):
         INNER.save(tmp_path / "m.png")
     with pytest.raises(InputError, match="wanted an output that ends in"):
@@ -275,7 +270,7 @@ def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     again = pickle.loads(pickle.dumps(seen[1]))
     assert again == INNER
     assert again.picture is None
-    elsewhere = MaskRecords(seen, picture=HeldPicture(PHOTO.copy()))
+    elsewhere = Masks(seen, picture=HeldPicture(PHOTO.copy()))
     assert elsewhere[1].picture is seen.picture
 
 
@@ -324,7 +319,7 @@ def test_a_single_record_of_a_photo_is_drawn_on_it(tmp_path: Path) -> None:
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
     SOME.save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks())
-    seen = MaskRecords(SOME, picture=HeldPicture(PHOTO))
+    seen = Masks(SOME, picture=HeldPicture(PHOTO))
     seen.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())
 

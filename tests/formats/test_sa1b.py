@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from anymask.base.errors import DataError
-from anymask.formats import sa1b
-from anymask.formats.annotations import AnnotatedImage, LossReport, record_to_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.mask import MaskRecord
+from anymask.base import DataError
+from anymask.formats import AnnotatedImage, LossReport, Policy, record_to_mask, sa1b, write_files
+from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 
@@ -34,9 +31,9 @@ def test_everything_comes_back(
 
 
 def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
-    record = MaskRecord(
+    record = Mask(
         rle=rings().masks[0].rle,
-        box_xyxy=(1, 1, 10, 7),
+        box=(1, 1, 10, 7),
         area=40,
         quality=0.91,
         stability=0.8,

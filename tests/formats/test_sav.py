@@ -10,13 +10,18 @@ from hypothesis import given
 from PIL import Image
 from pycocotools import mask as peer
 
-from anymask.base.errors import DataError
-from anymask.formats import sav
-from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import recognise
-from anymask.masks.rle import mask_to_rle
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    SequencePlace,
+    annotated_mask,
+    recognise,
+    sav,
+    write_files,
+)
+from anymask.masks import mask_to_rle
 from tests.masks.strategies import Mask, mask_lists, quickly
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from anymask.formats.registry import write_annotations
-from anymask.formats.schema import record_schema
+from anymask.formats import record_schema, write_annotations
 from tests.formats.annotated import rings
 
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats.sets import is_set, load_set
-from anymask.masks.rle import mask_to_rle, rle_area, rle_to_mask, rle_to_string
-from tests.evaluate.small_sets import rectangle, write_set
+from anymask.base import DataError
+from anymask.formats import is_set, load_set
+from anymask.masks import mask_to_rle, rle_area, rle_to_mask, rle_to_string
+from tests.evaluation.small_sets import rectangle, write_set
 
 BOXES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 

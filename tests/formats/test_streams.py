@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError, InputError
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.layouts import LAYOUTS
-from anymask.formats.registry import FORMATS, read_annotations, write_annotations
-from anymask.formats.streams import open_stream
+from anymask.base import DataError, InputError
+from anymask.formats import (
+    FORMATS,
+    LAYOUTS,
+    AnnotatedImage,
+    annotated_mask,
+    open_stream,
+    read_annotations,
+    write_annotations,
+)
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 from tests.formats.test_formats import place, with_pictures

@@ -7,12 +7,9 @@ import pytest
 import shapely
 from hypothesis import given
 
-from anymask.base.errors import DataError
-from anymask.formats import svg
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.masks.rle import empty_rle, rle_to_mask
+from anymask.base import DataError
+from anymask.formats import AnnotatedImage, LossReport, Policy, svg, write_files
+from anymask.masks import empty_rle, rle_to_mask
 from tests.formats.annotated import annotated_images
 from tests.masks.strategies import quickly
 

@@ -7,10 +7,15 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from PIL import Image
 
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.label_sets import VOC_CLASSES, read_voc
-from anymask.formats.registry import read_annotations, write_annotations
-from anymask.masks.rle import mask_to_rle
+from anymask.formats import (
+    VOC_CLASSES,
+    AnnotatedImage,
+    AnnotatedMask,
+    read_annotations,
+    read_voc,
+    write_annotations,
+)
+from anymask.masks import mask_to_rle
 
 LEFT, RIGHT = np.zeros((2, 8, 10), bool)
 LEFT[1:4, 1:4], RIGHT[5:7, 6:9] = True, True

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats import voc_xml
-from anymask.formats.annotations import LossReport
-from anymask.formats.label_pictures import voc_palette
-from anymask.formats.streams import open_stream
+from anymask.base import DataError
+from anymask.formats import LossReport, open_stream, voc_palette, voc_xml
 
 
 def points(*corners: tuple[float, float]) -> str:

@@ -11,13 +11,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base.errors import DataError
-from anymask.formats import yolo
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.streams import open_stream
-from anymask.masks.rle import mask_to_rle, rle_iou
+from anymask.base import DataError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    open_stream,
+    write_files,
+    yolo,
+)
+from anymask.masks import mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 

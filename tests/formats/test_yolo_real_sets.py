@@ -15,10 +15,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import read_annotations, write_annotations
-from anymask.masks.rle import mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.formats import (
+    AnnotatedImage,
+    AnnotatedMask,
+    LossReport,
+    Policy,
+    read_annotations,
+    write_annotations,
+)
+from anymask.masks import mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
 
 Mask = NDArray[np.bool_]
 SETS = {"coco_val": 5, "camvid_driving": 4}  # objects with labels; regions full of holes, without

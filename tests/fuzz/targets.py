@@ -12,16 +12,20 @@ import numpy as np
 from PIL import Image
 
 import anymask
-from anymask.evaluate.suite import open_sets, read_suite
-from anymask.formats.annotations import annotated_mask
-from anymask.formats.layouts import load_clips, load_dataset
-from anymask.formats.registry import FORMATS, read_annotations, write_annotations
-from anymask.images.load import load_image, load_mask
-from anymask.masks.features import Embedding
-from anymask.masks.rle import mask_to_rle
+from anymask.evaluation import open_sets, read_suite
+from anymask.formats import (
+    FORMATS,
+    annotated_mask,
+    load_clips,
+    load_dataset,
+    read_annotations,
+    write_annotations,
+)
+from anymask.images import load_image, load_mask
+from anymask.masks import Features, mask_to_rle
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.runtime.open import ASSETS
-from anymask.train.recipe import read_recipe
+from anymask.runtime import ASSETS
+from anymask.training import read_recipe
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 
@@ -121,7 +125,7 @@ def _page(path: Path) -> object:
 
 
 def _hw(path: Path) -> object:
-    from anymask.formats.documents import picture_hw
+    from anymask.formats import picture_hw
 
     return picture_hw(path)
 
@@ -190,10 +194,10 @@ def embeddings(root: Path) -> list[Target]:
     """A saved embedding, asked for a mask."""
     root.mkdir(parents=True)
     model = anymask.load()
-    model.embed(np.zeros((9, 12, 3), np.uint8)).save(root / "a.embedding", precision="fp16")
+    model.encode(np.zeros((9, 12, 3), np.uint8)).save(root / "a.embedding", precision="fp16")
 
     def use(path: Path) -> None:
-        model.segment(Embedding.load(path), points=[(3, 3)])
+        model.segment(Features.load(path), points=[(3, 3)])
 
     return [Target("embeddings", root, (root / "a.embedding",), use)]
 
@@ -216,7 +220,7 @@ def checkpoints(root: Path) -> list[Target]:
     import torch
     from safetensors.torch import save_file
 
-    from anymask.runtime.checkpoints import read_checkpoint
+    from anymask.runtime import read_checkpoint
 
     root.mkdir(parents=True)
     weights = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -248,8 +252,7 @@ def tables(root: Path) -> list[Target]:
 
 def projects(root: Path) -> list[Target]:
     """A project of the data engine: its report is made."""
-    from anymask.studio.entries import Draft
-    from anymask.studio.project import Project, create_project
+    from anymask.studio import Draft, Project, create_project
 
     (root / "address" / ".anymask").mkdir(parents=True)
     (root / "own").mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.errors import AnymaskError
+from anymask.base import AnymaskError
 from tests.fuzz.mutations import mutate, seed_of
 from tests.fuzz.targets import TEXTS, Target, all_targets
 

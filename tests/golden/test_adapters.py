@@ -8,14 +8,20 @@ import torch
 from safetensors.torch import save_file
 
 from anymask import models
-from anymask.train.checkpoint import KEPT, LAST, read_state
-from anymask.train.loop import train
-from anymask.train.lora import merge_adapters
-from anymask.train.recipe import Recipe, RecipeStage
-from anymask.train.trainee import set_learning, trained_module
-from anymask.train.worker import TrainingRun
+from anymask.training import (
+    KEPT,
+    LAST,
+    Recipe,
+    RecipeStage,
+    TrainingRun,
+    merge_adapters,
+    read_state,
+    set_learning,
+    train,
+    trained_module,
+)
 from tests.golden.parity import load_recipe
-from tests.train.small_data import write_sets
+from tests.training.small_data import write_sets
 
 NAME = "mobile_sam"
 

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.base import FloatArray
+from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
-from anymask.segment.generate import find_everything
-from anymask.segment.grid import Grid
+from anymask.segment import Grid, find_everything
 from tests.golden.parity import load_recipe
 from tests.segment.fakes import seen_of
 
@@ -36,10 +34,10 @@ class PlantedRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((1, 1, 1), np.float32)) for _ in images]
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         logits, quality = self.recipe.planted(prompts.coords[:, 0])
         filler = np.full_like(logits[:, :1], -9)
         return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)

@@ -13,12 +13,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from anymask import models
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.resize import geometry, image_to_model, logits_to_image, points_to_model
-from anymask.masks.spec import Geometry
-from anymask.models.rules.sam import Sam, SamHq
-from anymask.runtime.torch import TorchRuntime
+from anymask.base import FloatArray
+from anymask.masks import (
+    EncoderOutput,
+    Geometry,
+    ModelPrompts,
+    geometry,
+    image_to_model,
+    logits_to_image,
+    points_to_model,
+)
+from anymask.models.rules import Sam, SamHq
+from anymask.runtime import TorchRuntime
 from tests.golden.parity import assert_embedding, assert_logits, assert_quality, load_recipe
 
 VIT_B = ("sam_vit_b", "sam_hq_vit_b")  # one encoder, for which the recipe has one set of weights
@@ -34,7 +40,7 @@ class Looked:
     """A model with the recipe's weights that has seen the photo once."""
 
     runtime: TorchRuntime
-    seen: Seen
+    seen: EncoderOutput
     geometry: Geometry
     reference: dict[str, np.ndarray]
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask import models
-from anymask.masks.resize import geometry, image_to_model, points_to_model
-from anymask.models.rules.memory import MemoryBank, VideoMoment
+from anymask.masks import geometry, image_to_model, points_to_model
+from anymask.models.rules import MemoryBank, VideoMoment
 from anymask.models.video_model import Frame, FramePrompts, ObjectAnswer, VideoModel
 from tests.golden.parity import assert_embedding, assert_video_logits, load_recipe
 

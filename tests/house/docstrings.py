@@ -7,7 +7,7 @@ import builtins
 import re
 from pathlib import Path
 
-from tests.house.gates import CARGO, floor_of, python_files
+from tests.house.gates import CARGO, python_files, room_of
 
 FOREIGN_ERRORS = frozenset({"UnidentifiedImageError"})  # of Pillow
 
@@ -16,7 +16,7 @@ def unclear_first_lines(package: Path) -> list[str]:
     """Modules whose docstring does not begin with one line that is a whole sentence."""
     complaints = []
     for path in python_files(package):
-        if floor_of(path, package) != CARGO:
+        if room_of(path, package) != CARGO:
             text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             if not text.split("\n\n")[0].endswith(".") or "\n" in text.split("\n\n")[0]:
                 where = path.relative_to(package.parent).as_posix()

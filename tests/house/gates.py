@@ -10,69 +10,51 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE_LINES = 400
-FUNCTION_LINES = 40
+MODULE_LINES = (60, 800)  # of the package; tests and research may be shorter
+SMALL_MODULE = 100  # lines from which on a module may have a single importer
+FUNCTION_LINES = 60
 PARAMETERS = 7
 
-BELOW_THE_TOP = frozenset(
-    {
-        "primitives",
-        "families",
-        "data",
-        "models",
-        "weights",
-        "runtimes",
-        "predictors",
-        "video",
-        "training",
-        "engine",
-        "reports",
-        "statistics",
-        "evaluation",
-        "audit",
-        "jobs",
-    }
-)
+CORE = frozenset({"base", "masks", "images", "formats", "models", "runtime", "segment", "track"})
+APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
-# floor -> the floors that it may import (docs/design.md)
-FLOORS: dict[str, frozenset[str]] = {
-    "primitives": frozenset(),
-    "families": frozenset({"primitives"}),
-    "data": frozenset({"primitives"}),
-    "models": frozenset({"primitives"}),
-    "weights": frozenset({"primitives", "families", "models"}),
-    "runtimes": frozenset({"primitives", "families", "models", "weights"}),
-    "predictors": frozenset({"primitives", "families", "data", "weights", "runtimes"}),
-    "video": frozenset({"primitives", "families", "data", "runtimes", "predictors"}),
-    "training": frozenset({"primitives", "data", "families", "models", "weights"}),
-    "engine": frozenset({"primitives", "families", "data", "predictors", "reports"}),
-    "reports": frozenset({"primitives"}),
-    "statistics": frozenset({"primitives", "data", "reports"}),
-    "evaluation": frozenset({"primitives", "data", "predictors", "video", "reports"}),
-    "audit": frozenset({"primitives", "data", "predictors", "reports", "statistics", "evaluation"}),
-    "jobs": frozenset({"primitives", "families", "data", "predictors", "anymask"}),
-    "export": BELOW_THE_TOP,
-    "serving": BELOW_THE_TOP | {"export"},
-    "cli": BELOW_THE_TOP | {"export", "serving", "anymask"},
-    "anymask": BELOW_THE_TOP | {"export", "serving", "cli"},  # __init__.py and __main__.py
+# room -> the rooms that it may import (docs/design.md)
+ROOMS: dict[str, frozenset[str]] = {
+    "base": frozenset(),
+    "masks": frozenset({"base"}),
+    "images": frozenset({"base", "masks"}),
+    "formats": frozenset({"base", "masks", "images"}),
+    "models": frozenset({"base", "masks"}),
+    "runtime": frozenset({"base", "masks", "models"}),
+    "segment": CORE - {"segment", "track"},
+    "track": CORE - {"track"},
+    "jobs": CORE | {"anymask"},
+    "cli": CORE | {"jobs", "anymask"},
+    "training": CORE | {"cli", "jobs", "anymask"},
+    "evaluation": CORE | {"cli", "jobs", "anymask"},
+    "studio": CORE | {"cli", "jobs", "anymask", "training", "evaluation"},
+    # __init__.py, __main__.py and sam.py: the public surface names every room
+    "anymask": CORE | APPLICATIONS | {"cli", "jobs"},
 }
 
 # What the core may import when a module is loaded; everything else is an extra, imported in the
 # function that needs it.
 CORE_PACKAGES = frozenset({"numpy", "PIL", "cv2", "onnxruntime", "yaml"})
-PRIMITIVES_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
+BASE_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
-TORCH_FLOORS = frozenset({"models", "training", "export"})
-FLOOR_PACKAGES = {  # of the extras without which a whole floor makes no sense
-    "engine": frozenset({"sqlalchemy"}),
-    "serving": frozenset({"fastapi", "starlette", "uvicorn", "pydantic"}),
+TORCH_ROOMS = frozenset({"models", "training"})
+ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
+    "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic"}),
 }
-TORCH_FILES = frozenset(
-    {"runtime/torch.py", "runtime/torch.py", "runtime/checkpoints.py", "runtime/checkpoints.py"}
-)
+TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
+# The rules of the families are read where torch is absent.
+TORCH_FREE = ("models/rules/", "models/__init__.py")
 NEVER = frozenset({"timm", "torchvision"})
 
-DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "base", "misc", "v2", "stuff"})
+DRAWERS = frozenset({"utils", "util", "common", "helpers", "helper", "misc", "v2", "stuff"})
+
+# Modules that a registry reaches: a row in a table is their importer.
+REGISTERED = ("formats/", "models/", "cli/")
 
 # The example of an exported bundle, which runs without this package.
 STANDALONE = ("assets/",)
@@ -97,8 +79,8 @@ def not_generated(path: Path, root: Path) -> bool:
     return ours and path.name != ".git"  # a file in a second worktree
 
 
-def floor_of(path: Path, package: Path) -> str:
-    """The floor on which a file of the package stands."""
+def room_of(path: Path, package: Path) -> str:
+    """The room of the package that a file stands in; "anymask" for the files beside the rooms."""
     parts = path.relative_to(package).parts
     return parts[0] if len(parts) > 1 else "anymask"
 
@@ -140,12 +122,12 @@ def climbing_imports(package: Path) -> list[str]:
     """Imports that go up or sideways in the house; those for annotations alone load nothing."""
     complaints = []
     for path in python_files(package):
-        floor = floor_of(path, package)
+        room = room_of(path, package)
         where = path.relative_to(package.parent).as_posix()
-        if floor == CARGO:
+        if room == CARGO:
             continue
-        if floor not in FLOORS:
-            complaints.append(f"{where}:1: {floor}/ is no floor of the house (docs/design.md)")
+        if room not in ROOMS:
+            complaints.append(f"{where}:1: {room}/ is no room of the house (docs/design.md)")
             continue
         tree = ast.parse(path.read_text("utf-8"))
         annotations = set(imported_for_annotations(tree))
@@ -154,11 +136,11 @@ def climbing_imports(package: Path) -> list[str]:
             if first != "anymask" or (line, name) in annotations:
                 continue
             target = rest.partition(".")[0]
-            target = target if target in FLOORS else "anymask"
-            if target != floor and target not in FLOORS[floor]:
-                allowed = ", ".join(sorted(FLOORS[floor])) or "nothing"
+            target = target if target in ROOMS else "anymask"
+            if target != room and target not in ROOMS[room]:
+                allowed = ", ".join(sorted(ROOMS[room])) or "nothing"
                 complaints.append(
-                    f"{where}:{line}: {floor}/ imports {name}; it may import {allowed}"
+                    f"{where}:{line}: {room}/ imports {name}; it may import {allowed}"
                 )
     return complaints
 
@@ -173,7 +155,7 @@ def circular_imports(package: Path) -> list[str]:
         for path in python_files(package)
         if path.name != "__init__.py"
     }
-    rooms = {name: floor_of(path, package) for name, path in modules.items()}
+    rooms = {name: room_of(path, package) for name, path in modules.items()}
     inside = {
         name: {one for one in imported_modules(path) if rooms.get(one) == rooms[name]}
         for name, path in modules.items()
@@ -215,7 +197,7 @@ def shared_class_names(package: Path) -> list[str]:
     """Public classes whose name another file of the package has, too."""
     places: dict[str, list[str]] = {}
     for path in python_files(package):
-        if floor_of(path, package) != CARGO:
+        if room_of(path, package) != CARGO:
             for node in ast.parse(path.read_text("utf-8")).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     where = f"{path.relative_to(package.parent).as_posix()}:{node.lineno}"
@@ -231,13 +213,14 @@ def heavy_imports(package: Path, standard: frozenset[str]) -> list[str]:
     """Packages that a module loads at once although only an extra brings them."""
     complaints = []
     for path in python_files(package):
-        floor = floor_of(path, package)
+        room = room_of(path, package)
         inside = path.relative_to(package).as_posix()
         if inside.startswith(STANDALONE):
             continue
-        allowed = PRIMITIVES_PACKAGES if floor == "primitives" else CORE_PACKAGES
-        allowed = allowed | FLOOR_PACKAGES.get(floor, frozenset())
-        if floor in TORCH_FLOORS or inside in TORCH_FILES:
+        allowed = BASE_PACKAGES if room in ("base", "masks") else CORE_PACKAGES
+        allowed = allowed | ROOM_PACKAGES.get(room, frozenset())
+        torch_free = inside.startswith(TORCH_FREE)
+        if (room in TORCH_ROOMS and not torch_free) or inside in TORCH_FILES:
             allowed = allowed | TORCH_PACKAGES
         for line, name in imported_on_load(ast.parse(path.read_text("utf-8"))):
             first = name.partition(".")[0]
@@ -292,13 +275,45 @@ def over_budget(root: Path) -> list[str]:
     for path in python_files(root):
         where = path.relative_to(root).as_posix()
         if where.startswith(f"{CARGO}/"):
-            continue  # copies that `export` writes
+            continue
         text = path.read_text("utf-8")
-        if (lines := len(text.splitlines())) > MODULE_LINES:
-            complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES}")
+        if (lines := len(text.splitlines())) > MODULE_LINES[1]:
+            complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES[1]}")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_faults(node)]
+    return complaints
+
+
+def small_modules(package: Path) -> list[str]:
+    """Modules that are too small, or small with one importer, which could hold them.
+
+    Free are `__init__`, `__main__`, and what only a registry or an entry point reaches: commands.
+    """
+    importers: dict[str, set[str]] = {}
+    modules = {}
+    for path in python_files(package):
+        inside = path.relative_to(package)
+        if inside.parts[0] == CARGO:
+            continue
+        name = ".".join(inside.with_suffix("").parts)
+        if path.name not in ("__init__.py", "__main__.py"):
+            modules[name] = path
+        for imported_name in imported_modules(path):
+            importers.setdefault(imported_name.removeprefix("anymask."), set()).add(name)
+    complaints = []
+    for name, path in modules.items():
+        where = path.relative_to(package.parent).as_posix()
+        if where.removeprefix("anymask/").startswith(REGISTERED) or "/commands/" in where:
+            continue
+        lines = len(path.read_text("utf-8").splitlines())
+        users = {
+            user for user in importers.get(name, ()) if user != f"{name.partition('.')[0]}.__init__"
+        }
+        if lines < MODULE_LINES[0]:
+            complaints.append(f"{where}:1: {lines} lines, a module has {MODULE_LINES[0]} or more")
+        elif lines < SMALL_MODULE and len(users) == 1:
+            complaints.append(f"{where}:1: {lines} lines and only {users.pop()} imports it")
     return complaints
 
 
@@ -317,8 +332,13 @@ def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[st
 
 # Families.
 
-# The files that may name the model in the package; all others ask for `families.DEFAULT_MODEL`.
-ITS_OWN = ("models/rules/nano.py", "families/__init__.py", "models/nano.py", "models/variants.py")
+# The files that may name the model in the package; all others ask for `rules.DEFAULT_MODEL`.
+ITS_OWN = (
+    "models/rules/nano.py",
+    "models/rules/__init__.py",
+    "models/nano.py",
+    "models/variants.py",
+)
 
 
 def named_models(package: Path, name: str = "nano") -> list[str]:
@@ -329,7 +349,7 @@ def named_models(package: Path, name: str = "nano") -> list[str]:
     wanted = re.compile(rf"(?<![A-Za-z]){name}(?![A-Za-z])|^four$", re.IGNORECASE)
     return [
         f"{package.name}/{place.as_posix()}:{line}: names a model; ask its family, or take "
-        "families.DEFAULT_MODEL"
+        "rules.DEFAULT_MODEL"
         for path in python_files(package)
         if (place := path.relative_to(package)).as_posix() not in ITS_OWN
         and place.parts[0] != CARGO

@@ -53,6 +53,10 @@ def test_everything_is_within_its_budget(root: Path) -> None:
     report(gates.over_budget(root))
 
 
+def test_no_module_is_too_small_to_stand_alone() -> None:
+    report(gates.small_modules(PACKAGE))
+
+
 def test_the_first_line_of_a_module_is_a_sentence() -> None:
     report(docstrings.unclear_first_lines(PACKAGE))
 
@@ -71,19 +75,19 @@ def test_no_file_knows_the_machine_it_was_written_on() -> None:
 
 
 def test_every_floor_is_a_package_that_says_what_it_holds() -> None:
-    floors = sorted(path for path in PACKAGE.iterdir() if path.name in gates.FLOORS)
+    rooms = sorted(path for path in PACKAGE.iterdir() if path.name in gates.ROOMS)
     silent = [
-        floor.name
-        for floor in floors
-        if not (floor / "__init__.py").is_file()
-        or not (floor / "__init__.py").read_text("utf-8").startswith('"""')
+        room.name
+        for room in rooms
+        if not (room / "__init__.py").is_file()
+        or not (room / "__init__.py").read_text("utf-8").startswith('"""')
     ]
     assert silent == []
 
 
 def test_the_picture_of_the_house_shows_every_floor() -> None:
     drawn = set(re.findall(r">(\w+)/<", (ROOT / "docs/images/house.svg").read_text("utf-8")))
-    assert drawn == set(gates.FLOORS) - {"anymask"}
+    assert drawn == set(gates.ROOMS) - {"anymask"}
 
 
 def loaded_after(statements: str) -> set[str]:
@@ -103,15 +107,15 @@ def core_modules() -> list[str]:
     return [
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in gates.python_files(PACKAGE)
-        if gates.floor_of(path, PACKAGE)
-        not in gates.TORCH_FLOORS | {gates.CARGO, *gates.FLOOR_PACKAGES}
+        if gates.room_of(path, PACKAGE)
+        not in gates.TORCH_ROOMS | {gates.CARGO, *gates.ROOM_PACKAGES}
         and path.relative_to(PACKAGE).as_posix() not in gates.TORCH_FILES
         and path.name != "__main__.py"
     ]
 
 
 def test_the_core_can_be_imported_where_the_extras_are_absent() -> None:
-    absent = {"torch", "safetensors", "onnx", "skimage"}.union(*gates.FLOOR_PACKAGES.values())
+    absent = {"torch", "safetensors", "onnx", "skimage"}.union(*gates.ROOM_PACKAGES.values())
     blocked = "import sys\n" + "\n".join(f"sys.modules[{name!r}] = None" for name in absent)
     imports = "\n".join(f"import {name}" for name in core_modules())
     assert "anymask" in loaded_after(f"{blocked}\n{imports}")

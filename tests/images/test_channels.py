@@ -8,17 +8,17 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anymask.base.errors import ImageError, InputError
-from anymask.images.channels import (
+from anymask.base import ImageError, InputError
+from anymask.images import (
+    PictureView,
     load_channels,
     load_for_model,
+    load_image,
     load_mixed,
     read_values,
     shown_picture,
 )
-from anymask.images.load import load_image
-from anymask.images.pixels import PictureView
-from anymask.masks.spec import ChannelMix
+from anymask.masks import ChannelMix
 
 HW = (9, 12)
 STACK = np.random.default_rng(2).integers(0, 60_000, (5, *HW)).astype(np.uint16)  # (C, H, W)

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError, ImageError
-from anymask.formats.documents import picture_hw
-from anymask.formats.label_pictures import label_values
-from anymask.images.decoding import open_picture
-from anymask.images.load import load_image, load_mask
+from anymask.base import DataError, ImageError
+from anymask.formats import label_values, picture_hw
+from anymask.images import load_image, load_mask, open_picture
 
 
 def huge_gif(side: int) -> bytes:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base.errors import ImageError, InputError, MissingExtra
-from anymask.images.load import load_image
+from anymask.base import ImageError, InputError, MissingExtra
+from anymask.images import load_image
 from tests.masks.strategies import quickly
 
 RNG = np.random.default_rng(11)

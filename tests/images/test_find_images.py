@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.images.load import find_images
+from anymask.images import find_images
 
 
 def test_pictures_are_found_in_order_and_hidden_ones_are_not(tmp_path: Path) -> None:

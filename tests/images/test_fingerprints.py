@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.images.fingerprints import fingerprint, first_alike
+from anymask.images import fingerprint, first_alike
 
 
 def photo(seed: int, hw: tuple[int, int] = (120, 160)) -> Image.Image:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
-from anymask.base.errors import ImageError
-from anymask.images import pixels
-from anymask.images.load import load_image, load_mask
+from anymask.base import ImageError
+from anymask.images import load_image, load_mask, pixels
 
 RNG = np.random.default_rng(7)
 PHOTO = RNG.integers(0, 256, (23, 31, 3), np.uint8)

@@ -9,10 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError
+from anymask.images import (
+    SAMPLES,
+    PictureFile,
+    fetch_picture,
+    list_photos,
+    load_image,
+    picture_of,
+    sample,
+)
 from anymask.images import load as web_pictures
-from anymask.images.load import fetch_picture, load_image
-from anymask.images.sources import SAMPLES, PictureFile, list_photos, picture_of, sample
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
 

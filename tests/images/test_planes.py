@@ -7,10 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anymask.base.errors import AnymaskError, ImageError, InputError
-from anymask.images.load import load_image
-from anymask.images.pixels import PictureView
-from anymask.images.planes import PixelSize, load_plane, read_planes
+from anymask.base import AnymaskError, ImageError, InputError
+from anymask.images import PictureView, PixelSize, load_image, load_plane, read_planes
 
 DEPTH, CHANNELS, HW = 3, 2, (10, 14)
 

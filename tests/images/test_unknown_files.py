@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import ImageError
-from anymask.images.load import image_hw, load_image
+from anymask.base import ImageError
+from anymask.images import image_hw, load_image
 
 
 def _numpy_file() -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluate.small_sets import Box, write_set
+from tests.evaluation.small_sets import Box, write_set
 
 BOXES: list[list[Box]] = [
     [(2 + n, 4, 26 + n, 20 + n), (34, 24 + n, 60, 44)] for n in range(12)
@@ -30,9 +30,9 @@ COMMANDS = {
 PROGRAM = """
 import contextlib, io, json, shutil, sys
 import anymask
-from anymask.train import run_folder
+from anymask.training import run_folder
 from anymask.cli.main import main
-from anymask.runtime.open import ASSETS
+from anymask.runtime import ASSETS
 
 run_folder.write_bundle = lambda folder, target: shutil.copytree(ASSETS / "nano", target)
 

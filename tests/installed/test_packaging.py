@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anymask import __version__
-from anymask.base.errors import MissingExtra
+from anymask.base import MissingExtra
 from tests.house import gates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,7 +154,7 @@ def test_mypy_knows_the_types_of_an_installed_wheel(site: Path, programs: Path) 
     told = checked(["mypy"], programs, site)
     first, last = told.splitlines()
     assert first.startswith("wrong.py:4: error: ")
-    assert 'expression has type "Candidates", variable has type "int"' in first
+    assert 'expression has type "Prediction", variable has type "int"' in first
     assert last == "Found 1 error in 1 file (checked 2 source files)"
 
 
@@ -163,5 +163,5 @@ def test_pyright_knows_the_types_of_an_installed_wheel(site: Path, programs: Pat
         pytest.skip("needs node")
     told = checked(["pyright", "--pythonpath", sys.executable], programs, site)
     assert "program.py" not in told
-    assert '"Candidates" is not assignable to "int"' in told
+    assert '"Prediction" is not assignable to "int"' in told
     assert told.endswith("\n1 error, 0 warnings, 0 informations\n")

@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 import anymask
-from anymask import Candidates, Embedding, Mask, MaskRecord, MaskRecords, Model, Prompt
+from anymask import Candidate, Features, Mask, Masks, Model, Prediction, Prompt
 from anymask import errors as anymask_errors
 from anymask.sam import SamAutomaticMaskGenerator, SamPredictor
 
 
 def click(model: Model, photo: Path) -> NDArray[np.bool_]:
-    embedding: Embedding = model.embed(photo)
-    answer: Candidates = model.segment(embedding, points=[(290, 120)], labels=[1])
-    best: Mask = answer.best
-    first: Mask = answer[0]
-    some: Candidates = answer[:2]
+    embedding: Features = model.encode(photo)
+    answer: Prediction = model.segment(embedding, points=[(290, 120)], labels=[1])
+    best: Candidate = answer.best
+    first: Candidate = answer[0]
+    some: Prediction = answer[:2]
     toss: bool = answer.ambiguous
     saved: Path = answer.save("cup.png")
-    record: MaskRecord = answer.to_record("cup")
+    record: Mask = answer.to_record("cup")
     assert isinstance(saved, Path)
     assert len(some) >= 1
     assert toss or best is first
@@ -30,18 +30,18 @@ def click(model: Model, photo: Path) -> NDArray[np.bool_]:
     return answer.masks
 
 
-def several(model: Model, photo: str) -> list[Candidates]:
-    boxes: list[Candidates] = model.segment(photo, boxes=[(1, 2, 30, 40)], multimask=False)
+def several(model: Model, photo: str) -> list[Prediction]:
+    boxes: list[Prediction] = model.segment(photo, boxes=[(1, 2, 30, 40)], multimask=False)
     return boxes + model.segment(photo, prompts=[Prompt.of(box=(1, 2, 30, 40))])
 
 
-def everything(model: Model, photo: Path) -> MaskRecords:
-    found: MaskRecords = model.everything(photo, points_per_side=8, progress=True)
+def everything(model: Model, photo: Path) -> Masks:
+    found: Masks = model.everything(photo, points_per_side=8, progress=True)
     for records in model.everything_many([photo], points_per_side=8):
         found = found.merge(records)
     coco: dict[str, Any] = found.to_coco()
-    large: MaskRecords = found.filter(min_area=100).nms(0.8)[:5]
-    one: MaskRecord = large[0]
+    large: Masks = found.filter(min_area=100).nms(0.8)[:5]
+    one: Mask = large[0]
     assert one.label is None
     assert coco
     return large

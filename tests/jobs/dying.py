@@ -21,7 +21,7 @@ from typing import Any
 import anymask
 from anymask.cli import everything  # noqa: F401  # what each run would import
 from anymask.cli import main as door
-from anymask.segment.model import Model
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime
 
 

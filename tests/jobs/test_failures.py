@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from anymask.jobs.failures import PhotoFailure, failure_log
-from anymask.jobs.photos import Division
+from anymask.jobs import Division, PhotoFailure, failure_log
 
 
 def test_an_error_log_that_is_a_link_leaves_the_linked_file_alone(tmp_path: Path) -> None:

@@ -16,14 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import AnymaskError
-from anymask.cli.folders import run_folder
+from anymask.base import AnymaskError
+from anymask.cli import run_folder
 from anymask.cli.main import main
-from anymask.jobs import folder
-from anymask.jobs.folder import FolderJob
-from anymask.jobs.photos import PhotoItem
-from anymask.jobs.pool import ItemDone, WorkerReady
-from anymask.jobs.processing import process_in_pool
+from anymask.jobs import FolderJob, ItemDone, PhotoItem, WorkerReady, folder, process_in_pool
 from tests.jobs.toys import ToyTask
 from tests.segment.fakes import discs
 

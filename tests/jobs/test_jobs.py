@@ -14,11 +14,11 @@ from PIL import Image
 
 import anymask
 from anymask import jobs
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError
 from anymask.cli.main import main
-from anymask.formats.registry import read_annotations
-from anymask.masks.features import Embedding
-from anymask.segment.model import Model
+from anymask.formats import read_annotations
+from anymask.masks import Features
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
@@ -147,7 +147,7 @@ def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: P
 def test_progress_and_failures_are_values(photos: Path) -> None:
     Path("photos/b.png").write_bytes(b"broken")
     told: list[jobs.JobProgress] = []
-    summary = jobs.embed(photos, "out", on_progress=told.append)
+    summary = jobs.encode(photos, "out", on_progress=told.append)
     assert [now.tried for now in told] == [1, 2, 3, 4]
     assert {now.photos for now in told} == {4}
     (failure,) = summary.failures
@@ -161,32 +161,32 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_embeddings_are_written_by_shards(photos: Path) -> None:
-    done = [jobs.embed(photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
+    done = [jobs.encode(photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
     assert sum(done) == 4
     made = sorted(Path("out").glob("sa_*/**/*.npz"))
     assert [path.stem for path in sorted(made, key=lambda path: path.stem)] == ["a", "b", "c", "d"]
-    whole = Model(ColourRuntime()).embed("photos/a.png")
-    (first,) = [Embedding.load(path) for path in made if path.stem == "a"]
+    whole = Model(ColourRuntime()).encode("photos/a.png")
+    (first,) = [Features.load(path) for path in made if path.stem == "a"]
     np.testing.assert_array_equal(first.features, whole.features)
 
 
 @pytest.mark.usefixtures("fake")
 def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
-    assert [jobs.embed("photos/a.png", "out").done for _ in range(2)] == [1, 0]
+    assert [jobs.encode("photos/a.png", "out").done for _ in range(2)] == [1, 0]
     assert list(files("out")) == ["a.npz"]
     Path("photos/a.png").write_bytes(b"")
     with pytest.raises(ImageError, match="is empty"):
-        jobs.embed("photos/a.png", "out")
+        jobs.encode("photos/a.png", "out")
 
 
 def test_bands_and_stretch_travel_with_the_job(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    jobs.embed(photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
+    jobs.encode(photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
     grey = anymask.load_image("photos/a.png", bands=(2,))
-    wanted = Model(ColourRuntime()).embed(grey)
-    assert Embedding.load("grey/a.npz").image_hash == wanted.image_hash
+    wanted = Model(ColourRuntime()).encode(grey)
+    assert Features.load("grey/a.npz").image_hash == wanted.image_hash
 
 
 # Errors.

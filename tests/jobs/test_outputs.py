@@ -8,9 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.jobs import outputs
-from anymask.masks.draw import overlay
-from anymask.masks.mask import record_from_rle
-from anymask.masks.rle import mask_to_rle
+from anymask.masks import mask_to_rle, overlay, record_from_rle
 
 
 @pytest.mark.parametrize("limit", [17, 40, 200])

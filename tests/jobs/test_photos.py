@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import InputError
-from anymask.cli.folders import read_shard
-from anymask.jobs.photos import Division, find_items, output_names, place_number
+from anymask.base import InputError
+from anymask.cli import read_shard
+from anymask.jobs import Division, find_items, output_names, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from anymask.base.errors import exit_text
-from anymask.jobs.pool import ItemDone, ItemLost, ItemStep, ReportStep, run_in_pool
+from anymask.base import exit_text
+from anymask.jobs import ItemDone, ItemLost, ItemStep, ReportStep, run_in_pool
 
 
 @dataclass(frozen=True)

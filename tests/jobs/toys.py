@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import ImageError, ModelError, PromptError
-from anymask.base.storage import whole_file
-from anymask.jobs import folder
-from anymask.jobs.photos import PhotoItem
+from anymask.base import ImageError, ModelError, PromptError, whole_file
+from anymask.jobs import PhotoItem, folder
 
 
 @dataclass(frozen=True)

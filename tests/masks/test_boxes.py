@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import boxes as B
-from anymask.masks.rle import mask_to_rle, rle_box_xyxy
+from anymask.masks import mask_to_rle, rle_box_xyxy
 from tests.masks.strategies import Mask, boxes, mask_lists, quickly, thoroughly
 
 Array = NDArray[np.float64]

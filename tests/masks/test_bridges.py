@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 
-from anymask.masks.polygons import (
+from anymask.masks import (
     Polygon,
     joined,
     mask_to_polygons,

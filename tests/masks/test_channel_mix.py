@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError
+from anymask.masks import ChannelMix, measure_ranges
 from anymask.masks import spec as channel_mix
-from anymask.masks.spec import ChannelMix, measure_ranges
 
 MIX = ChannelMix(
     lows=(0.0, 100.0),

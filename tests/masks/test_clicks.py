@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import clicks as C
 from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
 

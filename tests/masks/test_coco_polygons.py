@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as peer
 
-from anymask.base.errors import DataError
-from anymask.masks.coco_polygons import coco_polygons_to_rle
-from anymask.masks.rle import coco_to_rle, rle_to_mask, rle_to_string
+from anymask.base import DataError
+from anymask.masks import coco_polygons_to_rle, coco_to_rle, rle_to_mask, rle_to_string
 from tests.masks.strategies import quickly, sizes, thoroughly
 
 

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.formats.mask_list import MaskRecords
-from anymask.masks.detections import TABLE_TYPES, to_dataframe, to_supervision
-from anymask.masks.mask import record_from_rle
-from anymask.masks.measure import measure_mask
-from anymask.masks.resize import geometry
-from anymask.masks.rle import mask_to_rle
-from anymask.masks.spec import ModelSpec
-from anymask.segment.prediction import Candidates
+from anymask.base import InputError
+from anymask.formats import Masks
+from anymask.masks import (
+    TABLE_TYPES,
+    ModelSpec,
+    geometry,
+    mask_to_rle,
+    measure_mask,
+    record_from_rle,
+    to_dataframe,
+    to_supervision,
+)
+from anymask.segment import Prediction
 from tests.formats.annotated import rings
 
 BLOCK = np.zeros((10, 20), np.bool_)
@@ -115,7 +119,7 @@ def test_tables_of_photos_have_one_type_a_column_and_can_be_joined() -> None:
 
 def test_supervision_draws_joins_and_measures_our_masks() -> None:
     supervision = pytest.importorskip("supervision", reason="needs supervision")
-    records = MaskRecords([RECORD, replace(RECORD, label=None)], image_hw=(10, 20))
+    records = Masks([RECORD, replace(RECORD, label=None)], image_hw=(10, 20))
     found, none = records.to_supervision(), records[:0].to_supervision()
     assert (len(found), len(none), none.is_empty()) == (2, 0, True)
     np.testing.assert_array_equal(supervision.mask_to_xyxy(found.mask), found.xyxy)
@@ -141,7 +145,7 @@ def test_the_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_candidate_of_an_answer_becomes_a_detection() -> None:
     place = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
     logits = np.ones((2, 16, 16), np.float32)
-    answer = Candidates.of_logits(logits, np.array([0.5, 0.25]), np.array([0, 1]), place)
+    answer = Prediction.of_logits(logits, np.array([0.5, 0.25]), np.array([0, 1]), place)
     found = answer.to_supervision()
     assert found.mask.shape == (2, 30, 40)
     assert found.confidence.tolist() == [0.5, 0.25]

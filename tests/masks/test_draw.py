@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import draw as D
 
 Picture = NDArray[np.uint8]

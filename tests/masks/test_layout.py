@@ -7,17 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import InputError
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.relations import (
+from anymask.base import InputError
+from anymask.masks import (
+    Mask,
     Nesting,
     coverage,
     divide,
+    mask_to_rle,
     nested,
     part_tree,
     partition,
+    record_from_rle,
+    rle_to_mask,
 )
-from anymask.masks.rle import mask_to_rle, rle_to_mask
 from tests.masks.strategies import Mask, mask_lists, quickly, thoroughly
 
 
@@ -27,7 +29,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Mask:
     return mask
 
 
-def record(mask: Mask, quality: float = 0.5) -> MaskRecord:
+def record(mask: Mask, quality: float = 0.5) -> Mask:
     return record_from_rle(mask_to_rle(mask), quality=quality)
 
 
@@ -57,7 +59,7 @@ def test_records_carry_their_place_in_the_tree() -> None:
     records = nested([record(WHEEL), record(CAR)])
     assert [(r.parent, r.depth) for r in records] == [(1, 1), (None, 0)]
     assert [r.to_sa1b(1).get("parent") for r in records] == [1, None]
-    assert [MaskRecord.from_sa1b(r.to_sa1b()) for r in records] == records
+    assert [Mask.from_sa1b(r.to_sa1b()) for r in records] == records
     assert "depth" not in record(CAR).to_sa1b()
 
 
@@ -116,7 +118,7 @@ def test_a_part_goes_before_its_whole_whatever_its_quality() -> None:
     assert bolt.mask.sum() == BOLT.sum()
     np.testing.assert_array_equal(wheel.mask, WHEEL & ~BOLT)
     np.testing.assert_array_equal(car.mask, CAR & ~WHEEL)
-    assert wheel.box_xyxy == (4, 8, 9, 13)
+    assert wheel.box == (4, 8, 9, 13)
     assert wheel.quality == 0.5
 
 

@@ -7,21 +7,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import InputError
-from anymask.formats import geojson, yolo
-from anymask.formats.annotations import LossReport
-from anymask.formats.mask_list import MaskRecords
-from anymask.images.load import load_mask
-from anymask.masks.files import (
+from anymask.base import InputError
+from anymask.formats import LossReport, Masks, geojson, yolo
+from anymask.images import load_mask
+from anymask.masks import (
     FoundMask,
     Kind,
+    Mask,
+    Prompt,
+    mask_to_rle,
     output_kind,
     picture_format,
+    record_from_rle,
     write_found,
 )
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import mask_to_rle
 
 IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
@@ -105,7 +104,7 @@ def test_json_is_a_record_of_sa_1b(tmp_path: Path) -> None:
     (annotation,) = told["annotations"]
     assert annotation["id"] == 1
     assert annotation["predicted_iou"] == 0.9
-    np.testing.assert_array_equal(MaskRecord.from_sa1b(annotation).mask, MASK)
+    np.testing.assert_array_equal(Mask.from_sa1b(annotation).mask, MASK)
 
 
 def test_an_array_file_is_the_mask(tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> Non
     )
     labels = tmp_path / "labels" / "dog.txt"
     write_found(labels, "yolo", FOUND, none, again)
-    assert labels.read_text() == MaskRecords([one.record for one in (FOUND, none, again)]).to_yolo()
+    assert labels.read_text() == Masks([one.record for one in (FOUND, none, again)]).to_yolo()
     assert [line.split()[0] for line in labels.read_text().splitlines()] == ["0", "0"]
     Image.fromarray(IMAGE).save(tmp_path / "dog.png")
     (image,) = yolo.read(tmp_path, LossReport(), tmp_path)

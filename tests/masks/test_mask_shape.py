@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from shapely import MultiPoint
 
-from anymask.masks.measure import MaskShape, measure_shape
-from anymask.masks.rle import mask_to_rle
+from anymask.masks import MaskShape, mask_to_rle, measure_shape
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()
@@ -45,5 +44,5 @@ def test_a_frame_has_one_part_one_hole_and_the_concavity_of_its_hole() -> None:
     mask[2:12, 5:25] = True
     mask[4:9, 10:20] = False
     shape = measure_shape(mask_to_rle(mask))
-    assert (shape.area, shape.box_xyxy, shape.hull) == (150, (5, 2, 25, 12), 200)
+    assert (shape.area, shape.box, shape.hull) == (150, (5, 2, 25, 12), 200)
     assert (shape.parts, shape.holes, shape.concavity) == (1, 1, 0.25)

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import binary as M
-from anymask.masks.rle import mask_to_rle, rle_iou
+from anymask.masks import mask_to_rle, rle_iou
 from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
 
 EIGHT = np.ones((3, 3), int)

@@ -14,14 +14,7 @@ from hypothesis.extra import numpy as arrays
 from shapely import Polygon
 from skimage import draw, measure
 
-from anymask.masks.measure import (
-    HEADER,
-    Measurements,
-    measure_mask,
-    table_row,
-    to_csv,
-)
-from anymask.masks.rle import mask_to_rle
+from anymask.masks import HEADER, Measurements, mask_to_rle, measure_mask, table_row, to_csv
 
 MASKS = arrays.arrays(
     np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.booleans()

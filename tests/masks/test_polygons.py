@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import polygons as P
 from tests.masks.strategies import Mask, masks, quickly, thoroughly
 

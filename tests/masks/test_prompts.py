@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import PromptError
-from anymask.masks.prompts import Box, Clicks, Example, Prompt, StartMask, Words
-from anymask.masks.spec import ALL_KINDS, ModelSpec
-from anymask.models.rules.prompts import check_prompt
+from anymask.base import PromptError
+from anymask.masks import ALL_KINDS, Clicks, Example, ModelSpec, Prompt, StartMask, Words
+from anymask.masks.prompts import Box
+from anymask.models.rules import check_prompt
 
 
 def test_a_prompt_has_one_part_of_each_kind_that_was_given() -> None:

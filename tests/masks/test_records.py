@@ -8,18 +8,23 @@ from weakref import ref
 import numpy as np
 import pytest
 
-from anymask.base.errors import DataError, InputError
-from anymask.masks.binary import stability_score
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.polygons import mask_to_polygons, polygons_to_mask
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.rle import mask_to_rle, rle_to_coco
-from anymask.masks.spec import ModelSpec
-from anymask.segment.prediction import Candidates
+from anymask.base import DataError, InputError
+from anymask.masks import (
+    Mask,
+    ModelSpec,
+    Prompt,
+    geometry,
+    mask_to_polygons,
+    mask_to_rle,
+    polygons_to_mask,
+    record_from_rle,
+    rle_to_coco,
+    stability_score,
+)
+from anymask.segment import Prediction
 
 
-def square() -> MaskRecord:
+def square() -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[5:10, 8:20] = True
     return record_from_rle(mask_to_rle(mask), quality=0.75, stability=0.5, label="tile")
@@ -27,7 +32,7 @@ def square() -> MaskRecord:
 
 def test_a_record_of_a_mask_alone_works_the_rest_out() -> None:
     record = square()
-    assert record.box_xyxy == (8, 5, 19, 9)
+    assert record.box == (8, 5, 19, 9)
     assert record.area == record.mask.sum() == 60
     assert record.crop_box == (0, 0, 30, 20)
     seen = ref(record.mask)
@@ -76,7 +81,7 @@ def test_a_segmentation_comes_in_all_three_of_the_reference_s_forms() -> None:
 
 def test_a_record_survives_json() -> None:
     record = square()
-    assert MaskRecord.from_sa1b(json.loads(json.dumps(record.to_sa1b(1)))) == record
+    assert Mask.from_sa1b(json.loads(json.dumps(record.to_sa1b(1)))) == record
 
 
 def test_reference_records_are_read_and_written_alike(shared: Path) -> None:
@@ -84,12 +89,12 @@ def test_reference_records_are_read_and_written_alike(shared: Path) -> None:
     for case in cases.values():
         for record in case["records"]:
             if isinstance(record["segmentation"], dict):
-                assert MaskRecord.from_sa1b(record).to_sa1b() == record
+                assert Mask.from_sa1b(record).to_sa1b() == record
 
 
 def test_only_the_mask_must_be_there() -> None:
     rle = mask_to_rle(np.eye(4, dtype=np.bool_))
-    record = MaskRecord.from_sa1b({"segmentation": rle_to_coco(rle)})
+    record = Mask.from_sa1b({"segmentation": rle_to_coco(rle)})
     assert record == record_from_rle(rle)
 
 
@@ -106,20 +111,20 @@ def test_only_the_mask_must_be_there() -> None:
 )
 def test_a_bad_record_says_what_is_wrong(changes: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        MaskRecord.from_sa1b(square().to_sa1b() | changes)
+        Mask.from_sa1b(square().to_sa1b() | changes)
 
 
 @pytest.mark.parametrize("record", [{}, None, []])
 def test_a_record_without_a_mask_is_refused(record: object) -> None:
     with pytest.raises(DataError, match='needs the key "segmentation"'):
-        MaskRecord.from_sa1b(record)
+        Mask.from_sa1b(record)
 
 
 def test_candidates_become_records_with_their_clicks() -> None:
     place = geometry((60, 90), ModelSpec(name="tiny", image_side=64))
     logits = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32) * 3
     quality = np.array([0.9, 0.5, -0.1], np.float32)
-    answer = Candidates.of_logits(logits, quality, np.array([2, 0, 1]), place)
+    answer = Prediction.of_logits(logits, quality, np.array([2, 0, 1]), place)
     records = answer.to_records(Prompt.of(points=[(4, 5)]), label="thing")
     for record, mask, number in zip(records, answer.masks, quality, strict=True):
         np.testing.assert_array_equal(record.mask, mask)
@@ -136,7 +141,7 @@ def test_a_stability_that_nobody_worked_out_is_left_out() -> None:
     assert silent.stability is None
     assert "stability_score" not in silent.to_sa1b()
     assert "stability_score" not in silent.to_coco()
-    assert MaskRecord.from_sa1b(silent.to_sa1b()) == silent
+    assert Mask.from_sa1b(silent.to_sa1b()) == silent
     shaky = replace(silent, stability=0.0)
     assert shaky.to_sa1b()["stability_score"] == 0.0
-    assert MaskRecord.from_sa1b(shaky.to_sa1b()) == shaky
+    assert Mask.from_sa1b(shaky.to_sa1b()) == shaky

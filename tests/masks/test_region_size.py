@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.masks.binary import clean_mask, parse_region_size
+from anymask.base import InputError
+from anymask.masks import clean_mask, parse_region_size
 
 
 @pytest.mark.parametrize(

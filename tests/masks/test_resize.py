@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base.errors import ImageError, PromptError
+from anymask.base import ImageError, PromptError
+from anymask.masks import Fit, Geometry, ModelSpec, Resample, rle_to_mask, rle_to_string
 from anymask.masks import resize as R
-from anymask.masks.rle import rle_to_mask, rle_to_string
-from anymask.masks.spec import Fit, Geometry, ModelSpec, Resample
 from tests.masks.strategies import masks, quickly
 
 HW = [(97, 131), (1, 40), (40, 1), (64, 64), (33, 128), (300, 20), (1, 1), (200, 260)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from anymask.base.errors import DataError, InputError
+from anymask.base import DataError, InputError
 from anymask.masks import rle as R
 from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
 

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import InputError
-from anymask.masks.binary import clean_mask
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.masks.rle_windows import (
+from anymask.base import InputError
+from anymask.masks import (
+    clean_mask,
     clean_rle,
     enlarged_rle,
+    mask_to_rle,
     rle_crop,
     rle_in_window,
     rle_on_photo,
+    rle_to_mask,
 )
 from tests.masks.strategies import Mask, masks, quickly, thoroughly
 

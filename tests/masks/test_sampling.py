@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.masks.resize import geometry, logits_at, logits_to_image, point_pixels
-from anymask.masks.spec import ModelSpec
+from anymask.masks import ModelSpec, geometry, logits_at, logits_to_image, point_pixels
 
 sides = st.integers(1, 90)
 

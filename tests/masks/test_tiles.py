@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.masks import tiles as T
 from tests.masks.strategies import quickly, sizes
 

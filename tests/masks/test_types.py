@@ -13,11 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import AnymaskError, DataError, InputError, PromptError
-from anymask.masks.features import Embedding, FeatureMap, SeenMaps
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.spec import ModelSpec
+from anymask.base import AnymaskError, DataError, InputError, PromptError
+from anymask.masks import FeatureMap, Features, ModelSpec, Prompt, StoredMaps, geometry
 from tests.masks.strategies import thoroughly
 
 # Prompts
@@ -122,7 +119,7 @@ def test_a_bad_prompt_says_what_is_wrong(given_prompt: dict[str, Any], message: 
 # Embeddings
 
 
-def embedding(**changes: Any) -> Embedding:
+def embedding(**changes: Any) -> Features:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {
         "geometry": geometry((120, 180), ModelSpec(name="tiny", image_side=64)),
@@ -133,17 +130,17 @@ def embedding(**changes: Any) -> Embedding:
             rng.standard_normal((8, 4, 5)), *(rng.standard_normal((2, 3, 3)) for _ in "ab")
         ),
     }
-    return Embedding(**(values | changes))
+    return Features(**(values | changes))
 
 
-def maps_of(*arrays: np.ndarray) -> SeenMaps:
+def maps_of(*arrays: np.ndarray) -> StoredMaps:
     """Maps named as an encoder's."""
     names = ("features", "extras_0", "extras_1")[: len(arrays)]
     values = (array.astype(np.float32) for array in arrays)
-    return SeenMaps(tuple(map(FeatureMap, names, values)))
+    return StoredMaps(tuple(map(FeatureMap, names, values)))
 
 
-def same(a: Embedding, b: Embedding, tolerance: float = 0.0) -> None:
+def same(a: Features, b: Features, tolerance: float = 0.0) -> None:
     assert (a.geometry, a.model, a.model_hash, a.image_hash) == (
         b.geometry, b.model, b.model_hash, b.image_hash,
     )  # fmt: skip
@@ -157,9 +154,9 @@ def same(a: Embedding, b: Embedding, tolerance: float = 0.0) -> None:
 def test_an_embedding_survives_the_disk_at_exactly_its_path(tmp_path: Path, name: str) -> None:
     saved = embedding()
     saved.save(tmp_path / name)
-    same(Embedding.load(str(tmp_path / name)), saved)
+    same(Features.load(str(tmp_path / name)), saved)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert Embedding.load(tmp_path / name).image_hw == (120, 180)
+    assert Features.load(tmp_path / name).image_hw == (120, 180)
 
 
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:
@@ -167,7 +164,7 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
     big.save(tmp_path / "full")
     big.save(tmp_path / "half", precision="fp16")
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
-    same(Embedding.load(tmp_path / "half"), big, tolerance=2e-3)
+    same(Features.load(tmp_path / "half"), big, tolerance=2e-3)
 
 
 def test_numbers_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
@@ -189,7 +186,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         embedding(model="other").save(tmp_path / "a")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
-    same(Embedding.load(tmp_path / "a"), saved)
+    same(Features.load(tmp_path / "a"), saved)
 
 
 class Hostile:
@@ -201,13 +198,13 @@ def test_pickles_are_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain").write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(DataError, match=r"plain is not an embedding file .*anymask embed"):
-        Embedding.load(tmp_path / "plain")
+        Features.load(tmp_path / "plain")
     hidden = np.empty(1, object)
     hidden[0] = Hostile()
     with (tmp_path / "inside").open("wb") as file:
         np.savez(file, about=hidden)
     with pytest.raises(DataError, match="inside is damaged or not an embedding file"):
-        Embedding.load(tmp_path / "inside")
+        Features.load(tmp_path / "inside")
     assert not (tmp_path / "executed").exists()
 
 
@@ -252,21 +249,21 @@ def test_an_altered_embedding_says_what_is_wrong(
 ) -> None:
     path = rewritten(tmp_path / "a", **changes)
     with pytest.raises(DataError, match=message):
-        Embedding.load(path)
+        Features.load(path)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Embedding.load(tmp_path / "absent")
+        Features.load(tmp_path / "absent")
     with pytest.raises(InputError, match=r"the path of an embedding's file, got NoneType; to see"):
-        Embedding.load(None)  # type: ignore[arg-type]  # what is refused
+        Features.load(None)  # type: ignore[arg-type]  # what is refused
     (tmp_path / "empty").write_bytes(b"")
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("hello.txt", "hello")
     np.save(tmp_path / "array.npy", np.zeros(3))
     for name in ("empty", "zip", "array.npy"):
         with pytest.raises(DataError, match=name):
-            Embedding.load(tmp_path / name)
+            Features.load(tmp_path / name)
 
 
 @pytest.fixture(scope="module")
@@ -290,13 +287,13 @@ def test_damaged_bytes_are_refused_or_harmless(
     damaged = saved.with_name("damaged")
     damaged.write_bytes(data)
     try:
-        loaded = Embedding.load(damaged)
+        loaded = Features.load(damaged)
     except DataError:
         return
     same(loaded, embedding())  # a byte that carries nothing, such as a date
 
 
-# Candidates
+# Prediction
 
 
 def test_every_error_has_one_root() -> None:

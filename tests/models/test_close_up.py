@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.masks.rle import empty_rle, mask_to_rle
-from anymask.models.rules.crops import BEYOND, FEWEST, SIDE, close_up
+from anymask.base import BoolArray, UintImage
+from anymask.masks import empty_rle, mask_to_rle
+from anymask.models.rules import BEYOND, close_up
+from anymask.models.rules.crops import FEWEST, SIDE
 
 HW = (60, 80)
 

@@ -4,10 +4,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.spec import CloserLook, ModelSpec
-from anymask.models.rules.crops import closer_window, logits_around, mean_chance, object_box
+from anymask.masks import CloserLook, ModelSpec, Prompt, geometry
+from anymask.models.rules import closer_window, logits_around, mean_chance, object_box
 from tests.masks.strategies import quickly, sizes
 
 SPEC = ModelSpec(name="any", image_side=256, mask_side=64)

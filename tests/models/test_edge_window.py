@@ -4,11 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.spec import Geometry
-from anymask.models.rules.edges import (
-    FEWEST,
-    SIDE,
+from anymask.masks import Geometry, Prompt
+from anymask.models.rules import (
     EdgeWindow,
     add_change,
     window_around,
@@ -17,6 +14,7 @@ from anymask.models.rules.edges import (
     window_photo,
     window_prompt,
 )
+from anymask.models.rules.edges import FEWEST, SIDE
 
 SIZES = [(1024, 768), (341, 512), (97, 1301), (480, 480)]
 

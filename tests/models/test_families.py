@@ -7,21 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.arrays import FloatArray
-from anymask.base.errors import ModelError
-from anymask.masks.features import ModelPrompts
-from anymask.masks.spec import Geometry, ModelSpec
+from anymask.base import FloatArray, ModelError
+from anymask.masks import Geometry, ModelPrompts, ModelSpec
 from anymask.models.rules import (
     DEFAULT_MODEL,
     Family,
     adaptive_table,
+    by_quality,
     default_grid,
     family_names,
+    lone_clicks,
+    mean_mask,
     open_family,
     shipped_tables,
+    split_choice,
+    wants_many,
 )
-from anymask.models.rules.family import by_quality, lone_clicks, split_choice, wants_many
-from anymask.models.rules.nano import mean_mask
 
 PLACE = Geometry((64, 64), (64, 64), 64)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from anymask.models.fast.folding import ConvBn, fold_batch_norm, fuse
+from anymask.models.fast import ConvBn, fold_batch_norm, fuse
 from tests.models.encoder_parity import noise, randomise, relative_error
 
 TOLERANCE = 1e-5

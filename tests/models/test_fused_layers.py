@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast import layers as fused_layers
-from anymask.models.fast.layers import (
+from anymask.models.fast import (
     LEAST_ROWS,
     Activation,
     activated,
@@ -17,6 +16,7 @@ from anymask.models.fast.layers import (
     convolved,
     times_transposed,
 )
+from anymask.models.fast import layers as fused_layers
 
 AFTER: dict[Activation | None, Callable[[Tensor], Tensor]] = {
     None: lambda y: y,

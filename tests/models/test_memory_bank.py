@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from anymask.models.rules.memory import (
+from anymask.models.rules import (
     Memory,
     MemoryBank,
     MemorySelection,

@@ -3,7 +3,7 @@
 import torch
 
 from anymask.models.memory_reader import LABELS, VALUES, Cells, MemoryReader, ReaderSizes
-from anymask.models.rules.memory import ANCHOR, HINTS, MIXED, RECENT
+from anymask.models.rules import ANCHOR, HINTS, MIXED, RECENT
 
 SIZES = ReaderSizes(keys=8, middle=5, fine=3, matched=8, widths=(12, 8, 4), depth=1)
 H, W = 3, 4

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.models.rules.names import NameTable, edit_distance, plain_word
+from anymask.base import InputError
+from anymask.models.rules import NameTable, edit_distance, plain_word
 
 WORDS = ("cat", "dog", "traffic light", "hog")
 ALSO = {word: n for n, word in enumerate(WORDS)} | {"pig": 3}
@@ -94,8 +94,7 @@ def test_slips_are_counted(first: str, second: str, slips: int) -> None:
 
 def test_the_bundled_names_offer_the_likely_ones_first() -> None:
     """A cat, not a vat."""
-    from anymask.runtime.onnx import read_table
-    from anymask.runtime.open import ASSETS
+    from anymask.runtime import ASSETS, read_table
 
     table = read_table(ASSETS / "nano" / "names.npz")
     assert table.near("kat")[0] == "cat"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.models.rules.nano import cells_inside, filled_part, fit_to_box
+from anymask.models.rules import cells_inside, filled_part, fit_to_box
 
 SIDE = 64
 BOX = np.array([16, 16, 48, 48], np.float32)

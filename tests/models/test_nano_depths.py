@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from anymask.models.rules.nano import depths
+from anymask.models.rules import depths
 
 
 @given(arrays(np.bool_, (12, 9)))

@@ -8,10 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 from scipy.special import softmax
 
-from anymask.masks.boxes import pairwise_box_iou
-from anymask.masks.spec import Geometry, ModelSpec
-from anymask.models.rules import open_family
-from anymask.models.rules.nano import FACTS, NanoFamily, chances, facts, order_masks, worth
+from anymask.masks import Geometry, ModelSpec, pairwise_box_iou
+from anymask.models.rules import FACTS, NanoFamily, chances, facts, open_family, order_masks, worth
 
 SPEC = ModelSpec(name="small", image_side=64, mask_side=16, family="nano")
 NANO = open_family(SPEC)

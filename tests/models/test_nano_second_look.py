@@ -8,12 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.prompts import Prompt
-from anymask.models.rules import open_family
-from anymask.models.rules.nano import deepest_cell, with_middle_clicks
-from anymask.segment.model import Model
+from anymask.base import FloatArray
+from anymask.masks import EncoderOutput, ModelPrompts, Prompt
+from anymask.models.rules import deepest_cell, open_family, with_middle_clicks
+from anymask.segment import Model
 from tests.segment.fakes import SPEC, ColourRuntime, seen_of
 
 C = TypeVar("C")
@@ -33,13 +31,13 @@ class Shy:
     def __init__(self) -> None:
         self.asked: list[ModelPrompts] = []
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(image) for image in images]
 
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.asked.append(prompts)
         logits = np.full((len(prompts.labels), 4, 64, 64), 5, np.float32)
         for plane, coords, labels, sure in zip(

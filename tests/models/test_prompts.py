@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import PromptError
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.spec import ALL_KINDS, ModelSpec
-from anymask.models.rules.prompts import check_prompt, group_prompts, mask_on_photo
+from anymask.base import PromptError
+from anymask.masks import ALL_KINDS, ModelSpec, Prompt, geometry
+from anymask.models.rules import check_prompt, group_prompts, mask_on_photo
 
 SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
 SIX = ModelSpec(

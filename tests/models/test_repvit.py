@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from anymask.models.fast.folding import fuse
+from anymask.models.fast import fuse
 from anymask.models.repvit import EDGE_SAM, TINY, RepDepthwise, RepViT, SqueezeExcite
 from tests.models.encoder_parity import noise, randomise, relative_error
 

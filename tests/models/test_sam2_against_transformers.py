@@ -18,12 +18,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from anymask import models
 from anymask.models.hiera import TINY
-from anymask.models.rules.memory import (
-    MemoryBank,
-    MultimaskStability,
-    TrackingSettings,
-    VideoMoment,
-)
+from anymask.models.rules import MemoryBank, MultimaskStability, TrackingSettings, VideoMoment
 from anymask.models.video_model import FramePrompts, ObjectAnswer, VideoModel
 
 TOLERANCE = 1e-4  # of the largest value

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.models.fast.sweep import ClickSweep, fits
+from anymask.models.fast import ClickSweep, fits
 from anymask.models.image_model import ImageModel
 from anymask.models.variants import EFFICIENT_SAM_TI, TINY, TINY_HQ, build_variant
 

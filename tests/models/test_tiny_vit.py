@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from anymask.models.fast.folding import fuse
+from anymask.models.fast import fuse
 from anymask.models.tiny_vit import (
     TINY,
     AttentionBlock,

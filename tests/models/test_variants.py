@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.base.errors import MissingExtra, ModelError
+from anymask.base import MissingExtra, ModelError
 
 # name -> whose shapes in ../shared/golden
 OFFICIAL = {

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
-from anymask.models.fast.attention import attend, attend_in_blocks
+from anymask.models.fast import attend, attend_in_blocks
 from anymask.models.memory_attention import RecalledMemories, log_counts, pool_map
 from anymask.models.positions import (
     RotaryAngles,
@@ -22,7 +22,7 @@ from anymask.models.positions import (
 )
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import TINY, StagedRepViT
-from anymask.models.rules.memory import Memory, MemoryBank, VideoMoment
+from anymask.models.rules import Memory, MemoryBank, VideoMoment
 from anymask.models.video_model import (
     Frame,
     FramePrompts,

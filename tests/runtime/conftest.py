@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.runtime.catalogue import Checkpoint, Licence
+from anymask.runtime import Checkpoint, Licence
 from tests.runtime.exports import exported
 
 LICENCE = Licence(name="Apache-2.0", url="https://www.apache.org/licenses/", commercial=True)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from anymask import models
-from anymask.masks.spec import ModelSpec
+from anymask.masks import ModelSpec
 from anymask.models.video_model import VideoModel
 from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
-from anymask.train.export_graphs import export_bundle
+from anymask.training import export_bundle
 from tests.runtime.stand_in import build
 
 META = {"licence": "Apache-2.0", "weights_hash": "f" * 64}

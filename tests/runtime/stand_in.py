@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from anymask.masks.features import ModelPrompts
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.masks import ALL_KINDS, ModelPrompts, ModelSpec
 
 SPEC = ModelSpec(name="stand_in", image_side=32, mask_side=8, accepts=ALL_KINDS)
 T = 4

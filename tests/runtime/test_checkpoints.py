@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.base.errors import WeightsError
+from anymask.base import WeightsError
 from anymask.runtime import weight_files as formats
 
 torch = pytest.importorskip("torch", reason="checkpoints are read with torch")

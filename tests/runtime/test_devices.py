@@ -3,8 +3,8 @@ import sys
 import pytest
 import torch
 
-from anymask.base.errors import InputError, MissingExtra
-from anymask.runtime.devices import pick_device, pick_dtype
+from anymask.base import InputError, MissingExtra
+from anymask.runtime import pick_device, pick_dtype
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ import pickle
 import numpy as np
 import pytest
 
-from anymask.base.errors import AnymaskError, DataError, InputError, PromptError
-from anymask.masks.features import Embedding, FeatureMap, SeenMaps
-from anymask.masks.prompts import Prompt
+from anymask.base import AnymaskError, DataError, InputError, PromptError, pick_threads
+from anymask.masks import FeatureMap, Features, Prompt, StoredMaps
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.runtime.devices import check_maps, running
-from anymask.runtime.onnx import OnnxRuntime, pick_threads
-from anymask.runtime.open import ASSETS, open_runtime
-from anymask.segment.model import Model
+from anymask.runtime import ASSETS, OnnxRuntime, check_maps, open_runtime, running
+from anymask.segment import Model
 
 
 def test_what_a_runtime_raises_is_one_error_and_no_memory_stays_what_it_is() -> None:
@@ -38,11 +35,11 @@ def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
 
 def test_an_altered_embedding_is_refused_by_the_model() -> None:
     model = Model(OnnxRuntime(ASSETS / DEFAULT_MODEL))
-    sound = model.embed(np.zeros((9, 12, 3), np.uint8))
+    sound = model.encode(np.zeros((9, 12, 3), np.uint8))
     about = (sound.geometry, sound.model, sound.model_hash)
     first, *others = sound.maps
     cut = FeatureMap(first.name, first.values[:, :3])
-    altered = Embedding(SeenMaps((cut, *others)), *about)
+    altered = Features(StoredMaps((cut, *others)), *about)
     with pytest.raises(DataError, match="reads the maps"):
         model.segment(altered, points=[(3, 3)])
 

@@ -8,10 +8,9 @@ from urllib.request import Request
 
 import pytest
 
-from anymask.base.errors import WeightsError
+from anymask.base import WeightsError
+from anymask.runtime import Part, fetch, store
 from anymask.runtime import download as fetching
-from anymask.runtime import store
-from anymask.runtime.download import Part, fetch
 
 
 def part_of(name: str) -> Part:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from anymask import models
-from anymask.models.fast.folding import Foldable
-from anymask.runtime.torch import for_inference
+from anymask.models.fast import Foldable
+from anymask.runtime import for_inference
 from tests.models.encoder_parity import noise, randomise, relative_error
 
 CPU = torch.device("cpu")

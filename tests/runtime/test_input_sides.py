@@ -10,17 +10,21 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import anymask
-from anymask.base.errors import InputError, ModelError
+from anymask.base import InputError, ModelError
 from anymask.cli.main import main
 from anymask.jobs import ModelChoice
-from anymask.masks.spec import ModelSpec, spec_at
+from anymask.masks import ModelSpec, spec_at
 from anymask.models.nano import Nano, NanoConfig
-from anymask.runtime.manifest import read_manifest
-from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.open import ASSETS, open_runtime, split_side
-from anymask.runtime.torch import TorchRuntime
-from anymask.studio.start import check_model, exported_choice
-from anymask.track.image_tracker import ImageTracker
+from anymask.runtime import (
+    ASSETS,
+    OnnxRuntime,
+    TorchRuntime,
+    open_runtime,
+    read_manifest,
+    split_side,
+)
+from anymask.studio import check_model, exported_choice
+from anymask.track import ImageTracker
 from tests.runtime.stand_in import some_prompts
 
 WEIGHTS = ASSETS / "nano" / "weights.safetensors"
@@ -76,7 +80,7 @@ def test_weights_are_opened_at_a_side_too() -> None:
     again = pickle.loads(pickle.dumps(runtime)).with_threads(3)
     assert (again.spec, again.threads) == (runtime.spec, 3)
     with pytest.raises(InputError, match="embedding"):
-        anymask.load().segment(graphs.embed(photo), points=click)
+        anymask.load().segment(graphs.encode(photo), points=click)
 
 
 def test_graphs_of_one_side_say_so(bundle: Path, tmp_path: Path) -> None:

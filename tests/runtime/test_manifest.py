@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.base.errors import WeightsError
-from anymask.masks.spec import ALL_KINDS, ChannelMix, Fit, ModelSpec, Resample
+from anymask.base import WeightsError
+from anymask.masks import ALL_KINDS, ChannelMix, Fit, ModelSpec, Resample
 from anymask.models.rules import family_names
-from anymask.runtime.manifest import (
+from anymask.runtime import (
     GraphInfo,
     Manifest,
     TensorInfo,

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError, WeightsError
-from anymask.runtime.manifest import file_sha256, write_tables
-from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.protocol import ImageRuntime, ThreadSharing
-from anymask.runtime.torch import TorchRuntime
+from anymask.base import InputError, WeightsError
+from anymask.runtime import (
+    ImageRuntime,
+    OnnxRuntime,
+    ThreadSharing,
+    TorchRuntime,
+    file_sha256,
+    write_tables,
+)
 from tests.runtime.stand_in import build, some_prompts
 
 

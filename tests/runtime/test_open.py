@@ -7,17 +7,23 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.base.errors import InputError, ModelError, WeightsError
-from anymask.masks.spec import ChannelMix
+from anymask.base import InputError, ModelError, WeightsError
+from anymask.masks import ChannelMix
 from anymask.models.rules.edges import SIDE
-from anymask.runtime import file_hash, store
+from anymask.runtime import (
+    EdgeRefining,
+    MaskNaming,
+    OnnxRuntime,
+    Remembering,
+    TorchRuntime,
+    file_hash,
+    find_bundle,
+    licence_of_weights,
+    open_runtime,
+    store,
+)
 from anymask.runtime import open as opening
-from anymask.runtime.licences import licence_of_weights
-from anymask.runtime.onnx import OnnxRuntime
-from anymask.runtime.open import find_bundle, open_runtime
-from anymask.runtime.protocol import EdgeRefining, MaskNaming, Remembering
-from anymask.runtime.torch import TorchRuntime
-from anymask.train.lora import adapters_of, add_adapters, merge_adapters, save_adapters
+from anymask.training import adapters_of, add_adapters, merge_adapters, save_adapters
 
 
 @pytest.fixture

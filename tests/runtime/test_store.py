@@ -6,11 +6,9 @@ import sys
 
 import pytest
 
-from anymask import weights
-from anymask.base.errors import ModelError, WeightsError
-from anymask.base.storage import write_whole
-from anymask.runtime import store
-from anymask.runtime.store import home, make_folder
+from anymask import runtime as weights
+from anymask.base import ModelError, WeightsError, write_whole
+from anymask.runtime import home, make_folder, store
 
 
 @pytest.fixture

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.masks.features import ModelPrompts
-from anymask.masks.spec import Geometry
+from anymask.masks import Geometry, ModelPrompts
 from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
-from anymask.runtime.sweep import DecodingSweep, open_sweep
-from anymask.runtime.torch import TorchRuntime, TorchSweep
+from anymask.runtime import DecodingSweep, TorchRuntime, TorchSweep, open_sweep
 from tests.segment.fakes import ColourRuntime
 
 N = 3

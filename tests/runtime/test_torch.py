@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.base.errors import ModelError
-from anymask.masks.features import Embedding, ModelPrompts, SeenMaps
-from anymask.runtime.protocol import ImageRuntime, PromptDecoding, require
-from anymask.runtime.torch import SeenTensors, TorchRuntime
-from anymask.segment.model import Model
+from anymask.base import ModelError
+from anymask.masks import Features, ModelPrompts, StoredMaps
+from anymask.runtime import ImageRuntime, PromptDecoding, SeenTensors, TorchRuntime, require
+from anymask.segment import Model
 from tests.runtime.stand_in import SPEC, build, some_prompts
 
 
@@ -64,7 +63,7 @@ def test_a_read_only_embedding_is_taken_without_a_warning() -> None:
     runtime = TorchRuntime(build(), device="cpu")
     maps = runtime.see(some_images(1, 32))[0]
     wanted = runtime.decode(maps, some_prompts(2, 2))[0]
-    copied = SeenMaps(maps.maps())
+    copied = StoredMaps(maps.maps())
     for one in copied.maps():
         one.values.flags.writeable = False
     np.testing.assert_array_equal(runtime.decode(copied, some_prompts(2, 2))[0], wanted)
@@ -99,7 +98,9 @@ def test_a_runtime_of_another_precision_reads_the_maps() -> None:
     (seen,) = half.see(some_images(1, 32))
     assert {one.dtype for one in whole._maps(seen)} == {torch.float32}
     near = whole.decode(seen, some_prompts(2, 2))[0]
-    np.testing.assert_array_equal(near, whole.decode(SeenMaps(seen.maps()), some_prompts(2, 2))[0])
+    np.testing.assert_array_equal(
+        near, whole.decode(StoredMaps(seen.maps()), some_prompts(2, 2))[0]
+    )
 
 
 def test_predicting_never_copies_the_maps_and_saving_does(
@@ -109,22 +110,22 @@ def test_predicting_never_copies_the_maps_and_saving_does(
     maps = SeenTensors.maps
     monkeypatch.setattr(SeenTensors, "maps", lambda self: copies.append(1) or maps(self))
     model = Model(TorchRuntime(models.build("tiny"), "hash", device="cpu"))
-    embedding = model.embed(np.zeros((40, 50, 3), np.uint8))
+    embedding = model.encode(np.zeros((40, 50, 3), np.uint8))
     answer = model.segment(embedding, points=[(3, 4)])
     assert embedding.nbytes > 0
     assert not copies
     embedding.save(tmp_path / "a")
     assert len(copies) == 1
-    again = model.segment(Embedding.load(tmp_path / "a"), points=[(3, 4)])
+    again = model.segment(Features.load(tmp_path / "a"), points=[(3, 4)])
     np.testing.assert_array_equal(again.logits, answer.logits)
 
 
 def test_an_embedding_of_another_device_can_be_pickled() -> None:
-    embedding = Model(TorchRuntime(models.build("tiny"), device="cpu")).embed(
+    embedding = Model(TorchRuntime(models.build("tiny"), device="cpu")).encode(
         np.zeros((9, 9, 3), "u1")
     )
     again = pickle.loads(pickle.dumps(embedding))
-    assert isinstance(again.seen, SeenMaps)
+    assert isinstance(again.seen, StoredMaps)
     for one, other in zip(again.maps, embedding.maps, strict=True):
         assert one.name == other.name
         np.testing.assert_array_equal(one.values, other.values)

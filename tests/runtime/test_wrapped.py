@@ -7,13 +7,19 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.spec import Geometry
-from anymask.runtime.protocol import PromptDecoding, require
-from anymask.runtime.sweep import KeptMasks, SweepPrecision, Sweeps, open_sweep
-from anymask.runtime.video import MemoryChoice, VideoSteps
-from anymask.runtime.wrapped import WrappedRuntime
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import EncoderOutput, Geometry, ModelPrompts
+from anymask.runtime import (
+    KeptMasks,
+    MemoryChoice,
+    PromptDecoding,
+    SweepPrecision,
+    Sweeps,
+    VideoSteps,
+    WrappedRuntime,
+    open_sweep,
+    require,
+)
 from tests.segment.fakes import ColourRuntime
 
 GEOMETRY = Geometry((128, 128), (128, 128), 128)
@@ -26,20 +32,20 @@ class Tracks(Protocol):
 
     speed: float
 
-    def follow(self, seen: Seen, frames: int) -> list[int]: ...
+    def follow(self, seen: EncoderOutput, frames: int) -> list[int]: ...
 
 
 class Tracking(ColourRuntime):
     speed = 2.5
 
-    def follow(self, seen: Seen, frames: int) -> list[int]:
+    def follow(self, seen: EncoderOutput, frames: int) -> list[int]:
         return list(range(frames))
 
 
 class Sweeping(ColourRuntime):
     """Has a sweep of its own, whose masks are drawn when they are read."""
 
-    def sweep(self, seen: Seen, geometry: Geometry, precision: SweepPrecision) -> OneSweep:
+    def sweep(self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision) -> OneSweep:
         return OneSweep()
 
 

@@ -8,12 +8,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.masks.features import FeatureMap, ModelPrompts, Seen, SeenMaps
-from anymask.masks.spec import ALL_KINDS, ModelSpec
-from anymask.models.rules import Family, open_family
-from anymask.models.rules.names import NameTable
-from anymask.runtime.torch import map_names
+from anymask.base import FloatArray, UintImage
+from anymask.masks import ALL_KINDS, EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
+from anymask.models.rules import Family, NameTable, open_family
+from anymask.runtime import map_names
 
 C = TypeVar("C")
 
@@ -27,9 +25,9 @@ SPEC = ModelSpec(
 )
 
 
-def seen_of(*arrays: FloatArray) -> Seen:
+def seen_of(*arrays: FloatArray) -> EncoderOutput:
     """Maps (C, h, w) as a runtime on the processor hands them over."""
-    return SeenMaps(tuple(map(FeatureMap, map_names(len(arrays)), arrays)))
+    return StoredMaps(tuple(map(FeatureMap, map_names(len(arrays)), arrays)))
 
 
 class ColourRuntime:
@@ -52,11 +50,11 @@ class ColourRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         step = self.spec.image_side // self.spec.mask_side
         return [seen_of(np.ascontiguousarray(image[:, ::step, ::step])) for image in images]
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.calls.append(prompts.labels.shape)
         colours = seen.maps()[0].values
         answers = [
@@ -140,7 +138,7 @@ class NoiseRuntime(ColourRuntime):
 class Modest(ColourRuntime):
     """Its numbers lie below what its family asks for."""
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         logits, quality = super().decode(seen, prompts)
         return logits, (quality * 0.6).astype(np.float32)
 

@@ -11,21 +11,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.binary import stability_score
-from anymask.masks.boxes import box_nms
-from anymask.masks.features import Embedding
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.resize import logits_to_image
-from anymask.masks.rle import mask_to_rle
-from anymask.runtime.protocol import ImageRuntime, PromptDecoding, require
-from anymask.segment.generate import click_prompts
-from anymask.segment.grid import Grid
+from anymask.base import FloatArray
+from anymask.masks import (
+    Features,
+    Mask,
+    box_nms,
+    logits_to_image,
+    mask_to_rle,
+    record_from_rle,
+    stability_score,
+)
+from anymask.runtime import ImageRuntime, PromptDecoding, require
+from anymask.segment import Grid, click_prompts
 
 
 def find_plainly(
-    runtime: ImageRuntime, embedding: Embedding, settings: Grid, batch: int = 64
-) -> list[MaskRecord]:
+    runtime: ImageRuntime, embedding: Features, settings: Grid, batch: int = 64
+) -> list[Mask]:
     """All masks of one photo that pass, best quality first.
 
     batch  clicks that are decoded at once
@@ -34,7 +36,7 @@ def find_plainly(
     clicked = require(runtime, PromptDecoding)
     height, width = embedding.image_hw
     clicks = settings.points(0).astype(np.float64) * (width, height)
-    found: list[MaskRecord] = []
+    found: list[Mask] = []
     for start in range(0, len(clicks), batch):
         asked = clicks[start : start + batch]
         decoded = clicked.decode(embedding.seen, click_prompts(asked, place, spec))
@@ -43,14 +45,14 @@ def find_plainly(
             drawn = logits_to_image(planes, place)
             passed = _filter(drawn, quality, spec.mask_threshold, settings)
             found += [replace(record, points=((float(x), float(y)),)) for record in passed]
-    boxes = [record.box_xyxy for record in found]
+    boxes = [record.box for record in found]
     unique = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
     return [found[index] for index in unique]
 
 
 def _filter(
     drawn: FloatArray, quality: FloatArray, threshold: float, settings: Grid
-) -> Iterator[MaskRecord]:  # (K, H, W), (K,)
+) -> Iterator[Mask]:  # (K, H, W), (K,)
     least, offset = settings.stability_score_thresh, settings.stability_score_offset
     for logits, number in zip(drawn, quality, strict=True):
         if settings.pred_iou_thresh and not number > settings.pred_iou_thresh:

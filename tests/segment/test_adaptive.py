@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from anymask.masks.clicks import point_grid
-from anymask.masks.resize import geometry
+from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_MODEL, shipped_tables
-from anymask.segment.adaptive import AdaptiveWeights, Frontier, most_clicks
-from anymask.segment.grid import CropView, Grid
-from anymask.segment.model import Model
+from anymask.segment import AdaptiveWeights, CropView, Frontier, Grid, Model, most_clicks
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
 WEIGHTS = AdaptiveWeights.of(shipped_tables(DEFAULT_MODEL)["adaptive"])

@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.grid import Grid
-from anymask.segment.postprocess import (
+from anymask.base import InputError
+from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.segment import (
     ADAPTIVE_NMS,
     Arrangement,
+    Grid,
     arrange,
     arrangement_of,
     check_level,
@@ -27,7 +26,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     return mask
 
 
-def record(mask: np.ndarray, quality: float = 0.5) -> MaskRecord:
+def record(mask: np.ndarray, quality: float = 0.5) -> Mask:
     return record_from_rle(mask_to_rle(mask), quality=quality)
 
 
@@ -53,7 +52,7 @@ def test_islands_and_holes_are_cleaned_each_for_itself() -> None:
     holed = CAR & ~box(5, 5, 6, 6)
     (without_island,) = arrange([record(dotted & holed)], Arrangement(min_island_area=2))
     np.testing.assert_array_equal(without_island.mask, holed & CAR)
-    assert without_island.box_xyxy == (2, 2, 19, 14)
+    assert without_island.box == (2, 2, 19, 14)
     (without_hole,) = arrange([record(holed | (dotted & ~CAR))], Arrangement(max_hole_area=2))
     np.testing.assert_array_equal(without_hole.mask, dotted)
     assert without_hole.area == dotted.sum()

@@ -4,10 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anymask.masks.binary import stability_score
-from anymask.masks.resize import geometry, logits_to_image
-from anymask.masks.spec import ModelSpec
-from anymask.segment.grid import stability_range
+from anymask.masks import ModelSpec, geometry, logits_to_image, stability_score
+from anymask.segment import stability_range
 
 SPEC = ModelSpec(name="tiny", image_side=64)
 SIDES = st.integers(1, 150)

@@ -9,27 +9,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import InputError
-from anymask.formats.mask_list import MaskRecords
-from anymask.masks.polygons import polygons_to_mask
-from anymask.masks.preview import HeldPicture
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.masks.spec import ModelSpec
-from anymask.segment.prediction import Candidates, Mask
+from anymask.base import InputError
+from anymask.formats import Masks
+from anymask.masks import (
+    HeldPicture,
+    ModelSpec,
+    Prompt,
+    geometry,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_to_mask,
+)
+from anymask.segment import Candidate, Prediction
 
 PLACE = geometry((30, 40), ModelSpec(name="tiny", image_side=64))
 
 
-def answer() -> Candidates:
+def answer() -> Prediction:
     """A full mask and an empty one."""
     logits = np.full((2, 16, 16), -1, np.float32)
     logits[0] = 1
-    return Candidates.of_logits(logits, np.array([0.5, 0.9], np.float32), np.array([1, 0]), PLACE)
+    return Prediction.of_logits(logits, np.array([0.5, 0.9], np.float32), np.array([1, 0]), PLACE)
 
 
-def decided(one: Mask) -> tuple[Mask, np.ndarray]:
+def decided(one: Candidate) -> tuple[Candidate, np.ndarray]:
     """The mask with pixels that no logits would draw."""
     pixels = np.zeros((30, 40), np.bool_)
     pixels[3:5, 7:11] = pixels[20, 39] = True
@@ -77,7 +80,7 @@ def test_decided_pixels_win_wherever_a_mask_is_read() -> None:
     record = finished.to_records(Prompt.of(points=[(8, 4)]))[0]
     assert record.rle == wanted
     assert record.area == pixels.sum() == 9
-    assert record.box_xyxy == (7, 3, 39, 20)
+    assert record.box == (7, 3, 39, 20)
 
 
 def test_decided_pixels_leave_what_is_fed_back() -> None:
@@ -94,7 +97,7 @@ def test_replacing_anything_else_keeps_the_decided_pixels() -> None:
         replace(finished, violated_points=(0,)),
         finished.picked([0]),
         finished.picked([1, 0]).picked([1]),
-        Candidates((replace(one, quality=0.1, order=5),)),
+        Prediction((replace(one, quality=0.1, order=5),)),
     ):
         np.testing.assert_array_equal(changed.masks[0], pixels)
 
@@ -114,17 +117,17 @@ def test_the_cells_of_a_mask_are_those_of_the_photo() -> None:
 PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 
 
-def seen(answer: Candidates) -> Candidates:
+def seen(answer: Prediction) -> Prediction:
     """The answer with its photo and its prompt."""
     return replace(answer, picture=HeldPicture(PHOTO), prompt=Prompt.of(points=[(8, 4)]))
 
 
-def two(quality: tuple[float, float], columns: tuple[int, int]) -> Candidates:
+def two(quality: tuple[float, float], columns: tuple[int, int]) -> Prediction:
     """Two masks that fill so many of sixteen columns of logits."""
     logits = np.full((2, 16, 16), -1, np.float32)
     for plane, filled in zip(logits, columns, strict=True):
         plane[:, :filled] = 1
-    return Candidates.of_logits(logits, np.array(quality, np.float32), np.array([0, 1]), PLACE)
+    return Prediction.of_logits(logits, np.array(quality, np.float32), np.array([0, 1]), PLACE)
 
 
 def test_an_answer_is_read_like_a_list() -> None:
@@ -148,11 +151,9 @@ def test_a_mask_is_an_array_where_one_is_wanted() -> None:
 
 def test_every_repr_is_one_short_line() -> None:
     given = seen(answer())
-    assert repr(given) == "<Candidates: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
+    assert repr(given) == "<Prediction: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
     assert repr(given[0]) == "<Mask of 40x30: quality 0.50, 100 %>"
-    assert repr(given.to_record("cup")) == (
-        "<MaskRecord of 40x30: quality 0.50, 100 %, label 'cup'>"
-    )
+    assert repr(given.to_record("cup")) == ("<Mask of 40x30: quality 0.50, 100 %, label 'cup'>")
     assert repr(given.prompt) == "<Prompt: 1 click>"
 
 
@@ -194,7 +195,7 @@ def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyP
     assert png.startswith(b"\x89PNG")
     assert "data:image/png" in given._repr_html_()
     assert answer()._repr_png_() is None
-    assert "&lt;Candidates" in answer()._repr_html_()
+    assert "&lt;Prediction" in answer()._repr_html_()
     with pytest.raises(InputError, match="photo of these masks is not known"):
         answer().show()
     with pytest.raises(InputError, match=r"masks are \(30, 40\) .* the photo is \(4, 4\)"):
@@ -214,7 +215,7 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     answer().save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
     answer().save(tmp_path / "a.txt")
-    assert (tmp_path / "a.txt").read_text() == MaskRecords([given.to_record()]).to_yolo() != ""
+    assert (tmp_path / "a.txt").read_text() == Masks([given.to_record()]).to_yolo() != ""
     with pytest.raises(InputError, match="not known"):
         answer().save(tmp_path / "b.png")
     answer().save(tmp_path / "b.png", PHOTO)
@@ -246,8 +247,8 @@ def test_each_mask_of_an_answer_is_saved_by_itself(
 
 def test_a_mask_has_the_box_of_its_record_and_forgets_a_photo_when_pickled() -> None:
     one, _ = decided(seen(answer())[0])
-    assert one.box_xyxy == one.to_record().box_xyxy == (7, 3, 39, 20)
-    assert answer()[1].box_xyxy == answer()[1].to_record().box_xyxy
+    assert one.box == one.to_record().box == (7, 3, 39, 20)
+    assert answer()[1].box == answer()[1].to_record().box
     assert one.picture is not None
     assert pickle.loads(pickle.dumps(one)).picture is None
     given = seen(answer())

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.masks.spec import Geometry
-from anymask.models.rules.family import clean_logits
-from anymask.segment.model import Model
+from anymask.base import InputError
+from anymask.masks import Geometry
+from anymask.models.rules import clean_logits
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks.binary import clean_mask, iou, parse_region_size
-from anymask.masks.prompts import Prompt
-from anymask.runtime.protocol import EdgeRefining
-from anymask.segment.edges import decide_edge, scaled_area, settled_pixels, without_crumbs
+from anymask.masks import Prompt, clean_mask, iou, parse_region_size
+from anymask.runtime import EdgeRefining
+from anymask.segment import decide_edge, scaled_area, settled_pixels, without_crumbs
 
 CELL = 8
 
@@ -92,7 +91,7 @@ def answers() -> dict[str, np.ndarray]:
         "single": {"multimask": False}, "single, on": {"multimask": False, "refine_edges": True},
     }  # fmt: skip
     found = {name: model.segment(PHOTO, box=box, **it).masks[0] for name, it in asked.items()}
-    found["embedding"] = model.segment(model.embed(PHOTO), box=box).masks[0]
+    found["embedding"] = model.segment(model.encode(PHOTO), box=box).masks[0]
     return found
 
 

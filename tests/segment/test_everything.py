@@ -2,12 +2,10 @@
 
 import pytest
 
-from anymask.base.errors import InputError, PromptError
-from anymask.masks.rle import rle_area, rle_to_coco
-from anymask.masks.spec import ModelSpec
+from anymask.base import InputError, PromptError
+from anymask.masks import ModelSpec, rle_area, rle_to_coco
 from anymask.models.rules import open_family
-from anymask.segment.grid import MOST_AT_ONCE, Grid, grid_of
-from anymask.segment.model import Model
+from anymask.segment import MOST_AT_ONCE, Grid, Model, grid_of
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
 
 EASY = {
@@ -55,7 +53,7 @@ def test_the_batch_follows_the_memory_that_is_allowed() -> None:
 def test_an_embedding_serves_as_well_as_the_photo() -> None:
     model = Model(ColourRuntime())
     from_photo, from_embedding = (
-        model.everything(source, **EASY) for source in (PICTURE, model.embed(PICTURE))
+        model.everything(source, **EASY) for source in (PICTURE, model.encode(PICTURE))
     )
     assert [r.to_sa1b() for r in from_photo] == [r.to_sa1b() for r in from_embedding]
 
@@ -111,7 +109,7 @@ def test_crops_find_what_the_whole_photo_hides() -> None:
 def test_a_crop_s_record_lies_in_the_photo_and_no_crop_cuts_it_off() -> None:
     for record in Model(ColourRuntime()).everything(PICTURE, **CROPPED):
         x0, y0, x1, y1 = record.crop_box
-        (x, y), (left, top, right, bottom) = record.points[0], record.box_xyxy
+        (x, y), (left, top, right, bottom) = record.points[0], record.box
         assert x0 <= x < x1
         assert y0 <= y < y1
         assert x0 <= left <= right < x1
@@ -132,7 +130,7 @@ def test_the_grid_thins_out_in_the_crops() -> None:
 def test_crops_need_the_photo() -> None:
     model = Model(ColourRuntime())
     with pytest.raises(InputError, match=r"crops look at the photo again \(crop_n_layers=1\)"):
-        model.everything(model.embed(PICTURE), crop_n_layers=1)
+        model.everything(model.encode(PICTURE), crop_n_layers=1)
 
 
 def test_nothing_found_is_an_empty_list() -> None:

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from anymask.masks.clicks import point_grid
-from anymask.masks.resize import geometry
+from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_MODEL, shipped_tables
-from anymask.segment.adaptive import AdaptiveWeights, ExpectedGain
+from anymask.segment import AdaptiveWeights, ExpectedGain
 from tests.segment.fakes import SPEC
 
 SIDE = 16

@@ -6,16 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.masks.spec import Geometry
-from anymask.segment.model import Model
-from anymask.segment.prediction import Candidates
-from anymask.segment.settings import (
-    check_granularity,
-    order_by_granularity,
-)
-from tests.segment.fakes import ColourRuntime, discs
+from anymask.base import InputError
+from anymask.masks import Geometry
+from anymask.segment import Model, Prediction, check_granularity, order_by_granularity
 from tests.masks.strategies import quickly
+from tests.segment.fakes import ColourRuntime, discs
 
 MODEL_SIDE = 64
 SQUARE = Geometry((64, 64), (MODEL_SIDE, MODEL_SIDE), MODEL_SIDE)
@@ -23,13 +18,13 @@ SQUARE = Geometry((64, 64), (MODEL_SIDE, MODEL_SIDE), MODEL_SIDE)
 
 def answer(
     *sides: int, quality: tuple[float, ...] = (), geometry: Geometry | None = None
-) -> Candidates:
+) -> Prediction:
     """Squares of these sides, of falling quality."""
     logits = np.full((len(sides), 16, 16), -5, np.float32)
     for plane, side in zip(logits, sides, strict=True):
         plane[:side, :side] = 5
     given_ = quality or tuple(0.9 - 0.01 * place for place in range(len(sides)))
-    return Candidates.of_logits(
+    return Prediction.of_logits(
         logits, np.array(given_, np.float32), np.arange(len(sides)), geometry or SQUARE
     )
 
@@ -133,7 +128,7 @@ def camera() -> tuple[Model, np.ndarray]:
 
 def test_nano_on_a_photo_gives_parts_and_wholes(camera: tuple[Model, np.ndarray]) -> None:
     model, photo = camera
-    embedding = model.embed(photo)
+    embedding = model.encode(photo)
     clicks = [(220, 120), (100, 300), (220, 480), (420, 420)]
     part, whole = (
         [model.segment(embedding, points=[click], granularity=level) for click in clicks]

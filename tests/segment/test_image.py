@@ -10,12 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anymask.base.errors import ImageError, InputError, PromptError
-from anymask.masks.features import Embedding
-from anymask.masks.prompts import Prompt
-from anymask.segment import pipeline
-from anymask.segment.model import Model
-from anymask.segment.prediction import Candidates
+from anymask.base import ImageError, InputError, PromptError
+from anymask.masks import Features, Prompt
+from anymask.segment import Model, Prediction, pipeline
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
@@ -25,7 +22,7 @@ BOX = Prompt.of(box=(75, 20, 115, 60))
 PAIR = Prompt.of(points=[(95, 40), (3, 3)], labels=[1, 0])
 
 
-def assert_same(first: Candidates, second: Candidates) -> None:
+def assert_same(first: Prediction, second: Prediction) -> None:
     np.testing.assert_array_equal(first.logits, second.logits)
     np.testing.assert_array_equal(first.quality, second.quality)
     np.testing.assert_array_equal(first.order, second.order)
@@ -64,7 +61,7 @@ def test_the_number_of_masks_may_be_chosen(multimask: bool, count: int) -> None:
 
 def test_a_photo_and_its_embedding_give_the_same_where_edges_are_left_alone() -> None:
     model = Model(NoiseRuntime())
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     assert embedding.image_hw == (80, 120)
     assert_same(
         model.segment(PICTURE, points=[(1, 2)], refine_edges=False),
@@ -74,9 +71,9 @@ def test_a_photo_and_its_embedding_give_the_same_where_edges_are_left_alone() ->
 
 def test_an_embedding_can_be_saved(tmp_path: Path) -> None:
     model = Model(NoiseRuntime())
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     embedding.save(tmp_path / "picture.npz")
-    loaded = Embedding.load(tmp_path / "picture.npz")
+    loaded = Features.load(tmp_path / "picture.npz")
     assert loaded.image_hash == embedding.image_hash
     assert_same(
         model.segment(embedding, box=(1, 2, 60, 70)), model.segment(loaded, box=(1, 2, 60, 70))
@@ -88,9 +85,9 @@ def test_the_image_hash_names_the_pixels_and_their_shape() -> None:
     changed = PICTURE.copy()
     changed[0, 0, 0] ^= 1
     others = [changed, PICTURE.reshape(120, 80, 3)]
-    hashes = {model.embed(image).image_hash for image in (PICTURE, *others)}
+    hashes = {model.encode(image).image_hash for image in (PICTURE, *others)}
     assert len(hashes) == 3
-    assert model.embed(PICTURE.copy()).image_hash in hashes
+    assert model.encode(PICTURE.copy()).image_hash in hashes
 
 
 def test_a_file_may_stand_for_a_photo(tmp_path: Path) -> None:
@@ -151,7 +148,7 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
 
 def test_one_prompt_and_a_list_of_one_are_answered_in_kind() -> None:
     replies = Model(ColourRuntime()).segment_many([(PICTURE, CLICK), (PICTURE, [CLICK])])
-    assert isinstance(replies[0], Candidates)
+    assert isinstance(replies[0], Prediction)
     assert isinstance(replies[1], list)
     assert_same(replies[0], replies[1][0])
 
@@ -189,7 +186,7 @@ def test_no_prompts_give_no_answers() -> None:
 
 def test_many_threads_share_one_model() -> None:
     model = Model(NoiseRuntime())
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     jobs = [(x, y) for x in range(0, 120, 17) for y in range(0, 80, 13)]
     alone = [model.segment(embedding, points=[job], multimask=False) for job in jobs]
     with ThreadPoolExecutor(8) as pool:
@@ -292,7 +289,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> N
 
 
 def test_the_embedding_of_another_model_is_refused() -> None:
-    embedding = Model(ColourRuntime()).embed(PICTURE)
+    embedding = Model(ColourRuntime()).encode(PICTURE)
     told = "an embedding can only be read by the model that made it; this is fake .weights other"
     with pytest.raises(InputError, match=told):
         Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
@@ -304,7 +301,7 @@ def test_the_embedding_of_another_model_is_refused() -> None:
 def test_zoom_needs_the_photo() -> None:
     model = Model(Idle())
     with pytest.raises(InputError, match="zoom looks at the photo again, got only its embedding"):
-        model.segment(model.embed(PICTURE), points=[(1, 1)], zoom=True)
+        model.segment(model.encode(PICTURE), points=[(1, 1)], zoom=True)
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:

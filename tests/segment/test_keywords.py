@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import InputError, PromptError, WeightsError
-from anymask.base.keywords import check_keywords
-from anymask.masks.prompts import Prompt
-from anymask.segment.model import Model
+from anymask.base import InputError, PromptError, WeightsError, check_keywords
+from anymask.masks import Prompt
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 from tests.segment.test_image import assert_same
 
@@ -51,7 +50,7 @@ def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: s
     with pytest.raises(InputError, match=f"no keyword '{word}'"):
         model.everything(PICTURE, **{word: 1})
     with pytest.raises(InputError, match=f"no keyword '{word}'"):
-        model.embed(PICTURE, **{word: 1})
+        model.encode(PICTURE, **{word: 1})
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_a_hint_names_what_this_call_takes(call: str, given: dict[str, object], 
     with pytest.raises(InputError, match=told):
         getattr(model, call)(*first, *beside.get(call, []), **given)
     with pytest.raises(InputError, match="'progres'; did you mean 'progress'"):
-        next(model.embed_many([PICTURE], progres=True))
+        next(model.encode_many([PICTURE], progres=True))
     with pytest.raises(PromptError, match="for several objects give segment boxes="):
         model.segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
 
@@ -113,7 +112,7 @@ def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
     model = Model(ColourRuntime())
     for name in ("b.png", "a.png"):
         Image.fromarray(PICTURE).save(tmp_path / name)
-    with pytest.raises(InputError, match="for several photos there are embed_many"):
+    with pytest.raises(InputError, match="for several photos there are encode_many"):
         model.segment([tmp_path / "a.png"], points=[(35, 40)])
     for pattern in ("*.png", "?.png", "[ab].png"):
         with pytest.raises(InputError, match=r"got the pattern '.*png'; for several photos"):
@@ -122,9 +121,9 @@ def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
         model.everything(str(tmp_path))
     for several, name in (([PICTURE, PICTURE], "a list of 2"), (iter([PICTURE]), "a .*iterator")):
         with pytest.raises(InputError, match=f"wanted one photo, got {name}; .* segment_many"):
-            model.embed(several)  # type: ignore[arg-type]  # what a user may try
+            model.encode(several)  # type: ignore[arg-type]  # what a user may try
     Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
-    assert model.embed(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
+    assert model.encode(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
     (tmp_path / "[ab].png").unlink()
     told: list[tuple[int, int]] = []
     found = list(
@@ -137,8 +136,8 @@ def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
     assert told == [(1, 2), (2, 2)]
     alone = model.everything(PICTURE, points_per_side=4)
     assert [record.rle for record in found[0]] == [record.rle for record in alone]
-    hashes = {seen.image_hash for seen in model.embed_many([tmp_path, PICTURE])}
-    assert hashes == {model.embed(PICTURE).image_hash}
+    hashes = {seen.image_hash for seen in model.encode_many([tmp_path, PICTURE])}
+    assert hashes == {model.encode(PICTURE).image_hash}
     with pytest.raises(InputError, match="no keyword 'points_per_sid'; did you mean"):
         next(model.everything_many(tmp_path, points_per_sid=4))
 
@@ -159,7 +158,7 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
         np.testing.assert_array_equal(answer.picture(), PICTURE)
         assert answer.to_record().points == ((35, 40),)
         assert model.everything(source, points_per_side=4).picture is not None
-    assert model.segment(model.embed(PICTURE), points=[(35, 40)]).picture is None
+    assert model.segment(model.encode(PICTURE), points=[(35, 40)]).picture is None
     (of_file, of_array) = model.segment_many([(tmp_path / "a.png", CLICK), (PICTURE, CLICK)])
     assert (of_file.picture is None, of_array.picture is None) == (False, True)
 
@@ -167,13 +166,13 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
 def test_colours_of_opencv_give_the_same_answer() -> None:
     model = Model(ColourRuntime())
     turned = np.ascontiguousarray(PICTURE[..., ::-1])
-    assert model.embed(turned, bgr=True).image_hash == model.embed(PICTURE).image_hash
+    assert model.encode(turned, bgr=True).image_hash == model.encode(PICTURE).image_hash
     assert_same(
         model.segment(turned, points=[(35, 40)], bgr=True),
         model.segment(PICTURE, points=[(35, 40)]),
     )
     with pytest.raises(InputError, match="bgr is about a photo, got its embedding"):
-        model.segment(model.embed(PICTURE), points=[(35, 40)], bgr=True)
+        model.segment(model.encode(PICTURE), points=[(35, 40)], bgr=True)
 
 
 def test_a_model_pickled_with_other_weights_is_refused() -> None:
@@ -185,11 +184,11 @@ def test_a_model_pickled_with_other_weights_is_refused() -> None:
 
 def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     model = Model(ColourRuntime())
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], labels=[1, 0])
     records = model.everything(PICTURE, points_per_side=4)
     shown = {
-        repr(embedding): "<Embedding of 120x80 by fake, 0.0 MB>",
+        repr(embedding): "<Features of 120x80 by fake, 0.0 MB>",
         repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",
         repr(Prompt.of(box=(1, 2, 3, 4), mask=PICTURE[..., 0] > 9)): (
             "<Prompt: box 1,2,3,4, mask 120x80>"
@@ -198,7 +197,7 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     }
     assert list(shown) == list(shown.values())
     assert repr(answer.picture) == "<HeldPicture: 'photo.jpg', 120x80>"
-    assert repr(records[:1]).startswith("<MaskRecords: 1 mask of 120x80, ")
+    assert repr(records[:1]).startswith("<Masks: 1 mask of 120x80, ")
     everything = [model, answer, answer[0], answer.polygons()[0], records, records[0]]
     everything += [records[0].rle, answer.geometry, embedding.seen]
     for one in everything:

@@ -8,16 +8,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anymask.base.arrays import FloatArray
-from anymask.base.errors import InputError
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.base import FloatArray, InputError
+from anymask.masks import (
+    ALL_KINDS,
+    EncoderOutput,
+    Mask,
+    ModelPrompts,
+    ModelSpec,
+    mask_to_rle,
+    record_from_rle,
+)
 from anymask.models.rules import open_family
-from anymask.segment.grid import Grid
-from anymask.segment.model import Model
-from anymask.segment.tiles import (
+from anymask.segment import (
+    Grid,
+    Model,
     Piece,
     WindowScanner,
     common_window,
@@ -54,11 +58,11 @@ class FlatRuntime:
     def capability(self, kind: type[C]) -> C | None:
         return self if isinstance(self, kind) else None
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         self.looks += len(images)
         return [seen_of(regions(image)[None]) for image in images]
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         labels = seen.maps()[0].values[0]
         logits = np.full((len(prompts.coords), 4, SIDE, SIDE), -5, np.float32)
         for planes, (x, y) in zip(logits, prompts.coords[:, 0].astype(int), strict=True):
@@ -95,11 +99,11 @@ def scene(
     return image, masks
 
 
-def found(image: np.ndarray, side: int = SIDE) -> list[MaskRecord]:
+def found(image: np.ndarray, side: int = SIDE) -> list[Mask]:
     return find_in_tiles(WindowScanner(FlatRuntime(), GRID), image, side)
 
 
-def assert_exact(records: list[MaskRecord], truths: list[np.ndarray]) -> None:
+def assert_exact(records: list[Mask], truths: list[np.ndarray]) -> None:
     for truth in truths:
         assert sum(np.array_equal(record.mask, truth) for record in records) == 1
 
@@ -114,7 +118,7 @@ def test_objects_on_the_borders_of_tiles_are_one_mask_each_pixel_for_pixel() -> 
     from_tiles = [record for record in records if record.crop_box != (0, 0, 230, 170)]
     for record in from_tiles:  # the shrunk photo has colours of its own between two regions
         best = max(iou(record.mask, truth) for truth in [*MASKS, ~np.any(MASKS, axis=0)])
-        assert best == 1, record.box_xyxy
+        assert best == 1, record.box
 
 
 def test_an_object_larger_than_a_tile_is_stitched_from_pieces() -> None:
@@ -267,7 +271,7 @@ def test_an_embedding_cannot_be_tiled() -> None:
     with pytest.raises(
         InputError, match=r"look at the photo again \(tile=64, retry=None\), got only"
     ):
-        model.everything(model.embed(PHOTO), tile=SIDE)
+        model.everything(model.encode(PHOTO), tile=SIDE)
 
 
 def test_a_bad_tile_is_refused_before_anything_is_seen() -> None:

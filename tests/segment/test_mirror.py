@@ -8,13 +8,10 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import InputError
-from anymask.masks.binary import mask_iou
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.resize import geometry
-from anymask.runtime.onnx import OnnxRuntime
-from anymask.segment.crop import both_ways, mirror_cells, mirror_prompts
+from anymask.base import FloatArray, InputError, UintImage
+from anymask.masks import EncoderOutput, ModelPrompts, geometry, mask_iou
+from anymask.runtime import OnnxRuntime
+from anymask.segment import both_ways, mirror_cells, mirror_prompts
 
 SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo
@@ -107,7 +104,7 @@ def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) ->
     runtime = OnnxRuntime
     see = runtime.see
 
-    def spy(self: OnnxRuntime, images: FloatArray) -> list[Seen]:
+    def spy(self: OnnxRuntime, images: FloatArray) -> list[EncoderOutput]:
         seen.extend(images)
         return see(self, images)
 
@@ -124,4 +121,4 @@ def test_windows_are_looked_at_both_ways_too(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_embedding_alone_has_no_mirror_image() -> None:
     model, photo = anymask.load(), photo_of("wide")
     with pytest.raises(InputError, match="mirror looks at the photo again"):
-        model.segment(model.embed(photo), points=[(10, 10)], mirror=True)
+        model.segment(model.encode(photo), points=[(10, 10)], mirror=True)

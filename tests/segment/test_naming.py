@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import DataError, InputError, ModelError, PromptError
-from anymask.formats.mask_list import MaskRecords
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.runtime.protocol import MaskNaming
-from anymask.segment.names import (
+from anymask.base import BoolArray, DataError, InputError, ModelError, PromptError, UintImage
+from anymask.formats import Masks
+from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.runtime import MaskNaming
+from anymask.segment import (
     mask_vectors,
     read_own_names,
     suggest_labels,
@@ -56,7 +54,7 @@ def photo() -> UintImage:
 RED, BLUE = square(5, 5), square(40, 20)
 
 
-def record(mask: BoolArray, quality: float, objectness: float | None) -> MaskRecord:
+def record(mask: BoolArray, quality: float, objectness: float | None) -> Mask:
     made = record_from_rle(mask_to_rle(mask), quality=quality, stability=0.9)
     return replace(made, objectness=objectness)
 
@@ -73,13 +71,13 @@ def test_masks_get_the_names_of_what_they_show(
 
 def test_records_are_labelled_and_empty_ones_are_not(photo: UintImage) -> None:
     runtime: Any = StandIn(ColourNaming())
-    found = MaskRecords([record(RED, 0.9, None), record(RED & BLUE, 0.9, None)], image_hw=HW)
+    found = Masks([record(RED, 0.9, None), record(RED & BLUE, 0.9, None)], image_hw=HW)
     named = with_labels(runtime, photo, found, ["green", "red"])
     assert [one.label for one in named] == ["red", None]
     assert named[0].label_probability is not None
     assert named[1].label_probability is None
     assert [one.label for one in found] == [None, None]
-    assert with_labels(runtime, photo, MaskRecords(image_hw=HW), None) == []
+    assert with_labels(runtime, photo, Masks(image_hw=HW), None) == []
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry
-from anymask.masks.spec import ModelSpec
-from anymask.segment.model import Model
-from anymask.segment.steps import obey_negatives
+from anymask.masks import ModelSpec, Prompt, geometry
+from anymask.segment import Model, obey_negatives
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, PerverseRuntime, discs
 
 PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 12)])

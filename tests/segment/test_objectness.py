@@ -9,26 +9,32 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.rle import mask_to_rle, rle_intersection, rle_iou
-from anymask.masks.spec import Geometry, ModelSpec
-from anymask.models.rules import Family, open_family, shipped_tables
-from anymask.segment import automatic
-from anymask.segment.generate import find_everything
-from anymask.segment.grid import Grid, GridDict, grid_of
-from anymask.segment.objectness import (
-    SHAPE,
-    Objectness,
-    ObjectnessWeights,
-    least_objectness,
+from anymask.masks import (
+    Geometry,
+    Mask,
+    ModelSpec,
+    mask_to_rle,
+    record_from_rle,
+    rle_intersection,
+    rle_iou,
 )
-from anymask.segment.postprocess import (
+from anymask.models.rules import Family, open_family, shipped_tables
+from anymask.segment import (
     ADAPTIVE_NMS,
     CONTAINED,
+    SHAPE,
     Arrangement,
+    Grid,
+    GridDict,
+    Objectness,
+    ObjectnessWeights,
     arrange,
     arrangement_of,
+    automatic,
     best_of,
+    find_everything,
+    grid_of,
+    least_objectness,
     parted,
 )
 from tests.scripts import loaded_script
@@ -188,7 +194,7 @@ def test_what_is_left_out_early_changes_nothing(
     monkeypatch.setattr(automatic, "least_objectness", lambda _: least)
     model, photo = anymask.load("nano"), anymask.sample("coffee")
     settings: dict[str, Any] = {"points_per_side": 12, "refine_edges": False}
-    runtime, seen = model.runtime, model.embed(photo)
+    runtime, seen = model.runtime, model.encode(photo)
     every = find_everything(runtime, seen, grid_of(runtime.family, {"points_per_side": 12}))
     wanted = arrangement_of(Grid(), {}, least)
     shown = arrange(every, wanted) or arrange(best_of(every), arrangement_of(Grid(), {}))
@@ -197,7 +203,7 @@ def test_what_is_left_out_early_changes_nothing(
     assert [one.to_sa1b() for one in found] == [one.to_sa1b() for one in shown]
 
 
-def record(x: int, quality: float, objectness: float | None) -> MaskRecord:
+def record(x: int, quality: float, objectness: float | None) -> Mask:
     mask = np.zeros((20, 40), np.bool_)
     mask[5:15, x : x + 10] = True
     return replace(record_from_rle(mask_to_rle(mask), quality=quality), objectness=objectness)
@@ -235,7 +241,7 @@ def test_the_models_own_threshold_holds_in_adaptive_mode(mode: Any, least: float
 
 def test_records_keep_their_objectness_in_sa1b_files() -> None:
     for one in (LIKELY, UNJUDGED):
-        assert MaskRecord.from_sa1b(one.to_sa1b()).objectness == one.objectness
+        assert Mask.from_sa1b(one.to_sa1b()).objectness == one.objectness
     assert "objectness" not in UNJUDGED.to_sa1b()
 
 

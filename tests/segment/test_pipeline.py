@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError, ModelError
-from anymask.segment import pipeline
-from anymask.segment.model import Model
-from anymask.segment.pipeline import STEPS, STEPS_ON_DEMAND
-from anymask.segment.prediction import Candidates
-from anymask.segment.settings import SegmentSettings
-from anymask.segment.steps import Question
+from anymask.base import InputError, ModelError
+from anymask.segment import (
+    STEPS,
+    STEPS_ON_DEMAND,
+    Model,
+    Prediction,
+    Question,
+    SegmentSettings,
+    pipeline,
+)
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs
 
 PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
@@ -28,7 +31,7 @@ def test_every_step_sees_what_the_one_before_it_made(monkeypatch: pytest.MonkeyP
     seen: list[tuple[str, int]] = []
 
     def dropping(name: str) -> pipeline.Step:
-        def step(answer: Candidates, question: Question) -> Candidates:
+        def step(answer: Prediction, question: Question) -> Prediction:
             seen.append((name, len(answer)))
             assert question.prompt.points is not None
             return answer.picked(range(len(answer) - 1)) if len(answer) > 1 else answer
@@ -45,12 +48,12 @@ def test_every_step_sees_what_the_one_before_it_made(monkeypatch: pytest.MonkeyP
 def test_what_needs_the_photo_is_left_out_where_there_is_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def never(answer: Candidates, question: Question) -> Candidates:
+    def never(answer: Prediction, question: Question) -> Prediction:
         raise AssertionError("asked without a photo")
 
     monkeypatch.setattr(pipeline, "STEPS_ON_DEMAND", dict.fromkeys(pipeline.ON_PHOTO, never))
     model = Model(ColourRuntime())
-    model.segment(model.embed(PICTURE), points=[(35, 40)])
+    model.segment(model.encode(PICTURE), points=[(35, 40)])
 
 
 def test_cleaning_comes_after_negative_clicks_and_before_they_are_checked() -> None:
@@ -68,7 +71,7 @@ def test_cleaning_comes_after_negative_clicks_and_before_they_are_checked() -> N
 
 def test_a_step_that_is_not_wanted_gives_the_answer_itself() -> None:
     model = Model(ColourRuntime())
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     prompt = anymask_prompt()
     (answer,) = pipeline.decode_prompts(model.runtime, embedding, [prompt], SegmentSettings())
     question = pipeline.question_of(model.runtime, None, embedding, prompt, SegmentSettings())

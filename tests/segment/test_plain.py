@@ -8,22 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.masks.mask import MaskRecord
+from anymask.masks import Mask
 from anymask.models.variants import TINY, build_variant
-from anymask.runtime.torch import TorchRuntime
-from anymask.segment.generate import find_everything
-from anymask.segment.grid import Grid
-from anymask.segment.pipeline import embed_image
+from anymask.runtime import TorchRuntime
+from anymask.segment import Grid, encode_image, find_everything
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime
 from tests.segment.plain import find_plainly
 
 SIDES = st.integers(1, 90)
 
 
-def assert_equal(ours: list[MaskRecord], truth: list[MaskRecord]) -> None:
+def assert_equal(ours: list[Mask], truth: list[Mask]) -> None:
     assert [record.rle for record in ours] == [record.rle for record in truth]
     for record, other in zip(ours, truth, strict=True):
-        assert record.box_xyxy == other.box_xyxy
+        assert record.box == other.box
         assert record.points == other.points
         assert record.crop_box == other.crop_box
         assert record.quality == pytest.approx(other.quality, abs=1e-5)
@@ -37,7 +35,7 @@ def test_any_picture(height: int, width: int, seed: int, stability: float, noise
     spec = replace(SPEC, mask_threshold=0.0137)
     runtime = NoiseRuntime(spec) if noise else ColourRuntime(spec)
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    embedding = embed_image(runtime, picture)
+    embedding = encode_image(runtime, picture)
     grid = Grid(
         mode="exact", points_per_side=4, pred_iou_thresh=0.4, stability_score_thresh=stability,
         stability_score_offset=0.971,
@@ -48,7 +46,7 @@ def test_any_picture(height: int, width: int, seed: int, stability: float, noise
 def test_a_photo_much_larger_than_the_masks() -> None:
     runtime = NoiseRuntime()
     picture = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
-    embedding = embed_image(runtime, picture)
+    embedding = encode_image(runtime, picture)
     grid = Grid(mode="exact", points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.45)
     truth = find_plainly(runtime, embedding, grid)
     assert len(truth) > 0
@@ -64,7 +62,7 @@ def test_a_network_of_sam_s_form() -> None:
             parameter *= 2
     runtime = TorchRuntime(module, device="cpu")
     picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
-    embedding = embed_image(runtime, picture)
+    embedding = encode_image(runtime, picture)
     loose = Grid(
         mode="exact", points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0,
         stability_score_offset=0.05, box_nms_thresh=1,

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.arrays import UintImage
-from anymask.images.load import load_image
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.relations import coverage, with_rle
-from anymask.masks.rle import mask_to_rle, rle_iou
-from anymask.runtime.protocol import EdgeRefining
-from anymask.segment.automatic import refine_record_edges
-from anymask.segment.requests import SeenPhoto
+from anymask.base import UintImage
+from anymask.images import load_image
+from anymask.masks import Mask, coverage, mask_to_rle, record_from_rle, rle_iou, with_rle
+from anymask.runtime import EdgeRefining
+from anymask.segment import EncodedPhoto, refine_record_edges
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +19,12 @@ def photo() -> UintImage:
 
 
 @pytest.fixture(scope="module")
-def found(photo: UintImage) -> list[MaskRecord]:
+def found(photo: UintImage) -> list[Mask]:
     return list(anymask.load().everything(photo, points_per_side=6, refine_edges=False))
 
 
 def test_each_mask_is_the_same_object_with_another_edge(
-    photo: UintImage, found: list[MaskRecord]
+    photo: UintImage, found: list[Mask]
 ) -> None:
     refined = refine_record_edges(anymask.load().runtime, photo, found)
     overlap = np.diag(rle_iou([one.rle for one in refined], [one.rle for one in found]))
@@ -37,7 +34,7 @@ def test_each_mask_is_the_same_object_with_another_edge(
     assert [one.area for one in refined] == [int(one.mask.sum()) for one in refined]
 
 
-def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[MaskRecord]) -> None:
+def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[Mask]) -> None:
     model = anymask.load()
     record = max(found, key=lambda one: one.quality)
     (refined,) = refine_record_edges(model.runtime, photo, [record])
@@ -48,7 +45,7 @@ def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[MaskRe
     assert refined.rle in answer.rles()
 
 
-def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[MaskRecord]) -> None:
+def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[Mask]) -> None:
     corner = np.zeros(photo.shape[:2], np.bool_)
     corner[:50, :50] = True
     elsewhere = with_rle(found[0], mask_to_rle(corner))
@@ -58,22 +55,22 @@ def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[MaskRec
     assert refine_record_edges(runtime, photo, []) == []
 
 
-def test_everything_refines_what_it_shows(photo: UintImage, found: list[MaskRecord]) -> None:
+def test_everything_refines_what_it_shows(photo: UintImage, found: list[Mask]) -> None:
     """By itself in adaptive mode, with the photo or with what was seen of it."""
     model = anymask.load()
     wanted = refine_record_edges(model.runtime, photo, found)
     assert wanted != found
     assert list(model.everything(photo, points_per_side=6)) == wanted
-    seen = SeenPhoto(model.embed(photo), photo)
+    seen = EncodedPhoto(model.encode(photo), photo)
     assert list(model.everything(seen, points_per_side=6)) == wanted
 
 
 def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
-    photo: UintImage, found: list[MaskRecord]
+    photo: UintImage, found: list[Mask]
 ) -> None:
     """An embedding has no pixels; tiles were seen closer; exact mode is the paper's."""
     model = anymask.load()
-    assert list(model.everything(model.embed(photo), points_per_side=6)) == found
+    assert list(model.everything(model.encode(photo), points_per_side=6)) == found
     for asked in ({"mode": "exact"}, {"tile": 256, "points_per_side": 3}):
         given: dict[str, Any] = {"points_per_side": 6, **asked}
         own = list(model.everything(photo, **given, refine_edges=False))
@@ -97,7 +94,7 @@ class WithoutEdges:
 
 
 def test_without_a_network_only_who_asks_gets_edges_by_colours(
-    photo: UintImage, found: list[MaskRecord]
+    photo: UintImage, found: list[Mask]
 ) -> None:
     model = anymask.Model(WithoutEdges(anymask.load().runtime))
     assert list(model.everything(photo, points_per_side=6)) == found

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import anymask
-from anymask.masks.features import Embedding
-from anymask.segment.model import Model
+from anymask.masks import Features
+from anymask.segment import Model
 from tests.golden.parity import load_recipe
 
 NAME = "mobile_sam"
@@ -35,8 +35,8 @@ def reference(recipe: ModuleType) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def embedding(model: Model, shared: Path) -> Embedding:
-    return model.embed(shared / "images" / "truck.jpg")
+def embedding(model: Model, shared: Path) -> Features:
+    return model.encode(shared / "images" / "truck.jpg")
 
 
 def prompt(reference: dict[str, np.ndarray], case: str) -> dict[str, np.ndarray]:
@@ -45,7 +45,7 @@ def prompt(reference: dict[str, np.ndarray], case: str) -> dict[str, np.ndarray]
     return {name: reference[key] for name, key in keys.items() if key in reference}
 
 
-def test_the_embedding_agrees(embedding: Embedding, reference: dict[str, np.ndarray]) -> None:
+def test_the_embedding_agrees(embedding: Features, reference: dict[str, np.ndarray]) -> None:
     truth = reference["embedding_s8"][0]
     error = np.abs(embedding.features[:, ::8, ::8] - truth).max() / np.abs(truth).max()
     assert error <= FEATURES
@@ -58,7 +58,7 @@ def test_every_prompt_is_answered_as_the_reference_answers(
     case: str,
     multimask: bool,
     model: Model,
-    embedding: Embedding,
+    embedding: Features,
     reference: dict[str, np.ndarray],
 ) -> None:
     answer = model.segment(embedding, multimask=multimask, **prompt(reference, case))
@@ -73,7 +73,7 @@ def test_every_prompt_is_answered_as_the_reference_answers(
 
 
 def test_logits_fed_back_are_answered_as_the_reference_answers(
-    model: Model, embedding: Embedding, reference: dict[str, np.ndarray]
+    model: Model, embedding: Features, reference: dict[str, np.ndarray]
 ) -> None:
     first = model.segment(embedding, multimask=True, **prompt(reference, "point"))
     again = model.segment(

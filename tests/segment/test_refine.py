@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from anymask.base.errors import PromptError
-from anymask.segment.model import GIVEN, Model, refining_prompts
+from anymask.base import PromptError
+from anymask.segment import GIVEN, Model, refining_prompts
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou, with_spec
 
 PICTURE, (LEFT, RIGHT) = discs((240, 360), [(110, 120, 80), (280, 120, 50)])
@@ -74,7 +74,7 @@ def test_the_logits_of_an_answer_can_be_refined() -> None:
 def test_an_embedding_and_a_closer_look_both_work() -> None:
     model = Model(Sure())
     small, (dot,) = discs((600, 900), [(100, 120, 30)])
-    by_embedding = model.refine(model.embed(small), rough(dot))
+    by_embedding = model.refine(model.encode(small), rough(dot))
     by_photo = model.refine(small, rough(dot))
     np.testing.assert_array_equal(by_embedding.masks, by_photo.masks)
     assert model.refine(small, rough(dot), zoom=True).masks.shape[1:] == (600, 900)

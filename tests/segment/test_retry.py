@@ -7,9 +7,9 @@ import pytest
 
 import anymask
 from anymask import Retry
-from anymask.base.errors import InputError
-from anymask.masks.prompts import Prompt
-from anymask.segment.model import Model
+from anymask.base import InputError
+from anymask.masks import Prompt
+from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
@@ -194,7 +194,7 @@ def test_a_larger_model_is_not_asked_what_it_cannot_answer() -> None:
 def test_without_the_photo_only_the_prompt_is_moved() -> None:
     runtime = Moody()
     model = Model(runtime)
-    embedding = model.embed(PICTURE)
+    embedding = model.encode(PICTURE)
     plain = model.segment(embedding, points=[CLICK])
     again = model.segment(embedding, points=[CLICK], retry=patient())
     assert again.quality[0] > plain.quality[0]
@@ -264,7 +264,7 @@ def test_tiles_share_one_time_limit() -> None:
 def test_an_embedding_of_everything_cannot_be_looked_at_again() -> None:
     model = Model(ColourRuntime())
     with pytest.raises(InputError, match="tiles and retries look at the photo again"):
-        model.everything(model.embed(PICTURE), retry=patient())
+        model.everything(model.encode(PICTURE), retry=patient())
 
 
 @pytest.mark.parametrize(

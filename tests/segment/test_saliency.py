@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anymask.masks.clicks import point_grid
-from anymask.masks.resize import geometry
-from anymask.segment.adaptive import MAPS, Saliency, squares, values_at
+from anymask.masks import geometry, point_grid
+from anymask.segment import MAPS, Saliency, squares, values_at
 from tests.segment.fakes import SPEC
 
 SIDE = 8

@@ -9,10 +9,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks.mask import record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.adaptive import Lesson, LoggedBatch, SearchLog
-from anymask.segment.model import Model
+from anymask.masks import mask_to_rle, record_from_rle
+from anymask.segment import Lesson, LoggedBatch, Model, SearchLog
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])

@@ -5,10 +5,17 @@ from typing import get_type_hints
 
 import pytest
 
-from anymask.base.settings import list_settings
-from anymask.segment.grid import Grid, GridDict
-from anymask.segment.postprocess import Arrangement, ArrangementDict, EverythingDict
-from anymask.segment.settings import Retry, SegmentSettings, SegmentSettingsDict
+from anymask.base import list_settings
+from anymask.segment import (
+    Arrangement,
+    ArrangementDict,
+    EverythingDict,
+    Grid,
+    GridDict,
+    Retry,
+    SegmentSettings,
+    SegmentSettingsDict,
+)
 
 
 @pytest.mark.parametrize(

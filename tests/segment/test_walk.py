@@ -49,7 +49,7 @@ def traced_calls(work: Callable[[], Any]) -> list[Call]:
 @pytest.fixture(scope="module")
 def calls() -> list[Call]:
     model = anymask.load()
-    seen = model.embed(anymask.load_image(anymask.sample("cat")))
+    seen = model.encode(anymask.load_image(anymask.sample("cat")))
     model.segment(seen, points=[(200, 150)])  # opens the sessions
     return traced_calls(lambda: model.segment(seen, points=[(200, 150)]))
 

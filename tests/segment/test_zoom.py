@@ -3,18 +3,11 @@
 import numpy as np
 import pytest
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.prompts import Prompt
-from anymask.masks.spec import CloserLook
-from anymask.models.rules.family import Family
-from anymask.models.rules.sam import Sam
+from anymask.base import FloatArray
+from anymask.masks import CloserLook, EncoderOutput, ModelPrompts, Prompt
+from anymask.models.rules import Family, Sam
+from anymask.segment import Model, Prediction, Question, SegmentSettings, answer_prompts
 from anymask.segment import crop as zoom
-from anymask.segment.model import Model
-from anymask.segment.pipeline import answer_prompts
-from anymask.segment.prediction import Candidates
-from anymask.segment.settings import SegmentSettings
-from anymask.segment.steps import Question
 from tests.segment.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
@@ -32,7 +25,7 @@ ABOUT_SMALL = {
 class Blunt(ColourRuntime):
     """A model that likes large objects less."""
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         logits, quality = super().decode(seen, prompts)
         return logits, 1 - quality
 
@@ -53,7 +46,7 @@ class Gaining(Blunt):
         family = super().family
         return Gains(family.spec, family.grid, family.tables)
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.started = bool(prompts.has_mask.any())
         return super().decode(seen, prompts)
 
@@ -129,7 +122,7 @@ def test_auto_leaves_other_families_and_lone_masks_alone() -> None:
 
 def test_auto_has_no_use_for_an_embedding() -> None:
     model = Model(Gaining())
-    seen = model.embed(PICTURE)
+    seen = model.encode(PICTURE)
     box = (70, 90, 131, 151)
     plain = model.segment(PICTURE, box=box, zoom=False, refine_edges=False)
     np.testing.assert_array_equal(model.segment(seen, box=box).masks, plain.masks)
@@ -138,7 +131,7 @@ def test_auto_has_no_use_for_an_embedding() -> None:
 @pytest.mark.parametrize("name", CLEAR)
 def test_a_smaller_copy_of_the_photo_is_enough(name: str) -> None:
     runtime = Gaining(SPEC)
-    seen = Model(runtime).embed(PICTURE)
+    seen = Model(runtime).encode(PICTURE)
     half = np.ascontiguousarray(PICTURE[::2, ::2])
     (answer,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings())
     (plain,) = answer_prompts(runtime, half, seen, [ABOUT_SMALL[name]], SegmentSettings(zoom=False))
@@ -149,7 +142,7 @@ def test_a_smaller_copy_of_the_photo_is_enough(name: str) -> None:
 def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def refined(answer: Candidates, question: Question) -> Candidates:
+    def refined(answer: Prediction, question: Question) -> Prediction:
         assert question.photo is not None
         seen.append((question.photo.shape[:2], question.embedding.geometry.image_hw))
         return answer

@@ -15,33 +15,43 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.random import Generator
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.base.errors import InputError
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.images.planes import load_plane
-from anymask.masks.binary import iou
-from anymask.masks.clicks import Click, centre_click, next_click
-from anymask.masks.features import Embedding
-from anymask.masks.polygons import mask_to_polygons, polygons_to_mask
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import Rle, mask_to_rle, rle_area, rle_iou, rle_to_mask
-from anymask.segment.model import Model
-from anymask.segment.prediction import Candidates
-from anymask.studio.entries import (
+from anymask.base import BoolArray, FloatArray, InputError
+from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.images import load_plane
+from anymask.masks import (
+    Click,
+    Features,
+    Prompt,
+    Rle,
+    centre_click,
+    iou,
+    mask_to_polygons,
+    mask_to_rle,
+    next_click,
+    polygons_to_mask,
+    rle_area,
+    rle_iou,
+    rle_to_mask,
+)
+from anymask.segment import Model, Prediction
+from anymask.studio import (
+    HINT_SECONDS,
+    STAGES,
     Arm,
     Draft,
     ImageEntry,
     ImageStatus,
+    Project,
     Provenance,
+    ReviewItem,
     Stage,
     StoredMask,
     Verdict,
+    Work,
+    give_verdict,
+    next_asked,
     one_of,
 )
-from anymask.studio.project import Project
-from anymask.studio.review import ReviewItem, give_verdict, next_asked
-from anymask.studio.runs import Work
-from anymask.studio.stages import HINT_SECONDS, STAGES
 
 WHO = "simulated"
 Truth = Mapping[str, AnnotatedImage]  # by the photo's name
@@ -103,7 +113,7 @@ class Annotator:
     def label(
         self,
         model: Model,
-        embedding: Embedding,
+        embedding: Features,
         truths: Sequence[Rle],
         stage: Stage,
         starts: Sequence[Rle] = (),
@@ -136,7 +146,7 @@ class Annotator:
             work.clicks.append(self._shake(rng, click, mask))
         return work
 
-    def _look(self, rng: Generator, work: _Work, answer: Candidates, last: bool) -> None:
+    def _look(self, rng: Generator, work: _Work, answer: Prediction, last: bool) -> None:
         """Take the candidate that fits best, as a person would, and click on its error."""
         fits = [iou(mask, work.truth) for mask in answer.masks]
         best = int(np.argmax(fits))
@@ -268,7 +278,7 @@ class SimulatedWork(Work):
         missing = [one for one in truths if not any(one is other for other in taken)]
         if not missing and not fixes:
             return drafts
-        embedding, label = self.model.embed(photo), self.annotator.label
+        embedding, label = self.model.encode(photo), self.annotator.label
         if missing:
             made = label(self.model, embedding, [one.rle for one in missing], self.stage)
             drafts += [accepted(draft, _nearest(truths, draft)) for draft in made]
@@ -330,7 +340,7 @@ def _review(
     verdict, which = annotator.judge(entry.rle, truths)
     if verdict != "fix" or which is None:
         return give_verdict(project.store, asked, verdict, WHO, seconds=REVIEW)
-    embedding = model.embed(load_plane(project.picture(entry.image_id), entry.page))
+    embedding = model.encode(load_plane(project.picture(entry.image_id), entry.page))
     stage = entry.provenance.stage or "review"
     (better,) = annotator.label(model, embedding, [which], stage, [entry.rle])
     seconds = REVIEW + better.seconds

@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from anymask.formats.annotations import AnnotatedImage
-from anymask.segment.model import Model
-from anymask.studio.database import create_tables, open_database
-from anymask.studio.entries import Draft
-from anymask.studio.project import FOLDER, Project, create_project
-from anymask.studio.store import Store
+from anymask.formats import AnnotatedImage
+from anymask.segment import Model
+from anymask.studio import (
+    FOLDER,
+    Draft,
+    Project,
+    Store,
+    create_project,
+    create_tables,
+    open_database,
+)
+from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres
 from tests.studio.disc_projects import write_photos
 from tests.studio.small import small_mask
-from tests.segment.fakes import ColourRuntime
 
 KINDS = ("sqlite", "postgresql")
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.model import Model
-from anymask.studio.entries import Draft
-from anymask.studio.project import Project
-from tests.studio.annotator import SimulatedWork
+from anymask.formats import AnnotatedImage, annotated_mask
+from anymask.masks import mask_to_rle
+from anymask.segment import Model
+from anymask.studio import Draft, Project
 from tests.segment.fakes import discs
+from tests.studio.annotator import SimulatedWork
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 SIDE = 128

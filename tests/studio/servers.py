@@ -13,16 +13,21 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.segment.model import Model
-from anymask.studio.app import ServerParts, create_app
-from anymask.studio.cache import EmbeddingCache
-from anymask.studio.guard import Access
-from anymask.studio.inference import Inference
-from anymask.studio.limits import Limits
-from anymask.studio.pages import Asset
-from anymask.studio.run import Server, address_of, open_socket
+from anymask.base import FloatArray
+from anymask.masks import EncoderOutput, ModelPrompts
+from anymask.segment import Model
+from anymask.studio import (
+    Access,
+    Asset,
+    EmbeddingCache,
+    Inference,
+    Limits,
+    Server,
+    ServerParts,
+    address_of,
+    create_app,
+    open_socket,
+)
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -42,7 +47,7 @@ class GatedRuntime(ColourRuntime):
         self.go_on = threading.Semaphore(0)
         self.asked: list[int] = []
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.asked.append(len(prompts.labels))
         self.entered.release()
         assert self.go_on.acquire(timeout=PATIENCE_S)

@@ -3,10 +3,8 @@
 import numpy as np
 from sqlalchemy import func, select
 
-from anymask.masks.rle import Rle, mask_to_rle
-from anymask.studio.database import reading
-from anymask.studio.store import Store
-from anymask.studio.tables import EventRow
+from anymask.masks import Rle, mask_to_rle
+from anymask.studio import EventRow, Store, reading
 
 
 def small_mask(columns: int) -> Rle:

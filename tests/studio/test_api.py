@@ -14,15 +14,11 @@ import pytest
 from pycocotools import mask as coco
 
 import anymask
-from anymask.base.errors import WeightsError
-from anymask.images.load import load_image
-from anymask.masks.features import Seen
-from anymask.masks.prompts import Prompt
-from anymask.segment.edges import LONGEST
-from anymask.segment.model import Model
-from anymask.studio.app import ServerParts, create_app
-from anymask.studio.cache import EmbeddingCache
-from anymask.studio.run import Server, address_of, open_socket
+from anymask.base import WeightsError
+from anymask.images import load_image
+from anymask.masks import EncoderOutput, Prompt
+from anymask.segment import LONGEST, Model
+from anymask.studio import EmbeddingCache, Server, ServerParts, address_of, create_app, open_socket
 from tests.segment.fakes import ColourRuntime, seen_of
 from tests.studio.servers import CLICK, LEFT, PATIENCE_S, PICTURE, client, inference, png
 
@@ -66,7 +62,7 @@ def test_edges_are_put_where_python_puts_them(tmp_path: Path, memory: int) -> No
     """Also of a photo that only the disk remembers."""
     model, path = anymask.load(), anymask.sample("coffee")
     wanted = model.segment(path, points=[(290, 120)])
-    coarse = model.segment(model.embed(path), points=[(290, 120)])
+    coarse = model.segment(model.encode(path), points=[(290, 120)])
     behind = inference(lambda: model, cache=EmbeddingCache(memory, tmp_path, 100_000_000))
     with client(behind) as http:
         name = http.post("/api/embed", content=path.read_bytes()).headers["x-image-hash"]
@@ -90,7 +86,7 @@ def test_large_photos_are_kept_small_and_answered_alike() -> None:
     wanted = model.segment(photo, box=(900, 300, 2400, 2200))
     behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
     with client(behind):
-        seen = behind.embed(lambda: photo).result(PATIENCE_S)
+        seen = behind.encode(lambda: photo).result(PATIENCE_S)
         (answer,) = behind.segment(seen, [Prompt.of(box=(900, 300, 2400, 2200))]).result(PATIENCE_S)
     assert seen.photo is not None
     assert max(seen.photo.shape) == LONGEST < max(photo.shape)
@@ -99,7 +95,7 @@ def test_large_photos_are_kept_small_and_answered_alike() -> None:
 
 def test_an_embedding_travels_whole() -> None:
     model = Model(ColourRuntime())
-    own = model.embed(PICTURE)
+    own = model.encode(PICTURE)
     with client() as http:
         reply = http.post("/api/embed", content=png(PICTURE))
     (length,) = struct.unpack("<I", reply.content[:4])
@@ -116,7 +112,7 @@ def test_an_embedding_travels_whole() -> None:
 
 def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
     class Loud(ColourRuntime):
-        def see(self, images: np.ndarray) -> list[Seen]:
+        def see(self, images: np.ndarray) -> list[EncoderOutput]:
             return [seen_of(one.maps()[0].values * 1e6) for one in super().see(images)]
 
     with client(inference(lambda: Model(Loud()))) as http:

@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.masks.features import Embedding
-from anymask.masks.spec import Geometry
-from anymask.segment.edges import photo_for_edges
-from anymask.segment.requests import SeenPhoto
-from anymask.studio.cache import EmbeddingCache, size_of
-from anymask.studio.cache import key_of as cache_key
+from anymask.masks import Features, Geometry
+from anymask.segment import EncodedPhoto, photo_for_edges
+from anymask.studio import EmbeddingCache, size_of
+from anymask.studio import key_of as cache_key
 from tests.segment.fakes import seen_of
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (10, 10, 3), dtype=np.uint8)
-ONE = SeenPhoto(
-    Embedding(
+ONE = EncodedPhoto(
+    Features(
         seen=seen_of(np.arange(1000, dtype=np.float32).reshape(10, 10, 10)),
         geometry=Geometry((10, 10), (10, 10), 10),
         model="fake",
@@ -30,15 +28,15 @@ ONE = SeenPhoto(
 SIZE = size_of(ONE)
 
 
-def key_of(seen: SeenPhoto) -> tuple[str, str, str]:
+def key_of(seen: EncodedPhoto) -> tuple[str, str, str]:
     return cache_key(seen.embedding)
 
 
-def renamed(**names: str) -> SeenPhoto:
+def renamed(**names: str) -> EncodedPhoto:
     return replace(ONE, embedding=replace(ONE.embedding, **names))
 
 
-def many_seen(count: int) -> list[SeenPhoto]:
+def many_seen(count: int) -> list[EncodedPhoto]:
     return [renamed(image_hash=f"{number:032x}") for number in range(count)]
 
 
@@ -102,7 +100,7 @@ def test_the_disk_stays_within_its_bytes_also_after_a_restart(tmp_path: Path) ->
     assert sum(smaller.get(key_of(one)) is not None for one in many) == 1
 
 
-def keep(folder: Path, seen: SeenPhoto) -> None:
+def keep(folder: Path, seen: EncodedPhoto) -> None:
     cache = EmbeddingCache(0, folder)
     cache.put(seen)
     cache.close()

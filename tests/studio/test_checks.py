@@ -9,15 +9,22 @@ import numpy as np
 import pytest
 from sqlalchemy import event, update
 
-from anymask.base.errors import DiskFull, InputError, NotFoundError, StoreError
-from anymask.masks.rle import Rle, rle_to_string
-from anymask.studio.database import create_tables, open_database, reading, writing
-from anymask.studio.entries import Action, Draft, Provenance
-from anymask.studio.figures import measure
-from anymask.studio.review import asked_about
-from anymask.studio.stages import ProjectSettings
-from anymask.studio.store import Store
-from anymask.studio.tables import RecordRow
+from anymask.base import DiskFull, InputError, NotFoundError, StoreError
+from anymask.masks import Rle, rle_to_string
+from anymask.studio import (
+    Action,
+    Draft,
+    ProjectSettings,
+    Provenance,
+    RecordRow,
+    Store,
+    asked_about,
+    create_tables,
+    measure,
+    open_database,
+    reading,
+    writing,
+)
 from tests.studio.small import small_mask
 
 NAN, HUGE = float("nan"), 10**400

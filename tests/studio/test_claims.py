@@ -11,15 +11,13 @@ from typing import Any
 
 import pytest
 
-from anymask.base.errors import Conflict
-from anymask.segment.model import Model
-from anymask.studio.project import Project, create_project
-from anymask.studio.runs import Work, run_stage
-from anymask.studio.store import Store
-from tests.studio import postgres
-from tests.studio.disc_projects import write_photos
+from anymask.base import Conflict
+from anymask.segment import Model
+from anymask.studio import Project, Store, Work, create_project, run_stage
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
+from tests.studio import postgres
+from tests.studio.disc_projects import write_photos
 
 SETTINGS = {"points_per_side": 8, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.formats.cvat import mask_to_cvat
-from anymask.segment.model import Model
-from anymask.studio.cvat import CvatModel, mask_to_shape, shape_to_mask
+from anymask.base import InputError
+from anymask.formats import mask_to_cvat
+from anymask.segment import Model
+from anymask.studio import CvatModel, mask_to_shape, shape_to_mask
 from tests.segment.fakes import ColourRuntime, discs, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT
 

@@ -18,13 +18,13 @@ from cvat_sdk.masks import decode_mask, encode_mask
 from hypothesis import given
 from PIL import Image
 
-from anymask.formats.cvat import mask_to_cvat
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.model import Model
-from anymask.studio.cvat import CvatModel, mask_to_shape, shape_to_mask
-from tests.segment.fakes import ColourRuntime, discs, iou
+from anymask.formats import mask_to_cvat
+from anymask.masks import mask_to_rle
+from anymask.segment import Model
+from anymask.studio import CvatModel, mask_to_shape, shape_to_mask
 from tests.masks.strategies import Mask, masks, quickly
 from tests.scripts import loaded_script
+from tests.segment.fakes import ColourRuntime, discs, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT
 
 HW = PICTURE.shape[:2]

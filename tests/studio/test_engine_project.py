@@ -13,37 +13,33 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import (
-    Conflict,
-    InputError,
-    NotAllowedError,
-    NotFoundError,
-    StoreError,
-)
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.registry import read_annotations
-from anymask.images.load import load_image
-from anymask.masks.binary import iou
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.segment.model import Model
-from anymask.studio.entries import Draft
-from anymask.studio.export_settings import ExportSettings
-from anymask.studio.exports import accept_rest, check_rule, export_masks
-from anymask.studio.figures import to_markdown
-from anymask.studio.project import Project, create_project
-from anymask.studio.review import (
+from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError, StoreError
+from anymask.formats import AnnotatedImage, read_annotations
+from anymask.images import load_image
+from anymask.masks import iou, mask_to_rle, rle_to_mask
+from anymask.segment import Model
+from anymask.studio import (
+    Draft,
+    ExportSettings,
+    Project,
+    Work,
+    accept_rest,
     agreements,
     batch_states,
+    check_rule,
+    create_project,
+    export_masks,
     give_verdict,
     next_asked,
+    propose,
+    run_stage,
     take_back_verdict,
+    to_markdown,
     wilson,
 )
-from anymask.studio.runs import Work, run_stage
-from anymask.studio.stages import propose
+from tests.segment.fakes import SPEC, ColourRuntime
 from tests.studio.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
 from tests.studio.disc_projects import SIDE, add, work, write_photos
-from tests.segment.fakes import SPEC, ColourRuntime
 
 
 def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
@@ -86,7 +82,7 @@ def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
 ) -> None:
     photo, known = project.picture(1), truth["0.png"]
     rles = [mask.rle for mask in known.masks]
-    drafts = Annotator().label(model, model.embed(photo), rles, "assisted")
+    drafts = Annotator().label(model, model.encode(photo), rles, "assisted")
     areas = [rle_to_mask(draft.rle).sum() for draft in drafts]
     assert areas == sorted(areas, reverse=True)  # the most prominent first
     for draft in drafts:

@@ -6,16 +6,25 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from anymask.base.errors import Conflict, InputError, NotFoundError
-from anymask.masks.rle import Rle, empty_rle, mask_to_rle
-from anymask.studio.database import reading
-from anymask.studio.entries import Provenance
-from anymask.studio.figures import measure, summary, to_markdown
-from anymask.studio.stages import ProjectSettings
-from anymask.studio.store import Store
-from anymask.studio.tables import EventRow, LabelRow, TrackMaskRow
-from anymask.studio.track_entries import TrackDraft, TrackMask, TrackRenaming, TrackSaid
-from anymask.studio.tracks import Tracks
+from anymask.base import Conflict, InputError, NotFoundError
+from anymask.masks import Rle, empty_rle, mask_to_rle
+from anymask.studio import (
+    EventRow,
+    LabelRow,
+    ProjectSettings,
+    Provenance,
+    Store,
+    TrackDraft,
+    TrackMask,
+    TrackMaskRow,
+    TrackRenaming,
+    Tracks,
+    TrackSaid,
+    measure,
+    reading,
+    summary,
+    to_markdown,
+)
 
 HW, FRAMES = (6, 8), 5
 

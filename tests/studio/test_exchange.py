@@ -7,21 +7,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import read_annotations, write_annotations
-from anymask.masks.rle import mask_to_rle, rle_iou
-from anymask.segment.model import Model
-from anymask.studio.entries import Provenance
-from anymask.studio.exchange import TakenMasks, take_masks
-from anymask.studio.exports import masks_file
-from anymask.studio.figures import plan
-from anymask.studio.project import Project
-from anymask.studio.review import next_asked
-from anymask.studio.rounds import LEAST_HELD, Trained, is_held_out, paired_gain, retrain
-from anymask.studio.runs import Work, run_stage
-from anymask.studio.stages import ProjectSettings
+from anymask.base import InputError
+from anymask.formats import (
+    AnnotatedImage,
+    Policy,
+    annotated_mask,
+    read_annotations,
+    write_annotations,
+)
+from anymask.masks import mask_to_rle, rle_iou
+from anymask.segment import Model
+from anymask.studio import (
+    LEAST_HELD,
+    Project,
+    ProjectSettings,
+    Provenance,
+    TakenMasks,
+    Trained,
+    Work,
+    is_held_out,
+    masks_file,
+    next_asked,
+    paired_gain,
+    plan,
+    retrain,
+    run_stage,
+    take_masks,
+)
 from tests.studio.annotator import REVIEW, Annotator, run_review
 from tests.studio.disc_projects import add, work, write_photos
 

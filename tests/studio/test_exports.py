@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError, NotAllowedError
-from anymask.formats.documents import SPLITS
-from anymask.formats.registry import FORMATS, read_annotations
-from anymask.masks.rle import mask_to_rle
-from anymask.studio.entries import Draft, Provenance
-from anymask.studio.exchange import page_name, photo_name
-from anymask.studio.export_settings import OF_PAGE, ExportSettings, read_split
-from anymask.studio.exports import (
+from anymask.base import InputError, NotAllowedError, page_name
+from anymask.formats import FORMATS, SPLITS, read_annotations
+from anymask.masks import mask_to_rle
+from anymask.studio import (
+    OF_PAGE,
+    Draft,
+    ExportSettings,
+    Project,
+    Provenance,
     export_archive,
     export_masks,
+    photo_name,
+    read_split,
     split_names,
 )
-from anymask.studio.project import Project
 from tests.studio.disc_projects import SIDE, write_photos
 from tests.studio.small import count_events
 

@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as coco
 from starlette.testclient import TestClient
 
-from anymask.studio.limits import Limits
+from anymask.studio import Limits
 from tests.studio.servers import CLICK, JSON, LEFT, PICTURE, client, error_of, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
@@ -213,9 +213,8 @@ def test_polygons_enclose_the_masks(http: TestClient) -> None:
 
 
 def test_geojson_and_svg_are_read_back_as_the_mask(http: TestClient, tmp_path: Any) -> None:
-    from anymask.formats import geojson, svg
-    from anymask.formats.annotations import LossReport
-    from anymask.masks.rle import rle_to_mask
+    from anymask.formats import LossReport, geojson, svg
+    from anymask.masks import rle_to_mask
 
     for kind, reader, header in (
         ("geojson", geojson, "application/geo+json"),
@@ -269,7 +268,7 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
     """The line of docs/serving.md, against a server that listens."""
     import shutil
 
-    from anymask.studio.app import ServerParts
+    from anymask.studio import ServerParts
     from tests.studio.servers import PATIENCE_S, inference, listening
 
     curl = shutil.which("curl")

@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import InputError
-from anymask.runtime.open import ASSETS
-from anymask.segment.model import Model
+from anymask.base import InputError
+from anymask.runtime import ASSETS
+from anymask.segment import Model
+from anymask.studio import HEADERS, Access, Limits, is_loopback, model_assets, page_assets
 from anymask.studio.commands import serve
-from anymask.studio.guard import HEADERS, Access, is_loopback
-from anymask.studio.limits import Limits
-from anymask.studio.pages import model_assets, page_assets
 from tests.studio.servers import (
     CLICK,
     PATIENCE_S,

@@ -15,13 +15,20 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from anymask.segment.model import Model
-from anymask.studio.app import ServerParts, create_app
-from anymask.studio.inference import Inference
-from anymask.studio.limits import Limits
-from anymask.studio.model_api import A_LOOK, check_cost, cost_of, done, gives_up
-from anymask.studio.refusals import Refusal
-from anymask.studio.turns import RequestAbandoned
+from anymask.segment import Model
+from anymask.studio import (
+    A_LOOK,
+    Inference,
+    Limits,
+    Refusal,
+    RequestAbandoned,
+    ServerParts,
+    check_cost,
+    cost_of,
+    create_app,
+    done,
+    gives_up,
+)
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import (

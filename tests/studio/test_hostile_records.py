@@ -13,13 +13,17 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from anymask.base.errors import DiskFull, StoreError
-from anymask.studio import picture_routes
-from anymask.studio.inference import PHOTO_THREADS
-from anymask.studio.label_studio import TaskPictures, label_studio_router
-from anymask.studio.limits import Limits
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
+from anymask.base import DiskFull, StoreError
+from anymask.studio import (
+    PHOTO_THREADS,
+    Limits,
+    Project,
+    TaskPictures,
+    create_project,
+    label_studio_router,
+    picture_routes,
+    project_router,
+)
 from tests.patience import PATIENCE_S
 from tests.studio.servers import (
     JSON,

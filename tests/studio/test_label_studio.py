@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.formats.label_studio import brush_to_rle
-from anymask.masks.rle import rle_to_mask
-from anymask.segment.model import Model
-from anymask.studio.label_studio import TaskPictures, label_studio_router
-from anymask.studio.limits import Limits
-from anymask.studio.refusals import Refusal
+from anymask.formats import brush_to_rle
+from anymask.masks import rle_to_mask
+from anymask.segment import Model
+from anymask.studio import Limits, Refusal, TaskPictures, label_studio_router
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, client, inference, png
 

@@ -20,14 +20,16 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.formats.annotations import AnnotatedImage, annotated_mask
-from anymask.formats.documents import picture_hw
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import read_annotations, write_annotations
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.studio.app import ServerParts
-from anymask.studio.label_studio import TaskPictures, label_studio_router
-from anymask.studio.limits import Limits
+from anymask.formats import (
+    AnnotatedImage,
+    Policy,
+    annotated_mask,
+    picture_hw,
+    read_annotations,
+    write_annotations,
+)
+from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.studio import Limits, ServerParts, TaskPictures, label_studio_router
 from tests.formats.annotated import rings
 from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening

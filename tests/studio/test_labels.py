@@ -4,10 +4,8 @@ import colorsys
 
 import pytest
 
-from anymask.base.errors import InputError, NotFoundError
-from anymask.studio.entries import Draft
-from anymask.studio.labels import LabelSet, nth_colour
-from anymask.studio.store import Store
+from anymask.base import InputError, NotFoundError
+from anymask.studio import Draft, LabelSet, Store, nth_colour
 from tests.studio.small import small_mask
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.studio.guard import Access
-from anymask.studio.logs import LOGGERS, log_to_stderr
+from anymask.base import InputError
+from anymask.studio import LOGGERS, Access, log_to_stderr
 from tests.studio.servers import client
 
 

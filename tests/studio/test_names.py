@@ -11,14 +11,13 @@ import pytest
 from starlette.testclient import TestClient
 
 import anymask
-from anymask.base.errors import ImageError
-from anymask.images.load import load_image
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_to_coco
-from anymask.segment.model import Model
-from anymask.studio.limits import Limits
+from anymask.base import ImageError
+from anymask.images import load_image
+from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.segment import Model
+from anymask.studio import MOST, LabelledMask, Limits, OwnNames
 from anymask.studio.naming import AT_ONCE
 from anymask.studio.own_names import AT_ONCE as FIRST_LOOK
-from anymask.studio.own_names import MOST, LabelledMask, OwnNames
 from tests.segment.fakes import ColourRuntime, NamingRuntime
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
 

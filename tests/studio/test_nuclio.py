@@ -20,10 +20,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from anymask.segment.model import Model
-from anymask.studio.cvat import CvatModel, shape_to_mask
-from tests.segment.fakes import ColourRuntime, iou
+from anymask.segment import Model
+from anymask.studio import CvatModel, shape_to_mask
 from tests.scripts import loaded_script
+from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT, png
 
 HW = PICTURE.shape[:2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from anymask.base.errors import WeightsError
-from anymask.runtime.open import ASSETS
-from anymask.studio.pages import model_assets, write_static
+from anymask.base import WeightsError
+from anymask.runtime import ASSETS
+from anymask.studio import model_assets, write_static
 
 
 @pytest.fixture

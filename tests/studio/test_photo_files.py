@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import Conflict, NotFoundError
-from anymask.masks.rle import mask_to_rle
-from anymask.studio.entries import Draft
-from anymask.studio.photo_files import checked_picture, look_into_folder
-from anymask.studio.project import Project, create_project
+from anymask.base import Conflict, NotFoundError
+from anymask.masks import mask_to_rle
+from anymask.studio import Draft, Project, checked_picture, create_project, look_into_folder
 
 
 def photo(path: Path, width: int, height: int) -> None:

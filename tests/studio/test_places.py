@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.errors import InputError, NotFoundError, StoreError
-from anymask.studio.database import writing
-from anymask.studio.project import Project, create_project
-from anymask.studio.rounds import WEIGHTS, begin_round, last_weights, link_photos
-from anymask.studio.tables import WeightsRow
+from anymask.base import InputError, NotFoundError, StoreError
+from anymask.studio import (
+    WEIGHTS,
+    Project,
+    WeightsRow,
+    begin_round,
+    create_project,
+    last_weights,
+    link_photos,
+    writing,
+)
 from tests.studio.disc_projects import write_photos
 
 
@@ -173,7 +179,7 @@ def test_a_photo_that_is_a_link_to_elsewhere_is_told_at_once(photos: Path, tmp_p
 
 
 def test_no_photo_outside_is_learned_from(project: Project, tmp_path: Path) -> None:
-    from anymask.formats.annotations import AnnotatedImage
+    from anymask.formats import AnnotatedImage
 
     (tmp_path / "secret.png").write_bytes((project.folder / "0.png").read_bytes())
     image = AnnotatedImage(file_name="../secret.png", hw=(128, 128), masks=())

@@ -12,13 +12,9 @@ import tifffile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from anymask.jobs.choices import PictureChoice
-from anymask.masks.rle import coco_to_rle, mask_to_rle
-from anymask.studio.entries import Draft
-from anymask.studio.exchange import take_masks
-from anymask.studio.limits import Limits
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
+from anymask.jobs import PictureChoice
+from anymask.masks import coco_to_rle, mask_to_rle
+from anymask.studio import Draft, Limits, Project, create_project, project_router, take_masks
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base.errors import InputError
-from anymask.studio.project import create_project
+from anymask.base import InputError
+from anymask.studio import create_project
 
 
 def test_videos_of_the_folder_are_listed_until_they_are_taken_up(tmp_path: Path) -> None:

@@ -9,13 +9,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from anymask.base.errors import NotFoundError
-from anymask.masks.rle import mask_to_rle
-from anymask.studio.database import reading
-from anymask.studio.entries import Draft
-from anymask.studio.photo_files import SEEN, photo_file
-from anymask.studio.project import Project, create_project
-from anymask.studio.tables import EventRow
+from anymask.base import NotFoundError
+from anymask.masks import mask_to_rle
+from anymask.studio import SEEN, Draft, EventRow, Project, create_project, photo_file, reading
 
 MASK = mask_to_rle(np.ones((6, 8), bool))
 

@@ -17,14 +17,10 @@ import schemathesis
 from fastapi import APIRouter
 from hypothesis import HealthCheck, Phase, given, settings
 
-from anymask.masks.rle import mask_to_rle, rle_to_coco
-from anymask.runtime.open import ASSETS
-from anymask.segment.model import Model
-from anymask.studio.app import ServerParts
-from anymask.studio.guard import Access
-from anymask.studio.inference import Inference
-from anymask.studio.limits import Limits
-from anymask.studio.pages import model_assets, page_assets
+from anymask.masks import mask_to_rle, rle_to_coco
+from anymask.runtime import ASSETS
+from anymask.segment import Model
+from anymask.studio import Access, Inference, Limits, ServerParts, model_assets, page_assets
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
     CLICK,
@@ -117,9 +113,7 @@ def test_what_the_schema_does_not_allow_is_refused_as_it_says(schema: Any, path:
 @pytest.fixture(scope="module")
 def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Of a project with one photo, and of a backend of Label Studio, on one server."""
-    from anymask.studio.label_studio import TaskPictures, label_studio_router
-    from anymask.studio.project import create_project
-    from anymask.studio.project_api import project_router
+    from anymask.studio import TaskPictures, create_project, label_studio_router, project_router
 
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.png").write_bytes(png(PICTURE))

@@ -13,17 +13,20 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from anymask.jobs.choices import PictureChoice
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_to_coco
-from anymask.segment.model import Model
-from anymask.studio.database import reading
-from anymask.studio.label_routes import labelled_masks
-from anymask.studio.limits import Limits
-from anymask.studio.own_names import OwnNames
-from anymask.studio.picture_routes import PictureLook
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
-from anymask.studio.tables import EventRow
+from anymask.jobs import PictureChoice
+from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
+from anymask.segment import Model
+from anymask.studio import (
+    EventRow,
+    Limits,
+    OwnNames,
+    PictureLook,
+    Project,
+    create_project,
+    labelled_masks,
+    project_router,
+    reading,
+)
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import LEFT, PICTURE, RIGHT, GatedRuntime, client, in_thread, inference

@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from anymask.segment.model import Model
-from anymask.studio.limits import Limits
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
-from anymask.track.opening import open_session
-from anymask.track.outputs import object_to_json
+from anymask.segment import Model
+from anymask.studio import Limits, Project, create_project, project_router
+from anymask.track import object_to_json, open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference
 from tests.track.clips import HW, moving_discs, write_video

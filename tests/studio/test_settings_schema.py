@@ -11,16 +11,12 @@ import jsonschema_rs
 import pytest
 from starlette.testclient import TestClient
 
-from anymask.base.errors import InputError
-from anymask.base.settings import list_settings
-from anymask.masks.rle import rle_to_coco
-from anymask.segment.grid import Grid
-from anymask.segment.model import Model
-from anymask.segment.postprocess import Arrangement, EverythingDict
-from anymask.segment.settings import SegmentSettingsDict
-from anymask.studio.settings_schema import EVERYTHING, SEGMENT, TRACK, settings_schema
-from anymask.studio.wire import SegmentBody
-from anymask.track.settings import GROUPS, TrackOptions
+from anymask.base import InputError, list_settings
+from anymask.masks import rle_to_coco
+from anymask.segment import Arrangement, EverythingDict, Grid, Model, SegmentSettingsDict
+from anymask.studio import EVERYTHING, SEGMENT, TRACK, SegmentBody
+from anymask.studio.settings_schema import settings_schema
+from anymask.track import GROUPS, TrackOptions
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PICTURE, client, error_of, png
 

@@ -12,11 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message
 
-from anymask.studio.app import ServerParts, create_app
+from anymask.studio import SLOWEST, Limits, PendingConnections, Refusal, ServerParts, create_app
 from anymask.studio.guard import _BoundedBody
-from anymask.studio.limits import SLOWEST, Limits
-from anymask.studio.refusals import Refusal
-from anymask.studio.run import PendingConnections
 from tests.patience import PATIENCE_S
 from tests.studio.servers import client, inference, listening
 

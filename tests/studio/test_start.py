@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.masks.rle import mask_to_rle
-from anymask.studio.entries import Draft
-from anymask.studio.project import create_project
+from anymask.base import InputError
+from anymask.masks import mask_to_rle
+from anymask.studio import Draft, create_project
 from tests.studio.servers import PICTURE
 
 

@@ -9,12 +9,18 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from anymask.base.errors import Conflict, InputError, NotFoundError
-from anymask.studio.database import open_database, reading, writing
-from anymask.studio.entries import Action, Draft, Provenance
-from anymask.studio.notes import MaskNotes
-from anymask.studio.store import Store
-from anymask.studio.tables import RecordRow
+from anymask.base import Conflict, InputError, NotFoundError
+from anymask.studio import (
+    Action,
+    Draft,
+    MaskNotes,
+    Provenance,
+    RecordRow,
+    Store,
+    open_database,
+    reading,
+    writing,
+)
 from tests.studio.small import count_events, small_mask
 
 
@@ -207,9 +213,9 @@ def run_together(work: list) -> None:
 CHILD = """
 import sys
 from sqlalchemy import text
-from anymask.studio.database import open_database, reading
-from anymask.studio.entries import Draft
-from anymask.studio.store import Store
+from anymask.studio import open_database, reading
+from anymask.studio import Draft
+from anymask.studio import Store
 from tests.studio.small import count_events, small_mask
 
 store = Store(open_database(sys.argv[1]))

@@ -8,12 +8,17 @@ import threading
 
 import pytest
 
-from anymask.masks.prompts import Prompt
-from anymask.segment.model import Model
-from anymask.studio.cache import EmbeddingCache
-from anymask.studio.inference import Inference
-from anymask.studio.refusals import Refusal
-from anymask.studio.turns import BACKGROUND, ModelQueue, QueueClosed, Urgency
+from anymask.masks import Prompt
+from anymask.segment import Model
+from anymask.studio import (
+    BACKGROUND,
+    EmbeddingCache,
+    Inference,
+    ModelQueue,
+    QueueClosed,
+    Refusal,
+    Urgency,
+)
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
 
@@ -94,7 +99,7 @@ def gated() -> tuple[GatedRuntime, Inference]:
 
 def test_a_click_does_not_wait_for_everything() -> None:
     runtime, behind = gated()
-    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
+    seen = behind.encode(lambda: PICTURE).result(PATIENCE_S)
     settings = {"mode": "exact", "points_per_side": 8}
     long = behind.everything(lambda: PICTURE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)  # the first slice of eight clicks
@@ -114,7 +119,7 @@ def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
     settings = {"mode": "exact", "points_per_side": 8}
     long = behind.everything(lambda: PICTURE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)
-    photo = behind.embed(lambda: PICTURE[:, ::-1].copy())
+    photo = behind.encode(lambda: PICTURE[:, ::-1].copy())
     while not behind.heavy.waiting:  # until its picture is decoded
         assert not photo.done()
     runtime.go_on.release()
@@ -143,7 +148,7 @@ def test_what_is_heavy_steps_back_and_clicks_do_not() -> None:
 
 def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
     runtime, behind = gated()
-    seen = behind.embed(lambda: PICTURE).result(PATIENCE_S)
+    seen = behind.encode(lambda: PICTURE).result(PATIENCE_S)
     clicks = [Prompt.of(points=[(35, 40)]), Prompt.of(points=[(95, 40)])]
     blocked = behind.segment(seen, [clicks[0]])
     assert runtime.entered.acquire(timeout=PATIENCE_S)
@@ -178,7 +183,7 @@ def test_a_server_that_goes_down_while_loading_leaves_nobody_waiting() -> None:
 
     behind = Inference(load, "fake", EmbeddingCache(0))
     behind.start()
-    waiting = behind.embed(lambda: PICTURE)
+    waiting = behind.encode(lambda: PICTURE)
     begin.set()
     behind.close()
     assert waiting.done()

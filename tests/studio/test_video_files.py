@@ -14,10 +14,16 @@ from pathlib import Path
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from anymask.studio.limits import Limits
-from anymask.studio.refusals import Refusal
-from anymask.studio.video_files import LOCK, PREFIX, VideoFiles, delete_abandoned, write_stream
-from anymask.studio.video_sessions import VideoSessions
+from anymask.studio import (
+    LOCK,
+    PREFIX,
+    Limits,
+    Refusal,
+    VideoFiles,
+    VideoSessions,
+    delete_abandoned,
+    write_stream,
+)
 from tests.studio.servers import client, inference
 from tests.studio.test_videos import PICTURES, opened
 from tests.track.clips import write_video
@@ -146,7 +152,7 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from anymask.studio.video_files import VideoFiles
+from anymask.studio import VideoFiles
 files = VideoFiles(Path(sys.argv[1]))
 files.open()
 folder = files.session_folder()

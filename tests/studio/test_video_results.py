@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import InputError
-from anymask.formats.registry import read_annotations
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.studio.limits import Limits
-from anymask.studio.start import named_videos
+from anymask.base import InputError
+from anymask.formats import read_annotations
+from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.studio import Limits, named_videos
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import client, error_of, in_thread

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle
-from anymask.segment.model import Model
-from anymask.studio import video_api
-from anymask.studio.limits import Limits
-from anymask.studio.refusals import Refusal
-from anymask.studio.video_sessions import VideoSessions
-from anymask.track.opening import open_session
+from anymask.masks import coco_to_rle
+from anymask.segment import Model
+from anymask.studio import Limits, Refusal, VideoSessions, video_api
+from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference, png
 from tests.track.clips import moving_discs, write_video
@@ -186,7 +183,7 @@ def test_a_session_that_nobody_asks_ends_and_so_does_one_that_is_old() -> None:
 
 def test_a_failure_on_the_way_is_the_last_line(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
     def broken(self: ColourRuntime, images: np.ndarray) -> Any:
-        from anymask.base.errors import ModelError
+        from anymask.base import ModelError
 
         if self.looks == 4:
             raise ModelError("wanted a working model, got a broken one; mend it")

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
+from anymask.base import BoolArray, UintImage
 
 HW = (480, 854)
 PERIOD = 240  # frames after which the scene begins anew, without a jump

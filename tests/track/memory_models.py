@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
-from anymask.runtime.protocol import ImageRuntime, Remembering
-from anymask.runtime.wrapped import WrappedRuntime
+from anymask.runtime import ImageRuntime, Remembering, WrappedRuntime
 
 C = TypeVar("C")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from anymask.track.session import FRAMES, SECONDS, Autosave
+from anymask.track import FRAMES, SECONDS, Autosave
 
 
 @pytest.mark.parametrize(

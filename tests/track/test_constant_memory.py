@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import anymask
-from anymask.masks.binary import iou
-from anymask.segment.model import Model
-from anymask.track.frame_sampling import SampledFrames
-from anymask.track.holdings import held_by
-from anymask.track.image_tracker import ImageTracker
-from anymask.track.session import VideoSession
-from anymask.track.settings import FrameSampling, MonitorSettings
-from anymask.track.sources import open_source
-from anymask.track.store import SessionStore
+from anymask.masks import iou
+from anymask.segment import Model
+from anymask.track import (
+    FrameSampling,
+    ImageTracker,
+    MonitorSettings,
+    SampledFrames,
+    SessionStore,
+    VideoSession,
+    held_by,
+    open_source,
+)
 from tests.track.made_scene import MadeScene, resident_memory
 
 STEPS, EARLY, SAMPLE = 600, 100, 50

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.segment.model import Model
-from anymask.track.image_tracker import FrameEncoder, ImageTracker
+from anymask.base import InputError
+from anymask.segment import Model
+from anymask.track import FrameEncoder, ImageTracker
 from tests.segment.fakes import ColourRuntime, iou
 from tests.track.clips import moving_discs
 
@@ -22,7 +22,7 @@ def nano() -> Model:
 
 
 def test_at_the_models_own_side_a_frame_is_a_photo(nano: Model) -> None:
-    own, frame = nano.embed(PICTURE), FrameEncoder(nano, nano.spec.image_side).see(PICTURE)
+    own, frame = nano.encode(PICTURE), FrameEncoder(nano, nano.spec.image_side).see(PICTURE)
     assert frame.geometry == own.geometry
     assert frame.image_hash == own.image_hash
     for one, other in zip(frame.maps, own.maps, strict=True):
@@ -54,7 +54,7 @@ def test_a_model_of_squares_sees_the_whole_square() -> None:
     model = Model(ColourRuntime())
     encoder = FrameEncoder(model, 64)
     assert encoder.side == 128
-    np.testing.assert_array_equal(encoder.see(PICTURE).features, model.embed(PICTURE).features)
+    np.testing.assert_array_equal(encoder.see(PICTURE).features, model.encode(PICTURE).features)
 
 
 @pytest.mark.parametrize(

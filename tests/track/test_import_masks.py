@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError, PromptError
-from anymask.masks.rle import empty_rle, mask_to_rle
-from anymask.segment.model import Model
-from anymask.track.opening import open_session
-from anymask.track.records import ObjectMask
-from anymask.track.session import VideoSession
+from anymask.base import InputError, PromptError
+from anymask.masks import empty_rle, mask_to_rle
+from anymask.segment import Model
+from anymask.track import ObjectMask, VideoSession, open_session
 from tests.segment.fakes import ColourRuntime, iou
 from tests.track.clips import HW, moving_discs
 

@@ -11,16 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from anymask.base.errors import InputError, ModelError
-from anymask.masks.resize import geometry, image_to_model, logits_to_rles, points_to_model
-from anymask.masks.rle import rle_to_mask
-from anymask.models.rules.memory import MemoryBank, VideoMoment, with_postprocessing
+from anymask.base import InputError, ModelError
+from anymask.masks import geometry, image_to_model, logits_to_rles, points_to_model, rle_to_mask
+from anymask.models.rules import MemoryBank, VideoMoment, with_postprocessing
 from anymask.models.video_model import FramePrompts
 from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
-from anymask.runtime.torch import TorchRuntime
-from anymask.runtime.video import VideoSteps
-from anymask.segment.model import Model
-from anymask.track.opening import open_session
+from anymask.runtime import TorchRuntime, VideoSteps
+from anymask.segment import Model
+from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs
 

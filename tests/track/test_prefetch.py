@@ -8,11 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from anymask.base.errors import ImageError
-from anymask.track.frame_sampling import SampledFrames
-from anymask.track.prefetch import FramePrefetcher
-from anymask.track.settings import FrameSampling
-from anymask.track.sources import open_source
+from anymask.base import ImageError
+from anymask.track import FramePrefetcher, FrameSampling, SampledFrames, open_source
 
 
 class Watching:

@@ -9,20 +9,18 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.errors import InputError
-from anymask.models.rules.memory import (
-    ANCHOR,
-    HINTS,
-    LIMIT,
-    RECENT,
-    MemoryAnswer,
-    MemoryQuestion,
+from anymask.base import InputError
+from anymask.models.rules import ANCHOR, HINTS, LIMIT, RECENT, MemoryAnswer, MemoryQuestion
+from anymask.runtime import Remembering
+from anymask.segment import Model
+from anymask.track import (
+    ImageTracker,
+    from_plane,
+    open_session,
+    open_tracker,
+    soft_to_parts,
+    to_plane,
 )
-from anymask.runtime.protocol import Remembering
-from anymask.segment.model import Model
-from anymask.track.image_tracker import ImageTracker
-from anymask.track.opening import open_session, open_tracker
-from anymask.track.recall import from_plane, soft_to_parts, to_plane
 from research.nano.rehearsal import RuleReader, rehearse
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anymask.base.errors import InputError, PromptError
-from anymask.track.opening import open_session
-from anymask.track.session import VideoSession
+from anymask.base import InputError, PromptError
+from anymask.track import VideoSession, open_session
 from tests.track.clips import moving_discs, write_video
 from tests.track.test_session import MODEL, PICTURES, START, rles
 

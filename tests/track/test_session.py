@@ -11,13 +11,10 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.errors import InputError, PromptError
-from anymask.runtime.protocol import ThreadSharing
-from anymask.segment.model import Model
-from anymask.track.holdings import held_by
-from anymask.track.opening import open_session
-from anymask.track.records import TrackedFrame
-from anymask.track.session import VideoSession
+from anymask.base import InputError, PromptError
+from anymask.runtime import ThreadSharing
+from anymask.segment import Model
+from anymask.track import TrackedFrame, VideoSession, held_by, open_session
 from tests.segment.fakes import ColourRuntime, iou
 from tests.track.clips import moving_discs, write_video
 

@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base.errors import DataError, ImageError, InputError
+from anymask.base import DataError, ImageError, InputError
+from anymask.track import FrameSampling, FrameStream, SampledFrames, open_source
 from anymask.track import sources as video_file
-from anymask.track.frame_sampling import SampledFrames
-from anymask.track.settings import FrameSampling
-from anymask.track.sources import FrameStream, open_source
 from tests.track.clips import moving_discs, write_video
 
 PICTURES, _ = moving_discs(40)

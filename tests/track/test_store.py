@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from anymask.masks.rle import mask_to_rle
-from anymask.track.records import ObjectMask
-from anymask.track.store import SessionStore
+from anymask.masks import mask_to_rle
+from anymask.track import ObjectMask, SessionStore
 
 MASK = ObjectMask(mask_to_rle(np.eye(8, dtype=np.bool_)), 1.0, 0.9, "visible", (), prompted=False)
 

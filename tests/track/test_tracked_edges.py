@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError
-from anymask.segment.model import Model
-from anymask.track.opening import open_session
+from anymask.base import BoolArray, InputError, UintImage
+from anymask.segment import Model
+from anymask.track import open_session
 from tests.segment.fakes import iou
 from tests.track.clips import moving_discs
 from tests.track.test_memory_tracker import tiny

@@ -6,13 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry, mask_to_model
-from anymask.masks.rle import mask_to_rle, rle_to_coco
-from anymask.masks.spec import ModelSpec
-from anymask.models.rules import open_family
-from anymask.models.rules.crops import closer_window, logits_around, mean_chance, object_box
-from anymask.segment.crop import prompt_in_window
+from anymask.masks import ModelSpec, Prompt, geometry, mask_to_model, mask_to_rle, rle_to_coco
+from anymask.models.rules import closer_window, logits_around, mean_chance, object_box, open_family
+from anymask.segment import prompt_in_window
 
 NUMBERS = 3  # decimals
 SPEC = ModelSpec(

@@ -11,15 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry, reduced
-from anymask.masks.rle import mask_to_rle, rle_to_coco
-from anymask.masks.spec import Geometry, ModelSpec
-from anymask.models.rules.edges import window_around, window_logits, window_photo, window_prompt
-from anymask.segment.edges import photo_for_edges, refine_edges
-from anymask.segment.prediction import Candidates
-from anymask.segment.settings import SegmentSettings
-from anymask.segment.steps import Question
+from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
+from anymask.models.rules import window_around, window_logits, window_photo, window_prompt
+from anymask.segment import Prediction, Question, SegmentSettings, photo_for_edges, refine_edges
 
 NUMBERS = 3  # decimals
 STEP = 15  # of the pixels of a window, that are written down
@@ -61,7 +55,7 @@ class Waves:
 
 
 def _refined(plane: np.ndarray, place: Geometry, prompt: Prompt, photo: np.ndarray) -> Any:
-    answer = Candidates.of_logits(
+    answer = Prediction.of_logits(
         plane[None], np.array([0.5], np.float32), np.array([0]), place, 0.0
     )
     nothing: Any = None

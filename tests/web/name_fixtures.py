@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks.rle import empty_rle, mask_to_rle, rle_to_coco
-from anymask.models.rules.crops import close_up
-from anymask.models.rules.names import NameTable
-from anymask.runtime.onnx import read_table
-from anymask.runtime.open import ASSETS
+from anymask.masks import empty_rle, mask_to_rle, rle_to_coco
+from anymask.models.rules import NameTable, close_up
+from anymask.runtime import ASSETS, read_table
 from tests.web.edge_fixtures import striped
 
 SIDE = 18  # of a close-up

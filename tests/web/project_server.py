@@ -56,7 +56,7 @@ def embedding_bytes(image: np.ndarray) -> bytes:
 
 
 def _embedded(image: np.ndarray) -> bytes:
-    seen = model().embed(image)
+    seen = model().encode(image)
     maps = {one.name: one.values for one in seen.maps}
     header = {
         "image_hw": seen.geometry.image_hw,

@@ -19,7 +19,7 @@ from skimage import data
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import anymask
-from anymask.masks.rle import mask_to_rle, rle_to_coco
+from anymask.masks import mask_to_rle, rle_to_coco
 from tests.studio.servers import inference
 from tests.track.clips import write_video
 from tests.web.chromium import find_chromium

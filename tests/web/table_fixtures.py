@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks.mask import record_from_rle
-from anymask.masks.measure import HEADER, table_row
-from anymask.masks.rle import mask_to_rle, rle_to_coco
+from anymask.masks import HEADER, mask_to_rle, record_from_rle, rle_to_coco, table_row
 
 
 def tables() -> list[dict[str, Any]]:

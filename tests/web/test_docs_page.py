@@ -10,9 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.studio.app import ServerParts
-from anymask.studio.guard import Access
-from anymask.studio.pages import page_assets
+from anymask.studio import Access, ServerParts, page_assets
 from tests.patience import PATIENCE_S
 from tests.studio.servers import inference, listening
 from tests.web.conftest import late

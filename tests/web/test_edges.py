@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks.rle import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.masks import Rle, coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.web.project_server import Project
 from tests.web.test_parity import PROMPTS
 
@@ -92,7 +92,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
     for name in photos:
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
-        embedding = model().embed(photos[name])
+        embedding = model().encode(photos[name])
         for prompt in ASKED[name]:
             asked = {key: value or None for key, value in prompt.items()}
             wanted = model().segment(photos[name], **asked)
@@ -229,7 +229,7 @@ def test_a_bundle_without_a_network_has_its_own_edges(
     ann = begin(at_work)
     ann.click(*CLICK)
     ann.keep()
-    own = model().segment(model().embed(photos["coffee"]), points=[CLICK]).masks[0]
+    own = model().segment(model().encode(photos["coffee"]), points=[CLICK]).masks[0]
     assert overlap(mask_to_rle(kept(ann)), own) >= SAME
     assert ann.ask("window.asked.refine") is None
     assert ann.ask("window.asked.picture") is None
@@ -243,5 +243,5 @@ def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(
     ann.click(*CLICK)
     ann.message("The mask has the model's own edge: the server does not answer")
     ann.keep()
-    own = model().segment(model().embed(photos["coffee"]), points=[CLICK]).masks[0]
+    own = model().segment(model().encode(photos["coffee"]), points=[CLICK]).masks[0]
     assert overlap(mask_to_rle(kept(ann)), own) >= SAME

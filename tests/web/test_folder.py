@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.studio.limits import Limits
-from anymask.studio.photo_files import FolderNews, look_into_folder
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
+from anymask.studio import (
+    FolderNews,
+    Limits,
+    Project,
+    create_project,
+    look_into_folder,
+    project_router,
+)
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served

@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.measure import measure_mask
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
-from anymask.segment.postprocess import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.masks import (
+    Mask,
+    coco_to_rle,
+    mask_to_rle,
+    measure_mask,
+    record_from_rle,
+    rle_area,
+    rle_iou,
+)
+from anymask.segment import ADAPTIVE_NMS, parted, without_duplicates
 from tests.web.test_parity import ANSWER
 
 SitDown = Callable[..., Any]
@@ -39,7 +45,7 @@ def test_photos_are_labelled_kept_and_exported(
     prompt = {"points": [[300, 180], [500, 60]], "labels": [1, 0], "box": None}
     ours = ann.page.evaluate(ANSWER, prompt)
     model = anymask.load()
-    seen = model.embed(photos["coffee"])  # `answer` has the model's own edges, too
+    seen = model.encode(photos["coffee"])  # `answer` has the model's own edges, too
     answer = model.segment(seen, points=prompt["points"], labels=[1, 0])
     (rle,) = ours["rles"]
     assert rle_iou([coco_to_rle(rle)], [mask_to_rle(answer.masks[0])])[0, 0] >= 0.99
@@ -68,7 +74,7 @@ def check_exports(ann: Any, tmp_path: Path) -> None:
 
     records = json.loads(export(ann, "SA-1B", tmp_path).read_text("utf-8"))["annotations"]
     assert sorted("predicted_iou" in record for record in records) == [False, True]  # one by hand
-    masks = [MaskRecord.from_sa1b(record) for record in records]
+    masks = [Mask.from_sa1b(record) for record in records]
     assert [mask.label for mask in masks] == ["cup", "cup"]
     assert [mask.area for mask in masks] == [a["area"] for a in coco["annotations"]]
 

@@ -18,8 +18,7 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import coco_to_rle, rle_iou
+from anymask.masks import Prompt, coco_to_rle, rle_iou
 
 SAME = 0.99  # IoU of first masks that differ by rounding alone
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +95,7 @@ class Said:
 
 
 def asked(model: Any, picture: str) -> Said:
-    embedding = model.embed(pictures()[picture])
+    embedding = model.encode(pictures()[picture])
     answers = model.segment(embedding, prompts=prompts(picture))
     masks = [answer.rles()[0] for answer in answers]
     return Said(embedding, masks, [answer.first.quality for answer in answers])

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from anymask.masks.rle import rle_box_xywh
-from anymask.studio.limits import Limits
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
+from anymask.masks import rle_box_xywh
+from anymask.studio import Limits, Project, create_project, project_router
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks.binary import iou
-from anymask.masks.mask import record_from_rle
-from anymask.masks.rle import mask_to_rle
-from anymask.segment.postprocess import parted
+from anymask.masks import iou, mask_to_rle, record_from_rle
+from anymask.segment import parted
 from tests.web.package_server import ASSETS, PHOTO, example_page
 
 CUP = (290, 120)
@@ -87,7 +85,7 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
     )
     model = anymask.load()
     refined = model.segment(PHOTO, points=[CUP]).masks
-    own = model.segment(model.embed(PHOTO), points=[CUP]).masks
+    own = model.segment(model.encode(PHOTO), points=[CUP]).masks
     masks = [bits(mask, own.shape[1:]) for answer in found for mask in answer]
     auto, all_of_them, none, left_out = np.array(masks).reshape(4, *own.shape)
     for ours, wanted in zip(all_of_them, refined, strict=True):

@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.images.load import load_image
-from anymask.masks.binary import CLEAN, iou
-from anymask.masks.mask import MaskRecord
-from anymask.masks.rle import mask_to_rle, rle_iou
-from anymask.segment.postprocess import ADAPTIVE_NMS, CONTAINED, Arrangement, arrange
+from anymask.images import load_image
+from anymask.masks import CLEAN, Mask, iou, mask_to_rle, rle_iou
+from anymask.segment import ADAPTIVE_NMS, CONTAINED, Arrangement, arrange
 from tests.web.package_server import ASSETS, PHOTO, example_page
 from tests.web.test_package import ask, bits
 
@@ -111,7 +109,7 @@ def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: A
     once = {"mask_nms_thresh": ADAPTIVE_NMS, "contained_nms_thresh": CONTAINED}
     sizes = {"max_hole_area": 500, "min_island_area": "1%"}
 
-    def worst(records: list[MaskRecord]) -> float:
+    def worst(records: list[Mask]) -> float:
         """Of those masks the one that the page's come least close to."""
         return float(rle_iou(masks, [record.rle for record in records]).max(axis=0).min())
 

@@ -10,7 +10,7 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks.binary import iou
+from anymask.masks import iou
 from tests.web import package_server
 from tests.web.package_server import PHOTO, example_page
 from tests.web.test_package import CUP, bits

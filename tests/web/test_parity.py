@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou
+from anymask.masks import coco_to_rle, mask_to_rle, rle_iou
 from tests.web.project_server import Project
 
 SitDown = Callable[..., Any]
@@ -48,7 +48,7 @@ def test_masks_are_the_same_as_in_python(
     ann.open()
     ann.seen()
     model = anymask.load()
-    seen = model.embed(photos["coffee"])  # `answer` has the model's own edges, too
+    seen = model.encode(photos["coffee"])  # `answer` has the model's own edges, too
     for prompt in PROMPTS:
         ours = ann.page.evaluate(ANSWER, prompt)
         answer = model.segment(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_to_coco
 from tests.web.project_server import Project
 
 SitDown = Callable[..., Any]

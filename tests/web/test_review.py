@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle, rle_area
+from anymask.masks import coco_to_rle, rle_area
 from tests.web.project_server import Project
 from tests.web.test_project import square
 

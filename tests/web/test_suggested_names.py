@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle, rle_to_mask
+from anymask.masks import coco_to_rle, rle_to_mask
 from tests.web.project_server import ASSETS, Project
 from tests.web.test_local import open_photos
 from tests.web.test_project import square

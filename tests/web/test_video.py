@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.formats.registry import read_annotations
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.formats import read_annotations
+from anymask.masks import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import inference

@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_area, rle_iou
-from anymask.studio.limits import Limits
-from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
-from anymask.studio.track_entries import TrackDraft, TrackEntry, TrackMask, TrackSaid
+from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_iou
+from anymask.studio import (
+    Limits,
+    Project,
+    TrackDraft,
+    TrackEntry,
+    TrackMask,
+    TrackSaid,
+    create_project,
+    project_router,
+)
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
 from tests.web.conftest import SIZE

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.images.pixels import PictureView, array_to_image, value_range
-from anymask.jobs.choices import parse_ranges
+from anymask.images import PictureView, array_to_image, value_range
+from anymask.jobs import parse_ranges
 
 PAGES = 10  # from one place to the next: pages of a file are not counted one by one
 
@@ -47,7 +47,7 @@ def plane_of(stack: np.ndarray, query: dict[str, list[str]]) -> np.ndarray:  # -
 
 def proposal(record: Any) -> dict[str, Any]:
     saved = record.to_sa1b()
-    x0, y0, x1, y1 = record.box_xyxy
+    x0, y0, x1, y1 = record.box
     return {
         "rle": saved["segmentation"],
         "box": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],

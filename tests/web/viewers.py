@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks.rle import coco_to_rle, mask_to_rle, rle_iou
-from anymask.runtime.open import ASSETS
-from anymask.studio.app import ServerParts
-from anymask.studio.inference import Inference
-from anymask.studio.pages import model_assets, page_assets
+from anymask.masks import coco_to_rle, mask_to_rle, rle_iou
+from anymask.runtime import ASSETS
+from anymask.studio import Inference, ServerParts, model_assets, page_assets
 from tests.studio.servers import inference, listening
 from tests.track.clips import moving_discs
 from tests.web.conftest import Annotator

@@ -14,27 +14,42 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.errors import InputError
-from anymask.masks.binary import parse_region_size
-from anymask.masks.features import ModelPrompts
-from anymask.masks.mask import record_from_rle
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import (
+from anymask.base import InputError
+from anymask.masks import (
+    ModelPrompts,
+    ModelSpec,
+    Prompt,
     geometry,
     image_to_model,
     logits_to_masks,
     mask_to_model,
+    mask_to_rle,
+    parse_region_size,
     pixels_to_cells,
     point_pixels,
+    record_from_rle,
+    rle_box_xywh,
+    rle_to_coco,
 )
-from anymask.masks.rle import mask_to_rle, rle_box_xywh, rle_to_coco
-from anymask.masks.spec import ModelSpec
-from anymask.models.rules import family_names, open_family
-from anymask.models.rules.family import clean_logits
-from anymask.models.rules.nano import NanoFamily, chances, facts, fit_to_box, with_middle_clicks
-from anymask.segment.postprocess import ADAPTIVE_NMS, parted, without_duplicates
-from anymask.segment.prediction import Mask
-from anymask.segment.steps import clean_kept, obey_negatives, violated
+from anymask.models.rules import (
+    NanoFamily,
+    chances,
+    clean_logits,
+    facts,
+    family_names,
+    fit_to_box,
+    open_family,
+    with_middle_clicks,
+)
+from anymask.segment import (
+    ADAPTIVE_NMS,
+    Candidate,
+    clean_kept,
+    obey_negatives,
+    parted,
+    violated,
+    without_duplicates,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -169,7 +184,7 @@ def clicks() -> list[dict[str, Any]]:
         out = obey_negatives(plane[None], prompt, place, 0.0)[0]
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
-            "out": rounded(out.ravel()), "violated": list(violated(Mask(out, place, 0.5), prompt)),
+            "out": rounded(out.ravel()), "violated": list(violated(Candidate(out, place, 0.5), prompt)),
         })  # fmt: skip
     return cases
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import anymask
-from anymask.base.errors import AnymaskError
-from anymask.studio.cvat import CvatModel, shape_to_mask
+from anymask.base import AnymaskError
+from anymask.studio import CvatModel, shape_to_mask
 
 
 def init_context(context: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.cli.folders import add_folder_options, read_shard, run_folder
 from anymask.cli.options import add_model_options, read_model
 from anymask.cli.output_names import new_folder
@@ -36,10 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed or are not there."""
-    from anymask.formats.streams import open_stream
-    from anymask.jobs.boxes import BoxesTask, BoxLabels
-    from anymask.jobs.folder import FolderJob
-    from anymask.masks.preview import counted
+    from anymask.formats import open_stream
+    from anymask.jobs import BoxesTask, BoxLabels, FolderJob
+    from anymask.masks import counted
 
     model = read_model(args)
     stream = open_stream(args.source, args.origin, args.images, boxes=True)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base.storage import write_json
+from anymask.base import write_json
 from anymask.cli.options import add_options, read_options
-from anymask.masks.preview import counted
+from anymask.masks import counted
 
 SUMMARY = "turn annotations from one format into another"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.formats.layouts import LAYOUTS
-    from anymask.formats.outlines import Policy
-    from anymask.formats.registry import FORMATS, WRITTEN, format_name
+    from anymask.formats import FORMATS, LAYOUTS, WRITTEN, Policy, format_name
 
     width = max(map(len, [*WRITTEN, *LAYOUTS]))
     formats = [f"  {name:<{width}}  {one.about}" for name, one in WRITTEN.items()]
@@ -52,8 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert and report. Raises DataError when something is lost and `--strict` is given."""
-    from anymask.formats.conversion import LossError, convert
-    from anymask.formats.outlines import Policy
+    from anymask.formats import LossError, Policy, convert
 
     refused: LossError | None = None
     try:

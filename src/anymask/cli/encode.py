@@ -13,7 +13,7 @@ from anymask.cli.options import (
     report_pages,
 )
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs.embeddings import EmbedTask
+from anymask.jobs import EmbedTask
 
 SUMMARY = "see photos once and keep the embeddings"
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from anymask.base.errors import InputError
-from anymask.base.parsing import parse_json
-from anymask.base.settings import list_settings
+from anymask.base import InputError, list_settings, parse_json
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
 from anymask.cli.options import (
     add_model_options,
@@ -25,15 +23,11 @@ from anymask.cli.options import (
 )
 from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs.choices import ArrangementChoice, LookChoice
-from anymask.jobs.folder import FolderJob
-from anymask.jobs.masks import EverythingTask
-from anymask.jobs.names import NamesChoice
+from anymask.jobs import ArrangementChoice, EverythingTask, FolderJob, LookChoice, NamesChoice
 
 if TYPE_CHECKING:
-    from anymask.formats.mask_list import MaskRecords
-    from anymask.segment.grid import GridDict
-    from anymask.segment.postprocess import ArrangementDict
+    from anymask.formats import Masks
+    from anymask.segment import ArrangementDict, GridDict
 
 SUMMARY = "find the masks of everything in photos"
 OTHERS = ("csv", "svg", "geojson", "yolo", "npy")
@@ -42,8 +36,7 @@ ENDING = ".everything"  # of results that lie in the working folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; the names and defaults are segment-anything's."""
-    from anymask.segment.grid import Grid
-    from anymask.segment.postprocess import Arrangement
+    from anymask.segment import Arrangement, Grid
 
     add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
     parser.add_argument(
@@ -70,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def model_defaults() -> dict[str, str]:
     """The defaults of the grid that are others for the bundled model, in words."""
     from anymask.models.rules import DEFAULT_MODEL, default_grid
-    from anymask.segment.grid import Grid
+    from anymask.segment import Grid
 
     own = default_grid()
     return {
@@ -82,7 +75,7 @@ def model_defaults() -> dict[str, str]:
 
 def read_arrangement(args: argparse.Namespace) -> ArrangementChoice:
     """What becomes of the masks. Raises InputError, before anything is opened."""
-    from anymask.segment.postprocess import Arrangement
+    from anymask.segment import Arrangement
 
     given = cast("ArrangementDict", read_options(args, Arrangement))
     return ArrangementChoice(given, LookChoice(**read_options(args, LookChoice)))
@@ -191,22 +184,22 @@ def run_to_files(
     report(item.output(".json"), found, shown=files.first)
 
 
-def read_records(path: Path) -> MaskRecords:
+def read_records(path: Path) -> Masks:
     """The records that were written, with the name of their photo."""
-    from anymask.formats.mask_list import MaskRecords
-    from anymask.images.sources import PictureFile
-    from anymask.masks.mask import MaskRecord
+    from anymask.formats import Masks
+    from anymask.images import PictureFile
+    from anymask.masks import Mask
 
     document = parse_json(path.read_bytes(), path)
-    records = [MaskRecord.from_sa1b(row) for row in document["annotations"]]
+    records = [Mask.from_sa1b(row) for row in document["annotations"]]
     about = document["image"]
     picture = PictureFile(Path(about["file_name"]))
-    return MaskRecords(records, image_hw=(about["height"], about["width"]), picture=picture)
+    return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 
 def read_grid(args: argparse.Namespace) -> GridDict:
     """The settings that were given."""
-    from anymask.segment.grid import Grid
+    from anymask.segment import Grid
 
     return cast("GridDict", read_options(args, Grid))
 

@@ -14,22 +14,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from anymask.base.errors import InputError
-from anymask.base.progress import ProgressBar, clock_text
-from anymask.base.storage import file_suffix, write_json
+from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
 from anymask.cli.options import read_pictures
 from anymask.cli.output_names import check_suffix
-from anymask.jobs.folder import (
+from anymask.jobs import (
     FIRST_FAILURES,
     FolderJob,
     JobProgress,
+    Naming,
+    PhotoTask,
     Summary,
     check_summary,
     run_job,
     summary_to_json,
 )
-from anymask.jobs.photos import Naming
-from anymask.jobs.processing import PhotoTask
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from anymask import __version__
-from anymask.base.errors import AnymaskError
+from anymask.base import AnymaskError
 from anymask.cli.parser import CommandParser, nearest
 from anymask.cli.streams import any_text, quieten_decoders
 
@@ -39,19 +39,19 @@ COMMANDS: dict[str, str] = {
     "embed": "anymask.cli.encode",
     "convert": "anymask.cli.convert",
     "names": "anymask.cli.names",
-    "stats": "anymask.evaluate.commands.stats",
-    "audit": "anymask.evaluate.commands.audit",
+    "stats": "anymask.evaluation.commands.stats",
+    "audit": "anymask.evaluation.commands.audit",
     "models": "anymask.cli.models",
     "serve": "anymask.studio.commands.serve",
-    "export": "anymask.train.commands.export",
+    "export": "anymask.training.commands.export",
     "annotate": "anymask.studio.commands.annotate",
     "engine": "anymask.studio.commands.project",
     "plan": "anymask.cli.plan",
-    "train": "anymask.train.commands.train",
-    "distil": "anymask.train.commands.distil",
-    "eval": "anymask.evaluate.commands.evaluate",
-    "score": "anymask.evaluate.commands.score",
-    "bench": "anymask.evaluate.commands.bench",
+    "train": "anymask.training.commands.train",
+    "distil": "anymask.training.commands.distil",
+    "eval": "anymask.evaluation.commands.evaluate",
+    "score": "anymask.evaluation.commands.score",
+    "bench": "anymask.evaluation.commands.bench",
 }
 
 # What other tools call our commands.

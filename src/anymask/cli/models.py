@@ -9,12 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from anymask.base.errors import InputError, WeightsError
-from anymask.base.storage import write_json
-from anymask.runtime import catalogue, store
-from anymask.runtime.catalogue import Checkpoint
-from anymask.runtime.manifest import MANIFEST, check_file, read_manifest
-from anymask.runtime.store import SAYS, Installed, home
+from anymask.base import InputError, WeightsError, write_json
+from anymask.runtime import (
+    MANIFEST,
+    SAYS,
+    Checkpoint,
+    Installed,
+    catalogue,
+    check_file,
+    home,
+    read_manifest,
+    store,
+)
 
 SUMMARY = "list, download, add and verify the weights of the models"
 
@@ -64,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
 
     A name with an input side, "nano@640", has the weights of the one without.
     """
-    from anymask.runtime.open import split_side
+    from anymask.runtime import split_side
 
     if "name" in args:
         args.name = split_side(args.name)[0]
@@ -112,7 +118,7 @@ def show_list(json_file: Path | None) -> None:
 
 def get(name: str, *, again: bool) -> None:
     """Download one model's weights with progress, and say how far they could be checked."""
-    from anymask.runtime.download import fetch
+    from anymask.runtime import fetch
 
     warn_of_licence(catalogue.entry(name))
     meter = Meter(name)
@@ -209,7 +215,7 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
 
     Raises WeightsError.
     """
-    from anymask.runtime.weight_files import about_weights
+    from anymask.runtime import about_weights
 
     path = Path(name)
     if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):

@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import InputError
-from anymask.base.progress import follow
+from anymask.base import InputError, follow
 from anymask.cli.options import add_model_options, read_count, read_model
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import FloatArray
-    from anymask.formats.streams import Stream
-    from anymask.segment.model import Model
+    from anymask.base import FloatArray
+    from anymask.formats import Stream
+    from anymask.segment import Model
 
 SUMMARY = "learn your own names of masks from labelled ones, or list those known"
 MOST = 200  # masks of a label
@@ -39,8 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Learn, or list. Raises InputError, DataError, ModelError."""
-    from anymask.runtime.protocol import MaskNaming, require
-    from anymask.segment.names import write_own_names
+    from anymask.runtime import MaskNaming, require
+    from anymask.segment import write_own_names
 
     if bool(args.sources) != (args.output is not None):
         raise InputError("labelled masks and -o FILE.json belong together; give both, or none")
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.output.suffix.lower() != ".json":
         raise InputError(f"-o {args.output}: wanted the name of a .json file")
-    from anymask.formats.streams import open_stream
+    from anymask.formats import open_stream
 
     streams = [open_stream(source, args.origin, args.images, None) for source in args.sources]
     counts = write_own_names(args.output, table, labelled_vectors(model, streams, args.most))
@@ -65,7 +64,7 @@ def labelled_vectors(
     model: Model, streams: list[Stream], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
-    from anymask.segment.names import mask_vectors
+    from anymask.segment import mask_vectors
 
     counts: dict[str, int] = {}
     for stream in streams:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import InputError, MissingExtra
-from anymask.base.settings import DeclaredSetting, list_settings
+from anymask.base import DeclaredSetting, InputError, MissingExtra, list_settings
 from anymask.cli.parser import nearest
-from anymask.jobs.choices import ModelChoice, PictureChoice
+from anymask.jobs import ModelChoice, PictureChoice
 
 
 def need_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
@@ -57,9 +56,9 @@ def read_pictures(args: argparse.Namespace) -> PictureChoice:
 
 def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) -> None:
     """Say which page was taken of a file that has several, unless the model takes all as one."""
-    from anymask.images.planes import read_pages
+    from anymask.images import read_pages
     from anymask.models.rules import DEFAULT_MODEL
-    from anymask.runtime.open import stated_channels
+    from anymask.runtime import stated_channels
 
     pages = read_pages(photo)
     if pages.count == 1 or stated_channels(model.model or DEFAULT_MODEL, model.weights):

@@ -6,9 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from anymask.base.errors import InputError
-from anymask.base.storage import file_suffix, is_folder, near_suffix
-from anymask.masks.files import DOCUMENTS, picture_format
+from anymask.base import InputError, file_suffix, is_folder, near_suffix
+from anymask.masks import DOCUMENTS, picture_format
 
 # Options of every command that write one file of one kind.
 _OF_OPTION = {

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from anymask.base.errors import InputError
-from anymask.base.storage import file_suffix, is_folder, write_whole
+from anymask.base import InputError, file_suffix, is_folder, write_whole
 from anymask.cli.output_names import check_suffix
-from anymask.masks.files import (
+from anymask.masks import (
     DOCUMENTS,
     WRITTEN,
     FoundMask,

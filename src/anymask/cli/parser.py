@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.cli.output_names import check_file_options, check_inputs_stay
 
 # What other tools call our options.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base.errors import InputError
-from anymask.base.storage import write_json
+from anymask.base import InputError, write_json
 from anymask.cli.options import need_engine
 
 SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
@@ -28,8 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print a line for every way of working that was measured. Raises InputError, StoreError."""
     need_engine()
-    from anymask.studio.figures import plan
-    from anymask.studio.project import Project
+    from anymask.studio import Project, plan
 
     if args.images < 1 or args.rate < 0 or (args.masks_per_image or 1) <= 0:
         raise InputError(

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anymask.base.errors import PromptError
+from anymask.base import PromptError
 
 if TYPE_CHECKING:
-    from anymask.masks.prompts import Prompt
+    from anymask.masks import Prompt
 
 Kind = Literal["point", "negative", "box", "mask", "next"]
 Part = tuple[Kind, str]  # an option and its value as it was typed
@@ -78,8 +78,8 @@ def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
 
 
 def _prompt(parts: Sequence[Part]) -> Prompt:
-    from anymask.images.load import load_mask
-    from anymask.masks.prompts import Prompt
+    from anymask.images import load_mask
+    from anymask.masks import Prompt
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in ("box", "mask")}

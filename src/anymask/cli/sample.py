@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base.errors import InputError
-from anymask.base.storage import write_whole
-from anymask.images.sources import SAMPLES, sample
+from anymask.base import InputError, write_whole
+from anymask.images import SAMPLES, sample
 
 SUMMARY = "write a photo to begin with"
 

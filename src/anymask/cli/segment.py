@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 
-from anymask.base.errors import DataError, InputError, PromptError
-from anymask.base.settings import list_settings
-from anymask.base.storage import write_whole
+from anymask.base import DataError, InputError, PromptError, list_settings, write_whole
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -30,24 +28,25 @@ from anymask.cli.options import (
 from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
 from anymask.cli.prompts import add_prompt_options, read_prompts, scaled_prompt_hint
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs.choices import LookChoice, ModelChoice, PictureChoice
-from anymask.jobs.names import NamesChoice
-from anymask.jobs.photos import Naming, PhotoItem, find_items
-from anymask.masks.files import FoundMask, Kind
+from anymask.jobs import (
+    LookChoice,
+    ModelChoice,
+    NamesChoice,
+    Naming,
+    PhotoItem,
+    PictureChoice,
+    find_items,
+)
+from anymask.masks import FoundMask, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.base.arrays import UintImage
-    from anymask.jobs.choices import PictureChoice
-    from anymask.jobs.photos import PhotoItem
-    from anymask.masks.features import Embedding
-    from anymask.masks.label_map import LabelMap
-    from anymask.masks.prompts import Prompt
-    from anymask.models.rules.names import ChosenNames
-    from anymask.segment.model import Model
-    from anymask.segment.prediction import Candidates
-    from anymask.segment.settings import SegmentSettingsDict
+    from anymask.base import UintImage
+    from anymask.jobs import PhotoItem, PictureChoice
+    from anymask.masks import Features, LabelMap, Prompt
+    from anymask.models.rules import ChosenNames
+    from anymask.segment import Model, Prediction, SegmentSettingsDict
 
 
 ENDING = ".classes.png"
@@ -75,7 +74,7 @@ def label_file(
     say: Callable[[str], None],
 ) -> None:
     """Write one photo's label map and tell the part of each class. Raises as `Model.label`."""
-    from anymask.images.channels import shown_picture
+    from anymask.images import shown_picture
 
     mix = model.spec.channels
     given = pictures.load(item.photo, item.page, mix)
@@ -91,9 +90,8 @@ def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
     """As the name says: numbers in a palette, drawn on the photo, or an array."""
     import io
 
-    from anymask.formats.label_pictures import encode_palette
-    from anymask.masks.draw import overlay
-    from anymask.masks.files import save_picture
+    from anymask.formats import encode_palette
+    from anymask.masks import overlay, save_picture
 
     file = io.BytesIO()
     name = path.name.lower()
@@ -114,7 +112,7 @@ EMBEDDING = ".npz"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.segment.settings import SegmentSettings
+    from anymask.segment import SegmentSettings
 
     add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
     add_prompt_options(parser)
@@ -305,9 +303,9 @@ def is_embedding(path: Path) -> bool:
 def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> ModelChoice:
     """The model that was named; else the one that made the embeddings."""
     if args.model is None and items and is_embedding(items[0].photo):
-        from anymask.masks.features import Embedding
+        from anymask.masks import Features
 
-        return read_model(args, model=Embedding.load(items[0].photo).model)
+        return read_model(args, model=Features.load(items[0].photo).model)
     return read_model(args)
 
 
@@ -318,7 +316,7 @@ def read_looks(args: argparse.Namespace) -> LookChoice:
 
 def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
     """How prompts are answered. Raises InputError, before anything is opened."""
-    from anymask.segment.settings import SegmentSettings, SegmentSettingsDict
+    from anymask.segment import SegmentSettings, SegmentSettingsDict
 
     read_looks(args)
     settings = cast(SegmentSettingsDict, read_options(args, SegmentSettings))
@@ -328,19 +326,19 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Answer every prompt about one photo, tell of the masks and write them."""
-    from anymask.masks.features import Embedding
+    from anymask.masks import Features
 
-    seen: NDArray[Any] | Embedding
+    seen: NDArray[Any] | Features
     mix = model.spec.channels
     if is_embedding(item.photo):
-        seen = Embedding.load(item.photo)
+        seen = Features.load(item.photo)
         image_hw = seen.image_hw
     else:
         seen = job.pictures.load(item.photo, item.page, mix)
         image_hw = (seen.shape[0], seen.shape[1])
         if item.page is None:
             report_pages(item.photo, job.say, job.model)
-    drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Embedding)
+    drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Features)
     shown = cast("UintImage", seen) if drawn else None
     if shown is not None and mix is not None:
         shown = mix.to_rgb(shown)
@@ -364,14 +362,14 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         job.say(line)
 
 
-def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> list[Candidates]:
+def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list[Prediction]:
     """An answer for each prompt, with a name where names are asked for."""
-    from anymask.masks.features import Embedding
+    from anymask.masks import Features
 
     answers = answer_prompts(model, seen, job.prompts, job.settings)
     if job.names is None:
         return answers
-    if isinstance(seen, Embedding):
+    if isinstance(seen, Features):
         raise InputError(
             "--names looks at the photo, got only its embedding; name the photo itself"
         )
@@ -380,10 +378,10 @@ def named_answers(model: Model, job: Job, seen: NDArray[Any] | Embedding) -> lis
 
 def answer_prompts(
     model: Model,
-    seen: NDArray[Any] | Embedding,
+    seen: NDArray[Any] | Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettingsDict,
-) -> list[Candidates]:
+) -> list[Prediction]:
     """An answer for each prompt; a mask alone is refined."""
     alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
     asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
@@ -395,11 +393,11 @@ def answer_prompts(
 
 
 def zoom_report(
-    model: Model, seen: NDArray[Any] | Embedding, job: Job, prompt: Prompt, answer: Candidates
+    model: Model, seen: NDArray[Any] | Features, job: Job, prompt: Prompt, answer: Prediction
 ) -> str | None:
     """Why a closer look changed nothing; None where it did."""
-    from anymask.models.rules.crops import closer_window, object_box
-    from anymask.segment.crop import IN_DOUBT
+    from anymask.models.rules import closer_window, object_box
+    from anymask.segment import IN_DOUBT
 
     plain = job.settings | {"zoom": False, "retry": None}
     (first,) = answer_prompts(model, seen, [prompt], plain)
@@ -412,7 +410,7 @@ def zoom_report(
     return "--zoom had no use here: by the model's own estimate the closer look was no better"
 
 
-def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Prompt) -> FoundMask:
+def _found(photo: Path, image: UintImage | None, answer: Prediction, prompt: Prompt) -> FoundMask:
     """The best mask with its numbers; the others are never made."""
     record = answer.first.to_record(prompt)
     return FoundMask(photo, image, record.mask, record, prompt, answer.ambiguous)
@@ -420,16 +418,15 @@ def _found(photo: Path, image: UintImage | None, answer: Candidates, prompt: Pro
 
 def report_lines(found: FoundMask) -> list[str]:
     """The mask in one line, and each click that it does not obey in one more."""
-    from anymask.masks.clicks import violated_points
-    from anymask.masks.preview import counted, percent
+    from anymask.masks import counted, percent, violated_points
 
     record, lines = found.record, []
     if not record.area:
         lines.append("the mask is empty; try another click, or a box")
     else:
-        box = ",".join(f"{value:g}" for value in record.box_xyxy)
+        box = ",".join(f"{value:g}" for value in record.box)
         lines.append(
-            f"quality {record.quality:.2f}, {counted(record.area, 'pixel')} "
+            f"quality {record.score:.2f}, {counted(record.area, 'pixel')} "
             f"({percent(record.coverage)}), box {box}"
         )
         if record.label is not None and record.label_probability is not None:

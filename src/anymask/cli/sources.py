@@ -13,9 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from anymask.base.errors import AnymaskError, InputError
-from anymask.images.load import VIDEO_SUFFIXES
-from anymask.images.sources import sample
+from anymask.base import AnymaskError, InputError
+from anymask.images import VIDEO_SUFFIXES, sample
 
 STDIN = "-"
 SAMPLE = "sample:"  # before the name of a photo of the package
@@ -126,7 +125,7 @@ def check_not_address(word: str) -> None:
 
 def _fetch(address: str, folder: Path) -> Path:
     """The picture of an address in a folder of its own, under its own name."""
-    from anymask.images.load import fetch_picture
+    from anymask.images import fetch_picture
 
     name = Path(unquote(urlsplit(address).path)).name or "picture"
     folder.mkdir()

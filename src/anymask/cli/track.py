@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import PromptError
+from anymask.base import PromptError
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.prompts import numbers
 from anymask.cli.sources import check_not_address
 
 if TYPE_CHECKING:
-    from anymask.track.files import FilePrompt
+    from anymask.track import FilePrompt
 
 SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
@@ -33,7 +33,7 @@ FORMS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.track.settings import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
+    from anymask.track import FrameSampling, MemorySettings, MonitorSettings, TrackSettings
 
     parser.epilog = NOTE
     told = "a video file, a folder of pictures, or a camera's number"
@@ -69,9 +69,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
-    from anymask.base.progress import ProgressBar
-    from anymask.track.files import TrackFiles, track_files
-    from anymask.track.settings import GROUPS
+    from anymask.base import ProgressBar
+    from anymask.track import GROUPS, TrackFiles, track_files
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
 
 def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
     """(frame of the source, object) -> what is said. Raises PromptError."""
-    from anymask.track.files import FilePrompt
+    from anymask.track import FilePrompt
 
     found: dict[tuple[int, int], FilePrompt] = {}
     for name, (shape, _) in FORMS.items():

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError
-from anymask.images.load import load_image
-from anymask.masks.mask import UNLABELLED, Box, MaskRecord, record_from_rle
-from anymask.masks.rle import Rle, rle_merge
+from anymask.base import DataError, UintImage
+from anymask.images import load_image
+from anymask.masks import UNLABELLED, Mask, Rle, record_from_rle, rle_merge
+from anymask.masks.mask import Box
 
 if TYPE_CHECKING:
-    from anymask.masks.spec import ChannelMix
+    from anymask.masks import ChannelMix
 
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
@@ -57,16 +56,16 @@ class AnnotatedMask:
     drawn_box: Box | None = field(default=None, kw_only=True)
     group: int | None = field(default=None, kw_only=True)
     crowd: bool = field(default=False, kw_only=True)
-    made: MaskRecord | None = field(default=None, kw_only=True)
+    made: Mask | None = field(default=None, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
-    def quality(self) -> float:
+    def score(self) -> float:
         """The model's own number, 0 where none is known."""
-        return 0.0 if self.made is None else self.made.quality
+        return 0.0 if self.made is None else self.made.score
 
     @property
-    def record(self) -> MaskRecord:
+    def record(self) -> Mask:
         """The mask in a list; box and area are worked out where nobody gave them."""
         if self.made is None:
             return record_from_rle(self.rle, label=self.label)
@@ -176,7 +175,7 @@ class AnnotatedImage:
         """As a model of these channels takes it: (H, W, 3), or (H, W, C). Raises as `image`."""
         if mix is None or self.source is None:
             return self.image()
-        from anymask.images.channels import load_for_mix
+        from anymask.images import load_for_mix
 
         found = load_for_mix(self.source, mix)
         self._check_size(found)
@@ -219,9 +218,7 @@ def annotated_photo(
     )
 
 
-def record_to_mask(
-    record: MaskRecord, *, group: int | None = None, crowd: bool = False
-) -> AnnotatedMask:
+def record_to_mask(record: Mask, *, group: int | None = None, crowd: bool = False) -> AnnotatedMask:
     """A mask of a list; what its run-lengths and label say already is not kept twice."""
     plain = record_from_rle(record.rle, label=record.label)
     made = None if record == plain else record
@@ -231,13 +228,13 @@ def record_to_mask(
 def annotated_mask(
     rle: Rle,
     label: str | None = None,
-    quality: float = 0.0,
+    score: float = 0.0,
     *,
     group: int | None = None,
     crowd: bool = False,
 ) -> AnnotatedMask:
-    """A mask from run-lengths and, where somebody gave one, a quality."""
-    made = record_from_rle(rle, quality=quality, label=label) if quality else None
+    """A mask from run-lengths and, where somebody gave one, a score."""
+    made = record_from_rle(rle, score=score, label=label) if score else None
     return AnnotatedMask(rle, label, group=group, crowd=crowd, made=made)
 
 
@@ -331,7 +328,7 @@ def _traits(mask: AnnotatedMask) -> list[Trait]:
     made, (height, width) = mask.made, mask.rle.size
     held: dict[Trait, bool] = {
         "labels": mask.label is not None,
-        "quality": mask.quality != 0,
+        "quality": mask.score != 0,
         "stability": made is not None and made.stability is not None,
         "clicks": made is not None and bool(made.points),
         "crops": made is not None and made.crop_box != (0, 0, width, height),

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     IN_RECORDS,
     AnnotatedImage,
@@ -35,9 +35,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, box_to_mask, plain_rings
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.coco_polygons import coco_polygons_to_rle
-from anymask.masks.mask import UNLABELLED, MaskRecord
-from anymask.masks.rle import Rle, coco_to_rle
+from anymask.masks import UNLABELLED, Mask, Rle, coco_polygons_to_rle, coco_to_rle
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -150,7 +148,7 @@ def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> An
         key: row[key] for key in ("stability_score", "point_coords", "crop_box") if key in row
     }
     quality = row.get("predicted_iou", row.get("score", 0.0))
-    record = MaskRecord.from_sa1b(
+    record = Mask.from_sa1b(
         {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
         | numbers
     )

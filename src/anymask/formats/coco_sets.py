@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,

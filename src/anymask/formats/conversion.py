@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import DataError, InputError
-from anymask.base.keywords import name_keywords
+from anymask.base import DataError, InputError, name_keywords
 from anymask.formats.annotations import LossReport
 from anymask.formats.documents import OutFile, write_files
 from anymask.formats.outlines import Policy

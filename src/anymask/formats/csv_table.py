@@ -11,7 +11,7 @@ from pathlib import Path
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile
 from anymask.formats.outlines import Policy
-from anymask.masks.measure import table_row, to_csv
+from anymask.masks import table_row, to_csv
 
 NAME = "masks.csv"  # in a folder
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -32,15 +32,18 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.mask import UNLABELLED
-from anymask.masks.polygons import Polygon, ellipse_ring, polygons_to_mask, turned_ring
-from anymask.masks.rle import (
+from anymask.masks import (
+    UNLABELLED,
+    Polygon,
     Rle,
     crop_to_rle,
+    ellipse_ring,
     mask_to_rle,
+    polygons_to_mask,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
+    turned_ring,
 )
 
 _WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")

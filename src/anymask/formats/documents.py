@@ -16,12 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from anymask.base.errors import AnymaskError, DataError
-from anymask.base.parsing import parse_json, parse_text
-from anymask.base.storage import write_whole
+from anymask.base import AnymaskError, DataError, parse_json, parse_text, write_whole
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.images.load import SUFFIXES, image_hw
-from anymask.masks.spec import MAX_PIXELS
+from anymask.images import SUFFIXES, image_hw
+from anymask.masks import MAX_PIXELS
 
 OutFile = tuple[Path, bytes]
 SPLITS = ("train", "val", "test")

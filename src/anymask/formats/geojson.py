@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.errors import DataError, InputError
+from anymask.base import DataError, InputError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -37,14 +37,15 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.polygons import (
+from anymask.masks import (
     IN_PIXELS,
     Affine,
     Polygon,
+    mask_to_rle,
     polygons_to_geometry,
     polygons_to_mask,
+    rle_area,
 )
-from anymask.masks.rle import mask_to_rle, rle_area
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -146,7 +147,7 @@ def to_geojson(
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
-        about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.quality}
+        about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.score}
         rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})

@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError, ImageError
+from anymask.base import DataError, ImageError, UintImage
 from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
@@ -45,10 +44,8 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.images.decoding import open_picture
-from anymask.images.load import SUFFIXES
-from anymask.images.pixels import strips
-from anymask.masks.rle import Rle, rle_area, rle_to_mask, runs_to_rle
+from anymask.images import SUFFIXES, open_picture, strips
+from anymask.masks import Rle, rle_area, rle_to_mask, runs_to_rle
 
 FORM = "label-png"
 LABELS = frozenset(

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
@@ -41,7 +41,7 @@ from anymask.formats.label_pictures import (
     label_values,
     value_rles,
 )
-from anymask.masks.rle import Rle
+from anymask.masks import Rle
 
 # ADE20K
 

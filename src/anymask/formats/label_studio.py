@@ -35,8 +35,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import IntArray
-from anymask.base.errors import DataError, InputError
+from anymask.base import DataError, InputError, IntArray
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -60,9 +59,17 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, single_rings
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.mask import UNLABELLED
-from anymask.masks.polygons import Polygon, Ring, ellipse_ring, polygons_to_mask, turned_ring
-from anymask.masks.rle import Rle, mask_to_rle, rle_to_mask
+from anymask.masks import (
+    UNLABELLED,
+    Polygon,
+    Ring,
+    Rle,
+    ellipse_ring,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_to_mask,
+    turned_ring,
+)
 
 _SIZES = np.array([3, 4, 8, 16])  # bits of a run's length
 _HEADER = (5, 4, 4, 4, 4)  # bits
@@ -298,7 +305,7 @@ def encode(
             for about in _json_values(image, number, report, policy if polygons else None):
                 label = mask.label or UNLABELLED
                 about["value"][about["type"]] = [label]
-                rest = {"image_rotation": 0, "score": mask.quality, "readonly": False}
+                rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
         data = {"image": image.extra.get("image", image.file_name)} | size
@@ -354,4 +361,4 @@ def _json_values(
 
 
 def _mean(masks: tuple[AnnotatedMask, ...]) -> float:
-    return float(np.mean([mask.quality for mask in masks])) if masks else 0.0
+    return float(np.mean([mask.score for mask in masks])) if masks else 0.0

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anymask.base.errors import DataError, ImageError
+from anymask.base import DataError, ImageError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -42,13 +42,15 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, plain_rings
 from anymask.formats.registry import Fit, Sniffed
-from anymask.images.decoding import open_picture
-from anymask.masks.mask import UNLABELLED
-from anymask.masks.polygons import Polygon, ellipse_ring, polygons_to_mask
-from anymask.masks.rle import (
+from anymask.images import open_picture
+from anymask.masks import (
+    UNLABELLED,
+    Polygon,
     Rle,
     crop_to_rle,
+    ellipse_ring,
     mask_to_rle,
+    polygons_to_mask,
     rle_area,
     rle_box_xyxy,
     rle_merge,

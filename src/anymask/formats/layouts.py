@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import DataError, InputError
+from anymask.base import DataError, InputError
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
 from anymask.formats.video_sets import Clip

@@ -9,40 +9,53 @@ from typing import Any, SupportsIndex, overload
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError
-from anymask.base.keywords import name_all_keywords
-from anymask.base.parsing import parse_json
-from anymask.base.storage import whole_file, write_json, write_whole
+from anymask.base import (
+    BoolArray,
+    InputError,
+    UintImage,
+    name_all_keywords,
+    parse_json,
+    whole_file,
+    write_json,
+    write_whole,
+)
 from anymask.formats.annotations import AnnotatedImage, LossReport, record_to_mask
 from anymask.formats.outlines import Policy
-from anymask.masks.binary import mask_nms
-from anymask.masks.detections import to_dataframe, to_supervision
-from anymask.masks.draw import colours, overlay
-from anymask.masks.files import picture_format, save_picture
-from anymask.masks.mask import MaskRecord, OutputMode
-from anymask.masks.measure import table_row, to_csv
-from anymask.masks.polygons import SMOOTH
-from anymask.masks.preview import (
+from anymask.masks import (
+    SMOOTH,
+    Mask,
+    OutputMode,
     Picture,
+    colours,
     counted,
+    coverage,
+    mask_nms,
+    nested,
+    overlay,
     photo_of,
+    picture_format,
     preview_html,
     preview_of,
+    rle_merge,
+    rle_to_mask,
     same_picture,
+    save_picture,
     show_picture,
     spare_photo,
+    table_row,
+    to_csv,
+    to_dataframe,
+    to_supervision,
+    with_rle,
     without_held,
 )
-from anymask.masks.relations import coverage, nested, with_rle
-from anymask.masks.rle import rle_merge, rle_to_mask
 
 _SHOWN = 20  # records that a notebook lists below the picture
 
 
 @name_all_keywords
-class MaskRecords(list[MaskRecord]):
-    """What `Model.everything` answers: an ordinary list of `MaskRecord`, with what users do next.
+class Masks(list[Mask]):
+    """What `Model.everything` answers: an ordinary list of `Mask`, with what users do next.
 
     Every method leaves the list as it is and answers a new one. Masks stay run-lengths. `+` joins
     lists of one photo; where each knows another photo of the same size, their sum knows none.
@@ -54,7 +67,7 @@ class MaskRecords(list[MaskRecord]):
 
     def __init__(
         self,
-        records: Iterable[MaskRecord] = (),
+        records: Iterable[Mask] = (),
         *,
         image_hw: tuple[int, int] | None = None,
         picture: Picture | None = None,
@@ -66,11 +79,11 @@ class MaskRecords(list[MaskRecord]):
 
     def __repr__(self) -> str:
         if not self:
-            return "<MaskRecords: none>"
+            return "<Masks: none>"
         height, width = self[0].rle.size
-        best = max(record.quality for record in self)
+        best = max(record.score for record in self)
         return (
-            f"<MaskRecords: {counted(len(self), 'mask')} of {width}x{height}, "
+            f"<Masks: {counted(len(self), 'mask')} of {width}x{height}, "
             f"best quality {best:.2f}, {100 * coverage(self):.0f} % of the photo>"
         )
 
@@ -78,40 +91,40 @@ class MaskRecords(list[MaskRecord]):
         return without_held(vars(self))
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> MaskRecord: ...
+    def __getitem__(self, index: SupportsIndex) -> Mask: ...
 
     @overload
-    def __getitem__(self, index: slice) -> MaskRecords: ...
+    def __getitem__(self, index: slice) -> Masks: ...
 
-    def __getitem__(self, index: SupportsIndex | slice) -> MaskRecord | MaskRecords:
+    def __getitem__(self, index: SupportsIndex | slice) -> Mask | Masks:
         if isinstance(index, slice):
             return self._with(super().__getitem__(index))
         return super().__getitem__(index)
 
     # A list's `+` is typed for items of any kind; this one takes records alone.
-    def __add__(self, other: Any) -> MaskRecords:  # type: ignore[override]
+    def __add__(self, other: Any) -> Masks:  # type: ignore[override]
         """All records of both. Raises InputError where their photos are of other sizes."""
         return self._joined(other, [*self, *other]) if isinstance(other, list) else NotImplemented
 
-    def __radd__(self, other: Any) -> MaskRecords:
+    def __radd__(self, other: Any) -> Masks:
         return self._joined(other, [*other, *self]) if isinstance(other, list) else NotImplemented
 
-    def __mul__(self, times: SupportsIndex) -> MaskRecords:
+    def __mul__(self, times: SupportsIndex) -> Masks:
         return self._with(super().__mul__(times))
 
     __rmul__ = __mul__
 
-    def copy(self) -> MaskRecords:
+    def copy(self) -> Masks:
         """The same records in a list of their own."""
         return self._with(self)
 
     __copy__ = copy
 
-    def _joined(self, other: list[Any], records: list[MaskRecord]) -> MaskRecords:
-        strange = [one for one in other if not isinstance(one, MaskRecord)]
+    def _joined(self, other: list[Any], records: list[Mask]) -> Masks:
+        strange = [one for one in other if not isinstance(one, Mask)]
         if strange:
-            raise InputError(f"wanted records to join, got {strange[0]!r}; give `MaskRecord`s")
-        lists = [self, other if isinstance(other, MaskRecords) else MaskRecords(other)]
+            raise InputError(f"wanted records to join, got {strange[0]!r}; give `Mask`s")
+        lists = [self, other if isinstance(other, Masks) else Masks(other)]
         sizes = {record.rle.size for record in records}
         sizes |= {one._image_hw for one in lists if one._image_hw is not None}
         if len(sizes) > 1:
@@ -123,15 +136,15 @@ class MaskRecords(list[MaskRecord]):
         for picture in [one.picture for one in lists]:
             if picture is not None and not any(same_picture(picture, one) for one in known):
                 known.append(picture)
-        return MaskRecords(
+        return Masks(
             records,
             image_hw=next(iter(sizes), None),
             picture=known[0] if len(known) == 1 else None,
         )
 
-    def _with(self, records: Iterable[MaskRecord]) -> MaskRecords:
+    def _with(self, records: Iterable[Mask]) -> Masks:
         """Other records of the same photo."""
-        return MaskRecords(records, image_hw=self._image_hw, picture=self.picture)
+        return Masks(records, image_hw=self._image_hw, picture=self.picture)
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -148,21 +161,21 @@ class MaskRecords(list[MaskRecord]):
         return coverage(self)
 
     @property
-    def best(self) -> MaskRecord:
+    def best(self) -> Mask:
         """The record of the highest quality. Raises InputError for an empty list."""
         if not self:
             raise InputError("an empty list of masks has no best one; look at len() first")
-        return max(self, key=lambda record: record.quality)
+        return max(self, key=lambda record: record.score)
 
     def filter(
         self,
-        keep: Callable[[MaskRecord], bool] | None = None,
+        keep: Callable[[Mask], bool] | None = None,
         *,
         min_quality: float = 0.0,
         min_stability: float = 0.0,
         min_area: float = 0,
         label: str | None = None,
-    ) -> MaskRecords:
+    ) -> Masks:
         """The records that reach all of these, in their order.
 
         keep      tells of a record whether it stays; None: all
@@ -172,26 +185,26 @@ class MaskRecords(list[MaskRecord]):
         return self._with(
             record
             for record in self
-            if record.quality >= min_quality
+            if record.score >= min_quality
             and (record.stability or 0.0) >= min_stability
             and record.area >= min_area
             and (label is None or record.label == label)
             and (keep is None or keep(record))
         )
 
-    def nms(self, threshold: float = 0.7) -> MaskRecords:
+    def nms(self, threshold: float = 0.7) -> Masks:
         """Of two masks that overlap with a larger IoU the one of higher quality, best first."""
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold must be an IoU from 0 to 1, got {threshold!r}")
-        quality = [record.quality for record in self]
+        quality = [record.score for record in self]
         kept = mask_nms([record.rle for record in self], quality, threshold)
         return self._with(self[index] for index in kept.tolist())
 
-    def merge(self, *others: Iterable[MaskRecord], threshold: float = 0.7) -> MaskRecords:
+    def merge(self, *others: Iterable[Mask], threshold: float = 0.7) -> Masks:
         """The masks of this and other lists of the same photo, each once (see `nms`)."""
         return self._with([*self, *(record for other in others for record in other)]).nms(threshold)
 
-    def union(self, label: str | None = None) -> MaskRecord:
+    def union(self, label: str | None = None) -> Mask:
         """One record of all pixels of any mask, with the best one's numbers.
 
         Raises InputError for an empty list.
@@ -199,7 +212,7 @@ class MaskRecords(list[MaskRecord]):
         whole = with_rle(self.best, rle_merge([record.rle for record in self]))
         return replace(whole, label=label, points=(), parent=None, depth=None)
 
-    def tree(self) -> MaskRecords:
+    def tree(self) -> Masks:
         """The same records, each with its `parent` (an index in the list) and its `depth`."""
         return self._with(nested(self))
 
@@ -363,7 +376,7 @@ class MaskRecords(list[MaskRecord]):
 
         `masks` is a list of (H, W) bool arrays, `scores` (N,) float32, in the order of the list.
         """
-        scores = np.array([record.quality for record in self], np.float32)
+        scores = np.array([record.score for record in self], np.float32)
         return {"masks": [record.mask for record in self], "scores": scores}
 
     def _about(self) -> dict[str, int | str]:

@@ -16,20 +16,23 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from anymask.base.errors import DataError
-from anymask.base.settings import Setting, check_settings, describe_settings
+from anymask.base import DataError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
-from anymask.masks.mask import Box
-from anymask.masks.polygons import (
+from anymask.masks import (
     SMOOTH,
     Polygon,
     Ring,
     joined,
+    mask_to_rle,
     polygon_to_ring,
     polygons_to_mask,
+    rle_area,
+    rle_box_xywh,
+    rle_iou,
     rle_to_polygons,
+    runs_to_rle,
 )
-from anymask.masks.rle import mask_to_rle, rle_area, rle_box_xywh, rle_iou, runs_to_rle
+from anymask.masks.mask import Box
 
 
 @describe_settings

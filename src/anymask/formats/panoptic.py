@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base.errors import DataError, ImageError
+from anymask.base import DataError, ImageError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -46,9 +46,8 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.images.decoding import open_picture
-from anymask.masks.mask import UNLABELLED
-from anymask.masks.rle import rle_area, rle_box_xywh
+from anymask.images import open_picture
+from anymask.masks import UNLABELLED, rle_area, rle_box_xywh
 
 
 def sniff(found: Sniffed) -> Fit:

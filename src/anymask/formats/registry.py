@@ -21,8 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from anymask.base.errors import DataError, InputError
-from anymask.base.storage import file_suffix, near_suffix
+from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile, read_json, read_xml, write_files
 from anymask.formats.label_pictures import has_both

@@ -29,7 +29,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.mask import MaskRecord
+from anymask.masks import Mask
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -59,7 +59,7 @@ def document_to_image(document: Any) -> AnnotatedImage:
 
 
 def _mask(annotation: Any) -> AnnotatedMask:
-    record = MaskRecord.from_sa1b(annotation)
+    record = Mask.from_sa1b(annotation)
     group = annotation.get("group_id")
     return record_to_mask(
         record,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -36,7 +36,7 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import label_values
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.rle import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.masks import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
 
 SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next

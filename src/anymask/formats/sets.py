@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
+from anymask.base import DataError, parse_json
 from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
@@ -30,7 +29,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import OutFile, output_stem, to_json
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.rle import Rle, rle_area, rle_to_string, string_to_rle
+from anymask.masks import Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"
 MASKS_FILE = "masks.jsonl"

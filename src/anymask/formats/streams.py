@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError, InputError
-from anymask.base.storage import split_page_name
+from anymask.base import DataError, InputError, UintImage, split_page_name
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_pictures import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
 from anymask.formats.registry import FORMATS, check_readable, find_format, place_of, recognise
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
-from anymask.images.load import image_hw, load_image
-from anymask.images.planes import load_page, page_as_png
+from anymask.images import image_hw, load_image, load_page, page_as_png
 
 A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
 PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC

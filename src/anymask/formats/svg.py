@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -33,9 +33,16 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.draw import colours
-from anymask.masks.polygons import Polygon, Ring, polygons_to_mask, polygons_to_svg_path
-from anymask.masks.rle import Rle, crop_to_rle, empty_rle
+from anymask.masks import (
+    Polygon,
+    Ring,
+    Rle,
+    colours,
+    crop_to_rle,
+    empty_rle,
+    polygons_to_mask,
+    polygons_to_svg_path,
+)
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -203,7 +210,7 @@ def encode(
 def _data(mask: AnnotatedMask) -> dict[str, str]:
     about = {
         "data-label": mask.label,
-        "data-quality": mask.quality or None,
+        "data-quality": mask.score or None,
         "data-group": mask.group,
         "data-crowd": "true" if mask.crowd else None,
     }

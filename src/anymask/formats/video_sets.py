@@ -30,8 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError
+from anymask.base import DataError, UintImage
 from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
@@ -49,8 +48,8 @@ from anymask.formats.documents import (
     read_text,
 )
 from anymask.formats.label_pictures import VOID, label_values, value_rles
-from anymask.images.load import SUFFIXES, load_image
-from anymask.masks.rle import Rle, mask_to_rle, rle_area
+from anymask.images import SUFFIXES, load_image
+from anymask.masks import Rle, mask_to_rle, rle_area
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.formats import voc_xml
 from anymask.formats.annotations import (
     VOID_LABEL,
@@ -62,7 +62,7 @@ from anymask.formats.label_sets import VOC_CLASSES
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.mask import UNLABELLED
+from anymask.masks import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"

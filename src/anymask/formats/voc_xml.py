@@ -17,8 +17,7 @@ from xml.etree import ElementTree as ET
 import cv2
 import numpy as np
 
-from anymask.base.arrays import Floats
-from anymask.base.errors import DataError
+from anymask.base import DataError, Floats
 from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
 from anymask.formats.documents import (
     checked_hw,
@@ -30,9 +29,8 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.outlines import box_to_mask
-from anymask.masks.mask import UNLABELLED, Box
-from anymask.masks.polygons import Polygon, polygons_to_mask
-from anymask.masks.rle import Rle, mask_to_rle
+from anymask.masks import UNLABELLED, Polygon, Rle, mask_to_rle, polygons_to_mask
+from anymask.masks.mask import Box
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
 

@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from anymask.base.arrays import Floats
-from anymask.base.errors import DataError
+from anymask.base import DataError, Floats
 from anymask.formats.annotations import (
     AnnotatedImage,
     AnnotatedMask,
@@ -47,10 +46,8 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
 from anymask.formats.registry import Fit, Sniffed
-from anymask.masks.files import ring_to_yolo
-from anymask.masks.mask import UNLABELLED, Box
-from anymask.masks.polygons import Polygon, polygons_to_mask
-from anymask.masks.rle import mask_to_rle
+from anymask.masks import UNLABELLED, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
+from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
 LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError, UintImage
 from anymask.images.load import ImageSource, read_view
 from anymask.images.pixels import PictureView, value_range
 from anymask.images.planes import TIFF, Planes, read_planes
-from anymask.masks.spec import ChannelMix
+from anymask.masks import ChannelMix
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from anymask.base.errors import AnymaskError, ImageError
+from anymask.base import AnymaskError, ImageError
 from anymask.images.pixels import check_size
-from anymask.masks.spec import MAX_PIXELS
+from anymask.masks import MAX_PIXELS
 
 T = TypeVar("T")
 _REASON = 200  # characters of a decoder's own message that are told

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base.errors import ImageError, MissingExtra
+from anymask.base import ImageError, MissingExtra
 from anymask.images.decoding import open_header
 from anymask.images.pixels import PictureView, check_size
-from anymask.masks.spec import MAX_PIXELS
+from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_BYTES = 12 * MAX_PIXELS  # of a page with all its bands

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 from PIL import ImageOps
 
-from anymask.base.arrays import Floats
-from anymask.base.errors import ImageError
+from anymask.base import Floats, ImageError
 from anymask.images.decoding import open_picture
 
 CELLS = 16  # a side of the grey thumbnail

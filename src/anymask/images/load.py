@@ -36,9 +36,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base.arrays import BoolArray, UintImage, read_array
-from anymask.base.errors import DataError, ImageError, InputError
-from anymask.base.keywords import name_keywords
+from anymask.base import (
+    BoolArray,
+    DataError,
+    ImageError,
+    InputError,
+    UintImage,
+    name_keywords,
+    read_array,
+)
 from anymask.images.decoding import decode_with, decoding, open_file, open_header, unidentified
 from anymask.images.deep_pictures import (
     deep_grey,

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import ImageError, InputError
-from anymask.masks.spec import MAX_PIXELS
+from anymask.base import ImageError, InputError, UintImage
+from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
 _LEAST_WHITE = 1 / 8  # of white, which colours in floats reach somewhere; 0..3 are no colours

@@ -25,8 +25,7 @@ from xml.etree import ElementTree as ET
 
 from PIL import UnidentifiedImageError
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import decode_with, open_file, open_header, open_picture, unidentified
 from anymask.images.deep_pictures import (
     TiffFacts,
@@ -38,7 +37,7 @@ from anymask.images.deep_pictures import (
 )
 from anymask.images.load import load_image, open_path
 from anymask.images.pixels import PictureView, Ranges
-from anymask.masks.files import save_picture
+from anymask.masks import save_picture
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
 _OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages

@@ -13,11 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import ImageError, InputError
-from anymask.base.keywords import name_keywords
+from anymask.base import ImageError, InputError, UintImage, name_keywords
 from anymask.images.load import ImageSource, find_images, is_address, load_image
-from anymask.masks.preview import HeldPicture, Picture
+from anymask.masks import HeldPicture, Picture
 
 SAMPLES = ("cat", "coffee", "rocket")
 _FOLDER = Path(__file__).parents[1] / "assets" / "photos"

@@ -1,66 +1,158 @@
-"""Folder jobs: many photos in, files for each and a summary out; resumed, in workers or on Ray.
-
-    summary = anymask.jobs.everything("photos/", "out/", workers=2)
-
-`PhotoTask` and `run_job` are for work of your own on each photo.
-
-Every name is fetched when it is first used: a command that only declares options starts sooner.
-"""
+"""Folders of photos: resumed, in worker processes or on Ray, with a summary of what was done."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anymask.base import lazy_names
 
 if TYPE_CHECKING:
-    from anymask.jobs.boxes import segment_boxes
-    from anymask.jobs.choices import ModelChoice, PictureChoice
-    from anymask.jobs.embeddings import embed
-    from anymask.jobs.failures import PhotoFailure
-    from anymask.jobs.folder import FolderJob, JobProgress, Summary, run_job
-    from anymask.jobs.masks import everything
-    from anymask.jobs.photos import PhotoItem
-    from anymask.jobs.processing import PhotoTask, PhotoWork
+    from anymask.jobs.boxes import BoxesTask, BoxLabels, segment_boxes
+    from anymask.jobs.choices import (
+        ArrangementChoice,
+        LookChoice,
+        ModelChoice,
+        PictureChoice,
+        parse_bands,
+        parse_ranges,
+    )
+    from anymask.jobs.embeddings import EmbedTask, encode
+    from anymask.jobs.failures import PhotoFailure, failure_log
+    from anymask.jobs.folder import (
+        FIRST_FAILURES,
+        FolderJob,
+        JobProgress,
+        Summary,
+        check_summary,
+        run_job,
+        summary_to_json,
+    )
+    from anymask.jobs.masks import EverythingTask, everything
+    from anymask.jobs.names import NamesChoice
+    from anymask.jobs.photos import (
+        Division,
+        Naming,
+        PhotoItem,
+        find_items,
+        output_names,
+        place_number,
+    )
+    from anymask.jobs.pool import (
+        ItemDone,
+        ItemLost,
+        ItemStep,
+        PoolTask,
+        ReportStep,
+        WorkerReady,
+        run_in_pool,
+    )
+    from anymask.jobs.processing import PhotoTask, PhotoWork, process_in_pool
     from anymask.jobs.verbs import run
 
 __all__ = [
+    "ArrangementChoice",
+    "BoxLabels",
+    "BoxesTask",
+    "Division",
+    "EmbedTask",
+    "EverythingTask",
+    "FIRST_FAILURES",
     "FolderJob",
+    "ItemDone",
+    "ItemLost",
+    "ItemStep",
     "JobProgress",
+    "LookChoice",
     "ModelChoice",
+    "NamesChoice",
+    "Naming",
     "PhotoFailure",
     "PhotoItem",
     "PhotoTask",
     "PhotoWork",
     "PictureChoice",
+    "PoolTask",
+    "ReportStep",
     "Summary",
-    "embed",
+    "WorkerReady",
+    "check_summary",
+    "encode",
     "everything",
+    "failure_log",
+    "find_items",
+    "output_names",
+    "parse_bands",
+    "parse_ranges",
+    "place_number",
+    "process_in_pool",
     "run",
+    "run_in_pool",
     "run_job",
     "segment_boxes",
+    "summary_to_json",
 ]
 
-_HOMES = {
-    "FolderJob": "anymask.jobs.folder",
-    "JobProgress": "anymask.jobs.folder",
-    "ModelChoice": "anymask.jobs.choices",
-    "PhotoFailure": "anymask.jobs.failures",
-    "PhotoItem": "anymask.jobs.photos",
-    "PhotoTask": "anymask.jobs.processing",
-    "PhotoWork": "anymask.jobs.processing",
-    "PictureChoice": "anymask.jobs.choices",
-    "Summary": "anymask.jobs.folder",
-    "embed": "anymask.jobs.embeddings",
-    "everything": "anymask.jobs.masks",
-    "run": "anymask.jobs.verbs",
-    "run_job": "anymask.jobs.folder",
-    "segment_boxes": "anymask.jobs.boxes",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'anymask.jobs' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "boxes": (
+                "BoxLabels",
+                "BoxesTask",
+                "segment_boxes",
+            ),
+            "choices": (
+                "ArrangementChoice",
+                "LookChoice",
+                "ModelChoice",
+                "PictureChoice",
+                "parse_bands",
+                "parse_ranges",
+            ),
+            "embeddings": (
+                "EmbedTask",
+                "encode",
+            ),
+            "failures": (
+                "PhotoFailure",
+                "failure_log",
+            ),
+            "folder": (
+                "FIRST_FAILURES",
+                "FolderJob",
+                "JobProgress",
+                "Summary",
+                "check_summary",
+                "run_job",
+                "summary_to_json",
+            ),
+            "masks": (
+                "EverythingTask",
+                "everything",
+            ),
+            "names": ("NamesChoice",),
+            "photos": (
+                "Division",
+                "Naming",
+                "PhotoItem",
+                "find_items",
+                "output_names",
+                "place_number",
+            ),
+            "pool": (
+                "ItemDone",
+                "ItemLost",
+                "ItemStep",
+                "PoolTask",
+                "ReportStep",
+                "WorkerReady",
+                "run_in_pool",
+            ),
+            "processing": (
+                "PhotoTask",
+                "PhotoWork",
+                "process_in_pool",
+            ),
+            "verbs": ("run",),
+        },
+    )

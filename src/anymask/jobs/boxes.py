@@ -15,23 +15,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from anymask.base.errors import DataError, InputError
-from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.documents import output_stem
-from anymask.formats.outlines import box_of
-from anymask.formats.streams import Stream, open_stream
+from anymask.base import DataError, InputError
+from anymask.formats import AnnotatedImage, Stream, box_of, open_stream, output_stem
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, FolderJob, OnProgress, Summary, make_job, run_job
 from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.processing import OnStep
-from anymask.masks.rle import rle_to_string
+from anymask.masks import rle_to_string
 from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.masks.mask import MaskRecord
-    from anymask.segment.model import Model
+    from anymask.masks import Mask
+    from anymask.segment import Model
 
 AT_ONCE = 64  # boxes of a photo that are asked together
 
@@ -169,7 +166,7 @@ class BoxesWork:
             write_made(records_path, photo, about, records)
         return len(records)
 
-    def segment(self, photo: PhotoFile, image: AnnotatedImage) -> list[MaskRecord]:
+    def segment(self, photo: PhotoFile, image: AnnotatedImage) -> list[Mask]:
         """The masks of a photo. Raises DataError for one of another size than its labels say."""
         if photo.pixels.shape[:2] != image.hw:
             raise DataError(
@@ -184,8 +181,8 @@ class BoxesWork:
             for mask, box in zip(image.objects, boxes, strict=True)
         ]
 
-    def _answers(self, photo: PhotoFile, boxes: Sequence[Any]) -> list[MaskRecord]:
-        found: list[MaskRecord] = []
+    def _answers(self, photo: PhotoFile, boxes: Sequence[Any]) -> list[Mask]:
+        found: list[Mask] = []
         for start in range(0, len(boxes), AT_ONCE):
             asked = np.array(boxes[start : start + AT_ONCE], np.float32)
             answers = self.model.segment(photo.pixels, boxes=asked)

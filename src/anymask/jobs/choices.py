@@ -6,19 +6,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.masks.tiles import Tile, tile_side
+from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.masks import Tile, tile_side
 from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.images.pixels import PictureView
-    from anymask.masks.spec import ChannelMix
-    from anymask.segment.model import Model
-    from anymask.segment.postprocess import ArrangementDict
-    from anymask.segment.settings import Retry
+    from anymask.images import PictureView
+    from anymask.masks import ChannelMix
+    from anymask.segment import ArrangementDict, Model, Retry
 
 Page = int | Literal["all"]
 Ranges = tuple[tuple[float, float] | None, ...]
@@ -109,21 +106,21 @@ def check_page(page: object) -> None:
 
 def check_bands(bands: object) -> None:
     """Raises InputError for what are no bands."""
-    from anymask.images.pixels import PictureView
+    from anymask.images import PictureView
 
     PictureView.of(cast("Any", bands))
 
 
 def check_stretch(stretch: object) -> None:
     """Raises InputError for what are no two percentiles."""
-    from anymask.images.pixels import PictureView
+    from anymask.images import PictureView
 
     PictureView.of(stretch=cast("Any", stretch))
 
 
 def check_ranges(ranges: object) -> None:
     """Raises InputError for what are no pairs of values."""
-    from anymask.images.pixels import PictureView
+    from anymask.images import PictureView
 
     PictureView.of(ranges=cast("Any", ranges))
 
@@ -182,7 +179,7 @@ class PictureChoice:
     @property
     def view(self) -> PictureView:
         """Bands, stretch and ranges, of the first page."""
-        from anymask.images.pixels import PictureView
+        from anymask.images import PictureView
 
         return PictureView.of(self.bands, 0, self.stretch, self.ranges)
 
@@ -195,7 +192,7 @@ class PictureChoice:
 
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
         """
-        from anymask.images.load import load_image
+        from anymask.images import load_image
 
         number = self.page if page is None else page
         if not isinstance(number, int):
@@ -205,7 +202,7 @@ class PictureChoice:
             return load_image(
                 path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
             )
-        from anymask.images.channels import load_for_model
+        from anymask.images import load_for_model
 
         return load_for_model(path, channels, look)
 
@@ -275,7 +272,7 @@ class LookChoice:
 
     def retry(self) -> Retry | None:
         """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
-        from anymask.segment.settings import Retry
+        from anymask.segment import Retry
 
         if not self.retry_seconds:
             return None
@@ -300,7 +297,7 @@ class ArrangementChoice:
     looks: LookChoice = LookChoice()
 
     def __post_init__(self) -> None:
-        from anymask.segment.postprocess import Arrangement
+        from anymask.segment import Arrangement
 
         Arrangement(**self.given)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.base.errors import DataError
+from anymask.base import DataError
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.photos import PhotoItem
@@ -14,10 +14,10 @@ from anymask.jobs.processing import OnStep
 from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.segment.model import Model
+    from anymask.segment import Model
 
 
-def embed(
+def encode(
     source: Photos,
     output: str | Path,
     *,
@@ -54,24 +54,24 @@ class EmbedWork:
 
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
         """Write one embedding and return 1; None where it is there already."""
-        from anymask.images.channels import shown_picture
-        from anymask.segment.pipeline import image_hash
+        from anymask.images import shown_picture
+        from anymask.segment import image_hash
 
         mix = self.model.spec.channels
         image = self.pictures.load(item.photo, item.page, mix)
         path = item.output(".npz")
         if is_done(path, self.model, image_hash(shown_picture(image, mix))):
             return None
-        self.model.embed(image).save(path)
+        self.model.encode(image).save(path)
         return 1
 
 
 def is_done(path: Path, model: Model, pixels: str) -> bool:
     """Whether a whole embedding of these pixels (their hash) by this model lies there."""
-    from anymask.masks.features import Embedding
+    from anymask.masks import Features
 
     try:
-        there = Embedding.load(path)
+        there = Features.load(path)
     except (FileNotFoundError, DataError):
         return False
     made_by = (there.model, there.model_hash, there.image_hash)

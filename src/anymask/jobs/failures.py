@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from anymask.base.errors import InputError
-from anymask.base.storage import ON_WINDOWS, lock_file
+from anymask.base import ON_WINDOWS, InputError, lock_file
 from anymask.jobs.photos import Division
 
 

@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
 
-from anymask.base.errors import AnymaskError, DataError, InputError
-from anymask.base.machine import this_machine
+from anymask.base import AnymaskError, DataError, InputError, this_machine
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.failures import FailureLog, PhotoFailure, failure_log, failures_name
 from anymask.jobs.photos import Division, Naming, PhotoItem, PlacedPhotos, find_items

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.jobs.choices import (
     ArrangementChoice,
     LookChoice,
@@ -25,11 +25,8 @@ from anymask.jobs.processing import OnStep
 from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from anymask.masks.mask import MaskRecord
-    from anymask.masks.tiles import Tile
-    from anymask.segment.grid import GridDict
-    from anymask.segment.model import Model
-    from anymask.segment.postprocess import EverythingDict
+    from anymask.masks import Mask, Tile
+    from anymask.segment import EverythingDict, GridDict, Model
 
     class MaskDict(EverythingDict, total=False):
         """The settings of `Model.everything`, in plain values."""
@@ -77,8 +74,7 @@ def everything(
 
 def split_mask_settings(given: MaskDict) -> tuple[GridDict, ArrangementChoice]:
     """Settings by name -> those of the grid, and the rest. Raises InputError."""
-    from anymask.segment.grid import Grid
-    from anymask.segment.postprocess import Arrangement, split_settings
+    from anymask.segment import Arrangement, Grid, split_settings
 
     looks = [one.name for one in fields(LookChoice)]
     known = ["names", *looks, *(one.name for kind in (Grid, Arrangement) for one in fields(kind))]
@@ -115,7 +111,7 @@ class EverythingTask:
     named: NamesChoice = NamesChoice()
 
     def __post_init__(self) -> None:
-        from anymask.segment.grid import Grid
+        from anymask.segment import Grid
 
         Grid(**self.given)
 
@@ -128,7 +124,7 @@ class EverythingWork:
     """A photo's records, and a picture of them."""
 
     def __init__(self, model: Model, task: EverythingTask) -> None:
-        from anymask.segment.grid import grid_of, wider_grid
+        from anymask.segment import grid_of, wider_grid
 
         self.model, self.overlay, self.pictures = model, task.overlay, task.pictures
         self.given = task.given
@@ -166,9 +162,9 @@ class EverythingWork:
             write_made(records_path, photo, self.about | {"widens": self.widens}, records)
         return len(records)
 
-    def _search(self, path: Path, photo: PhotoFile, on_step: OnStep | None) -> list[MaskRecord]:
+    def _search(self, path: Path, photo: PhotoFile, on_step: OnStep | None) -> list[Mask]:
         """The masks of a photo; a search that was killed goes on from the file beside `path`."""
-        from anymask.segment.adaptive import SearchLog
+        from anymask.segment import SearchLog
 
         place = path.with_name(f".{path.name}.search")
         log = SearchLog(place, self.about | {"image": photo.pixels_hash})
@@ -184,7 +180,7 @@ class EverythingWork:
             return records
         return self.model.with_labels(photo.pixels, records, names=self.names)
 
-    def _records_there(self, path: Path, photo: PhotoFile) -> list[MaskRecord] | None:
+    def _records_there(self, path: Path, photo: PhotoFile) -> list[Mask] | None:
         """What an earlier run made of the same pixels with the same settings; None otherwise."""
         found = read_made(path, photo, self.about)
         if found is None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
+from anymask.base import InputError, Setting, check_settings, describe_settings
 
 if TYPE_CHECKING:
-    from anymask.models.rules.names import ChosenNames
-    from anymask.segment.model import Model
+    from anymask.models.rules import ChosenNames
+    from anymask.segment import Model
 
 ALL = "all"
 OWN = ".json"  # of files of one's own names
@@ -68,7 +67,7 @@ class NamesChoice:
         """The names, read once. Raises ModelError, InputError, DataError."""
         if self.names is None:
             return None
-        from anymask.segment.names import choose_names
+        from anymask.segment import choose_names
 
         return choose_names(model.runtime, self.chosen)
 
@@ -76,7 +75,7 @@ class NamesChoice:
         """What the records depend on, ready for JSON; nothing where no names are asked for."""
         if self.names is None:
             return {}
-        from anymask.segment.names import naming_network
+        from anymask.segment import naming_network
 
         network = naming_network(model.runtime)
         own = isinstance(self.names, Path)

@@ -6,24 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.storage import whole_file
-from anymask.masks.files import save_picture
+from anymask.base import whole_file
+from anymask.masks import save_picture
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import UintImage
-    from anymask.masks.mask import MaskRecord
+    from anymask.base import UintImage
+    from anymask.masks import Mask
 
 
 OVERLAY_SIDE = 1600  # pixels
 
 
-def write_overlay(path: Path, image: UintImage, records: Sequence[MaskRecord]) -> None:
+def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None:
     """A picture with all masks on it, its longest side at most `OVERLAY_SIDE` pixels."""
     import cv2
     import numpy as np
 
-    from anymask.masks.draw import overlay
-    from anymask.masks.rle_windows import rle_crop
+    from anymask.masks import overlay, rle_crop
 
     height, width = image.shape[:2]
     scale = min(1.0, OVERLAY_SIDE / max(height, width))

@@ -11,28 +11,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
-from anymask.base.storage import write_json
+from anymask.base import DataError, parse_json, write_json
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.photos import PhotoItem
-from anymask.masks.files import sa1b_document
+from anymask.masks import sa1b_document
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anymask.base.arrays import UintImage
-    from anymask.masks.mask import MaskRecord
-    from anymask.masks.spec import ChannelMix
+    from anymask.base import UintImage
+    from anymask.masks import ChannelMix, Mask
 
 HASH_DIGITS = 32  # of a photo's file
 
 
 def write_made(
-    path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[MaskRecord]
+    path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[Mask]
 ) -> None:
     """Write a photo's records, with what they were made with and from."""
-    from anymask.masks.relations import coverage
+    from anymask.masks import coverage
 
     height, width = photo.pixels.shape[:2]
     made_from = about | {"image": photo.pixels_hash, "file": photo.file_hash}
@@ -42,9 +39,9 @@ def write_made(
 
 def read_made(
     path: Path, photo: PhotoFile, about: dict[str, Any]
-) -> tuple[dict[str, Any], list[MaskRecord]] | None:
+) -> tuple[dict[str, Any], list[Mask]] | None:
     """What `write_made` wrote of the same pixels, made with the same; None otherwise."""
-    from anymask.masks.mask import MaskRecord
+    from anymask.masks import Mask
 
     try:
         document = parse_json(path.read_bytes(), path)
@@ -53,7 +50,7 @@ def read_made(
             return None
         if not photo.is_file_of(made_from) and made_from["image"] != photo.pixels_hash:
             return None
-        records = [MaskRecord.from_sa1b(record) for record in document["annotations"]]
+        records = [Mask.from_sa1b(record) for record in document["annotations"]]
         shown = document["image"]
         if shown["file_name"] != photo.name:  # a copy, or its folder was looked at alone
             write_json(path, document | {"image": shown | {"file_name": photo.name}})
@@ -92,14 +89,14 @@ class PhotoFile:
     @property
     def shown(self) -> UintImage:
         """What masks are drawn on, (H, W, 3)."""
-        from anymask.images.channels import shown_picture
+        from anymask.images import shown_picture
 
         return shown_picture(self.pixels, self.channels)
 
     @cached_property
     def pixels_hash(self) -> str:
         """Of the decoded picture, which survives a copy into another format without loss."""
-        from anymask.segment.pipeline import image_hash
+        from anymask.segment import image_hash
 
         return image_hash(self.pixels)
 

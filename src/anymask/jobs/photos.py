@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from anymask.base.errors import AnymaskError, InputError
-from anymask.base.storage import page_name
+from anymask.base import AnymaskError, InputError, page_name
 from anymask.jobs.choices import Page
 
 
@@ -89,7 +88,7 @@ class Naming:
     def _pages(self, photo: Path) -> Sequence[int | None]:
         if self.page != "all":
             return [self.page or None]
-        from anymask.images.planes import count_pages
+        from anymask.images import count_pages
 
         try:
             count = count_pages(photo)
@@ -200,7 +199,7 @@ def _items_of_folder(
     unreadable: Callable[[OSError], None] | None,
 ) -> Iterator[PhotoItem]:
     """One sub-folder after the other: the list of all machines' photos is never held."""
-    from anymask.images.load import find_images
+    from anymask.images import find_images
 
     found = False
     photos = find_images(source, leave_out=out, unreadable=unreadable)

@@ -24,8 +24,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from anymask.base.errors import AnymaskError, exit_text
-from anymask.base.threads import limit_threads, threads_each
+from anymask.base import AnymaskError, exit_text, limit_threads, threads_each
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -14,13 +14,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from anymask.base.errors import (
-    AnymaskError,
-    ConfigError,
-    MissingExtra,
-    ModelError,
-    PromptError,
-)
+from anymask.base import AnymaskError, ConfigError, MissingExtra, ModelError, PromptError
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.pool import Idle, ItemDone, ItemLost, ReportStep, WorkerReady, run_in_pool
 

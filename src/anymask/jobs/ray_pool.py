@@ -26,9 +26,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import InputError, MissingExtra
-from anymask.base.parsing import parse_json
-from anymask.base.threads import limit_threads, pick_threads, threads_each
+from anymask.base import (
+    InputError,
+    MissingExtra,
+    limit_threads,
+    parse_json,
+    pick_threads,
+    threads_each,
+)
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.pool import TRIES, ItemDone, WorkerReady
 from anymask.jobs.processing import PhotoEvent, PhotoResult, PhotoTask, lost_photo, process_photo

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from anymask.jobs.boxes import segment_boxes
-from anymask.jobs.embeddings import embed
+from anymask.jobs.embeddings import encode
 from anymask.jobs.folder import Summary
 from anymask.jobs.masks import everything
 from anymask.primitives.errors import InputError
 
 Verb = Literal["everything", "boxes", "encode"]
 
-_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": embed}
+_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": encode}
 
 
 def run(
@@ -35,7 +35,7 @@ def run(
     workers   1 works in this process; more are processes of this machine, or workers of Ray
     engine    "local": this machine; "ray": a cluster of Ray
     resume    False refuses a folder of results that holds something already
-    settings  the other keyword arguments of `everything`, `segment_boxes` or `embed`
+    settings  the other keyword arguments of `everything`, `segment_boxes` or `encode`
 
     Raises InputError for arguments out of range, and what `run_job` raises.
     """
@@ -43,7 +43,7 @@ def run(
         raise InputError(f"verb must be one of {', '.join(_JOBS)}, got {verb!r}")
     if engine not in get_args(Literal["local", "ray"]):
         raise InputError(f'engine must be "local" or "ray", got {engine!r}')
-    if not isinstance(workers, int) or workers < 1:
+    if workers < 1:
         raise InputError(f"workers must be 1 or more, got {workers!r}")
     if not resume and Path(out).is_dir() and any(Path(out).iterdir()):
         raise InputError(

@@ -22,8 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import BoolArray, IntArray
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, InputError, IntArray
 from anymask.masks.rle import Rle, rle_area, rle_box_xyxy, rle_intersection
 
 RegionSize = float | str

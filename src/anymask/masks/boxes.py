@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, Floats, IntArray
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, FloatArray, Floats, InputError, IntArray
 
 
-def box_area(boxes_xyxy: ArrayLike) -> Floats:  # (N, 4) -> (N,)
+def box_area(boxes: ArrayLike) -> Floats:  # (N, 4) -> (N,)
     """Width times height; negative sides count as 0."""
-    boxes = _boxes(boxes_xyxy)
+    boxes = _boxes(boxes)
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     area: Floats = sides[:, 0] * sides[:, 1]
     return area
@@ -70,14 +69,14 @@ def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N
     return boxes
 
 
-def box_nms(boxes_xyxy: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
+def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
     """Greedy suppression: the kept indices, best score first.
 
-    boxes_xyxy  (N, 4)
+    boxes  (N, 4)
     scores      (N,); equal scores keep their order
     threshold   a box that overlaps a kept one with a larger IoU is dropped
     """
-    boxes = _boxes(boxes_xyxy)
+    boxes = _boxes(boxes)
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
     kept: list[int] = []
     while len(order):
@@ -88,7 +87,7 @@ def box_nms(boxes_xyxy: ArrayLike, scores: ArrayLike, threshold: float) -> IntAr
 
 
 def boxes_at_crop_edge(
-    boxes_xyxy: ArrayLike,
+    boxes: ArrayLike,
     crop_box_xyxy: ArrayLike,
     image_hw: tuple[int, int],
     tolerance: float = 20.0,
@@ -98,7 +97,7 @@ def boxes_at_crop_edge(
     Such an object is probably cut off. Boxes and crop are in image pixels; `tolerance` in pixels,
     as `is_box_near_crop_edge` of segment-anything (utils/amg.py).
     """
-    boxes, crop = _boxes(boxes_xyxy), np.asarray(crop_box_xyxy, np.float64)
+    boxes, crop = _boxes(boxes), np.asarray(crop_box_xyxy, np.float64)
     height, width = image_hw
     photo = np.array([0, 0, width, height], np.float64)
     at_crop = np.abs(boxes - crop) <= tolerance

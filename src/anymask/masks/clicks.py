@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, FloatArray, InputError
 
 
 class Click(NamedTuple):

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import IntArray
-from anymask.base.errors import DataError
+from anymask.base import DataError, IntArray
 from anymask.masks.rle import Rle, rle_merge, runs_to_rle
 
 STEPS = 5  # along each side of a pixel

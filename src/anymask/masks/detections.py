@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.errors import InputError
-from anymask.masks.mask import UNLABELLED, MaskRecord
+from anymask.base import InputError
+from anymask.masks.mask import UNLABELLED, Mask
 from anymask.masks.measure import MEASURED, measure_mask
 from anymask.masks.rle import rle_to_mask
 
@@ -24,7 +24,7 @@ _COUNTS = ("parts", "holes")
 TABLE_TYPES |= {name: "int64" if name in _COUNTS else "float64" for name in _SHAPES}
 
 
-def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | None = None) -> Any:
+def to_supervision(records: Sequence[Mask], image_hw: tuple[int, int] | None = None) -> Any:
     """A `supervision.Detections` of records of one picture.
 
     image_hw  (H, W) of the picture; needed for an empty list only
@@ -49,15 +49,15 @@ def to_supervision(records: Sequence[MaskRecord], image_hw: tuple[int, int] | No
     for mask, record in zip(masks, records, strict=True):
         mask[:] = rle_to_mask(record.rle)
     return peer.Detections(
-        xyxy=np.array([record.box_xyxy for record in records], np.float64).reshape(-1, 4),
+        xyxy=np.array([record.box for record in records], np.float64).reshape(-1, 4),
         mask=masks,
-        confidence=np.array([record.quality for record in records], np.float64),
+        confidence=np.array([record.score for record in records], np.float64),
         class_id=np.array([classes.index(name) for name in names], np.int64),
         data={"class_name": np.array(names, np.str_)},
     )
 
 
-def to_dataframe(records: Sequence[MaskRecord]) -> Any:
+def to_dataframe(records: Sequence[Mask]) -> Any:
     """A `pandas.DataFrame` with a row a record, without the pixels.
 
     The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
@@ -72,11 +72,11 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
     rows = [
         {
             "label": record.label,
-            "quality": record.quality,
+            "quality": record.score,
             "stability": record.stability,
             "area": record.area,
             "coverage": record.coverage,
-            **dict(zip(("x0", "y0", "x1", "y1"), record.box_xyxy, strict=True)),
+            **dict(zip(("x0", "y0", "x1", "y1"), record.box, strict=True)),
             "parent": record.parent,
             "depth": record.depth,
             **_shape_of(record),
@@ -90,7 +90,7 @@ def to_dataframe(records: Sequence[MaskRecord]) -> Any:
     return peer.DataFrame(columns)
 
 
-def _shape_of(record: MaskRecord) -> dict[str, float]:
+def _shape_of(record: Mask) -> dict[str, float]:
     found = measure_mask(record.rle)
     return {name: getattr(found, name) for name in _SHAPES}
 

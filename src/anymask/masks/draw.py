@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, InputError, UintImage
 
 Colour = tuple[int, int, int]
 
@@ -171,14 +170,14 @@ def marks(
     image: UintImage,
     points: ArrayLike | None = None,
     labels: ArrayLike | None = None,
-    boxes_xyxy: ArrayLike | None = None,
+    boxes: ArrayLike | None = None,
 ) -> UintImage:  # (H, W, 3), (P, 2), (P,), (N, 4)
     """The prompt on the picture: a green disc with a plus on the object, a red one with a minus
     off it, boxes as white lines with a dark edge.
     """
     out = _check_picture(image).copy()
     size = line_width((image.shape[0], image.shape[1]))
-    for x0, y0, x1, y1 in np.asarray([] if boxes_xyxy is None else boxes_xyxy).reshape(-1, 4):
+    for x0, y0, x1, y1 in np.asarray([] if boxes is None else boxes).reshape(-1, 4):
         corners = (round(x0), round(y0)), (round(x1), round(y1))
         cv2.rectangle(out, *corners, _DARK, size + 2, cv2.LINE_AA)
         cv2.rectangle(out, *corners, _BOX, size, cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Values between the floors: prompts and maps of a model, and `Embedding` with its file.
+"""Values between the floors: prompts and maps of a model, and `Features` with its file.
 
 Letters: H W the photo, h w a feature map or low-resolution mask, S the model's input side, C
 channels, N prompts (objects), P points, K candidates. Points are (x, y), sizes are (h, w), boxes
@@ -17,10 +17,15 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import FloatArray, IntArray, read_arrays
-from anymask.base.errors import DataError, InputError
-from anymask.base.parsing import parse_json
-from anymask.base.storage import whole_file
+from anymask.base import (
+    DataError,
+    FloatArray,
+    InputError,
+    IntArray,
+    parse_json,
+    read_arrays,
+    whole_file,
+)
 from anymask.masks.spec import MAX_PIXELS, Geometry
 
 EMBEDDING_FORMAT = 2  # of saved files; a reader refuses what it does not know
@@ -58,7 +63,7 @@ class FeatureMap:
         return f"<FeatureMap {self.name!r} {'x'.join(map(str, self.values.shape))}>"
 
 
-class Seen(Protocol):
+class EncoderOutput(Protocol):
     """What a runtime saw in one picture, kept where it was computed (a GPU, a session).
 
     Only the runtime that made it reads it directly; `maps` copies it out, to be saved or sent.
@@ -75,26 +80,26 @@ class Seen(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class SeenMaps:
+class StoredMaps:
     """Maps that are in memory already: loaded from a file, or of a runtime on the processor."""
 
     given: tuple[FeatureMap, ...]
 
     def __repr__(self) -> str:
-        return f"<SeenMaps: {len(self.given)} maps, {self.nbytes / 1e6:.1f} MB>"
+        return f"<StoredMaps: {len(self.given)} maps, {self.nbytes / 1e6:.1f} MB>"
 
     @property
     def nbytes(self) -> int:
-        """See `Seen`."""
+        """See `EncoderOutput`."""
         return sum(one.values.nbytes for one in self.given)
 
     def maps(self) -> tuple[FeatureMap, ...]:
-        """See `Seen`."""
+        """See `EncoderOutput`."""
         return self.given
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Features:
     """What the encoder saw in one photo; it can be saved, sent, cached and shared by threads.
 
     seen        the maps, where they were computed
@@ -105,16 +110,16 @@ class Embedding:
     mirrored    the maps of the photo's mirror image, where they were wanted; they are not saved
     """
 
-    seen: Seen
+    seen: EncoderOutput
     geometry: Geometry
     model: str
     model_hash: str
     image_hash: str = ""
-    mirrored: Seen | None = None
+    mirrored: EncoderOutput | None = None
 
     def __repr__(self) -> str:
         height, width = self.image_hw
-        return f"<Embedding of {width}x{height} by {self.model}, {self.nbytes / 1e6:.1f} MB>"
+        return f"<Features of {width}x{height} by {self.model}, {self.nbytes / 1e6:.1f} MB>"
 
     @cached_property
     def maps(self) -> tuple[FeatureMap, ...]:
@@ -133,7 +138,7 @@ class Embedding:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name != "maps"}
-        return kept | {"seen": SeenMaps(self.maps), "mirrored": None}
+        return kept | {"seen": StoredMaps(self.maps), "mirrored": None}
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -176,7 +181,7 @@ class Embedding:
         }
 
     @classmethod
-    def load(cls, path: str | Path) -> Embedding:
+    def load(cls, path: str | Path) -> Features:
         """Read what `save` wrote; nothing in the file is ever executed.
 
         Raises DataError when the file is not an embedding, is damaged, or has a newer format;
@@ -207,14 +212,14 @@ class Embedding:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{path} is not a whole embedding ({type(error).__name__}: {error}); "
-                "embed the photo again and save it with Embedding.save"
+                "embed the photo again and save it with Features.save"
             ) from error
-        return cls(SeenMaps(found), geometry, model, model_hash, image_hash)
+        return cls(StoredMaps(found), geometry, model, model_hash, image_hash)
 
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The JSON `about` and the arrays of a file that nobody has to trust."""
-    remedy = "make the file with Embedding.save or `anymask embed`"
+    remedy = "make the file with Features.save or `anymask embed`"
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a file; name an embedding file; {remedy}")
     with path.open("rb") as file:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
-from anymask.base.errors import InputError
-from anymask.base.storage import json_bytes, near_suffix, whole_file
+from anymask.base import InputError, json_bytes, near_suffix, whole_file
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import BoolArray, UintImage
+    from anymask.base import BoolArray, UintImage
     from anymask.masks.polygons import Ring
     from anymask.masks.prompts import Prompt
 
@@ -41,10 +40,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 
 class WrittenRecord(Protocol):
-    """What files tell of a mask (`MaskRecord` does)."""
+    """What files tell of a mask (`Mask` does)."""
 
     @property
-    def box_xyxy(self) -> tuple[float, float, float, float]: ...
+    def box(self) -> tuple[float, float, float, float]: ...
 
     @property
     def area(self) -> int: ...
@@ -53,7 +52,7 @@ class WrittenRecord(Protocol):
     def coverage(self) -> float: ...
 
     @property
-    def quality(self) -> float: ...
+    def score(self) -> float: ...
 
     @property
     def label(self) -> str | None: ...
@@ -73,7 +72,7 @@ class FoundMask:
     mask    (H, W) bool
     record  the same mask with its numbers
     prompt  what was asked, drawn on an overlay; None: nothing is drawn
-    toss    whether another mask is as likely meant (`Candidates.ambiguous`)
+    toss    whether another mask is as likely meant (`Prediction.ambiguous`)
     """
 
     photo: Path
@@ -259,7 +258,7 @@ def found_to_geojson(found: Sequence[FoundMask]) -> dict[str, Any]:
         {
             "type": "Feature",
             "geometry": polygons_to_geometry(mask_to_polygons(one.mask, SMOOTH, smooth=True)),
-            "properties": {"id": n, "area": one.record.area, "quality": one.record.quality},
+            "properties": {"id": n, "area": one.record.area, "quality": one.record.score},
         }
         for n, one in enumerate(found, start=1)
     ]

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, InputError, UintImage
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import DataError, InputError
-from anymask.base.keywords import name_all_keywords
+from anymask.base import BoolArray, DataError, InputError, UintImage, name_all_keywords
 from anymask.masks.files import (
     FoundMask,
     mask_picture,
@@ -48,13 +46,13 @@ STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 
 @name_all_keywords
 @dataclass(frozen=True, kw_only=True)
-class MaskRecord:
+class Mask:
     """One mask of a list, in image pixels.
 
     rle         the mask
-    box_xyxy    first and last pixel along x and y
+    box    first and last pixel along x and y
     area        object pixels
-    quality     the model's own number, raw
+    score       the model's own number, raw
     stability   IoU of the mask cut a little higher and a little lower, 0..1; None where nobody
                 worked it out
     points      the clicks that made it, (x, y) each
@@ -71,9 +69,9 @@ class MaskRecord:
     """
 
     rle: Rle
-    box_xyxy: Box
+    box: Box
     area: int
-    quality: float
+    score: float
     stability: float | None
     points: tuple[tuple[float, float], ...] = ()
     crop_box: Box
@@ -90,10 +88,7 @@ class MaskRecord:
     def __repr__(self) -> str:
         height, width = self.rle.size
         name = "" if self.label is None else f", label {self.label!r}"
-        return (
-            f"<MaskRecord of {width}x{height}: quality {self.quality:.2f}, "
-            f"{percent(self.coverage)}{name}>"
-        )
+        return f"<Mask of {width}x{height}: score {self.score:.2f}, {percent(self.coverage)}{name}>"
 
     def _repr_png_(self) -> bytes:
         return preview_png(self.mask.astype(np.uint8) * np.uint8(255))
@@ -120,8 +115,8 @@ class MaskRecord:
 
     @property
     def rank(self) -> float:
-        """What orders masks of one photo: how likely it is an object, else its quality."""
-        return self.quality if self.objectness is None else self.objectness
+        """What orders masks of one photo: how likely it is an object, else its score."""
+        return self.score if self.objectness is None else self.objectness
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with this mask. Raises InputError without the photo."""
@@ -129,7 +124,7 @@ class MaskRecord:
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask; the end of the name says what, as of a list of one (`MaskRecords`).
+        """Write this mask; the end of the name says what, as of a list of one (`Masks`).
 
         .json SA-1B, .csv measurements, .geojson, .svg, .txt YOLO, .npy (H, W) bool, .mask.png,
         .png .jpg and other pictures the photo with the mask
@@ -171,8 +166,8 @@ class MaskRecord:
         record |= {
             "segmentation": self._segmentation(output_mode),
             "area": self.area,
-            "bbox": _xywh(self.box_xyxy),
-            "predicted_iou": self.quality,
+            "bbox": _xywh(self.box),
+            "predicted_iou": self.score,
             "point_coords": [list(point) for point in self.points],
             "stability_score": self.stability,
             "crop_box": [x0, y0, x1 - x0, y1 - y0],
@@ -208,7 +203,7 @@ class MaskRecord:
     ) -> dict[str, Any]:
         """An annotation of COCO with run-lengths; its box counts pixels: x, y, width, height.
 
-        The keys of SA-1B stand beside COCO's own; `score` is the quality, as in COCO's results.
+        The keys of SA-1B stand beside COCO's own; `score` is the mask's own, as in COCO's results.
         """
         written = self.to_sa1b(record_id)
         # A file has many pictures, a tree only one.
@@ -222,11 +217,11 @@ class MaskRecord:
             "iscrowd": 0,
             "area": rle_area(self.rle),
             "bbox": [float(side) for side in rle_box_xywh(self.rle)],
-            "score": self.quality,
+            "score": self.score,
         }
 
     @classmethod
-    def from_sa1b(cls, record: Any) -> MaskRecord:
+    def from_sa1b(cls, record: Any) -> Mask:
         """Read such a record; only `segmentation` must be there.
 
         The rest is worked out, zero or None.
@@ -243,9 +238,9 @@ class MaskRecord:
         try:
             return cls(
                 rle=rle,
-                box_xyxy=_xyxy(record["bbox"]) if "bbox" in record else _box(rle),
+                box=_xyxy(record["bbox"]) if "bbox" in record else _box(rle),
                 area=int(record.get("area", rle_area(rle))),
-                quality=float(record.get("predicted_iou", 0.0)),
+                score=float(record.get("predicted_iou", 0.0)),
                 stability=float(record["stability_score"]) if "stability_score" in record else None,
                 points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
                 crop_box=_xyxy(crop),
@@ -266,8 +261,8 @@ def _number_or_none(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _xywh(box_xyxy: Box) -> list[float]:
-    x0, y0, x1, y1 = box_xyxy
+def _xywh(box: Box) -> list[float]:
+    x0, y0, x1, y1 = box
     return [x0, y0, x1 - x0, y1 - y0]
 
 
@@ -282,14 +277,14 @@ def _box(rle: Rle) -> Box:
 
 
 def record_from_rle(
-    rle: Rle, *, quality: float = 0.0, stability: float | None = None, label: str | None = None
-) -> MaskRecord:
+    rle: Rle, *, score: float = 0.0, stability: float | None = None, label: str | None = None
+) -> Mask:
     """A record of a mask alone; box and area are worked out, the crop is the whole photo."""
-    return MaskRecord(
+    return Mask(
         rle=rle,
-        box_xyxy=_box(rle),
+        box=_box(rle),
         area=rle_area(rle),
-        quality=quality,
+        score=score,
         stability=stability,
         crop_box=(0.0, 0.0, float(rle.size[1]), float(rle.size[0])),
         label=label,

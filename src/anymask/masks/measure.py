@@ -22,7 +22,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, IntArray
+from anymask.base import BoolArray, IntArray
 from anymask.masks.polygons import Ring, rle_to_polygons
 from anymask.masks.rle import Rle
 from anymask.masks.rle_windows import column_runs, rle_crop
@@ -35,7 +35,7 @@ class MaskShape:
     """One mask in numbers; all are zero for an empty one.
 
     area      object pixels
-    box_xyxy  pixel borders: x1 and y1 are one past the last pixel
+    box  pixel borders: x1 and y1 are one past the last pixel
     hull      square pixels of the convex hull of the pixels' squares
     parts     8-connected regions
     holes     4-connected regions of background that the object encloses
@@ -43,7 +43,7 @@ class MaskShape:
     """
 
     area: int = 0
-    box_xyxy: PixelBox = (0, 0, 0, 0)
+    box: PixelBox = (0, 0, 0, 0)
     hull: float = 0.0
     parts: int = 0
     holes: int = 0
@@ -68,7 +68,7 @@ def measure_shape(rle: Rle) -> MaskShape:
     parts, holes = _regions(rle_crop(rle)[0])
     return MaskShape(
         area=area,
-        box_xyxy=box,
+        box=box,
         hull=_hull_area(columns, tops, bottoms),
         parts=parts,
         holes=holes,
@@ -100,10 +100,10 @@ ROUND = 1e-9  # difference of the axes, as a part, below which there is no long 
 
 
 class NamedMask(Protocol):
-    """What a table tells of a mask beside its shape (`MaskRecord` does)."""
+    """What a table tells of a mask beside its shape (`Mask` does)."""
 
     @property
-    def quality(self) -> float: ...
+    def score(self) -> float: ...
 
     @property
     def label(self) -> str | None: ...
@@ -159,7 +159,7 @@ def measure_mask(rle: Rle) -> Measurements:
     shape = measure_shape(rle)
     if not shape.area:
         return Measurements()
-    left, top, right, bottom = shape.box_xyxy
+    left, top, right, bottom = shape.box
     length, width, angle = _ellipse(rle, shape)
     outlines = rle_to_polygons(rle)
     perimeter = sum(_length(ring) for one in outlines for ring in (one.exterior, *one.holes))
@@ -207,7 +207,7 @@ def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     image   name of the photo
     number  of the mask in its photo, from 1
     """
-    values = (named.quality, *dataclasses.astuple(measure_mask(rle)))
+    values = (named.score, *dataclasses.astuple(measure_mask(rle)))
     cells = [f"{one:.{DIGITS}g}" if isinstance(one, float) else str(one) for one in values]
     return [image, str(number), named.label or "", *cells]
 

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import AnymaskError, InputError
+from anymask.base import AnymaskError, InputError, UintImage
 
 PREVIEW_SIDE = 800  # pixels of the longest side at most
 

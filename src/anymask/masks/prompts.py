@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.errors import PromptError
-from anymask.base.keywords import name_all_keywords
+from anymask.base import BoolArray, FloatArray, IntArray, PromptError, name_all_keywords
 from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 
 MOST_WORDS = 1000  # characters of a name or a description

@@ -20,9 +20,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from anymask.base.arrays import IntArray
-from anymask.base.errors import InputError
-from anymask.masks.mask import MaskRecord, record_from_rle
+from anymask.base import InputError, IntArray
+from anymask.masks.mask import Mask, record_from_rle
 from anymask.masks.rle import (
     Rle,
     rle_area,
@@ -113,7 +112,7 @@ def _ranges(first: IntArray, last: IntArray) -> IntArray:  # (R,), (R,)
     return steps
 
 
-def coverage(records: Sequence[MaskRecord]) -> float:
+def coverage(records: Sequence[Mask]) -> float:
     """The share of the photo's pixels, 0..1, that lie in at least one mask."""
     if not records:
         return 0.0
@@ -121,7 +120,7 @@ def coverage(records: Sequence[MaskRecord]) -> float:
     return rle_area(union) / max(1, union.size[0] * union.size[1])
 
 
-def nested(records: Sequence[MaskRecord], share: float = PART_SHARE) -> list[MaskRecord]:
+def nested(records: Sequence[Mask], share: float = PART_SHARE) -> list[Mask]:
     """The same records in the same order, each with its `parent` (an index) and `depth`."""
     tree = part_tree([record.rle for record in records], share)
     return [
@@ -130,7 +129,7 @@ def nested(records: Sequence[MaskRecord], share: float = PART_SHARE) -> list[Mas
     ]
 
 
-def partition(records: Sequence[MaskRecord]) -> list[MaskRecord]:
+def partition(records: Sequence[Mask]) -> list[Mask]:
     """Records of disjoint masks that cover the same pixels, in the same order."""
     rles = [record.rle for record in records]
     shares = divide(rles, _parts_first(records, part_tree(rles)))
@@ -139,14 +138,14 @@ def partition(records: Sequence[MaskRecord]) -> list[MaskRecord]:
     ]
 
 
-def _parts_first(records: Sequence[MaskRecord], tree: list[Nesting]) -> list[int]:
+def _parts_first(records: Sequence[Mask], tree: list[Nesting]) -> list[int]:
     """Every index once: parts before their wholes, else by quality, then the smaller one."""
     waiting = [0] * len(records)  # parts that have not had their turn
     for place in tree:
         if place.parent is not None:
             waiting[place.parent] += 1
     ready = [
-        (-record.quality, record.area, index)
+        (-record.score, record.area, index)
         for index, record in enumerate(records)
         if not waiting[index]
     ]
@@ -160,11 +159,11 @@ def _parts_first(records: Sequence[MaskRecord], tree: list[Nesting]) -> list[int
             waiting[parent] -= 1
             if not waiting[parent]:
                 whole = records[parent]
-                heapq.heappush(ready, (-whole.quality, whole.area, parent))
+                heapq.heappush(ready, (-whole.score, whole.area, parent))
     return order
 
 
-def with_rle(record: MaskRecord, rle: Rle) -> MaskRecord:
+def with_rle(record: Mask, rle: Rle) -> Mask:
     """The record with another mask; box and area follow."""
     fresh = record_from_rle(rle)
-    return replace(record, rle=rle, box_xyxy=fresh.box_xyxy, area=fresh.area)
+    return replace(record, rle=rle, box=fresh.box, area=fresh.area)

@@ -30,8 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.base.errors import ImageError, PromptError
+from anymask.base import BoolArray, FloatArray, ImageError, PromptError, UintImage
 from anymask.masks.rle import Rle, crop_to_rle
 from anymask.masks.spec import Geometry, ModelSpec
 
@@ -240,10 +239,10 @@ def points_to_model(points: ArrayLike, geometry: Geometry) -> FloatArray:  # (..
     return scaled
 
 
-def boxes_to_model(boxes_xyxy: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
+def boxes_to_model(boxes: ArrayLike, geometry: Geometry) -> FloatArray:  # (..., 4)
     """Image pixels to model pixels."""
     scale = geometry.scale_xy * 2
-    scaled: FloatArray = (np.asarray(boxes_xyxy, np.float64) * scale).astype(np.float32)
+    scaled: FloatArray = (np.asarray(boxes, np.float64) * scale).astype(np.float32)
     return scaled
 
 

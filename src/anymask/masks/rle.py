@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, IntArray
-from anymask.base.errors import DataError, InputError
+from anymask.base import BoolArray, DataError, InputError, IntArray
 
 MOST_PIXELS = 1 << 30  # of a mask that is read; also keeps every sum of runs within an int64
 _DIGITS = 13  # 5-bit digits that an int64 may need

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, FloatArray, InputError, IntArray
 from anymask.masks.binary import RegionSize, clean_mask
 from anymask.masks.resize import bilinear_taps
 from anymask.masks.rle import (

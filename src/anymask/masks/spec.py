@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.errors import ImageError, InputError
+from anymask.base import ImageError, InputError
 
 MOST_CHANNELS = 16
 WHITE = 255.0

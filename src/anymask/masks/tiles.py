@@ -9,7 +9,7 @@ import math
 from numbers import Integral
 from typing import Literal
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 
 Window = tuple[int, int, int, int]
 Tile = int | Literal["auto"] | None

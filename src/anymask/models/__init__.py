@@ -11,8 +11,8 @@ import difflib
 import importlib.util
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import MissingExtra, ModelError
-from anymask.masks.spec import ModelSpec
+from anymask.base import MissingExtra, ModelError
+from anymask.masks import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

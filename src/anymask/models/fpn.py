@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.layers import convolved
+from anymask.models.fast import convolved
 from anymask.models.layers import LayerNorm2d
 
 

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.attention import attend
-from anymask.models.fast.layers import activated
+from anymask.models.fast import activated, attend
 from anymask.models.layers import Mlp
 from anymask.models.vit import map_to_windows, windows_to_map
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from anymask.masks.spec import ModelSpec
+from anymask.masks import ModelSpec
 from anymask.models.layers import ModelParts
 from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.prompt_encoder import PromptEncoder

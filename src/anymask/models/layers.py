@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.layers import Activation, activated
+from anymask.models.fast import Activation, activated
 
 
 def plant(root: nn.Module, name: str, leaf: nn.Module) -> None:

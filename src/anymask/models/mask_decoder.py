@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.layers import Activation, convolved
+from anymask.models.fast import Activation, convolved
 from anymask.models.layers import LayerNorm2d, Mlp, plant
 from anymask.models.two_way import TwoWayConfig, TwoWayTransformer
 

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.attention import attend
-from anymask.models.fast.layers import activated
+from anymask.models.fast import activated, attend
 from anymask.models.positions import RotaryAngles, grid_turns, joined, no_turns, sine_grid, turned
 
 INPUT_POSITIONS = 0.1  # the share of the fixed positions that is added to the frame

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.rules.memory import HINTS, LIMIT, MIXED, PARTS
+from anymask.models.rules import HINTS, LIMIT, MIXED, PARTS
 
 LABELS = PARTS**2  # of a coarse cell
 VALUES = 16  # learned channels of a value, beside the labels

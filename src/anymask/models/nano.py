@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.masks import ALL_KINDS, ModelSpec
 from anymask.models.layers import LayerNorm2d, ModelParts, Pointwise
 from anymask.models.mobilenet import FIRST_BLOCKS, TAP_CHANNELS, MobileNetV2
 

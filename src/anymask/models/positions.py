@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from anymask.models.fast.layers import projected
+from anymask.models.fast import projected
 
 
 class FourierPositions(nn.Module):

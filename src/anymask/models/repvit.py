@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.folding import ConvBn
+from anymask.models.fast import ConvBn
 from anymask.models.vit import neck
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from anymask.models.fast.folding import ConvBn
-from anymask.models.fast.layers import convolved
+from anymask.models.fast import ConvBn, convolved
 from anymask.models.repvit import RepDepthwise, RepViTConfig, SqueezeExcite, squeezed_width
 
 EDGE_TAM = RepViTConfig(depths=(2, 2, 14, 2))

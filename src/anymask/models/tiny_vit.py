@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.folding import ConvBn
+from anymask.models.fast import ConvBn
 from anymask.models.vit import map_to_windows, neck, windows_to_map
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.fast.layers import Activation
+from anymask.models.fast import Activation
 from anymask.models.layers import Mlp
 
 

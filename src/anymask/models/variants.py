@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.masks import ALL_KINDS, ModelSpec
 from anymask.models import efficient_vit, nano, repvit, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.image_model import ImageModel

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.masks.spec import ModelSpec
+from anymask.masks import ModelSpec
 from anymask.models.fpn import ImageEncoder
 from anymask.models.layers import VIDEO_PARTS, Mlp
 from anymask.models.mask_decoder import SAM_HEAD, Decoded, MaskDecoder, MaskDecoderConfig
@@ -54,7 +54,7 @@ from anymask.models.positions import (
     sine_line,
 )
 from anymask.models.prompt_encoder import NO_POINT, PromptEncoder, PromptEncoderConfig
-from anymask.models.rules.memory import (
+from anymask.models.rules import (
     ABSENT,
     MASK_LIMIT,
     OVERLAPPED,

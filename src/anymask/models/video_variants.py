@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
-from anymask.masks.spec import ALL_KINDS, ModelSpec
+from anymask.masks import ALL_KINDS, ModelSpec
 from anymask.models import efficient_vit, hiera, repvit_stages
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
@@ -21,7 +21,7 @@ from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.prompt_encoder import PromptEncoderConfig
 from anymask.models.repvit import RepViTConfig
 from anymask.models.repvit_stages import StagedRepViT
-from anymask.models.rules.memory import TrackingSettings
+from anymask.models.rules import TrackingSettings
 from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.two_way import TwoWayConfig
 from anymask.models.video_model import VideoConfig, VideoModel

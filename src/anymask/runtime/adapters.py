@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import DataError, InputError, WeightsError
-from anymask.base.parsing import parse_json
+from anymask.base import DataError, InputError, WeightsError, parse_json
 from anymask.runtime.store import file_hash
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anymask.base.errors import ModelError
+from anymask.base import ModelError
 from anymask.models.rules import DEFAULT_MODEL
 
 BUNDLED = DEFAULT_MODEL

@@ -25,8 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from anymask.base.arrays import check_members
-from anymask.base.errors import DataError, MissingExtra, WeightsError
+from anymask.base import DataError, MissingExtra, WeightsError, check_members
 from anymask.runtime.weight_files import only_checkpoint, sniff
 
 try:

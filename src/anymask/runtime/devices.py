@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from anymask.base.errors import AnymaskError, DataError, InputError, MissingExtra
-from anymask.masks.features import FeatureMap
+from anymask.base import AnymaskError, DataError, InputError, MissingExtra
+from anymask.masks import FeatureMap
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from anymask.base.errors import WeightsError
-from anymask.base.storage import exclusive, write_json
+from anymask.base import WeightsError, exclusive, write_json
 from anymask.runtime.catalogue import Checkpoint
 from anymask.runtime.store import (
     Installed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anymask.base.errors import ModelError
+from anymask.base import ModelError
 from anymask.runtime.adapters import adapter_folder
 from anymask.runtime.catalogue import entry
 from anymask.runtime.store import file_hash

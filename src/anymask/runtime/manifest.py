@@ -14,10 +14,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from anymask.base.errors import DataError, WeightsError
-from anymask.base.parsing import parse_json
-from anymask.base.storage import write_whole
-from anymask.masks.spec import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
+from anymask.base import DataError, WeightsError, parse_json, write_whole
+from anymask.masks import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
 from anymask.models.rules import Tables, family_names, open_family
 
 FORMAT = 2
@@ -267,7 +265,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
         values[name] = tuple(float(number) for number in values[name])
     values["accepts"] = frozenset(values["accepts"])
     if values["channels"] is not None:
-        from anymask.masks.spec import ChannelMix
+        from anymask.masks import ChannelMix
 
         values["channels"] = ChannelMix.of(values["channels"])
     _check_numbers(values)

@@ -24,15 +24,25 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import FloatArray, UintImage, read_arrays
-from anymask.base.errors import DataError, InputError, WeightsError
-from anymask.base.parsing import parse_json
-from anymask.base.threads import pick_threads
-from anymask.masks.features import FeatureMap, ModelPrompts, Seen, SeenMaps
-from anymask.masks.spec import ModelSpec
-from anymask.models.rules import Family, open_family
-from anymask.models.rules.memory import ANCHOR, MemoryAnswer, MemoryQuestion
-from anymask.models.rules.names import NameTable
+from anymask.base import (
+    DataError,
+    FloatArray,
+    InputError,
+    UintImage,
+    WeightsError,
+    parse_json,
+    pick_threads,
+    read_arrays,
+)
+from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
+from anymask.models.rules import (
+    ANCHOR,
+    Family,
+    MemoryAnswer,
+    MemoryQuestion,
+    NameTable,
+    open_family,
+)
 from anymask.runtime.devices import check_maps, running
 from anymask.runtime.manifest import (
     CLASSES,
@@ -251,7 +261,7 @@ class OnnxRuntime:
                 self._siblings[threads] = sibling
             return self._siblings[threads]
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         """(B, 3, S, S) float32, normalised -> for each image its maps.
 
         One after the other: a batch is no faster on a CPU and needs B times the memory.
@@ -268,7 +278,7 @@ class OnnxRuntime:
                 self._added[kind] = _ADDED[kind](self)
             return cast(C | None, self._added[kind])
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
         info, maps = self.manifest.graph(DECODER), seen.maps()
         wanted = {tensor.name: tensor.shape for tensor in info.inputs}
@@ -342,7 +352,7 @@ class OnnxClasses:
     def __init__(self, runtime: OnnxRuntime) -> None:
         self._runtime = runtime
 
-    def label_cells(self, seen: Seen) -> FloatArray:
+    def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`."""
         manifest, maps = self._runtime.manifest, seen.maps()
         wanted = {one.name: one.shape for one in manifest.graph(CLASSES).inputs}
@@ -418,8 +428,8 @@ _ADDED: Mapping[type, Callable[[OnnxRuntime], Any]] = {
 }
 
 
-def _seen(names: list[str], arrays: list[FloatArray]) -> Seen:
-    return SeenMaps(
+def _seen(names: list[str], arrays: list[FloatArray]) -> EncoderOutput:
+    return StoredMaps(
         tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
     )
 

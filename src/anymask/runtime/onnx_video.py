@@ -20,13 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base.arrays import FloatArray, IntArray, read_arrays
-from anymask.base.errors import DataError, InputError, WeightsError
-from anymask.base.parsing import parse_json
-from anymask.models.rules.family import NO_POINT
-from anymask.models.rules.memory import (
+from anymask.base import (
+    DataError,
+    FloatArray,
+    InputError,
+    IntArray,
+    WeightsError,
+    parse_json,
+    read_arrays,
+)
+from anymask.models.rules import (
     ABSENT,
     MASK_LIMIT,
+    NO_POINT,
     OVERLAPPED,
     SURE,
     Memory,

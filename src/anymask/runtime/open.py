@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from anymask.base.errors import InputError, ModelError, WeightsError
-from anymask.masks.spec import spec_at
+from anymask.base import InputError, ModelError, WeightsError
+from anymask.masks import spec_at
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
 from anymask.runtime.onnx import OnnxRuntime
@@ -22,13 +22,13 @@ from anymask.runtime.protocol import ImageRuntime, MaskNaming
 if TYPE_CHECKING:
     from torch import nn
 
-    from anymask.masks.spec import ChannelMix, ModelSpec
+    from anymask.masks import ChannelMix, ModelSpec
     from anymask.models.edge_refiner import EdgeRefiner
 
 Runtime = Literal["auto", "onnx", "torch"]
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`weights.adapters`)
 
-ASSETS = Path(__file__).parents[1] / "assets"
+ASSETS: Path = Path(__file__).parents[1] / "assets"
 
 
 def open_runtime(

@@ -14,15 +14,12 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import ModelError
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.spec import ModelSpec
+from anymask.base import FloatArray, ModelError, UintImage
+from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import Family
 
 if TYPE_CHECKING:
-    from anymask.models.rules.memory import MemoryAnswer, MemoryQuestion
-    from anymask.models.rules.names import NameTable
+    from anymask.models.rules import MemoryAnswer, MemoryQuestion, NameTable
 
 C = TypeVar("C")
 
@@ -45,7 +42,7 @@ class ImageRuntime(Protocol):
     @property
     def weights_hash(self) -> str: ...
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         """(B, 3, S, S) float32, normalised -> for each image what was seen, left where it is."""
         ...
 
@@ -58,7 +55,7 @@ class ImageRuntime(Protocol):
 class PromptDecoding(Protocol):
     """The capability of answering prompts about a picture that was seen."""
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
 
         Every mask token is answered; the family keeps the candidates. `seen` may be another
@@ -82,7 +79,7 @@ class EdgeRefining(Protocol):
 class ClassLabelling(Protocol):
     """The capability of telling classes apart without a prompt (`ModelSpec.classes`)."""
 
-    def label_cells(self, seen: Seen) -> FloatArray:  # -> (1 + K, m, m)
+    def label_cells(self, seen: EncoderOutput) -> FloatArray:  # -> (1 + K, m, m)
         """Logits of "none of them" and of each class, for every cell of a low-resolution mask."""
         ...
 

@@ -24,9 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from anymask.base.errors import DataError, InputError, WeightsError
-from anymask.base.parsing import parse_json
-from anymask.base.storage import exclusive, write_json
+from anymask.base import DataError, InputError, WeightsError, exclusive, parse_json, write_json
 from anymask.runtime.catalogue import BUNDLED, Checkpoint, entry
 from anymask.runtime.weight_files import sniff
 

@@ -15,9 +15,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.masks.features import ModelPrompts, Seen
-from anymask.masks.spec import Geometry
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import EncoderOutput, Geometry, ModelPrompts
 from anymask.runtime.protocol import ImageRuntime, PromptDecoding, require
 
 SweepPrecision = Literal["model", "mixed"]
@@ -60,7 +59,9 @@ class Sweep(Protocol):
 class Sweeps(Protocol):
     """The capability of a faster way for many prompts on one picture."""
 
-    def sweep(self, seen: Seen, geometry: Geometry, precision: SweepPrecision) -> Sweep | None:
+    def sweep(
+        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision
+    ) -> Sweep | None:
         """One picture -> its sweep, or None where this model has no faster way.
 
         geometry   of the photo: masks need not be true beyond it
@@ -71,7 +72,10 @@ class Sweeps(Protocol):
 
 
 def open_sweep(
-    runtime: ImageRuntime, seen: Seen, geometry: Geometry, precision: SweepPrecision = "model"
+    runtime: ImageRuntime,
+    seen: EncoderOutput,
+    geometry: Geometry,
+    precision: SweepPrecision = "model",
 ) -> Sweep:
     """The runtime's own sweep over one picture, or one that decodes everything."""
     sweeps = runtime.capability(Sweeps)
@@ -85,7 +89,7 @@ class DecodingSweep:
     # Of the arrays inside a decoder, each as large as the image's maps; measured with nano.
     _ARRAYS = 12
 
-    def __init__(self, runtime: ImageRuntime, seen: Seen) -> None:
+    def __init__(self, runtime: ImageRuntime, seen: EncoderOutput) -> None:
         self._clicks = require(runtime, PromptDecoding)
         self._family = runtime.family
         self._seen = seen

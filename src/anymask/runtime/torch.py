@@ -33,14 +33,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray, UintImage
-from anymask.base.errors import InputError
-from anymask.masks.features import FeatureMap, ModelPrompts, Seen
-from anymask.masks.resize import logits_used
-from anymask.masks.spec import Geometry, ModelSpec
-from anymask.models.fast.folding import Foldable, fuse
-from anymask.models.rules import Family, open_family
-from anymask.models.rules.memory import Memory, MemoryBank, VideoMoment
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
+from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
+from anymask.models.fast import Foldable, fuse
+from anymask.models.rules import Family, Memory, MemoryBank, VideoMoment, open_family
 from anymask.models.video_model import VideoModel
 from anymask.runtime.devices import fast_halves, import_torch, pick_device, pick_dtype, running
 from anymask.runtime.protocol import ClassLabelling, EdgeRefining, MaskNaming
@@ -58,7 +54,7 @@ from anymask.runtime.video import (
 
 if TYPE_CHECKING:
     from anymask.models.edge_refiner import EdgeRefiner
-    from anymask.models.fast.sweep import ClickSweep, SweepTokens
+    from anymask.models.fast import ClickSweep, SweepTokens
     from anymask.models.video_model import Frame, ObjectAnswer
 
 
@@ -118,7 +114,7 @@ class TorchSweep:
         self._sweep, self._device = sweep, device
         self.bytes_per_prompt = sweep.bytes_per_prompt
         self._threads = self._torch.get_num_threads() if device.type == "cpu" else 1
-        from anymask.models.fast.attention import open_lone_pool
+        from anymask.models.fast import open_lone_pool
 
         self._pool = open_lone_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
@@ -354,7 +350,7 @@ class TorchRuntime:
             raise TypeError("a TorchRuntime of a module in memory cannot be pickled; use its file")
         return self._reopened
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         """(B, 3, S, S) float32, normalised -> for each image its maps, on the device."""
         with running(f"the encoder of {self.spec.name}"), self._torch.inference_mode():
             maps = self._module.encode(self._tensor(images, self.dtype))
@@ -379,7 +375,7 @@ class TorchRuntime:
         inside = self._module
         return TorchVideo(inside, self.device) if isinstance(inside, VideoModel) else None
 
-    def decode(self, seen: Seen, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
         with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
             logits, quality = self._module.decode(
@@ -392,16 +388,16 @@ class TorchRuntime:
             )
             return _to_numpy(logits), _to_numpy(quality)
 
-    def label_cells_of(self, seen: Seen) -> FloatArray:
+    def label_cells_of(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; of a model that has classes."""
         with running(f"the classes of {self.spec.name}"), self._torch.inference_mode():
             return _to_numpy(self._module.class_head(*self._maps(seen))[0])
 
     def sweep(
-        self, seen: Seen, geometry: Geometry, precision: SweepPrecision = "model"
+        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep | None:
         """See `runtimes.sweep.Sweeps`."""
-        from anymask.models.fast.sweep import ClickSweep, fits
+        from anymask.models.fast import ClickSweep, fits
 
         if not fits(self._module):
             return None
@@ -412,7 +408,7 @@ class TorchRuntime:
             asked = ClickSweep(self._module, maps, dtype, self._shown(geometry))
         return TorchSweep(asked, self.device)
 
-    def _maps(self, seen: Seen) -> tuple[torch.Tensor, ...]:
+    def _maps(self, seen: EncoderOutput) -> tuple[torch.Tensor, ...]:
         """(1, C, h, w) each; only maps of another place are copied."""
         if isinstance(seen, SeenTensors) and seen.is_at(self.device, self.dtype):
             return seen.tensors
@@ -435,7 +431,7 @@ class TorchClasses:
 
     runtime: TorchRuntime
 
-    def label_cells(self, seen: Seen) -> FloatArray:
+    def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`."""
         return self.runtime.label_cells_of(seen)
 

@@ -1,6 +1,6 @@
 """The capability of following objects through a video: frames, prompts and banks in, findings out.
 
-Banks of memories are handles of the runtime, as `Seen` is: they stay where they were computed, and
+Banks of memories are handles of the runtime, as `EncoderOutput` is: they stay where they were computed, and
 are copied out only to be saved.
 
 Letters: S the model's input side, N objects, P points, m the side of a mask.
@@ -17,8 +17,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import FloatArray, IntArray
-from anymask.models.rules.memory import (
+from anymask.base import FloatArray, IntArray
+from anymask.models.rules import (
     Memory,
     MemoryBank,
     TrackingSettings,

@@ -11,10 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
-from anymask.base.arrays import check_members
-from anymask.base.errors import DataError, WeightsError
-from anymask.base.parsing import parse_json
-from anymask.masks.spec import ChannelMix
+from anymask.base import DataError, WeightsError, check_members, parse_json
+from anymask.masks import ChannelMix
 
 Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
 

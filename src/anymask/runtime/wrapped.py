@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import Seen
-from anymask.masks.spec import ModelSpec
+from anymask.base import FloatArray
+from anymask.masks import EncoderOutput, ModelSpec
 from anymask.models.rules import Family
 from anymask.runtime.protocol import ImageRuntime
 from anymask.runtime.sweep import Sweep, SweepAnswer
@@ -47,9 +46,9 @@ class WrappedRuntime:
         """Names the weights."""
         return self._inside.weights_hash
 
-    def see(self, images: FloatArray) -> list[Seen]:
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
         """See `ImageRuntime.see`."""
-        seen: list[Seen] = self._around("see", (images,), lambda: self._inside.see(images))
+        seen: list[EncoderOutput] = self._around("see", (images,), lambda: self._inside.see(images))
         return seen
 
     def capability(self, kind: type[C]) -> C | None:

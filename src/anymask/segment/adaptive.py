@@ -50,13 +50,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.errors import DataError
-from anymask.base.parsing import parse_json
-from anymask.masks.mask import MaskRecord
-from anymask.masks.resize import points_to_model
-from anymask.masks.spec import Geometry
-from anymask.masks.tiles import Window
+from anymask.base import BoolArray, DataError, FloatArray, IntArray, parse_json
+from anymask.masks import Geometry, Mask, Window, points_to_model
 from anymask.segment.grid import CropView, Grid
 
 FORMAT = 1
@@ -83,7 +78,7 @@ class Lesson:
 class LoggedBatch:
     """What the clicks of one batch led to."""
 
-    records: list[MaskRecord]
+    records: list[Mask]
     lessons: list[Lesson]
 
 
@@ -120,7 +115,7 @@ class SearchLog:
             return None
         row = self._known[key]
         try:
-            records = [MaskRecord.from_sa1b(record) for record in row["records"]]
+            records = [Mask.from_sa1b(record) for record in row["records"]]
             return LoggedBatch(records, [_read_lesson(lesson) for lesson in row["lessons"]])
         except (DataError, ValueError, LookupError, TypeError):
             return None
@@ -415,7 +410,7 @@ class Frontier:
         return self._gain.facts()
 
     def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:
-        """Candidates whose quality is near enough to what is asked for to learn from."""
+        """Prediction whose quality is near enough to what is asked for to learn from."""
         looked: NDArray[np.bool_] = quality > PROMISING * self._settings.pred_iou_thresh
         return looked
 

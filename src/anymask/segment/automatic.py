@@ -4,7 +4,7 @@ Records are run-lengths, and an edge is moved where the logits are undecided (`e
 is asked for with its click once more. A mask that does not come again (it was found in a crop, or
 changed since) stays as it is.
 
-Automatic masks of a photo: a photo or its embedding and settings in, `MaskRecords` out.
+Automatic masks of a photo: a photo or its embedding and settings in, `Masks` out.
 
 How the photo is searched is `large` and `everything`, what becomes of the masks is `arrangement`.
 """
@@ -15,26 +15,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.base.keywords import check_keywords
-from anymask.base.progress import Progress, pick_teller
-from anymask.formats.mask_list import MaskRecords
-from anymask.images.load import ImageSource
-from anymask.masks.binary import CLEAN
-from anymask.masks.features import Embedding
-from anymask.masks.mask import MaskRecord
-from anymask.masks.prompts import Prompt
-from anymask.masks.relations import with_rle
-from anymask.masks.rle import rle_area, rle_iou
-from anymask.masks.tiles import Tile
-from anymask.runtime.protocol import EdgeRefining, ImageRuntime
+from anymask.base import InputError, Progress, UintImage, check_keywords, pick_teller
+from anymask.formats import Masks
+from anymask.images import ImageSource
+from anymask.masks import CLEAN, Features, Mask, Prompt, Tile, rle_area, rle_iou, with_rle
+from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.edges import refine_edges
 from anymask.segment.generate import find_everything
 from anymask.segment.grid import Grid, grid_of, wider_grid
 from anymask.segment.objectness import least_objectness
-from anymask.segment.pipeline import check_embedding, decode_prompts, embed_image, question_of
+from anymask.segment.pipeline import check_embedding, decode_prompts, encode_image, question_of
 from anymask.segment.postprocess import (
     Arrangement,
     EverythingDict,
@@ -43,8 +34,14 @@ from anymask.segment.postprocess import (
     best_of,
     split_settings,
 )
-from anymask.segment.prediction import Candidates
-from anymask.segment.requests import SOURCE_WORDS, SeenPhoto, SourceDict, load_shown, split_source
+from anymask.segment.prediction import Prediction
+from anymask.segment.requests import (
+    SOURCE_WORDS,
+    EncodedPhoto,
+    SourceDict,
+    load_shown,
+    split_source,
+)
 from anymask.segment.settings import Retry, SegmentSettings, check_retry
 from anymask.segment.steps import Question, RetryTime
 from anymask.segment.tiles import WindowScanner, count_looks, look_around
@@ -63,9 +60,9 @@ AS_SHOWN = SegmentSettings(
 def refine_record_edges(
     runtime: ImageRuntime,
     photo: UintImage,
-    records: Sequence[MaskRecord],
-    seen: Embedding | None = None,
-) -> list[MaskRecord]:
+    records: Sequence[Mask],
+    seen: Features | None = None,
+) -> list[Mask]:
     """The records in their order, each with its edge where the photo has it.
 
     photo  (H, W, 3), or smaller where `seen` says of which size it was
@@ -75,7 +72,7 @@ def refine_record_edges(
     asked = [index for index, record in enumerate(kept) if record.points]
     if not asked:
         return kept
-    embedding = embed_image(runtime, photo) if seen is None else seen
+    embedding = encode_image(runtime, photo) if seen is None else seen
     for start in range(0, len(asked), AT_ONCE):
         some = asked[start : start + AT_ONCE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]
@@ -86,7 +83,7 @@ def refine_record_edges(
     return kept
 
 
-def _refined(record: MaskRecord, answer: Candidates, question: Question) -> MaskRecord:
+def _refined(record: Mask, answer: Prediction, question: Question) -> Mask:
     alike = rle_iou(answer.rles(), [record.rle])[:, 0]  # without a mask of the photo's size
     best = int(alike.argmax())
     if alike[best] < SAME:
@@ -119,11 +116,11 @@ def split_everything(given: Mapping[str, Any]) -> tuple[SourceDict, EverythingDi
 
 def find_masks(
     runtime: ImageRuntime,
-    image: ImageSource | Embedding | SeenPhoto,
+    image: ImageSource | Features | EncodedPhoto,
     given: Mapping[str, Any],
     looks: Looks,
     progress: Progress,
-) -> MaskRecords:
+) -> Masks:
     """What `Model.everything` answers. Raises PromptError, InputError and ImageError."""
     check_retry(looks.retry)
     source, rest = split_everything(given)
@@ -144,15 +141,15 @@ def find_masks(
     if runtime.spec.classes:
         from anymask.segment.classes import name_records
 
-        found = name_records(runtime, view.seen or embed_image(runtime, view.whole), found)
-    return MaskRecords(found, image_hw=shown.image_hw, picture=shown.picture)
+        found = name_records(runtime, view.seen or encode_image(runtime, view.whole), found)
+    return Masks(found, image_hw=shown.image_hw, picture=shown.picture)
 
 
 class _View(NamedTuple):
     """What is searched: a photo, or its embedding where that is enough, or both."""
 
     photo: UintImage | None
-    seen: Embedding | None
+    seen: Features | None
 
     @property
     def whole(self) -> UintImage:
@@ -163,24 +160,24 @@ class _View(NamedTuple):
 
 def _view(
     runtime: ImageRuntime,
-    image: ImageSource | Embedding | SeenPhoto,
+    image: ImageSource | Features | EncodedPhoto,
     source: SourceDict,
     grid: Grid,
     looks: Looks,
-) -> tuple[_View, MaskRecords]:
+) -> tuple[_View, Masks]:
     """The photo as it is searched, and the empty list of its masks."""
-    given = SeenPhoto(image) if isinstance(image, Embedding) else image
-    if isinstance(given, SeenPhoto):
+    given = EncodedPhoto(image) if isinstance(image, Features) else image
+    if isinstance(given, EncodedPhoto):
         check_embedding(runtime, given.embedding)
         _check_enough(looks, source)
-        shown = MaskRecords(image_hw=given.embedding.image_hw, picture=given.picture)
+        shown = Masks(image_hw=given.embedding.image_hw, picture=given.picture)
         return _View(given.photo, given.embedding), shown
     photo, picture = load_shown(given, source, runtime.spec.channels)
     hw = (photo.shape[0], photo.shape[1])
-    shown = MaskRecords(image_hw=hw, picture=picture)
+    shown = Masks(image_hw=hw, picture=picture)
     once = count_looks(looks.tile, hw) == 1 and not grid.crop_n_layers and looks.retry is None
     sees = once and "point" in runtime.spec.accepts
-    return _View(photo, embed_image(runtime, photo) if sees else None), shown
+    return _View(photo, encode_image(runtime, photo) if sees else None), shown
 
 
 def _look(
@@ -190,7 +187,7 @@ def _look(
     looks: Looks,
     tell: Callable[[int, int], None] | None,
     least: float = 0.0,
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """What a grid of clicks finds.
 
     least  objectness of masks that are wanted; tiles keep all, as each may be part of a larger one
@@ -207,9 +204,7 @@ def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:
     return grid.mode == "adaptive" and runtime.capability(EdgeRefining) is not None
 
 
-def _refine(
-    runtime: ImageRuntime, view: _View, tile: Tile, records: list[MaskRecord]
-) -> list[MaskRecord]:
+def _refine(runtime: ImageRuntime, view: _View, tile: Tile, records: list[Mask]) -> list[Mask]:
     """The same objects with other edges, where there is a photo that was looked at as a whole."""
     if view.photo is None or count_looks(tile, view.photo.shape[:2]) > 1 or not records:
         return records

@@ -11,18 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import ModelError
-from anymask.masks.features import Embedding
-from anymask.masks.label_map import LabelMap
-from anymask.masks.mask import MaskRecord
-from anymask.masks.resize import logits_to_image, mask_to_model
-from anymask.masks.rle import rle_to_mask
-from anymask.runtime.protocol import ClassLabelling, ImageRuntime
-from anymask.segment.prediction import Candidates
+from anymask.base import FloatArray, ModelError, UintImage
+from anymask.masks import Features, LabelMap, Mask, logits_to_image, mask_to_model, rle_to_mask
+from anymask.runtime import ClassLabelling, ImageRuntime
+from anymask.segment.prediction import Prediction
 
 
-def label_photo(runtime: ImageRuntime, embedding: Embedding) -> LabelMap:
+def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
     """The class of every pixel. Raises ModelError for a model without classes."""
     logits = _cell_logits(runtime, embedding)
     best = logits_to_image(logits[:1], embedding.geometry)[0]
@@ -36,8 +31,8 @@ def label_photo(runtime: ImageRuntime, embedding: Embedding) -> LabelMap:
 
 
 def name_answers(
-    runtime: ImageRuntime, embedding: Embedding, answers: Sequence[Candidates]
-) -> list[Candidates]:
+    runtime: ImageRuntime, embedding: Features, answers: Sequence[Prediction]
+) -> list[Prediction]:
     """Each mask of each answer with its class; empty masks have none, nor have those of a model
     without classes."""
     if not runtime.spec.classes or not answers:
@@ -56,9 +51,7 @@ def name_answers(
     return named
 
 
-def name_records(
-    runtime: ImageRuntime, embedding: Embedding, records: Sequence[MaskRecord]
-) -> list[MaskRecord]:
+def name_records(runtime: ImageRuntime, embedding: Features, records: Sequence[Mask]) -> list[Mask]:
     """Each record with its class; as they are where the model has none."""
     if not runtime.spec.classes or not records:
         return list(records)
@@ -72,7 +65,7 @@ def name_records(
     return named
 
 
-def _cell_logits(runtime: ImageRuntime, embedding: Embedding) -> FloatArray:  # (1 + K, m, m)
+def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (1 + K, m, m)
     labelling = runtime.capability(ClassLabelling)
     if labelling is None:
         raise ModelError(

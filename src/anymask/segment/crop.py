@@ -28,17 +28,28 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.features import ModelPrompts
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import mask_to_model
-from anymask.masks.spec import CloserLook, Geometry, ModelSpec
-from anymask.masks.tiles import Window
-from anymask.models.rules.crops import closer_window, logits_around, mean_chance, object_box
-from anymask.models.rules.family import CORNERS, NO_POINT, Decode
-from anymask.models.rules.prompts import mask_on_photo
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import (
+    CloserLook,
+    Geometry,
+    ModelPrompts,
+    ModelSpec,
+    Prompt,
+    Window,
+    mask_to_model,
+)
+from anymask.models.rules import (
+    CORNERS,
+    NO_POINT,
+    Decode,
+    closer_window,
+    logits_around,
+    mask_on_photo,
+    mean_chance,
+    object_box,
+)
 from anymask.segment.edges import refine_edges, scaled_prompt
-from anymask.segment.prediction import Candidates
+from anymask.segment.prediction import Prediction
 from anymask.segment.steps import Question, Step, violated
 
 
@@ -84,7 +95,7 @@ def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
 IN_DOUBT = CloserLook(margin=0.5, gain=1.5, weight=1.0, min_side=96)
 
 
-def look_closer(first: Candidates, question: Question) -> Candidates:
+def look_closer(first: Prediction, question: Question) -> Prediction:
     """A step: the answer with the help of a window around the first one, or the first one."""
     photo, settings = question.photo, question.settings
     clear = question.closer if len(first) == 1 and is_clear(question.prompt) else None
@@ -104,7 +115,7 @@ def look_closer(first: Candidates, question: Question) -> Candidates:
         prompt = replace(question.prompt, mask=start)
         return average_in_window(replace(question, prompt=prompt), photo, first, window)
     second = decode_in_window(question, photo, first, window)
-    better = second.first.quality > first.first.quality and second.masks[0].any()
+    better = second.first.score > first.first.score and second.masks[0].any()
     return second if better else first
 
 
@@ -114,13 +125,13 @@ def is_clear(prompt: Prompt) -> bool:
 
 
 def average_in_window(
-    question: Question, photo: UintImage, first: Candidates, window: Window
-) -> Candidates:
+    question: Question, photo: UintImage, first: Prediction, window: Window
+) -> Prediction:
     """The first answer, its pixels decided by the mean of its chances and those in the window."""
     assert question.closer is not None
     weight = question.closer.weight
 
-    def averaged(second: Candidates, asked: Question) -> Candidates:
+    def averaged(second: Prediction, asked: Question) -> Prediction:
         (mask,) = second.items
         around = logits_around(first.first.logits, first.geometry, window, second.geometry)
         near, far = mask.logits - mask.threshold, around - np.float32(first.threshold)
@@ -130,13 +141,13 @@ def average_in_window(
     second, masks = _ask_window(question, photo, first, window, averaged)
     if not masks.any():
         return first
-    item = replace(first.first, quality=second.first.quality).with_pixels(masks[0])
-    return Candidates((item,), violated(item, question.prompt))
+    item = replace(first.first, score=second.first.score).with_pixels(masks[0])
+    return Prediction((item,), violated(item, question.prompt))
 
 
 def decode_in_window(
-    question: Question, photo: UintImage, first: Candidates, window: Window
-) -> Candidates:
+    question: Question, photo: UintImage, first: Prediction, window: Window
+) -> Prediction:
     """The answer of one window, which holds the prompt, as an answer about the whole photo.
 
     photo  (H, W, 3), or smaller than the one that the first answer is about
@@ -148,10 +159,10 @@ def decode_in_window(
 def _ask_window(
     question: Question,
     photo: UintImage,
-    first: Candidates,
+    first: Prediction,
     window: Window,
     step: Step | None = None,
-) -> tuple[Candidates, BoolArray]:
+) -> tuple[Prediction, BoolArray]:
     """The answer of one window, after a step of its own, and its masks in the photo (K, H, W)."""
     height, width = first.geometry.image_hw
     scale = photo.shape[1] / width
@@ -174,7 +185,7 @@ def _ask_window(
     return second, np.stack(large).view(np.bool_)
 
 
-def _start_on_photo(prompt: Prompt, first: Candidates, hw: tuple[int, int]) -> BoolArray | None:
+def _start_on_photo(prompt: Prompt, first: Prediction, hw: tuple[int, int]) -> BoolArray | None:
     """The mask that the prompt starts from, in pixels of the photo."""
     if prompt.mask is None:
         return None
@@ -204,8 +215,8 @@ def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
 
 
 def restate_answer(
-    answer: Candidates, masks: BoolArray, first: Candidates, prompt: Prompt
-) -> Candidates:  # (K, H, W)
+    answer: Prediction, masks: BoolArray, first: Prediction, prompt: Prompt
+) -> Prediction:  # (K, H, W)
     """An answer that was made elsewhere, in the terms of the first one: geometry and logits.
 
     masks  the answer's, in pixels of the photo
@@ -220,4 +231,4 @@ def restate_answer(
         ).with_pixels(mask)
         for one, mask in zip(answer.items, masks, strict=True)
     ]
-    return Candidates(tuple(items), violated(items[0], prompt))
+    return Prediction(tuple(items), violated(items[0], prompt))

@@ -22,14 +22,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.binary import LeastArea
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import logits_to_image, point_pixels, reduced
-from anymask.masks.rle import Rle, mask_to_rle
-from anymask.masks.rle_windows import enlarged_rle
-from anymask.masks.spec import Geometry
-from anymask.models.rules.edges import (
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import (
+    Geometry,
+    LeastArea,
+    Prompt,
+    Rle,
+    enlarged_rle,
+    logits_to_image,
+    mask_to_rle,
+    point_pixels,
+    reduced,
+)
+from anymask.models.rules import (
     EdgeWindow,
     add_change,
     window_around,
@@ -37,7 +42,7 @@ from anymask.models.rules.edges import (
     window_photo,
     window_prompt,
 )
-from anymask.segment.prediction import Candidates, Mask, PixelsLater
+from anymask.segment.prediction import Candidate, PixelsLater, Prediction
 from anymask.segment.steps import PhotoClicks, Question, clean_kept, clicks_of
 
 UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
@@ -52,7 +57,7 @@ SMALL = 36  # cells: a smaller object is nothing but edge, and stays as it is
 LONGEST = 2048  # pixels: larger photos are looked at in this size
 
 
-def refine_edges(answer: Candidates, question: Question) -> Candidates:
+def refine_edges(answer: Prediction, question: Question) -> Prediction:
     """A step: every candidate that the logits draw, with the edge where the photo has it.
 
     That of the first one is decided at once; those of the others when their pixels are read, where
@@ -124,20 +129,20 @@ class _EdgeView:
         holes, islands = question.settings.least_areas
         self.least = scaled_area(holes, scale), scaled_area(islands, scale)
 
-    def by_colours(self, mask: Mask, photo: UintImage) -> Rle:
+    def by_colours(self, mask: Candidate, photo: UintImage) -> Rle:
         """The pixels of a candidate as `decide_edge` has them."""
         drawn, place = drawn_logits(mask)
         cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
         return self._finished(mask, decide_edge(drawn, photo, cell, self._settled()))
 
-    def by_network(self, mask: Mask, photo: UintImage) -> PixelsLater:
+    def by_network(self, mask: Candidate, photo: UintImage) -> PixelsLater:
         """The pixels of a candidate, decided when they are read: the photo's window is cut now."""
         cells = mask.shown_logits - np.float32(mask.threshold)
         window = window_around(cells, reduced(mask.geometry, LONGEST))
         part = None if window is None else window_photo(photo, window)
         return PixelsLater(partial(self._changed, mask, window, part))
 
-    def _changed(self, mask: Mask, window: EdgeWindow | None, part: UintImage | None) -> Rle:
+    def _changed(self, mask: Candidate, window: EdgeWindow | None, part: UintImage | None) -> Rle:
         drawn, _ = drawn_logits(mask)
         before = drawn > 0
         if window is None or part is None or self.network is None:
@@ -150,14 +155,14 @@ class _EdgeView:
     def _settled(self) -> BoolArray:
         return settled_pixels(self.prompt, self.hw)
 
-    def _finished(self, mask: Mask, fine: BoolArray) -> Rle:
+    def _finished(self, mask: Candidate, fine: BoolArray) -> Rle:
         """Without crumbs, in the size of the user's photo."""
         rle = mask_to_rle(without_crumbs(fine, clicks_of(self.prompt), self.least))
         whole = mask.geometry.image_hw
         return rle if self.hw == whole else enlarged_rle(rle, whole)
 
 
-def drawn_logits(mask: Mask) -> tuple[FloatArray, Geometry]:
+def drawn_logits(mask: Candidate) -> tuple[FloatArray, Geometry]:
     """A mask's logits above its threshold, (H, W) of at most LONGEST a side, and how they lie."""
     place = reduced(mask.geometry, LONGEST)
     return logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold), place

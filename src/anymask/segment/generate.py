@@ -18,20 +18,26 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.base.errors import InputError, PromptError
-from anymask.masks.binary import remove_small_regions
-from anymask.masks.boxes import box_area, box_nms, boxes_at_crop_edge
-from anymask.masks.features import Embedding, ModelPrompts
-from anymask.masks.mask import MaskRecord, record_from_rle
-from anymask.masks.resize import points_to_model
-from anymask.masks.rle import mask_to_rle, rle_to_mask
-from anymask.masks.spec import Geometry, ModelSpec
-from anymask.masks.tiles import Window, crop_boxes
-from anymask.models.rules import DEFAULT_MODEL, Family, adaptive_table
-from anymask.models.rules.family import NO_POINT
-from anymask.runtime.protocol import ImageRuntime
-from anymask.runtime.sweep import Sweep, open_sweep
+from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage
+from anymask.masks import (
+    Features,
+    Geometry,
+    Mask,
+    ModelPrompts,
+    ModelSpec,
+    Window,
+    box_area,
+    box_nms,
+    boxes_at_crop_edge,
+    crop_boxes,
+    mask_to_rle,
+    points_to_model,
+    record_from_rle,
+    remove_small_regions,
+    rle_to_mask,
+)
+from anymask.models.rules import DEFAULT_MODEL, NO_POINT, Family, adaptive_table
+from anymask.runtime import ImageRuntime, Sweep, open_sweep
 from anymask.segment.adaptive import (
     AdaptiveWeights,
     Frontier,
@@ -43,7 +49,7 @@ from anymask.segment.adaptive import (
 )
 from anymask.segment.grid import CropView, Grid, good_enough, make_record
 from anymask.segment.objectness import Objectness, objectness_of
-from anymask.segment.pipeline import embed_image
+from anymask.segment.pipeline import encode_image
 
 Told = Callable[[int, int], None]
 
@@ -52,12 +58,12 @@ CUTTERS = 2  # threads
 
 def find_everything(
     runtime: ImageRuntime,
-    seen: Embedding | UintImage,
+    seen: Features | UintImage,
     settings: Grid,
     progress: Told | None = None,
     log: SearchLog | None = None,
     least: float = 0.0,
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """All masks that pass, those of the highest rank first, or those of the smallest crops first.
 
     seen      a photo (H, W, 3), or its embedding, which is enough without crops
@@ -68,15 +74,15 @@ def find_everything(
     Raises PromptError for a model without clicks, InputError for crops of an embedding.
     """
     _check(runtime.spec, seen, settings)
-    image_hw = seen.image_hw if isinstance(seen, Embedding) else (seen.shape[0], seen.shape[1])
+    image_hw = seen.image_hw if isinstance(seen, Features) else (seen.shape[0], seen.shape[1])
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode == "exact"
     clock = Clock(progress, sum(len(g) if exact else most_clicks(len(g)) for g in grids))
-    found: list[MaskRecord] = []
+    found: list[Mask] = []
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
-            place = seen if isinstance(seen, Embedding) else _embed_window(runtime, seen, window)
+            place = seen if isinstance(seen, Features) else _embed_window(runtime, seen, window)
             view = CropView(window, image_hw, place.geometry, runtime.spec.mask_threshold)
             sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
             clicks = grid.astype(np.float64) * place.image_hw[::-1]
@@ -89,22 +95,22 @@ def find_everything(
     return _cleaned(found, settings) if settings.min_mask_region_area > 0 else found
 
 
-def _check(spec: ModelSpec, seen: Embedding | UintImage, settings: Grid) -> None:
+def _check(spec: ModelSpec, seen: Features | UintImage, settings: Grid) -> None:
     if "point" not in spec.accepts:
         raise PromptError(
             f"everything needs a model that takes clicks, {spec.name} does not; take another one, "
             f'for example "{DEFAULT_MODEL}"'
         )
-    if settings.crop_n_layers and isinstance(seen, Embedding):
+    if settings.crop_n_layers and isinstance(seen, Features):
         raise InputError(
             f"crops look at the photo again (crop_n_layers={settings.crop_n_layers}), got only its "
             "embedding; pass the photo instead"
         )
 
 
-def _embed_window(runtime: ImageRuntime, photo: UintImage, window: Window) -> Embedding:
+def _embed_window(runtime: ImageRuntime, photo: UintImage, window: Window) -> Features:
     x0, y0, x1, y1 = window
-    return embed_image(runtime, photo[y0:y1, x0:x1])
+    return encode_image(runtime, photo[y0:y1, x0:x1])
 
 
 @dataclass
@@ -134,12 +140,12 @@ class Scan:
     family: Family
     view: CropView
     settings: Grid
-    embedding: Embedding
+    embedding: Features
     cutters: Executor
     log: SearchLog | None = None
     judge: Objectness | None = None
 
-    def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[MaskRecord]:
+    def ask(self, clicks: ArrayLike, frontier: Frontier | None = None) -> list[Mask]:
         """The records that N clicks (N, 2), in pixels of the view, lead to.
 
         frontier  learns from what passes and from what nearly does
@@ -163,7 +169,7 @@ class Scan:
         good = good_enough(asked.quality, self.settings)
         looked = good if frontier is None else good | frontier.worth_a_look(asked.quality)
         jobs: list[tuple[FloatArray, float, NDArray[np.float64]]] = []
-        cut: list[Future[list[MaskRecord]]] = []
+        cut: list[Future[list[Mask]]] = []
         lessons: list[Lesson] = []
         for (row, mask), plane in zip(np.argwhere(looked), asked.logits(looked), strict=True):
             quality, click = float(asked.quality[row, mask]), places[row]
@@ -179,7 +185,7 @@ class Scan:
 
     def _cut(
         self, plane: FloatArray, quality: float, click: NDArray[np.float64]
-    ) -> Future[list[MaskRecord]]:
+    ) -> Future[list[Mask]]:
         return self.cutters.submit(make_record, plane, quality, click, self.view, self.settings)
 
     def _likely(
@@ -187,7 +193,7 @@ class Scan:
         jobs: list[tuple[FloatArray, float, NDArray[np.float64]]],
         quality: FloatArray,
         good: BoolArray,
-    ) -> list[MaskRecord]:
+    ) -> list[Mask]:
         """Of n candidates, the good ones of (N, K), the records of those that may be objects."""
         if self.judge is None or not jobs:
             return []
@@ -202,31 +208,29 @@ class Scan:
         ]
 
 
-def search_view(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:
+def search_view(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[Mask]:
     """All masks of one view that pass: those of each click (N, 2), or of those worth asking."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
     if scan.settings.mode == "adaptive":
         return list(_explore(scan, clicks, batch, clock))
-    found: list[MaskRecord] = []
+    found: list[Mask] = []
     for part in _parts(clicks, batch):
         found += scan.ask(part)
         clock.add(len(part))
     return found
 
 
-def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[MaskRecord]:
+def _find_in(scan: Scan, clicks: NDArray[np.float64], clock: Clock) -> list[Mask]:
     """The masks of one view that pass, without what its border cuts off and without duplicates."""
     settings, view = scan.settings, scan.view
     found = search_view(scan, clicks, clock)
-    cut_off = boxes_at_crop_edge([r.box_xyxy for r in found], view.window, view.image_hw)
+    cut_off = boxes_at_crop_edge([r.box for r in found], view.window, view.image_hw)
     whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
     rank = [record.rank for record in whole]
     return _without_duplicates(whole, rank, settings.box_nms_thresh)
 
 
-def _explore(
-    scan: Scan, clicks: NDArray[np.float64], batch: int, clock: Clock
-) -> Iterator[MaskRecord]:
+def _explore(scan: Scan, clicks: NDArray[np.float64], batch: int, clock: Clock) -> Iterator[Mask]:
     """Adaptive mode: what the clicks find that are worth asking."""
     weights = AdaptiveWeights.of(adaptive_table(scan.family))
     maps = [one.values for one in scan.embedding.maps]
@@ -257,17 +261,15 @@ def click_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> Mod
     return ModelPrompts(coords, labels, masks, np.zeros(count, np.float32))
 
 
-def _without_duplicates(
-    records: list[MaskRecord], scores: ArrayLike, threshold: float
-) -> list[MaskRecord]:
+def _without_duplicates(records: list[Mask], scores: ArrayLike, threshold: float) -> list[Mask]:
     """Greedy suppression on the boxes, the highest score first."""
-    kept = box_nms([record.box_xyxy for record in records], scores, threshold)
+    kept = box_nms([record.box for record in records], scores, threshold)
     return [records[index] for index in kept]
 
 
-def _cleaned(records: list[MaskRecord], settings: Grid) -> list[MaskRecord]:
+def _cleaned(records: list[Mask], settings: Grid) -> list[Mask]:
     """Small holes and islands removed; then duplicates, where untouched masks go first."""
-    cleaned: list[MaskRecord] = []
+    cleaned: list[Mask] = []
     untouched: list[float] = []
     area = settings.min_mask_region_area
     for record in records:
@@ -277,7 +279,7 @@ def _cleaned(records: list[MaskRecord], settings: Grid) -> list[MaskRecord]:
         untouched.append(float(not changed))
         if changed:
             fresh = record_from_rle(mask_to_rle(mask))
-            record = replace(record, rle=fresh.rle, box_xyxy=fresh.box_xyxy, area=fresh.area)
+            record = replace(record, rle=fresh.rle, box=fresh.box, area=fresh.area)
         cleaned.append(record)
     threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
     return _without_duplicates(cleaned, untouched, threshold)

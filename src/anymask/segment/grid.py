@@ -28,16 +28,22 @@ from typing import Annotated, Literal, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.masks.clicks import point_grid
-from anymask.masks.mask import MaskRecord
-from anymask.masks.resize import Canvas, axis_operator, window_strips
-from anymask.masks.rle import Rle, crop_to_rle, rle_area, rle_box_xyxy
-from anymask.masks.spec import Geometry
-from anymask.masks.tiles import Window
+from anymask.base import BoolArray, FloatArray, IntArray, Setting, check_settings, describe_settings
+from anymask.masks import (
+    Canvas,
+    Geometry,
+    Mask,
+    Rle,
+    Window,
+    axis_operator,
+    crop_to_rle,
+    point_grid,
+    rle_area,
+    rle_box_xyxy,
+    window_strips,
+)
 from anymask.models.rules import Family
-from anymask.runtime.sweep import SweepPrecision
+from anymask.runtime import SweepPrecision
 
 _SLACK = 1e-6  # of the largest logit: what rounding may add to a mean
 
@@ -285,7 +291,7 @@ def good_enough(quality: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> 
 
 def make_record(
     plane: FloatArray, quality: float, click: NDArray[np.float64], view: CropView, settings: Grid
-) -> list[MaskRecord]:  # (m, m), (2,) in pixels of the view
+) -> list[Mask]:  # (m, m), (2,) in pixels of the view
     """A candidate as a record of the photo, or nothing where it is not stable enough."""
     cut = cut_mask(plane, view, settings)
     if cut is None:
@@ -321,14 +327,14 @@ def cut_mask(
 
 def _record(
     rle: Rle, stability: float, quality: float, click: tuple[float, float], view: CropView
-) -> MaskRecord:
+) -> Mask:
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     left, top, right, bottom = view.window
-    return MaskRecord(
+    return Mask(
         rle=rle,
-        box_xyxy=(float(x0), float(y0), float(x1), float(y1)),
+        box=(float(x0), float(y0), float(x1), float(y1)),
         area=rle_area(rle),
-        quality=quality,
+        score=quality,
         stability=stability,
         points=(click,),
         crop_box=(float(left), float(top), float(right), float(bottom)),

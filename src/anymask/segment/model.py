@@ -22,31 +22,40 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base.arrays import BoolArray
-from anymask.base.errors import AnymaskError, InputError, ModelError, PromptError, WeightsError
-from anymask.base.keywords import name_all_keywords
-from anymask.base.progress import Progress, tell_each
-from anymask.images.load import ImageSource
-from anymask.masks.binary import mask_iou
-from anymask.masks.boxes import mask_to_box
-from anymask.masks.clicks import centre_click
-from anymask.masks.features import Embedding
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import mask_to_model
-from anymask.masks.spec import ModelSpec
-from anymask.masks.tiles import Tile
-from anymask.models.rules.prompts import mask_on_photo
-from anymask.runtime.protocol import ImageRuntime
-from anymask.segment.pipeline import answer_prompts, check_embedding, embed_image
-from anymask.segment.prediction import Candidates
+from anymask.base import (
+    AnymaskError,
+    BoolArray,
+    InputError,
+    ModelError,
+    Progress,
+    PromptError,
+    WeightsError,
+    name_all_keywords,
+    tell_each,
+)
+from anymask.images import ImageSource
+from anymask.masks import (
+    Features,
+    ModelSpec,
+    Prompt,
+    Tile,
+    centre_click,
+    mask_iou,
+    mask_to_box,
+    mask_to_model,
+)
+from anymask.models.rules import mask_on_photo
+from anymask.runtime import ImageRuntime
+from anymask.segment.pipeline import answer_prompts, check_embedding, encode_image
+from anymask.segment.prediction import Prediction
 from anymask.segment.requests import (
     NOT_CALLED,
     PROMPT_WORDS,
     BatchKeywords,
+    EncodedPhoto,
     Images,
     Reply,
     Request,
-    SeenPhoto,
     SegmentKeywords,
     SourceDict,
     asked_prompts,
@@ -61,17 +70,16 @@ from anymask.segment.requests import (
 from anymask.segment.settings import Retry, SegmentSettings
 
 if TYPE_CHECKING:
-    from anymask.formats.mask_list import MaskRecords
-    from anymask.masks.label_map import LabelMap
-    from anymask.models.rules.names import LabelSuggestion
+    from anymask.formats import Masks
+    from anymask.masks import LabelMap
+    from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.automatic import EverythingKeywords
     from anymask.segment.names import FoundMasks, Nameable, Names
-    from anymask.track.session import VideoSession
-    from anymask.track.settings import TrackOptions
+    from anymask.track import TrackOptions, VideoSession
 
 
-GIVEN = -1  # in `Candidates.order`: not one of the model's answers but the mask that was given
+GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
 MAX_CLICKS = 3  # one in each of the largest parts
 PART = 0.1  # of the largest part's area: smaller parts get no click
 
@@ -111,22 +119,22 @@ def _part_clicks(mask: BoolArray) -> list[tuple[float, float]]:
     ]
 
 
-def keep_or_replace(mask: BoolArray, answers: list[Candidates]) -> Candidates:
+def keep_or_replace(mask: BoolArray, answers: list[Prediction]) -> Prediction:
     """The best answer, or the given mask (H, W) where the model has no ground to change it.
 
     Kept, it is the only candidate, with `GIVEN` as its order and the quality of the answer that
     agrees with it.
     """
-    best = max(answers, key=lambda answer: answer.first.quality)
+    best = max(answers, key=lambda answer: answer.first.score)
     agreement = float(mask_iou(mask[None], best.masks[:1])[0, 0])
-    if agreement < best.first.quality:
+    if agreement < best.first.score:
         return best
     kept = replace(
         best.first,
         logits=mask_to_model(mask, best.geometry, best.logits.shape[-1])[0],
         order=GIVEN,
     )
-    return Candidates((kept.with_pixels(mask),))
+    return Prediction((kept.with_pixels(mask),))
 
 
 @name_all_keywords
@@ -184,7 +192,7 @@ class Model:
         """As in `anymask models list`."""
         return self.spec.name
 
-    def embed(self, image: ImageSource, **source: Unpack[SourceDict]) -> Embedding:
+    def encode(self, image: ImageSource, **source: Unpack[SourceDict]) -> Features:
         """See one photo; every prompt on the embedding then costs only a decoding.
 
         image   path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
@@ -193,9 +201,9 @@ class Model:
         Raises ImageError (see `data.images.load_image`), InputError for another keyword.
         """
         photo = load_one(image, read_source(source), self.spec.channels)
-        return embed_image(self.runtime, photo)
+        return encode_image(self.runtime, photo)
 
-    def label(self, image: ImageSource | Embedding, **source: Unpack[SourceDict]) -> LabelMap:
+    def label(self, image: ImageSource | Features, **source: Unpack[SourceDict]) -> LabelMap:
         """The class of every pixel, without a prompt, by a model that was tuned on classes.
 
         image, source  as for `embed`, or an embedding
@@ -204,7 +212,7 @@ class Model:
         """
         from anymask.segment.classes import label_photo
 
-        seen = image if isinstance(image, Embedding) else self.embed(image, **source)
+        seen = image if isinstance(image, Features) else self.encode(image, **source)
         check_embedding(self.runtime, seen)
         return label_photo(self.runtime, seen)
 
@@ -250,47 +258,47 @@ class Model:
         photo = load_one(image, read_source(source, ("names",)), self.spec.channels)
         return with_labels(self.runtime, photo, found, names)
 
-    def embed_many(
+    def encode_many(
         self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
-    ) -> Iterator[Embedding]:
+    ) -> Iterator[Features]:
         """One after the other; `images` and `progress` as for `everything_many`."""
         read_source(source, ("progress",))
         for image in tell_each(list_images(images), progress, "photos"):
-            yield image if isinstance(image, Embedding) else self.embed(image, **source)
+            yield image if isinstance(image, Features) else self.encode(image, **source)
 
     @overload
     def segment(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Features,
         *,
         prompts: Sequence[Prompt],
         **settings: Unpack[SegmentKeywords],
-    ) -> list[Candidates]: ...
+    ) -> list[Prediction]: ...
 
     @overload
     def segment(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Features,
         *,
         boxes: ArrayLike,
         **settings: Unpack[SegmentKeywords],
-    ) -> list[Candidates]: ...
+    ) -> list[Prediction]: ...
 
     @overload
     def segment(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Features,
         *,
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         **settings: Unpack[SegmentKeywords],
-    ) -> Candidates: ...
+    ) -> Prediction: ...
 
     def segment(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Features,
         *,
         points: ArrayLike | None = None,
         labels: ArrayLike | None = None,
@@ -312,7 +320,7 @@ class Model:
                   refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
                   `embed`
 
-        Returns one `Candidates`, the mask that is most likely meant first; a list for `boxes` and
+        Returns one `Prediction`, the mask that is most likely meant first; a list for `boxes` and
         `prompts`.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
@@ -326,8 +334,8 @@ class Model:
         return answers[0] if prompts is None and boxes is None else answers
 
     def _answers(
-        self, prompts: list[Prompt], settings: SegmentSettings, view: SeenPhoto
-    ) -> list[Candidates]:
+        self, prompts: list[Prompt], settings: SegmentSettings, view: EncodedPhoto
+    ) -> list[Prediction]:
         found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
         return [
             replace(answer, prompt=prompt, picture=view.picture)
@@ -335,12 +343,12 @@ class Model:
         ]
 
     def _seen(
-        self, image: ImageSource | Embedding, settings: SegmentSettings, source: SourceDict
-    ) -> SeenPhoto:
+        self, image: ImageSource | Features, settings: SegmentSettings, source: SourceDict
+    ) -> EncodedPhoto:
         """The photo, where it is there, and its embedding."""
-        if not isinstance(image, Embedding):
+        if not isinstance(image, Features):
             photo, picture = load_shown(image, source, self.spec.channels)
-            return SeenPhoto(embed_image(self.runtime, photo), photo, picture)
+            return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
         if source:
             raise InputError(
                 f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
@@ -350,7 +358,7 @@ class Model:
             raise InputError(
                 f"{word} looks at the photo again, got only its embedding; pass the photo instead"
             )
-        return SeenPhoto(image)
+        return EncodedPhoto(image)
 
     def segment_many(
         self,
@@ -387,10 +395,10 @@ class Model:
 
     def refine(
         self,
-        image: ImageSource | Embedding,
+        image: ImageSource | Features,
         mask: ArrayLike,
         **settings: Unpack[SegmentKeywords],
-    ) -> Candidates:
+    ) -> Prediction:
         """A better version of a mask, or the mask itself.
 
         mask      (h, w) of any size, laid over the whole photo: bool, integers (not 0 = object),
@@ -417,14 +425,14 @@ class Model:
 
     def everything(
         self,
-        image: ImageSource | Embedding | SeenPhoto,
+        image: ImageSource | Features | EncodedPhoto,
         *,
         progress: Progress = None,
         tile: Tile = "auto",
         retry: Retry | None = None,
         log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
-    ) -> MaskRecords:
+    ) -> Masks:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
         progress  True: a bar; or told (steps done, all steps): clicks, or tiles
@@ -445,7 +453,7 @@ class Model:
 
     def everything_many(
         self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
-    ) -> Iterator[MaskRecords]:
+    ) -> Iterator[Masks]:
         """The masks of each photo, one after the other; large sets of photos are `anymask.jobs`.
 
         images    photos as for `everything`, or a folder, or a pattern such as "photos/*.jpg"

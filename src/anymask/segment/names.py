@@ -19,17 +19,20 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import DataError, InputError, PromptError
-from anymask.base.parsing import parse_json
-from anymask.base.storage import write_json
-from anymask.formats.mask_list import MaskRecords
-from anymask.masks.mask import MaskRecord
-from anymask.masks.rle import Rle, mask_to_rle
-from anymask.models.rules.crops import close_up
-from anymask.models.rules.names import ChosenNames, LabelSuggestion, NameTable
-from anymask.runtime.protocol import ImageRuntime, MaskNaming, require
-from anymask.segment.prediction import Candidates
+from anymask.base import (
+    DataError,
+    FloatArray,
+    InputError,
+    PromptError,
+    UintImage,
+    parse_json,
+    write_json,
+)
+from anymask.formats import Masks
+from anymask.masks import Mask, Rle, mask_to_rle
+from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable, close_up
+from anymask.runtime import ImageRuntime, MaskNaming, require
+from anymask.segment.prediction import Prediction
 
 FORMAT = 1
 DIGITS = 5
@@ -84,8 +87,8 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
 
 
 Names = str | Path | Sequence[str] | ChosenNames | None
-FoundMasks = TypeVar("FoundMasks", Candidates, MaskRecords)
-Nameable = Candidates | Sequence[MaskRecord] | ArrayLike
+FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
+Nameable = Prediction | Sequence[Mask] | ArrayLike
 
 MOST_AT_ONCE = 256  # masks whose close-ups are held
 
@@ -146,7 +149,7 @@ def with_labels(
         (one[0].label, one[0].probability) if len(rle.counts) > 1 else (None, None)
         for one, rle in zip(told, rles, strict=True)
     ]
-    if isinstance(found, Candidates):
+    if isinstance(found, Prediction):
         items = zip(found.items, labels, strict=True)
         return replace(
             found,
@@ -156,15 +159,15 @@ def with_labels(
         replace(record, label=a, label_probability=b)
         for record, (a, b) in zip(found, labels, strict=True)
     ]
-    return MaskRecords(records, image_hw=found.image_hw, picture=found.picture)
+    return Masks(records, image_hw=found.image_hw, picture=found.picture)
 
 
 def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
     """The run-lengths of masks. Raises PromptError for masks of another photo, or of no shape."""
-    if isinstance(masks, Candidates):
+    if isinstance(masks, Prediction):
         rles = masks.rles()
     elif isinstance(masks, list | tuple) and not any(np.ndim(one) for one in masks):
-        rles = [one.rle for one in masks if isinstance(one, MaskRecord)]
+        rles = [one.rle for one in masks if isinstance(one, Mask)]
     else:
         planes = np.asarray(masks)
         planes = planes[None] if planes.ndim == 2 else planes

@@ -23,9 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.masks.features import Embedding
-from anymask.masks.spec import Geometry
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import Features, Geometry
 from anymask.models.rules import Family
 from anymask.segment.postprocess import NEARLY_BEST
 
@@ -98,7 +97,7 @@ class ObjectnessWeights:
         return likely
 
 
-def objectness_of(family: Family, seen: Embedding, least: float = 0.0) -> Objectness | None:
+def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectness | None:
     """What judges masks of a picture; None for a family that did not learn it.
 
     least  chance below which masks are not wanted, as `Objectness.worth_cutting` says

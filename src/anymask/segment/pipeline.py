@@ -1,4 +1,4 @@
-"""How a prompt is answered: one photo and any number of prompts in, `Candidates` out.
+"""How a prompt is answered: one photo and any number of prompts in, `Prediction` out.
 
 The decoder answers, its family chooses and orders the masks (`families`), and then the steps below
 take the answer one after the other.
@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.masks.features import Embedding, Seen
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry, image_to_model
-from anymask.models.rules.prompts import check_prompt, group_prompts
-from anymask.runtime.protocol import EdgeRefining, ImageRuntime, PromptDecoding, require
+from anymask.base import InputError, UintImage
+from anymask.masks import EncoderOutput, Features, Prompt, geometry, image_to_model
+from anymask.models.rules import check_prompt, group_prompts
+from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
 from anymask.segment.crop import look_closer
 from anymask.segment.edges import refine_edges
-from anymask.segment.prediction import Candidates
+from anymask.segment.prediction import Prediction
 from anymask.segment.retry import ask_again
 from anymask.segment.settings import SegmentSettings, order_by_granularity
 from anymask.segment.steps import (
@@ -38,12 +35,12 @@ from anymask.segment.steps import (
 )
 
 if TYPE_CHECKING:
-    from anymask.models.rules.family import Decode
+    from anymask.models.rules import Decode
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 
 
-def choose_first(answer: Candidates, question: Question) -> Candidates:
+def choose_first(answer: Prediction, question: Question) -> Prediction:
     """A step: the candidate first that the settings' granularity means."""
     granularity = question.settings.granularity
     return answer if granularity == "all" else order_by_granularity(answer, granularity)
@@ -69,10 +66,10 @@ ON_PHOTO = ("zoom", "refine_edges")  # those that an embedding alone is not enou
 def answer_prompts(
     runtime: ImageRuntime,
     photo: UintImage | None,
-    embedding: Embedding,
+    embedding: Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
-) -> list[Candidates]:
+) -> list[Prediction]:
     """Check everything first, then answer each prompt about one photo, in their order.
 
     Raises PromptError and InputError.
@@ -97,7 +94,7 @@ def answer_prompts(
 def question_of(
     runtime: ImageRuntime,
     photo: UintImage | None,
-    embedding: Embedding,
+    embedding: Features,
     prompt: Prompt,
     settings: SegmentSettings,
     time: RetryTime | None = None,
@@ -108,7 +105,7 @@ def question_of(
         embedding,
         prompt,
         settings,
-        see=lambda picture: embed_image(runtime, picture, mirror=settings.mirror),
+        see=lambda picture: encode_image(runtime, picture, mirror=settings.mirror),
         ask=lambda seen, others, first=None: decode_prompts(runtime, seen, others, settings, first),
         time=time,
         edges=runtime.capability(EdgeRefining),
@@ -116,7 +113,7 @@ def question_of(
     )
 
 
-def _take_steps(answer: Candidates, question: Question) -> Candidates:
+def _take_steps(answer: Prediction, question: Question) -> Prediction:
     for name, step in STEPS_ON_DEMAND.items():
         wanted = getattr(question.settings, name) not in (False, None)
         if wanted and (question.photo is not None or name not in ON_PHOTO):
@@ -126,13 +123,13 @@ def _take_steps(answer: Candidates, question: Question) -> Candidates:
 
 def decode_prompts(
     runtime: ImageRuntime,
-    embedding: Embedding,
+    embedding: Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
     first: Step | None = None,
-) -> list[Candidates]:
+) -> list[Prediction]:
     """Answers to checked prompts about one photo, through `STEPS`, and a step before them."""
-    answers: dict[int, Candidates] = {}
+    answers: dict[int, Prediction] = {}
     for place, answer in _decode(runtime, embedding, prompts, settings):
         question = question_of(runtime, None, embedding, prompts[place], settings)
         for step in STEPS if first is None else (first, *STEPS):
@@ -143,10 +140,10 @@ def decode_prompts(
 
 def _decode(
     runtime: ImageRuntime,
-    embedding: Embedding,
+    embedding: Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
-) -> Iterator[tuple[int, Candidates]]:
+) -> Iterator[tuple[int, Prediction]]:
     """What the family answers, with each prompt's place."""
     clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
     decode: Decode = partial(clicks.decode, embedding.seen)
@@ -163,15 +160,15 @@ def _decode(
             settings.ranking,
         )
         for place, answer in zip(places, ordered, strict=True):
-            yield place, Candidates.of_logits(*answer, where, spec.mask_threshold)
+            yield place, Prediction.of_logits(*answer, where, spec.mask_threshold)
 
 
-def embed_image(
+def encode_image(
     runtime: ImageRuntime, image: UintImage, *, mirror: bool = False
-) -> Embedding:  # (H, W, 3)
+) -> Features:  # (H, W, 3)
     """See one photo, and its mirror image where that is wanted, too."""
     spec = runtime.spec
-    return Embedding(
+    return Features(
         seen=runtime.see(image_to_model(image, spec)[None])[0],
         mirrored=see_mirrored(runtime, image) if mirror else None,
         geometry=geometry((image.shape[0], image.shape[1]), spec),
@@ -181,7 +178,7 @@ def embed_image(
     )
 
 
-def see_mirrored(runtime: ImageRuntime, image: UintImage) -> Seen:  # (H, W, 3)
+def see_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput:  # (H, W, 3)
     """What the model sees in a photo's mirror image."""
     turned = np.ascontiguousarray(image[:, ::-1])
     return runtime.see(image_to_model(turned, runtime.spec)[None])[0]
@@ -194,7 +191,7 @@ def image_hash(image: UintImage) -> str:
     return digest.hexdigest()[:32]
 
 
-def check_embedding(runtime: ImageRuntime, embedding: Embedding) -> None:
+def check_embedding(runtime: ImageRuntime, embedding: Features) -> None:
     """Refuse what another model saw. Raises InputError."""
     made_by = (embedding.model, embedding.model_hash)
     wanted = (runtime.spec.name, runtime.weights_hash)

@@ -13,16 +13,23 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Literal, TypedDict, cast
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.masks.binary import CLEAN, RegionSize, mask_nms, parse_region_size
-from anymask.masks.mask import MaskRecord
-from anymask.masks.relations import nested, part_tree, partition, with_rle
-from anymask.masks.rle_windows import clean_rle
+from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.masks import (
+    CLEAN,
+    Mask,
+    RegionSize,
+    clean_rle,
+    mask_nms,
+    nested,
+    parse_region_size,
+    part_tree,
+    partition,
+    with_rle,
+)
 from anymask.segment.grid import Grid, GridDict
 from anymask.segment.settings import LEVELS, Level, RefineEdges
 
-Refine = Callable[[list[MaskRecord]], list[MaskRecord]]
+Refine = Callable[[list[Mask]], list[Mask]]
 Layout = Literal["flat", "partition", "tree"]
 
 NEARLY_BEST = 0.8  # of the best rank
@@ -166,8 +173,8 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
 
 
 def arrange(
-    records: Sequence[MaskRecord], settings: Arrangement, refine: Refine | None = None
-) -> list[MaskRecord]:
+    records: Sequence[Mask], settings: Arrangement, refine: Refine | None = None
+) -> list[Mask]:
     """The records that the settings ask for; what stays, stays in its order.
 
     refine  gives the masks that stay other edges
@@ -189,7 +196,7 @@ def arrange(
     return kept
 
 
-def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:
+def keep_level(records: Sequence[Mask], level: Level) -> list[Mask]:
     """The records of one level, in their order.
 
     "whole": those that are part of no other; "part": those that have no parts; "all": all.
@@ -205,14 +212,14 @@ def keep_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord]:
     ]
 
 
-def is_likely(record: MaskRecord, least: float) -> bool:
+def is_likely(record: Mask, least: float) -> bool:
     """Whether a mask may be shown: one that nobody judged may."""
     return record.objectness is None or record.objectness >= least
 
 
 def parted(
-    records: Sequence[MaskRecord], quality: float, objectness: float
-) -> tuple[list[MaskRecord], list[MaskRecord]]:
+    records: Sequence[Mask], quality: float, objectness: float
+) -> tuple[list[Mask], list[Mask]]:
     """The masks that are shown by two least numbers, or the best where none is; and the rest.
 
     None of those that are shown lies in a better one.
@@ -220,26 +227,26 @@ def parted(
     good = [
         record
         for record in records
-        if (record.quality > quality or not quality) and is_likely(record, objectness)
+        if (record.score > quality or not quality) and is_likely(record, objectness)
     ]
     shown = without_contained(good, CONTAINED) or best_of(records)
     rest = [record for record in records if not any(record is one for one in shown)]
     return shown, rest
 
 
-def best_of(records: Sequence[MaskRecord]) -> list[MaskRecord]:
+def best_of(records: Sequence[Mask]) -> list[Mask]:
     """Of masks that none of the thresholds chose: the best ones that overlap little."""
     most = max((record.rank for record in records), default=0.0)
     good = [record for record in records if record.rank >= NEARLY_BEST * most]
     return without_duplicates(good, LITTLE)
 
 
-def _cleaned(record: MaskRecord, settings: Arrangement) -> MaskRecord:
+def _cleaned(record: Mask, settings: Arrangement) -> Mask:
     rle = clean_rle(record.rle, settings.max_hole_area, settings.min_island_area)
     return record if rle is record.rle else with_rle(record, rle)
 
 
-def without_contained(records: Sequence[MaskRecord], threshold: float) -> list[MaskRecord]:
+def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
     """Of two masks of which one lies in the other by a larger share, the one of higher rank.
 
     Surroundings (see `SURROUNDING`) are left alone.
@@ -250,10 +257,10 @@ def without_contained(records: Sequence[MaskRecord], threshold: float) -> list[M
 
 
 def without_duplicates(
-    records: Sequence[MaskRecord],
+    records: Sequence[Mask],
     threshold: float,
     share_of: Literal["union", "smaller"] = "union",
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """Of two masks that overlap more (see `mask_nms`), the one of higher rank; in their order."""
     rank = [record.rank for record in records]
     kept = mask_nms([record.rle for record in records], rank, threshold, share_of)

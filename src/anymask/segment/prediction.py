@@ -1,6 +1,6 @@
 """One mask of an answer: logits or finished pixels in; pixels, outlines, records and files out.
 
-Candidates: decoder logits or finished pixels in, the masks of one prompt with quality out.
+Prediction: decoder logits or finished pixels in, the masks of one prompt with score out.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """
@@ -16,28 +16,41 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray, UintImage
-from anymask.base.errors import InputError
-from anymask.base.keywords import name_all_keywords
-from anymask.masks.binary import iou, stability_score
-from anymask.masks.files import FoundMask, mask_picture, output_kind, shows_photo, write_found
-from anymask.masks.mask import STABILITY_OFFSET, Box, MaskRecord, record_from_rle
-from anymask.masks.polygons import SMOOTH, Polygon, mask_to_polygons
-from anymask.masks.preview import (
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, name_all_keywords
+from anymask.masks import (
+    SMOOTH,
+    STABILITY_OFFSET,
+    FoundMask,
+    Geometry,
+    Mask,
     Picture,
+    Polygon,
+    Prompt,
+    Rle,
+    iou,
+    logits_to_masks,
+    logits_to_rles,
+    mask_picture,
+    mask_to_polygons,
+    mask_to_rle,
+    output_kind,
     percent,
     photo_of,
     preview_html,
     preview_of,
     preview_png,
+    record_from_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_mask,
     show_picture,
+    shows_photo,
     spare_photo,
+    stability_score,
     without_held,
+    write_found,
 )
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import logits_to_masks, logits_to_rles
-from anymask.masks.rle import Rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
-from anymask.masks.spec import Geometry
+from anymask.masks.mask import Box
 
 
 class PixelsLater:
@@ -62,12 +75,12 @@ class PixelsLater:
 
 @name_all_keywords
 @dataclass(frozen=True, eq=False)
-class Mask:
+class Candidate:
     """One mask over a photo.
 
     logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
     geometry   how the logits lie over the photo
-    quality    this mask's own number, raw
+    score    this mask's own number, raw
     order      its place in the model's own order
     threshold  logits above it are object
     cleaned    (h, w) the logits without small holes and islands, which is what is shown; None: the
@@ -80,7 +93,7 @@ class Mask:
 
     logits: FloatArray
     geometry: Geometry
-    quality: float
+    score: float
     order: int = 0
     threshold: float = 0.0
     cleaned: FloatArray | None = None
@@ -95,7 +108,7 @@ class Mask:
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
-        return f"<Mask of {width}x{height}: quality {self.quality:.2f}, {percent(self.coverage)}>"
+        return f"<Mask of {width}x{height}: score {self.score:.2f}, {percent(self.coverage)}>"
 
     def _repr_png_(self) -> bytes:
         return preview_png(self.pixels().view(np.uint8) * np.uint8(255))
@@ -122,7 +135,7 @@ class Mask:
         return rle_area(self.rle())
 
     @property
-    def box_xyxy(self) -> Box:
+    def box(self) -> Box:
         """First and last pixel along x and y; zeros where the mask is empty."""
         x0, y0, x1, y1 = rle_box_xyxy(self.rle())
         return (float(x0), float(y0), float(x1), float(y1))
@@ -139,11 +152,11 @@ class Mask:
         """
         return mask_to_polygons(self.pixels(), tolerance, min_area, smooth=True)
 
-    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> MaskRecord:
+    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> Mask:
         """The mask with its numbers, and the clicks of the prompt where one is given."""
         stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
-        named, quality = label or self.label, float(self.quality)
-        record = record_from_rle(self.rle(), quality=quality, stability=stability, label=named)
+        named, score = label or self.label, float(self.score)
+        record = record_from_rle(self.rle(), score=score, stability=stability, label=named)
         sure = None if label else self.label_probability
         record = replace(record, label_probability=sure, picture=self.picture)
         if prompt is None or prompt.points is None:
@@ -167,15 +180,15 @@ class Mask:
             return self.finished
         return logits_to_rles(self.shown_logits[None], self.geometry, self.threshold)[0]
 
-    def with_logits(self, logits: FloatArray) -> Mask:
+    def with_logits(self, logits: FloatArray) -> Candidate:
         """The same mask drawn by other logits (h, w), which are fed back as well."""
         return replace(self, logits=logits, cleaned=None, finished=None, tidied=False)
 
-    def with_cleaned(self, logits: FloatArray) -> Mask:
+    def with_cleaned(self, logits: FloatArray) -> Candidate:
         """The same mask drawn by clean logits (h, w); its own stay what is fed back."""
         return replace(self, cleaned=logits, finished=None, tidied=False)
 
-    def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Mask:
+    def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Candidate:
         """The same mask with decided pixels (H, W); the logits stay what is fed back."""
         return replace(self, finished=mask_to_rle(pixels), tidied=tidied)
 
@@ -195,7 +208,7 @@ class Mask:
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask, as `Candidates.save` writes the first one, without the prompt.
+        """Write this mask, as `Prediction.save` writes the first one, without the prompt.
 
         Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
@@ -224,7 +237,7 @@ TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 @name_all_keywords
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class Prediction:
     """The masks that one prompt may mean, the most likely first.
 
     items            one `Mask` for each of K candidates, at least one
@@ -233,7 +246,7 @@ class Candidates:
     picture          reads the photo, where it is known: it is what `show` and `save` draw on
     """
 
-    items: tuple[Mask, ...]
+    items: tuple[Candidate, ...]
     violated_points: tuple[int, ...] = ()
     prompt: Prompt | None = None
     picture: Picture | None = None
@@ -252,45 +265,47 @@ class Candidates:
         order: IntArray,
         geometry: Geometry,
         threshold: float = 0.0,
-    ) -> Candidates:  # (K, h, w), (K,), (K,)
+    ) -> Prediction:  # (K, h, w), (K,), (K,)
         """What a decoder said, the first candidate first."""
         rows = zip(logits, quality.tolist(), order.tolist(), strict=True)
-        return cls(tuple(Mask(plane, geometry, q, place, threshold) for plane, q, place in rows))
+        return cls(
+            tuple(Candidate(plane, geometry, q, place, threshold) for plane, q, place in rows)
+        )
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[Mask]:
+    def __iter__(self) -> Iterator[Candidate]:
         return iter(self.items)
 
     @overload
-    def __getitem__(self, index: int) -> Mask: ...
+    def __getitem__(self, index: int) -> Candidate: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Candidates: ...
+    def __getitem__(self, index: slice) -> Prediction: ...
 
-    def __getitem__(self, index: int | slice) -> Mask | Candidates:
+    def __getitem__(self, index: int | slice) -> Candidate | Prediction:
         if isinstance(index, slice):
             return self.picked(range(len(self))[index])
         return self.items[index]
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
-        told = ", ".join(f"{one.quality:.2f} {percent(one.coverage)}" for one in self)
+        told = ", ".join(f"{one.score:.2f} {percent(one.coverage)}" for one in self)
         toss = ", ambiguous" if self.ambiguous else ""
-        return f"<Candidates: {len(self)} of {width}x{height}: {told}{toss}>"
+        return f"<Prediction: {len(self)} of {width}x{height}: {told}{toss}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("logits", "quality", "order", "masks")
+        made = ("logits", "scores", "order", "masks")
         return without_held({k: value for k, value in vars(self).items() if k not in made})
 
     @property
-    def first(self) -> Mask:
+    def first(self) -> Candidate:
         """The candidate that is shown first."""
         return self.items[0]
 
     @property
-    def best(self) -> Mask:
+    def best(self) -> Candidate:
         """The mask that is most likely meant: the first one."""
         return self.items[0]
 
@@ -311,7 +326,7 @@ class Candidates:
         if len(self) < 2:
             return False
         one, two = self.items[:2]
-        if one.quality - two.quality >= TOSS_QUALITY:
+        if one.score - two.score >= TOSS_QUALITY:
             return False
         return iou(one.shown_logits > one.threshold, two.shown_logits > two.threshold) < TOSS_IOU
 
@@ -339,9 +354,9 @@ class Candidates:
         return np.stack([one.shown_logits for one in self.items])
 
     @cached_property
-    def quality(self) -> FloatArray:
+    def scores(self) -> FloatArray:
         """(K,) float32, each mask's own number, raw: the first one is not always the largest."""
-        return np.array([one.quality for one in self.items], np.float32)
+        return np.array([one.score for one in self.items], np.float32)
 
     @cached_property
     def order(self) -> IntArray:
@@ -365,7 +380,7 @@ class Candidates:
         """(K,) the size of each object, in the low-resolution mask's cells that are photo."""
         return np.array([one.cells() for one in self.items], np.int64)
 
-    def picked(self, places: Sequence[int]) -> Candidates:
+    def picked(self, places: Sequence[int]) -> Prediction:
         """Some of the candidates, in the given order."""
         return replace(self, items=tuple(self.items[place] for place in places))
 
@@ -390,13 +405,11 @@ class Candidates:
         """The outlines of the first mask (see `Mask.polygons`)."""
         return self.first.polygons(tolerance, min_area)
 
-    def to_record(self, label: str | None = None) -> MaskRecord:
+    def to_record(self, label: str | None = None) -> Mask:
         """The first mask with its numbers and the prompt's clicks."""
         return self.first.to_record(self.prompt, label)
 
-    def to_records(
-        self, prompt: Prompt | None = None, label: str | None = None
-    ) -> list[MaskRecord]:
+    def to_records(self, prompt: Prompt | None = None, label: str | None = None) -> list[Mask]:
         """One record for each candidate, the first one first.
 
         prompt  whose clicks the records keep; None: the answer's own
@@ -409,7 +422,7 @@ class Candidates:
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
-        from anymask.masks.detections import to_supervision
+        from anymask.masks import to_supervision
 
         return to_supervision(self.to_records())
 

@@ -14,19 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError, PromptError
-from anymask.base.keywords import check_keywords
-from anymask.images.load import ImageSource, is_address, load_image
-from anymask.images.sources import list_photos, picture_of
-from anymask.masks.features import Embedding
-from anymask.masks.preview import Picture
-from anymask.masks.prompts import Prompt
-from anymask.segment.prediction import Candidates
+from anymask.base import InputError, PromptError, UintImage, check_keywords
+from anymask.images import ImageSource, is_address, list_photos, load_image, picture_of
+from anymask.masks import Features, Picture, Prompt
+from anymask.segment.prediction import Prediction
 from anymask.segment.settings import SegmentSettings, SegmentSettingsDict
 
 if TYPE_CHECKING:
-    from anymask.masks.spec import ChannelMix
+    from anymask.masks import ChannelMix
 
 
 class SourceDict(TypedDict, total=False):
@@ -112,29 +107,29 @@ def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
     return cast(SourceDict, source), rest
 
 
-Images = str | Path | Iterable[ImageSource | Embedding]
-Request = tuple[ImageSource | Embedding, Prompt | Sequence[Prompt]]
-Reply = Candidates | list[Candidates]
+Images = str | Path | Iterable[ImageSource | Features]
+Request = tuple[ImageSource | Features, Prompt | Sequence[Prompt]]
+Reply = Prediction | list[Prediction]
 
-_PHOTOS = (str, Path, bytes, Image.Image, Embedding)  # what is a photo in a list, and no number
+_PHOTOS = (str, Path, bytes, Image.Image, Features)  # what is a photo in a list, and no number
 
 
 @dataclass(frozen=True)
-class SeenPhoto:
+class EncodedPhoto:
     """An embedding, and the photo where it is there.
 
     picture  what the answers remember of the photo
     """
 
-    embedding: Embedding
+    embedding: Features
     photo: UintImage | None = None
     picture: Picture | None = None
 
 
-def list_images(images: Images) -> list[ImageSource | Embedding]:
+def list_images(images: Images) -> list[ImageSource | Features]:
     """The photos of a folder, a pattern or a list. Raises ImageError where none is meant."""
     listed = [images] if isinstance(images, str | Path) else images
-    found: list[ImageSource | Embedding] = []
+    found: list[ImageSource | Features] = []
     for image in listed:
         if isinstance(image, str | Path) and not is_address(image):
             found += list_photos(image)
@@ -153,7 +148,7 @@ def load_one(
     several = _several(image)
     if several:
         raise InputError(
-            f"wanted one photo, got {several}; for several photos there are embed_many, "
+            f"wanted one photo, got {several}; for several photos there are encode_many, "
             "segment_many and everything_many, which give an answer for each"
         )
     if channels is None:
@@ -237,7 +232,7 @@ def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
     return [Prompt.of(box=row) for row in rows]
 
 
-def request_parts(request: Request) -> tuple[ImageSource | Embedding, list[Prompt], bool]:
+def request_parts(request: Request) -> tuple[ImageSource | Features, list[Prompt], bool]:
     """The photo of a request, its prompts, and whether one prompt came alone.
 
     Raises InputError for what is no pair, PromptError as `prompt_list` does.

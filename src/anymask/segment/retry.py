@@ -22,13 +22,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.masks.binary import mask_iou
-from anymask.masks.prompts import Prompt
-from anymask.masks.spec import CloserLook
-from anymask.models.rules.crops import closer_window, object_box
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import CloserLook, Prompt, mask_iou
+from anymask.models.rules import closer_window, object_box
 from anymask.segment.crop import IN_DOUBT, decode_in_window, restate_answer
-from anymask.segment.prediction import Candidates
+from anymask.segment.prediction import Prediction
 from anymask.segment.settings import RetryStep
 from anymask.segment.steps import Question, RetryTime, name_violated_clicks
 
@@ -39,14 +37,14 @@ LUCK = 0.1  # of quality, that the answer to a shifted prompt must gain
 AGREED = 0.5  # IoU with the answer that is to be replaced
 
 
-def ask_again(first: Candidates, question: Question) -> Candidates:
+def ask_again(first: Prediction, question: Question) -> Prediction:
     """A step: the best answer that the time allows: the first one, or one of higher quality."""
     return first if question.time is None else best_in_time(question, first, question.time)
 
 
 def best_in_time(
-    question: Question, first: Candidates, time: RetryTime, like: BoolArray | None = None
-) -> Candidates:
+    question: Question, first: Prediction, time: RetryTime, like: BoolArray | None = None
+) -> Prediction:
     """The best answer that the time allows.
 
     like  of several candidates take the one that is most like this mask (H, W), not the best
@@ -57,7 +55,7 @@ def best_in_time(
         for step in time.settings.steps
         for answer in _WAYS[step](question, first, time)
     )
-    while time.wants(best.first.quality):
+    while time.wants(best.first.score):
         answer, luck = next(attempts, (None, 0.0))
         if answer is None:
             break
@@ -68,13 +66,13 @@ def best_in_time(
     return best
 
 
-def most_like(answer: Candidates, mask: BoolArray) -> Candidates:  # (H, W)
+def most_like(answer: Prediction, mask: BoolArray) -> Prediction:  # (H, W)
     """The one candidate that overlaps a mask most."""
     return answer.picked([int(mask_iou(answer.masks, mask[None])[:, 0].argmax())])
 
 
-def _is_better(new: Candidates, old: Candidates, luck: float) -> bool:
-    gained = new.first.quality > old.first.quality + luck
+def _is_better(new: Prediction, old: Prediction, luck: float) -> bool:
+    gained = new.first.score > old.first.score + luck
     if not gained or len(new.violated_points) > len(old.violated_points):
         return False
     return agree(new.masks[0], old.masks[0])
@@ -85,12 +83,12 @@ def agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
     return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
 
 
-def _ask_shifted(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+def _ask_shifted(asked: Question, first: Prediction, _: RetryTime) -> Iterator[Prediction]:
     for answer in asked.ask(asked.embedding, _shift_prompts(asked.prompt, first)):
         yield name_violated_clicks(answer, asked)  # of the prompt as it was
 
 
-def _shift_prompts(prompt: Prompt, first: Candidates) -> list[Prompt]:
+def _shift_prompts(prompt: Prompt, first: Prediction) -> list[Prompt]:
     """Prompts that say nearly the same; none where there is neither a click nor a box."""
     height, width = first.geometry.image_hw
     last = np.array([width - 1, height - 1], np.float32)
@@ -113,29 +111,29 @@ def _grow(box: FloatArray, share: float, size: FloatArray) -> FloatArray:  # (4,
     return grown
 
 
-def _ask_zoomed(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+def _ask_zoomed(asked: Question, first: Prediction, _: RetryTime) -> Iterator[Prediction]:
     return _in_window(asked, first, IN_DOUBT)
 
 
-def _ask_tiled(asked: Question, first: Candidates, _: RetryTime) -> Iterator[Candidates]:
+def _ask_tiled(asked: Question, first: Prediction, _: RetryTime) -> Iterator[Prediction]:
     return _in_window(asked, first, replace(IN_DOUBT, min_side=max(first.geometry.image_hw) // 2))
 
 
-def _in_window(asked: Question, first: Candidates, close: CloserLook) -> Iterator[Candidates]:
+def _in_window(asked: Question, first: Prediction, close: CloserLook) -> Iterator[Prediction]:
     box = None if asked.photo is None else object_box(asked.prompt, first.first.pixels())
     window = box and closer_window(box, first.geometry.image_hw, close)
     if asked.photo is not None and window is not None:
         yield decode_in_window(asked, asked.photo, first, window)
 
 
-def _ask_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator[Candidates]:
+def _ask_larger(asked: Question, first: Prediction, time: RetryTime) -> Iterator[Prediction]:
     larger = time.settings.larger
     if larger is None or asked.photo is None or asked.prompt.kinds - larger.spec.accepts:
         return
     prompt = asked.prompt
     if prompt.mask is not None and prompt.mask.dtype.kind == "f":
         prompt = replace(prompt, mask=first.masks[0])
-    answer: Candidates = larger.segment(
+    answer: Prediction = larger.segment(
         time.seen_by_larger(asked.photo),
         prompts=[prompt],
         multimask=asked.settings.multimask,
@@ -146,7 +144,7 @@ def _ask_larger(asked: Question, first: Candidates, time: RetryTime) -> Iterator
     yield restate_answer(answer, answer.masks, first, asked.prompt)
 
 
-_WAYS: dict[RetryStep, Callable[[Question, Candidates, RetryTime], Iterator[Candidates]]] = {
+_WAYS: dict[RetryStep, Callable[[Question, Prediction, RetryTime], Iterator[Prediction]]] = {
     "shift": _ask_shifted,
     "zoom": _ask_zoomed,
     "tile": _ask_tiled,

@@ -19,15 +19,17 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.base.keywords import name_all_keywords
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.masks.binary import CLEAN, LeastArea, RegionSize, parse_region_size
-from anymask.masks.features import Embedding
-from anymask.masks.spec import ModelSpec
-from anymask.models.rules.family import Multimask, Ranking
-from anymask.segment.prediction import Candidates
+from anymask.base import (
+    InputError,
+    Setting,
+    UintImage,
+    check_settings,
+    describe_settings,
+    name_all_keywords,
+)
+from anymask.masks import CLEAN, Features, LeastArea, ModelSpec, RegionSize, parse_region_size
+from anymask.models.rules import Multimask, Ranking
+from anymask.segment.prediction import Prediction
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
@@ -51,7 +53,7 @@ def check_granularity(granularity: object) -> None:
         )
 
 
-def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candidates:
+def order_by_granularity(answer: Prediction, granularity: Granularity) -> Prediction:
     """The same candidates, the one that the granularity means first, then by quality.
 
     Among the candidates that have an object and whose quality is within `COMPARABLE` of the best
@@ -61,7 +63,7 @@ def order_by_granularity(answer: Candidates, granularity: Granularity) -> Candid
     if granularity == "all" or len(answer) < 2:
         return answer
     sizes = answer.cells()
-    good = answer.quality >= answer.quality.max() - np.float32(COMPARABLE)
+    good = answer.scores >= answer.scores.max() - np.float32(COMPARABLE)
     choice = np.flatnonzero(good & (sizes > 0))
     if not len(choice):
         return answer
@@ -84,7 +86,7 @@ class LargerModel(Protocol):
     @property
     def spec(self) -> ModelSpec: ...
 
-    def embed(self, image: UintImage) -> Embedding: ...
+    def encode(self, image: UintImage) -> Features: ...
 
     @property
     def segment(self) -> Callable[..., Any]: ...
@@ -181,7 +183,7 @@ class SegmentSettings:
         Setting(
             'which of several masks comes first: "all": that of the highest quality; "part" or '
             '"whole": the smallest or the largest of those of comparable quality; or a number from '
-            "0 (part) to 1 (whole), such as `Candidates.granularity_of` gives",
+            "0 (part) to 1 (whole), such as `Prediction.granularity_of` gives",
             check=check_granularity,
         ),
     ] = "all"

@@ -40,16 +40,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.binary import clean_mask
-from anymask.masks.clicks import violated_points
-from anymask.masks.features import Embedding
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import Indices, cell_weights, logits_at, pixels_to_cells, point_pixels
-from anymask.masks.spec import CloserLook, Geometry
-from anymask.models.rules.family import clean_logits
-from anymask.runtime.protocol import EdgeRefining
-from anymask.segment.prediction import Candidates, Mask
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import (
+    CloserLook,
+    Features,
+    Geometry,
+    Indices,
+    Prompt,
+    cell_weights,
+    clean_mask,
+    logits_at,
+    pixels_to_cells,
+    point_pixels,
+    violated_points,
+)
+from anymask.models.rules import clean_logits
+from anymask.runtime import EdgeRefining
+from anymask.segment.prediction import Candidate, Prediction
 from anymask.segment.settings import Retry, SegmentSettings
 
 
@@ -64,7 +71,7 @@ class RetryTime:
     settings: Retry
     deadline: float
     _photo: UintImage | None = None
-    _seen: Embedding | None = None
+    _seen: Features | None = None
 
     @classmethod
     def start(cls, settings: Retry) -> RetryTime:
@@ -75,11 +82,11 @@ class RetryTime:
         """Whether an answer is too bad and there is time to ask again."""
         return quality < self.settings.quality and self.settings.clock() < self.deadline
 
-    def seen_by_larger(self, photo: UintImage) -> Embedding:
+    def seen_by_larger(self, photo: UintImage) -> Features:
         """The larger model's embedding of a photo, made once for all masks of it."""
         assert self.settings.larger is not None
         if self._seen is None or self._photo is not photo:
-            self._photo, self._seen = photo, self.settings.larger.embed(photo)
+            self._photo, self._seen = photo, self.settings.larger.encode(photo)
         return self._seen
 
 
@@ -90,8 +97,8 @@ class Ask(Protocol):
     """
 
     def __call__(
-        self, embedding: Embedding, prompts: Sequence[Prompt], first: Step | None = None, /
-    ) -> list[Candidates]: ...
+        self, embedding: Features, prompts: Sequence[Prompt], first: Step | None = None, /
+    ) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -108,24 +115,24 @@ class Question:
     """
 
     photo: UintImage | None
-    embedding: Embedding
+    embedding: Features
     prompt: Prompt
     settings: SegmentSettings
-    see: Callable[[UintImage], Embedding]
+    see: Callable[[UintImage], Features]
     ask: Ask
     time: RetryTime | None = None
     edges: EdgeRefining | None = None
     closer: CloserLook | None = None
 
 
-Step = Callable[[Candidates, Question], Candidates]
+Step = Callable[[Prediction, Question], Prediction]
 
 
 CellClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) row and column, (P,) labels
 PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
 
 
-def clean_masks(answer: Candidates, question: Question) -> Candidates:
+def clean_masks(answer: Prediction, question: Question) -> Prediction:
     """A step: every candidate without holes and islands below the settings' areas."""
     holes, islands = question.settings.least_areas
     items = answer.items
@@ -141,13 +148,13 @@ def clean_masks(answer: Candidates, question: Question) -> Candidates:
     return answer if unchanged else replace(answer, items=items)
 
 
-def _clicks_in_cells(prompt: Prompt, mask: Mask) -> CellClicks:
+def _clicks_in_cells(prompt: Prompt, mask: Candidate) -> CellClicks:
     points, labels = clicks_of(prompt)
     pixels = point_pixels(points, mask.geometry.image_hw)
     return pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
 
 
-def _clean_cells(mask: Mask, clicks: CellClicks, shares: tuple[float, float]) -> Mask:
+def _clean_cells(mask: Candidate, clicks: CellClicks, shares: tuple[float, float]) -> Candidate:
     logits = clean_logits(mask.shown_logits, mask.geometry, clicks, shares, mask.threshold)
     return mask if logits is mask.shown_logits else mask.with_cleaned(logits)
 
@@ -180,12 +187,12 @@ CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
 REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
-def name_violated_clicks(answer: Candidates, question: Question) -> Candidates:
+def name_violated_clicks(answer: Prediction, question: Question) -> Prediction:
     """A step: the indices of the clicks that the first mask does not obey."""
     return replace(answer, violated_points=violated(answer.first, question.prompt))
 
 
-def obey_negative_clicks(answer: Candidates, question: Question) -> Candidates:
+def obey_negative_clicks(answer: Prediction, question: Question) -> Prediction:
     """A step: every candidate, cleared around the negative clicks that it does not obey."""
     labels = question.prompt.labels
     if question.settings.multimask != "auto" or labels is None or labels.all():
@@ -195,7 +202,7 @@ def obey_negative_clicks(answer: Candidates, question: Question) -> Candidates:
     return replace(answer, items=tuple(items))
 
 
-def violated(mask: Mask, prompt: Prompt) -> tuple[int, ...]:
+def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
     """Indices of the clicks that a mask does not obey."""
     if prompt.points is None or prompt.labels is None:
         return ()

@@ -30,20 +30,34 @@ from itertools import combinations
 import cv2
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.masks.binary import stability_score
-from anymask.masks.features import Embedding
-from anymask.masks.mask import STABILITY_OFFSET, Box, MaskRecord, record_from_rle
-from anymask.masks.prompts import Prompt
-from anymask.masks.relations import with_rle
-from anymask.masks.rle import rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
-from anymask.masks.rle_windows import enlarged_rle, rle_in_window, rle_on_photo
-from anymask.masks.tiles import Tile, Window, tile_boxes, tile_side
-from anymask.runtime.protocol import ImageRuntime
+from anymask.base import UintImage
+from anymask.masks import (
+    STABILITY_OFFSET,
+    Features,
+    Mask,
+    Prompt,
+    Tile,
+    Window,
+    enlarged_rle,
+    record_from_rle,
+    rle_area,
+    rle_in_window,
+    rle_intersection,
+    rle_iou,
+    rle_merge,
+    rle_on_photo,
+    rle_to_mask,
+    stability_score,
+    tile_boxes,
+    tile_side,
+    with_rle,
+)
+from anymask.masks.mask import Box
+from anymask.runtime import ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.generate import find_everything
 from anymask.segment.grid import Grid
-from anymask.segment.pipeline import decode_prompts, embed_image, question_of
+from anymask.segment.pipeline import decode_prompts, encode_image, question_of
 from anymask.segment.postprocess import without_duplicates
 from anymask.segment.retry import agree, best_in_time, most_like
 from anymask.segment.settings import SegmentSettings
@@ -62,7 +76,7 @@ class Piece:
     window  the tile
     """
 
-    record: MaskRecord
+    record: Mask
     window: Window
 
 
@@ -75,14 +89,14 @@ class Stitched:
     cut     whether it ends at a tile's border without another tile's consent
     """
 
-    record: MaskRecord
+    record: Mask
     pieces: tuple[Piece, ...]
     cut: bool
 
 
 def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]:
     """Every object once for each tile that saw it whole, and once if tiles saw it in pieces."""
-    bands = [cut_bands(piece.record.box_xyxy, piece.window, image_hw) for piece in pieces]
+    bands = [cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
     partners = _partners(pieces, [bool(band) for band in bands])
     found = []
     for group in _groups(partners):
@@ -95,11 +109,11 @@ def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]
     return found
 
 
-def cut_bands(box_xyxy: Box, window: Window, image_hw: tuple[int, int]) -> list[Window]:
+def cut_bands(box: Box, window: Window, image_hw: tuple[int, int]) -> list[Window]:
     """Strips along those borders of a window that a box reaches and beyond which is more photo."""
     (height, width), (x0, y0, x1, y1) = image_hw, window
     near = max(1, max(x1 - x0, y1 - y0) // CELLS)
-    left, top, right, bottom = box_xyxy
+    left, top, right, bottom = box
     sides = (
         (x0 > 0 and left < x0 + near, (x0, y0, x0 + near, y1)),
         (y0 > 0 and top < y0 + near, (x0, y0, x1, y0 + near)),
@@ -122,7 +136,7 @@ def _partners(pieces: Sequence[Piece], is_cut: Sequence[bool]) -> list[set[int]]
         x0, y0, x1, y1 = strip
         last = (x0, y0, x1 - 1, y1 - 1)
         ours, theirs = (
-            [index for index in by_tile[tile] if boxes_meet(pieces[index].record.box_xyxy, last)]
+            [index for index in by_tile[tile] if boxes_meet(pieces[index].record.box, last)]
             for tile in (first, second)
         )
         if not any(is_cut[index] for index in (*ours, *theirs)):
@@ -212,7 +226,7 @@ def _merge(pieces: list[Piece], cut: bool) -> Stitched:
     stable = [record.stability for record in records if record.stability is not None]
     whole = replace(
         with_rle(records[0], rle_merge([record.rle for record in records])),
-        quality=float(weights @ [record.quality for record in records]),
+        score=float(weights @ [record.score for record in records]),
         stability=float(weights @ stable) if len(stable) == len(records) else None,
         points=tuple(point for record in records for point in record.points),
         crop_box=(x0, y0, x1, y1),
@@ -250,7 +264,7 @@ class WindowScanner:
 
     def everything(
         self, picture: UintImage, scale: float = 1.0, progress: Told | None = None
-    ) -> list[MaskRecord]:
+    ) -> list[Mask]:
         """All of its masks.
 
         scale     pixels of the photo along one pixel of the picture: areas are meant on the photo
@@ -264,18 +278,16 @@ class WindowScanner:
         better = better_records(self.runtime, picture, found, self.time)
         return sorted(better, key=lambda record: -record.rank)
 
-    def clicks(
-        self, picture: UintImage, clicks: Sequence[tuple[float, float]]
-    ) -> list[list[MaskRecord]]:
+    def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
         """The masks of each click that pass."""
         prompts = [Prompt.of(points=[click]) for click in clicks]
-        seen = embed_image(self.runtime, picture)
+        seen = encode_image(self.runtime, picture)
         answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
         return [
             [
                 record
                 for record in answer.to_records(prompt)
-                if record.quality > self.settings.pred_iou_thresh
+                if record.score > self.settings.pred_iou_thresh
                 and (record.stability or 0.0) >= self.settings.stability_score_thresh
                 and record.area
             ]
@@ -285,7 +297,7 @@ class WindowScanner:
 
 def look_around(
     eye: WindowScanner, photo: UintImage, tile: Tile, progress: Told | None = None
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """Every mask of a photo (H, W, 3), in one look or in tiles. Raises InputError for `tile`."""
     side = tile_side(tile, (photo.shape[0], photo.shape[1]))
     if side is None:
@@ -295,7 +307,7 @@ def look_around(
 
 def find_in_tiles(
     eye: WindowScanner, photo: UintImage, side: int, progress: Told | None = None
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """Every mask of a photo (H, W, 3), best quality first, each once.
 
     side      of the tiles, in pixels
@@ -324,7 +336,7 @@ def _pixels(photo: UintImage, window: Window) -> UintImage:
     return np.ascontiguousarray(photo[y0:y1, x0:x1])
 
 
-def _on_photo(record: MaskRecord, window: Window, image_hw: tuple[int, int]) -> MaskRecord:
+def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
     """A tile's record as one of the photo."""
     x0, y0 = window[:2]
     left, top, right, bottom = record.crop_box
@@ -335,7 +347,7 @@ def _on_photo(record: MaskRecord, window: Window, image_hw: tuple[int, int]) -> 
     )
 
 
-def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[MaskRecord]:
+def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mask]:
     """What a look at the whole photo, shrunk to the size of a tile, finds of half a tile on."""
     height, width = photo.shape[:2]
     scale = max(height, width) / side
@@ -344,7 +356,7 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
     along_x, along_y = width / small_hw[1], height / small_hw[0]
     found = []
     for record in eye.everything(np.asarray(small, np.uint8), scale):
-        x0, y0, x1, y1 = record.box_xyxy
+        x0, y0, x1, y1 = record.box
         if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
             continue
         enlarged = with_rle(record, enlarged_rle(record.rle, (height, width)))
@@ -355,7 +367,7 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
 
 def _asked_again(
     eye: WindowScanner, photo: UintImage, cut: Sequence[Stitched], side: int
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """Objects that tiles have cut, from windows in which they lie whole."""
     image_hw = (photo.shape[0], photo.shape[1])
     by_window: dict[Window, list[Piece]] = {}
@@ -373,9 +385,9 @@ def _asked_again(
     return found
 
 
-def _window_around(record: MaskRecord, side: int, image_hw: tuple[int, int]) -> Window | None:
+def _window_around(record: Mask, side: int, image_hw: tuple[int, int]) -> Window | None:
     """A tile with an object in its middle; None where the object fills it."""
-    x0, y0, x1, y1 = record.box_xyxy
+    x0, y0, x1, y1 = record.box
     step = max(1, side // WINDOW_STEPS)
     corner = []
     for low, high, length in ((x0, x1, image_hw[1]), (y0, y1, image_hw[0])):
@@ -388,10 +400,10 @@ def _window_around(record: MaskRecord, side: int, image_hw: tuple[int, int]) -> 
 
 
 def _same_whole(
-    records: Sequence[MaskRecord], piece: Piece, window: Window, image_hw: tuple[int, int]
-) -> list[MaskRecord]:
+    records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
+) -> list[Mask]:
     """The record, if any, that no border cuts and that shows what the tile showed of the object."""
-    uncut = [r for r in records if not cut_bands(r.box_xyxy, window, image_hw)]
+    uncut = [r for r in records if not cut_bands(r.box, window, image_hw)]
     if not uncut:
         return []
     seen = [rle_in_window(record.rle, piece.window) for record in uncut]
@@ -401,7 +413,7 @@ def _same_whole(
     return [whole] if agreement[best] >= SAME else []
 
 
-def _once(sharp: list[MaskRecord], coarse: list[MaskRecord]) -> list[MaskRecord]:
+def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
     """All masks without duplicates, best quality first; a tile's mask goes before a coarse one."""
     fine = without_duplicates(sharp, DUPLICATE)
     rough = without_duplicates(coarse, DUPLICATE)
@@ -409,20 +421,20 @@ def _once(sharp: list[MaskRecord], coarse: list[MaskRecord]) -> list[MaskRecord]
     return sorted(kept, key=lambda record: -record.rank)
 
 
-def _is_among(record: MaskRecord, others: Sequence[MaskRecord]) -> bool:
+def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
     """Whether one of the others is the same object, drawn more sharply."""
     alike = [
         other.rle
         for other in others
         if COARSE_DUPLICATE * record.area < other.area < record.area / COARSE_DUPLICATE
-        and boxes_meet(record.box_xyxy, other.box_xyxy)
+        and boxes_meet(record.box, other.box)
     ]
     return bool((rle_iou(alike, [record.rle]) > COARSE_DUPLICATE).any())
 
 
 def better_records(
-    runtime: ImageRuntime, photo: UintImage, records: Sequence[MaskRecord], time: RetryTime
-) -> list[MaskRecord]:
+    runtime: ImageRuntime, photo: UintImage, records: Sequence[Mask], time: RetryTime
+) -> list[Mask]:
     """Everything's masks of one photo, those of low quality asked for again, the largest first.
 
     Each is asked for with its first click, and stays the same object. The order is that of the
@@ -430,12 +442,12 @@ def better_records(
     """
     kept = list(records)
     largest_first = sorted(range(len(kept)), key=lambda index: -kept[index].area)
-    poor = [i for i in largest_first if kept[i].points and time.wants(kept[i].quality)]
+    poor = [i for i in largest_first if kept[i].points and time.wants(kept[i].score)]
     if not poor:
         return kept
-    embedding = embed_image(runtime, photo)
+    embedding = encode_image(runtime, photo)
     for index in poor:
-        if time.wants(kept[index].quality):
+        if time.wants(kept[index].score):
             kept[index] = _better_record(runtime, photo, embedding, kept[index], time)
     return kept
 
@@ -443,10 +455,10 @@ def better_records(
 def _better_record(
     runtime: ImageRuntime,
     photo: UintImage,
-    embedding: Embedding,
-    record: MaskRecord,
+    embedding: Features,
+    record: Mask,
     time: RetryTime,
-) -> MaskRecord:
+) -> Mask:
     prompt = Prompt.of(points=record.points[:1])
     like = rle_to_mask(record.rle)
     (answer,) = decode_prompts(runtime, embedding, [prompt], AS_FOUND)
@@ -455,12 +467,10 @@ def _better_record(
         return record
     question = question_of(runtime, photo, embedding, prompt, AS_FOUND, time)
     best = best_in_time(question, first, time, like)
-    if best is first or best.first.quality <= record.quality:
+    if best is first or best.first.score <= record.score:
         return record
     stability = stability_score(best.first.shown_logits, best.threshold, STABILITY_OFFSET)
-    fresh = record_from_rle(
-        best.first.rle(), quality=best.first.quality, stability=float(stability)
-    )
+    fresh = record_from_rle(best.first.rle(), score=best.first.score, stability=float(stability))
     return replace(
         fresh,
         points=record.points,

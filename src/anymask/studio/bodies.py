@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from anymask.masks.polygons import SMOOTH
-from anymask.masks.rle import coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
+from anymask.masks import SMOOTH, coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.studio.answers import HIDDEN, OF_STORED, given_by
 from anymask.studio.checks import MOST_PAGE
 from anymask.studio.entries import (
@@ -39,9 +38,10 @@ PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # the model's score was of another shape
 
 
-class RecordBody(  # type: ignore[misc]  # made of the dataclass
-    given_by(Draft, "rle", "client_id", "page", "provenance", "notes")
-):
+_OF_DRAFT: Any = given_by(Draft, "rle", "client_id", "page", "provenance", "notes")
+
+
+class RecordBody(_OF_DRAFT):  # type: ignore[misc]  # made of the dataclass
     """A mask; what the page sends beside it (box, area, id) is worked out anew.
 
     page  of the photo's file on which it lies; a mask that is there stays on its own

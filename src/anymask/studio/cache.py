@@ -20,13 +20,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError
-from anymask.base.storage import whole_file
-from anymask.masks.features import Embedding
-from anymask.masks.resize import reduced
-from anymask.segment.edges import LONGEST
-from anymask.segment.requests import SeenPhoto
+from anymask.base import DataError, UintImage, whole_file
+from anymask.masks import Features, reduced
+from anymask.segment import LONGEST, EncodedPhoto
 from anymask.studio.turns import step_back
 
 _MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in memory alone
@@ -34,12 +30,12 @@ _MOST_WRITING = 32  # embeddings that wait for a slow disk; further ones stay in
 Key = tuple[str, str, str]  # model, weights hash, image hash
 
 
-def key_of(embedding: Embedding) -> Key:
+def key_of(embedding: Features) -> Key:
     """Under which an embedding is kept."""
     return (embedding.model, embedding.model_hash, embedding.image_hash)
 
 
-def size_of(seen: SeenPhoto) -> int:
+def size_of(seen: EncodedPhoto) -> int:
     """Bytes of its maps and its pixels."""
     return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
 
@@ -57,7 +53,7 @@ class EmbeddingCache:
     ) -> None:
         self.memory_bytes = memory_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, SeenPhoto] = OrderedDict()
+        self._kept: OrderedDict[Key, EncodedPhoto] = OrderedDict()
         self._used = 0
         self._disk = None if folder is None else _Disk(folder, disk_bytes)
         self._writer = ThreadPoolExecutor(1, "anymask-disk", step_back)
@@ -71,7 +67,7 @@ class EmbeddingCache:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def remembered(self, key: Key) -> SeenPhoto | None:
+    def remembered(self, key: Key) -> EncodedPhoto | None:
         """What memory holds; never touches the disk."""
         with self._lock:
             found = self._kept.get(key)
@@ -79,7 +75,7 @@ class EmbeddingCache:
                 self._kept.move_to_end(key)
             return found
 
-    def get(self, key: Key) -> SeenPhoto | None:
+    def get(self, key: Key) -> EncodedPhoto | None:
         """What memory or the disk holds."""
         found = self.remembered(key)
         if found is None and self._disk is not None:
@@ -88,14 +84,14 @@ class EmbeddingCache:
                 self._remember(key, found)
         return found
 
-    def put(self, seen: SeenPhoto) -> None:
+    def put(self, seen: EncodedPhoto) -> None:
         """Keep it, and let go of what was not used for longest."""
         key = key_of(seen.embedding)
         self._remember(key, seen)
         if self._disk is not None and self._writing.acquire(blocking=False):
             self._writer.submit(self._write, self._disk, key, seen)
 
-    def _write(self, disk: _Disk, key: Key, seen: SeenPhoto) -> None:
+    def _write(self, disk: _Disk, key: Key, seen: EncodedPhoto) -> None:
         try:
             disk.put(key, seen)
         finally:
@@ -105,7 +101,7 @@ class EmbeddingCache:
         """Wait until everything is on disk; nothing is kept after it."""
         self._writer.shutdown()
 
-    def _remember(self, key: Key, seen: SeenPhoto) -> None:
+    def _remember(self, key: Key, seen: EncodedPhoto) -> None:
         size = size_of(seen)
         with self._lock:
             if size > self.memory_bytes or key in self._kept:
@@ -128,7 +124,7 @@ class _Disk:
         self._sizes = OrderedDict((path.name, _bytes_of(path)) for path in found)
         self._make_room()
 
-    def get(self, key: Key) -> SeenPhoto | None:
+    def get(self, key: Key) -> EncodedPhoto | None:
         name = _file_name(key)
         path = self._folder / name
         with self._lock:
@@ -147,7 +143,7 @@ class _Disk:
             _remove(path)
         return None
 
-    def put(self, key: Key, seen: SeenPhoto) -> None:
+    def put(self, key: Key, seen: EncodedPhoto) -> None:
         name = _file_name(key)
         if name in self._sizes or size_of(seen) > self._most or seen.photo is None:
             return
@@ -165,14 +161,14 @@ class _Disk:
             _remove(self._folder / name)
 
 
-def _read(path: Path) -> SeenPhoto:
+def _read(path: Path) -> EncodedPhoto:
     """Raises DataError, OSError for a damaged file, and for a photo of another size."""
-    embedding = Embedding.load(path)
+    embedding = Features.load(path)
     bytes_ = np.fromfile(path.with_suffix(".png"), np.uint8)
     photo = cv2.imdecode(bytes_, cv2.IMREAD_COLOR_RGB) if bytes_.size else None
     if photo is None or photo.shape[:2] != reduced(embedding.geometry, LONGEST).image_hw:
         raise DataError(f"wanted the photo of {path}, got another picture or none; send it again")
-    return SeenPhoto(embedding, np.asarray(photo, np.uint8))
+    return EncodedPhoto(embedding, np.asarray(photo, np.uint8))
 
 
 def _write_photo(path: Path, photo: UintImage) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 
 MOST_TEXT = 400  # characters of a name or a label
 MOST_PLACES = 100_000  # points of one prompt

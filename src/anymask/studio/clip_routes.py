@@ -25,7 +25,7 @@ from anymask.studio.results import file_answer
 from anymask.studio.track_entries import ClipEntry
 from anymask.studio.video_api import VideoAnswerBody, video_to_json
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
-from anymask.track.sources import read_facts
+from anymask.track import read_facts
 
 Number = Annotated[int, Path(ge=0, le=MOST_ID)]
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.studio.entries import Provenance, Status
 from anymask.studio.project_options import login
 
@@ -55,10 +55,7 @@ def clips(args: argparse.Namespace) -> None:
 
 def _take(project: Project, args: argparse.Namespace) -> None:
     from anymask.studio.track_entries import TrackDraft, TrackMask
-    from anymask.track.frame_sampling import frame_numbering
-    from anymask.track.settings import FrameSampling
-    from anymask.track.sources import read_facts
-    from anymask.track.store import SessionStore
+    from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
 
     facts = read_facts(project.file(args.take))
     clip = project.tracks.add_clip(args.take, facts.hw, facts.frames, facts.rate)

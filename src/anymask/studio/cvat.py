@@ -12,20 +12,29 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray
-from anymask.base.errors import InputError
-from anymask.formats.cvat import cvat_to_rle, mask_to_cvat
-from anymask.images.load import ImageSource, load_image
-from anymask.masks.features import Embedding
-from anymask.masks.polygons import Polygon, polygons_to_mask
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
-from anymask.segment.model import Model
-from anymask.track.flow import reduce_frame
-from anymask.track.monitor import TrackMonitor, check_prompted, check_tracked
-from anymask.track.opening import open_tracker
-from anymask.track.settings import MonitorSettings
-from anymask.track.tracker import TrackMoment
+from anymask.base import BoolArray, InputError
+from anymask.formats import cvat_to_rle, mask_to_cvat
+from anymask.images import ImageSource, load_image
+from anymask.masks import (
+    Features,
+    Polygon,
+    Prompt,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_mask,
+)
+from anymask.segment import Model
+from anymask.track import (
+    MonitorSettings,
+    TrackMoment,
+    TrackMonitor,
+    check_prompted,
+    check_tracked,
+    open_tracker,
+    reduce_frame,
+)
 
 SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
@@ -63,9 +72,9 @@ class CvatModel:
         self.model = model
         self._tracker = open_tracker(model)
 
-    def preprocess(self, image: ImageSource) -> Embedding:
+    def preprocess(self, image: ImageSource) -> Features:
         """See a picture; what it returns may be kept and used for any number of calls."""
-        return self.model.embed(image)
+        return self.model.encode(image)
 
     def preprocess_frame(self, image: ImageSource) -> CvatFrame:
         """See a frame of a video, for `begin` and `follow`."""
@@ -77,14 +86,14 @@ class CvatModel:
         """Everything in a picture; of masks of at least this quality, where one is given."""
         found = self.model.everything(image)
         return [
-            CvatMask(mask_to_cvat(record.rle), _share(record.quality))
+            CvatMask(mask_to_cvat(record.rle), _share(record.score))
             for record in found
-            if record.area and (least is None or record.quality >= least)
+            if record.area and (least is None or record.score >= least)
         ]
 
     def interact(
         self,
-        seen: Embedding,
+        seen: Features,
         positive: Sequence[Sequence[float]],
         negative: Sequence[Sequence[float]] = (),
         box: Sequence[float] | None = None,
@@ -96,7 +105,7 @@ class CvatModel:
         rle = mask_to_rle(answer.masks[0])
         if not rle_area(rle):
             return None
-        return CvatMask(mask_to_cvat(rle), _share(float(answer.quality[0])))
+        return CvatMask(mask_to_cvat(rle), _share(float(answer.scores[0])))
 
     def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
         """Take up an object. Raises InputError for a kind of shape that has no area."""
@@ -140,7 +149,7 @@ def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
     if kind == "rectangle":
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         return [float(x0), float(y0), float(x1 + 1), float(y1 + 1)]
-    from anymask.masks.polygons import SMOOTH, mask_to_polygons, ring_area
+    from anymask.masks import SMOOTH, mask_to_polygons, ring_area
 
     polygons = mask_to_polygons(mask, SMOOTH, smooth=True)
     rings: list[Any] = [polygon.exterior for polygon in polygons]

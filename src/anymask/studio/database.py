@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError as Unreachable
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
-from anymask.base.errors import (
+from anymask.base import (
     AnymaskError,
     Conflict,
     DataError,
@@ -27,8 +27,8 @@ from anymask.base.errors import (
     InputError,
     MissingExtra,
     StoreError,
+    parse_json,
 )
-from anymask.base.parsing import parse_json
 from anymask.studio.tables import SCHEMA, SchemaRow, Table
 
 WAIT_MS = 15_000  # for another process's transaction

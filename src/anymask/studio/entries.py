@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from anymask.base.errors import InputError
-from anymask.masks.rle import Rle
+from anymask.base import InputError
+from anymask.masks import Rle
 from anymask.studio.checks import (
     MOST_PAGE,
     MOST_PROMPTS,

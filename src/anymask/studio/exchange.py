@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from anymask.base.storage import page_name, split_page_name
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask
-from anymask.formats.label_studio import uploaded_name
-from anymask.formats.registry import read_annotations
-from anymask.images.planes import page_as_png
-from anymask.masks.mask import UNLABELLED, record_from_rle
-from anymask.masks.rle import Rle, rle_area, rle_iou, rle_to_string
-from anymask.masks.rle_windows import rle_crop
+from anymask.base import page_name, split_page_name
+from anymask.formats import AnnotatedImage, AnnotatedMask, read_annotations, uploaded_name
+from anymask.images import page_as_png
+from anymask.masks import (
+    UNLABELLED,
+    Rle,
+    record_from_rle,
+    rle_area,
+    rle_crop,
+    rle_iou,
+    rle_to_string,
+)
 from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.project import Project
 
@@ -180,7 +184,7 @@ def annotated(entry: StoredMask) -> AnnotatedMask:
     if entry.quality is None:
         return AnnotatedMask(entry.rle, entry.label)
     record = record_from_rle(
-        entry.rle, quality=entry.quality, stability=entry.stability, label=entry.label
+        entry.rle, score=entry.quality, stability=entry.stability, label=entry.label
     )
     clicks = [
         (float(x), float(y))
@@ -224,7 +228,7 @@ def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> D
         rle=mask.rle,
         label=mask.label,
         status="proposal" if proposals else "accepted",
-        quality=made.quality or None if made else None,
+        quality=made.score or None if made else None,
         stability=made.stability if made else None,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.masks.polygons import SMOOTH
+from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.masks import SMOOTH
 
 Only = Literal["done", "labelled"]
 

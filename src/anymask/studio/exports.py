@@ -21,20 +21,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from anymask.base.errors import InputError, NotAllowedError
-from anymask.formats.annotations import (
+from anymask.base import InputError, NotAllowedError
+from anymask.formats import (
+    SPLITS,
     AnnotatedImage,
     AnnotatedMask,
     LossReport,
+    OutFile,
+    Policy,
     SequencePlace,
     class_names,
+    encode_annotations,
+    find_format,
+    picture_name,
+    write_annotations,
+    write_files,
 )
-from anymask.formats.documents import SPLITS, OutFile, write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import encode_annotations, find_format, write_annotations
-from anymask.formats.sets import picture_name
-from anymask.masks.preview import counted
-from anymask.masks.rle import Rle, rle_area
+from anymask.masks import Rle, counted, rle_area
 from anymask.studio.entries import Action, Status
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
 from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings

@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from anymask.base.errors import InputError
-from anymask.evaluate.pages import markdown_table
-from anymask.masks.rle import rle_area, rle_merge
+from anymask.base import InputError
+from anymask.evaluation import markdown_table
+from anymask.masks import rle_area, rle_merge
 from anymask.studio.database import reading
 from anymask.studio.entries import ImageEntry, StoredMask
 from anymask.studio.review import (

@@ -18,8 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Message
 
-from anymask.base.errors import DataError
-from anymask.base.parsing import MAX_DEPTH, json_depth, parse_json
+from anymask.base import MAX_DEPTH, DataError, json_depth, parse_json
 from anymask.studio.refusals import Refusal
 
 FORM = "multipart/form-data"

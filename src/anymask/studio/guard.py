@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.studio.limits import SLOWEST, Limits
 from anymask.studio.refusals import Refusal, going_down
 

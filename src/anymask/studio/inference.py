@@ -17,19 +17,18 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import AnymaskError, ModelError
-from anymask.base.progress import Told
-from anymask.masks.mask import MaskRecord
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import Rle
-from anymask.segment.automatic import refine_record_edges
-from anymask.segment.edges import photo_for_edges
-from anymask.segment.model import Model
-from anymask.segment.pipeline import answer_prompts, image_hash
-from anymask.segment.prediction import Candidates
-from anymask.segment.requests import SeenPhoto
-from anymask.segment.settings import SegmentSettings
+from anymask.base import AnymaskError, ModelError, Told, UintImage
+from anymask.masks import Mask, Prompt, Rle
+from anymask.segment import (
+    EncodedPhoto,
+    Model,
+    Prediction,
+    SegmentSettings,
+    answer_prompts,
+    image_hash,
+    photo_for_edges,
+    refine_record_edges,
+)
 from anymask.studio.cache import EmbeddingCache
 from anymask.studio.naming import Named, NamesAsked, name_masks
 from anymask.studio.own_names import OwnNames
@@ -124,30 +123,30 @@ class Inference:
         """The model, as soon as it is there."""
         return self._model
 
-    def embed(self, read: Callable[[], UintImage]) -> Future[SeenPhoto]:
+    def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
         """See a photo, or remember it.
 
         read  decodes the photo; called in a thread
         """
         return self._photos.submit(self._embed, read)
 
-    def _embed(self, read: Callable[[], UintImage]) -> SeenPhoto:
+    def _embed(self, read: Callable[[], UintImage]) -> EncodedPhoto:
         photo = read()
         model = self.ready()
         known = self.recall(image_hash(photo))
         if known is not None:
             return known
-        embedding = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).embed(photo)
-        made = SeenPhoto(embedding, photo_for_edges(photo, embedding.geometry))
+        embedding = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).encode(photo)
+        made = EncodedPhoto(embedding, photo_for_edges(photo, embedding.geometry))
         self.cache.put(made)
         return made
 
-    def recall(self, pixels: str) -> SeenPhoto | None:
+    def recall(self, pixels: str) -> EncodedPhoto | None:
         """What was seen of a photo, by the hash of its pixels; may read the disk."""
         model = self.ready()
         return self.cache.get((model.name, model.runtime.weights_hash, pixels))
 
-    def remembered(self, pixels: str) -> SeenPhoto | None:
+    def remembered(self, pixels: str) -> EncodedPhoto | None:
         """The same from memory alone, for the thread that must not wait."""
         model = self.ready()
         return self.cache.remembered((model.name, model.runtime.weights_hash, pixels))
@@ -162,12 +161,12 @@ class Inference:
             ) from error
 
     def segment(
-        self, seen: SeenPhoto, prompts: list[Prompt], settings: SegmentSettings | None = None
-    ) -> Future[list[Candidates]]:
+        self, seen: EncodedPhoto, prompts: list[Prompt], settings: SegmentSettings | None = None
+    ) -> Future[list[Prediction]]:
         """Answer prompts on one photo, in one call with others that wait for the same photo."""
         chosen, embedding = settings or SegmentSettings(), seen.embedding
 
-        def work(together: list[Any]) -> list[Candidates]:
+        def work(together: list[Any]) -> list[Prediction]:
             runtime = self.ready().runtime
             return answer_prompts(runtime, seen.photo, embedding, together, chosen)
 
@@ -176,11 +175,11 @@ class Inference:
 
     def everything(
         self,
-        look: Callable[[], UintImage | SeenPhoto],
+        look: Callable[[], UintImage | EncodedPhoto],
         settings: dict[str, Any],
         left: Event | None = None,
         tell: Told | None = None,
-    ) -> Future[list[MaskRecord]]:
+    ) -> Future[list[Mask]]:
         """The masks of everything, in slices between which others have their turn.
 
         look      gives the photo, or what was seen of it; called in a thread
@@ -202,12 +201,10 @@ class Inference:
         future.add_done_callback(self._ended)
         return future
 
-    def refine(
-        self, read: Callable[[], UintImage], records: list[MaskRecord]
-    ) -> Future[list[MaskRecord]]:
+    def refine(self, read: Callable[[], UintImage], records: list[Mask]) -> Future[list[Mask]]:
         """The masks of everything with their edges where the photo's colours part."""
 
-        def work() -> list[MaskRecord]:
+        def work() -> list[Mask]:
             runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG)
             return refine_record_edges(runtime, read(), records)
 
@@ -215,7 +212,7 @@ class Inference:
 
     def names(
         self,
-        look: Callable[[], UintImage | SeenPhoto],
+        look: Callable[[], UintImage | EncodedPhoto],
         rles: list[Rle],
         asked: NamesAsked,
         left: Event | None = None,
@@ -237,11 +234,11 @@ class Inference:
 
     def _everything(
         self,
-        look: Callable[[], UintImage | SeenPhoto],
+        look: Callable[[], UintImage | EncodedPhoto],
         settings: dict[str, Any],
         left: Event | None,
         tell: Told | None,
-    ) -> list[MaskRecord]:
+    ) -> list[Mask]:
         runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
         chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
         began = time.monotonic()

@@ -23,9 +23,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from anymask.formats.label_studio import mask_to_brush
-from anymask.masks.prompts import Prompt
-from anymask.segment.prediction import Candidates
+from anymask.formats import mask_to_brush
+from anymask.masks import Prompt
+from anymask.segment import Prediction
 from anymask.studio.answers import (
     StudioJobAnswer,
     StudioModelAnswer,
@@ -212,7 +212,7 @@ class _Backend:
             return {"result": [], "score": 0.0}
         address, limits = str(task.data.get(tag.image_key, "")), self.limits
         seen = await done(
-            self.inference.embed(lambda: read_photo(self.pictures.read(address, limits), limits))
+            self.inference.encode(lambda: read_photo(self.pictures.read(address, limits), limits))
         )
         prompt = prompt_of(regions, seen.embedding.image_hw)
         (answer,) = await done(self.inference.segment(seen, [prompt]))
@@ -299,10 +299,10 @@ def _label(regions: list[dict[str, Any]]) -> str:
     return str(names[0]) if isinstance(names, list) and names else ""
 
 
-def prediction(answer: Candidates, tag: Tag, label: str) -> dict[str, Any]:
+def prediction(answer: Prediction, tag: Tag, label: str) -> dict[str, Any]:
     """The best mask as a brush region."""
     mask = answer.masks[0]
-    quality = min(1.0, max(0.0, float(answer.quality[0])))
+    quality = min(1.0, max(0.0, float(answer.scores[0])))
     region = {
         "id": uuid.uuid4().hex[:10],
         "from_name": tag.name,

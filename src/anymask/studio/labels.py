@@ -17,7 +17,7 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import InputError, NotFoundError
+from anymask.base import InputError, NotFoundError
 from anymask.studio.checks import checked_text
 from anymask.studio.database import reading, writing
 from anymask.studio.entries import Action

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
+from anymask.base import InputError, Setting, check_settings, describe_settings
 
 MEGA = 1_000_000
 SLOWEST = 64_000  # bytes a second at which any body may come in

@@ -19,7 +19,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 
 LEVELS = ("debug", "info", "warning", "error")
 LogFormat = Literal["text", "json"]

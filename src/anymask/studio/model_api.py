@@ -15,13 +15,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.masks.features import Embedding
-from anymask.masks.polygons import SMOOTH
-from anymask.masks.prompts import Prompt
-from anymask.segment.requests import SeenPhoto
-from anymask.segment.tiles import count_looks
+from anymask.base import InputError, UintImage
+from anymask.masks import SMOOTH, Features, Prompt
+from anymask.segment import EncodedPhoto, count_looks
 from anymask.studio.forms import PICTURE_BODY, FormRoute, form_fields, picture_of
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
@@ -83,7 +79,7 @@ def _add_embed(router: APIRouter, inference: Inference, limits: Limits) -> None:
         openapi_extra=PICTURE_BODY,
         responses=EMBEDDING | documented(400, 415, 422),
     )
-    async def embed(request: Request) -> Response:
+    async def encode(request: Request) -> Response:
         """The bytes of a picture -> its embedding; the header X-Image-Hash names it later."""
         photo = await picture_of(request)
         return await embedded(inference, lambda: read_photo(photo, limits))
@@ -94,7 +90,7 @@ async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Respo
 
     read  decodes the photo; called in a thread
     """
-    seen: Embedding = (await done(inference.embed(read))).embedding
+    seen: Features = (await done(inference.encode(read))).embedding
     packed = await run_in_threadpool(embedding_to_bytes, seen, inference.model.result().spec)
     headers = {"X-Image-Hash": seen.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)
@@ -158,7 +154,7 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
         Given up once the client has gone.
         """
         settings = checked_settings(body.settings, limits)
-        look: SeenPhoto | bytes = (
+        look: EncodedPhoto | bytes = (
             await see(inference, body.image, limits)
             if HASH.fullmatch(body.image)
             else await run_in_threadpool(from_base64, body.image)
@@ -166,7 +162,7 @@ def _add_everything(router: APIRouter, inference: Inference, limits: Limits) -> 
 
         sizes: list[tuple[int, int]] = []
 
-        def seen() -> UintImage | SeenPhoto:
+        def seen() -> UintImage | EncodedPhoto:
             photo = read_photo(look, limits) if isinstance(look, bytes) else look
             check_cost(photo, settings, limits)
             sizes.append(_image_hw(photo))
@@ -216,13 +212,13 @@ async def done(future: Any) -> Any:
         raise going_down() from None
 
 
-async def see(inference: Inference, image: str, limits: Limits) -> SeenPhoto:
+async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
     """The seen photo behind a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
         photo = await run_in_threadpool(from_base64, image)
-        made: SeenPhoto = await done(inference.embed(lambda: read_photo(photo, limits)))
+        made: EncodedPhoto = await done(inference.encode(lambda: read_photo(photo, limits)))
         return made
     found = inference.remembered(image) or await run_in_threadpool(inference.recall, image)
     if found is None:
@@ -249,7 +245,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
     return settings
 
 
-def check_cost(photo: UintImage | SeenPhoto, settings: dict[str, Any], limits: Limits) -> None:
+def check_cost(photo: UintImage | EncodedPhoto, settings: dict[str, Any], limits: Limits) -> None:
     """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
     height, width = _image_hw(photo)
     cost = cost_of((height, width), settings)
@@ -262,8 +258,8 @@ def check_cost(photo: UintImage | SeenPhoto, settings: dict[str, Any], limits: L
         )
 
 
-def _image_hw(photo: UintImage | SeenPhoto) -> tuple[int, int]:
-    if isinstance(photo, SeenPhoto):
+def _image_hw(photo: UintImage | EncodedPhoto) -> tuple[int, int]:
+    if isinstance(photo, EncodedPhoto):
         return photo.embedding.image_hw
     height, width = photo.shape[:2]
     return height, width

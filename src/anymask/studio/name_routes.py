@@ -7,9 +7,9 @@ import threading
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from anymask.base.arrays import UintImage
-from anymask.masks.rle import Rle, coco_to_rle
-from anymask.segment.requests import SeenPhoto
+from anymask.base import UintImage
+from anymask.masks import Rle, coco_to_rle
+from anymask.segment import EncodedPhoto
 from anymask.studio.answers import NameAnswer, NamesAnswer
 from anymask.studio.forms import FormRoute, form_fields
 from anymask.studio.inference import Inference
@@ -39,14 +39,14 @@ def names_router(inference: Inference, limits: Limits, own: OwnNames | None = No
         """
         check_masks(body.masks, limits)
         rles = await run_in_threadpool(_rles_of, body)
-        given: SeenPhoto | bytes = (
+        given: EncodedPhoto | bytes = (
             await see(inference, body.image, limits)
             if HASH.fullmatch(body.image)
             else await run_in_threadpool(from_base64, body.image)
         )
 
-        def look() -> UintImage | SeenPhoto:
-            return given if isinstance(given, SeenPhoto) else read_photo(given, limits)
+        def look() -> UintImage | EncodedPhoto:
+            return given if isinstance(given, EncodedPhoto) else read_photo(given, limits)
 
         left = threading.Event()
         asked = inference.names(look, rles, body.choice(), left, own)

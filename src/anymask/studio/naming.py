@@ -7,13 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.masks.rle import Rle, rle_area
-from anymask.models.rules import DEFAULT_MODEL
-from anymask.models.rules.names import ChosenNames, LabelSuggestion
-from anymask.runtime.protocol import ImageRuntime, MaskNaming
-from anymask.segment.names import choose_names, mask_vectors
-from anymask.segment.requests import SeenPhoto
+from anymask.base import UintImage
+from anymask.masks import Rle, rle_area
+from anymask.models.rules import DEFAULT_MODEL, ChosenNames, LabelSuggestion
+from anymask.runtime import ImageRuntime, MaskNaming
+from anymask.segment import EncodedPhoto, choose_names, mask_vectors
 from anymask.studio.own_names import OwnNames
 from anymask.studio.refusals import Refusal
 
@@ -51,7 +49,7 @@ class Named:
 
 def name_masks(
     runtime: ImageRuntime,
-    look: UintImage | SeenPhoto,
+    look: UintImage | EncodedPhoto,
     rles: list[Rle],
     asked: NamesAsked,
     own: OwnNames | None = None,
@@ -89,9 +87,9 @@ def _choose(
     return table.chosen(known or None, vectors), bool(known)
 
 
-def _photo_of(look: UintImage | SeenPhoto, rles: list[Rle]) -> UintImage:
+def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
     """The photo's pixels. Raises Refusal for masks of another size."""
-    if not isinstance(look, SeenPhoto):
+    if not isinstance(look, EncodedPhoto):
         photo, sizes = look, {look.shape[:2]}
     elif look.photo is None:
         raise Refusal(404, "a photo that this server keeps", "its embedding", "send the image")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.studio.checks import checked_text
 
 MOST_TAGS = 100

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray, UintImage
-from anymask.base.errors import AnymaskError
-from anymask.masks.rle import Rle
-from anymask.runtime.protocol import ImageRuntime
-from anymask.segment.names import mask_vectors
+from anymask.base import AnymaskError, FloatArray, UintImage
+from anymask.masks import Rle
+from anymask.runtime import ImageRuntime
+from anymask.segment import mask_vectors
 from anymask.studio.refusals import Refusal
 
 MOST = 8  # masks of a label that are looked at

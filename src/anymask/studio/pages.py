@@ -13,8 +13,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from anymask.base.errors import InputError
-from anymask.runtime.manifest import MANIFEST, check_file, file_sha256, read_manifest
+from anymask.base import InputError
+from anymask.runtime import MANIFEST, check_file, file_sha256, read_manifest
 from anymask.studio.refusals import ANYWHERE, Refusal, documented
 
 WEB = Path(__file__).parents[1] / "assets" / "web"

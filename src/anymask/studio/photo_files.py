@@ -14,8 +14,8 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import Conflict, DataError, StoreError
-from anymask.formats.documents import picture_hw
+from anymask.base import Conflict, DataError, StoreError
+from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.entries import Action
 from anymask.studio.project import Project

@@ -12,10 +12,8 @@ import io
 
 from PIL import Image
 
-from anymask.base.arrays import UintImage
-from anymask.images.deep_pictures import needs_tifffile
-from anymask.images.load import load_image
-from anymask.images.pixels import PictureView
+from anymask.base import UintImage
+from anymask.images import PictureView, load_image, needs_tifffile
 from anymask.studio.limits import Limits
 from anymask.studio.refusals import Refusal
 

@@ -14,12 +14,9 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.images.channels import read_values
-from anymask.images.pixels import PictureView, Ranges
-from anymask.images.planes import load_plane, read_planes
-from anymask.jobs.choices import PictureChoice, parse_bands, parse_ranges
+from anymask.base import InputError, UintImage
+from anymask.images import PictureView, Ranges, load_plane, read_planes, read_values
+from anymask.jobs import PictureChoice, parse_bands, parse_ranges
 from anymask.studio.answers import PlanesAnswer, ValuesAnswer
 from anymask.studio.checks import MOST_PAGE
 from anymask.studio.entries import ImageEntry

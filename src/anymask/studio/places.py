@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from anymask.base.errors import InputError, StoreError
+from anymask.base import InputError, StoreError
 
 ROUNDS = "rounds"
 _BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the database's name

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import select
 
-from anymask.base.errors import AnymaskError, DataError, InputError, NotFoundError, StoreError
-from anymask.base.storage import whole_file
-from anymask.formats.documents import picture_hw, read_json, to_json, write_files
-from anymask.images.load import VIDEO_SUFFIXES, find_images
+from anymask.base import AnymaskError, DataError, InputError, NotFoundError, StoreError, whole_file
+from anymask.formats import picture_hw, read_json, to_json, write_files
+from anymask.images import VIDEO_SUFFIXES, find_images
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.studio.database import (
     create_tables,
@@ -64,8 +63,8 @@ from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks
 
 if TYPE_CHECKING:
-    from anymask.masks.rle import Rle
-    from anymask.segment.model import Model
+    from anymask.masks import Rle
+    from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
 
 FOLDER = ".anymask"

@@ -23,14 +23,10 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import AnymaskError, Conflict, DataError, NotFoundError
-from anymask.base.progress import Told
-from anymask.jobs.choices import PictureChoice
-from anymask.masks.rle import coco_to_rle
-from anymask.segment.grid import grid_of
-from anymask.segment.objectness import least_objectness
-from anymask.segment.postprocess import parted
+from anymask.base import AnymaskError, Conflict, DataError, NotFoundError, Told, UintImage
+from anymask.jobs import PictureChoice
+from anymask.masks import coco_to_rle
+from anymask.segment import grid_of, least_objectness, parted
 from anymask.studio.answers import (
     AddedAnswer,
     ClosedAnswer,

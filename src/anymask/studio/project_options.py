@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 
 if TYPE_CHECKING:
     from anymask.studio.figures import Figures, Share
@@ -83,7 +83,7 @@ def make_project(args: argparse.Namespace) -> Project:
     for label in args.labels:
         project.labels.add(label)
     if args.groups:
-        from anymask.formats.documents import read_groups
+        from anymask.formats import read_groups
 
         project.store.group_images(read_groups(args.groups))
     return project
@@ -91,7 +91,7 @@ def make_project(args: argparse.Namespace) -> Project:
 
 def check_photos(folder: Path) -> None:
     """Raises InputError for a folder that would be a project without a photo or a video."""
-    from anymask.images.load import SUFFIXES, VIDEO_SUFFIXES, find_images
+    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images
     from anymask.studio.project import FOLDER
 
     if not folder.is_dir() or (folder / FOLDER).is_dir():
@@ -108,7 +108,7 @@ def figures_to_html(figures: Figures, rounds: Sequence[dict[str, Any]] = ()) -> 
 
     rounds  of training, as `Project.rounds` tells them
     """
-    from anymask.evaluate.pages import html_page, html_table, section, sheets
+    from anymask.evaluation import html_page, html_table, section, sheets
     from anymask.studio.figures import summary, tables
 
     parts = [section(title, html_table(header, rows)) for title, header, rows in tables(figures)]
@@ -130,7 +130,7 @@ def figures_to_html(figures: Figures, rounds: Sequence[dict[str, Any]] = ()) -> 
 
 def _paces(figures: Figures) -> list[tuple[str, str]]:
     """Seconds a mask as shares of the slowest way."""
-    from anymask.evaluate.plots import Series, bar_plot
+    from anymask.evaluation import Series, bar_plot
 
     known = [pace for pace in figures.paces if pace.masks and pace.seconds]
     if not known:
@@ -145,7 +145,7 @@ def _paces(figures: Figures) -> list[tuple[str, str]]:
 
 
 def _rounds(rounds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    from anymask.evaluate.plots import Points, curve_plot, legend
+    from anymask.evaluation import Points, curve_plot, legend
 
     if not rounds:
         return []
@@ -159,7 +159,7 @@ def _rounds(rounds: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _coverage(what: str, shares: Sequence[Share]) -> list[tuple[str, str]]:
-    from anymask.evaluate.plots import Series, bar_plot
+    from anymask.evaluation import Series, bar_plot
 
     if len(shares) < 2:
         return []

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from anymask.base.errors import (
+from anymask.base import (
     AnymaskError,
     Conflict,
     DiskFull,
@@ -27,8 +27,8 @@ from anymask.base.errors import (
     NotFoundError,
     StoreError,
     WeightsError,
+    our_word,
 )
-from anymask.base.keywords import our_word
 from anymask.studio.answers import ClosedAnswer, KeptMaskAnswer
 
 LOG = logging.getLogger("anymask.studio")

@@ -12,13 +12,17 @@ from PIL import Image
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from anymask.formats import geojson, label_pictures, svg
-from anymask.formats.annotations import AnnotatedImage, LossReport, annotated_mask
-from anymask.formats.outlines import Policy
-from anymask.masks.mask import MaskRecord
-from anymask.masks.polygons import rle_to_polygons
-from anymask.masks.rle import Rle, rle_to_coco, rle_to_mask
-from anymask.segment.prediction import Candidates
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    annotated_mask,
+    geojson,
+    label_pictures,
+    svg,
+)
+from anymask.masks import Mask, Rle, rle_to_coco, rle_to_mask, rle_to_polygons
+from anymask.segment import Prediction
 from anymask.studio.answers import ClosedAnswer, RleAnswer
 from anymask.studio.refusals import Refusal
 
@@ -125,7 +129,7 @@ class EverythingAnswer(ClosedAnswer):
 
 
 def answers_response(
-    answers: list[Candidates], image_hash: str, kind: MaskFormat, tolerance: float
+    answers: list[Prediction], image_hash: str, kind: MaskFormat, tolerance: float
 ) -> Response:
     """The candidates of each prompt; PNG, SVG and GeoJSON have the first mask of each.
 
@@ -134,7 +138,7 @@ def answers_response(
     if kind in ("rle", "polygons"):
         rows = [_candidates(answer, kind, tolerance) for answer in answers]
         return JSONResponse({"answers": rows, "image": image_hash})
-    first = [(answer.rles()[0], float(answer.quality[0])) for answer in answers]
+    first = [(answer.rles()[0], float(answer.scores[0])) for answer in answers]
     if kind != "png":
         return _drawn(first, first[0][0].size, image_hash, kind, tolerance)
     if len(first) > 1:
@@ -150,7 +154,7 @@ def answers_response(
     return Response(file.getvalue(), media_type="image/png")
 
 
-def _candidates(answer: Candidates, kind: MaskFormat, tolerance: float) -> dict[str, Any]:
+def _candidates(answer: Prediction, kind: MaskFormat, tolerance: float) -> dict[str, Any]:
     rles = answer.rles()
     masks: dict[str, Any] = (
         {"masks": [rle_to_coco(rle) for rle in rles]}
@@ -158,14 +162,14 @@ def _candidates(answer: Candidates, kind: MaskFormat, tolerance: float) -> dict[
         else {"polygons": [_outlines(rle, tolerance) for rle in rles]}
     )
     return masks | {
-        "quality": [float(number) for number in answer.quality],
+        "quality": [float(number) for number in answer.scores],
         "violated_points": list(answer.violated_points),
         "ambiguous": answer.ambiguous,
     }
 
 
 def records_response(
-    found: list[MaskRecord], hw: tuple[int, int], kind: MaskFormat, tolerance: float
+    found: list[Mask], hw: tuple[int, int], kind: MaskFormat, tolerance: float
 ) -> Response:
     """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""
     if kind in ("rle", "polygons"):
@@ -175,7 +179,7 @@ def records_response(
                 del row["segmentation"]
                 row["polygons"] = _outlines(record.rle, tolerance)
         return JSONResponse({"records": rows})
-    return _drawn([(one.rle, one.quality) for one in found], hw, "photo", kind, tolerance)
+    return _drawn([(one.rle, one.score) for one in found], hw, "photo", kind, tolerance)
 
 
 def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
@@ -196,7 +200,7 @@ def _drawn(
     tolerance: float,
 ) -> Response:
     """One document of several masks (with their quality), by the writers of `anymask convert`."""
-    drawn = tuple(annotated_mask(rle, quality=quality) for rle, quality in masks)
+    drawn = tuple(annotated_mask(rle, score=quality) for rle, quality in masks)
     image = AnnotatedImage(file_name=name, hw=hw, masks=drawn)
     report, policy = LossReport(), Policy(tolerance=tolerance)
     if kind == "geojson":

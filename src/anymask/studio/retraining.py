@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.base.storage import json_bytes, write_whole
+from anymask.base import (
+    InputError,
+    Setting,
+    check_settings,
+    describe_settings,
+    json_bytes,
+    write_whole,
+)
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.train.options import named, variant_of
-from anymask.train.tuned_weights import WEIGHTS, licence_with_data, write_weights
+from anymask.training import WEIGHTS, licence_with_data, named, variant_of, write_weights
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import Floats
-    from anymask.formats.annotations import AnnotatedImage
-    from anymask.segment.model import Model
+    from anymask.base import Floats
+    from anymask.formats import AnnotatedImage
+    from anymask.segment import Model
     from anymask.studio.rounds import Trained
-    from anymask.train.recipe import Recipe
+    from anymask.training import Recipe
 
 MOST_MASKS = 40  # of a photo that are asked for when measuring
 RECIPE = "recipe.json"  # of a round's folder
@@ -133,9 +137,8 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
     the gate measures on those that are held out. Raises InputError, ModelError, WeightsError.
     """
     from anymask import models
-    from anymask.runtime.weight_files import channels_of_weights
-    from anymask.train.presets import tuning_recipe, tuning_stage
-    from anymask.train.tuning_data import nested_part
+    from anymask.runtime import channels_of_weights
+    from anymask.training import nested_part, tuning_recipe, tuning_stage
 
     free = bool(models.spec(start.variant).pad_multiple)
     mix = None if start.weights is None else channels_of_weights(start.weights)
@@ -169,11 +172,9 @@ def trainer(
     """What `engine.rounds.retrain` trains with; a training that was cut short goes on."""
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
-        from anymask.runtime.devices import pick_device
+        from anymask.runtime import pick_device
         from anymask.studio.rounds import SET, Trained
-        from anymask.train import loop, worker
-        from anymask.train.options import check_way
-        from anymask.train.run_folder import is_done, write_bundle
+        from anymask.training import check_way, is_done, loop, worker, write_bundle
 
         start, photos = start_of(tuning, lead), photos_of(sets / SET)
         check_way(start.variant, tuning.way)
@@ -193,14 +194,15 @@ def trainer(
 
 def photos_of(folder: Path) -> list[AnnotatedImage]:
     """The photos of a round's set. Raises DataError."""
-    from anymask.formats.sets import is_set, load_set
+    from anymask.formats import is_set, load_set
 
     return load_set(folder)[1] if is_set(folder) else []
 
 
 def begin(folder: Path, recipe: Recipe) -> None:
     """Keep the recipe; a run of another one, which was cut short here, begins anew."""
-    from anymask.train.checkpoint import BEFORE, LAST, LOG
+    from anymask.training import LAST, LOG
+    from anymask.training.checkpoint import BEFORE
 
     path, now = folder / RECIPE, json_bytes(asdict(recipe), indent=1)
     if path.is_file() and path.read_bytes() == now:
@@ -212,8 +214,7 @@ def begin(folder: Path, recipe: Recipe) -> None:
 
 def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> None:
     """Write the tuned weights of a round, which every command takes by path."""
-    from anymask.train.checkpoint import newest_state
-    from anymask.train.trainee import trained_module
+    from anymask.training import newest_state, trained_module
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
@@ -248,9 +249,9 @@ def judge_on(folder: Path, rounds: int = 3) -> Callable[[str, Sequence[Annotated
 
 def scores_of(model: Model, folder: Path, image: AnnotatedImage, rounds: int) -> Floats:  # (N, C)
     """IoU of every mask of a photo after each click."""
-    from anymask.evaluate.protocols import TruthMask, click_rounds
-    from anymask.masks.rle import rle_to_mask
+    from anymask.evaluation import TruthMask, click_rounds
+    from anymask.masks import rle_to_mask
 
     truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
-    embedding = model.embed(folder / image.file_name)
+    embedding = model.encode(folder / image.file_name)
     return click_rounds(model, embedding, truths, rounds).ious

@@ -19,8 +19,8 @@ from typing import Any, get_args
 from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import Conflict, InputError, NotFoundError
-from anymask.masks.rle import Rle, rle_area, rle_iou
+from anymask.base import Conflict, InputError, NotFoundError
+from anymask.masks import Rle, rle_area, rle_iou
 from anymask.studio.database import reading, writing
 from anymask.studio.entries import StoredMask, Verdict, Why, one_of
 from anymask.studio.rows import (

@@ -17,16 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import Floats
-from anymask.base.errors import InputError
-from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import write_files
-from anymask.formats.outlines import Policy
-from anymask.formats.registry import encode_annotations
-from anymask.formats.sets import picture_name
-from anymask.images.planes import page_as_png
-from anymask.masks.rle import rle_area
-from anymask.segment.model import Model
+from anymask.base import Floats, InputError
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    encode_annotations,
+    picture_name,
+    write_files,
+)
+from anymask.images import page_as_png
+from anymask.masks import rle_area
+from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
 from anymask.studio.places import ROUNDS, own_place
 from anymask.studio.project import Project

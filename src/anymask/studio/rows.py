@@ -6,8 +6,8 @@ from dataclasses import fields
 
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import DataError, InputError, NotFoundError, StoreError
-from anymask.masks.rle import rle_area, rle_to_string, string_to_rle
+from anymask.base import DataError, InputError, NotFoundError, StoreError
+from anymask.masks import rle_area, rle_to_string, string_to_rle
 from anymask.studio.checks import checked_text, is_id
 from anymask.studio.entries import Action, Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.notes import MaskNotes

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from anymask.base.errors import InputError
+from anymask.base import InputError
 from anymask.studio.limits import Limits
 
 BACKLOG = 128  # connections that are accepted at once: fewer than a process may have open

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from anymask.base.errors import AnymaskError, Conflict, InputError
-from anymask.images.planes import load_plane
-from anymask.segment.model import Model
+from anymask.base import AnymaskError, Conflict, InputError
+from anymask.images import load_plane
+from anymask.segment import Model
 from anymask.studio.entries import Draft, ImageEntry, ImageStatus, Stage, one_of
 from anymask.studio.project import Project
 from anymask.studio.stages import STAGES, propose

@@ -7,12 +7,10 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Any
 
-from anymask.base.settings import DeclaredSetting, Setting, list_settings
-from anymask.masks.tiles import LEAST_SIDE
-from anymask.segment.grid import Grid
-from anymask.segment.postprocess import Arrangement
-from anymask.segment.settings import SegmentSettings
-from anymask.track.settings import GROUPS
+from anymask.base import DeclaredSetting, Setting, list_settings
+from anymask.masks import LEAST_SIDE
+from anymask.segment import Arrangement, Grid, SegmentSettings
+from anymask.track import GROUPS
 
 _SERVERS_OWN = frozenset({"memory_limit", "points_per_batch"})  # its memory and slices
 _OF_FILES = frozenset({"session", "start", "end", "every", "fps"})  # on the client's side

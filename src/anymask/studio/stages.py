@@ -17,20 +17,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.base.settings import (
+from anymask.base import (
+    InputError,
     Setting,
+    UintImage,
     check_settings,
     describe_settings,
     list_settings,
 )
-from anymask.masks.mask import MaskRecord
-from anymask.segment.automatic import refine_record_edges
-from anymask.segment.model import Model
-from anymask.segment.settings import Retry
-from anymask.segment.steps import RetryTime
-from anymask.segment.tiles import better_records
+from anymask.masks import Mask
+from anymask.segment import Model, Retry, RetryTime, better_records, refine_record_edges
 from anymask.studio.entries import Draft, Provenance, Stage
 from anymask.studio.notes import MaskNotes
 
@@ -153,9 +149,9 @@ def ask_larger(
     larger: Model,
     model: Model,
     photo: UintImage,
-    records: Sequence[MaskRecord],
+    records: Sequence[Mask],
     settings: ProjectSettings,
-) -> list[MaskRecord]:
+) -> list[Mask]:
     """A photo's masks, those of low quality as the larger model sees them where that is better.
 
     Each mask stays the same object.
@@ -182,7 +178,7 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
 
 
 def proposals_of(
-    records: Sequence[MaskRecord], model: Model, stage: Stage, settings: ProjectSettings
+    records: Sequence[Mask], model: Model, stage: Stage, settings: ProjectSettings
 ) -> list[Draft]:
     """The masks that are shown to people, as proposals."""
     sure = settings.confident if stage == "semi" else None
@@ -190,17 +186,17 @@ def proposals_of(
     return [
         _draft(record, model, stage)
         for record in records
-        if record.quality >= least and record.area >= settings.min_mask_area
+        if record.score >= least and record.area >= settings.min_mask_area
     ]
 
 
-def _draft(record: MaskRecord, model: Model, stage: Stage) -> Draft:
+def _draft(record: Mask, model: Model, stage: Stage) -> Draft:
     prompt = {"points": [list(point) for point in record.points], "labels": [1]}
     return Draft(
         rle=record.rle,
         label=record.label,
         status="proposal",
-        quality=record.quality,
+        quality=record.score,
         stability=record.stability,
         notes=MaskNotes(objectness=record.objectness or 0.0),
         provenance=Provenance(

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from anymask.base.errors import InputError
-from anymask.base.threads import THREADS, pick_threads
-from anymask.jobs.choices import ModelChoice, PictureChoice
+from anymask.base import THREADS, InputError, pick_threads
+from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.cache import EmbeddingCache
@@ -202,7 +201,7 @@ def annotate(
 @contextmanager
 def opened_model(server: _Server, choice: ModelChoice) -> Iterator[tuple[Inference, Path | None]]:
     """The model, not loaded yet, with its cache, and its exported folder where it has one."""
-    from anymask.runtime.open import find_bundle
+    from anymask.runtime import find_bundle
 
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
         choice = exported_choice(choice, Path(folder))
@@ -211,7 +210,7 @@ def opened_model(server: _Server, choice: ModelChoice) -> Iterator[tuple[Inferen
         if bundle is not None:  # imported now: that would hold up every answer later
             import onnxruntime  # noqa: F401
         else:
-            from anymask.runtime.devices import import_torch
+            from anymask.runtime import import_torch
 
             import_torch()
         # One call gets half of the cores: clicks and new photos run at the same time.
@@ -244,8 +243,8 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
 
     Raises InputError for a side that it does not see.
     """
-    from anymask.runtime.open import find_bundle, split_side
-    from anymask.train.export_folder import copy_bundle
+    from anymask.runtime import find_bundle, split_side
+    from anymask.training import copy_bundle
 
     name, side = split_side(choice.model)
     bundle = None if side is None else find_bundle(name, choice.weights)
@@ -259,7 +258,7 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
 def check_model(choice: ModelChoice) -> None:
     """Raises InputError, ModelError, WeightsError for a model that is not there or takes no photos,
     before anything listens."""
-    from anymask.runtime.open import find_model, named_weights, split_side, stated_channels
+    from anymask.runtime import find_model, named_weights, split_side, stated_channels
 
     name, weights = named_weights(split_side(choice.model)[0], choice.weights)
     if find_model(name, weights, choice.runtime) is None:

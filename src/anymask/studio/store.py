@@ -16,7 +16,7 @@ from sqlalchemy import Engine as Database
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import AnymaskError, Conflict, InputError, NotFoundError
+from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
 from anymask.studio.checks import MOST_ID, is_id
 from anymask.studio.database import reading, writing
 from anymask.studio.entries import Action, Draft, ImageEntry, Status, StoredMask

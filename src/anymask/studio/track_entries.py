@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from anymask.base.errors import InputError
-from anymask.masks.rle import Rle
+from anymask.base import InputError
+from anymask.masks import Rle
 from anymask.studio.checks import MOST_ID, MOST_SECONDS, checked_number, checked_text
 from anymask.studio.entries import Provenance, Status, one_of, row_with_size
 

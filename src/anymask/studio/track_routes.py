@@ -19,8 +19,8 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from anymask.base.errors import Conflict
-from anymask.masks.rle import rle_area, rle_to_coco
+from anymask.base import Conflict
+from anymask.masks import rle_area, rle_to_coco
 from anymask.studio.answers import ClosedAnswer, RleAnswer, fields_of
 from anymask.studio.bodies import provenance_of
 from anymask.studio.checks import MOST_ID

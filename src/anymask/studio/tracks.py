@@ -20,8 +20,8 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session
 
-from anymask.base.errors import Conflict, InputError, NotFoundError
-from anymask.masks.rle import rle_iou, rle_to_string, string_to_rle
+from anymask.base import Conflict, InputError, NotFoundError
+from anymask.masks import rle_iou, rle_to_string, string_to_rle
 from anymask.studio.checks import checked_number, checked_text, is_id
 from anymask.studio.database import reading, writing
 from anymask.studio.entries import Action, Provenance

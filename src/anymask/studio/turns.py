@@ -20,8 +20,7 @@ from enum import IntEnum
 from threading import Event
 from typing import Any, TypeVar
 
-from anymask.runtime.protocol import ImageRuntime
-from anymask.runtime.wrapped import WrappedRuntime
+from anymask.runtime import ImageRuntime, WrappedRuntime
 
 BACKGROUND = 5  # niceness: a third of an ordinary thread's share where both want one core
 

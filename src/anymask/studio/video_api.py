@@ -31,7 +31,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, WithJsonSchema
 from starlette.responses import JSONResponse
 
-from anymask.base.errors import AnymaskError
+from anymask.base import AnymaskError
 from anymask.studio.answers import ClosedAnswer, RleAnswer
 from anymask.studio.forms import PICTURE_BODY, FormRoute, picture_of
 from anymask.studio.limits import Limits
@@ -42,8 +42,7 @@ from anymask.studio.settings_schema import TRACK, settings_schema
 from anymask.studio.video_masks import KnownMasksBody, known_masks
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.studio.wire import PromptBody, check_prompts, prompt_of
-from anymask.track.outputs import frame_to_json, object_to_json
-from anymask.track.records import Direction, TrackedFrame
+from anymask.track import Direction, TrackedFrame, frame_to_json, object_to_json
 
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 Stretches = list[Pair]

@@ -18,13 +18,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
-from anymask.base.arrays import UintImage
-from anymask.masks.draw import Colour, overlay
+from anymask.base import UintImage
+from anymask.masks import Colour, overlay
 from anymask.studio.model_api import done
 from anymask.studio.refusals import Refusal
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.studio.wire import at_most
-from anymask.track.outputs import (
+from anymask.track import (
     CocoWriter,
     FilmWriter,
     LineWriter,
@@ -32,9 +32,9 @@ from anymask.track.outputs import (
     PaletteWriter,
     Picture,
     SavWriter,
+    TrackedFrame,
     VideoFacts,
 )
-from anymask.track.records import TrackedFrame
 
 VideoFormat = Literal["sav", "davis", "coco", "jsonl", "film"]
 FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type

@@ -16,7 +16,7 @@ from typing import IO
 
 from starlette.concurrency import run_in_threadpool
 
-from anymask.base.storage import lock_file
+from anymask.base import lock_file
 
 PREFIX = "anymask-videos-"
 LOCK = "lock"

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from anymask.base.errors import InputError
-from anymask.masks.rle import coco_to_rle
+from anymask.base import InputError
+from anymask.masks import coco_to_rle
 from anymask.studio.answers import given_by
 from anymask.studio.checks import MOST_ID
 from anymask.studio.limits import Limits
 from anymask.studio.refusals import Refusal
 from anymask.studio.track_entries import TrackMask
-from anymask.track.records import ObjectMask
+from anymask.track import ObjectMask
 
 MOST_MASKS = 100_000  # of one request
 

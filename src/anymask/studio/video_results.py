@@ -20,13 +20,13 @@ from fastapi.responses import FileResponse, StreamingResponse
 from PIL import Image
 from starlette.background import BackgroundTask
 
-from anymask.base.arrays import UintImage
+from anymask.base import UintImage
 from anymask.studio.model_api import done
 from anymask.studio.refusals import ANYWHERE, FailureBody, Refusal, documented
 from anymask.studio.results import file_answer
 from anymask.studio.video_export import FILES, VideoExportBody, write_export
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
-from anymask.track.outputs import frame_to_json
+from anymask.track import frame_to_json
 
 _LARGEST = 2**31 - 1
 _QUALITY = 90  # of a JPEG

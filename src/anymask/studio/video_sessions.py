@@ -19,19 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError, ImageError
-from anymask.segment.model import Model
+from anymask.base import DataError, ImageError, UintImage
+from anymask.segment import Model
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
 from anymask.studio.model_api import done
 from anymask.studio.refusals import Refusal
 from anymask.studio.turns import Urgency, queue_calls, step_back
 from anymask.studio.video_files import VideoFiles, write_stream
-from anymask.track.opening import open_session
-from anymask.track.records import TrackedFrame
-from anymask.track.session import VideoSession
-from anymask.track.sources import FrameSource, open_source
+from anymask.track import FrameSource, TrackedFrame, VideoSession, open_session, open_source
 
 T = TypeVar("T")
 LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over

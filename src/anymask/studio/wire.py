@@ -14,13 +14,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from anymask.base.arrays import FloatArray
-from anymask.masks.features import Embedding
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import coco_to_rle, rle_to_mask
-from anymask.masks.spec import ModelSpec
-from anymask.models.rules.family import Multimask, Ranking
-from anymask.segment.settings import Granularity, RefineEdges, SegmentSettings, Zoom
+from anymask.base import FloatArray
+from anymask.masks import Features, ModelSpec, Prompt, coco_to_rle, rle_to_mask
+from anymask.models.rules import Multimask, Ranking
+from anymask.segment import Granularity, RefineEdges, SegmentSettings, Zoom
 from anymask.studio.limits import Limits
 from anymask.studio.naming import NamesAsked, Unknown
 from anymask.studio.refusals import Refusal
@@ -159,7 +156,7 @@ class NamesBody(_WireBody):
         return NamesAsked(self.names, self.unknown, self.top)
 
 
-def embedding_to_bytes(embedding: Embedding, spec: ModelSpec) -> bytes:
+def embedding_to_bytes(embedding: Features, spec: ModelSpec) -> bytes:
     """An embedding as it travels."""
     packed = {one.name: _packed(one.values) for one in embedding.maps}
     header = {

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError, InputError
-from anymask.images.load import load_mask
-from anymask.segment.model import Model
+from anymask.base import DataError, InputError, UintImage
+from anymask.images import load_mask
+from anymask.segment import Model
 from anymask.track.frame_sampling import SampledFrames
 from anymask.track.opening import open_session
 from anymask.track.outputs import MaskWriter, VideoFacts, check_paths, open_writers

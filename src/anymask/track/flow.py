@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from anymask.base.arrays import FloatArray, UintImage
+from anymask.base import FloatArray, UintImage
 
 FLOW_SIDE = 256  # pixels of the longer side of the reduced picture
 CUT = 0.5  # correlation of two frames' histograms below which the shot changes

@@ -13,9 +13,7 @@ import json
 import cv2
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
-from anymask.base.parsing import parse_json
+from anymask.base import InputError, UintImage, parse_json
 from anymask.track.flow import reduce_frame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import FrameSource

@@ -24,21 +24,37 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.base.errors import InputError
-from anymask.masks.features import Embedding, FeatureMap, SeenMaps
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import geometry, image_to_model, logits_to_rles, logits_used
-from anymask.masks.rle import Rle, empty_rle, mask_to_rle, rle_area, rle_box_xyxy, rle_to_mask
-from anymask.models.rules.memory import PARTS, MemoryAnswer
-from anymask.models.rules.prompts import group_prompts
-from anymask.runtime.protocol import PromptDecoding, Remembering, require
-from anymask.segment.automatic import AS_SHOWN
-from anymask.segment.edges import refine_edges as edges_refined
-from anymask.segment.model import Model
-from anymask.segment.pipeline import PROMPTS_PER_CALL, answer_prompts, image_hash, question_of
-from anymask.segment.prediction import Candidates, Mask
-from anymask.segment.settings import SegmentSettings
+from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.masks import (
+    FeatureMap,
+    Features,
+    Prompt,
+    Rle,
+    StoredMaps,
+    empty_rle,
+    geometry,
+    image_to_model,
+    logits_to_rles,
+    logits_used,
+    mask_to_rle,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_mask,
+)
+from anymask.models.rules import PARTS, MemoryAnswer, group_prompts
+from anymask.runtime import PromptDecoding, Remembering, require
+from anymask.segment import (
+    AS_SHOWN,
+    PROMPTS_PER_CALL,
+    Candidate,
+    Model,
+    Prediction,
+    SegmentSettings,
+    answer_prompts,
+    image_hash,
+    question_of,
+)
+from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
 from anymask.track.match_state import (
     TRUST,
@@ -132,7 +148,7 @@ class ImageTracker:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
         runtime, usual = self.model.runtime, SegmentSettings()
         first = answer_prompts(runtime, seen.image, seen.embedding, [prompt], usual)[0].first
-        return FramePrediction(first.rle(), 1.0, first.quality, _soft_of(first.pixels(), seen))
+        return FramePrediction(first.rle(), 1.0, first.score, _soft_of(first.pixels(), seen))
 
     def begin(
         self,
@@ -262,7 +278,7 @@ class ImageTracker:
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
-        mask = Candidates((Mask(logits[0], where, quality=0.0),))
+        mask = Prediction((Candidate(logits[0], where, score=0.0),))
         question = question_of(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
@@ -362,15 +378,15 @@ class FrameEncoder:
         self.model, self.side = model, min(side, whole) if step else whole
         self._filling: list[FloatArray] | None = None
 
-    def see(self, image: UintImage) -> Embedding:
+    def see(self, image: UintImage) -> Features:
         """Look at a frame (H, W, 3). Raises ImageError for what is no picture."""
         runtime, spec = self.model.runtime, self.model.spec
         small = replace(spec, image_side=self.side)
         where = geometry((image.shape[0], image.shape[1]), small)
         seen = runtime.see(image_to_model(image, small)[None])[0]
         if self.side < spec.image_side:
-            seen = SeenMaps(tuple(map(self._filled, seen.maps(), self._blank())))
-        return Embedding(
+            seen = StoredMaps(tuple(map(self._filled, seen.maps(), self._blank())))
+        return Features(
             seen=seen,
             geometry=replace(where, side=spec.image_side),
             model=spec.name,

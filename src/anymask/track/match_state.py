@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, UintImage
-from anymask.masks.features import Embedding
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import Features
 from anymask.track.flow import Flows, carry_along
 from anymask.track.matching import CellKeys, Glimpse, match_cells, near_object, soft_to_labels
 from anymask.track.tracker import StateArrays
@@ -30,7 +30,7 @@ CARRIED = 0.4  # the share of the prior that the flow decides
 class SeenFrame:
     """One frame: what the encoder saw, its keys, the frame reduced (h, w) and grey, and itself."""
 
-    embedding: Embedding
+    embedding: Features
     keys: CellKeys
     grey: UintImage
     image: UintImage

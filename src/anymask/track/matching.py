@@ -18,10 +18,8 @@ from functools import reduce
 import cv2
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray
-from anymask.masks.features import FeatureMap
-from anymask.masks.resize import SINGLE_THREAD
-from anymask.masks.spec import Geometry
+from anymask.base import BoolArray, FloatArray
+from anymask.masks import SINGLE_THREAD, FeatureMap, Geometry
 
 GRID = 32  # cells along the model's side, as a rule
 SHARPNESS = 60.0  # of the softmax over cosines

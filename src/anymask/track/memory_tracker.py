@@ -11,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray, IntArray, UintImage
-from anymask.base.errors import ModelError
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import (
+from anymask.base import FloatArray, IntArray, ModelError, UintImage
+from anymask.masks import (
+    Geometry,
+    Prompt,
+    Rle,
     geometry,
     image_to_model,
     logits_to_rles,
     mask_to_model,
     points_to_model,
+    rle_to_mask,
 )
-from anymask.masks.rle import Rle, rle_to_mask
-from anymask.masks.spec import Geometry
-from anymask.models.rules.prompts import check_prompt
-from anymask.runtime.video import VideoAnswer, VideoSteps
-from anymask.segment.model import Model
+from anymask.models.rules import check_prompt
+from anymask.runtime import VideoAnswer, VideoSteps
+from anymask.segment import Model
 from anymask.track.settings import MemorySettings
 from anymask.track.tracker import FramePrediction, StateArrays, TrackMoment
 

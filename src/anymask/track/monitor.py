@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from anymask.masks.rle import rle_area, rle_box_xyxy
+from anymask.masks import rle_area, rle_box_xyxy
 from anymask.track.records import Doubt, ObjectState
 from anymask.track.settings import MonitorSettings
 from anymask.track.tracker import FramePrediction

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base.errors import InputError
-from anymask.runtime.protocol import Remembering, ThreadSharing
-from anymask.runtime.video import VideoSteps
-from anymask.segment.model import Model
+from anymask.base import InputError
+from anymask.runtime import Remembering, ThreadSharing, VideoSteps
+from anymask.segment import Model
 from anymask.track.frame_sampling import SampledFrames, check_same_video
 from anymask.track.image_tracker import ImageTracker
 from anymask.track.memory_tracker import MemoryTracker

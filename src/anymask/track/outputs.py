@@ -25,13 +25,9 @@ from typing import IO, Any, BinaryIO, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from anymask.base.arrays import BoolArray, UintImage
-from anymask.base.errors import InputError
-from anymask.base.storage import file_suffix, whole_file
-from anymask.formats.label_pictures import voc_palette
-from anymask.masks.draw import colours, overlay
-from anymask.masks.mask import UNLABELLED
-from anymask.masks.rle import empty_rle, rle_box_xyxy, rle_to_coco
+from anymask.base import BoolArray, InputError, UintImage, file_suffix, whole_file
+from anymask.formats import voc_palette
+from anymask.masks import UNLABELLED, colours, empty_rle, overlay, rle_box_xyxy, rle_to_coco
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 

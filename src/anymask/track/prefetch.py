@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError
+from anymask.base import InputError, UintImage
 from anymask.track.flow import is_cut, reduce_frame
 from anymask.track.frame_sampling import SampledFrames
 from anymask.track.tracker import Tracker

@@ -13,15 +13,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from anymask.base.arrays import FloatArray
-from anymask.models.rules.memory import (
-    ANCHOR,
-    LIMIT,
-    PARTS,
-    RECENT,
-    FrameMaps,
-    MemoryQuestion,
-)
+from anymask.base import FloatArray
+from anymask.models.rules import ANCHOR, LIMIT, PARTS, RECENT, FrameMaps, MemoryQuestion
 from anymask.track.match_state import MatchState, SeenFrame
 
 MAPS = 3  # of the encoder, at strides 16, 8 and 4

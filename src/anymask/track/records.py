@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from anymask.base.arrays import BoolArray
-from anymask.masks.rle import Rle, rle_area, rle_to_mask
+from anymask.base import BoolArray
+from anymask.masks import Rle, rle_area, rle_to_mask
 
 ObjectState = Literal["visible", "occluded", "lost", "back"]
 Doubt = Literal["score", "area", "jump", "gone", "back", "cut"]

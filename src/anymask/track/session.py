@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import InputError, PromptError
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import rle_to_mask
+from anymask.base import InputError, PromptError, UintImage
+from anymask.masks import Prompt, rle_to_mask
 from anymask.track.frame_sampling import SampledFrames, no_such_frame
 from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.prefetch import FramePrefetcher, PrefetchedFrame

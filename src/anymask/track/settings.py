@@ -11,9 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
-from anymask.base.errors import InputError
-from anymask.base.settings import Setting, check_settings, describe_settings
-from anymask.runtime.video import MemoryChoice
+from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.runtime import MemoryChoice
 
 TrackerName = Literal["auto", "memory", "match"]
 

@@ -17,11 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.base.errors import DataError, ImageError, InputError, MissingExtra
-from anymask.images.load import ImageSource, find_images, load_image
-from anymask.images.pixels import check_size
-from anymask.images.planes import count_pages, page_times
+from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
+from anymask.images import ImageSource, check_size, count_pages, find_images, load_image, page_times
 
 PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}

@@ -16,17 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base.arrays import read_arrays
-from anymask.base.errors import DataError, InputError
-from anymask.base.parsing import parse_json
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import (
-    Rle,
-    mask_to_rle,
-    rle_to_mask,
-    rle_to_string,
-    string_to_rle,
-)
+from anymask.base import DataError, InputError, parse_json, read_arrays
+from anymask.masks import Prompt, Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
 from anymask.track.monitor import TrackMonitor
 from anymask.track.records import ObjectMask
 from anymask.track.tracker import StateArrays

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from anymask.base.arrays import UintImage
-from anymask.masks.prompts import Prompt
-from anymask.masks.rle import Rle
+from anymask.base import UintImage
+from anymask.masks import Prompt, Rle
 
 StateArrays = Mapping[str, NDArray[Any]]
 

@@ -1,105 +1,300 @@
-"""Model families: a spec and learned tables in, the rules of asking and answering that model out.
-
-A new family is a file here, its network in `models`, a table in the catalogue, and tests. No file
-outside of a family's own names it; the rest of the package asks `open_family` for the object.
-"""
+"""What differs between the families of models: prompts to tokens, choice of masks, thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from anymask.base.errors import ModelError
-from anymask.base.parsing import parse_json
-from anymask.masks.spec import CloserLook, GridDefaults, ModelSpec
-from anymask.models.rules.family import Family, Tables
-from anymask.models.rules.nano import NanoFamily
-from anymask.models.rules.sam import EfficientSam, Sam, SamHq
+from anymask.base import lazy_names
+
+if TYPE_CHECKING:
+    from anymask.models.rules.crops import (
+        BEYOND,
+        CONTEXT,
+        CloseUp,
+        close_up,
+        closer_window,
+        logits_around,
+        mean_chance,
+        object_box,
+    )
+    from anymask.models.rules.edges import (
+        EdgeWindow,
+        add_change,
+        window_around,
+        window_logits,
+        window_mask,
+        window_photo,
+        window_prompt,
+    )
+    from anymask.models.rules.family import (
+        CORNERS,
+        NO_POINT,
+        Decode,
+        Family,
+        Multimask,
+        Ranking,
+        Tables,
+        by_quality,
+        clean_logits,
+        lone_clicks,
+        split_choice,
+        wants_many,
+    )
+    from anymask.models.rules.memory import (
+        ABSENT,
+        ANCHOR,
+        CARRIED,
+        HINTS,
+        LIMIT,
+        MASK_LIMIT,
+        MATCHED,
+        MIXED,
+        OVERLAPPED,
+        PARTS,
+        RECENT,
+        SURE,
+        FrameMaps,
+        Memory,
+        MemoryAnswer,
+        MemoryBank,
+        MemoryQuestion,
+        MemorySelection,
+        MultimaskStability,
+        Rehearsal,
+        TrackingSettings,
+        VideoMoment,
+        fill_plane,
+        group_alike,
+        longest_pointer,
+        with_postprocessing,
+    )
+    from anymask.models.rules.names import (
+        ChosenNames,
+        LabelSuggestion,
+        NameTable,
+        edit_distance,
+        plain_word,
+    )
+    from anymask.models.rules.nano import (
+        FACTS,
+        NanoFamily,
+        RankingWeights,
+        cells_inside,
+        chances,
+        deepest_cell,
+        depths,
+        facts,
+        filled_part,
+        fit_to_box,
+        mean_mask,
+        order_masks,
+        with_middle_clicks,
+        worth,
+    )
+    from anymask.models.rules.prompts import check_prompt, group_prompts, mask_on_photo
+    from anymask.models.rules.registry import (
+        DEFAULT_MODEL,
+        SHIPPED,
+        adaptive_table,
+        default_grid,
+        family_names,
+        open_family,
+        shipped_tables,
+    )
+    from anymask.models.rules.sam import Sam, SamHq
 
 __all__ = [
+    "ABSENT",
+    "ANCHOR",
+    "BEYOND",
+    "CARRIED",
+    "CONTEXT",
+    "CORNERS",
+    "ChosenNames",
+    "CloseUp",
     "DEFAULT_MODEL",
-    "SHIPPED",
+    "Decode",
+    "EdgeWindow",
+    "FACTS",
     "Family",
+    "FrameMaps",
+    "HINTS",
+    "LIMIT",
+    "LabelSuggestion",
+    "MASK_LIMIT",
+    "MATCHED",
+    "MIXED",
+    "Memory",
+    "MemoryAnswer",
+    "MemoryBank",
+    "MemoryQuestion",
+    "MemorySelection",
+    "Multimask",
+    "MultimaskStability",
+    "NO_POINT",
+    "NameTable",
+    "NanoFamily",
+    "OVERLAPPED",
+    "PARTS",
+    "RECENT",
+    "Ranking",
+    "RankingWeights",
+    "Rehearsal",
+    "SHIPPED",
+    "SURE",
+    "Sam",
+    "SamHq",
     "Tables",
+    "TrackingSettings",
+    "VideoMoment",
     "adaptive_table",
+    "add_change",
+    "by_quality",
+    "cells_inside",
+    "chances",
+    "check_prompt",
+    "clean_logits",
+    "close_up",
+    "closer_window",
+    "deepest_cell",
     "default_grid",
+    "depths",
+    "edit_distance",
+    "facts",
     "family_names",
+    "fill_plane",
+    "filled_part",
+    "fit_to_box",
+    "group_alike",
+    "group_prompts",
+    "logits_around",
+    "lone_clicks",
+    "longest_pointer",
+    "mask_on_photo",
+    "mean_chance",
+    "mean_mask",
+    "object_box",
     "open_family",
+    "order_masks",
+    "plain_word",
     "shipped_tables",
+    "split_choice",
+    "wants_many",
+    "window_around",
+    "window_logits",
+    "window_mask",
+    "window_photo",
+    "window_prompt",
+    "with_middle_clicks",
+    "with_postprocessing",
+    "worth",
 ]
 
-SHIPPED = Path(__file__).parents[2] / "assets"
-DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
-# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
-# street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
-NANO_GRID = GridDefaults(pred_iou_thresh=0.5, stability_score_thresh=0.3)
-NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
-SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
-
-_MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
-    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
-    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
-    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
-    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
-}
-
-
-def family_names() -> tuple[str, ...]:
-    """The families that `open_family` knows."""
-    return tuple(_MAKERS)
-
-
-def open_family(
-    spec: ModelSpec, tables: Tables | None = None, weights_hash: str | None = None
-) -> Family:
-    """The rules of a model.
-
-    tables        what was learned beside its weights; None: what the package ships for its family
-    weights_hash  of its weights; a table that names other ones, as tuned weights have them, is not
-                  the model's
-
-    Raises ModelError for a family that this version does not know.
-    """
-    maker = _MAKERS.get(spec.family)
-    if maker is None:
-        raise ModelError(
-            f"{spec.name} is of the family {spec.family!r}; this version knows "
-            f"{', '.join(_MAKERS)}; update anymask"
-        )
-    learned = shipped_tables(spec.family) if tables is None else tables
-    own = {
-        name: table
-        for name, table in learned.items()
-        if "weights" not in table or table["weights"] == weights_hash
-    }
-    return maker(spec, own)
-
-
-@cache
-def shipped_tables(family: str) -> Tables:
-    """What a family learned beside the weights in the package; nothing where it learned nothing.
-
-    "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
-    next clicks of automatic mask generation (`predictors.expected_gain`), "objectness" judges what
-    it finds (`predictors.objectness`) and says which weights it was learned with.
-    """
-    path = SHIPPED / family / "tables.json"
-    if not path.is_file():
-        return {}
-    tables: Tables = parse_json(path.read_bytes(), path)
-    return tables
-
-
-def default_grid() -> GridDefaults:
-    """The thresholds of automatic mask generation of the model in the package."""
-    return NANO_GRID
-
-
-def adaptive_table(family: Family) -> Mapping[str, Any]:
-    """What chooses the clicks of adaptive mode: the family's own, else the default model's."""
-    table: Mapping[str, Any] = (
-        family.tables.get("adaptive") or shipped_tables(DEFAULT_MODEL)["adaptive"]
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "crops": (
+                "BEYOND",
+                "CONTEXT",
+                "CloseUp",
+                "close_up",
+                "closer_window",
+                "logits_around",
+                "mean_chance",
+                "object_box",
+            ),
+            "edges": (
+                "EdgeWindow",
+                "add_change",
+                "window_around",
+                "window_logits",
+                "window_mask",
+                "window_photo",
+                "window_prompt",
+            ),
+            "family": (
+                "CORNERS",
+                "Decode",
+                "Family",
+                "Multimask",
+                "NO_POINT",
+                "Ranking",
+                "Tables",
+                "by_quality",
+                "clean_logits",
+                "lone_clicks",
+                "split_choice",
+                "wants_many",
+            ),
+            "memory": (
+                "ABSENT",
+                "ANCHOR",
+                "CARRIED",
+                "FrameMaps",
+                "HINTS",
+                "LIMIT",
+                "MASK_LIMIT",
+                "MATCHED",
+                "MIXED",
+                "Memory",
+                "MemoryAnswer",
+                "MemoryBank",
+                "MemoryQuestion",
+                "MemorySelection",
+                "MultimaskStability",
+                "OVERLAPPED",
+                "PARTS",
+                "RECENT",
+                "Rehearsal",
+                "SURE",
+                "TrackingSettings",
+                "VideoMoment",
+                "fill_plane",
+                "group_alike",
+                "longest_pointer",
+                "with_postprocessing",
+            ),
+            "names": (
+                "ChosenNames",
+                "LabelSuggestion",
+                "NameTable",
+                "edit_distance",
+                "plain_word",
+            ),
+            "nano": (
+                "FACTS",
+                "NanoFamily",
+                "RankingWeights",
+                "cells_inside",
+                "chances",
+                "deepest_cell",
+                "depths",
+                "facts",
+                "filled_part",
+                "fit_to_box",
+                "mean_mask",
+                "order_masks",
+                "with_middle_clicks",
+                "worth",
+            ),
+            "prompts": (
+                "check_prompt",
+                "group_prompts",
+                "mask_on_photo",
+            ),
+            "registry": (
+                "DEFAULT_MODEL",
+                "SHIPPED",
+                "adaptive_table",
+                "default_grid",
+                "family_names",
+                "open_family",
+                "shipped_tables",
+            ),
+            "sam": (
+                "Sam",
+                "SamHq",
+            ),
+        },
     )
-    return table

@@ -21,16 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from anymask.base.arrays import UintImage
-from anymask.masks.rle import Rle, rle_box_xyxy, rle_to_mask
-from anymask.masks.rle_windows import rle_in_window
-from anymask.masks.tiles import Window
+from anymask.base import UintImage
+from anymask.masks import Rle, Window, rle_box_xyxy, rle_in_window, rle_to_mask
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import BoolArray, FloatArray
-    from anymask.masks.prompts import Prompt
-    from anymask.masks.spec import CloserLook, Geometry
-    from anymask.masks.tiles import Window
+    from anymask.base import BoolArray, FloatArray
+    from anymask.masks import CloserLook, Geometry, Prompt, Window
 
     Box = tuple[float, float, float, float]
 

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import BoolArray, FloatArray, UintImage
-    from anymask.masks.prompts import Prompt
-    from anymask.masks.spec import Geometry
+    from anymask.base import BoolArray, FloatArray, UintImage
+    from anymask.masks import Geometry, Prompt
 
 SIDE = 256  # pixels of a window
 MARGIN, SHARE = 4, 0.12  # around the object: cells at least, of its longer side

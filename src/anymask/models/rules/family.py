@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from anymask.base.arrays import FloatArray, IntArray
-from anymask.masks.features import ModelPrompts
-from anymask.masks.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
+from anymask.base import FloatArray, IntArray
+from anymask.masks import CloserLook, Geometry, GridDefaults, ModelPrompts, ModelSpec, TokenRoles
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import BoolArray, FloatArray
-    from anymask.masks.spec import Geometry
+    from anymask.base import BoolArray, FloatArray
+    from anymask.masks import Geometry
 
 
 Multimask = bool | Literal["auto"]

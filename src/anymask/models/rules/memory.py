@@ -32,8 +32,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from anymask.base.arrays import FloatArray, IntArray
-from anymask.masks.binary import remove_small_regions
+from anymask.base import FloatArray, IntArray
+from anymask.masks import remove_small_regions
 
 ABSENT = -1024.0  # every logit of an object that is not there
 FILLED = 0.1  # the logit of a filled hole

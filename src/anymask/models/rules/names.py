@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.errors import InputError
+from anymask.base import BoolArray, FloatArray, InputError, IntArray
 
 NEAREST = 3  # names that an error offers
 LIKENESS = 0.5  # of letters that two names share, from which one is offered (`difflib`)

@@ -44,9 +44,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anymask.base.arrays import BoolArray, FloatArray
-    from anymask.masks.features import ModelPrompts
-    from anymask.masks.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
+    from anymask.base import BoolArray, FloatArray
+    from anymask.masks import (
+        CloserLook,
+        Geometry,
+        GridDefaults,
+        ModelPrompts,
+        ModelSpec,
+        TokenRoles,
+    )
     from anymask.models.rules.family import Decode, Multimask, Ordered, Ranking, Tables
 
     Floats = NDArray[np.float64]

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base.arrays import BoolArray, FloatArray, IntArray
-from anymask.base.errors import PromptError
-from anymask.masks.features import ModelPrompts
-from anymask.masks.prompts import Prompt
-from anymask.masks.resize import (
+from anymask.base import BoolArray, FloatArray, IntArray, PromptError
+from anymask.masks import (
+    Geometry,
+    ModelPrompts,
+    ModelSpec,
+    Prompt,
+    PromptKind,
     boxes_to_model,
     logits_to_masks,
     mask_to_model,
     points_to_model,
 )
-from anymask.masks.spec import Geometry, ModelSpec, PromptKind
 from anymask.models.rules.family import CORNERS, NO_POINT
 
 KIND_NAMES: dict[PromptKind, str] = {

@@ -25,13 +25,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.masks.spec import ONE_OR_THREE, TokenRoles
+from anymask.masks import ONE_OR_THREE, TokenRoles
 from anymask.models.rules.family import split_choice
 
 if TYPE_CHECKING:
-    from anymask.base.arrays import FloatArray, IntArray
-    from anymask.masks.features import ModelPrompts
-    from anymask.masks.spec import CloserLook, Geometry, GridDefaults, ModelSpec, TokenRoles
+    from anymask.base import FloatArray, IntArray
+    from anymask.masks import (
+        CloserLook,
+        Geometry,
+        GridDefaults,
+        ModelPrompts,
+        ModelSpec,
+        TokenRoles,
+    )
     from anymask.models.rules.family import Decode, Multimask, Ordered, Ranking, Tables
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from anymask.cli.options import (
+from anymask.cli import (
     add_model_options,
     add_picture_options,
     need_engine,

@@ -8,18 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base.progress import ProgressBar
-from anymask.base.storage import write_json, write_whole
-from anymask.cli.options import add_options, need_engine, need_torch, read_options
+from anymask.base import ProgressBar, write_json, write_whole
+from anymask.cli import add_options, need_engine, need_torch, read_options
 from anymask.studio.clips_import import clip_options, clips
 from anymask.studio.export_settings import ExportSettings
 from anymask.studio.project_options import add_init_options, login, make_project
 from anymask.studio.retraining import Tuning, judge_on, open_model, trainer
 from anymask.studio.stages import STAGES
-from anymask.train.tuned_weights import WEIGHTS
+from anymask.training import WEIGHTS
 
 if TYPE_CHECKING:
-    from anymask.segment.model import Model
+    from anymask.segment import Model
     from anymask.studio.project import Project
 
 SUMMARY = "the data engine: label, review, report, export, retrain, without a page"
@@ -79,7 +78,7 @@ def import_options(parser: argparse.ArgumentParser) -> None:
 
 def take(args: argparse.Namespace) -> None:
     """Read masks."""
-    from anymask.masks.preview import counted
+    from anymask.masks import counted
 
     project = opened(args)
     taken = project.take(args.source, args.origin, who=args.user, proposals=args.proposals)
@@ -212,7 +211,7 @@ def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
     need_torch()
     from anymask.studio.rounds import retrain, round_folder
-    from anymask.train.run_folder import print_row
+    from anymask.training import print_row
 
     project = opened(args)
     train = trainer(Tuning(**read_options(args, Tuning)), print_row)

@@ -8,14 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.cli.options import (
+from anymask.cli import (
     add_model_options,
     add_options,
     need_server,
+    new_folder,
     read_model,
     read_options,
 )
-from anymask.cli.output_names import new_folder
 from anymask.studio.limits import Limits
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
 
     choice = read_model(args)
     if args.static is not None:
-        from anymask.runtime.open import find_bundle
+        from anymask.runtime import find_bundle
         from anymask.studio.pages import write_static
 
         with tempfile.TemporaryDirectory(prefix="anymask-static-") as folder:

@@ -1,1 +1,0 @@
-"""Measuring models, auditing masks and describing data sets, with one writer of reports."""

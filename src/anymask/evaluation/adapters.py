@@ -1,0 +1,203 @@
+"""Other projects' code as a `Segmenter`: a callable or an object in, something to measure out.
+
+A peer is named `module:name`; the module is found as by `python -m`, the working folder first.
+
+    def name(image, points, labels, box):   # (H, W, 3) uint8 RGB, (P, 2) x y or None,
+        ...                                 # (P,) 1 on and 0 off the object or None, (4,) xyxy or
+        return masks, qualities             # None -> (K, H, W) bool best first, (K,) or None
+
+Attributes of the callable say more: `accepts`, a set of "point", "negative_point", "box" (without
+it: all three), and `embed`, a callable that is given each photo once and whose result takes its
+place in the calls. An object with `spec`, `embed` and `segment` is used as it is.
+Letters: H W the photo, P points, K masks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from anymask.base import BoolArray, ConfigError, InputError, UintImage
+from anymask.evaluation.protocols import PlainAnswer, Segmenter
+from anymask.masks import Features, ModelSpec, Prompt, PromptKind
+from anymask.segment import Model, Prediction, SegmentSettings, answer_prompts, encode_image
+
+PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
+
+
+@dataclass(frozen=True, eq=False)
+class FromFunction:
+    """Any function of a photo and one prompt as a `Segmenter`.
+
+    name      in the tables
+    accepts   the prompt kinds that it understands
+    function  (H, W, 3) uint8 and a Prompt -> (H, W) bool
+    prepare   what to do once a photo; its result takes the photo's place in `function`
+    slow      whether it takes so long that a run asks it for a part of the masks
+    """
+
+    name: str
+    accepts: frozenset[PromptKind]
+    function: Callable[[Any, Prompt], BoolArray]
+    prepare: Callable[[UintImage], Any] | None = None
+    slow: bool = False
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Only the name and what it accepts mean something."""
+        return ModelSpec(name=self.name, accepts=self.accepts)
+
+    def encode(self, image: UintImage) -> Any:
+        """The photo, prepared."""
+        return self.prepare(image) if self.prepare else image
+
+    def segment(
+        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[PlainAnswer]:
+        """One mask a prompt."""
+        return [PlainAnswer(self.function(embedding, prompt)[None]) for prompt in prompts]
+
+
+@dataclass(frozen=True, eq=False)
+class Peer:
+    """A callable (see the module) as a `Segmenter`.
+
+    name      in the tables
+    function  what answers one prompt
+    accepts   the prompt kinds that it understands
+    prepare   what to do once a photo
+    """
+
+    name: str
+    function: Callable[..., Any]
+    accepts: frozenset[PromptKind] = PEER_PROMPTS
+    prepare: Callable[[UintImage], Any] | None = None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Only the name and what it accepts mean something."""
+        return ModelSpec(name=self.name, accepts=self.accepts)
+
+    def encode(self, image: UintImage) -> Any:
+        """The photo's size, and the photo as the callable wants it."""
+        return image.shape[:2], self.prepare(image) if self.prepare else image
+
+    def segment(
+        self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[PlainAnswer]:
+        """One call a prompt. Raises InputError for an answer of another shape."""
+        hw, image = embedding
+        return [
+            self._check_answer(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
+            for prompt in prompts
+        ]
+
+    def _check_answer(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
+        wanted = f"peer {self.name!r} must return (masks, qualities), masks (K, {hw[0]}, {hw[1]})"
+        if not isinstance(said, tuple) or len(said) != 2:
+            raise InputError(f"{wanted}; got {type(said).__name__}")
+        masks = np.asarray(said[0])
+        if masks.ndim != 3 or masks.shape[1:] != hw or not len(masks):
+            raise InputError(f"{wanted}; got masks of shape {masks.shape}")
+        if said[1] is None:
+            return PlainAnswer(masks > 0)
+        quality = np.asarray(said[1], np.float64).reshape(-1)
+        if len(quality) != len(masks):
+            raise InputError(f"{wanted}; got {len(masks)} masks and {len(quality)} qualities")
+        return PlainAnswer(masks > 0, quality)
+
+
+class RenamedSegmenter:
+    """A segmenter under another name, so that two of one name stand side by side.
+
+    What the inner one can do, this one can.
+    """
+
+    def __init__(self, inner: Segmenter, name: str) -> None:
+        self._inner = inner
+        self.spec = replace(inner.spec, name=name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def encode(self, image: UintImage) -> Any:
+        """As the inner one."""
+        return self._inner.encode(image)
+
+    def segment(self, embedding: Any, **asked: Any) -> Any:
+        """As the inner one, with settings of its own such as `ranking`."""
+        return self._inner.segment(embedding, **asked)
+
+
+class EdgesRefined:
+    """A model that is asked with the photo at hand, as a user asks: it looks closer, and edges are
+    refined; where it is wanted, it looks into the mirror, too.
+
+    The other measurements hand an embedding over, from which masks have the model's own edges.
+    """
+
+    def __init__(self, model: Model, *, mirror: bool = False) -> None:
+        self.words = "edges, mirror" if mirror else "edges"
+        self.spec = replace(model.spec, name=f"{model.spec.name}, {self.words}")
+        self.runtime = model.runtime
+        self._mirror = mirror
+
+    def encode(self, image: UintImage) -> tuple[UintImage, Features]:
+        """The photo beside what the model saw."""
+        return image, encode_image(self.runtime, image, mirror=self._mirror)
+
+    def segment(
+        self, embedding: tuple[UintImage, Features], *, prompts: Sequence[Prompt], multimask: bool
+    ) -> list[Prediction]:
+        """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
+        photo, seen = embedding
+        closer = self.runtime.family.closer is not None and not multimask
+        settings = SegmentSettings(
+            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True
+        )
+        return answer_prompts(self.runtime, photo, seen, prompts, settings)
+
+
+def open_peer(name: str) -> Segmenter:
+    """What `module:name` means, ready to be measured; `name` is also its name in the tables.
+
+    Raises ConfigError for a word without a colon, a module that cannot be imported, a name that it
+    does not have, or something that cannot be called.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise ConfigError(f"a peer is named module:callable, got {name!r}")
+    found = _import_attribute(module, attribute)
+    if all(hasattr(found, part) for part in ("spec", "embed", "segment")):
+        return RenamedSegmenter(cast(Segmenter, found), name)
+    if not callable(found):
+        raise ConfigError(f"{name}: wanted something to call, got {type(found).__name__}")
+    accepts = frozenset(getattr(found, "accepts", PEER_PROMPTS))
+    unknown = sorted(str(kind) for kind in accepts - set(get_args(PromptKind)))
+    if unknown:
+        raise ConfigError(
+            f"{name}: `accepts` may hold {', '.join(sorted(PEER_PROMPTS))}; got {unknown[0]!r}"
+        )
+    return Peer(name, found, accepts, getattr(found, "embed", None))
+
+
+def _import_attribute(module: str, attribute: str) -> Any:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(
+            f"{module}: wanted a module that can be imported from here ({error}); run where it "
+            "lies, or put its folder on PYTHONPATH"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(f"{module}: it has no {attribute!r}") from error
+    finally:
+        sys.path.remove(here)

@@ -1,0 +1,446 @@
+"""Features of an outline: a mask and its photo in, how well it lies on edges out.
+
+Letters: h w the photo that is looked at.
+
+Features of a given mask: a model, a photo and the mask in, numbers for and against it out.
+
+The model is asked five ways about each mask, all in one call for a photo:
+
+    box      its tight box
+    wide     a box that is wider on every side: an object that was cut off goes on there
+    click    the pixel deepest inside it: a part, the whole, or something else
+    second   the pixel deepest inside what lies away from the first: the same, if it is one object
+    refine   its box, its click and the mask itself
+
+Every comparison is made on the photo shrunk to 640 pixels, so that big photos cost no more.
+
+Letters: H W the photo, h w the shrunk one, N masks, A answers, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, FloatArray, Floats, UintImage
+from anymask.masks import (
+    Features,
+    MaskShape,
+    Prompt,
+    Rle,
+    centre_click,
+    logits_to_masks,
+    mask_iou,
+    measure_shape,
+    reduced,
+    rle_box_xyxy,
+    rle_crop,
+)
+from anymask.segment import Model
+
+OUTLINE_BAND = 0.12  # of the square root of the area: how far beside the outline is looked at
+WEAK_EDGE = 0.2  # of the strength of the photo's clear edges: an outline without an edge
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlineFeatures:
+    """One outline in numbers.
+
+    on_edge         mean strength of the edges under it
+    edge_beside     logarithm of that over the strength beside it
+    edge_profile    how far from it, of the band, the line along it lies that has the most edges
+    bare_rim        share of it without an edge
+    bare_stretch    its longest stretch without an edge, as a share
+    contrast        distance of the two sides' mean colours, in their spread
+    contrast_least  the least contrast among the four quarters of the outline
+    at_border       share of it that is the photo's border
+    ragged          logarithm of its squared length over the area
+    """
+
+    on_edge: float
+    edge_beside: float
+    edge_profile: float
+    bare_rim: float
+    bare_stretch: float
+    contrast: float
+    contrast_least: float
+    at_border: float
+    ragged: float
+
+
+def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> OutlineFeatures:
+    """Compare the outline of a mask (h, w), not empty, with the photo.
+
+    lab    (h, w, 3) the photo in CIE Lab
+    edges  (h, w) strength of its edges, about 0..1
+    """
+    rows, columns = np.flatnonzero(given.any(axis=1)), np.flatnonzero(given.any(axis=0))
+    area = int(np.count_nonzero(given))
+    reach = max(3.0, OUTLINE_BAND * float(np.sqrt(area)))
+    pad = int(reach) + 3
+    window = (
+        slice(max(rows[0] - pad, 0), rows[-1] + 1 + pad),
+        slice(max(columns[0] - pad, 0), columns[-1] + 1 + pad),
+    )
+    mask, edges, lab = given[window], edges[window], lab[window]
+    outside = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5)
+    inside = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, 5)
+    depth = np.where(mask, inside - 0.5, 0.5 - outside)
+    on, inner, outer = np.abs(depth) <= 1.5, _between(depth, reach), _between(-depth, reach)
+    here, there = _mean(edges, on, 0.0), _mean(edges, inner | outer, 0.0)
+    rim = mask_to_rim(given)
+    frame = int(given[0].sum() + given[-1].sum() + given[:, 0].sum() + given[:, -1].sum())
+    bare, stretch = _measure_bare_rim(edges, rim[window])
+    return OutlineFeatures(
+        on_edge=here,
+        edge_beside=float(np.log((here + 0.05) / (there + 0.05))),
+        edge_profile=_profile(edges, depth, reach),
+        bare_rim=bare,
+        bare_stretch=stretch,
+        contrast=_contrast(lab, inner, outer),
+        contrast_least=_least_contrast(lab, inner, outer),
+        at_border=frame / max(int(rim.sum()) + frame, 1),
+        ragged=float(np.log(max(int(rim.sum()), 1) ** 2 / area)),
+    )
+
+
+def _mean(values: FloatArray, where: BoolArray, otherwise: float) -> float:
+    return float(values[where].mean()) if where.any() else otherwise
+
+
+def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
+    """How far from the outline, of the reach, the line along it lies that has the most edges."""
+    steps = np.linspace(-reach, reach, 9)
+    near = np.abs(depth) <= reach
+    bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
+    totals = np.bincount(bins, edges[near], minlength=9)
+    means = totals / np.maximum(np.bincount(bins, minlength=9), 1)
+    return float(abs(steps[int(means.argmax())]) / reach)
+
+
+def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
+    """The share of the outline without an edge, and its longest stretch without one."""
+    total = int(rim.sum())
+    if not total:
+        return 0.0, 0.0
+    weak = rim & (cv2.dilate(edges, np.ones((3, 3))) < WEAK_EDGE)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(weak.view(np.uint8), connectivity=8)
+    longest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
+    return float(weak.sum() / total), longest / total
+
+
+def _between(depth: NDArray[Any], reach: float) -> BoolArray:
+    between: BoolArray = (depth > 1.5) & (depth <= reach)
+    return between
+
+
+def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
+    """Distance of the mean colours of both sides, in their spread; 0 where a side is missing."""
+    if not inner.any() or not outer.any():
+        return 0.0
+    one, other = lab[inner], lab[outer]
+    spread = np.sqrt((one.var(axis=0) + other.var(axis=0)).sum() / 2)
+    return float(np.linalg.norm(one.mean(axis=0) - other.mean(axis=0)) / (spread + 5))
+
+
+def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
+    """The least contrast among the four quarters of the outline, around its middle."""
+    y, x = np.nonzero(inner | outer)
+    if not len(y):
+        return 0.0
+    quarter = np.zeros(inner.shape, np.int64)
+    quarter[y, x] = 2 * (y > y.mean()) + (x > x.mean())
+    parts = [(inner & (quarter == q), outer & (quarter == q)) for q in range(4)]
+    known = [_contrast(lab, one, other) for one, other in parts if one.any() and other.any()]
+    return min(known, default=0.0)
+
+
+def mask_to_rim(mask: BoolArray) -> BoolArray:
+    """Object pixels with a 4-neighbour outside; the photo's border is no outside."""
+    padded = np.pad(mask, 1, mode="edge")
+    core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~core
+
+
+COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
+WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box
+OUTLINE_REACH = 0.04  # of the square root of the mask's area: outlines this close agree
+
+PROMPT_NAMES = ("box", "wide", "click", "second", "refine")
+
+FEATURES = (
+    "box", "wide", "click", "second", "refine", "first_click", "best", "mean",
+    "box_quality", "click_quality", "refine_quality",
+    "inside_click", "of_click", "inside_wide", "of_wide", "inside_refine", "of_refine",
+    "inside_clicks", "of_clicks", "one_object", "outline",
+    "on_edge", "edge_beside", "edge_profile", "bare_rim", "bare_stretch", "contrast",
+    "contrast_least", "at_border", "ragged",
+    "concavity", "parts", "holes", "size", "tiny", "odd_size", "overlap", "swallows",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class MaskAnswer:
+    """One thing that the model would put in a mask's place.
+
+    logits   (m, m) model space
+    mask     (h, w) on the shrunk photo
+    quality  the model's own number
+    asked    one of PROMPT_NAMES
+    """
+
+    logits: FloatArray
+    mask: BoolArray
+    quality: float
+    asked: str
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFeatures:
+    """The features of one mask, and the answers that they come from.
+
+    values    (F,) in the order of FEATURES
+    agrees    (A,) IoU of the given mask with each answer
+    answers   what the model said
+    shape     of the given mask, in pixels of the photo
+    threshold of the answers' logits
+    """
+
+    values: Floats
+    agrees: Floats
+    answers: tuple[MaskAnswer, ...]
+    shape: MaskShape
+    threshold: float = 0.0
+
+    def value(self, name: str) -> float:
+        """One feature by its name."""
+        return float(self.values[FEATURES.index(name)])
+
+
+@dataclass(frozen=True, eq=False)
+class AuditPhoto:
+    """A photo as the model and the audit see it.
+
+    embedding  what the model saw
+    lab        (h, w, 3) float32, the shrunk photo in CIE Lab
+    edges      (h, w) float32, strength of its edges, about 0..1
+    """
+
+    embedding: Features
+    lab: FloatArray
+    edges: FloatArray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the shrunk photo."""
+        return (self.lab.shape[0], self.lab.shape[1])
+
+
+def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
+    """Look at a photo once, for all of its masks."""
+    embedding = model.encode(image)
+    height, width = reduced(embedding.geometry, COMPARED_SIDE).image_hw
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2Lab)
+    smooth = cv2.GaussianBlur(lab, (0, 0), 1.0)
+    down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
+    strength = np.sqrt((down**2 + across**2).sum(axis=2))
+    edges = strength / max(float(np.quantile(strength, 0.95)), 1.0)
+    return AuditPhoto(embedding, np.asarray(lab, np.float32), np.asarray(edges, np.float32))
+
+
+def shrink_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (h, w)
+    """The mask on the shrunk photo; what is too thin for it keeps a pixel."""
+    crop, (x0, y0, x1, y1) = rle_crop(rle)
+    small = np.zeros(size, np.bool_)
+    if not crop.any():
+        return small
+    down, across = size[0] / rle.size[0], size[1] / rle.size[1]
+    top, left = int(y0 * down), int(x0 * across)
+    bottom = min(max(round(y1 * down), top + 1), size[0])
+    right = min(max(round(x1 * across), left + 1), size[1])
+    top, left = min(top, bottom - 1), min(left, right - 1)
+    soft = cv2.resize(
+        crop.astype(np.float32), (right - left, bottom - top), interpolation=cv2.INTER_AREA
+    ).reshape(bottom - top, right - left)
+    small[top:bottom, left:right] = soft >= min(0.5, float(soft.max()))
+    return small
+
+
+def measure_features(
+    model: Model,
+    view: AuditPhoto,
+    rles: Sequence[Rle],
+    others: Sequence[Sequence[Rle]],
+    odd_sizes: Sequence[float],
+) -> list[MaskFeatures]:
+    """The features of N masks of a photo, none of them empty.
+
+    others     the masks that stand beside each one
+    odd_sizes  how unusual each one's size is among its label's
+    """
+    smalls = [shrink_mask(rle, view.size) for rle in rles]
+    answers = _ask_model(model, view, rles)
+    found = []
+    for number, small in enumerate(smalls):
+        shape = measure_shape(rles[number])
+        beside = [shrink_mask(rle, view.size) for rle in others[number]]
+        agrees = mask_iou(small[None], np.stack([a.mask for a in answers[number]]))[0]
+        values = {
+            **_compare_answers(small, answers[number], agrees),
+            **asdict(measure_outline(small, view.lab, view.edges)),
+            **_describe_shape(shape, rles[number].size, odd_sizes[number]),
+            **_compare_neighbours(small, beside),
+        }
+        table = np.array([values[name] for name in FEATURES])
+        threshold = model.spec.mask_threshold
+        found.append(MaskFeatures(table, agrees, tuple(answers[number]), shape, threshold))
+    return found
+
+
+# The model's answers.
+
+
+def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
+    asked: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
+    flat = [prompt for some in asked for _, prompt in some]
+    replies = iter(model.segment(view.embedding, prompts=flat))
+    answers: list[list[MaskAnswer]] = []
+    for some in asked:
+        answers.append([])
+        for name, _ in some:
+            reply = next(replies)
+            masks = logits_to_masks(
+                reply.shown_logits, reply.geometry, reply.threshold, limit=COMPARED_SIDE
+            )
+            answers[-1] += [
+                MaskAnswer(logits, mask, float(quality), name)
+                for logits, mask, quality in zip(
+                    reply.shown_logits, masks, reply.scores, strict=True
+                )
+            ]
+    return answers
+
+
+def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
+    """Those of the five questions that the model was made for."""
+    accepts = model.spec.accepts
+    height, width = rle.size
+    x0, y0, x1, y1 = rle_box_xyxy(rle)
+    x1, y1 = x1 + 1, y1 + 1
+    crop, (left, top, _, _) = rle_crop(rle)
+    first, second = _pick_two_clicks(crop)
+    click = [(first[0] + left, first[1] + top)]
+    asked = []
+    if "box" in accepts:
+        dx, dy = WIDE_MARGIN * (x1 - x0), WIDE_MARGIN * (y1 - y0)
+        wide = (max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height))
+        asked += [("box", Prompt.of(box=(x0, y0, x1, y1))), ("wide", Prompt.of(box=wide))]
+    if "point" in accepts:
+        asked.append(("click", Prompt.of(points=click)))
+        asked.append(("second", Prompt.of(points=[(second[0] + left, second[1] + top)])))
+    if {"box", "point", "mask"} <= accepts:
+        whole = np.zeros(rle.size, np.bool_)
+        whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+        refine = Prompt.of(points=click, box=(x0, y0, x1, y1), mask=whole)
+        asked.append(("refine", refine))
+    return asked
+
+
+def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
+    """The deepest pixel, and the deepest of the half of the mask that lies farther from it."""
+    first = centre_click(crop)
+    y, x = np.nonzero(crop)
+    away = (x - first[0]) ** 2 + (y - first[1]) ** 2
+    far = np.zeros_like(crop)
+    far[y[away >= np.median(away)], x[away >= np.median(away)]] = True
+    return first, centre_click(far)
+
+
+def _compare_answers(
+    given: BoolArray, answers: Sequence[MaskAnswer], agrees: Floats
+) -> dict[str, float]:
+    """Agreement with each kind of answer, and which of the two goes on where the other ends."""
+    places = {kind: [n for n, a in enumerate(answers) if a.asked == kind] for kind in PROMPT_NAMES}
+    best = {kind: max(some, key=lambda n: agrees[n]) for kind, some in places.items() if some}
+    agree = {kind: float(agrees[best[kind]]) if kind in best else 0.0 for kind in PROMPT_NAMES}
+    quality = {kind: answers[best[kind]].quality if kind in best else 0.0 for kind in PROMPT_NAMES}
+    mask = {kind: answers[best[kind]].mask if kind in best else None for kind in PROMPT_NAMES}
+    weights = np.array([max(answer.quality, 0.05) for answer in answers])
+    shares = np.array([_mutual_shares(given, answer.mask) for answer in answers])
+    clicked = places["click"] + places["second"]
+    clicks = np.average(shares[clicked], axis=0, weights=weights[clicked]) if clicked else (0, 0)
+    found = {
+        **agree,
+        "first_click": float(agrees[places["click"][0]]) if places["click"] else 0.0,
+        "best": float(agrees.max()),
+        "mean": float((weights * agrees).sum() / weights.sum()),
+        "inside_clicks": float(clicks[0]),
+        "of_clicks": float(clicks[1]),
+        "one_object": _iou(mask["click"], mask["second"]),
+        "outline": 0.0 if mask["refine"] is None else _outline_agreement(given, mask["refine"]),
+    }
+    for kind in ("box", "click", "refine"):
+        found[f"{kind}_quality"] = quality[kind]
+    for kind in ("click", "wide", "refine"):
+        inside, of = _mutual_shares(given, mask[kind])
+        found |= {f"inside_{kind}": inside, f"of_{kind}": of}
+    return found
+
+
+def _iou(first: BoolArray | None, second: BoolArray | None) -> float:
+    if first is None or second is None:
+        return 0.0
+    return float(mask_iou(first[None], second[None])[0, 0])
+
+
+def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
+    """The part of the given mask that lies in the answer, and of the answer in the given mask."""
+    if answer is None:
+        return 0.0, 0.0
+    common, own, other = (int(np.count_nonzero(mask)) for mask in (given & answer, given, answer))
+    return common / max(own, 1), common / max(other, 1)
+
+
+def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
+    """F-measure of two outlines within OUTLINE_REACH of the first mask's size."""
+    reach = max(1.0, OUTLINE_REACH * float(np.sqrt(np.count_nonzero(first))))
+    rims = [mask_to_rim(mask) for mask in (first, second)]
+    if not all(rim.any() for rim in rims):
+        return float(not any(rim.any() for rim in rims))
+    found = []
+    for rim, other in (rims, rims[::-1]):
+        away = cv2.distanceTransform((~other).view(np.uint8), cv2.DIST_L2, 5)
+        found.append(float((away[rim] <= reach).mean()))
+    return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
+
+
+# The mask itself, and its neighbours.
+
+
+def _describe_shape(shape: MaskShape, hw: tuple[int, int], odd_size: float) -> dict[str, float]:
+    return {
+        "concavity": shape.concavity,
+        "parts": float(np.log(max(shape.parts, 1))),
+        "holes": float(np.log1p(shape.holes)),
+        "size": float(np.sqrt(shape.area / (hw[0] * hw[1]))),
+        "tiny": float(np.clip(np.log(32**2 / max(shape.area, 1)), 0, None)),
+        "odd_size": float(min(abs(odd_size), 5)),
+    }
+
+
+def _compare_neighbours(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
+    """The largest IoU with another mask, and how much of another one it takes in."""
+    if not others:
+        return {"overlap": 0.0, "swallows": 0.0}
+    stack = np.stack(others)
+    common = (stack & given).sum(axis=(1, 2))
+    areas = np.maximum(stack.sum(axis=(1, 2)), 1)
+    union = areas + np.count_nonzero(given) - common
+    return {"overlap": float((common / union).max()), "swallows": float((common / areas).max())}

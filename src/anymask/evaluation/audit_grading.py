@@ -1,0 +1,195 @@
+"""Grades of masks, 0..1: features in, how likely a mask is a careful one and its likely error out.
+
+Each feature is taken by how far it lies from what is usual in the mask's own data set, in
+spreads. For every kind of error a logistic regression says how much more the
+features look like that error than like a careful mask; the grade sets these odds against one
+another, with one wrong mask for four careful ones. Two linear regressions guess the IoU with the
+truth, of the mask and of each answer of the model, so that a better mask can be proposed.
+
+All were fitted to masks made wrong on purpose, on training sets (`python -m research.audit SET ...
+--fit FILE` in the repository); what the package ships was fitted for `nano`. Another model or field
+may want its own.
+
+Letters: N masks, A answers, F features, G features of an answer, E kinds of errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, Floats, parse_json
+from anymask.evaluation.audit_features import FEATURES, PROMPT_NAMES, MaskFeatures
+from anymask.masks import mask_iou
+
+SHIPPED_GRADER = Path(__file__).parents[1] / "assets" / "audit.json"
+GRADER_FORMAT = 1
+ANSWER_FEATURES = ("quality", "agrees", "mutual", "quality_mutual", *PROMPT_NAMES)
+WRONG_SHARE = 0.25  # wrong masks for each careful one, of all kinds together
+MOST_SPREADS = 4.0
+LEAST_SPREAD = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureScale:
+    """Of each feature the median and the width of its middle half, (F,)."""
+
+    middle: Floats
+    spread: Floats
+
+    def relative(self, values: Floats) -> Floats:  # (N, F) -> (N, F)
+        """How many spreads each value lies from the middle, at most MOST_SPREADS."""
+        return np.clip(
+            (values - self.middle) / (self.spread + LEAST_SPREAD), -MOST_SPREADS, MOST_SPREADS
+        )
+
+
+def fit_scale(values: Floats) -> FeatureScale:  # (N, F), N > 0
+    """What is usual among these masks."""
+    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+    return FeatureScale(middle, high - low)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """weights @ values + bias, of (N, F) or (N, G) values."""
+
+    weights: Floats
+    bias: float
+
+    def __call__(self, values: Floats) -> Floats:  # (N, F) -> (N,)
+        result: Floats = values @ self.weights + self.bias
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Grader:
+    """Grades masks and guesses IoUs.
+
+    usual   where a data set is too small to say itself
+    errors  the kinds of errors, and for each the log odds against a careful mask
+    odds    one for each of `errors`, of relative features
+    given   the IoU of the mask with the truth, of relative features
+    answer  the same of an answer, of what is known about it
+    about   what it was fitted to, in words
+    """
+
+    usual: FeatureScale
+    errors: tuple[str, ...]
+    odds: tuple[LinearModel, ...]
+    given: LinearModel
+    answer: LinearModel
+    about: str = ""
+
+    def log_odds(
+        self, values: Floats, usual: FeatureScale | None = None
+    ) -> Floats:  # (N, F) -> (N, E)
+        """For each kind of error, against a careful mask."""
+        relative = (usual or self.usual).relative(values)
+        return np.stack([np.clip(odds(relative), -30, 30) for odds in self.odds], axis=1)
+
+    def grade(self, values: Floats, usual: FeatureScale | None = None) -> Floats:  # (N, F) -> (N,)
+        """0..1 for each mask."""
+        odds = np.exp(self.log_odds(values, usual)).mean(axis=1)
+        grades: Floats = 1 / (1 + WRONG_SHARE * odds)
+        return grades
+
+    def guess_given(
+        self, values: Floats, usual: FeatureScale | None = None
+    ) -> Floats:  # (N, F) -> (N,)
+        """The IoU that each mask may have with the truth."""
+        return np.clip(self.given((usual or self.usual).relative(values)), 0, 1)
+
+    def best_answer(self, features: MaskFeatures) -> tuple[int, float]:
+        """The answer with the highest guessed IoU, and that IoU."""
+        guesses = self.answer(describe_answers(features))
+        best = int(guesses.argmax())
+        return best, float(np.clip(guesses[best], 0, 1))
+
+
+def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
+    """What is known about each answer to one mask, in the order of ANSWER_NAMES."""
+    answers = features.answers
+    quality = np.array([answer.quality for answer in answers])
+    stack = np.stack([answer.mask for answer in answers])
+    weights = np.maximum(quality, 0.05)
+    mutual = mask_iou(stack, stack)
+    np.fill_diagonal(mutual, 0)
+    agreement = (mutual @ weights) / np.maximum(weights.sum() - weights, 1e-9)
+    kinds = np.array(
+        [[answer.asked == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
+    )
+    columns = [quality, features.agrees, agreement, quality * agreement]
+    return np.column_stack([*columns, kinds])
+
+
+# Files.
+
+
+def grader_to_json(grader: Grader) -> dict[str, Any]:
+    """Everything, ready for JSON."""
+    return {
+        "format": GRADER_FORMAT,
+        "about": grader.about,
+        "evidence": FEATURES,
+        "answers": ANSWER_FEATURES,
+        "middle": _numbers(grader.usual.middle),
+        "spread": _numbers(grader.usual.spread),
+        "odds": {
+            error: _linear_to_json(linear)
+            for error, linear in zip(grader.errors, grader.odds, strict=True)
+        },
+        "given": _linear_to_json(grader.given),
+        "answer": _linear_to_json(grader.answer),
+    }
+
+
+def _numbers(values: Floats) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _linear_to_json(linear: LinearModel) -> dict[str, Any]:
+    return {"bias": float(f"{linear.bias:.5g}"), "weights": _numbers(linear.weights)}
+
+
+def load_grader(path: str | Path | None = None) -> Grader:
+    """A file of grades; what the package ships when left out. Raises DataError."""
+    path = SHIPPED_GRADER if path is None else Path(path)
+    try:
+        raw = parse_json(path.read_bytes(), path)
+        for key, wanted in (
+            ("format", GRADER_FORMAT),
+            ("evidence", FEATURES),
+            ("answers", ANSWER_FEATURES),
+        ):
+            got = tuple(raw[key]) if isinstance(raw[key], list) else raw[key]
+            if got != wanted:
+                raise ValueError(f"its {key} is another one")
+        return Grader(
+            usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),
+            errors=tuple(raw["odds"]),
+            odds=tuple(_linear_from_json(one, FEATURES) for one in raw["odds"].values()),
+            given=_linear_from_json(raw["given"], FEATURES),
+            answer=_linear_from_json(raw["answer"], ANSWER_FEATURES),
+            about=str(raw["about"]),
+        )
+    except (OSError, DataError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: wanted a file of grades (format {GRADER_FORMAT}) "
+            f"({type(error).__name__}: {error}); leave --grades out, or fit them again"
+        ) from error
+
+
+def _array(raw: Any, names: Sequence[str]) -> Floats:
+    values = np.array(raw, np.float64)
+    if values.shape != (len(names),) or not np.isfinite(values).all():
+        raise ValueError(f"wanted {len(names)} numbers")
+    return values
+
+
+def _linear_from_json(raw: Any, names: Sequence[str]) -> LinearModel:
+    return LinearModel(_array(raw["weights"], names), float(raw["bias"]))

@@ -1,0 +1,190 @@
+"""Suites: a TOML file or a folder in, the sets to measure and how out.
+
+A suite is a TOML file:
+
+    name = "zero-shot"
+    clicks = 3                        # clicks on every mask
+    min_area = 64                     # smaller masks are reported apart
+    data = "../sets"                  # where the sets lie, from this file; --data says otherwise
+
+    [[set]]
+    name = "coco_val"                 # a folder under --data
+    groups = ["dev"]                  # means that it belongs to
+    measures = ["clicks", "box"]      # names of `measures.MEASURES`
+    annotators = "first"              # or "all"
+
+    [[set]]
+    name = "cityscapes"
+    layout = "cityscapes"             # as published (`data.layouts.LAYOUTS`, or "auto")
+    folder = "Cityscapes"             # or a file of annotations; the name when left out
+    split = "val"                     # the layout's own choice when left out
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from anymask.base import ConfigError, DataError, parse_toml
+from anymask.evaluation.measures import check_measures
+from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
+from anymask.formats import LAYOUTS, SetInfo, Stream, fitting_layout, is_set, load_dataset
+
+SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
+_LARGEST = 1_000_000_000  # of the numbers in a suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Sets that are measured together, and what holds for all of them.
+
+    data  the folder that holds them, when the suite says it
+    """
+
+    name: str
+    sets: tuple[SetPlan, ...]
+    clicks: int = 3
+    min_area: int = 64
+    data: Path | None = None
+
+
+def shipped_suites() -> tuple[str, ...]:
+    """The names of the suites in the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_suite(word: str) -> Path:
+    """The file of a suite: a path, or the name of one in the package. Raises ConfigError."""
+    path = Path(word).expanduser()
+    if path.is_file():
+        return path
+    if word in shipped_suites():
+        return SHIPPED / f"{word}.toml"
+    if path.parts == ("suites", path.name) and path.stem in shipped_suites():
+        return SHIPPED / path.name  # where they lay in a checkout once
+    near = difflib.get_close_matches(word, shipped_suites(), 1)
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    raise ConfigError(
+        f"{word}: wanted a suite file (.toml), a set folder, a folder of sets, or a suite of the "
+        f"package; there is none; {guess}the package has {' and '.join(shipped_suites())}"
+    )
+
+
+def read_suite(path: str | Path) -> Suite:
+    """Read a suite file; ConfigError names the key and what it should be."""
+    path = Path(path)
+    try:
+        raw = parse_toml(path.read_bytes(), path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: wanted a suite file (.toml), a set folder or a folder of sets; there is none"
+        ) from error
+    known = {"name": str, "clicks": int, "min_area": int, "data": str, "set": list}
+    _check(raw, known, str(path))
+    rows = raw.get("set", [])
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"{path}: a suite needs at least one [[set]] with a name")
+    suite = Suite(
+        name=raw.get("name", path.stem),
+        sets=tuple(_plan(row, f"{path}, set {n + 1}") for n, row in enumerate(rows)),
+        clicks=raw.get("clicks", 3),
+        min_area=raw.get("min_area", 64),
+        data=path.parent / raw["data"] if "data" in raw else None,
+    )
+    for name, least in (("clicks", 1), ("min_area", 0)):
+        value = getattr(suite, name)
+        if value < least:
+            raise ConfigError(f"{path}: {name} must be at least {least}, got {str(value)[:30]}")
+        if value > _LARGEST:
+            raise ConfigError(f"{path}: {name} must be at most {_LARGEST}, got {str(value)[:30]}")
+    return suite
+
+
+def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
+    """The suite of one set or published data set, or of all sets in a folder; and the folder that
+    holds them."""
+    folder = Path(folder)
+    if is_set(folder):
+        return Suite(name=folder.name, sets=(SetPlan(name=folder.name),)), folder.parent
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and is_set(path))
+    if not names and (layout := fitting_layout(folder)):
+        return Suite(
+            name=folder.name, sets=(SetPlan(name=folder.name, layout=layout),)
+        ), folder.parent
+    if not names:
+        raise ConfigError(
+            f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
+            "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
+        )
+    return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
+
+
+def labelled_suite(stream: Stream) -> tuple[Suite, list[EvalSet]]:
+    """The suite of one file or folder of labels in any format, and its set, read.
+
+    Raises DataError for labels that are broken, that there are none of, or without their picture.
+    """
+    samples = [replace(one, source=stream.picture(one)) for one in stream]
+    if not samples:
+        raise DataError(f"{stream.source}: wanted labelled pictures, the {stream.form} has none")
+    info = SetInfo(name=stream.name, folder=stream.source, source=stream.form)
+    plan = SetPlan(name=stream.name, layout=stream.form, folder=str(stream.source))
+    return Suite(name=stream.name, sets=(plan,)), [EvalSet(plan, info, samples)]
+
+
+def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list[EvalSet]:
+    """Read a suite's sets (or only `names` of them) from the folder that holds them.
+
+    Raises ConfigError for a name that the suite does not have, DataError for a set that is absent
+    or broken.
+    """
+    plans = {plan.name: plan for plan in suite.sets}
+    unknown = [name for name in names if name not in plans]
+    if unknown:
+        raise ConfigError(
+            f"suite {suite.name!r} has no set {unknown[0]!r}; it has {', '.join(plans)}"
+        )
+    chosen = [plans[name] for name in names] if names else list(suite.sets)
+    return [
+        EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
+        for plan in chosen
+    ]
+
+
+def _plan(row: dict[str, Any], where: str) -> SetPlan:
+    texts = ("name", "annotators", "layout", "folder", "split")
+    _check(row, {"groups": list, "measures": list} | dict.fromkeys(texts, str), where)
+    if not row.get("name"):
+        raise ConfigError(f"{where}: wanted a name (the set's folder), got none")
+    groups = row.get("groups", [])
+    if not all(isinstance(group, str) for group in groups):
+        raise ConfigError(f"{where}: groups must be a list of names, got {groups!r}")
+    annotators = row.get("annotators", "first")
+    if annotators not in ("first", "all"):
+        raise ConfigError(f'{where}: annotators must be "first" or "all", got {annotators!r}')
+    layout = row.get("layout", "set")
+    if layout not in ("auto", "set", *LAYOUTS):
+        names = ", ".join(LAYOUTS)
+        raise ConfigError(f"{where}: layout must be auto, set, {names}, got {layout!r}")
+    return SetPlan(
+        name=row["name"],
+        groups=tuple(groups),
+        measures=check_measures(row.get("measures", DEFAULT_MEASURES), where),
+        annotators=cast(Annotators, annotators),
+        layout=layout,
+        folder=row.get("folder", ""),
+        split=row.get("split"),
+    )
+
+
+def _check(raw: dict[str, Any], known: dict[str, type], where: str) -> None:
+    for key, value in raw.items():
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+        if type(value) is not known[key]:
+            raise ConfigError(
+                f"{where}: {key} must be {known[key].__name__}, got {repr(value)[:60]}"
+            )

@@ -1,0 +1,167 @@
+"""J & F of DAVIS: masks of an object in every frame in, mean, recall and decay out.
+
+Perazzi et al., CVPR 2016, and Pont-Tuset et al., 2017, as the official davis2017-evaluation counts:
+
+    J  the IoU of a frame's mask; two empty masks have 1
+    F  the F measure of its outline, matched within .008 of the diagonal (rounded up to pixels) by
+       dilation
+    mean, recall (the share of frames above .5), decay (mean of the first quarter less the last)
+
+The first frame, which is given, and the last one do not count. Letters: T frames, H W a frame,
+P masks that a program found, O masks of the truth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, Floats, InputError
+from anymask.masks import iou
+
+OUTLINE_TOLERANCE = 0.008  # of the diagonal
+
+
+@dataclass(frozen=True)
+class TrackStatistics:
+    """Mean, recall and decay of one measure over the frames of one object."""
+
+    mean: float
+    recall: float
+    decay: float
+
+
+@dataclass(frozen=True)
+class TrackScores:
+    """One object of one video: J and F; `j_and_f` is the mean of their means."""
+
+    j: TrackStatistics
+    f: TrackStatistics
+
+    @property
+    def j_and_f(self) -> float:
+        """The number by which trackers are compared."""
+        return (self.j.mean + self.f.mean) / 2
+
+
+def score_track(
+    found: Sequence[BoolArray],
+    truth: Sequence[BoolArray],
+    void: Sequence[BoolArray] | None = None,
+    *,
+    skip_ends: bool = True,
+) -> TrackScores:
+    """J and F of one object, a mask (H, W) a frame.
+
+    void       pixels of each frame that count neither way
+    skip_ends  leave out the first and the last frame, as DAVIS does where the first mask is given
+
+    Raises InputError when the numbers of frames differ or none is left.
+    """
+    frames = len(truth)
+    if len(found) != frames or (void is not None and len(void) != frames):
+        raise InputError(
+            f"wanted a mask for each of the {frames} frames, got {len(found)}"
+            + ("" if void is None else f", and {len(void)} of void pixels")
+            + "; an object that is not seen has an empty mask"
+        )
+    counted = range(1, frames - 1) if skip_ends else range(frames)
+    if not len(counted):
+        raise InputError(f"wanted more than two frames, as the ends do not count; got {frames}")
+    masks = [(found[t], truth[t], None if void is None else void[t]) for t in counted]
+    return TrackScores(
+        j=summarise_track(np.array([iou(*frame) for frame in masks])),
+        f=summarise_track(np.array([outline_f(*frame) for frame in masks])),
+    )
+
+
+def outline_f(
+    found: BoolArray,
+    truth: BoolArray,
+    void: BoolArray | None = None,
+    share: float = OUTLINE_TOLERANCE,
+) -> float:
+    """The F measure of two masks' outlines: 1 where both are without one.
+
+    share  of the diagonal by which an outline may be off, rounded up to pixels
+    """
+    return float(outline_f_table([found], [truth], void, share)[0, 0])
+
+
+def outline_f_table(
+    found: Sequence[BoolArray],
+    truth: Sequence[BoolArray],
+    void: BoolArray | None = None,
+    share: float = OUTLINE_TOLERANCE,
+) -> Floats:  # (P, O)
+    """`outline_f` of each of P masks with each of O: every outline is drawn and widened once."""
+    table = np.zeros((len(found), len(truth)))
+    ours, theirs = ([_outline(mask, void, share) for mask in masks] for masks in (found, truth))
+    for row, (mine, near_mine) in enumerate(ours):
+        for column, (true, near_true) in enumerate(theirs):
+            if near_mine is None or near_true is None:
+                table[row, column] = near_mine is near_true
+                continue
+            precision = np.count_nonzero(mine & near_true) / np.count_nonzero(mine)
+            recall = np.count_nonzero(true & near_mine) / np.count_nonzero(true)
+            if precision + recall:
+                table[row, column] = 2 * precision * recall / (precision + recall)
+    return table
+
+
+def region_borders(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)
+    """Where the right, lower or lower right neighbour is of another region (number or bool).
+
+    `seg2bmap` of the Berkeley benchmark, which DAVIS uses as well.
+    """
+    edges = np.zeros(regions.shape, np.bool_)
+    edges[:, :-1] |= regions[:, :-1] != regions[:, 1:]
+    edges[:-1] |= regions[:-1] != regions[1:]
+    edges[:-1, :-1] |= regions[:-1, :-1] != regions[1:, 1:]
+    return edges
+
+
+def _outline(
+    mask: BoolArray, void: BoolArray | None, share: float
+) -> tuple[BoolArray, BoolArray | None]:
+    """A mask's outline, and the pixels that are near it; None where there is no outline."""
+    border = region_borders(mask if void is None else mask & ~void)
+    if not border.any():
+        return border, None
+    disc = _disc(math.ceil(share * float(np.hypot(*mask.shape))))
+    return border, cv2.dilate(border.view(np.uint8), disc) > 0
+
+
+def _disc(radius: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    line = np.arange(-radius, radius + 1) ** 2
+    return (line[:, None] + line <= radius**2).astype(np.uint8)
+
+
+def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
+    """Mean, recall and decay over at least one frame.
+
+    The quarters share their end frames, as in the official code.
+    """
+    ends = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
+    first, last = values[ends[0] : ends[1] + 1], values[ends[3] : ends[4] + 1]
+    return TrackStatistics(
+        mean=float(values.mean()),
+        recall=float((values > 0.5).mean()),
+        decay=float(first.mean() - last.mean()),
+    )
+
+
+def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
+    """The mean over objects (and videos: DAVIS counts every object alike)."""
+
+    def mean(part: Sequence[TrackStatistics]) -> TrackStatistics:
+        table = np.array([[one.mean, one.recall, one.decay] for one in part])
+        return TrackStatistics(*(float(value) for value in table.mean(axis=0)))
+
+    return TrackScores(mean([one.j for one in scores]), mean([one.f for one in scores]))

@@ -1,0 +1,104 @@
+"""Model families: a spec and learned tables in, the rules of asking and answering that model out.
+
+A new family is a file here, its network in `models`, a table in the catalogue, and tests. No file
+outside of a family's own names it; the rest of the package asks `open_family` for the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from anymask.base import ModelError, parse_json
+from anymask.masks import CloserLook, GridDefaults, ModelSpec
+from anymask.models.rules.family import Family, Tables
+from anymask.models.rules.nano import NanoFamily
+from anymask.models.rules.sam import EfficientSam, Sam, SamHq
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "SHIPPED",
+    "Family",
+    "Tables",
+    "adaptive_table",
+    "default_grid",
+    "family_names",
+    "open_family",
+    "shipped_tables",
+]
+
+SHIPPED = Path(__file__).parents[2] / "assets"
+DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
+# nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
+# street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
+NANO_GRID = GridDefaults(pred_iou_thresh=0.5, stability_score_thresh=0.3)
+NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
+SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
+
+_MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
+    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
+    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
+    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
+    "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
+}
+
+
+def family_names() -> tuple[str, ...]:
+    """The families that `open_family` knows."""
+    return tuple(_MAKERS)
+
+
+def open_family(
+    spec: ModelSpec, tables: Tables | None = None, weights_hash: str | None = None
+) -> Family:
+    """The rules of a model.
+
+    tables        what was learned beside its weights; None: what the package ships for its family
+    weights_hash  of its weights; a table that names other ones, as tuned weights have them, is not
+                  the model's
+
+    Raises ModelError for a family that this version does not know.
+    """
+    maker = _MAKERS.get(spec.family)
+    if maker is None:
+        raise ModelError(
+            f"{spec.name} is of the family {spec.family!r}; this version knows "
+            f"{', '.join(_MAKERS)}; update anymask"
+        )
+    learned = shipped_tables(spec.family) if tables is None else tables
+    own = {
+        name: table
+        for name, table in learned.items()
+        if "weights" not in table or table["weights"] == weights_hash
+    }
+    return maker(spec, own)
+
+
+@cache
+def shipped_tables(family: str) -> Tables:
+    """What a family learned beside the weights in the package; nothing where it learned nothing.
+
+    "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
+    next clicks of automatic mask generation (`predictors.expected_gain`), "objectness" judges what
+    it finds (`predictors.objectness`) and says which weights it was learned with.
+    """
+    path = SHIPPED / family / "tables.json"
+    if not path.is_file():
+        return {}
+    tables: Tables = parse_json(path.read_bytes(), path)
+    return tables
+
+
+def default_grid() -> GridDefaults:
+    """The thresholds of automatic mask generation of the model in the package."""
+    return NANO_GRID
+
+
+def adaptive_table(family: Family) -> Mapping[str, Any]:
+    """What chooses the clicks of adaptive mode: the family's own, else the default model's."""
+    table: Mapping[str, Any] = (
+        family.tables.get("adaptive") or shipped_tables(DEFAULT_MODEL)["adaptive"]
+    )
+    return table

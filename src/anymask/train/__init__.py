@@ -1,1 +1,0 @@
-"""Fine-tuning, training and distillation, and the export of what they made."""

@@ -1,0 +1,87 @@
+"""Learning classes: masks with labels in, a map of class numbers and the loss of a class head out.
+
+Letters: B pictures, K classes, s the side of the low-resolution masks. A map holds 0 where a
+picture shows none of the classes, else 1 to K in the recipe's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.base import InputError, UintImage
+from anymask.formats import AnnotatedImage
+from anymask.masks import UNLABELLED, rle_merge, rle_to_mask
+from anymask.models.class_head import add_class_head
+from anymask.training.start_weights import Trainee
+
+DICE = 0.8  # of the loss, the rest is cross-entropy (SAMed, section 3.4)
+MOST_CLASSES = 100
+
+
+def class_names(labels: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes of a run, in order: those wanted, or all that the masks have.
+
+    Raises InputError for a class that no mask has, and for too many.
+    """
+    known = sorted({label or UNLABELLED for label in labels})
+    for name in wanted or ():
+        if name not in known:
+            raise InputError(
+                f"--classes {name}: no mask to learn from has this label; there are "
+                f"{', '.join(known[:20])}"
+            )
+    names = tuple(wanted or known)
+    if not 1 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names):
+        raise InputError(
+            f"--classes must be 1 to {MOST_CLASSES} different labels, got {len(names)}; name those "
+            "that matter, with commas between them"
+        )
+    return names
+
+
+def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # -> (K, H, W) 0, 1
+    """What of a picture is of each class: all masks of its label together."""
+    masks = np.zeros((len(classes), *image.hw), np.uint8)
+    for number, name in enumerate(classes):
+        rles = [one.rle for one in image.objects if (one.label or UNLABELLED) == name]
+        if rles:
+            masks[number] = rle_to_mask(rle_merge(rles))
+    return masks
+
+
+def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K, S, S) -> (s, s)
+    """The class that most of a cell is of; 0 where that is none."""
+    shares = [
+        cv2.resize(mask * np.uint8(255), small, interpolation=cv2.INTER_AREA).astype(np.int64)
+        for mask in masks
+    ]
+    rest = np.maximum(0, 255 - np.sum(shares, axis=0))
+    return np.argmax(np.stack([rest, *shares]), axis=0).astype(np.uint8)
+
+
+def add_classes(model: nn.Module, classes: Sequence[str]) -> None:
+    """Give the model a head for the recipe's classes, where it has any. It learns."""
+    if classes:
+        add_class_head(model, len(classes))
+        own = cast(Trainee, model)
+        own.spec = replace(own.spec, classes=tuple(classes))
+
+
+def class_loss(logits: Tensor, numbers: Tensor) -> Tensor:
+    """Cross-entropy and dice of a label map: (B, 1 + K, s, s), (B, s, s) -> ()."""
+    entropy = F.cross_entropy(logits, numbers)
+    given = logits.softmax(1)[:, 1:].flatten(2)
+    wanted = F.one_hot(numbers, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].flatten(2).to(given)
+    both, all_of_it = (given * wanted).sum((0, 2)), (given + wanted).sum((0, 2))
+    shown = wanted.sum((0, 2)) > 0
+    dice = 1 - (2 * both + 1) / (all_of_it + 1)
+    mean = (dice * shown).sum() / torch.clamp(shown.sum(), min=1)
+    return (1 - DICE) * entropy + DICE * mean

@@ -1,0 +1,77 @@
+"""`anymask export`: write a model as ONNX graphs that run without torch and without anymask."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.base import write_json
+from anymask.cli import new_folder
+
+if TYPE_CHECKING:
+    from anymask.runtime import Manifest
+
+SUMMARY = "write a model as ONNX graphs with a manifest and an example that runs them"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = parser.add_argument
+    add("name", metavar="NAME", help="a model of `anymask models list`")
+    add("-o", "--output", metavar="DIR", type=new_folder, required=True, help="the folder to write")
+    add("--weights", metavar="FILE", type=Path, help="a checkpoint instead of the one in the store")
+    add("--int8", action="store_true", help="the encoder's matrix products in 8 bits")
+    add(
+        "--video", action="store_true",
+        help="the graphs of a video's steps too, for `anymask track --model DIR` without torch",
+    )  # fmt: skip
+    add(
+        "--verify",
+        action="store_true",
+        help="compare with the checkpoint on several pictures and prompts; exit code 2 if it fails",
+    )
+    add("--json", metavar="FILE", type=Path, help="write the figures here too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export, report, and verify where asked. Raises as `export.folder.export`."""
+    from anymask.runtime import read_manifest
+    from anymask.training.export_folder import export
+
+    print(f"writing {args.name} to {args.output} ...", file=sys.stderr)
+    export(args.name, args.output, weights=args.weights, int8=args.int8, video=args.video)
+    report = describe(read_manifest(args.output), args.output)
+    print(report_to_text(report))
+    verification = None
+    if args.verify:
+        from anymask.training.export_verify import verify_export
+
+        print("verifying ...", file=sys.stderr)
+        verification = verify_export(args.name, args.output, args.weights)
+        print(verification.to_table())
+        print("verified" if verification.passed else "NOT verified")
+    if args.json:
+        report["verification"] = verification.to_dict() if verification else None
+        write_json(args.json, report, indent=2)
+    if verification:
+        verification.check(args.output)
+
+
+def describe(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """The figures of a written bundle."""
+    taken = ("licence", "precision", "opset", "weights_hash")
+    return {"name": manifest.spec.name, "folder": str(folder)} | {
+        **{name: getattr(manifest, name) for name in taken},
+        "bytes": {name: (folder / name).stat().st_size for name in manifest.sha256},
+        "sha256": dict(manifest.sha256),
+    }
+
+
+def report_to_text(report: dict[str, Any]) -> str:
+    """What `run` prints after writing."""
+    lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
+    lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
+    lines += [f"  {'licence':<14} {report['licence']}", "  how to run it:  README.md, example.py"]
+    return "\n".join(lines)

@@ -1,0 +1,253 @@
+"""The folder of an exported model, a bundle: written whole or not at all, copied, added to.
+
+The model of the package is an exported model already; it is copied, which needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from anymask.base import InputError, ModelError, write_whole
+from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime import (
+    ASSETS,
+    CONSTANTS,
+    MANIFEST,
+    NAME_VECTORS,
+    NAMES,
+    REFINER,
+    REFINER_WEIGHTS,
+    TABLES,
+    GraphInfo,
+    Manifest,
+    OnnxRuntime,
+    check_file,
+    describe_preprocessing,
+    file_sha256,
+    load_module,
+    manifest_to_json,
+    named_weights,
+    read_manifest,
+    shared_folder,
+    split_side,
+)
+
+if TYPE_CHECKING:
+    from anymask.masks import ModelSpec
+
+README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
+TEMPLATES = ASSETS / "bundle"  # of README and example
+BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of graphs
+# Files that no export carries over; what follows the example was written by earlier versions.
+OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, EXAMPLE} | {
+    "family.py",
+    "edges.py",
+    "closer.py",
+}
+
+
+def export(
+    model: str | Path,
+    out: str | Path,
+    format: Literal["onnx"] = "onnx",  # noqa: A002 - the name that users know
+    *,
+    weights: str | Path | None = None,
+    int8: bool = False,
+    video: bool = False,
+    verify: bool = False,
+) -> Path:
+    """Write a model as a folder of ONNX graphs that run without torch and without anymask.
+
+    model    a name of `anymask models list`, or what a training wrote; "nano@768": its pictures
+             have a longer side of 768 pixels
+    out      the folder; made, or replaced where it is an exported model already (files that others
+             put beside it stay)
+    format   "onnx", the only one: encoder.onnx, decoder.onnx, manifest.json, README.md, example.py
+    weights  a checkpoint file instead of the one in the store
+    int8     the encoder's matrix products in 8 bits
+    video    the graphs of a video's steps, too, of a video model: `Model.track` then needs no torch
+    verify   compare the graphs with the checkpoint (`export.verify`)
+
+    Returns the folder, which `anymask.load` opens. Raises InputError for another format or a folder
+    of other things, ModelError for a name or an option that the model does not have and for graphs
+    that fail `verify`, WeightsError for absent weights, MissingExtra without torch (the model of
+    the package needs none).
+    """
+    if format != "onnx":
+        raise InputError(f"format must be 'onnx', the only one that there is, got {format!r}")
+    (name, side), folder = split_side(str(model)), Path(out)
+    if int8 and name == DEFAULT_MODEL:
+        raise ModelError(
+            f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
+            "leaves in float32, so nothing would be gained; export it without --int8"
+        )
+    if name == DEFAULT_MODEL and weights is None and not video:
+        from anymask.runtime import bundled
+
+        copy_bundle(cast(Path, bundled().path), folder, side)
+    else:
+        _export_checkpoint(str(model), folder, weights, int8, video)
+    if verify:
+        from anymask.training.export_verify import verify_export
+
+        verify_export(str(model), folder, weights).check(folder)
+    return folder
+
+
+def _export_checkpoint(
+    model: str, folder: Path, weights: str | Path | None, int8: bool, video: bool
+) -> None:
+    module, weights_hash = load_module(model, weights)
+    from anymask.models.video_model import VideoModel
+    from anymask.runtime import licence_of_weights
+    from anymask.training.export_graphs import export_bundle
+
+    if video and not isinstance(module, VideoModel):
+        raise ModelError(
+            f"{model} is no video model, and --video needs one (SAM 2, EdgeTAM, EfficientTAM); "
+            "leave it out: `anymask track` follows objects with image models, too"
+        )
+    name, file = named_weights(split_side(model)[0], weights)
+    licence = licence_of_weights(name, None if file is None else Path(file), weights_hash)
+    export_bundle(
+        module,
+        cast("ModelSpec", module.spec),
+        folder,
+        licence=licence,
+        weights_hash=weights_hash,
+        int8=int8,
+    )
+    if video:
+        from anymask.training.export_video_graphs import add_video_graphs
+
+        add_video_graphs(cast(VideoModel, module), folder)
+
+
+def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:
+    """An exported model's files in another folder, each compared with its hash.
+
+    side  of the copy's pictures, in pixels (`OnnxRuntime`); None: as before
+
+    Raises WeightsError for a bundle that is not whole, InputError for a foreign target or a side
+    that the model does not see.
+    """
+    refuse_to_replace(target)
+    manifest = read_manifest(source) if side is None else OnnxRuntime(source, side=side).manifest
+    with staging(target) as stage:
+        for name in manifest.sha256:
+            shutil.copyfile(check_file(source, manifest, name), stage / name)
+        if (source / MODEL_CARD).is_file():
+            shutil.copyfile(source / MODEL_CARD, stage / MODEL_CARD)
+        write_manifest(stage, manifest)
+    return manifest
+
+
+def refuse_to_replace(target: Path) -> None:
+    """Raises InputError for a file, or a folder of other things than an exported model."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise InputError(f"{target} is a file; give the name of a folder for the exported model")
+    if any(target.iterdir()) and not (target / MANIFEST).is_file():
+        raise InputError(
+            f"{target} holds files that are no exported model and would be mixed with one; "
+            "give the name of a new folder"
+        )
+
+
+@contextlib.contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place at the end, or vanishes on an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        stage.chmod(0o755)
+        yield stage
+        if target.exists():
+            _keep_others(target, stage)
+            old = stage.with_name(f"{stage.name}.old")
+            target.rename(old)
+            stage.rename(target)
+            shutil.rmtree(old)
+        else:
+            stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _keep_others(target: Path, stage: Path) -> None:
+    """Carry over what an earlier export did not write, such as a model card."""
+    for path in target.iterdir():
+        if path.name in OURS or ".onnx" in path.name:
+            continue
+        if path.is_dir():
+            shutil.copytree(path, stage / path.name)
+        else:
+            shutil.copy2(path, stage / path.name)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json, and README.md and example.py, which say how the graphs are run."""
+    text = (TEMPLATES / README).read_text(encoding="utf-8")
+    steps = enumerate(describe_preprocessing(manifest.spec), start=1)
+    readme = text.format(
+        name=manifest.spec.name,
+        licence=manifest.licence,
+        precision=manifest.precision,
+        opset=manifest.opset,
+        steps="\n".join(f"{i}. {step}" for i, step in steps),
+        graphs="\n\n".join(_graph_to_table(info) for info in manifest.graphs),
+    )
+    (folder / README).write_text(readme, encoding="utf-8")
+    shutil.copyfile(TEMPLATES / EXAMPLE, folder / EXAMPLE)
+    write_whole(folder / MANIFEST, manifest_to_json(manifest))
+
+
+def _graph_to_table(info: GraphInfo) -> str:
+    rows = [f"`{info.file}`", "", "| | name | type | shape |", "|---|---|---|---|"]
+    for kind, tensors in (("in", info.inputs), ("out", info.outputs)):
+        for tensor in tensors:
+            shape = ", ".join(map(str, tensor.shape))
+            rows.append(f"| {kind} | {tensor.name} | {tensor.dtype} | ({shape}) |")
+    return "\n".join(rows)
+
+
+def enter_graphs(folder: Path, *graphs: GraphInfo, further: tuple[str, ...] = ()) -> Manifest:
+    """Name graphs that lie in a bundle, and further files of it, in its manifest and README.
+
+    Graphs of the same names give way. Raises WeightsError for a folder that is no bundle.
+    """
+    manifest, names = read_manifest(folder), {info.name for info in graphs}
+    parts = [path.name for info in graphs for path in sorted(folder.glob(f"{info.file}*"))]
+    changed = replace(
+        manifest,
+        graphs=(*(info for info in manifest.graphs if info.name not in names), *graphs),
+        sha256={
+            **manifest.sha256,
+            **{name: file_sha256(folder / name) for name in (*parts, *further)},
+        },
+    )
+    write_manifest(folder, changed)
+    return changed
+
+
+def add_shared_networks(folder: Path, spec: ModelSpec) -> Manifest:
+    """Give a bundle the networks that the package has for its family, if any; its manifest then.
+
+    Those of edges and names look at the photo and at a mask, whatever weights drew it: they serve
+    every model of the family. What reads a video's earlier frames was learned with certain maps,
+    and stays behind.
+    """
+    source = shared_folder(spec)
+    for info in read_manifest(source).graphs if source is not None else ():
+        if source is not None and info.name in BESIDE:
+            for file in (info.file, BESIDE[info.name]):
+                shutil.copyfile(source / file, folder / file)
+            enter_graphs(folder, info, further=(BESIDE[info.name],))
+    return read_manifest(folder)

@@ -1,0 +1,237 @@
+"""Verification of a bundle: a module and its exported graphs in, their differences out.
+
+Letters: N prompts, P points, T mask tokens, S the model's input side, m the side of a mask.
+
+The pictures are smooth random blobs of three shapes, so that no file is needed. Both sides see the
+same inputs from the pixels on: the bundle's decoder reads the bundle's own embedding.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import nn
+
+from anymask.base import FloatArray, ModelError
+from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
+from anymask.runtime import (
+    ImageRuntime,
+    OnnxRuntime,
+    PromptDecoding,
+    TorchRuntime,
+    load_module,
+    require,
+)
+
+SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # the part of S x S that a picture fills, h and w
+N_PROMPTS = (1, 3, 17)
+N_POINTS = (1, 2, 5)
+
+# Relative to the largest value; the fp32 bound is the one of the reference tests.
+FEATURE_ERROR = {"fp32": 1e-4}
+LOGIT_ERROR = {"fp32": 1e-3}
+QUALITY_ERROR = {"fp32": 1e-3}
+MASK_IOU = {"fp32": 0.999, "int8": 0.98}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One picture with N prompts of P points, eager against exported.
+
+    input_hw        the part of the model input that the picture fills
+    feature_error   max |a - b| / max |a| over the encoder's maps
+    logit_error     the same over the logits
+    quality_error   max |a - b| of the quality
+    mask_iou        of the masks of both, mean over all N * T; pixels that lie within the logits'
+                    own error bound of the threshold do not count
+    """
+
+    input_hw: tuple[int, int]
+    n_prompts: int
+    n_points: int
+    with_mask: bool
+    feature_error: float
+    logit_error: float
+    quality_error: float
+    mask_iou: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks of one bundle."""
+
+    precision: str
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check is within the bounds of the bundle's precision."""
+        return not self.complaints()
+
+    def complaints(self) -> list[str]:
+        """What is out of bounds, worst first; empty when the bundle is right."""
+        said = []
+        for name, bounds in (
+            ("feature_error", FEATURE_ERROR),
+            ("logit_error", LOGIT_ERROR),
+            ("quality_error", QUALITY_ERROR),
+        ):
+            # NumPy's max and min keep a NaN, which Python's may lose.
+            worst = float(np.max([getattr(check, name) for check in self.checks]))
+            bound = bounds.get(self.precision, np.inf)
+            if not worst <= bound:
+                said.append(f"{name} is {worst:.2e}, wanted at most {bound:.0e}")
+        # One odd mask of an 8-bit model is no defect; the mean over a check's masks is what counts.
+        lowest = float(np.min([check.mask_iou for check in self.checks]))
+        if not lowest >= MASK_IOU[self.precision]:
+            said.append(f"mask_iou is {lowest:.4f}, wanted at least {MASK_IOU[self.precision]}")
+        return said
+
+    def check(self, folder: Path) -> None:
+        """Raises ModelError where the graphs in the folder do not agree with the checkpoint."""
+        if not self.passed:
+            raise ModelError(
+                f"the graphs in {folder} do not agree with the checkpoint: "
+                f"{'; '.join(self.complaints())}; do not use them"
+                + (", export without --int8" if self.precision == "int8" else "")
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "precision": self.precision,
+            "passed": self.passed,
+            "complaints": self.complaints(),
+            "checks": [asdict(check) for check in self.checks],
+        }
+
+    def to_table(self) -> str:
+        """For people: one line a check."""
+        head = f"{'input':>11} {'N':>3} {'P':>2} {'mask':>4} {'features':>9} {'logits':>9} "
+        lines = [head + f"{'quality':>9} {'mask IoU':>9}"]
+        lines += [
+            f"{check.input_hw[0]:>5}x{check.input_hw[1]:<5} {check.n_prompts:>3} "
+            f"{check.n_points:>2} {'yes' if check.with_mask else 'no':>4} "
+            f"{check.feature_error:>9.1e} {check.logit_error:>9.1e} "
+            f"{check.quality_error:>9.1e} {check.mask_iou:>9.5f}"
+            for check in self.checks
+        ]
+        return "\n".join(lines)
+
+
+def verify_export(model: str, folder: Path, weights: str | Path | None = None) -> Verification:
+    """As `verify_bundle`, with the model of that name and weights."""
+    module, _ = load_module(model, weights)
+    return verify_bundle(module, folder)
+
+
+def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
+    """Compare a bundle with the module that it was exported from, both on the CPU in float32.
+
+    Raises WeightsError for a folder that is no whole bundle.
+    """
+    exported = OnnxRuntime(folder, device="cpu")
+    eager = TorchRuntime(module, exported.weights_hash, device="cpu")
+    spec = exported.spec
+    rng = np.random.default_rng(0)
+    checks = []
+    for shape in SHAPES:
+        input_hw = (int(spec.image_side * shape[0]), int(spec.image_side * shape[1]))
+        if spec.fit == "square":
+            input_hw = (spec.image_side, spec.image_side)
+        image = random_picture(spec, input_hw, rng)
+        seen = tuple(runtime.see(image)[0] for runtime in (eager, exported))
+        pairs = zip(*(one.maps() for one in seen), strict=True)
+        error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
+        fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]
+        for n, p in itertools.product(N_PROMPTS, fitting):
+            for with_mask in (False, True) if "mask" in spec.accepts else (False,):
+                prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
+                measured = _compare(((eager, seen[0]), (exported, seen[1])), prompts)
+                checks.append(
+                    Check(
+                        input_hw=input_hw,
+                        n_prompts=n,
+                        n_points=p,
+                        with_mask=with_mask,
+                        feature_error=error,
+                        **measured,
+                    )
+                )
+    return Verification(exported.manifest.precision, tuple(checks))
+
+
+def random_picture(
+    spec: ModelSpec, input_hw: tuple[int, int], rng: np.random.Generator
+) -> FloatArray:
+    """Blobs of every size, normalised and padded as the model takes it: (1, 3, h, w) float32."""
+    h, w = input_hw
+    picture = np.zeros((h, w, 3), np.float32)
+    for cells in (3, 9, 27, 81):
+        coarse = rng.standard_normal((cells, cells, 3)).astype(np.float32)
+        picture += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+    pixels = np.clip(127.5 + 50 * picture, 0, 255).round()
+    images = np.zeros((1, 3, *pad_input(input_hw, spec)), np.float32)
+    normalised = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
+    images[0, :, :h, :w] = normalised.transpose(2, 0, 1)
+    return images
+
+
+def random_prompts(
+    spec: ModelSpec,
+    n_by_p: tuple[int, int],
+    input_hw: tuple[int, int],
+    with_mask: bool,
+    rng: np.random.Generator,
+) -> ModelPrompts:
+    """N prompts of P points of the kinds that the model takes; half of them with a mask, if any.
+
+    Models with a fixed number of points get P of them and "not a point" for the rest.
+    """
+    n, p = n_by_p
+    labels = rng.choice([0, 1] if "negative_point" in spec.accepts else [1], (n, p))
+    if "box" in spec.accepts and p >= 2:
+        labels[::2, :2] = (2, 3)
+    coords = rng.random((n, p, 2)) * (input_hw[1], input_hw[0])
+    # Corners in order, as the gate of every prompt wants them. What lies in a box without an inside
+    # is empty, and of what is empty ONNX Runtime's sigmoid, which ends at -18, judges otherwise.
+    boxed = labels[:, 0] == 2
+    coords[boxed, :2] = np.sort(coords[boxed, :2], axis=1)
+    missing = spec.fixed_points - p
+    if missing > 0:
+        labels = np.concatenate([labels, np.full((n, missing), -1)], axis=1)
+        coords = np.concatenate([coords, np.zeros((n, missing, 2))], axis=1)
+    m = spec.mask_side
+    masks = np.zeros((n, 1, m, m), np.float32)
+    has_mask = np.zeros(n, np.float32)
+    if with_mask:
+        masks[::2] = 4 * rng.standard_normal(masks[::2].shape)
+        has_mask[::2] = 1
+    return ModelPrompts(coords.astype(np.float32), labels.astype(np.int64), masks, has_mask)
+
+
+def _compare(
+    sides: tuple[tuple[ImageRuntime, EncoderOutput], ...], prompts: ModelPrompts
+) -> dict[str, float]:
+    (eager, eager_seen), (exported, exported_seen) = sides
+    logits, quality = require(eager, PromptDecoding).decode(eager_seen, prompts)
+    others, other_quality = require(exported, PromptDecoding).decode(exported_seen, prompts)
+    threshold = eager.spec.mask_threshold
+    doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
+    clear = np.abs(logits - threshold) > doubt
+    pairs = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)
+    ious = [iou(*masks) for pair in pairs for masks in zip(*pair, strict=True)]  # of (N, T)
+    return {
+        "logit_error": _relative_error(logits, others),
+        "quality_error": float(np.abs(quality - other_quality).max()),
+        "mask_iou": float(np.mean(ious)),
+    }
+
+
+def _relative_error(a: FloatArray, b: FloatArray) -> float:
+    return float(np.abs(a - b).max() / max(float(np.abs(a).max()), 1e-12))

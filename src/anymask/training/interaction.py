@@ -1,0 +1,207 @@
+"""Random numbers of a training step: seed, step and picture numbers in, draws for N prompts out.
+
+A prompt's draws depend on its picture's number only, so that one process and several give the same
+prompts for the same batch. Letters: N prompts, the same number for each picture.
+
+Simulated prompts: true masks in, a first prompt, then clicks on errors out (appendix A).
+
+Letters: N prompts (objects), P points, s the side of the low-resolution masks. Model pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from anymask.masks import ModelSpec
+
+
+class Draws:
+    """One generator for each picture of a worker's part of a batch.
+
+    of_step    draws what all workers share
+    of_worker  draws what each worker may have by itself
+    """
+
+    def __init__(self, seed: int, step: int, pictures: Sequence[int]) -> None:
+        self.of_step = np.random.default_rng([seed, step, 1])
+        self.of_worker = np.random.default_rng([seed, step, pictures[0], 1])
+        self._of_pictures = [np.random.default_rng([seed, step, i, 2]) for i in pictures]
+
+    def uniform(self, n: int) -> NDArray[np.float64]:  # -> (N,) in 0..1
+        """A number for each of N prompts, those of one picture behind each other."""
+        each = n // len(self._of_pictures)
+        return np.concatenate([rng.random(each) for rng in self._of_pictures])
+
+    def normal(self, n: int, columns: int) -> NDArray[np.float32]:  # -> (N, columns)
+        """Standard normal numbers for each of N prompts."""
+        shape = (n // len(self._of_pictures), columns)
+        drawn = np.concatenate([rng.standard_normal(shape) for rng in self._of_pictures])
+        return drawn.astype(np.float32)
+
+    def of_prompt(self, row: int, n: int) -> Generator:
+        """The generator of one of N prompts."""
+        return self._of_pictures[row // (n // len(self._of_pictures))]
+
+
+FIRST_SLOTS = 3  # two corners of a box and a click; absent ones carry the label -1
+BOX_AND_CLICK = 0.1  # of the objects get both
+TIGHT = 0.7  # of the boxes are nearly exact
+WITHOUT_CLICK = 0.3  # of the corrections bring nothing but the answer so far
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRules:
+    """Which prompts a model takes, and how many of the first ones are boxes.
+
+    boxes      part of the objects that get a box first; the others are clicked
+    negatives  whether clicks off the object are taken
+    masks      whether an earlier answer is taken
+    slots      points that every prompt is padded to, or 0
+    stride     model pixels a cell of the low-resolution masks
+    """
+
+    boxes: float
+    negatives: bool = True
+    masks: bool = True
+    slots: int = 0
+    stride: int = 4
+
+    @classmethod
+    def of(cls, spec: ModelSpec, boxes: float) -> PromptRules:
+        """As a model's spec says."""
+        return cls(
+            boxes=boxes if "box" in spec.accepts else 0.0,
+            negatives="negative_point" in spec.accepts,
+            masks="mask" in spec.accepts,
+            slots=spec.fixed_points,
+            stride=spec.image_side // spec.mask_side,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPrompts:
+    """N prompts of P slots, as a decoder takes them.
+
+    coords (N, P, 2), labels (N, P) int64, masks (N, 1, s, s), has_mask (N,), ambiguous (N,) bool:
+    a lone click
+    """
+
+    coords: Tensor
+    labels: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    ambiguous: Tensor
+
+
+def first_prompts(
+    places: tuple[Tensor, Tensor, Tensor], side: int, draws: Draws, rules: PromptRules
+) -> SimulatedPrompts:
+    """A click on each of N objects, or a box around it, sometimes both.
+
+    places  centres (N, 2), other inner places (N, 2), boxes (N, 4)
+    side    the picture's
+    """
+    box_part = rules.boxes
+    centres, insides, boxes = places
+    n = len(centres)
+    pick = draws.uniform(n)
+    with_box = pick < box_part
+    with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
+    central = torch.from_numpy(draws.uniform(n) < 0.5)
+    click = torch.where(central[:, None], centres, insides)
+    box = noisy_boxes(boxes, side, draws)
+    slots = max(FIRST_SLOTS, rules.slots)
+    coords = torch.zeros(n, slots, 2)
+    coords[:, :2], coords[:, 2] = box.view(n, 2, 2), click
+    labels = torch.full((n, slots), -1, dtype=torch.int64)
+    labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
+    labels[torch.from_numpy(with_click), 2] = 1
+    s = side // rules.stride
+    return SimulatedPrompts(
+        coords, labels, torch.zeros(n, 1, s, s), torch.zeros(n), torch.from_numpy(~with_box)
+    )
+
+
+def noisy_boxes(boxes: Tensor, side: int, draws: Draws) -> Tensor:
+    """Corners moved by a part of the box's side, at most 20 pixels; most of them only slightly."""
+    n = len(boxes)
+    size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    part = torch.from_numpy(np.where(draws.uniform(n) < TIGHT, 0.01, 0.08).astype(np.float32))
+    shift = torch.from_numpy(draws.normal(n, 4)) * part[:, None] * size
+    return (boxes + shift.clamp(-20, 20)).clamp(0, side)
+
+
+def corrected(
+    prompts: SimulatedPrompts, logits: Tensor, targets: Tensor, draws: Draws, rules: PromptRules
+) -> SimulatedPrompts:
+    """The answer fed back, mostly with one more click a prompt, in the largest error.
+
+    Without a click the model learns to better its own answer (appendix A, "no additional points").
+
+    logits   (N, s, s) the answer so far     targets  (N, s, s) 0..1
+    """
+    wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
+    if not rules.negatives:
+        given = given & wanted  # only what is missing can be clicked
+    clicks = np.zeros((len(wanted), 2), np.float32)
+    labels = np.full(len(wanted), -1, np.int64)
+    n = len(wanted)
+    for i in np.flatnonzero(draws.uniform(n) >= WITHOUT_CLICK):
+        place, labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
+        clicks[i] = rules.stride * np.array(place)
+    changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
+    return replace(
+        changed,
+        masks=logits[:, None].clamp(-20, 20) if rules.masks else prompts.masks,
+        has_mask=torch.full((len(wanted),), float(rules.masks)),
+        ambiguous=torch.zeros(len(wanted), dtype=torch.bool),
+    )
+
+
+def with_clicks(
+    prompts: SimulatedPrompts, clicks: Tensor, labels: Tensor, rules: PromptRules
+) -> SimulatedPrompts:  # (N, 2), (N,)
+    """One more click a prompt, in a slot of its own, or in the first free one of fixed slots."""
+    if not rules.slots:
+        return replace(
+            prompts,
+            coords=torch.cat([prompts.coords, clicks[:, None]], dim=1),
+            labels=torch.cat([prompts.labels, labels[:, None]], dim=1),
+        )
+    coords, kinds = prompts.coords.clone(), prompts.labels.clone()
+    for row in range(len(kinds)):
+        free = torch.nonzero(kinds[row] < 0)
+        if len(free):
+            coords[row, free[0, 0]], kinds[row, free[0, 0]] = clicks[row], labels[row]
+    return replace(prompts, coords=coords, labels=kinds)
+
+
+def error_click(
+    given: np.ndarray, wanted: np.ndarray, rng: Generator
+) -> tuple[tuple[float, float], int]:
+    """The middle of the thickest error, or any wrong place, in cells; -1 where none is wrong."""
+    missing = (wanted & ~given).astype(np.uint8)
+    extra = (given & ~wanted).astype(np.uint8)
+    if not missing.any() and not extra.any():
+        return (0.0, 0.0), -1
+    if rng.random() < 0.6:
+        depths = [
+            cv2.distanceTransform(np.pad(m, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+            for m in (extra, missing)
+        ]
+        label = int(depths[1].max() >= depths[0].max())
+        y, x = np.unravel_index(int(depths[label].argmax()), given.shape)
+    else:
+        ys, xs = np.nonzero(missing | extra)
+        some = int(rng.integers(len(ys)))
+        y, x = ys[some], xs[some]
+        label = int(wanted[y, x])
+    return (float(x) + 0.5, float(y) + 0.5), label

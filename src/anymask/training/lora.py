@@ -1,0 +1,127 @@
+"""Low-rank adapters (LoRA): a model in, the same model with few trainable numbers out, and back.
+
+Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models" (arXiv 2106.09685, 4.1):
+W + (alpha / r) * B A, where only B (rows x r, zeros at first) and A (r x columns) learn. Adapted
+are all linear layers and 1 x 1 convolutions. Adapter files are those of the package PEFT: its
+parameter names and its adapter_config.json.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from anymask.base import WeightsError, whole_file, write_json
+from anymask.runtime import CONFIG, PREFIX, TENSORS, read_adapters
+
+
+class LowRankChange(nn.Module):
+    """A weight of any shape (rows, ...) -> the same plus (alpha / rank) * B A."""
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
+        super().__init__()
+        rows, columns = weight.shape[0], weight[0].numel()
+        self.lora_A = nn.Parameter(torch.empty(rank, columns))
+        self.lora_B = nn.Parameter(torch.zeros(rows, rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+        self.scale = alpha / rank
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight, of the same shape."""
+        return weight + self.scale * (self.lora_B @ self.lora_A).view_as(weight)
+
+
+def adapted_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that adapters change, by name: linear ones and 1 x 1 convolutions."""
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear)
+        or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1)
+    }
+
+
+def add_adapters(
+    model: nn.Module, rank: int, alpha: float, names: Collection[str] | None = None
+) -> None:
+    """Give every adapted layer, or some by name, its adapter; nothing else learns any more."""
+    model.requires_grad_(False)
+    for name, layer in adapted_layers(model).items():
+        if names is not None and name not in names:
+            continue
+        weight = layer.get_parameter("weight")
+        parametrize.register_parametrization(layer, "weight", LowRankChange(weight, rank, alpha))
+
+
+def merge_adapters(model: nn.Module) -> None:
+    """Write the changed weights in place of weight and adapter: the model is an ordinary one."""
+    for layer in list(model.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
+def adapters_of(model: nn.Module) -> dict[str, LowRankChange]:
+    """The adapters of a model by the names of their layers."""
+    found = {}
+    for name, part in model.named_modules():
+        if isinstance(part, LowRankChange):
+            found[name.partition(".parametrizations.")[0]] = part
+    return found
+
+
+def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> None:
+    """Write the adapters as PEFT does.
+
+    folder  gets adapter_model.safetensors and adapter_config.json
+    base    the name of the model that they change
+    """
+    from safetensors.torch import save
+
+    found = adapters_of(model)
+    if not found:
+        raise WeightsError(f"{base} has no adapters; train with learn = 'lora'")
+    layers = dict(model.named_modules())
+    tensors = {}
+    for name, change in found.items():
+        room = (1, 1) if isinstance(layers[name], nn.Conv2d) else ()
+        for letter, tensor in (("A", change.lora_A), ("B", change.lora_B)):
+            key = f"{PREFIX}{name}.lora_{letter}.weight"
+            tensors[key] = tensor.detach().reshape(*tensor.shape, *room).contiguous()
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / TENSORS) as file:
+        file.write(save(tensors, metadata={"format": "pt"}))
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": base,
+        "r": next(iter(found.values())).lora_A.shape[0],
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted(found),
+    }
+    write_json(folder / CONFIG, config)
+
+
+def load_adapters(model: nn.Module, folder: Path) -> None:
+    """Give a model a folder's adapters, to learn on. Raises WeightsError for what does not fit."""
+    read = read_adapters(folder)
+    strange = sorted(set(read.pairs) - set(adapted_layers(model)))
+    if strange:
+        raise WeightsError(
+            f"{folder / TENSORS}: not adapters of this model; it has no layer {strange[0]}"
+        )
+    add_adapters(model, read.rank, read.alpha, read.pairs)
+    with torch.no_grad():
+        for name, change in adapters_of(model).items():
+            for given, own in zip(read.pairs[name], (change.lora_A, change.lora_B), strict=True):
+                if given.shape != own.shape:
+                    raise WeightsError(
+                        f"{folder / TENSORS}: {name} has rank or width of another model: "
+                        f"{tuple(given.shape)} where {tuple(own.shape)} is wanted"
+                    )
+                own.copy_(given)

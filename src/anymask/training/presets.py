@@ -1,0 +1,167 @@
+"""Presets of fine-tuning: a model, a way and the number of photos in, a recipe out.
+
+What decides is how many photos there are: a few leave the encoder as it is for long enough to be
+learned by heart, so the run is short and its weights are averaged over few steps; thousands are
+worth a run of hours. The rate falls to nothing along a cosine, and the best weights on held-out
+photos are kept. What kind of pictures they are says which way is up, and how they are prompted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from anymask import models
+from anymask.base import InputError
+from anymask.training.recipe import Learn, Recipe, RecipeStage
+
+Way = Literal["full", "decoder", "lora", "hq"]
+
+# All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
+LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
+RATES: dict[Way, float] = {"full": 8e-4, "decoder": 8e-4, "lora": 1e-3, "hq": 1e-3}
+LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
+PATIENCE = 4
+BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
+AVERAGED = 0.1  # part of a run over which its weights are averaged
+ONE_MEANING = 0.1  # part of the masks that lie inside others, up to which a click means one thing
+
+
+# What all fine-tunings have in common.
+TUNING = Recipe(
+    sets=("train",),
+    backbone_rate=0.5,
+    synthetic=0.0,
+    boxes=0.4,
+    balanced_steps=1,
+    mask_loss="normalised",
+    patience=PATIENCE,
+    at_scale=0.85,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureKind:
+    """What holds for pictures of a kind.
+
+    turns  part of them that is turned upside down, and by a quarter; None: by the number of photos
+    boxes  part of the first prompts that are boxes
+    """
+
+    turns: float | None = None
+    boxes: float = TUNING.boxes
+
+
+KINDS = {
+    "photos": PictureKind(),
+    "microscopy": PictureKind(turns=0.5),  # no side is up: all eight ways to lie are alike
+    "medical": PictureKind(turns=0.0, boxes=0.7),  # bodies lie as they lie; MedSAM asks by boxes
+    "satellite": PictureKind(turns=0.5),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSize:
+    """A run for sets of up to so many photos.
+
+    photos     that it is meant for, at most
+    views      how often each photo is seen
+    fewest     pictures of the run at least
+    most       pictures of the run at most
+    sides      pixels, in turn, of models that see pictures of any side
+    judgements measurements on held-out photos
+    turns      part of the pictures that are turned upside down, and by a quarter
+    """
+
+    photos: int
+    views: int
+    fewest: int
+    most: int
+    sides: tuple[int, ...]
+    judgements: int = 8
+    turns: float = 0.25
+
+
+SIZES = (
+    TuningSize(photos=20, views=80, fewest=800, most=1_200, sides=(256,)),
+    TuningSize(photos=1_000, views=120, fewest=2_400, most=6_000, sides=(256, 256, 256, 384)),
+    TuningSize(
+        photos=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
+    ),
+)
+
+
+def tuning_size(photos: int) -> TuningSize:
+    """The preset of a number of photos."""
+    return next(size for size in SIZES if photos <= size.photos)
+
+
+def tuning_recipe(
+    model: str,
+    way: str,
+    photos: int,
+    *,
+    init: str = "shipped",
+    pictures: int | None = None,
+    nested: float = 0.0,
+    kind: str = "photos",
+) -> Recipe:
+    """The recipe of a fine-tuning of a variant. Raises InputError, ModelError.
+
+    way       what learns, see `LEARN`
+    photos    that are learned from
+    init      file of weights to start from, or "shipped"
+    pictures  that the run sees, each photo many times; None: by `photos`
+    nested    part of the masks that lie inside another one: near 0 a click means one thing
+    kind      of pictures, see `KINDS`
+    """
+    if way not in get_args(Way):
+        raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
+    lying = kind_of(kind)
+    stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
+    steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
+    judging = max(1, steps // size.judgements)
+    common = replace(TUNING, model=model, init=init, save_every=judging, judge_every=judging)
+    return replace(
+        common,
+        learn=LEARN[way],  # type: ignore[index]  # checked above
+        stages=(stage,),
+        rate=tuning_rate(model, way),
+        warmup=max(1, steps // 20),
+        turns=size.turns if lying.turns is None else lying.turns,
+        boxes=lying.boxes,
+        several=1.0 if nested <= ONE_MEANING else 0.05,
+        ema=averaged_over(AVERAGED * steps),
+        workers=1 if brief else 2,
+        prepare_ahead=not brief,
+    )
+
+
+def kind_of(name: str) -> PictureKind:
+    """A kind of pictures by its name. Raises InputError."""
+    if name not in KINDS:
+        raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {name!r}")
+    return KINDS[name]
+
+
+def tuning_rate(model: str, way: str) -> float:
+    """How fast the weights learn: gently where all weights of a large model do."""
+    rate = RATES[way]  # type: ignore[index]  # checked above
+    small = bool(models.spec(model).pad_multiple)
+    return rate if small or way in ("lora", "hq") else min(rate, LARGE_RATE)
+
+
+def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:
+    """The one stage of a fine-tuning: pictures of the sides that the model sees."""
+    spec, size = models.spec(model), tuning_size(photos)
+    free = bool(spec.pad_multiple)
+    images = 4 if free else 2
+    sides = size.sides if free else (spec.image_side,)
+    seen = pictures or min(size.most, max(size.fewest, size.views * photos))
+    steps = max(size.judgements, seen // images)
+    return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
+
+
+def averaged_over(steps: float) -> float:
+    """The decay of weights that are averaged over about so many steps, .8 to .9995."""
+    return min(0.9995, max(0.8, 1 - 1 / max(1.0, steps)))

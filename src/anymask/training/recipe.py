@@ -1,0 +1,337 @@
+"""Recipes: a TOML file in, the checked settings of a training out.
+
+A recipe is frozen, has no default path, and is stored inside every checkpoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from anymask.base import ConfigError, parse_toml
+from anymask.models.rules import DEFAULT_MODEL
+
+SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
+_LARGEST = 1 << 62  # of any number of a recipe
+
+MaskLoss = Literal["focal", "normalised"]
+Task = Literal["masks", "distil"]
+Learn = Literal["all", "decoder", "quality", "lora", "hq"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeStage:
+    """A stretch of training at one picture size.
+
+    steps   optimiser steps
+    side    side of the square training pictures, pixels, a multiple of 32
+    images  pictures a step, over all workers together
+    masks   objects a picture
+    cool    whether the rate falls: to nothing along a cosine over all cooling stages, the last ones
+    sides   sides that are used in turn instead of `side`, one for each step
+    """
+
+    steps: int
+    side: int
+    images: int
+    masks: int
+    cool: bool = False
+    sides: tuple[int, ...] = ()
+
+    def side_at(self, step: int) -> int:
+        """The side of the pictures of an optimiser step."""
+        return self.sides[step % len(self.sides)] if self.sides else self.side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what comes out of a training run.
+
+    model           variant to train: any image model of `anymask models list`
+    sets            set folder names below the data folder; () takes every set that ships
+    weights         sampling weight by set name, 1 where absent; a set's draw is
+                    weight * sqrt(number of photos)
+    backbone        file of ImageNet weights below the data folder's parent, or ""
+    init            checkpoint to start from, "shipped" for the weights in the package, or ""
+    learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
+                    head, the rest stays as `init` has it; "lora": low-rank adapters of all linear
+                    layers and 1 x 1 convolutions (`training.lora`); "hq": the token and the layers
+                    that SAM-HQ adds to SAM
+    lora_rank       r of the adapters
+    lora_alpha      their scale is lora_alpha / lora_rank
+    stages          in order
+    rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
+    warmup          steps of linear warm-up
+    synthetic       part of the pictures that are composed scenes
+    boxes           part of the first prompts that are boxes; the others are clicks
+    balanced_steps  steps over which the balanced cross-entropy gives way to focal loss
+    ema             decay of the averaged weights, which are what ships
+    clip            bound of the gradient norm
+    workers         data-parallel processes on a CPU, one thread each
+    prepare_ahead   whether each worker has a process beside it that prepares its pictures
+    seed            of everything random
+    save_every      steps between checkpoints
+    save_minutes    wall time between checkpoints, at most
+    decode_once     whether photos are decoded once into the run's folder
+    mask_loss       "focal": the paper's focal 20 : dice 1; "normalised": RITM's focal divided by
+                    its own sum (Sofiiuk et al. 2021, section 3.2), weighted at edges, and dice
+    judge_every     steps between measurements on held-out pictures, where the sitting has a judge;
+                    0: never
+    patience        measurements without a gain after which the run ends; 0: never
+    turns           part of the photos that are turned upside down, and by a quarter
+    at_scale        part of the pictures that are cut so that things have the size in which the
+                    model will see them, where the side of a step is less than the model's
+    several         weight of all masks that answer a lone click, beside the best one's 1; near 0
+                    for things of any kind, 1 where a click means one kind of thing only
+    falls           steps after each of which the rate is a tenth of what it was
+    layer_decay     what a block of the encoder learns slower than the one behind it, times
+    accumulate      parts of a step that are learned one after the other, to save memory
+    recompute       whether activations inside blocks are computed again instead of kept
+    bf16            whether products are in bf16 where the device is faster so; false: in float32,
+                    and every processor learns the same
+    task            "masks"; "distil": a teacher's features and masks (`training.tasks`)
+    teacher         model to learn from
+    teacher_weights file of its weights; "" for those in the store
+    feature_weight  of the features' error in "distil"
+    keep            checkpoints that stay beside the last one, the newest ones
+    classes         labels that a head learns to tell apart, in order; () for none
+    channels        of pictures that are no photos: what they begin to be seen as, the values of a
+                    `primitives.channel_mix.ChannelMix`; nothing: photos
+    """
+
+    model: str = DEFAULT_MODEL
+    sets: tuple[str, ...] = ()
+    weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    backbone: str = ""
+    init: str = ""
+    learn: Learn = "all"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    stages: tuple[RecipeStage, ...] = ()
+    rate: float = 1e-3
+    backbone_rate: float = 0.2
+    weight_decay: float = 0.01
+    warmup: int = 200
+    synthetic: float = 0.4
+    boxes: float = 0.5
+    balanced_steps: int = 2000
+    ema: float = 0.998
+    clip: float = 1.0
+    workers: int = 2
+    prepare_ahead: bool = True
+    seed: int = 20260
+    save_every: int = 250
+    save_minutes: float = 5.0
+    decode_once: bool = True
+    mask_loss: MaskLoss = "focal"
+    judge_every: int = 0
+    patience: int = 0
+    turns: float = 0.12
+    at_scale: float = 0.0
+    several: float = 0.05
+    falls: tuple[int, ...] = ()
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    recompute: bool = False
+    bf16: bool = True
+    keep: int = 0
+    task: Task = "masks"
+    teacher: str = ""
+    teacher_weights: str = ""
+    feature_weight: float = 1.0
+    classes: tuple[str, ...] = ()
+    channels: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether there is nothing to learn from pictures without masks."""
+        return self.task == "masks"
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def images_before(self, step: int) -> int:
+        """Pictures of the optimiser steps before `step`."""
+        return self.images_after(0) - self.images_after(step)
+
+    def images_after(self, step: int) -> int:
+        """Pictures of the optimiser steps from `step` to the end."""
+        left = 0
+        for stage in self.stages:
+            left += stage.images * max(0, stage.steps - max(0, step))
+            step -= stage.steps
+        return left
+
+    def stage_at(self, step: int) -> tuple[RecipeStage, int]:
+        """The stage of an optimiser step and the step's number inside it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise ConfigError(f"the recipe has {self.steps} steps; step {self.steps + step} is past it")
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """The names of the recipes in the package."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find_recipe(word: str) -> Path:
+    """The file of a recipe: a path, or the name of one in the package. Raises ConfigError."""
+    if Path(word).is_file():
+        return Path(word)
+    if word in shipped_recipes():
+        return SHIPPED / f"{word}.toml"
+    raise ConfigError(
+        f"{word}: no such recipe; give a .toml file, or one of those in the package: "
+        f"{', '.join(shipped_recipes())}"
+    )
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe. Raises ConfigError that names the file and the field."""
+    path = Path(path)
+    try:
+        raw = parse_toml(path.read_bytes(), path)
+    except OSError as error:
+        raise ConfigError(f"{path}: no recipe to read there ({error.strerror})") from error
+    return recipe_of(raw, str(path))
+
+
+def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
+    """A recipe from plain values, as TOML or a checkpoint holds them."""
+    stages = raw.pop("stages", raw.pop("stage", []))
+    if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
+        raise ConfigError(f"{where}: stages must be tables, [[stage]], got {str(stages)[:60]}")
+    known = {field.name: field for field in dataclasses.fields(Recipe)}
+    for name in raw:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(sorted(known))}")
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
+    }
+    try:
+        recipe = Recipe(stages=tuple(_stage_of(stage) for stage in stages), **values)
+    except TypeError as error:
+        raise ConfigError(
+            f"{where}: a stage needs steps, side, images and masks ({error})"
+        ) from error
+    _check(recipe, where)
+    return recipe
+
+
+def _stage_of(raw: dict[str, Any]) -> RecipeStage:
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
+    }
+    return RecipeStage(**values)
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    if not recipe.stages:
+        raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
+    _check_kinds(recipe, Recipe(), where)
+    for stage in recipe.stages:
+        _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
+    _check_counts(recipe, where)
+    for stage in recipe.stages:
+        _check_sides("side", (stage.side, *stage.sides), where)
+        if min(stage.steps, stage.images, stage.masks) < 1:
+            raise ConfigError(f"{where}: steps, images and masks must be at least 1")
+    check_shares(recipe, where)
+    cool = [stage.cool for stage in recipe.stages]
+    if cool != sorted(cool):
+        raise ConfigError(f"{where}: stages that cool must come last")
+    if recipe.learn not in get_args(Learn):
+        words = ", ".join(get_args(Learn))
+        raise ConfigError(f"{where}: learn must be one of {words}, got {recipe.learn!r}")
+    if recipe.task not in get_args(Task):
+        words = ", ".join(get_args(Task))
+        raise ConfigError(f"{where}: task must be one of {words}, got {recipe.task!r}")
+    if recipe.mask_loss not in ("focal", "normalised"):
+        raise ConfigError(
+            f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
+        )
+    if recipe.channels and (recipe.synthetic or recipe.task != "masks"):
+        raise ConfigError(
+            f"{where}: pictures of other channels are learned from as they are; write "
+            "synthetic = 0 and task = 'masks'"
+        )
+    if recipe.classes and (recipe.synthetic or recipe.task != "masks"):
+        raise ConfigError(
+            f"{where}: composed scenes and other tasks have no classes; write synthetic = 0 and "
+            "task = 'masks'"
+        )
+    for name in ("synthetic", "boxes", "turns", "at_scale"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
+
+
+def check_shares(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for pictures of a step that cannot be shared out evenly."""
+    for stage in recipe.stages:
+        if stage.images % (recipe.workers * recipe.accumulate):
+            raise ConfigError(
+                f"{where}: images a step ({stage.images}) must be a multiple of workers "
+                f"({recipe.workers}) times accumulate ({recipe.accumulate})"
+            )
+
+
+def _check_counts(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for a count or a time that is too small."""
+    if recipe.workers < 1:
+        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
+    if recipe.save_every < 1:
+        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
+    if recipe.lora_rank < 1 or min(recipe.judge_every, recipe.patience) < 0:
+        raise ConfigError(
+            f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
+            f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
+        )
+    if recipe.accumulate < 1 or recipe.keep < 0:
+        raise ConfigError(
+            f"{where}: accumulate must be at least 1 and keep at least 0, got "
+            f"{recipe.accumulate} and {recipe.keep}"
+        )
+    if not 0 < recipe.layer_decay <= 1 or recipe.several < 0:
+        raise ConfigError(
+            f"{where}: layer_decay must be above 0 and at most 1, several at least 0, got "
+            f"{recipe.layer_decay} and {recipe.several}"
+        )
+    if not recipe.save_minutes > 0:
+        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
+
+
+def _check_sides(name: str, sides: tuple[object, ...], where: str) -> None:
+    for side in sides:
+        if not isinstance(side, int) or side % 32 or side <= 0:
+            raise ConfigError(f"{where}: {name} must be a positive multiple of 32, got {side!r}")
+
+
+def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
+    """Each value is of the kind of the default's; whole numbers serve as numbers."""
+    for field in dataclasses.fields(given):
+        value, wanted = getattr(given, field.name), type(getattr(usual, field.name))
+        number = wanted is float and type(value) is int
+        if type(value) is not wanted and not number:
+            raise ConfigError(
+                f"{where}: {field.name} must be {wanted.__name__}, got {str(value)[:60]!r}"
+            )
+        if field.name in ("sides", "falls") and not all(type(one) is int for one in value):
+            raise ConfigError(f"{where}: {field.name} must be whole numbers, got {str(value)[:60]}")
+        if wanted in (int, float) and not abs(value) < _LARGEST:
+            raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
+    if isinstance(given, Recipe):
+        weights = given.weights
+        for word in ("sets", "classes"):
+            texts = getattr(given, word)
+            if not all(isinstance(name, str) for name in texts):
+                raise ConfigError(f"{where}: {word} must be names, got {str(texts)[:60]}")
+        if not all(
+            type(part) in (int, float) and 0 <= part < _LARGEST for part in weights.values()
+        ):
+            raise ConfigError(f"{where}: weights must be numbers by name, got {str(weights)[:60]}")

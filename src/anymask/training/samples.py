@@ -1,0 +1,386 @@
+"""Training samples: sets of annotated photos in; random crops with masks of some objects out.
+
+A picture depends on nothing but the seed and its number, so that a resumed run sees the same ones.
+Letters: B pictures, M objects a picture, S side, s the side of the target masks, which is that of
+the model's low-resolution masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from anymask import models
+from anymask.base import AnymaskError, ConfigError, DataError, UintImage
+from anymask.formats import AnnotatedImage, SetInfo, load_set
+from anymask.images import find_images, image_hw
+from anymask.masks import UNLABELLED
+from anymask.training.augment import brighten, fit_square, recolour, turn
+from anymask.training.classes import class_numbers
+from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen, largest_side
+from anymask.training.recipe import Recipe
+from anymask.training.scenes import compose
+from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
+from anymask.training.workers import hand_signals_on, prepared
+
+CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
+SPOT = 8  # pixels a side of a place that is asked about, where no object is known
+LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
+TRIES = 1000  # pictures without an object in a row, after which there is none to learn
+MOST_PER_PHOTO = 40  # masks that are decoded from one photo
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pictures and objects, ready for the model.
+
+    images    (B, 3, S, S) uint8; of other channels (B, C, S, S)
+    targets   (B, M, s, s) uint8, the covered part of each cell, 0..255
+    centres   (B, M, 2) the distance-transform centre of each object, model pixels
+    insides   (B, M, 2) some place on the object, model pixels
+    boxes     (B, M, 4) tight, xyxy, model pixels
+    numbers   (B, s, s) uint8, the class of each cell (`training.classes`), where any are learned
+    """
+
+    images: Tensor
+    targets: Tensor
+    centres: Tensor
+    insides: Tensor
+    boxes: Tensor
+    numbers: Tensor | None = None
+
+    def part(self, first: int, count: int) -> Batch:
+        """Some of the pictures."""
+        if count == len(self.images):
+            return self
+        rows = slice(first, first + count)
+        given = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(one[rows] for one in given if one is not None))
+
+
+class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
+    """Endless training pictures of one worker, from picture number `first` on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        photos: PhotoStore | None = None,
+        *,
+        rank: int = 0,
+        first_step: int = 0,
+        index: Path | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.photos = photos
+        self.rank = rank
+        self.first_step = first_step
+        self.masks = SmallMasks()
+        self.spec = models.spec(recipe.model)
+        if (
+            recipe.channels
+        ):  # what stands beside a picture is no colour of theirs: they are stretched
+            self.spec = replace(self.spec, fit="square")
+        self.source: SetPictures | ShardPictures
+        if is_sharded(data):
+            if recipe.channels:
+                raise ConfigError(f"{data}: shards hold photos; give channels a folder of sets")
+            check_for_shards(recipe.synthetic, recipe.sets)
+            assert index is not None  # `loop.get_ready` made it
+            self.source = ShardPictures.open(data, index, recipe.seed, without)
+        else:
+            self.source = SetPictures.of(recipe, data, without)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        if self.recipe.prepare_ahead:
+            cv2.setNumThreads(1)  # this process prepares pictures beside one that learns
+        try:
+            yield from self._pictures()
+        except AnymaskError as error:
+            # As an item: raised here, a loader's process would wrap it into its traceback.
+            yield (error,)  # type: ignore[misc]
+
+    def _pictures(self) -> Iterator[tuple[Tensor, ...]]:
+        for step in range(self.first_step, self.recipe.steps):
+            stage, _ = self.recipe.stage_at(step)
+            each = stage.images // self.recipe.workers
+            before = self.recipe.images_before(step)
+            for slot in range(self.rank * each, (self.rank + 1) * each):
+                rng = np.random.default_rng([self.recipe.seed, step, slot])
+                yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
+
+    def picture(
+        self, rng: Generator, side: int, objects: int, place: int = 0
+    ) -> tuple[Tensor, ...]:
+        """One picture with its objects, as the fields of Batch without B.
+
+        place  in the run, of data that are read in an order; after some crops without an object
+               the next picture takes its place
+        """
+        for attempt in range(TRIES):
+            image, masks = self._scene(rng, side, place + attempt // CROPS)
+            kinds = masks[len(masks) - len(self.recipe.classes) :]
+            masks = masks[: len(masks) - len(self.recipe.classes)]
+            if not len(masks) and not self.recipe.needs_masks:
+                masks = spots((side, side), objects, rng)
+            areas = masks.sum((1, 2), dtype=np.int64)
+            masks = masks[(areas >= SMALLEST) & (areas < LARGEST * side * side)]
+            if len(masks):
+                break
+        else:
+            raise DataError(
+                f"none of {TRIES} training pictures of {side} pixels a side shows a mask of "
+                f"{SMALLEST} pixels to {LARGEST:.0%} of the picture; cut photos with tiny objects "
+                "into tiles, and leave out masks that cover whole photos"
+            )
+        chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
+        masks = np.ascontiguousarray(masks[chosen])
+        stride = self.spec.image_side // self.spec.mask_side
+        made = as_tensors(image, masks, rng, stride)
+        if not self.recipe.classes:
+            return made
+        return (*made, torch.from_numpy(class_numbers(kinds, (side // stride,) * 2)))
+
+    def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
+        if rng.random() < self.recipe.synthetic:
+            image, masks = compose(side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng))
+            image, masks = turn(image, masks, rng, self.recipe.turns)
+            return recolour(image, rng), masks
+        sample = self.source.sample(rng, place)
+        image = self._pixels(sample)
+        masks = self._some_masks(sample, (image.shape[0], image.shape[1]), rng)
+        image, masks = turn(image, masks, rng, self.recipe.turns)
+        image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
+        return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
+
+    def photo(self, rng: Generator) -> UintImage:
+        """Any photo."""
+        return self._pixels(self.source.sample(rng, 0))
+
+    def _pixels(self, sample: AnnotatedImage) -> UintImage:
+        if self.photos is None or not isinstance(sample.source, Path):
+            return sample.image()
+        self.photos.check_size(sample)
+        return self.photos.image(sample.source)
+
+    def _some_masks(
+        self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
+    ) -> UintImage:  # -> (M, h, w)
+        """Objects in any order, and behind them what is of each class, to be turned and cut along.
+
+        hw  of what is kept of the photo
+        """
+        order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
+        masks = [self.masks.of_object(sample, int(number), hw) for number in order]
+        labels = [one.label or UNLABELLED for one in sample.objects]
+        for name in self.recipe.classes:
+            numbers = [number for number, label in enumerate(labels) if label == name]
+            masks.append(self.masks.of_objects(sample, name, numbers, hw))
+        return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
+
+    def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
+        """One object of at least 400 pixels, in its box."""
+        for _ in range(20):
+            sample = self.source.sample(rng, 0)
+            image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
+            mask = self.masks.of_object(sample, number, (image.shape[0], image.shape[1]))
+            area = int(mask.sum(dtype=np.int64))
+            if 400 <= area <= 0.6 * mask.size:
+                break
+        x, y, w, h = cv2.boundingRect(mask)
+        window = np.s_[y : y + h, x : x + w]
+        return image[window], mask[window]
+
+
+class SetPictures:
+    """Pictures drawn at random from sets, each set by its chance, whatever their place in the run.
+
+    sets     with the samples of each      chances  one for each set, together 1
+    """
+
+    def __init__(
+        self, sets: list[tuple[SetInfo, list[AnnotatedImage]]], chances: NDArray[np.float64]
+    ) -> None:
+        self.sets, self.chances = sets, chances
+
+    @classmethod
+    def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetPictures:
+        """The recipe's sets, without the pictures of some keys (`held_pictures`).
+
+        Raises ConfigError, DataError.
+        """
+        all_sets, spec = training_sets(recipe, data), models.spec(recipe.model)
+        left = [(i, [s for s in some if key_of(i, s) not in without])
+                for i, some in all_sets]  # fmt: skip
+        # What no training picture can show would only be drawn in vain.
+        left = [(i, [s for s in some if not s.rles or is_seen(s, recipe, spec)])
+                for i, some in left]  # fmt: skip
+        sets = [(info, samples) for info, samples in left if samples]
+        if not sets:
+            raise DataError(
+                f"{data}: no mask has {SMALLEST} pixels in training pictures of "
+                f"{largest_side(recipe)} pixels a side, which show a third of a photo's shorter "
+                "side at least; cut the photos into tiles around their objects"
+            )
+        weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
+        if not weights.sum() > 0:
+            raise ConfigError("the recipe's weights leave no set to draw from; one must be above 0")
+        return cls(sets, weights / weights.sum())
+
+    def sample(self, rng: Generator, place: int) -> AnnotatedImage:
+        """Any picture."""
+        samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
+        return samples[int(rng.integers(len(samples)))]
+
+
+def key_of(info: SetInfo, sample: AnnotatedImage) -> str:
+    """What a picture of a set is held out by, SET/NAME (`held_pictures`)."""
+    return f"{info.folder.name}/{sample.file_name}"
+
+
+def _without_sets(data: Path) -> str:
+    """What to do about a folder that holds no set."""
+    if (data / "masks.jsonl").is_file():
+        above = data.resolve().parent
+        return (
+            f"is a set itself, and a folder of sets is wanted; give the one above: --data {above}"
+        )
+    return "no set with a masks.jsonl; give --data FOLDER of sets"
+
+
+def training_sets(recipe: Recipe, data: Path) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
+    """The recipe's sets, photos without masks left out. Raises ConfigError, DataError."""
+    names = recipe.sets or tuple(
+        sorted(path.name for path in data.iterdir() if (path / "masks.jsonl").is_file())
+    )
+    if not names and not recipe.needs_masks:
+        if recipe.synthetic:
+            raise ConfigError(
+                f"{data}: pictures without masks cannot be composed to scenes; write synthetic = 0"
+            )
+        return [unlabelled_set(data)]
+    if not names:
+        raise ConfigError(f"{data}: {_without_sets(data)}")
+    sets = []
+    for name in names:
+        info, samples = load_set(data / name)
+        if info.ships is False and not recipe.sets:
+            continue
+        usable = [sample for sample in samples if sample.rles]
+        if not usable:
+            raise DataError(f"{data / name}: no photo with a mask; leave the set out")
+        sets.append((info, usable))
+    if not sets:
+        raise DataError(
+            f"{data}: wanted a set to learn from; weights that are trained on these may not be "
+            f"published (`ships` is false in set.json): {', '.join(names)}; name them as `sets` of "
+            "a recipe, or write true there"
+        )
+    return sets
+
+
+def unlabelled_set(folder: Path) -> tuple[SetInfo, list[AnnotatedImage]]:
+    """All pictures of a folder and below, without masks. Raises DataError where there is none."""
+    images = [
+        AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
+        for path in find_images(folder)
+    ]
+    if not images:
+        raise DataError(f"{folder}: wanted pictures to learn from, found none; name another folder")
+    return SetInfo(name=folder.name, folder=folder), images
+
+
+def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)
+    """Small squares at random places: what is asked about where no object is known."""
+    masks = np.zeros((count, *hw), np.uint8)
+    for mask in masks:
+        y, x = (int(rng.integers(0, max(1, side - SPOT + 1))) for side in hw)
+        mask[y : y + SPOT, x : x + SPOT] = 1
+    return masks
+
+
+def as_tensors(
+    image: UintImage, masks: UintImage, rng: Generator, stride: int
+) -> tuple[Tensor, ...]:
+    """(S, S, 3), (M, S, S) -> the fields of Batch without B; s = S / stride."""
+    side = image.shape[0]
+    small = (side // stride, side // stride)
+    count = len(masks)
+    targets = np.empty((count, *small), np.uint8)
+    centres, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
+    boxes = np.empty((count, 4), np.float32)
+    for i, mask in enumerate(masks):
+        targets[i] = cv2.resize(mask * 255, small, interpolation=cv2.INTER_AREA)
+        x, y, w, h = cv2.boundingRect(mask)
+        boxes[i] = (x, y, x + w, y + h)
+        window = np.pad(mask[y : y + h, x : x + w], 1)
+        depth = cv2.distanceTransform(window, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        cy, cx = np.unravel_index(int(depth.argmax()), depth.shape)
+        centres[i] = (x + cx + 0.5, y + cy + 0.5)
+        ys, xs = np.nonzero(mask[y : y + h, x : x + w])
+        some = int(rng.integers(len(ys)))
+        insides[i] = (x + xs[some] + 0.5, y + ys[some] + 0.5)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return tuple(torch.from_numpy(a) for a in (planes, targets, centres, insides, boxes))
+
+
+def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
+    """Stack pictures of one size; the error instead, where one of them could not be read."""
+    for first, *_ in rows:
+        if isinstance(first, AnymaskError):
+            return first
+    return Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def batches(
+    recipe: Recipe,
+    data: Path,
+    photos: PhotoStore | None,
+    *,
+    rank: int,
+    first_step: int,
+    index: Path | None = None,
+    without: frozenset[str] = frozenset(),
+) -> Iterator[Batch]:
+    """The batches of one worker, from a process beside it; a new stage begins a new loader.
+
+    index    folder of the index of `data`, where these are shards
+    without  keys of pictures that are held out (`held_pictures`)
+    """
+    pictures = TrainingPictures(
+        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without
+    )
+    step = first_step
+    while step < recipe.steps:
+        stage, inside = recipe.stage_at(step)
+        pictures.first_step = step
+        loader = DataLoader(
+            pictures,
+            batch_size=stage.images // recipe.workers,
+            num_workers=1 if recipe.prepare_ahead else 0,
+            prefetch_factor=3 if recipe.prepare_ahead else None,
+            # A forked child would inherit OpenCV's thread pool without its threads, and hang.
+            multiprocessing_context="spawn" if recipe.prepare_ahead else None,
+            collate_fn=collate,
+            worker_init_fn=hand_signals_on,
+        )
+        for batch in prepared(loader, rank):
+            if isinstance(batch, AnymaskError):
+                raise batch
+            yield batch
+            step += 1
+            inside += 1
+            if inside == stage.steps:
+                break

@@ -1,0 +1,230 @@
+"""Tar shards: a folder of .tar files in, training pictures of any epoch out, and back.
+
+A shard is laid out as those of SA-1B: beside each picture NAME.jpg (.png, .webp, ...) stands
+NAME.json with its masks. Where each file lies is read once from the tars' headers; after that a
+picture is two reads. Which picture is the n-th of a run depends on seed and n only, so a run is
+resumed in the middle of an epoch, by any number of processes. Shards are shuffled in every epoch,
+and pictures inside a window of `WINDOW` shards, so that reading stays local.
+
+    shards.json  {"format": 1, "shards": {file: bytes}, "counts": [pictures of each]}
+    shards.npy   (N, 4) int64: offset and size of the picture, offset and size of its JSON
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from anymask.base import ConfigError, DataError, parse_json, whole_file, write_json
+from anymask.formats import AnnotatedImage, document_to_image, image_to_document, located
+from anymask.images import load_image
+
+FORMAT = 1
+INDEX, PLACES = "shards.json", "shards.npy"
+WINDOW = 8  # shards whose pictures are mixed
+MB = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class ShardPictures:
+    """The pictures of a folder of shards, by their place in a run.
+
+    folder  of the .tar files
+    seed    of the order
+    names   of the shards, in order      counts  (S,) pictures of each
+    places  (N, 4), see the module
+    without pictures that are never drawn, by their keys, SHARD/NUMBER; the next one takes the place
+    """
+
+    folder: Path
+    seed: int
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+    places: NDArray[np.int64] = field(repr=False)
+    without: frozenset[str] = frozenset()
+
+    @classmethod
+    def open(
+        cls, folder: Path, index: Path, seed: int, without: frozenset[str] = frozenset()
+    ) -> ShardPictures:
+        """Open the folder's shards by what `index_shards` wrote into `index`."""
+        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
+        counts = np.array(raw["counts"], np.int64)
+        places = np.load(index / PLACES, mmap_mode="r")
+        return cls(folder, seed, tuple(raw["shards"]), counts, places, without)
+
+    def sample(self, rng: Generator, place: int) -> AnnotatedImage:
+        """The picture of a place in the run, over all epochs. Raises DataError, ImageError."""
+        while True:
+            shard, number = self.which(place)
+            if f"{self.names[shard]}/{number}" not in self.without:
+                return self.at(shard, number)
+            place += 1
+
+    def keys(self) -> list[str]:
+        """Of all pictures."""
+        counted = zip(self.names, self.counts.tolist(), strict=True)
+        return [f"{name}/{number}" for name, count in counted for number in range(count)]
+
+    def of_key(self, key: str) -> AnnotatedImage:
+        """A picture by its key. Raises DataError, ImageError."""
+        name, _, number = key.rpartition("/")
+        if name not in self.names or int(number) >= self.counts[self.names.index(name)]:
+            raise DataError(f"{self.folder}: the picture {key} is not there any more")
+        return self.at(self.names.index(name), int(number))
+
+    def at(self, shard: int, number: int) -> AnnotatedImage:
+        """A picture by its shard and its number inside it. Raises DataError, ImageError."""
+        begin = int(self.counts[:shard].sum())
+        offset, size, json_offset, json_size = self.places[begin + number].tolist()
+        path = self.folder / self.names[shard]
+        with path.open("rb") as file:
+            file.seek(offset)
+            photo = file.read(size)
+            file.seek(json_offset)
+            text = file.read(json_size)
+        with located(f"{path}, picture {number}"):
+            image = document_to_image(parse_json(text, path))
+            return replace(image, source=load_image(photo))
+
+    def which(self, place: int) -> tuple[int, int]:
+        """The shard of a place in the run, and the picture's number inside it."""
+        epoch, place = divmod(place, int(self.counts.sum()))
+        shards = _shards_of(self.seed, epoch, len(self.names))
+        ends = self.counts[shards].cumsum()
+        first = int(np.searchsorted(ends, place, side="right")) // WINDOW * WINDOW
+        window = shards[first : first + WINDOW]
+        begin = int(ends[first - 1]) if first else 0
+        sizes = self.counts[window]
+        chosen = int(_mixed(self.seed, epoch, first, int(sizes.sum()))[place - begin])
+        inside = int(np.searchsorted(sizes.cumsum(), chosen, side="right"))
+        return int(window[inside]), chosen - int(sizes[:inside].sum())
+
+
+@lru_cache(maxsize=2)
+def _shards_of(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of the shards in an epoch."""
+    return np.random.default_rng([seed, epoch, 3]).permutation(count)
+
+
+@lru_cache(maxsize=4)
+def _mixed(seed: int, epoch: int, first: int, count: int) -> NDArray[np.int64]:
+    """The order of the pictures in the window that begins with the shard `first`."""
+    return np.random.default_rng([seed, epoch, 4, first]).permutation(count)
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether a folder holds .tar shards."""
+    return folder.is_dir() and next(folder.glob("*.tar"), None) is not None
+
+
+def index_shards(folder: Path, index: Path) -> None:
+    """Read the headers of all shards, unless `index` holds just these already.
+
+    Raises DataError for a shard that is no tar or holds a picture without masks' file.
+    """
+    shards = {path.name: path.stat().st_size for path in sorted(folder.glob("*.tar"))}
+    if (index / INDEX).is_file():
+        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
+        if raw.get("format") == FORMAT and raw["shards"] == shards:
+            return
+    rows: list[tuple[int, int, int, int]] = []
+    counts = []
+    for name in shards:
+        found = _pairs(folder / name)
+        counts.append(len(found))
+        rows += found
+    if not rows:
+        raise DataError(f"{folder}: no shard holds a picture; wanted NAME.jpg beside NAME.json")
+    with whole_file(index / PLACES) as file:
+        np.save(file, np.array(rows, np.int64))
+    write_json(index / INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
+
+
+def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
+    """Where each picture of a shard and its JSON lie."""
+    pictures: dict[str, tuple[int, int]] = {}
+    texts: dict[str, tuple[int, int]] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if member.isfile() and not name.name.startswith("."):
+                    where = texts if name.suffix == ".json" else pictures
+                    where[str(name.with_suffix(""))] = (member.offset_data, member.size)
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f"{path}: cannot be read as a plain tar ({error}); unpack .gz first"
+        ) from error
+    if set(pictures) != set(texts):
+        odd = sorted(set(pictures) ^ set(texts))
+        raise DataError(
+            f"{path}: {len(odd)} pictures stand without NAME.json or the other way round, the "
+            f"first is {odd[0]}"
+        )
+    return [(*pictures[name], *texts[name]) for name in sorted(pictures)]
+
+
+def check_for_shards(synthetic: float, sets: tuple[str, ...]) -> None:
+    """Raises ConfigError for what a recipe cannot want of shards."""
+    if synthetic or sets:
+        raise ConfigError(
+            "shards are read picture by picture: the recipe must have synthetic = 0 and no sets"
+        )
+
+
+def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: int) -> int:
+    """Write pictures and masks as shards of about `shard_bytes` each: the number of pictures.
+
+    Raises DataError for a folder that holds shards already, ImageError for what is no picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if is_sharded(folder):
+        raise DataError(f"{folder}: holds shards already; give a new folder")
+    count = 0
+    first = 1
+    for number, group in enumerate(_grouped(images, shard_bytes)):
+        with (
+            whole_file(folder / f"shard-{number:06d}.tar") as file,
+            tarfile.open(fileobj=file, mode="w") as tar,
+        ):
+            for image, photo, suffix in group:
+                count += 1
+                name = f"{count:09d}"
+                text = json.dumps(
+                    image_to_document(replace(image, file_name=name + suffix), count, first)
+                ).encode()
+                first += len(image.masks)
+                for member, content in ((name + suffix, photo), (f"{name}.json", text)):
+                    about = tarfile.TarInfo(member)
+                    about.size = len(content)
+                    tar.addfile(about, io.BytesIO(content))
+    return count
+
+
+def _grouped(
+    images: Iterable[AnnotatedImage], shard_bytes: int
+) -> Iterator[list[tuple[AnnotatedImage, bytes, str]]]:
+    """Pictures with the bytes of their files, about `shard_bytes` at a time."""
+    group: list[tuple[AnnotatedImage, bytes, str]] = []
+    size = 0
+    for image in images:
+        if not isinstance(image.source, Path):
+            raise DataError(f"{image.file_name}: wanted the picture's file, it is nowhere")
+        photo = image.source.read_bytes()
+        group.append((image, photo, image.source.suffix.lower()))
+        size += len(photo)
+        if size >= shard_bytes:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,159 @@
+"""The model that a recipe trains: a recipe in, a module with its rules and its optimiser out.
+
+Any image model of `anymask.models` can be trained. Its spec says how it sees pictures, its family
+which masks learn from which prompts (`primitives.spec.TokenRoles`), its parts what learns how fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from anymask import models
+from anymask.base import ConfigError, DataError, WeightsError, read_arrays
+from anymask.runtime import trainable_weights
+from anymask.training.blocks import layer_decays
+from anymask.training.channels import add_channels, take_channels
+from anymask.training.classes import add_classes
+from anymask.training.lora import add_adapters, merge_adapters
+from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.start_weights import Trainee, load_start
+from anymask.training.tasks import add_head, check_task, remove_head
+
+
+def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
+    """The recipe's model before its first step. Raises ModelError, ConfigError, WeightsError."""
+    check_task(recipe)
+    model = models.build(recipe.model)
+    if recipe.backbone:
+        load_backbone(model, data.parent / recipe.backbone)
+    if recipe.init:
+        load_start(model, find_start(recipe), recipe.learn)
+    set_learning(model, recipe)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def set_learning(model: nn.Module, recipe: Recipe) -> None:
+    """Say which parameters learn; adapters, the task's head and channels are added where wanted.
+
+    Raises ConfigError where the model has not the part that is to learn.
+    """
+    if recipe.learn == "hq" and not cast(Trainee, model).parts.hq:
+        raise ConfigError(
+            f"{recipe.model} has no token of SAM-HQ to learn; give a model such as sam_hq_vit_b"
+        )
+    if recipe.learn == "lora":
+        add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
+    else:
+        _choose_learning(model, recipe)
+    add_head(model, recipe)
+    add_channels(model, recipe.channels)
+    add_classes(model, recipe.classes)
+
+
+def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
+    """Which of the model's own parameters learn."""
+    parts = cast(Trainee, model).parts
+    for name, parameter in model.named_parameters():
+        learns = not name.startswith(parts.frozen)
+        if recipe.learn == "decoder":
+            learns = learns and not name.startswith(parts.encoder)
+        elif recipe.learn == "quality":
+            learns = name.startswith(parts.quality)
+        elif recipe.learn == "hq":
+            learns = name.startswith(parts.hq)
+        parameter.requires_grad_(learns)
+
+
+def trained_module(state: dict[str, Any]) -> nn.Module:
+    """The finished model in a checkpoint: the best judged weights, else the averaged ones.
+
+    Adapters are merged. In eval mode. Raises WeightsError for the checkpoint of another model.
+    """
+    recipe = recipe_of(dict(state["recipe"]), "the checkpoint")
+    model = models.build(recipe.model)
+    set_learning(model, recipe)
+    best = state.get("best")
+    try:
+        model.load_state_dict(best["average"] if best else state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
+    merge_adapters(model)
+    remove_head(model)
+    take_channels(model)
+    return model.eval()
+
+
+def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Training mode; where trained weights are tuned, batch norms keep their statistics."""
+    model.train()
+    if recipe.init:
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
+    return model
+
+
+def find_start(recipe: Recipe) -> Path:
+    """The file that a recipe starts from: a path, or "shipped" for the weights in the package."""
+    if recipe.init != "shipped":
+        return Path(recipe.init)
+    return trainable_weights(recipe.model)
+
+
+FOLDED = (".weight", ".bias")  # of a backbone's arrays: others tell of it in words
+
+
+def load_backbone(model: nn.Module, path: Path) -> None:
+    """ImageNet weights of the encoder, from an .npz of folded arrays. Raises ConfigError."""
+    take = getattr(model, "load_backbone", None)
+    if take is None:
+        raise ConfigError(
+            f"{cast(Trainee, model).spec.name} has no backbone of its own to load; leave "
+            "`backbone` out, and give `init`"
+        )
+    try:
+        with path.open("rb") as file:
+            arrays = read_arrays(file, FOLDED)
+        take(
+            {
+                name: torch.from_numpy(array.astype(np.float32))
+                for name, array in arrays.items()
+                if array.dtype.kind == "f"
+            }
+        )
+    except (OSError, ValueError, DataError, KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path}: cannot read the backbone ({str(error)[:200]})") from error
+
+
+def multiplies_halves(device: torch.device) -> bool:
+    """Whether bf16 products are faster there: a processor that emulates them is slower."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; what was pretrained learns slower, deep blocks slower still, no decay on vectors."""
+    parts = cast(Trainee, model).parts
+    decays = layer_decays(model, parts.encoder, recipe.layer_decay)
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith(parts.pretrained), -decays(name), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": recipe.weight_decay if decayed else 0.0,
+                "scale": -negative * (recipe.backbone_rate if slow else 1.0),
+            }
+            for (slow, negative, decayed), parameters in sorted(groups.items())
+        ],
+        lr=recipe.rate,
+    )

@@ -1,0 +1,390 @@
+"""Data of a fine-tuning: annotated pictures of any format in, checked sets of a run's folder out.
+
+`prepare` writes two sets (`data.sets`), `train` and `held_out`, so that a run owns all that it
+learns from and resumes alike when the source has moved. Pictures are linked, or copied where the
+disk cannot link. Whether the source has changed since is told by its files' sizes and times where
+that is enough (`data_stamps`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
+from anymask.formats import AnnotatedImage, Stream, other_size, read_info
+from anymask.images import TIFF, fingerprint, first_alike, image_hw, load_image
+from anymask.masks import Rle, rle_area, rle_intersection, rle_to_string
+from anymask.training.data_stamps import keep_stamps, same_as_stamped
+
+TRAIN, HELD_OUT = "train", "held_out"
+REPORT = "data.json"
+NAMES = "names.json"  # what its owner calls each photo
+HELD_SHARE = 0.2  # of the photos, where no held-out set is given
+MOST_HELD = 50  # photos that are held out of a large set
+INSIDE = 0.8  # of a mask's pixels, that make it nested in another one
+NESTED_PHOTOS = 200  # that are looked at for it
+TINY = 16  # pixels of a mask, below which nothing can be learned from it
+
+
+@dataclass(kw_only=True)
+class DataReport:
+    """What a fine-tuning learns from, and what is wrong with it.
+
+    photos, masks      of the part that is learned from
+    held_photos, held_masks  of the part that is held out
+    labels             how many masks each label has
+    empty, tiny        masks without a pixel, and with fewer than `TINY`; both are left out
+    nested             part of the masks that lie inside a larger one of their photo
+    unlabelled_photos  photos without a mask; they are left out
+    duplicates         photos whose file is there twice, byte by byte; one is kept
+    alike              photos that show what another one shows, encoded otherwise; one is kept
+    leaks              held-out photos that are also learned from, byte by byte; they are left out
+                       of learning
+    alike_leaks        the same, encoded otherwise
+    sources            the data sets: what they hold, their licence and source where they state them
+    content            hash of the files of the photos that are learned from
+    held_left          what was left out of the held-out set, in lines
+    unread             what the data sets hold that is no mask, or was not understood, in lines
+    """
+
+    photos: int = 0
+    masks: int = 0
+    held_photos: int = 0
+    held_masks: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    tiny: int = 0
+    unlabelled_photos: int = 0
+    nested: float = 0.0
+    duplicates: list[str] = field(default_factory=list)
+    alike: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    alike_leaks: list[str] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    content: str = ""
+    unread: list[str] = field(default_factory=list)
+    held_left: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For people: what there is, then whatever was left out."""
+        found = [
+            f"{self.photos} photos with {self.masks} masks to learn from, "
+            f"{self.held_photos} with {self.held_masks} held out"
+        ]
+        return found + self.left_out() + self.held_left + self.unread
+
+    def left_out(self) -> list[str]:
+        """A line for each kind of what was left out."""
+        counts = (
+            (self.unlabelled_photos, "photos without a mask"),
+            (self.empty, "masks without a pixel"),
+            (self.tiny, f"masks of fewer than {TINY} pixels"),
+            (len(self.duplicates), "photos that are there twice"),
+            (len(self.alike), "photos that are there twice, encoded otherwise"),
+            (len(self.leaks), "photos to learn from that are held out, too"),
+            (len(self.alike_leaks), "photos to learn from that are held out, encoded otherwise"),
+        )
+        return [f"left out: {count} {what}" for count, what in counts if count]
+
+    def stated(self) -> dict[str, Any]:
+        """What the tuned weights say of the data."""
+        return {
+            "photos": self.photos,
+            "masks": self.masks,
+            "held_photos": self.held_photos,
+            "held_masks": self.held_masks,
+            "labels": self.labels,
+            "sets": self.sources,
+            "photos_sha256": self.content,
+        }
+
+    def licences(self) -> list[str]:
+        """The licences that the data sets state, each once."""
+        return list(dict.fromkeys(one["licence"] for one in self.sources if one.get("licence")))
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """One photo that can be learned from: its file, its masks that are large enough."""
+
+    image: AnnotatedImage
+    path: Path
+    digest: str
+    rles: tuple[Rle, ...]
+    labels: tuple[str | None, ...]
+
+    @property
+    def name(self) -> str:
+        """By its content, so that no two names meet."""
+        return f"{self.digest[:24]}{self.path.suffix.lower()}"
+
+
+def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport:
+    """Check the data and write the sets `train` and `held_out` below `folder`.
+
+    Without a held-out source, a fifth of the photos (`MOST_HELD` at most) is held out; which ones
+    depends on their content alone. A folder that was prepared already is left as it is.
+
+    Raises DataError for a damaged source, InputError where too little is left, or where the folder
+    was made of other data.
+    """
+    if (folder / REPORT).is_file():
+        kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+        _check_same(kept, source, held_out, folder)
+        return kept
+    report, files = DataReport(), dict[Path, str]()
+    photos = _usable(source, report, files)
+    keep_stamps(folder, "--data", source, files)
+    sources = [_source_of(source, "--data", photos)]
+    photos, prints = _seen_once(photos, report)
+    if held_out is None:
+        held, photos = _divided(photos)
+    else:
+        held = _usable(held_out, of_held := DataReport(), files := {})
+        keep_stamps(folder, "--val", held_out, files)
+        sources.append(_source_of(held_out, "--val", held))
+        photos = _not_held_out(photos, prints, held, report)
+        report.held_left = [f"{line} (of --val)" for line in of_held.left_out()]
+    if not photos or not held:
+        raise InputError(_too_few(source, held_out, report, len(photos), len(held)))
+    report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
+    report.nested = round(nested_part([photo.rles for photo in photos]), 4)
+    report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
+    report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
+    report.sources, report.unread = sources, _unread(source, held_out)
+    report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
+    _write_sets(folder, photos, held)
+    write_json(folder / REPORT, asdict(report))
+    return report
+
+
+def _too_few(
+    source: Stream, held_out: Stream | None, report: DataReport, learned: int, held: int
+) -> str:
+    """Why nothing is left to learn from, or to hold out, and what to do."""
+    wanted = (
+        f"{source.source}: wanted at least two photos with masks, one to learn from and one to "
+    )
+    leaks = len(report.leaks) + len(report.alike_leaks)
+    if held_out is None:
+        return f"{wanted}hold out; got {learned + held}; label more, or give --val"
+    if leaks and held:
+        return (
+            f"{wanted}hold out; {leaks} of its photos are in --val, too, which nothing is learned "
+            "from; give other photos as --val, or leave it out: a fifth of --data is held out then"
+        )
+    return (
+        f"{wanted}hold out; got {learned}, and {held} of --val {held_out.source}; label more, or "
+        "leave --val out"
+    )
+
+
+def _unread(*streams: Stream | None) -> list[str]:
+    return [line for stream in streams if stream is not None for line in stream.unread_lines()]
+
+
+def own_names(folder: Path) -> dict[str, str]:
+    """What their owner calls the photos of a folder that `prepare` wrote, by their names there.
+
+    Folders of earlier versions do not say. Raises DataError for a damaged file.
+    """
+    path = folder / NAMES
+    return dict(parse_json(path.read_bytes(), path)) if path.is_file() else {}
+
+
+def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
+    """What a data set holds, and says of itself; only sets of ours state licence and source."""
+    found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
+    found["masks"] = sum(len(photo.rles) for photo in photos)
+    if stream.form == "set" and not stream.published:
+        info = read_info(stream.source)
+        stated = {"name": info.name, "licence": info.licence, "source": info.source}
+        found |= {key: value for key, value in stated.items() if value}
+    lines = (
+        json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in photos
+    )
+    return found | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
+
+
+def _check_same(kept: DataReport, source: Stream, held_out: Stream | None, folder: Path) -> None:
+    """Raises InputError for data other than those that the folder was made of.
+
+    Folders of earlier versions do not say what they were made of. The folder's own sets are the
+    same, too, wherever it lies.
+    """
+    if not kept.sources or source.source.resolve().is_relative_to(folder.resolve()):
+        return
+    before = {one["option"]: one for one in kept.sources}
+    differs = []
+    for option, stream in (("--data", source), ("--val", held_out)):
+        then = before.get(option)
+        now = None
+        if stream is not None and then is not None and same_as_stamped(folder, option, stream):
+            continue
+        if stream is not None:
+            files = dict[Path, str]()
+            now = _source_of(stream, option, _usable(stream, DataReport(), files))
+            if then is not None and then["sha256"] == now["sha256"]:
+                keep_stamps(folder, option, stream, files)
+        if (then or {}).get("sha256") != (now or {}).get("sha256"):
+            differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
+    if differs:
+        raise InputError(
+            f"{folder.parent} was begun with other data: {'; '.join(differs)}; repeat the command "
+            "that began it, on the same photos and masks, or give another folder: -o FOLDER"
+        )
+
+
+def _in_words(source: dict[str, Any] | None) -> str:
+    if source is None:
+        return "not given"
+    return f"{source['name']} ({source['photos']} photos, {source['masks']} masks)"
+
+
+def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
+    """The part of all masks of which `INSIDE` lies within one larger mask of the same photo."""
+    nested = count = 0
+    for rles in photos[:NESTED_PHOTOS]:
+        areas = np.array([rle_area(rle) for rle in rles])
+        covered = rle_intersection(rles, rles) >= INSIDE * areas[:, None]
+        larger = areas[None] > areas[:, None]
+        nested += int((covered & larger).any(1).sum())
+        count += len(rles)
+    return nested / max(1, count)
+
+
+def _usable(source: Stream, report: DataReport, files: dict[Path, str]) -> list[_Photo]:
+    """The photos of a source that something can be learned from, each file once.
+
+    files  gets the sha256 of every photo with masks
+    """
+    seen: set[str] = set()
+    found = []
+    for image in source:
+        sizes = [rle_area(rle) for rle in image.rles]
+        report.empty += sum(size == 0 for size in sizes)
+        report.tiny += sum(0 < size < TINY for size in sizes)
+        rles = tuple(r for r, size in zip(image.rles, sizes, strict=True) if size >= TINY)
+        labels = tuple(
+            one.label for one, size in zip(image.objects, sizes, strict=True) if size >= TINY
+        )
+        if not rles:
+            report.unlabelled_photos += 1
+            continue
+        path = source.picture(image)
+        _check_size(image, path)
+        digest = files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest in seen:
+            report.duplicates.append(image.file_name)
+            continue
+        seen.add(digest)
+        found.append(_Photo(image, path, digest, rles, labels))
+    return found
+
+
+def _check_size(image: AnnotatedImage, path: Path) -> None:
+    """Raises DataError for a photo of another size than its masks, ImageError for no photo.
+
+    Which pages of a stack have masks is known only when it is read.
+    """
+    if path.suffix.lower() in TIFF:
+        return
+    hw = image_hw(path)
+    if hw != image.hw:
+        raise other_size(path, image.hw, hw)
+
+
+def _print_of(path: Path) -> Floats | None:
+    """The fingerprint of a photo. Raises ImageError for a damaged one, as its owner names it."""
+    found = fingerprint(path)
+    if found is None and path.suffix.lower() not in TIFF:
+        load_image(path)
+    return found
+
+
+def _seen_once(
+    photos: list[_Photo], report: DataReport
+) -> tuple[list[_Photo], list[Floats | None]]:
+    """The photos without those that show what one before them shows, and their fingerprints."""
+    prints = [_print_of(photo.path) for photo in photos]
+    first = first_alike(prints, prints)
+    report.alike = [p.image.file_name for i, p in enumerate(photos) if 0 <= first[i] < i]
+    kept = [i for i in range(len(photos)) if not 0 <= first[i] < i]
+    return [photos[i] for i in kept], [prints[i] for i in kept]
+
+
+def _not_held_out(
+    photos: list[_Photo],
+    prints: list[Floats | None],
+    held: list[_Photo],
+    report: DataReport,
+) -> list[_Photo]:
+    """The photos that nobody holds out: neither their very file nor what it shows."""
+    kept_out = {photo.digest for photo in held}
+    report.leaks = [p.image.file_name for p in photos if p.digest in kept_out]
+    alike = first_alike(prints, [_print_of(photo.path) for photo in held])
+    left = []
+    for photo, place in zip(photos, alike, strict=True):
+        if photo.digest in kept_out:
+            continue
+        if place >= 0:
+            report.alike_leaks.append(photo.image.file_name)
+        else:
+            left.append(photo)
+    return left
+
+
+def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
+    """(held out, to learn from), by the digests of the files, each in the source's order."""
+    count = min(MOST_HELD, max(1, round(HELD_SHARE * len(photos))))
+    chosen = set(sorted(photo.digest for photo in photos)[:count])
+    return (
+        [photo for photo in photos if photo.digest in chosen],
+        [photo for photo in photos if photo.digest not in chosen],
+    )
+
+
+def _write_sets(folder: Path, photos: list[_Photo], held: list[_Photo]) -> None:
+    """Both sets, and what their photos are called."""
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
+    _write_set(folder / TRAIN, photos)
+    _write_set(folder / HELD_OUT, held)
+
+
+def _write_set(folder: Path, photos: list[_Photo]) -> None:
+    """A set of ours, whose photos are named by their content."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for photo in photos:
+        name = f"images/{photo.name}"
+        _link(photo.path, folder / name)
+        height, width = photo.image.hw
+        masks = [
+            {"rle": rle_to_string(rle), "area": rle_area(rle)} | ({"label": label} if label else {})
+            for rle, label in zip(photo.rles, photo.labels, strict=True)
+        ]
+        lines.append(json.dumps({"image": name, "hw": [height, width], "masks": masks}))
+    write_whole(folder / "masks.jsonl", "\n".join(lines) + "\n")
+    write_json(folder / "set.json", {"name": folder.name, "images": len(photos)})
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy of it."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise DataError(f"{source}: cannot be copied to {target.parent} ({error})") from error

@@ -1,0 +1,248 @@
+"""Handling of SIGINT, SIGTERM and SIGHUP during training: a run writes a checkpoint before it ends.
+
+A signal may reach one process of a run or its whole process group, as `timeout`, terminals and
+batch systems send it. Processes that only prepare pictures must outlive it until the checkpoint is
+written, and tell the one beside them. SIGHUP that `nohup` made ignored stays ignored.
+
+Loss of a process of a training run: a process that was killed in, one error that names it out.
+
+What the system kills when memory runs out is the process that prepares pictures, or one that
+learns. The others go on to the end of a step and write a checkpoint.
+
+Distributed training (DDP, FSDP): a model in, the same spread over processes out, and back.
+
+Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
+machines. Each learns from its part of every batch; `ddp` keeps all weights in every process
+(DistributedDataParallel), `fsdp` a part of them (FSDP2, `fully_shard`). What is written to disk is
+the same: whole tensors, so that a run goes on with another number of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import active_children, parent_process, resource_tracker
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils import _pytree
+from torch.utils.data import DataLoader
+
+from anymask.base import AnymaskError, ConfigError, exit_text
+from anymask.training.blocks import repeated_blocks
+
+Handler = Callable[[int, FrameType | None], None]
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def heeding_signals(handler: Handler) -> Iterator[None]:
+    """Send what asks to stop to `handler` for a while; afterwards it does what it did before."""
+    before = {name: signal.signal(name, handler) for name in _heeded()}
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            signal.signal(name, old)
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """What asks to stop waits here; a process that is started meanwhile never takes it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    resource_tracker.ensure_running()  # it unblocks them when it starts
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_signals() -> None:
+    """Undo `signals_blocked` in a process that was started inside of it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+
+def outlast_signals() -> None:
+    """What asks to stop does nothing from now on, but while it is heeded.
+
+    A process that has heeded one, and ends, may be asked once more by those that wait for it.
+    """
+    for name in _heeded():
+        signal.signal(name, lambda *_: None)
+
+
+def hand_signals_on(*_: object) -> None:
+    """In a process that was started inside of `signals_blocked`: what asks it to stop asks the
+    process that started it, from a thread; that one's own wish ends it at once."""
+    beside = parent_process()
+    if sys.platform != "linux" or beside is None or beside.pid is None:
+        return  # no other system says who asks
+    threading.Thread(target=_hand_on, args=(beside.pid,), daemon=True).start()
+
+
+def _hand_on(pid: int) -> None:
+    while sys.platform == "linux":
+        asked = signal.sigwaitinfo(_heeded())
+        if asked.si_pid == pid:
+            os._exit(0)
+        if os.getppid() == pid:
+            os.kill(pid, signal.SIGTERM)
+
+
+def _heeded() -> list[signal.Signals]:
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [name for name in STOPPING if name != signal.SIGHUP or not ignored]
+
+
+GOES_ON = "the same command goes on from the run's checkpoint"
+KILLED = -9  # the exit code of a process that SIGKILL ended
+REMEDY = f"the system does so when memory runs out; {GOES_ON}"
+
+
+def prepared(loader: DataLoader[Any], rank: int) -> Iterator[Any]:
+    """What a loader prepares for a worker, from one process beside it or from none.
+
+    Raises AnymaskError where that process was killed.
+    """
+    before, handler = set(active_children()), signal.getsignal(signal.SIGCHLD)
+    with signals_blocked():  # the process beside ends with this one, not by a signal
+        coming = iter(loader)
+    beside = [one for one in active_children() if one not in before]
+    signal.signal(signal.SIGCHLD, handler)  # torch's raises anywhere, within a step or a write
+    while True:
+        try:
+            batch = next(coming)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            for process in beside:
+                if process.exitcode:
+                    raise AnymaskError(
+                        f"the process {process.pid}, which prepares pictures for worker {rank}, "
+                        f"{exit_text(process.exitcode)}: {_remedy(process.exitcode)}"
+                    ) from error
+            raise
+        yield batch
+
+
+def is_partner_lost(error: RuntimeError) -> bool:
+    """Whether an error says that another process of the group is gone."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def killed_worker(rank: int, pid: int, exit_code: int) -> AnymaskError:
+    """What is said of a worker that did not end by itself."""
+    return AnymaskError(
+        f"worker {rank} (process {pid}) {exit_text(exit_code)}: {_remedy(exit_code)}"
+    )
+
+
+def _remedy(exit_code: int) -> str:
+    return REMEDY if exit_code == KILLED else GOES_ON
+
+
+Parallel = Literal["ddp", "fsdp"]
+WAYS: tuple[Parallel, ...] = ("ddp", "fsdp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchrunPlace:
+    """What torchrun told a process: its number, how many there are, its number on this machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+
+    @classmethod
+    def of_environment(cls) -> TorchrunPlace | None:
+        """This process's, or None where torchrun did not start it. Raises ConfigError."""
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            return None
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        try:
+            rank, size, local = (int(os.environ[name]) for name in names)
+        except (KeyError, ValueError) as error:
+            raise ConfigError(
+                f"torchrun sets {', '.join(names)}; one is missing or no number ({error})"
+            ) from error
+        return cls(rank=rank, size=size, local_rank=local)
+
+    def device(self, device: str) -> str:
+        """This process's own device: `cuda` becomes the card of its number."""
+        return f"cuda:{self.local_rank}" if device == "cuda" else device
+
+
+def spread(step: nn.Module, parallel: Parallel, device: torch.device) -> nn.Module:
+    """The step of a process that belongs to a group, so that gradients are those of all."""
+    if parallel == "fsdp":
+        shard(step)
+        return step
+    cards = [device] if device.type == "cuda" else None
+    # The maps of 1 x 1 kernels have one layout under two names, which torch remarks on.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+    # Each step leaves out some heads.
+    return DistributedDataParallel(step, device_ids=cards, find_unused_parameters=True)
+
+
+def shard(model: nn.Module) -> None:
+    """Leave a part of every weight in this process, block by block."""
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # FSDP's wish
+    for block in repeated_blocks(model).values():
+        fully_shard(block)
+    fully_shard(model)
+
+
+def whole(state: Any) -> Any:
+    """A tree of values with every sharded tensor made whole; all processes must ask."""
+    return _pytree.tree_map(
+        lambda one: one.full_tensor() if isinstance(one, DTensor) else one, state
+    )
+
+
+def sharded_as(tensor: Tensor, pattern: Tensor) -> Tensor:
+    """A whole tensor as the pattern is sharded, or as it is."""
+    if isinstance(pattern, DTensor) and tensor.shape == pattern.shape:
+        return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
+    return tensor
+
+
+def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """`load_state_dict` of whole tensors. Raises RuntimeError as it does."""
+    own = model.state_dict()
+    model.load_state_dict(
+        {name: sharded_as(t, own[name]) if name in own else t for name, t in state.items()}
+    )
+
+
+def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """`load_state_dict` of an optimiser from whole tensors. Raises ValueError as it does."""
+    own = [p for group in optimiser.param_groups for p in group["params"]]
+    moments = {
+        number: {
+            name: sharded_as(value, own[number]) if isinstance(value, Tensor) else value
+            for name, value in values.items()
+        }
+        for number, values in state["state"].items()
+    }
+    optimiser.load_state_dict({**state, "state": moments})
+
+
+def mean_of_all(values: list[float], device: torch.device) -> list[float]:
+    """The mean of each value over all processes."""
+    if not distributed.is_initialized():
+        return values
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    distributed.all_reduce(total)
+    return [value / distributed.get_world_size() for value in total.tolist()]

@@ -1,0 +1,116 @@
+"""Matching and counting as pycocotools does it."""
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from anymask.evaluation import AREA_RANGES, Matches, match_masks, rank_masks
+from anymask.evaluation.average_recall import average_recall
+from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
+from tests.evaluation.small_sets import rectangle
+
+HW = (150, 160)
+
+
+def boxes(rng: np.random.Generator, count: int) -> list[Rle]:
+    """Rectangles of all sizes; many overlap, some are the same."""
+    corners = rng.integers(0, 5, (count, 2)) * 12
+    sides = rng.choice([8, 20, 31, 33, 60, 100], (count, 2))
+    return [
+        mask_to_rle(rectangle(HW, (x, y, x + w, y + h)))
+        for (x, y), (w, h) in zip(corners, sides, strict=True)
+    ]
+
+
+def photo(seed: int) -> tuple[list[Rle], np.ndarray, list[Rle], list[Rle]]:
+    """Masks, scores with ties, truths, crowds."""
+    rng = np.random.default_rng(seed)
+    truths, crowds = boxes(rng, int(rng.integers(0, 7))), boxes(rng, int(rng.integers(0, 2)))
+    masks = [*boxes(rng, int(rng.integers(0, 12))), *truths[::2]]
+    return masks, rng.integers(0, 5, len(masks)) / 5, truths, crowds
+
+
+def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
+    """Its evaluation, one class for all."""
+    annotations, results = [], []
+    for image, (masks, scores, truths, crowds) in enumerate(photos, start=1):
+        for rle, crowd in [(t, 0) for t in truths] + [(c, 1) for c in crowds]:
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": image, "category_id": 1,
+                 "segmentation": rle_to_coco(rle), "area": rle_area(rle), "iscrowd": crowd,
+                 "bbox": [0, 0, 1, 1]}
+            )  # fmt: skip
+        for rle, score in zip(masks, scores, strict=True):
+            results.append(
+                {"image_id": image, "category_id": 1, "segmentation": rle_to_coco(rle),
+                 "score": float(score)}
+            )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "images": [{"id": n + 1, "height": HW[0], "width": HW[1]} for n in range(len(photos))],
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "object"}],
+            "info": {},
+        }
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+        evaluation.params.maxDets = most
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def matched(photos: list[Any], size: str, most: int) -> list[Matches]:
+    return [match_masks(rank_masks(*one, most=most), AREA_RANGES[size]) for one in photos]
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
+@settings(max_examples=40)
+def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
+    photos = [photo(seed) for seed in seeds]
+    if not any(len(one[0]) for one in photos):
+        return
+    evaluation = by_pycocotools(photos, [2, 5, 100])
+    recall = evaluation.eval["recall"]
+    for place, size in enumerate(AREA_RANGES):
+        found = matched(photos, size, 100)
+        for column, most in enumerate([2, 5, 100]):
+            expected = recall[:, 0, place, column]
+            if not sum(one.truths for one in found):
+                assert (expected == -1).all()
+                assert np.isnan(average_recall(found, most))
+            else:
+                assert average_recall(found, most) == pytest.approx(expected.mean(), abs=1e-12)
+
+
+def test_the_better_rank_takes_the_truth() -> None:
+    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
+    worse = mask_to_rle(rectangle(HW, (0, 0, 40, 25)))
+    ranked = rank_masks([truth, worse], np.array([0.2, 0.9]), [truth], most=10)
+    found = match_masks(ranked, AREA_RANGES["all"])
+    assert found.hit[:3].tolist() == [[True, False]] * 3  # the worse mask comes first: IoU .625
+    assert found.hit[3:].tolist() == [[False, True]] * 7
+    assert found.found(1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_what_was_not_drawn_exhaustively_is_not_wrong() -> None:
+    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
+    other = mask_to_rle(rectangle(HW, (60, 60, 99, 99)))
+    for lenient in (False, True):
+        ranked = rank_masks([truth, other], np.array([0.5, 0.9]), [truth], most=10, lenient=lenient)
+        found = match_masks(ranked, AREA_RANGES["all"])
+        assert found.ignored[0].tolist() == [lenient, False]
+
+
+def test_nothing_found_and_nothing_to_find() -> None:
+    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
+    empty = match_masks(rank_masks([], np.zeros(0), [truth], most=10), AREA_RANGES["all"])
+    assert (empty.truths, empty.found().tolist()) == (1, [0] * 10)

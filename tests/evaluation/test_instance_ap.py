@@ -1,0 +1,253 @@
+"""AP of a detector's boxes: COCO by pycocotools, LVIS by hand."""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from anymask.base import DataError
+from anymask.evaluation import (
+    DetectedPhoto,
+    Detection,
+    EvalSet,
+    EvalSettings,
+    FromFunction,
+    NotMeasured,
+    SetPlan,
+    ap_result,
+    measure_instance_ap,
+    read_detections,
+)
+from anymask.formats import AnnotatedImage, AnnotatedMask, BenchmarkTruth, Federated, load_set
+from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
+from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
+
+HW = (150, 160)
+NAMES = ("ant", "bee", "cat", "dog")
+
+
+def rle(box: Box) -> Rle:
+    return mask_to_rle(rectangle(HW, box))
+
+
+def sample(
+    truths: list[tuple[str, Box]], crowds: Sequence[tuple[str, Box]] = (), **more: Any
+) -> AnnotatedImage:
+    regions = [AnnotatedMask(rle(box), label, crowd=True) for label, box in crowds]
+    return AnnotatedImage(
+        file_name="a.png",
+        hw=HW,
+        masks=(*(AnnotatedMask(rle(box), label) for label, box in truths), *regions),
+        benchmark=BenchmarkTruth(**more),
+    )
+
+
+def answered(truth: AnnotatedImage, found: list[tuple[str, Box, float]]) -> DetectedPhoto:
+    detections = tuple(Detection(box, label, score) for label, box, score in found)
+    return DetectedPhoto(truth, tuple(rle(box) for _, box, _ in found), detections)
+
+
+def figures(photos: list[DetectedPhoto], **more: Any) -> dict[str, float]:
+    return {figure.name: figure.value for figure in ap_result(photos, **more).figures}
+
+
+def random_photo(rng: np.random.Generator) -> DetectedPhoto:
+    def boxes(count: int) -> list[Box]:
+        corners, sides = (
+            rng.integers(0, 5, (count, 2)) * 12,
+            rng.choice([20, 33, 60, 100], (count, 2)),
+        )
+        return [(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sides, strict=True)]
+
+    truths = [(str(rng.choice(NAMES)), box) for box in boxes(int(rng.integers(0, 8)))]
+    crowds = tuple((str(rng.choice(NAMES)), box) for box in boxes(int(rng.integers(0, 2))))
+    guesses = [box for _, box in truths] + boxes(int(rng.integers(0, 20)))
+    found = [(str(rng.choice(NAMES)), box, float(rng.integers(0, 9)) / 9) for box in guesses]
+    return answered(sample(truths, crowds=crowds), found)
+
+
+def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
+    """Its twelve numbers; the first six are AP, AP50, AP75, APs, APm, APl."""
+    truths, results = [], []
+    for image, photo in enumerate(photos, start=1):
+        rows = [(mask.label, mask.rle, int(mask.crowd)) for mask in photo.truth.masks]
+        for label, mask, crowd in rows:
+            truths.append(
+                {"id": len(truths) + 1, "image_id": image, "category_id": NAMES.index(label) + 1,
+                 "segmentation": rle_to_coco(mask), "area": rle_area(mask), "iscrowd": crowd,
+                 "bbox": [0, 0, 1, 1]}
+            )  # fmt: skip
+        for mask, one in zip(photo.masks, photo.detections, strict=True):
+            results.append(
+                {"image_id": image, "category_id": NAMES.index(one.label) + 1,
+                 "segmentation": rle_to_coco(mask), "score": one.score}
+            )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = {
+            "info": {},
+            "images": [{"id": n + 1, "height": HW[0], "width": HW[1]} for n in range(len(photos))],
+            "annotations": truths,
+            "categories": [{"id": n + 1, "name": name} for n, name in enumerate(NAMES)],
+        }
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    numbers: np.ndarray = evaluation.stats
+    return numbers
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_ap_is_that_of_pycocotools(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    photos = [random_photo(rng) for _ in range(6)]
+    ours = figures(photos)
+    expected = by_pycocotools(photos)
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+    for name, theirs in zip(names, expected, strict=False):
+        if theirs == -1:
+            assert np.isnan(ours[name])
+        else:
+            assert ours[name] == pytest.approx(theirs, abs=1e-12)
+
+
+# LVIS, by hand: one right ant of score .5 and one wrong mask of score .9, so AP is .5 where the
+# wrong one counts and 1 where it does not.
+RIGHT, WRONG = (0, 0, 60, 60), (90, 90, 140, 140)
+
+
+@pytest.mark.parametrize(
+    ("label", "federated", "ap"),
+    [
+        ("ant", None, 0.5),
+        ("ant", Federated(), 0.5),  # drawn in the photo, and exhaustively
+        ("ant", Federated(partial=frozenset({"ant"})), 1.0),
+    ],
+)
+def test_a_class_that_is_not_drawn_exhaustively_is_not_wrong(
+    label: str, federated: Federated | None, ap: float
+) -> None:
+    truth = sample([("ant", RIGHT)], federated=federated)
+    photo = answered(truth, [(label, WRONG, 0.9), ("ant", RIGHT, 0.5)])
+    assert figures([photo])["AP"] == pytest.approx(ap)
+
+
+@pytest.mark.parametrize(
+    ("federated", "ap"),
+    [
+        (None, 0.5),
+        (Federated(), 1.0),  # nobody looked for ants in the second photo
+        (Federated(absent=frozenset({"ant"})), 0.5),  # somebody did, and there is none
+    ],
+)
+def test_a_class_counts_where_it_was_looked_for(federated: Federated | None, ap: float) -> None:
+    first = answered(
+        sample([("ant", RIGHT)], federated=federated and Federated()), [("ant", RIGHT, 0.5)]
+    )
+    second = answered(sample([("bee", RIGHT)], federated=federated), [("ant", WRONG, 0.9)])
+    both = figures([first, second], frequency={"ant": "r", "bee": "f"})
+    assert both["APr"] == pytest.approx(ap)
+    assert both["APf"] == 0  # the bee is missed
+    assert np.isnan(both["APc"])
+    assert both["AP"] == pytest.approx(ap / 2)
+
+
+def test_three_hundred_masks_of_a_photo_count_in_lvis_and_a_hundred_of_a_class_in_coco() -> None:
+    noise = [("bee", WRONG, 0.9)] * 299
+    late = [*noise, ("ant", WRONG, 0.8), ("ant", RIGHT, 0.5)]
+    for federated, ap in ((None, 0.5), (Federated(), 0.0)):
+        truth = sample([("ant", RIGHT)], federated=federated)
+        assert figures([answered(truth, late)])["AP"] == pytest.approx(ap)
+    many = [("ant", WRONG, 0.9)] * 100 + [("ant", RIGHT, 0.5)]
+    for federated, ap in ((None, 0.0), (Federated(), 1 / 101)):
+        truth = sample([("ant", RIGHT)], federated=federated)
+        assert figures([answered(truth, many)])["AP"] == pytest.approx(ap)
+
+
+# The file and the measure.
+
+
+def set_with_boxes(folder: Path, annotations: Any) -> EvalSet:
+    write_set(folder, [[(5, 5, 30, 30), (35, 10, 60, 40)]])
+    rows = [json.loads(line) for line in (folder / "masks.jsonl").read_text().splitlines()]
+    for mask, label in zip(rows[0]["masks"], NAMES, strict=False):
+        mask["label"] = label
+    (folder / "masks.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    document = {
+        "categories": [{"id": 1, "name": "ant"}, {"id": 2, "name": "bee", "frequency": "c"}],
+        "annotations": annotations,
+    }
+    (folder / "detections.json").write_text(json.dumps(document))
+    return EvalSet(SetPlan(name="set"), *load_set(folder))
+
+
+def box(category: int, xywh: list[float], **more: Any) -> dict[str, Any]:
+    return {"image": "images/0.png", "category_id": category, "bbox": xywh, "score": 0.5} | more
+
+
+def test_masks_are_made_of_the_boxes(tmp_path: Path) -> None:
+    one = set_with_boxes(
+        tmp_path / "set",
+        [box(1, [5, 5, 25, 25]), box(2, [5, 5, 9, 9]), box(2, [0, 0, 9, 9], image="other.png")],
+    )
+    method = FromFunction("filled", frozenset({"box"}), filled_box)
+    told: list[tuple[int, int]] = []
+    result = measure_instance_ap(method, one, EvalSettings(), lambda *n: told.append(n))
+    values = {figure.name: figure.value for figure in result.figures}
+    assert told == [(1, 1)]
+    assert (values["AP"], values["APc"]) == pytest.approx((0.5, 0))
+    assert len(result.curves[0].y) == 10
+
+
+def test_a_photo_may_be_named_by_its_number(tmp_path: Path) -> None:
+    set_with_boxes(tmp_path / "set", [{"image_id": 7} | box(1, [5, 5, 25, 25])])
+    row = {"image_id": 7, "category_id": 1, "bbox": [5, 5, 25, 25], "score": 1}
+    document = {"categories": [{"id": 1, "name": "ant"}], "annotations": [row]}
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps(document))
+    (found,) = read_detections(path, [sample([("ant", RIGHT)], image_id=7)]).photos
+    assert found == (Detection((5, 5, 30, 30), "ant", 1),)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ({"image": "0.png"}, "annotation 0: .*KeyError: 'bbox'"),
+        (box(9, [5, 5, 25, 25]), "annotation 0: .*KeyError: 9"),
+        (box(1, [5, 5, 0, 25]), "a width and a height above 0"),
+        (box(1, [5, 5, 9]), "not enough values"),
+        ("text", "annotation 0: wanted image"),
+    ],
+)
+def test_a_broken_record_is_named(annotation: Any, reason: str, tmp_path: Path) -> None:
+    one = set_with_boxes(tmp_path / "set", [annotation])
+    with pytest.raises(DataError, match=reason):
+        read_detections(tmp_path / "set" / "detections.json", one.samples)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "detections.json"
+    for text in ("[]", "{", '{"categories": []}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="wanted COCO's JSON with `categories`"):
+            read_detections(path, [])
+
+
+def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:
+    one = set_with_boxes(tmp_path / "set", [])
+    clicks = FromFunction("clicks", frozenset({"point"}), filled_box)
+    with pytest.raises(NotMeasured, match="it takes no boxes"):
+        measure_instance_ap(clicks, one, EvalSettings(), lambda *n: None)
+    (tmp_path / "set" / "detections.json").unlink()
+    boxes = FromFunction("boxes", frozenset({"box"}), filled_box)
+    with pytest.raises(NotMeasured, match="boxes in detections.json"):
+        measure_instance_ap(boxes, one, EvalSettings(), lambda *n: None)

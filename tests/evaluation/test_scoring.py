@@ -1,0 +1,118 @@
+"""From sets to scores: which measures a method gets, limits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anymask.evaluation import (
+    BOX,
+    CLICK,
+    EvalSet,
+    EvalSettings,
+    FromFunction,
+    SetPlan,
+    evaluate_sets,
+    score_set,
+)
+from anymask.evaluation.protocols import CLICKS
+from anymask.formats import load_set
+from anymask.masks import Prompt
+from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
+
+BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> EvalSet:
+    return EvalSet(SetPlan(name="boxes"), *load_set(write_set(tmp_path / "boxes", BOXES)))
+
+
+def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
+    """A filled box that keeps what it was asked."""
+    asked: list[Prompt] = []
+
+    def fill(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        asked.append(prompt)
+        return filled_box(image, prompt)
+
+    return FromFunction(name, BOX, fill, slow=slow), asked
+
+
+def test_a_perfect_segmenter_has_a_perfect_report(boxes: EvalSet) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = evaluate_sets(perfect(), [boxes], clicks=2, progress=lambda *step: seen.append(step))
+    for measure in ("1 click", "2 clicks", "box"):
+        mean = report.mean(measure)
+        assert (mean.value, mean.low, mean.high) == (1, 1, 1)
+    assert report.subject == "perfect"
+    assert seen == [("boxes", 2, 4), ("boxes", 3, 4), ("boxes", 4, 4)]
+    assert report.sets[0].area.tolist() == [486, 700, 3072, 16]
+
+
+def test_one_candidate_has_no_oracle(boxes: EvalSet) -> None:
+    report = evaluate_sets(perfect(), [boxes])
+    assert report.sets[0].values("perfect", "oracle") is None
+
+
+def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
+    first, second = (evaluate_sets(perfect(), [boxes], limit=2).sets[0] for _ in range(2))
+    assert len(first.area) == 2
+    assert np.array_equal(first.area, second.area)
+
+
+@pytest.mark.parametrize(
+    ("accepts", "names"),
+    [
+        (BOX, ("box",)),
+        (CLICK, ("1 click",)),
+        (CLICKS, ("1 click", "2 clicks", "noc85", "noc90")),
+        (BOX | CLICK, ("1 click", "box")),
+    ],
+)
+def test_a_method_is_measured_by_what_it_accepts(
+    boxes: EvalSet, accepts: frozenset, names: tuple
+) -> None:
+    method = FromFunction("any", accepts, same_colour)
+    plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
+    scores = score_set([method], replace(boxes, plan=plan), EvalSettings(clicks=2))
+    assert tuple(column.measure for column in scores.columns) == names
+
+
+def test_only_what_the_plan_names_is_measured(boxes: EvalSet) -> None:
+    one = replace(boxes, plan=SetPlan(name="boxes", measures=("box",)))
+    scores = score_set([perfect()], one, EvalSettings())
+    assert [column.measure for column in scores.columns] == ["box"]
+    assert scores.measures == ("box",)
+
+
+def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
+    from anymask.masks import mask_to_rle, rle_to_string
+
+    rim = rle_to_string(mask_to_rle(rectangle((48, 64), (20, 3, 24, 30))))
+    folder = write_set(tmp_path / "rim", [[(2, 3, 20, 30)]], ignore_rle=rim)
+
+    def wide(image: np.ndarray, prompt: Prompt) -> np.ndarray:
+        return rectangle((48, 64), (2, 3, 24, 30))
+
+    one = EvalSet(SetPlan(name="rim", measures=("clicks", "noc")), *load_set(folder))
+    report = evaluate_sets(FromFunction("wide", CLICKS, wide), [one])
+    assert report.set_mean("rim", "1 click").value == 1
+    assert report.set_mean("rim", "noc90").value == 1
+
+
+def test_a_set_without_masks_has_no_mean(tmp_path: Path) -> None:
+    empty = EvalSet(SetPlan(name="empty"), *load_set(write_set(tmp_path / "empty", [[]])))
+    report = evaluate_sets(perfect(), [empty])
+    assert np.isnan(report.mean("1 click").value)
+
+
+def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: EvalSet) -> None:
+    slow, asked = counted("slow", slow=True)
+    scores = score_set([perfect(), slow], boxes, EvalSettings(slow=2))
+    values = scores.values("slow", "box")
+    assert values is not None
+    assert len(asked) == 2
+    assert np.isnan(values).sum() == 2
+    assert len(scores.select("slow", "box", 0)[0]) == 2

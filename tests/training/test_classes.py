@@ -1,0 +1,233 @@
+"""Classes: labels become a map of numbers, a head learns it, and its class is each mask's class."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from anymask import models
+from anymask.base import ConfigError, InputError, ModelError
+from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.masks import ClassOverlaps, LabelMap, mask_to_rle
+from anymask.models.class_head import add_class_head, class_head_of
+from anymask.runtime import TorchRuntime, load_official
+from anymask.segment import Model
+from anymask.training import (
+    Recipe,
+    TrainingPictures,
+    TrainingRun,
+    TrainingStep,
+    batches,
+    build_trainee,
+    class_loss,
+    class_masks,
+    class_names,
+    class_numbers,
+    load_start,
+    newest_state,
+    recipe_of,
+    train,
+    trained_module,
+)
+from tests.training.small_data import small_recipe, write_sets
+
+CLASSES = ("round", "square")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two small sets; the masks of each carry its name."""
+    folder = write_sets(tmp_path_factory.mktemp("data"))
+    for name in CLASSES:
+        path = folder / name / "masks.jsonl"
+        path.write_text(path.read_text("utf-8").replace('"area"', f'"label": "{name}", "area"'))
+    return folder
+
+
+def class_recipe(steps: int = 4, **changes: object) -> Recipe:
+    return small_recipe(steps, synthetic=0.0, classes=CLASSES, **changes)
+
+
+def scene() -> AnnotatedImage:
+    masks = np.zeros((3, 16, 24), np.bool_)
+    masks[0, 2:8, 2:8] = masks[1, 4:12, 5:10] = masks[2, 10:, 14:] = True
+    labels = ("cat", "cat", None)
+    return AnnotatedImage(
+        file_name="a.png",
+        hw=(16, 24),
+        masks=tuple(
+            AnnotatedMask(mask_to_rle(mask), label)
+            for mask, label in zip(masks, labels, strict=True)
+        ),
+    )
+
+
+def test_masks_of_one_label_are_one_class() -> None:
+    image = scene()
+    cats, dogs, rest = class_masks(image, ("cat", "dog", "object"))
+    assert (cats > 0).sum() == 36 + 40 - 4 * 3
+    assert not dogs.any()
+    assert (rest > 0).sum() == 6 * 10
+
+
+def test_a_cell_is_of_the_class_that_has_most_of_it() -> None:
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[0, :4, :4] = 1
+    masks[1, :4, 4:7] = 1
+    masks[1, 4:5, :4] = 1  # a quarter of a cell
+    assert class_numbers(masks, (2, 2)).tolist() == [[1, 2], [0, 0]]
+
+
+def test_classes_are_those_wanted_or_all_that_there_are() -> None:
+    assert class_names(["b", "a", "", "b"], None) == ("a", "b", "object")
+    assert class_names(["b", "a"], ["b"]) == ("b",)
+    with pytest.raises(InputError, match=r"--classes c: no mask .* there are a, b"):
+        class_names(["b", "a"], ["c"])
+    with pytest.raises(InputError, match="1 to 100 different labels, got 2"):
+        class_names(["b", "a"], ["a", "a"])
+
+
+def test_the_map_lies_over_the_picture(data: Path) -> None:
+    pictures = TrainingPictures(class_recipe(), data)
+    seen = set()
+    for seed in range(6):
+        _, targets, *_, numbers = pictures.picture(np.random.default_rng(seed), 64, 2)
+        assert numbers.shape == (16, 16)
+        assert ((targets[0] > 200) <= (numbers > 0)).all()
+        seen |= set(numbers.unique().tolist())
+    assert seen == {0, 1, 2}
+
+
+def test_the_loss_is_least_for_the_map_itself() -> None:
+    numbers = torch.tensor([[[0, 1], [2, 0]]])
+    right = 20.0 * torch.nn.functional.one_hot(numbers, 3).permute(0, 3, 1, 2).float()
+    wrong = right.roll(1, dims=1)
+    assert class_loss(right, numbers) == pytest.approx(0, abs=1e-3)
+    assert class_loss(wrong, numbers) > 4
+    assert class_loss(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long)) > 0
+
+
+@pytest.mark.parametrize("name", ["nano_tiny", "tiny", "tiny_hq", "tiny_efficient", "tiny_video"])
+def test_a_head_answers_for_the_cells_of_a_mask(name: str) -> None:
+    model = models.build(name)
+    add_class_head(model, 3)
+    spec = models.spec(name)
+    maps = model.encode(torch.zeros(1, 3, spec.image_side, spec.image_side))
+    head = class_head_of(model)
+    assert head is not None
+    assert head(*maps).shape == (1, 4, spec.mask_side, spec.mask_side)
+
+
+def test_the_head_learns_a_map(data: Path) -> None:
+    torch.manual_seed(1)
+    recipe = class_recipe(1, learn="decoder")
+    module = build_trainee(recipe, data).eval()
+    step = TrainingStep(module, recipe)
+    (batch,) = batches(recipe, data, None, rank=0, first_step=0)
+    seen = tuple(one.detach() for one in step.see(batch))
+    head = class_head_of(module)
+    assert head is not None
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        optimiser.zero_grad()
+        loss = step.naming_loss(batch, seen)
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("learn", ["all", "decoder", "lora"])
+def test_a_run_learns_the_classes_whatever_else_learns(
+    data: Path, tmp_path: Path, learn: str
+) -> None:
+    recipe = class_recipe(2, learn=learn)
+    torch.manual_seed(recipe.seed)
+    before = build_trainee(recipe, data).state_dict()
+    train(recipe, TrainingRun(data, tmp_path / "run"))
+    found = newest_state(tmp_path / "run")
+    assert found is not None
+    module = trained_module(found[1])
+    assert module.spec.classes == CLASSES
+    name = "class_head.classify.bias"
+    assert (module.state_dict()[name] != before[name]).all()
+
+
+@pytest.mark.parametrize("seed", [0, 3])  # of 3 the third mask is empty
+def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
+    torch.manual_seed(seed)
+    module = models.build("nano_tiny")
+    add_class_head(module, 2)
+    module.spec = replace(module.spec, classes=CLASSES)
+    with torch.no_grad():
+        module.class_head.classify.weight.zero_()
+        module.class_head.classify.bias.copy_(torch.tensor([0.0, 1.0, 3.0]))
+    model = Model(TorchRuntime(module, "in memory", device="cpu"))
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    answer = model.segment(photo, points=[(20, 20)])
+    wanted = 1 / (1 + np.exp(1.0 - 3.0))
+    for one in answer:
+        assert one.label == ("square" if (one.shown_logits > one.threshold).any() else None)
+    assert answer.first.label_probability == pytest.approx(wanted, abs=1e-3)
+    record = answer.to_record()
+    assert record.to_sa1b()["label_probability"] == record.label_probability
+    assert type(record).from_sa1b(record.to_sa1b()) == record
+    assert answer.to_record("mine").label_probability is None
+    assert (model.label(photo).numbers == 2).all()
+    assert model.label(model.encode(photo)).shares() == {"round": 0.0, "square": 1.0}
+    found = model.everything(
+        photo, points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0
+    )
+    assert len(found)
+    assert {one.label for one in found} == {"square"}
+
+
+def test_a_model_without_classes_says_how_to_get_them() -> None:
+    model = Model(TorchRuntime(models.build("nano_tiny"), "in memory", device="cpu"))
+    photo = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(ModelError, match="knows no classes; tune it on your own: anymask train"):
+        model.label(photo)
+    assert model.segment(photo, points=[(5, 5)]).first.label is None
+
+
+def test_weights_with_a_head_start_a_run_without_it(tmp_path: Path) -> None:
+    from anymask.training import write_result
+
+    module = models.build("nano_tiny")
+    add_class_head(module, 2)
+    write_result(tmp_path / "w.safetensors", module, "nano_tiny", {"classes": list(CLASSES)})
+    plain = models.build("nano_tiny")
+    load_start(plain, tmp_path / "w.safetensors")
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, module.state_dict()[name])
+    with pytest.raises(ModelError, match="left over"):
+        load_official(plain, module.state_dict())
+
+
+def test_a_label_map_says_its_parts() -> None:
+    numbers = np.array([[0, 1], [2, 2]], np.uint8)
+    found = LabelMap(CLASSES, numbers)
+    assert found.shares() == {"round": 0.25, "square": 0.5}
+    assert found.mask("square").tolist() == [[False, False], [True, True]]
+    with pytest.raises(InputError, match="no class 'cat'; there are round, square"):
+        found.mask("cat")
+    overlaps = ClassOverlaps((*CLASSES, "none"))
+    overlaps.add(numbers, np.array([[0, 1], [1, 2]], np.uint8))
+    assert overlaps.ious() == {"round": 0.5, "square": 0.5, "none": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"synthetic": 0.5}, "write synthetic = 0"),
+        ({"task": "distil"}, "have no classes"),
+        ({"classes": [1]}, "classes must be names"),
+    ],
+)
+def test_a_recipe_that_cannot_be_meant_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        recipe_of({**asdict(class_recipe()), **changes}, "it")

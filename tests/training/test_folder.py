@@ -1,0 +1,70 @@
+"""Folders of exported models: written by name, and with the networks that a family shares."""
+
+import filecmp
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import anymask
+from anymask import models
+from anymask.base import InputError, ModelError, write_whole
+from anymask.runtime import (
+    ASSETS,
+    DECODER,
+    ENCODER,
+    MANIFEST,
+    MEMORY,
+    NAMES,
+    REFINER,
+    manifest_to_json,
+    read_manifest,
+)
+from anymask.training import add_shared_networks, copy_bundle, export
+
+
+def bare(folder: Path) -> Path:
+    """A bundle of encoder and decoder alone, as graphs are written first."""
+    copy_bundle(ASSETS / "nano", folder)
+    manifest = read_manifest(folder)
+    graphs = tuple(graph for graph in manifest.graphs if graph.name in (ENCODER, DECODER))
+    for name in (REFINER, NAMES, MEMORY):
+        (folder / f"{name}.onnx").unlink()
+    kept = {name: value for name, value in manifest.sha256.items() if (folder / name).is_file()}
+    write_whole(folder / MANIFEST, manifest_to_json(replace(manifest, graphs=graphs, sha256=kept)))
+    return folder
+
+
+def test_edges_and_names_come_along_and_what_reads_earlier_frames_does_not(tmp_path: Path) -> None:
+    folder = bare(tmp_path / "tuned")
+    add_shared_networks(folder, models.spec("nano"))
+    manifest = read_manifest(folder)
+    assert {graph.name for graph in manifest.graphs} == {ENCODER, DECODER, REFINER, NAMES}
+    files = ["refiner.onnx", "refiner.safetensors", "names.onnx", "names.npz"]
+    assert filecmp.cmpfiles(ASSETS / "nano", folder, files, shallow=False)[0] == files
+    model = anymask.load(str(folder))
+    answer = model.segment(anymask.sample("cat"), box=(100, 10, 400, 290))
+    assert model.suggest_labels(anymask.sample("cat"), answer, top=1)[0][0].label == "cat"
+    assert "refiner.onnx" in (folder / "README.md").read_text()
+
+
+def test_a_family_without_such_networks_stays_as_it_is(tmp_path: Path) -> None:
+    folder = bare(tmp_path / "other")
+    before = (folder / MANIFEST).read_bytes()
+    add_shared_networks(folder, models.spec("mobile_sam"))
+    assert (folder / MANIFEST).read_bytes() == before
+
+
+def test_a_model_is_exported_by_its_name_and_opened_from_its_folder(tmp_path: Path) -> None:
+    folder = export("nano@768", str(tmp_path / "x"))
+    assert folder == tmp_path / "x"
+    assert anymask.load(str(folder)).spec.image_side == 768
+    assert (folder / "example.py").is_file()
+
+
+def test_what_is_not_offered_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="format must be 'onnx'"):
+        export("nano", tmp_path / "x", "coreml")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="not offered in 8 bits"):
+        export("nano", tmp_path / "x", int8=True)
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,133 @@
+"""Recipes say what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+
+from anymask.base import ConfigError
+from anymask.training import find_recipe, read_recipe, recipe_of, shipped_recipes
+
+STAGE = {"steps": 2, "side": 64, "images": 2, "masks": 2}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_the_recipes_in_the_package_are_valid_and_need_nothing_of_a_working_folder(
+    name: str,
+) -> None:
+    recipe = read_recipe(find_recipe(name))
+    if name != "sam":
+        assert recipe.model == "nano"
+        assert recipe.init == "shipped"
+    assert recipe.backbone == ""
+
+
+def test_the_papers_schedule_is_that_of_the_paper() -> None:
+    recipe = read_recipe(find_recipe("sam"))
+    assert (recipe.steps, recipe.falls, recipe.warmup) == (90_000, (60_000, 86_666), 250)
+    assert (recipe.rate, recipe.layer_decay, recipe.weight_decay) == (8e-4, 0.8, 0.1)
+    assert (recipe.stages[0].images, recipe.stages[0].masks) == (256, 64)
+    assert recipe.images_before(90_000) == 256 * 90_000
+
+
+def test_the_long_run_never_cools_and_its_copy_does_nothing_else() -> None:
+    assert not any(stage.cool for stage in read_recipe(find_recipe("nano")).stages)
+    copy = read_recipe(find_recipe("nano-cool"))
+    assert all(stage.cool for stage in copy.stages)
+    assert copy.stages[-1].side == 512
+
+
+def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("")
+    assert find_recipe(str(mine)) == mine
+    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, nano-cool"):
+        find_recipe("nanno")
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({}, "no \\[\\[stage\\]\\]"),
+        ({"stage": [STAGE], "ratte": 1}, "unknown field 'ratte'; known: .*rate"),
+        ({"stage": [{**STAGE, "side": 50}]}, "side must be a positive multiple of 32, got 50"),
+        (
+            {"stage": [{**STAGE, "images": 3}]},
+            "images a step \\(3\\) must be a multiple of workers",
+        ),
+        ({"stage": [{"steps": 1}]}, "a stage needs steps, side, images and masks"),
+        ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
+        (
+            {"stage": [STAGE], "learn": "some"},
+            "learn must be one of all, decoder, quality, lora, hq, got .some.",
+        ),
+        ({"stage": [STAGE], "synthetic": 2}, "synthetic is a part of 1, got 2"),
+        ({"stage": [STAGE], "boxes": -1}, "boxes is a part of 1, got -1"),
+        ({"stage": [STAGE], "task": "some"}, "task must be one of masks, distil"),
+        ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
+        ({"stage": [STAGE], "keep": -1}, "accumulate must be at least 1 and keep at least 0"),
+        (
+            {"stage": [STAGE], "teacher_sides": [500]},
+            "teacher_sides must be a positive multiple of 32, got 500",
+        ),
+        ({"stage": [STAGE | {"sides": [100]}]}, "side must be a positive multiple of 32, got 1"),
+        ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
+        ({"stage": [STAGE], "falls": [0.5]}, "falls must be whole numbers"),
+        ({"stage": [{**STAGE, "cool": True}, STAGE]}, "stages that cool must come last"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(raw: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        recipe_of(dict(raw), "r.toml")
+
+
+def test_an_absent_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no\.toml: no recipe to read there"):
+        read_recipe(tmp_path / "no.toml")
+    (tmp_path / "bad.toml").write_text("a = [")
+    with pytest.raises(ConfigError, match=r"bad\.toml: not TOML"):
+        read_recipe(tmp_path / "bad.toml")
+
+
+def test_stages_follow_each_other() -> None:
+    recipe = recipe_of({"stage": [STAGE, {**STAGE, "side": 96}]}, "r")
+    assert recipe.steps == 4
+    assert [recipe.stage_at(step)[0].side for step in range(4)] == [64, 64, 96, 96]
+    with pytest.raises(ConfigError, match="step 4 is past it"):
+        recipe.stage_at(4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("workers = 1", "workers = 0", "workers must be at least 1, got 0"),
+        ("workers = 1", 'workers = "1"', "workers must be int, got '1'"),
+        ("workers = 1", "synthetic = [1]", "synthetic must be float"),
+        ("steps = 3", 'steps = "3"', "steps must be int, got '3'"),
+        ("workers = 1", "stages = 1", "stages must be tables"),
+        ("workers = 1", "[weights]\na = []", "weights must be numbers by name"),
+        ("workers = 1", "seed = 99999999999999999999999", "seed is out of range"),
+    ],
+)
+def test_values_of_another_kind_are_refused(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    text = "[[stage]]\nsteps = 3\nside = 32\nimages = 2\nmasks = 1\n"
+    whole = "workers = 1\n" + text
+    if new.startswith("["):
+        whole, old, new = text, "[[stage]]", f"{new}\n[[stage]]"
+    if new.startswith("stages"):
+        whole = old
+    (tmp_path / "a.toml").write_text(whole.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
+        read_recipe(tmp_path / "a.toml")
+
+
+def test_sides_are_taken_in_turn_and_the_pictures_left_are_counted() -> None:
+    rows = [{**STAGE, "sides": [64, 96, 64]}, {**STAGE, "steps": 3, "images": 4}]
+    recipe = recipe_of({"stage": rows}, "r")
+    assert [recipe.stages[0].side_at(step) for step in range(5)] == [64, 96, 64, 64, 96]
+    assert [recipe.images_after(step) for step in range(6)] == [16, 14, 12, 8, 4, 0]
+    with pytest.raises(ConfigError, match="side must be a positive multiple of 32, got 33"):
+        recipe_of({"stage": [{**STAGE, "sides": [64, 33]}]}, "r")
+    with pytest.raises(ConfigError, match="sides must be whole numbers"):
+        recipe_of({"stage": [{**STAGE, "sides": ["64"]}]}, "r")
