@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Prediction",
     "Features",
     "Mask",
     "Masks",
     "Model",
+    "Prediction",
     "Project",
     "Prompt",
     "Retry",
@@ -45,10 +45,10 @@ __all__ = [
     "load_image",
     "models",
     "read",
+    "runtime",
     "sam",
     "sample",
     "serve",
-    "runtime",
 ]
 
 _HOMES = {

@@ -45,7 +45,7 @@ def test_layer_norm_2d_is_over_the_channels_of_each_place() -> None:
     torch.testing.assert_close(norm(x), expected)
 
 
-def encode(encoder: PromptEncoder, x: float, y: float, label: int) -> Tensor:
+def embed(encoder: PromptEncoder, x: float, y: float, label: int) -> Tensor:
     tokens: Tensor = encoder.embed_points(torch.tensor([[[x, y]]]), torch.tensor([[label]]))
     return tokens[0, 0]
 

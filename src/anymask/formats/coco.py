@@ -34,7 +34,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, box_to_mask, plain_rings
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Mask, Rle, coco_polygons_to_rle, coco_to_rle
 
 

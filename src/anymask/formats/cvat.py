@@ -31,7 +31,7 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Polygon,

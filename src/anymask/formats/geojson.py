@@ -36,7 +36,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, outline
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     IN_PIXELS,
     Affine,

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,105 +42,11 @@ from anymask.formats.documents import (
     located,
     output_paths,
 )
+from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
-from anymask.images import SUFFIXES, open_picture, strips
+from anymask.formats.sniffing import Fit, Sniffed
+from anymask.images import open_picture, strips
 from anymask.masks import Rle, rle_area, rle_to_mask, runs_to_rle
-
-FORM = "label-png"
-LABELS = frozenset(
-    [
-        "annotation", "annotations", "ground_truth", "groundtruth", "gt", "instances", "label",
-        "labels", "mask", "masks", "segmentation", "segmentations", "targets",
-    ]
-)  # fmt: skip
-PHOTOS = frozenset(
-    ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
-)
-ENDINGS = (
-    "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
-)  # fmt: skip
-KINDS = (".png", ".tif", ".tiff")  # that keep numbers as they are
-
-
-@dataclass(frozen=True)
-class LabelPlaces:
-    """Where label pictures lie, a folder or one file, and their photos, if that can be told."""
-
-    labels: Path
-    photos: Path | None
-
-
-def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
-    """Where the label pictures of a source lie, and their photos.
-
-    source    a folder of both, in a folder of photos and one of labels; or labels alone
-    pictures  the folder of the photos; where nobody says, one beside the labels
-    """
-    if not source.is_dir():
-        return LabelPlaces(source, pictures)
-    labels, photos = (_only(source, names) for names in (LABELS, PHOTOS))
-    if labels is not None and (photos is not None or pictures is not None):
-        return LabelPlaces(labels, pictures or photos)
-    if pictures is None and source.absolute().name.lower() in LABELS:
-        pictures = _only(source.absolute().parent, PHOTOS)
-    return LabelPlaces(source, pictures)
-
-
-def has_both(source: Path) -> bool:
-    """Whether a folder holds one folder of label pictures and one of photos, or is the first."""
-    places = places_of(source)
-    if places.photos is None or not places.labels.is_dir():
-        return False
-    return any(path.suffix.lower() in KINDS for path in places.labels.rglob("*.*"))
-
-
-def label_files(places: LabelPlaces) -> list[Path]:
-    """The label pictures: PNGs where there are any, else TIFFs.
-
-    Where photos lie among them, and some names end as those of labels do, only these. Raises
-    DataError where there is none.
-    """
-    found = find_files(places.labels, *KINDS)
-    found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
-    if places.photos is None:
-        found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
-    return found
-
-
-def photo_name(label: Path, places: LabelPlaces) -> str | None:
-    """The photo of a label picture, as it is called in the folder of photos; or, where there is no
-    such folder, beside the label, with another name or suffix. None where there is none."""
-    here = places.labels if places.labels.is_dir() else places.labels.parent
-    inside = label.relative_to(here)
-    for stem in _stems(inside):
-        if places.photos is not None:
-            found = find_picture(places.photos, stem)
-            if found is not None:
-                return found.relative_to(places.photos).as_posix()
-        else:
-            own = stem == inside.with_suffix("").as_posix()
-            other = SUFFIXES - {label.suffix.lower(), KINDS[0]} if own else SUFFIXES
-            found = find_picture(here, stem, other)
-            if found is not None:
-                return found.relative_to(here).as_posix()
-    return None
-
-
-def _only(folder: Path, names: frozenset[str]) -> Path | None:
-    """The folder inside that has one of these names; None where there is none, or several."""
-    found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
-    return found[0] if len(found) == 1 else None
-
-
-def _stems(inside: Path) -> Iterator[str]:
-    """The names without suffix that the photo of a label picture may have."""
-    stem = inside.with_suffix("").as_posix()
-    yield stem
-    for ending in ENDINGS:
-        if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
-            yield stem[: -len(ending)]
-
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders

@@ -58,7 +58,7 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy, single_rings
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Polygon,

@@ -41,7 +41,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, plain_rings
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,

@@ -45,7 +45,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, rle_area, rle_box_xywh
 

@@ -28,7 +28,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import Mask
 
 

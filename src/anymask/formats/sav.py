@@ -35,7 +35,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import label_values
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
 
 SPLIT_FOLDER = "Annotations_6fps"

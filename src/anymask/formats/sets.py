@@ -28,7 +28,7 @@ from anymask.formats.annotations import (
 )
 from anymask.formats.documents import OutFile, output_stem, to_json
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"

@@ -15,7 +15,7 @@ from pathlib import Path
 from anymask.base import DataError, InputError, UintImage, split_page_name
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import find_files, other_size
-from anymask.formats.label_pictures import FORM, label_files, places_of
+from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
 from anymask.formats.registry import FORMATS, check_readable, find_format, place_of, recognise
 from anymask.formats.sets import PICTURES, count_samples, iter_samples

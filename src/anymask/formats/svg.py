@@ -32,7 +32,7 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy, outline
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     Polygon,
     Ring,

@@ -61,7 +61,7 @@ from anymask.formats.label_pictures import (
 from anymask.formats.label_sets import VOC_CLASSES
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"

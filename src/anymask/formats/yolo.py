@@ -43,9 +43,9 @@ from anymask.formats.documents import (
     read_text,
     refuse_boxes,
 )
-from anymask.formats.label_pictures import has_both
+from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
-from anymask.formats.registry import Fit, Sniffed
+from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
 from anymask.masks.mask import Box
 

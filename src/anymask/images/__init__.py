@@ -51,15 +51,15 @@ if TYPE_CHECKING:
     from anymask.images.sources import SAMPLES, PictureFile, list_photos, picture_of, sample
 
 __all__ = [
+    "SAMPLES",
+    "SUFFIXES",
+    "TIFF",
+    "VIDEO_SUFFIXES",
     "ImageSource",
     "PictureFile",
     "PictureView",
     "PixelSize",
     "Ranges",
-    "SAMPLES",
-    "SUFFIXES",
-    "TIFF",
-    "VIDEO_SUFFIXES",
     "array_to_image",
     "check_size",
     "count_pages",

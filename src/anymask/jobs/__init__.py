@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from anymask.jobs.verbs import run
 
 __all__ = [
+    "FIRST_FAILURES",
     "ArrangementChoice",
     "BoxLabels",
     "BoxesTask",
     "Division",
     "EmbedTask",
     "EverythingTask",
-    "FIRST_FAILURES",
     "FolderJob",
     "ItemDone",
     "ItemLost",

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from anymask.studio.labels import LabelSet, nth_colour
     from anymask.studio.limits import SLOWEST, Limits
     from anymask.studio.logs import LOGGERS, log_to_stderr
-    from anymask.studio.model_api import A_LOOK, check_cost, cost_of, done, gives_up
+    from anymask.studio.model_api import A_LOOK, check_cost, cost_of
     from anymask.studio.notes import MaskNotes
     from anymask.studio.own_names import MOST, LabelledMask, OwnNames
     from anymask.studio.pages import Asset, model_assets, page_assets, write_static
@@ -111,45 +111,52 @@ if TYPE_CHECKING:
     )
     from anymask.studio.tracks import Tracks
     from anymask.studio.turns import BACKGROUND, ModelQueue, QueueClosed, RequestAbandoned, Urgency
-    from anymask.studio.video_files import LOCK, PREFIX, VideoFiles, delete_abandoned, write_stream
+    from anymask.studio.video_files import LOCK, PREFIX, VideoFiles, delete_abandoned
     from anymask.studio.video_sessions import VideoSessions
     from anymask.studio.wire import SegmentBody
 
 __all__ = [
     "A_LOOK",
+    "BACKGROUND",
+    "EVERYTHING",
+    "FOLDER",
+    "HEADERS",
+    "HINT_SECONDS",
+    "LEAST_HELD",
+    "LOCK",
+    "LOGGERS",
+    "MOST",
+    "OF_PAGE",
+    "PHOTO_THREADS",
+    "PREFIX",
+    "SEEN",
+    "SEGMENT",
+    "SHAPES",
+    "SLOWEST",
+    "STAGES",
+    "TRACK",
+    "WEIGHTS",
     "Access",
     "Action",
     "Arm",
     "Asset",
-    "BACKGROUND",
     "CvatFrame",
     "CvatModel",
     "Draft",
-    "EVERYTHING",
     "EmbeddingCache",
     "EventRow",
     "ExportSettings",
-    "FOLDER",
     "FolderNews",
-    "HEADERS",
-    "HINT_SECONDS",
     "ImageEntry",
     "ImageStatus",
     "Inference",
-    "LEAST_HELD",
-    "LOCK",
-    "LOGGERS",
     "LabelRow",
     "LabelSet",
     "LabelledMask",
     "Limits",
-    "MOST",
     "MaskNotes",
     "ModelQueue",
-    "OF_PAGE",
     "OwnNames",
-    "PHOTO_THREADS",
-    "PREFIX",
     "PendingConnections",
     "PictureLook",
     "Project",
@@ -161,18 +168,12 @@ __all__ = [
     "RequestAbandoned",
     "ReviewItem",
     "RoundStart",
-    "SEEN",
-    "SEGMENT",
-    "SHAPES",
-    "SLOWEST",
-    "STAGES",
     "SegmentBody",
     "Server",
     "ServerParts",
     "Stage",
     "Store",
     "StoredMask",
-    "TRACK",
     "TakenMasks",
     "TaskPictures",
     "TrackDraft",
@@ -189,7 +190,6 @@ __all__ = [
     "Verdict",
     "VideoFiles",
     "VideoSessions",
-    "WEIGHTS",
     "WeightsRow",
     "Work",
     "accept_rest",
@@ -210,14 +210,12 @@ __all__ = [
     "create_project",
     "create_tables",
     "delete_abandoned",
-    "done",
     "draw_of",
     "export_archive",
     "export_masks",
     "exported_choice",
     "figures_to_html",
     "give_verdict",
-    "gives_up",
     "is_held_out",
     "is_loopback",
     "is_prepared",
@@ -263,7 +261,6 @@ __all__ = [
     "trainer",
     "wilson",
     "write_static",
-    "write_stream",
     "writing",
 ]
 
@@ -365,8 +362,6 @@ if not TYPE_CHECKING:
                 "A_LOOK",
                 "check_cost",
                 "cost_of",
-                "done",
-                "gives_up",
             ),
             "notes": ("MaskNotes",),
             "own_names": (
@@ -482,7 +477,6 @@ if not TYPE_CHECKING:
                 "PREFIX",
                 "VideoFiles",
                 "delete_abandoned",
-                "write_stream",
             ),
             "video_sessions": ("VideoSessions",),
             "wire": ("SegmentBody",),

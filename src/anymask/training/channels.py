@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -18,8 +18,27 @@ from torch import Tensor, nn
 
 from anymask.base import ConfigError, InputError, UintImage
 from anymask.images import load_channels, load_for_mix, read_planes
-from anymask.masks import WHITE, ChannelMix, measure_ranges
-from anymask.training.start_weights import Trainee
+from anymask.masks import WHITE, ChannelMix, ModelSpec, measure_ranges
+from anymask.models.layers import ModelParts
+
+
+class Trainee(Protocol):
+    """What training needs of a torch module."""
+
+    spec: ModelSpec
+    parts: ModelParts
+
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]: ...
+
+    def decode(
+        self,
+        features: tuple[Tensor, ...],
+        coords: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        has_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]: ...
+
 
 MIX = "channel_mix"  # the name of the convolution in the model
 PACE = 10.0  # how much faster than the recipe's rate its weights move: they are of order 1

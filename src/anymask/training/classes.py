@@ -20,7 +20,7 @@ from anymask.base import InputError, UintImage
 from anymask.formats import AnnotatedImage
 from anymask.masks import UNLABELLED, rle_merge, rle_to_mask
 from anymask.models.class_head import add_class_head
-from anymask.training.start_weights import Trainee
+from anymask.training.channels import Trainee
 
 DICE = 0.8  # of the loss, the rest is cross-entropy (SAMed, section 3.4)
 MOST_CLASSES = 100

@@ -9,14 +9,12 @@ run's checkpoints, of which the averaged weights count.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from torch import Tensor, nn
 
 from anymask.base import WeightsError
-from anymask.masks import ModelSpec
 from anymask.models.class_head import NAME as CLASSES
-from anymask.models.layers import ModelParts
 from anymask.runtime import (
     adapter_folder,
     check_base,
@@ -26,27 +24,8 @@ from anymask.runtime import (
     read_checkpoint,
     trainable_weights,
 )
-from anymask.training.channels import MIX
+from anymask.training.channels import MIX, Trainee
 from anymask.training.recipe import Learn
-
-
-class Trainee(Protocol):
-    """What training needs of a torch module."""
-
-    spec: ModelSpec
-    parts: ModelParts
-
-    def encode(self, images: Tensor) -> tuple[Tensor, ...]: ...
-
-    def decode(
-        self,
-        features: tuple[Tensor, ...],
-        coords: Tensor,
-        labels: Tensor,
-        masks: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]: ...
-
 
 HEAD = "task_head"  # the name of a task's own layer in the model
 PASSING = (HEAD, MIX, CLASSES)  # beginnings of names that a run needs only while it goes on

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from anymask.masks import ModelSpec, TokenRoles
 from anymask.models.class_head import class_head_of
 from anymask.models.rules import open_family
-from anymask.training.channels import as_colours
+from anymask.training.channels import Trainee, as_colours
 from anymask.training.classes import class_loss
 from anymask.training.interaction import (
     Draws,
@@ -27,7 +27,6 @@ from anymask.training.interaction import (
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
-from anymask.training.start_weights import Trainee
 
 QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # how often a correction without gradient comes before the last one

@@ -26,10 +26,11 @@ from anymask.base import ConfigError
 from anymask.masks import ModelSpec
 from anymask.models.rules import open_family
 from anymask.runtime import trainable_weights
+from anymask.training.channels import Trainee
 from anymask.training.interaction import Draws, SimulatedPrompts
 from anymask.training.recipe import Recipe
 from anymask.training.samples import Batch
-from anymask.training.start_weights import HEAD, Trainee, load_start
+from anymask.training.start_weights import HEAD, load_start
 from anymask.training.step import (
     StepOutcome,
     TrainingStep,

@@ -17,11 +17,11 @@ from anymask import models
 from anymask.base import ConfigError, DataError, WeightsError, read_arrays
 from anymask.runtime import trainable_weights
 from anymask.training.blocks import layer_decays
-from anymask.training.channels import add_channels, take_channels
+from anymask.training.channels import Trainee, add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.start_weights import Trainee, load_start
+from anymask.training.start_weights import load_start
 from anymask.training.tasks import add_head, check_task, remove_head
 
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from anymask.models.fast.sweep import ClickSweep, SweepTokens, fits
 
 __all__ = [
+    "LEAST_ROWS",
     "Activation",
     "ClickSweep",
     "ConvBn",
     "Foldable",
-    "LEAST_ROWS",
     "SweepTokens",
     "activated",
     "attend",
