@@ -96,7 +96,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
                 records += made
                 owners += [start + int(row)] * len(made)
         planes += rows
-    kept = mask_nms([r.rle for r in records], [r.quality for r in records], settings.box_nms_thresh)
+    kept = mask_nms([r.rle for r in records], [r.score for r in records], settings.box_nms_thresh)
     finds = np.zeros((len(clicks), len(kept)), np.bool_)
     if len(kept):
         shared = rle_iou([r.rle for r in records], [records[index].rle for index in kept]) >= SAME

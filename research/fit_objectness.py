@@ -128,7 +128,7 @@ def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[l
     with ThreadPoolExecutor(1) as cutters:
         scan = Scan(sweep, runtime.family, view, settings, seen, cutters, judge=judge)
         records = [one for one in search_view(scan, clicks, Clock()) if one.area]
-    once = mask_nms([one.rle for one in records], [one.quality for one in records], TWICE)
+    once = mask_nms([one.rle for one in records], [one.score for one in records], TWICE)
     kept = [records[index] for index in once]
     facts = [judge.rows[int(record.objectness or 0)] for record in kept]
     return [record.rle for record in kept], np.array(facts).reshape(len(kept), -1)

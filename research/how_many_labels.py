@@ -4,7 +4,7 @@
         [--counts 5 10 50] [--model nano] [--way full] [--pictures N] [--no-unet]
 
 For each number, the first photos of the training set (in an order that depends on their content
-alone) are all that `anymask train finetune` gets: it holds some of them out, and chooses by those.
+alone) are all that `anymask finetune` gets: it holds some of them out, and chooses by those.
 The model before and the tuned one then answer the test set, which neither has seen: mean IoU by
 one, two and three clicks. Beside it a small U-Net (`small_unet.py`) learns from all of the same
 photos for as many minutes; its object under the first click is compared with the same masks.

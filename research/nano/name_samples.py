@@ -215,7 +215,7 @@ def _proposed(
                 judged=int(same),
                 counts=float(count),
                 fit=round(fit, 4),
-                quality=round(record.quality, 4),
+                quality=round(record.score, 4),
             ),
         )
 

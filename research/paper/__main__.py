@@ -1,6 +1,6 @@
-"""`python -m research.paper WHAT`: `anymask eval` with the measures and baselines of the paper.
+"""`python -m research.paper WHAT`: `anymask evaluate` with the measures and baselines of the paper.
 
-WHAT is whatever `anymask eval` takes, or
+WHAT is whatever `anymask evaluate` takes, or
 
     paper  the 23 data sets of "Segment Anything", section 7.1, under --data
     hard   rendered scenes of glass, smoke, wires, ...; they need no files

@@ -44,7 +44,7 @@ def model_edges(method: Segmenter, image: UintImage) -> FloatArray:  # (H, W, 3)
         raise NotMeasured("it takes no clicks")
     answers = list(_grid_answers(method, image))
     planes = np.concatenate([answer.logits for answer in answers])
-    quality = np.concatenate([answer.quality for answer in answers])
+    quality = np.concatenate([answer.scores for answer in answers])
     place, middle = answers[0].geometry, answers[0].threshold
     filled = np.flatnonzero((planes > middle).any(axis=(1, 2)))
     boxes = mask_to_box(planes[filled] > middle)

@@ -74,7 +74,7 @@ def propose(image: UintImage) -> list[Mask]:
     bright = image.mean(axis=2) > 125
     strip = np.zeros_like(bright)
     strip[-6:] = True
-    return [record_from_rle(mask_to_rle(mask), quality=0.8) for mask in (bright, strip)]
+    return [record_from_rle(mask_to_rle(mask), score=0.8) for mask in (bright, strip)]
 
 
 def shipped_backbone() -> dict[str, torch.Tensor]:

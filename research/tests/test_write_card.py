@@ -26,7 +26,7 @@ def recipe() -> Iterator[ModuleType]:
 
 
 def written(folder: Path, name: str, *parts: str) -> Path:
-    """A run of `anymask eval`, as its files tell."""
+    """A run of `anymask evaluate`, as its files tell."""
     (folder / f"{name}.md").write_text(
         "\n\n".join([*parts, "- model: nano\n- skipped: a"]), "utf-8"
     )
@@ -40,7 +40,7 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
     folder = written(tmp_path, "results", TABLE, EMPTY, "edges: as people draw them", EDGES)
     told = recipe.block_of("results", folder, ["--limit", "2"])
     assert told == (
-        f"`anymask eval zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
+        f"`anymask evaluate zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
         f"Edges: as people draw them:\n\n{EDGES}"
     )
     assert recipe.coco_row(folder / "results.json", "") == ".437 | .631 | .673"

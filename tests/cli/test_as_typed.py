@@ -217,7 +217,7 @@ def test_everything_has_a_default_output(desk: Path, capsys: pytest.CaptureFixtu
     Path("q.png").rename("photos/q.png")
     assert main(["everything", "photos", *GRID]) == 0
     assert Path("photos-everything/q.json").is_file()
-    assert main(["embed", "p.png"]) == 0
+    assert main(["encode", "p.png"]) == 0
     assert Path("p.npz").is_file()
 
 
@@ -246,7 +246,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     assert "this goes into files, got -o -; name a folder" in refusal(
         capsys, "embed", "p.png", "-o", "-"
     )
-    assert main(["embed", "p.png", "-o", "deep/e.npz"]) == 0
+    assert main(["encode", "p.png", "-o", "deep/e.npz"]) == 0
     assert Features.load("deep/e.npz").image_hw == (200, 300)
 
 
@@ -277,7 +277,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
     assert sorted(path.name for path in desk.iterdir()) == ["p.png", "q.png"]
 
 
-@pytest.mark.parametrize("command", [["segment", "--point", "1,1"], ["everything"], ["embed"]])
+@pytest.mark.parametrize("command", [["segment", "--point", "1,1"], ["everything"], ["encode"]])
 @pytest.mark.parametrize(
     ("source", "told"),
     [
@@ -313,7 +313,7 @@ def test_there_is_a_photo_to_begin_with(desk: Path, capsys: pytest.CaptureFixtur
 
 
 def test_the_page_that_is_taken_is_told(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["segment", "--point", "90,100"], ["everything", *GRID], ["embed"]):
+    for words in (["segment", "--point", "90,100"], ["everything", *GRID], ["encode"]):
         told = out_of(capsys, words[0], "stack.tif", *words[1:])
         assert "stack.tif has 9 pages, took page 0; --page N takes another one" in told
         assert "pages" not in out_of(capsys, words[0], "p.png", *words[1:])
@@ -355,7 +355,7 @@ def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture
 
 
 def test_an_embedding_stands_for_its_photo(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["embed", "p.png", "-o", "emb"]) == 0
+    assert main(["encode", "p.png", "-o", "emb"]) == 0
     told = out_of(capsys, "segment", "emb/p.npz", "--point", "240,100")
     assert "wrote p.mask.png" in told
     assert iou(load_mask("p.mask.png"), RIGHT) > 0.7
@@ -364,7 +364,7 @@ def test_an_embedding_stands_for_its_photo(desk: Path, capsys: pytest.CaptureFix
 
 
 def test_an_embedding_names_its_model(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    main(["embed", "p.png", "-o", "emb"])
+    main(["encode", "p.png", "-o", "emb"])
     asked: list[str] = []
 
     def load(name: str, *_: object) -> Model:

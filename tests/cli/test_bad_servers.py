@@ -75,7 +75,7 @@ def test_a_port_that_somebody_has_is_refused(capsys: pytest.CaptureFixture[str])
     assert "name another --port, or 0 for a free one" in told
 
 
-@pytest.mark.parametrize("words", [["annotate"], ["engine", "init"]])
+@pytest.mark.parametrize("words", [["annotate"], ["project", "init"]])
 def test_a_folder_without_a_picture_becomes_no_project(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str]
 ) -> None:
@@ -90,7 +90,7 @@ def test_pictures_that_cannot_be_read_are_named_and_left_out(
     Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / "good.png")
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "vast.png").write_bytes(vast())
-    assert main(["engine", "init", str(tmp_path)]) == 0
+    assert main(["project", "init", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert "with 1 photos" in out
     names = [line.split(":")[0] for line in err.splitlines()]

@@ -59,7 +59,7 @@ def check(folder: str) -> None:
         assert [mask.label for mask in masks] == [label for label, *_ in found]
         for mask, (_, *circle) in zip(masks, found, strict=True):
             assert iou(rle_to_mask(mask.rle), disc(*circle)) > 0.9
-            assert mask.quality > 0
+            assert mask.score > 0
 
 
 def test_every_box_becomes_a_mask_with_its_label(

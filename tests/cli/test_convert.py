@@ -181,7 +181,7 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
 def test_how_masks_were_made_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = record_from_rle(mask_to_rle(np.eye(6, dtype=bool)), quality=0.5, stability=0.5)
+    record = record_from_rle(mask_to_rle(np.eye(6, dtype=bool)), score=0.5, stability=0.5)
     record = replace(record, points=((1.0, 1.0),))
     image = AnnotatedImage(
         file_name="a.png", hw=(6, 6), masks=(AnnotatedMask(record.rle, "cat", made=record),)

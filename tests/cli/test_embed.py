@@ -1,4 +1,4 @@
-"""`anymask embed` over a folder: what is done stays, what fails does not stop the rest."""
+"""`anymask encode` over a folder: what is done stays, what fails does not stop the rest."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def made() -> list[str]:
 def test_every_photo_of_a_folder_gets_its_embedding(
     runtime: type[Counting], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["embed", "photos", "-o", "out"]) == 0
+    assert main(["encode", "photos", "-o", "out"]) == 0
     assert made() == [
         "out/a.npz", "out/b.npz", "out/sub/c.npz", "out/twin.jpg.npz", "out/twin.png.npz",
     ]  # fmt: skip
@@ -61,7 +61,7 @@ def test_what_is_there_already_is_not_made_again(
     runtime: type[Counting], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
-        main(["embed", "photos", "-o", "out"])
+        main(["encode", "photos", "-o", "out"])
     assert runtime.seen == 5
     assert capsys.readouterr().out.endswith("0 done, 5 there already, 0 failed\n")
 
@@ -69,14 +69,14 @@ def test_what_is_there_already_is_not_made_again(
 def test_changed_photos_damaged_files_and_other_weights_are_done_again(
     runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main(["embed", "photos", "-o", "out"])
+    main(["encode", "photos", "-o", "out"])
     Image.fromarray(PICTURE[::-1]).save("photos/a.png")
     Path("out/b.npz").write_bytes(Path("out/b.npz").read_bytes()[:99])
-    main(["embed", "photos", "-o", "out"])
+    main(["encode", "photos", "-o", "out"])
     assert runtime.seen == 7
     other = Model(Counting(weights_hash="other"))
     monkeypatch.setattr(anymask, "load", lambda *_, **__: other)
-    main(["embed", "photos", "-o", "out"])
+    main(["encode", "photos", "-o", "out"])
     assert runtime.seen == 12
 
 
@@ -84,7 +84,7 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
     runtime: type[Counting], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("photos/b.jpg").write_bytes(b"broken")
-    assert main(["embed", "photos", "-o", "out"]) == 2
+    assert main(["encode", "photos", "-o", "out"]) == 2
     captured = capsys.readouterr()
     assert captured.out.startswith("4 done, 0 there already, 1 failed; ")
     assert f"anymask: {Path('photos/b.jpg')}: wanted a picture" in captured.err
@@ -96,7 +96,7 @@ def test_a_broken_photo_is_told_and_the_rest_is_done(
 
 def test_one_photo_will_do(runtime: type[Counting], capsys: pytest.CaptureFixture[str]) -> None:
     for told in ("wrote", "there already:"):
-        assert main(["embed", "photos/sub/c.png", "-o", "out"]) == 0
+        assert main(["encode", "photos/sub/c.png", "-o", "out"]) == 0
         assert capsys.readouterr().out == f"{told} {Path('out/c.npz')}\n"
     assert made() == ["out/c.npz"]
 
@@ -105,7 +105,7 @@ def test_a_folder_without_photos_is_told(
     runtime: type[Counting], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("empty").mkdir()
-    assert main(["embed", "empty", "-o", "out"]) == 2
+    assert main(["encode", "empty", "-o", "out"]) == 2
     assert "there are no photos in 'empty'; name a folder that has some" in capsys.readouterr().err
 
 
@@ -119,5 +119,5 @@ def test_an_interruption_keeps_what_was_done(
             return super().see(images)
 
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Stopping()))
-    assert main(["embed", "photos", "-o", "out"]) == 130
+    assert main(["encode", "photos", "-o", "out"]) == 130
     assert made() == ["out/a.npz", "out/b.npz"]

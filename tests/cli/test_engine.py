@@ -1,4 +1,4 @@
-"""`anymask engine` and `anymask plan`: from photos to an export, and what they say on mistakes."""
+"""`anymask project` and `anymask plan`: from photos to an export, and what they say on mistakes."""
 
 import json
 from pathlib import Path
@@ -40,30 +40,30 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> s
 
 
 def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "with 2 photos" in said(capsys, "engine", "init", photos, "--set", "sample=2")
+    assert "with 2 photos" in said(capsys, "project", "init", photos, "--set", "sample=2")
     truth, out = photos.parent / "truth.json", photos.parent / "out.json"
-    assert said(capsys, "engine", "import", photos, truth, "--proposals") == "6 new masks\n"
-    assert said(capsys, "engine", "import", photos, truth, "--proposals") == (
+    assert said(capsys, "project", "import", photos, truth, "--proposals") == "6 new masks\n"
+    assert said(capsys, "project", "import", photos, truth, "--proposals") == (
         "0 new masks\nleft out, as they are there already: 6 masks\n"
     )
-    refused = said(capsys, "engine", "export", photos, "-o", out, code=2)
+    refused = said(capsys, "project", "export", photos, "-o", out, code=2)
     assert "wanted photos that are finished, got none of 2" in refused
     assert not out.exists()
     model: Any = None  # it has nothing to correct
     known = {image.file_name: image for image in read_annotations(truth)[0]}
     assert len(list(run_review(Project(photos), model, Annotator(), known, 4))) == 4
-    told = said(capsys, "engine", "review", photos, "--accept-rest")
+    told = said(capsys, "project", "review", photos, "--accept-rest")
     assert "batch 1: 6 masks, 2 of 2 sampled, 100 % good (2 picked" in told
     assert "do not count): may leave" in told
     assert "accepted 2 more masks" in told
-    assert "wrote" in said(capsys, "engine", "export", photos, "-o", out)
+    assert "wrote" in said(capsys, "project", "export", photos, "-o", out)
     images, _ = read_annotations(out)
     assert [len(image.masks) for image in images] == [3, 3]
 
 
 def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth, page = photos.parent / "truth.json", photos.parent / "report.html"
-    said(capsys, "engine", "init", photos)
+    said(capsys, "project", "init", photos)
     nothing = said(capsys, "plan", photos, "--images", 100, code=2)
     assert "nothing was measured yet" in nothing
     first, second = read_annotations(truth)[0]
@@ -73,7 +73,7 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
         known = {image.file_name: image}
         work = SimulatedWork(model=model, stage="assisted", truth=known, arm=arm)
         assert [done.records for done in run_stage(project, work)] == [3]
-    shown = said(capsys, "engine", "report", photos, "--html", page, "--json", f"{page}.json")
+    shown = said(capsys, "project", "report", photos, "--html", page, "--json", f"{page}.json")
     assert "| assisted | control | 3 | 1 |" in shown
     assert json.loads(Path(f"{page}.json").read_text("utf-8"))["saving"] > 0
     assert "<svg" in page.read_text("utf-8")
@@ -86,26 +86,38 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("engine", "report", "."), "is no project yet; run: anymask engine init ."),
-        (("engine", "init", "absent"), "wanted a folder of photos, 'absent' is none"),
-        (("engine", "init", ".", "--set", "sample"), "--set takes NAME=NUMBER, got 'sample'"),
-        (("engine", "init", ".", "--set", "speed=1"), "there is no setting 'speed'"),
-        (("engine", "init", ".", "--set", "good_iuo=1"), "did you mean 'good_iou'?"),
-        (("engine", "init", ".", "--set", "good_iou=2"), "good_iou must be a number from 0 to 1"),
-        (("engine", "init", ".", "--set", "good_share=9"), "good_share must be a number from 0 to"),
-        (("engine", "init", ".", "--set", "confident=70"), "confident must be a number from 0 to "),
+        (("project", "report", "."), "is no project yet; run: anymask project init ."),
+        (("project", "init", "absent"), "wanted a folder of photos, 'absent' is none"),
+        (("project", "init", ".", "--set", "sample"), "--set takes NAME=NUMBER, got 'sample'"),
+        (("project", "init", ".", "--set", "speed=1"), "there is no setting 'speed'"),
+        (("project", "init", ".", "--set", "good_iuo=1"), "did you mean 'good_iou'?"),
+        (("project", "init", ".", "--set", "good_iou=2"), "good_iou must be a number from 0 to 1"),
         (
-            ("engine", "init", ".", "--set", "pred_iou_thresh=2"),
+            ("project", "init", ".", "--set", "good_share=9"),
+            "good_share must be a number from 0 to",
+        ),
+        (
+            ("project", "init", ".", "--set", "confident=70"),
+            "confident must be a number from 0 to ",
+        ),
+        (
+            ("project", "init", ".", "--set", "pred_iou_thresh=2"),
             "pred_iou_thresh must be a number from 0",
         ),
-        (("engine", "init", ".", "--set", "held_out=1"), "held_out must be a number, 0 or more a"),
-        (("engine", "init", ".", "--set", "batch=0"), "batch must be a whole number of at least 1"),
-        (("engine", "init", ".", "--set", "sample=1.5"), "sample must be a whole number of at lea"),
+        (("project", "init", ".", "--set", "held_out=1"), "held_out must be a number, 0 or more a"),
         (
-            ("engine", "init", ".", "--set", "crop_n_layers=40"),
+            ("project", "init", ".", "--set", "batch=0"),
+            "batch must be a whole number of at least 1",
+        ),
+        (
+            ("project", "init", ".", "--set", "sample=1.5"),
+            "sample must be a whole number of at lea",
+        ),
+        (
+            ("project", "init", ".", "--set", "crop_n_layers=40"),
             "crop_n_layers must be a whole numbe",
         ),
-        (("engine", "init", ".", "--groups", "x.csv"), "x.csv: cannot be read (No such file"),
+        (("project", "init", ".", "--groups", "x.csv"), "x.csv: cannot be read (No such file"),
         (("plan", ".", "--images", "0"), "wanted --images of at least 1"),
     ],
 )
@@ -124,8 +136,8 @@ def test_mistakes_are_sentences(
 def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = photos.parent / "groups.csv"
     table.write_text("image,group\na.png,day\nb.png,night\n", "utf-8")
-    said(capsys, "engine", "init", photos, "--groups", table)
-    said(capsys, "engine", "import", photos, photos.parent / "truth.json")
+    said(capsys, "project", "init", photos, "--groups", table)
+    said(capsys, "project", "import", photos, photos.parent / "truth.json")
     project = Project(photos)
     assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
     row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,

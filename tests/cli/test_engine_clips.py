@@ -1,4 +1,4 @@
-"""`anymask engine clips`: the objects of a session become tracks, accepted ones leave as SA-V."""
+"""`anymask project clips`: the objects of a session become tracks, accepted ones leave as SA-V."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def test_a_session_is_taken_up_looked_at_and_written(
 ) -> None:
     folder, out = str(project.folder), tmp_path / "out.json"
     take = ["--take", "drive.mkv", "--session", str(tmp_path / "drive.session"), "--label", "disc"]
-    assert main(["engine", "clips", folder, *take]) == 0
+    assert main(["project", "clips", folder, *take]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "drive.mkv: 6 frames, 2 tracks"
     assert told[1].startswith("  track 1, object 1 (disc): proposal, frames 0 to 5, ")
-    assert main(["engine", "clips", folder, "-o", str(out)]) == 2
+    assert main(["project", "clips", folder, "-o", str(out)]) == 2
     assert "no track is accepted; look at them first" in capsys.readouterr().err
     project.tracks.give_verdict(2, TrackSaid(verdict="accept", version=1), "ann")
-    assert main(["engine", "report", folder, "--json", str(out)]) == 0
+    assert main(["project", "report", folder, "--json", str(out)]) == 0
     assert "clips: 1; tracks: 1 accepted, 1 proposal" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1
-    assert main(["engine", "clips", folder, "-o", str(out)]) == 0
+    assert main(["project", "clips", folder, "-o", str(out)]) == 0
     assert "6 masks on 6 frames" in capsys.readouterr().out
     images, _ = read_annotations(out)
     assert [[mask.group for mask in image.masks] for image in images] == [[2]] * FRAMES
     wanted = [mask.rle for mask in project.tracks.masks(2)]
     assert [image.masks[0].rle for image in images] == wanted
-    assert main(["engine", "clips", folder, "-o", str(out), "--proposals"]) == 0
+    assert main(["project", "clips", folder, "-o", str(out), "--proposals"]) == 0
     assert json.loads(out.read_text("utf-8"))["masklet_id"] == [1, 2]
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_taken_up_is_told(
         (["--take", "missing.mkv"], "is not in the project's folder"),
         (["--take", "drive.mkv", "--session", "missing.session"], "is no file"),
     ):
-        assert main(["engine", "clips", folder, *words]) == 2
+        assert main(["project", "clips", folder, *words]) == 2
         assert complaint in capsys.readouterr().err
 
 
@@ -78,6 +78,6 @@ def test_a_session_of_some_frames_is_not_taken_for_one_of_all(
         opened.add(frame=0, id=1, points=[(30, 30)])
         list(opened)
     take = ["--take", "drive.mkv", "--session", str(session)]
-    assert main(["engine", "clips", str(project.folder), *take]) == 2
+    assert main(["project", "clips", str(project.folder), *take]) == 2
     assert "looked at some frames only (every=2, fps=None, start=0)" in capsys.readouterr().err
     assert project.tracks.clips()[0].tracks == 0

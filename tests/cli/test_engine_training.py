@@ -1,4 +1,4 @@
-"""`anymask engine retrain`: any model is tuned by the fine-tuning's trainer, and goes on."""
+"""`anymask project retrain`: any model is tuned by the fine-tuning's trainer, and goes on."""
 
 import json
 from collections.abc import Sequence
@@ -47,8 +47,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "photos"
     truth = write_photos(folder, count=6)
     write_annotations(list(truth.values()), tmp_path / "truth.json", "coco")
-    assert main(["engine", "init", str(folder)]) == 0
-    assert main(["engine", "import", str(folder), str(tmp_path / "truth.json")]) == 0
+    assert main(["project", "init", str(folder)]) == 0
+    assert main(["project", "import", str(folder), str(tmp_path / "truth.json")]) == 0
 
     def judge(place: str, images: Sequence[AnnotatedImage]) -> np.ndarray:
         return np.full(len(images), 0.5 if place == "nano" else 0.6)
@@ -129,7 +129,7 @@ def test_a_training_that_was_stopped_makes_no_model(
 def test_another_family_is_tuned_leads_and_is_gone_on_from(
     project: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["engine", "retrain", str(project), "--steps", "1", "--masks", "2"]
+    command = ["project", "retrain", str(project), "--steps", "1", "--masks", "2"]
     told = tmp_path / "told.json"
     assert main([*command, "--model", str(tiny), "--way", "lora", "--json", str(told)]) == 0
     said = capsys.readouterr().out
@@ -156,7 +156,7 @@ class Killed(BaseException):
 def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
     project: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["engine", "retrain", str(project), "--steps", "4", "--model", str(tiny)]
+    command = ["project", "retrain", str(project), "--steps", "4", "--model", str(tiny)]
     monkeypatch.setattr(engine_training, "finish", cut)
     whole, began = loop.train, []
 
@@ -176,7 +176,7 @@ def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
     added = (annotated_mask(mask_to_rle(mask)),)
     images = [AnnotatedImage(file_name=f"{n}.png", hw=mask.shape, masks=added) for n in range(6)]
     write_annotations(images, more, "coco")
-    assert main(["engine", "import", str(project), str(more)]) == 0
+    assert main(["project", "import", str(project), str(more)]) == 0
     with pytest.raises(Killed):
         main([*command, "--rate", "5e-5"])
     assert began[-1] == 0

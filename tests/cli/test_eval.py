@@ -1,4 +1,4 @@
-"""`anymask eval` as a user meets it."""
+"""`anymask evaluate` as a user meets it."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_suite_is_measured_and_printed(
     data: Path, suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert main(["eval", str(suite), "--data", str(data), "--json", str(out)]) == 0
+    assert main(["evaluate", str(suite), "--data", str(data), "--json", str(out)]) == 0
     text = capsys.readouterr().out
     assert text.startswith("| set | masks | 1 click | 2 clicks | box |\n")
     assert "| first | 3 | 1.000 | 1.000 | 1.000 |" in text
@@ -57,7 +57,7 @@ def test_a_suite_is_measured_and_printed(
 
 
 def test_one_set_is_measured_by_its_folder(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", str(data / "first"), "--limit", "1"]) == 0
+    assert main(["evaluate", str(data / "first"), "--limit", "1"]) == 0
     assert "| first | 1 | 1.000 | 1.000 | 1.000 |" in capsys.readouterr().out
 
 
@@ -74,7 +74,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         return real(methods, one, *rest, **more)
 
     monkeypatch.setattr(eval_workers, "score_set", stop_at_second)
-    words = ["eval", str(data), "--json", str(out), "--resume"]
+    words = ["evaluate", str(data), "--json", str(out), "--resume"]
     assert main(words) == 130
     assert [row["name"] for row in read(out)["sets"]] == ["first"]
     assert main(words) == 0
@@ -99,19 +99,19 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 def test_wrong_options_are_sentences(
     data: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", str(data), *words]) == 2
+    assert main(["evaluate", str(data), *words]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_suite_needs_to_know_where_its_sets_lie(
     data: Path, suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", str(suite)]) == 2
+    assert main(["evaluate", str(suite)]) == 2
     assert "say where they lie: --data DIR" in capsys.readouterr().err
 
 
 def test_an_unknown_suite_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", "no-such-suite", "--data", str(data)]) == 2
+    assert main(["evaluate", "no-such-suite", "--data", str(data)]) == 2
     assert "no-such-suite: wanted a suite file (.toml)" in capsys.readouterr().err
 
 
@@ -119,8 +119,8 @@ def test_a_file_of_other_settings_is_not_resumed(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "out.json")
-    assert main(["eval", str(data), "--json", out]) == 0
-    assert main(["eval", str(data), "--json", out, "--resume", "--clicks", "2"]) == 2
+    assert main(["evaluate", str(data), "--json", out]) == 0
+    assert main(["evaluate", str(data), "--json", out, "--resume", "--clicks", "2"]) == 2
     assert "cannot resume, its settings is" in capsys.readouterr().err
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_report_is_not_resumed(
 ) -> None:
     out = tmp_path / "out.json"
     out.write_text(text, encoding="utf-8")
-    assert main(["eval", str(data), "--json", str(out), "--resume"]) == 2
+    assert main(["evaluate", str(data), "--json", str(out), "--resume"]) == 2
     assert "not a report to resume" in capsys.readouterr().err
 
 
@@ -142,7 +142,7 @@ def test_models_and_peers_stand_in_one_table(
     (tmp_path / "eval_peer.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.json"
-    words = ["eval", str(data / "first"), "--model", "model", "--model", "model=other.onnx"]
+    words = ["evaluate", str(data / "first"), "--model", "model", "--model", "model=other.onnx"]
     assert main([*words, "--peer", "eval_peer:answer", "--json", str(out)]) == 0
     header, _, row, *_ = capsys.readouterr().out.splitlines()
     assert header.startswith("| set | masks | 1 click | 3 clicks | box | model=other.onnx: 1 click")
@@ -160,7 +160,7 @@ def test_more_can_be_measured_or_nothing_else(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    words = ["eval", str(data / "first"), "--json", str(out), "--measure", "boundary"]
+    words = ["evaluate", str(data / "first"), "--json", str(out), "--measure", "boundary"]
     assert main(words) == 0
     assert read(out)["sets"][0]["measures"] == ["clicks", "box", "boundary"]
     assert main([*words, "--only"]) == 0
@@ -177,7 +177,7 @@ def test_the_tables_and_the_page_are_written_where_asked(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, tables = tmp_path / "page.html", tmp_path / "tables.md"
-    words = ["eval", str(data), "--html", str(page), "--markdown", str(tables), "--limit", "2"]
+    words = ["evaluate", str(data), "--html", str(page), "--markdown", str(tables), "--limit", "2"]
     assert main(words) == 0
     assert tables.read_text(encoding="utf-8") == capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
@@ -191,22 +191,22 @@ def test_a_suite_may_say_where_its_sets_lie(
 ) -> None:
     text = suite.read_text(encoding="utf-8")
     suite.write_text('data = "data"\n' + text, encoding="utf-8")
-    assert main(["eval", str(suite), "--limit", "1"]) == 0
+    assert main(["evaluate", str(suite), "--limit", "1"]) == 0
     assert "| first | 1 |" in capsys.readouterr().out
     suite.write_text('data = "elsewhere"\n' + text, encoding="utf-8")
-    assert main(["eval", str(suite)]) == 2
+    assert main(["evaluate", str(suite)]) == 2
     assert "say where they lie: --data DIR" in (said := capsys.readouterr().err)
     assert "elsewhere is no folder" in said
 
 
 def test_a_set_without_masks_is_an_error(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_set(data / "third", [[]])
-    assert main(["eval", str(data / "third")]) == 2
+    assert main(["evaluate", str(data / "third")]) == 2
     assert "third: 1 photos and no mask with a pixel; is it" in capsys.readouterr().err
 
 
 def test_a_photo_is_no_suite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8\xff")
-    assert main(["eval", str(photo)]) == 2
+    assert main(["evaluate", str(photo)]) == 2
     assert "photo.jpg: wanted annotations, got a picture; name a fi" in capsys.readouterr().err

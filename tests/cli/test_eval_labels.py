@@ -1,4 +1,4 @@
-"""`anymask eval LABELS`: what people have, in any format, without making a set of it first."""
+"""`anymask evaluate LABELS`: what people have, in any format, without making a set of it first."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def measured(tmp_path: Path, *words: str) -> dict:
     """The report of a command: which masks were measured, and what each got."""
     out = tmp_path / "out.json"
-    assert main(["eval", *words, "--json", str(out)]) == 0
+    assert main(["evaluate", *words, "--json", str(out)]) == 0
     raw = json.loads(out.read_text(encoding="utf-8"))
     (one,) = raw["sets"]
     assert one.pop("name") == raw["suite"]
@@ -58,7 +58,7 @@ def test_what_was_not_read_of_labels_is_told(
 ) -> None:
     text = labels / "yolo" / "labels" / "0.txt"
     text.write_text(text.read_text(encoding="utf-8") + "0 .5 .5 .2 .2\n", encoding="utf-8")
-    assert main(["eval", str(labels / "yolo")]) == 0
+    assert main(["evaluate", str(labels / "yolo")]) == 0
     assert "not read: shapes (once), first: 0.png: line 3 is a box al" in capsys.readouterr().err
 
 
@@ -91,5 +91,5 @@ def test_wrong_labels_are_sentences(
     (labels / "empty.json").write_text(json.dumps(empty), encoding="utf-8")
     (labels / "away" / "other.yaml").write_text("names: [a]\n", encoding="utf-8")
     monkeypatch.chdir(labels / "away" if words == ["other.yaml"] else labels)
-    assert main(["eval", *words]) == 2
+    assert main(["evaluate", *words]) == 2
     assert message in capsys.readouterr().err

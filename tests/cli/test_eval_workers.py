@@ -82,7 +82,7 @@ def test_processes_measure_what_one_measures(
     reports = []
     for workers in ("1", "2"):
         out = tmp_path / f"{workers}.json"
-        words = ["eval", str(tmp_path / "data"), "--measure", "noc", "--json", str(out)]
+        words = ["evaluate", str(tmp_path / "data"), "--measure", "noc", "--json", str(out)]
         assert main([*words, "--workers", workers]) == 0
         reports.append(json.loads(out.read_text(encoding="utf-8")))
     one, two = reports

@@ -1,4 +1,4 @@
-"""`anymask train finetune`: any annotations in, better weights and an honest report out."""
+"""`anymask finetune`: any annotations in, better weights and an honest report out."""
 
 import argparse
 import hashlib

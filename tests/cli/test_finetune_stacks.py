@@ -1,4 +1,4 @@
-"""`anymask train finetune --channels --classes`: stacks in, a model out."""
+"""`anymask finetune --channels --classes`: stacks in, a model out."""
 
 import json
 import runpy
@@ -63,7 +63,7 @@ def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
     of_array = weights.segment(array, points=[PLACE])
     np.testing.assert_array_equal(of_file.masks[0], of_array.masks[0])
     answer = bundle.segment(array, points=[PLACE])
-    assert answer.quality[0] == pytest.approx(of_array.quality[0], abs=0.02)  # graphs hold 16 bits
+    assert answer.scores[0] == pytest.approx(of_array.scores[0], abs=0.02)  # graphs hold 16 bits
     embedding = bundle.encode(stack(tuned))
     np.testing.assert_array_equal(
         bundle.segment(embedding, points=[PLACE], refine_edges=False).masks[0],
@@ -103,7 +103,7 @@ def test_the_example_of_the_bundle_takes_the_same_channels(tuned: Path, tmp_path
     mask, score = model.segment(opened, np.array([PLACE]), [1])
     assert mask.shape == array.shape[:2]
     answer = bundle.segment(array, points=[PLACE], multimask=True)
-    assert score >= answer.quality.max() - 0.02
+    assert score >= answer.scores.max() - 0.02
     np.save(tmp_path / "four.npy", array[..., :4])
     with pytest.raises(ValueError, match=r"wanted \(H, W, 5\), .* has "):
         model.open(str(tmp_path / "four.npy"))
@@ -120,7 +120,7 @@ def test_commands_take_the_stack_as_it_is(
     model = ["--model", str(tuned / "bundle")]
     assert main(["segment", str(stack(tuned)), *model, *place, "-o", "b.mask.png"]) == 0
     for told in ("wrote e.npz", "there already: e.npz"):
-        assert main(["embed", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
+        assert main(["encode", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
         assert told in (said := capsys.readouterr().out)
         assert "pages" not in said  # all of them are one picture
     grid = ["--points-per-side", "3", "-o", "found"]

@@ -124,7 +124,7 @@ def test_the_version_has_three_spellings(word: str, capsys: pytest.CaptureFixtur
         (["help"], ["--help"]),
         (["help", "segment"], ["segment", "--help"]),
         (["--help", "segment"], ["segment", "--help"]),
-        (["help", "engine", "run"], ["engine", "run", "--help"]),
+        (["help", "project", "run"], ["project", "run", "--help"]),
     ],
 )
 def test_help_is_a_command_too(

@@ -8,19 +8,19 @@ import pytest
 
 import anymask
 from anymask.base import InputError, list_settings
-from anymask.cli import add_options, load, option_of, read_model, read_options
-from anymask.cli.main import main
+from anymask.cli import add_options, option_of, read_model, read_options
+from anymask.cli.main import commands, load, main
 from anymask.evaluation import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings
 from anymask.studio import Limits, add_server_options, read_server
 
-LOADING = ["annotate", "audit", "embed", "eval", "everything", "segment", "serve"]
+LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "serve"]
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
-    load(command).configure(parser)
+    load(commands()[command]).configure(parser)
     return parser
 
 

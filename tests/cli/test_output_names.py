@@ -38,8 +38,8 @@ REFUSALS = [
     (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ would be a folder"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),
     (["segment", "p.png", "--point", "1,1", "-o", "x.pgn"], ["did you mean x.png?"]),
-    (["embed", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; did you mean x.npz?"]),
-    (["embed", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
+    (["encode", "p.png", "-o", "x.npy"], ["ends in .npz, got 'x.npy'; did you mean x.npz?"]),
+    (["encode", "p.png", "-o", "x.json"], ["ends in .npz, got 'x.json'"]),
     (["track", "p.png", "--point", "1,1", "-o", "x.xml"], ["'x.xml': outputs are .json (SA-V)"]),
     (["convert", "in.json", "x.json", "--to", "yolo"], ["yolo is written as a folder, got"]),
     (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'; leave .gz out"]),
@@ -53,12 +53,12 @@ REFUSALS = [
     (["audit", "in.json", "-o", "x.html"], ["wanted a folder to write, got 'x.html'"]),
     (["train", "nano", "--data", ".", "-o", "x.pt"], ["wanted a folder to write, got 'x.pt'"]),
     (["serve", "--static", "x.html"], ["--static: wanted a folder to write, got 'x.html'"]),
-    (["eval", "zero-shot", "--json", "x.html"], ["--json writes a file that ends in .json"]),
-    (["eval", "zero-shot", "--markdown", "x.html"], ["'x.html'; did you mean x.md?"]),
+    (["evaluate", "zero-shot", "--json", "x.html"], ["--json writes a file that ends in .json"]),
+    (["evaluate", "zero-shot", "--markdown", "x.html"], ["'x.html'; did you mean x.md?"]),
     (["stats", "in.json", "--html", "x.json"], ["--html writes a file", "did you mean x.html?"]),
     (["stats", "in.json", "--json", "."], ["--json names a file, '.' is a folder; add a name"]),
     (["bench", "model", "--json", "-"], ["--json is written to a file, got '-'; name one"]),
-    (["engine", "report", ".", "--json", "x.txt"], ["did you mean x.json?"]),
+    (["project", "report", ".", "--json", "x.txt"], ["did you mean x.json?"]),
 ]
 
 
@@ -101,5 +101,5 @@ def test_a_report_may_be_written_anew(desk: Path) -> None:
 def test_a_folder_may_be_called_as_a_file_where_that_is_said(desk: Path) -> None:
     Path("there.foo").mkdir()
     for output in ("there.foo", "new.foo/", "run.5", "out"):
-        assert main(["embed", "p.png", "-o", output]) == 0
+        assert main(["encode", "p.png", "-o", output]) == 0
         assert Path(output, "p.npz").is_file()

@@ -86,6 +86,6 @@ def test_other_bands_are_another_picture(
 
 
 def test_an_embedding_is_that_of_the_chosen_bands(scene: Path, tmp_path: Path) -> None:
-    assert main(["embed", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
+    assert main(["encode", str(scene), "-o", str(tmp_path), "--bands", "5", "--page", "1"]) == 0
     truth = anymask.load().encode(anymask.load_image(scene, bands=5, page=1))
     assert Features.load(tmp_path / "scene.page1.npz").image_hash == truth.image_hash

@@ -1,4 +1,4 @@
-"""Options of `anymask train finetune`: what cannot be meant, and what a run was begun with."""
+"""Options of `anymask finetune`: what cannot be meant, and what a run was begun with."""
 
 import argparse
 import json
@@ -82,7 +82,7 @@ def test_fields_of_a_recipe_are_no_options_of_one(
     command = ["train", "nano", "--data", str(coco.parent), "-o", str(tmp_path / "run")]
     assert main([*command, "--keep", "3", "--lora-rank", "4"]) == 2
     assert capsys.readouterr().err == (
-        "anymask: error: --keep, --lora-rank belong to `anymask train finetune`, got nano; leave "
+        "anymask: error: --keep, --lora-rank belong to `anymask finetune`, got nano; leave "
         "it out, or write keep = 3, lora_rank = 4 into a recipe of your own\n"
     )
 

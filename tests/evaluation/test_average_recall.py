@@ -41,7 +41,7 @@ class Finder:
     def everything(self, image: Any, **grid: Any) -> list[Any]:
         self.asked = grid
         return [
-            record_from_rle(mask_to_rle(rectangle(HW, box)), quality=1 - n / 100, stability=0.5)
+            record_from_rle(mask_to_rle(rectangle(HW, box)), score=1 - n / 100, stability=0.5)
             for n, box in enumerate(self.boxes)
         ]
 

@@ -115,5 +115,5 @@ def test_the_json_holds_what_the_table_shows_and_reads_back(
 
 @pytest.mark.parametrize("raw", [{}, {"sets": 3}, {"sets": [{}]}, {"sets": [[]]}])
 def test_a_file_that_is_no_report_is_refused(raw: dict) -> None:
-    with pytest.raises(DataError, match="not a report of `anymask eval`"):
+    with pytest.raises(DataError, match="not a report of `anymask evaluate`"):
         sets_from_json(raw)

@@ -85,7 +85,7 @@ def report(boxes: EvalSet) -> EvalReport:
     return EvalReport(
         suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),
         machine=this_machine(), sets=(replace(scores, found=(found,)),),
-        command="anymask eval mine", skipped=(("superpixel", "not <installed>"),),
+        command="anymask evaluate mine", skipped=(("superpixel", "not <installed>"),),
     )  # fmt: skip
 
 
@@ -99,7 +99,12 @@ def test_the_page_is_whole_and_fetches_nothing(report: EvalReport, boxes: EvalSe
     assert parser.open == []
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert "<script" not in text
-    for said in ("half on mine", "weights abc123", "anymask eval mine", "not &lt;installed&gt;"):
+    for said in (
+        "half on mine",
+        "weights abc123",
+        "anymask evaluate mine",
+        "not &lt;installed&gt;",
+    ):
         assert said in text
     assert text.count("<img") == len(shots) == 4
     assert "<b>" not in text

@@ -183,7 +183,7 @@ def test_videos_are_evaluated_from_the_command_line(
     monkeypatch.setattr("anymask.evaluation.video_protocols.CLICKS", 1)
     monkeypatch.setattr("anymask.cli.options.ModelChoice.load", lambda _: Model(ColourRuntime()))
     out = folder / "a.json"
-    words = ["eval", "videos", "--data", str(folder), "--json", str(out)]
+    words = ["evaluate", "videos", "--data", str(folder), "--json", str(out)]
     words += ["--protocol", protocol, "--rounds", "2"]
     assert main(words) == 0
     found = json.loads(out.read_text("utf-8"))
@@ -196,18 +196,21 @@ def test_videos_are_evaluated_from_the_command_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["videos"], "name the folder of videos: anymask eval videos --data DIR"),
+        (["videos"], "name the folder of videos: anymask evaluate videos --data DIR"),
         (["videos", "--data", ".", "--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["videos", "--data", ".", "--per-image", "2"], "--per-image is for photos; leave it out"),
-        (["natural", "--protocol", "online"], "--protocol is for videos; write `anymask eval vid"),
-        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask eval"),
+        (
+            ["natural", "--protocol", "online"],
+            "--protocol is for videos; write `anymask evaluate vid",
+        ),
+        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask evaluate"),
         (["videos", "--data", ".", "--memory-stride", "0"], "memory_stride must be"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", *words]) == 2
+    assert main(["evaluate", *words]) == 2
     assert message in capsys.readouterr().err
 
 

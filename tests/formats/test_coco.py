@@ -126,7 +126,7 @@ def document(**annotation: Any) -> dict[str, Any]:
 def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document()))
     (image,) = coco.read(tmp_path / "a.json", LossReport())
-    assert (image.masks[0].label, image.masks[0].record.quality) == ("cat", 0)
+    assert (image.masks[0].label, image.masks[0].record.score) == ("cat", 0)
     assert image.masks[0].record.mask[0, 1]
     assert not image.masks[0].record.mask[1, 0]
 

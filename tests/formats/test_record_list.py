@@ -24,7 +24,7 @@ from tests.segment.fakes import ColourRuntime, discs
 def square(at: int, side: int, quality: float, label: str | None = None) -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[at : at + side, at : at + side] = True
-    return record_from_rle(mask_to_rle(mask), quality=quality, stability=quality, label=label)
+    return record_from_rle(mask_to_rle(mask), score=quality, stability=quality, label=label)
 
 
 LARGE, INNER, OTHER = square(0, 10, 0.5), square(2, 4, 0.9, "hole"), square(12, 6, 0.7)
@@ -169,7 +169,7 @@ def test_a_union_is_every_pixel_of_any_mask() -> None:
     whole = SOME.union("all")
     np.testing.assert_array_equal(whole.mask, SOME.masks().any(axis=0))
     assert whole.label == "all"
-    assert whole.quality == SOME.best.quality == 0.9
+    assert whole.score == SOME.best.score == 0.9
     with pytest.raises(InputError, match="no best one"):
         Masks().union()
 

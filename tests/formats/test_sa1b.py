@@ -35,7 +35,7 @@ def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
         rle=rings().masks[0].rle,
         box=(1, 1, 10, 7),
         area=40,
-        quality=0.91,
+        score=0.91,
         stability=0.8,
         points=((3.5, 2.0),),
         crop_box=(0, 0, 6, 5),

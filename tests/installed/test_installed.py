@@ -17,12 +17,12 @@ BOXES: list[list[Box]] = [
 FEW = ["--data", "data", "--sets", "coco_val", "--limit", "1", "--only", "--measure", "clicks"]
 LEAST = ["--steps", "1", "--side", "64", "--images", "1", "--masks", "1"]
 COMMANDS = {
-    "zero-shot": ["eval", "zero-shot", *FEW],
-    "natural": ["eval", "natural", *FEW],
+    "zero-shot": ["evaluate", "zero-shot", *FEW],
+    "natural": ["evaluate", "natural", *FEW],
     "convert": ["convert", "data/coco_val", "masks.json", "--to", "coco"],
-    "init": ["engine", "init", "photos"],
-    "import": ["engine", "import", "photos", "masks.json"],
-    "retrain": ["engine", "retrain", "photos", *LEAST],
+    "init": ["project", "init", "photos"],
+    "import": ["project", "import", "photos", "masks.json"],
+    "retrain": ["project", "retrain", "photos", *LEAST],
 }
 
 # Runs the commands one behind the other and writes what each printed. Exports are tested elsewhere

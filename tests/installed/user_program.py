@@ -25,7 +25,7 @@ def click(model: Model, photo: Path) -> NDArray[np.bool_]:
     assert len(some) >= 1
     assert toss or best is first
     assert record.area >= 0
-    qualities: list[float] = [one.quality for one in answer]
+    qualities: list[float] = [one.score for one in answer]
     assert len(qualities) == len(answer)
     return answer.masks
 

@@ -342,7 +342,7 @@ def test_options_that_make_no_sense_are_told(
     put("a.jpg")
     Path("file").touch()
     out = [] if "-o" in words else ["-o", "out"]
-    assert main(["embed", "photos", *out, *words]) == 2
+    assert main(["encode", "photos", *out, *words]) == 2
     assert message in capsys.readouterr().err
 
 

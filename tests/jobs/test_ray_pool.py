@@ -26,7 +26,7 @@ def test_without_ray_the_extra_is_named(
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
     Path("photos").mkdir()
     Image.fromarray(PICTURE).save("photos/a.png")
-    assert main(["embed", "photos", "-o", "out", "--engine", "ray"]) == 2
+    assert main(["encode", "photos", "-o", "out", "--engine", "ray"]) == 2
     assert "--engine ray needs the package 'ray'" in (err := capsys.readouterr().err)
     assert "run: pip install 'anymask[ray]'" in err
 
@@ -38,7 +38,7 @@ def test_a_pool_of_actors_does_what_processes_do(tmp_path: Path, repository: Pat
     odd = os.fsdecode(b"latin \xe9.jpg")
     for name in ("a.jpg", "bad.jpg", "deadly once.jpg", "deadly.jpg", "sub/ü b.jpg", odd):
         (tmp_path / "photos" / name).touch()
-    words = ["embed", "photos", "-o", "out", "--engine", "ray", "--workers", "2"]
+    words = ["encode", "photos", "-o", "out", "--engine", "ray", "--workers", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "tests.jobs.toys", tmp_path / "marks", "0", *words],
         cwd=tmp_path,
@@ -80,7 +80,7 @@ def test_a_cluster_that_does_not_answer_is_told(
     monkeypatch.setenv("RAY_ADDRESS", "ray://nowhere:1")
     Path("photos").mkdir()
     Image.fromarray(PICTURE).save("photos/a.png")
-    assert main(["embed", "photos", "-o", "out", "--engine", "ray"]) == 2
+    assert main(["encode", "photos", "-o", "out", "--engine", "ray"]) == 2
     assert (
         "no Ray cluster answers at RAY_ADDRESS=ray://nowhere:1 (ray client connection timeout); "
         "look whether it runs"

@@ -26,7 +26,7 @@ from tests.formats.annotated import rings
 
 BLOCK = np.zeros((10, 20), np.bool_)
 BLOCK[2:5, 3:7] = True
-RECORD = record_from_rle(mask_to_rle(BLOCK), quality=0.5, stability=0.25, label="a")
+RECORD = record_from_rle(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
 
 
 @dataclass
@@ -52,8 +52,8 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_become_detections() -> None:
     masks = rings().masks
     records = [
-        record_from_rle(masks[0].rle, quality=0.5, label="ring"),
-        record_from_rle(masks[1].rle, quality=0.25),
+        record_from_rle(masks[0].rle, score=0.5, label="ring"),
+        record_from_rle(masks[1].rle, score=0.25),
         record_from_rle(masks[3].rle, label="all"),
     ]
     found = to_supervision(records)

@@ -30,7 +30,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Mask:
 
 
 def record(mask: Mask, quality: float = 0.5) -> Mask:
-    return record_from_rle(mask_to_rle(mask), quality=quality)
+    return record_from_rle(mask_to_rle(mask), score=quality)
 
 
 CAR, WHEEL, BOLT, TREE = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12), box(22, 0, 29, 9)

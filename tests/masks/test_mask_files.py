@@ -30,7 +30,7 @@ FOUND = FoundMask(
     Path("dog.jpg"),
     IMAGE,
     MASK,
-    record_from_rle(mask_to_rle(MASK), quality=0.9, stability=0.8),
+    record_from_rle(mask_to_rle(MASK), score=0.9, stability=0.8),
     Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35)),
 )
 
@@ -153,7 +153,7 @@ def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
     (image,) = geojson.read(tmp_path / "m.geojson", LossReport())
     assert image.file_name == "dog.jpg"
     assert image.masks[0].rle == FOUND.record.rle
-    assert image.masks[0].quality == FOUND.record.quality
+    assert image.masks[0].score == FOUND.record.score
 
 
 def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> None:

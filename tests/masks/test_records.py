@@ -27,7 +27,7 @@ from anymask.segment import Prediction
 def square() -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[5:10, 8:20] = True
-    return record_from_rle(mask_to_rle(mask), quality=0.75, stability=0.5, label="tile")
+    return record_from_rle(mask_to_rle(mask), score=0.75, stability=0.5, label="tile")
 
 
 def test_a_record_of_a_mask_alone_works_the_rest_out() -> None:
@@ -128,7 +128,7 @@ def test_candidates_become_records_with_their_clicks() -> None:
     records = answer.to_records(Prompt.of(points=[(4, 5)]), label="thing")
     for record, mask, number in zip(records, answer.masks, quality, strict=True):
         np.testing.assert_array_equal(record.mask, mask)
-        assert record.quality == pytest.approx(float(number))
+        assert record.score == pytest.approx(float(number))
         assert record.points == ((4.0, 5.0),)
         assert record.label == "thing"
     assert [record.stability for record in records] == stability_score(logits).tolist()
@@ -137,7 +137,7 @@ def test_candidates_become_records_with_their_clicks() -> None:
 
 def test_a_stability_that_nobody_worked_out_is_left_out() -> None:
     mask = np.eye(6, dtype=bool)
-    silent = record_from_rle(mask_to_rle(mask), quality=0.5)
+    silent = record_from_rle(mask_to_rle(mask), score=0.5)
     assert silent.stability is None
     assert "stability_score" not in silent.to_sa1b()
     assert "stability_score" not in silent.to_coco()

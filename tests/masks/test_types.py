@@ -197,7 +197,7 @@ class Hostile:
 def test_pickles_are_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plain").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(DataError, match=r"plain is not an embedding file .*anymask embed"):
+    with pytest.raises(DataError, match=r"plain is not an embedding file .*anymask encode"):
         Features.load(tmp_path / "plain")
     hidden = np.empty(1, object)
     hidden[0] = Hostile()

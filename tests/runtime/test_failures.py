@@ -46,7 +46,7 @@ def test_an_altered_embedding_is_refused_by_the_model() -> None:
 
 def answer_of(model: Model) -> float:
     photo = np.zeros((9, 12, 3), np.uint8)
-    return float(model.segment(photo, points=[(3, 3)]).quality[0])
+    return float(model.segment(photo, points=[(3, 3)]).scores[0])
 
 
 def test_a_model_goes_to_another_process_by_its_folder() -> None:

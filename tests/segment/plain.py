@@ -46,7 +46,7 @@ def find_plainly(
             passed = _filter(drawn, quality, spec.mask_threshold, settings)
             found += [replace(record, points=((float(x), float(y)),)) for record in passed]
     boxes = [record.box for record in found]
-    unique = box_nms(boxes, [record.quality for record in found], settings.box_nms_thresh)
+    unique = box_nms(boxes, [record.score for record in found], settings.box_nms_thresh)
     return [found[index] for index in unique]
 
 
@@ -60,4 +60,4 @@ def _filter(
         stability = float(stability_score(logits, threshold, offset))
         if not least or stability >= least:
             rle = mask_to_rle(logits > threshold)
-            yield record_from_rle(rle, quality=float(number), stability=stability)
+            yield record_from_rle(rle, score=float(number), stability=stability)

@@ -27,7 +27,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 
 
 def record(mask: np.ndarray, quality: float = 0.5) -> Mask:
-    return record_from_rle(mask_to_rle(mask), quality=quality)
+    return record_from_rle(mask_to_rle(mask), score=quality)
 
 
 CAR, WHEEL, BOLT = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12)
@@ -102,7 +102,7 @@ def test_of_a_part_and_its_whole_the_better_one_stays() -> None:
 def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
     """The car covers 39 % of the picture."""
     for quality in (0.1, 0.95):
-        car = replace(RECORDS[0], quality=quality)
+        car = replace(RECORDS[0], score=quality)
         assert arrange([car, RECORDS[1]], Arrangement(contained_nms_thresh=0.9)) == [
             car,
             RECORDS[1],

@@ -52,12 +52,12 @@ def test_masks_are_made_once_and_only_when_looked_at() -> None:
 
 def test_each_mask_has_its_own_number_and_its_place() -> None:
     given = answer()
-    assert [one.quality for one in given.items] == [0.5, pytest.approx(0.9)]
-    assert given.quality.dtype == np.float32
+    assert [one.score for one in given.items] == [0.5, pytest.approx(0.9)]
+    assert given.scores.dtype == np.float32
     assert given.order.tolist() == [one.order for one in given.items] == [1, 0]
     assert given.first is given.items[0]
     turned = given.picked([1, 0])
-    assert turned.quality.tolist() == given.quality[::-1].tolist()
+    assert turned.scores.tolist() == given.scores[::-1].tolist()
     assert turned.first is given.items[1]
 
 
@@ -97,7 +97,7 @@ def test_replacing_anything_else_keeps_the_decided_pixels() -> None:
         replace(finished, violated_points=(0,)),
         finished.picked([0]),
         finished.picked([1, 0]).picked([1]),
-        Prediction((replace(one, quality=0.1, order=5),)),
+        Prediction((replace(one, score=0.1, order=5),)),
     ):
         np.testing.assert_array_equal(changed.masks[0], pixels)
 
@@ -136,7 +136,7 @@ def test_an_answer_is_read_like_a_list() -> None:
     np.testing.assert_array_equal(given.mask, given[0].mask)
     assert given[-1] is given.items[1]
     assert list(given) == list(given.items)
-    assert [one.quality for one in given[1:]] == [given[1].quality]
+    assert [one.score for one in given[1:]] == [given[1].score]
     with pytest.raises(IndexError):
         _ = given[2]
 

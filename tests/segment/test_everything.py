@@ -26,7 +26,7 @@ def test_every_object_is_found_once() -> None:
 
 def test_the_best_quality_comes_first() -> None:
     records = Model(ColourRuntime()).everything(PICTURE, **EASY)
-    quality = [record.quality for record in records]
+    quality = [record.score for record in records]
     assert quality == sorted(quality, reverse=True)
     assert all(record.area == rle_area(record.rle) for record in records)
 
@@ -197,8 +197,8 @@ def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() ->
     model = Model(Modest())
     found = model.everything(PICTURE, points_per_side=8)
     assert found
-    best = max(record.quality for record in found)
+    best = max(record.score for record in found)
     assert best < grid_of(model.runtime.family, {}).pred_iou_thresh
-    assert all(record.quality >= 0.8 * best for record in found)
+    assert all(record.score >= 0.8 * best for record in found)
     assert not model.everything(PICTURE, points_per_side=8, pred_iou_thresh=0.88)
     assert not model.everything(PICTURE, points_per_side=8, mode="exact")

@@ -43,7 +43,7 @@ def test_the_candidate_that_is_meant_comes_first(granularity: object, order: lis
 def test_everything_about_a_candidate_moves_with_it() -> None:
     ranked = order_by_granularity(answer(6, 3, 9), "whole")
     assert ranked.cells().tolist() == [81, 36, 9]
-    np.testing.assert_allclose(ranked.quality, [0.88, 0.9, 0.89], rtol=1e-6)
+    np.testing.assert_allclose(ranked.scores, [0.88, 0.9, 0.89], rtol=1e-6)
 
 
 def test_a_bad_candidate_is_no_choice() -> None:
@@ -68,7 +68,7 @@ def test_candidates_are_only_put_in_another_order(sides: list[int], place: float
     ranked = order_by_granularity(first, place)
     assert sorted(ranked.order.tolist()) == first.order.tolist()
     np.testing.assert_array_equal(ranked.logits, first.logits[ranked.order])
-    np.testing.assert_array_equal(ranked.quality, first.quality[ranked.order])
+    np.testing.assert_array_equal(ranked.scores, first.scores[ranked.order])
 
 
 # A choice that sticks.
@@ -140,7 +140,7 @@ def test_nano_on_a_photo_gives_parts_and_wholes(camera: tuple[Model, np.ndarray]
         for index in range(len(one)):
             stuck = one.granularity_of(index)
             again = model.segment(embedding, points=[clicks[part.index(one)]], granularity=stuck)
-            good = one.quality >= one.quality.max() - 0.1
+            good = one.scores >= one.scores.max() - 0.1
             assert again.order[0] == one.order[index] or not good.all()
 
 

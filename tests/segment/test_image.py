@@ -24,7 +24,7 @@ PAIR = Prompt.of(points=[(95, 40), (3, 3)], labels=[1, 0])
 
 def assert_same(first: Prediction, second: Prediction) -> None:
     np.testing.assert_array_equal(first.logits, second.logits)
-    np.testing.assert_array_equal(first.quality, second.quality)
+    np.testing.assert_array_equal(first.scores, second.scores)
     np.testing.assert_array_equal(first.order, second.order)
     np.testing.assert_array_equal(first.masks, second.masks)
     assert first.violated_points == second.violated_points
@@ -38,7 +38,7 @@ def test_a_click_gives_three_masks_best_first() -> None:
     answer = Model(ColourRuntime()).segment(PICTURE, points=[(35, 40)])
     assert answer.masks.shape == (3, 80, 120)
     assert answer.masks.dtype == np.bool_
-    assert (np.diff(answer.quality) <= 0).all()
+    assert (np.diff(answer.scores) <= 0).all()
     assert answer.order.tolist() == [1, 2, 0]
     assert iou(answer.masks[0], LEFT) > 0.85
     assert answer.violated_points == ()

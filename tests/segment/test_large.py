@@ -129,7 +129,7 @@ def test_an_object_larger_than_a_tile_is_stitched_from_pieces() -> None:
     assert bar.crop_box[0] == 0
     assert bar.crop_box[2] > 200
     assert len(bar.points) >= 4
-    assert bar.quality == pytest.approx(0.9)
+    assert bar.score == pytest.approx(0.9)
 
 
 def test_the_records_speak_of_the_photo() -> None:
@@ -186,7 +186,7 @@ def piece(mask: np.ndarray, window: tuple[int, int, int, int], quality: float = 
     x0, y0, x1, y1 = window
     seen = np.zeros_like(mask)
     seen[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
-    return Piece(record_from_rle(mask_to_rle(seen), quality=quality), window)
+    return Piece(record_from_rle(mask_to_rle(seen), score=quality), window)
 
 
 LEFT, RIGHT = (0, 0, 60, 40), (45, 0, 105, 40)
@@ -203,7 +203,7 @@ def test_two_halves_become_one_and_their_numbers_are_weighted() -> None:
     (one,) = stitch([piece(mask, LEFT, 0.4), piece(mask, RIGHT, 0.8)], (40, 105))
     np.testing.assert_array_equal(one.record.mask, mask)
     assert not one.cut
-    assert one.record.quality == pytest.approx(0.6)
+    assert one.record.score == pytest.approx(0.6)
     assert one.record.crop_box == (0, 0, 105, 40)
 
 

@@ -55,7 +55,7 @@ RED, BLUE = square(5, 5), square(40, 20)
 
 
 def record(mask: BoolArray, quality: float, objectness: float | None) -> Mask:
-    made = record_from_rle(mask_to_rle(mask), quality=quality, stability=0.9)
+    made = record_from_rle(mask_to_rle(mask), score=quality, stability=0.9)
     return replace(made, objectness=objectness)
 
 

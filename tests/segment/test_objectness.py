@@ -171,9 +171,9 @@ def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPa
     family = open_family(model.spec, tables, model.runtime.weights_hash)
     monkeypatch.setattr(model.runtime, "family", family)
     found = model.everything(anymask.sample("coffee"), points_per_side=8, refine_edges=False)
-    assert len({one.quality for one in found}) > 3
+    assert len({one.score for one in found}) > 3
     for one in found:
-        wanted = 1 / (1 + np.exp(-np.tanh(one.quality)))
+        wanted = 1 / (1 + np.exp(-np.tanh(one.score)))
         assert one.objectness == pytest.approx(wanted, rel=1e-5)
 
 
@@ -206,7 +206,7 @@ def test_what_is_left_out_early_changes_nothing(
 def record(x: int, quality: float, objectness: float | None) -> Mask:
     mask = np.zeros((20, 40), np.bool_)
     mask[5:15, x : x + 10] = True
-    return replace(record_from_rle(mask_to_rle(mask), quality=quality), objectness=objectness)
+    return replace(record_from_rle(mask_to_rle(mask), score=quality), objectness=objectness)
 
 
 LIKELY, COPY, BAD, UNJUDGED = (
@@ -260,7 +260,7 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
     for cx, cy, r in rng.uniform((0, 0, 4), (80, 60, 40), (8, 3)):
         whole = np.hypot(x - cx, y - cy) < r
         for mask in (whole, whole & (x < cx + r / 3), np.hypot(x - cx, y - cy) < r / 2):
-            record = record_from_rle(mask_to_rle(mask), quality=1.0)
+            record = record_from_rle(mask_to_rle(mask), score=1.0)
             records.append(replace(record, objectness=float(rng.random())))
     rles, areas = [one.rle for one in records], np.array([one.area for one in records], float)
     smaller = np.maximum(np.minimum(areas, areas[:, None]), 1)

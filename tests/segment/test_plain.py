@@ -24,7 +24,7 @@ def assert_equal(ours: list[Mask], truth: list[Mask]) -> None:
         assert record.box == other.box
         assert record.points == other.points
         assert record.crop_box == other.crop_box
-        assert record.quality == pytest.approx(other.quality, abs=1e-5)
+        assert record.score == pytest.approx(other.score, abs=1e-5)
         assert record.stability == pytest.approx(other.stability, abs=1e-5)
 
 

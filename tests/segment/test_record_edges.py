@@ -36,7 +36,7 @@ def test_each_mask_is_the_same_object_with_another_edge(
 
 def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[Mask]) -> None:
     model = anymask.load()
-    record = max(found, key=lambda one: one.quality)
+    record = max(found, key=lambda one: one.score)
     (refined,) = refine_record_edges(model.runtime, photo, [record])
     answer = model.segment(
         photo, points=record.points, multimask=True, ranking="own", refine_edges=True,

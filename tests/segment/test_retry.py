@@ -45,7 +45,7 @@ def test_a_closer_look_replaces_a_bad_answer() -> None:
     model = Model(ColourRuntime())
     plain = model.segment(PICTURE, points=[CLICK])
     again = model.segment(PICTURE, points=[CLICK], retry=patient())
-    assert again.quality[0] > plain.quality[0]
+    assert again.scores[0] > plain.scores[0]
     assert iou(again.masks[0], SMALL) > iou(plain.masks[0], SMALL)
     assert again.geometry == plain.geometry
     assert again.logits.shape == plain.logits.shape
@@ -76,7 +76,7 @@ def test_a_moved_click_may_be_liked_better_and_is_held_against_the_user_s_own() 
     model = Model(Moody())
     plain = model.segment(PICTURE, points=[CLICK])
     again = model.segment(PICTURE, points=[CLICK], retry=patient(steps=("shift",)))
-    assert again.quality[0] > plain.quality[0]
+    assert again.scores[0] > plain.scores[0]
     np.testing.assert_array_equal(again.masks[0], plain.masks[0])
     assert again.violated_points == ()
 
@@ -90,7 +90,7 @@ def test_a_little_luck_of_a_moved_click_changes_nothing() -> None:
     model = Model(Slightly())
     plain = model.segment(PICTURE, points=[CLICK])
     again = model.segment(PICTURE, points=[CLICK], retry=patient(steps=("shift",)))
-    assert again.quality[0] == plain.quality[0]
+    assert again.scores[0] == plain.scores[0]
 
 
 def test_boxes_are_moved_too() -> None:
@@ -114,7 +114,7 @@ def test_another_object_is_no_better_answer() -> None:
     plain = model.segment(PICTURE, points=[CLICK])
     again = Model(Fickle()).segment(PICTURE, points=[CLICK], retry=patient())
     np.testing.assert_array_equal(again.masks, plain.masks)
-    assert again.quality[0] == plain.quality[0]
+    assert again.scores[0] == plain.scores[0]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -129,7 +129,7 @@ def test_the_quality_never_falls(seed: int) -> None:
     ):
         (plain,) = model.segment(picture, prompts=[prompt])
         (again,) = model.segment(picture, prompts=[prompt], retry=patient())
-        assert again.quality[0] >= plain.quality[0]
+        assert again.scores[0] >= plain.scores[0]
         assert len(again.violated_points) <= len(plain.violated_points)
 
 
@@ -146,7 +146,7 @@ def test_the_time_is_one_for_all_prompts() -> None:
     answers = Model(runtime).segment(PICTURE, prompts=prompts, retry=retry)
     looks_again = len(runtime.calls) - 1
     assert 1 <= looks_again < 5
-    assert answers[0].quality[0] > answers[-1].quality[0]
+    assert answers[0].scores[0] > answers[-1].scores[0]
 
 
 def test_a_larger_model_answers_in_the_terms_of_the_smaller() -> None:
@@ -197,7 +197,7 @@ def test_without_the_photo_only_the_prompt_is_moved() -> None:
     embedding = model.encode(PICTURE)
     plain = model.segment(embedding, points=[CLICK])
     again = model.segment(embedding, points=[CLICK], retry=patient())
-    assert again.quality[0] > plain.quality[0]
+    assert again.scores[0] > plain.scores[0]
     assert [count for count, _ in runtime.calls] == [1, 1, 4]
 
 
@@ -214,7 +214,7 @@ def test_nano_on_a_photo_never_gets_worse_in_its_own_eyes() -> None:
     prompts += [Prompt.of(box=box) for box in ((170, 60, 280, 180), (400, 380, 470, 500))]
     plain = model.segment(photo, prompts=prompts)
     again = model.segment(photo, prompts=prompts, retry=patient())
-    gains = [b.quality[0] - a.quality[0] for a, b in zip(plain, again, strict=True)]
+    gains = [b.scores[0] - a.scores[0] for a, b in zip(plain, again, strict=True)]
     assert min(gains) >= 0
     assert max(gains) > 0
 
@@ -237,10 +237,10 @@ def test_everything_s_poor_masks_are_drawn_better() -> None:
     assert len(again) == len(plain)
     best = [max(plain, key=lambda r: iou(r.mask, truths[0])) for records in (plain, again)]
     better = [max(records, key=lambda r: iou(r.mask, truths[0])) for records in (plain, again)]
-    assert better[1].quality > better[0].quality
+    assert better[1].score > better[0].score
     assert iou(better[1].mask, truths[0]) > iou(best[0].mask, truths[0])
     assert better[1].area == better[1].mask.sum()
-    qualities = [record.quality for record in again]
+    qualities = [record.score for record in again]
     assert qualities == sorted(qualities, reverse=True)
 
 
@@ -258,7 +258,7 @@ def test_tiles_share_one_time_limit() -> None:
         Model(ColourRuntime()).everything(picture, **EASY, tile=160, retry=patient(seconds=seconds))
         for seconds in (0, 1e9)
     )
-    assert sum(r.quality for r in many) > sum(r.quality for r in few)
+    assert sum(r.score for r in many) > sum(r.score for r in few)
 
 
 def test_an_embedding_of_everything_cannot_be_looked_at_again() -> None:

@@ -62,7 +62,7 @@ def test_a_killed_search_goes_on_and_finds_the_same(kind: str, tmp_path: Path) -
 
 
 def test_a_log_of_another_search_is_begun_anew(tmp_path: Path) -> None:
-    batch = LoggedBatch([record_from_rle(mask_to_rle(np.eye(5, dtype=bool)), quality=0.1)], [])
+    batch = LoggedBatch([record_from_rle(mask_to_rle(np.eye(5, dtype=bool)), score=0.1)], [])
     log = SearchLog(tmp_path / "log", {"points": 1})
     log.keep("a", batch)
     log.close(done=False)

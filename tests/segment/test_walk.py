@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import anymask
-from tests.house.gates import FLOORS
+from tests.house.gates import ROOMS
 
 PACKAGE = Path(anymask.__file__).parent
 DESIGN = (Path(__file__).resolve().parents[2] / "docs/design.md").read_text("utf-8")
@@ -67,6 +67,6 @@ def test_a_click_goes_only_down_but_for_two_functions_that_are_handed_down(
     calls: list[Call],
 ) -> None:
     floors = {tuple(name.partition("/")[0] for name in call) for call in calls if call[0]}
-    climbs = {(low, high) for low, high in floors if low != high and high not in FLOORS[low]}
+    climbs = {(low, high) for low, high in floors if low != high and high not in ROOMS[low]}
     decoder, check_of_a_setting = ("families", "runtimes"), ("primitives", "predictors")
     assert climbs == {decoder, check_of_a_setting}

@@ -56,7 +56,7 @@ def test_a_small_object_is_drawn_more_finely(prompt: Prompt) -> None:
     model = Model(ColourRuntime())
     (plain,) = model.segment(PICTURE, prompts=[prompt])
     (zoomed,) = model.segment(PICTURE, prompts=[prompt], zoom=True)
-    assert zoomed.quality[0] > plain.quality[0]
+    assert zoomed.scores[0] > plain.scores[0]
     assert iou(zoomed.masks[0], SMALL) > iou(plain.masks[0], SMALL)
     assert zoomed.masks.shape == (len(zoomed), 600, 900)
     assert zoomed.logits.shape == (len(zoomed), 64, 64)

@@ -152,7 +152,7 @@ class Annotator:
         best = int(np.argmax(fits))
         work.in_vain += 1
         if fits[best] > iou(work.mask, work.truth):
-            work.mask, work.quality = answer.masks[best], float(answer.quality[best])
+            work.mask, work.scores = answer.masks[best], float(answer.scores[best])
             work.in_vain = 0
         work.logits = answer.logits[best]
         click = next_click(answer.masks[best], work.truth)

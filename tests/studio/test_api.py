@@ -53,7 +53,7 @@ def test_segment_answers_what_the_library_answers() -> None:
     assert reply["image"] == seen.headers["x-image-hash"]
     for answer, own in zip(reply["answers"], wanted, strict=True):
         np.testing.assert_array_equal(masks(answer), own.masks)
-        np.testing.assert_allclose(answer["quality"], own.quality, rtol=1e-6)
+        np.testing.assert_allclose(answer["quality"], own.scores, rtol=1e-6)
         assert answer["violated_points"] == list(own.violated_points)
 
 

@@ -61,7 +61,7 @@ def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_pa
 
 
 def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no project yet; run: anymask engine init"):
+    with pytest.raises(InputError, match="no project yet; run: anymask project init"):
         Project(tmp_path)
     with pytest.raises(InputError, match="wanted a folder of photos"):
         create_project(tmp_path / "absent")

@@ -16,6 +16,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
+from anymask.studio.model_api import done, gives_up
 from anymask.studio import (
     A_LOOK,
     Inference,
@@ -26,8 +27,6 @@ from anymask.studio import (
     check_cost,
     cost_of,
     create_app,
-    done,
-    gives_up,
 )
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime

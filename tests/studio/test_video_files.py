@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
+from anymask.studio.video_files import write_stream
 from anymask.studio import (
     LOCK,
     PREFIX,
@@ -22,7 +23,6 @@ from anymask.studio import (
     VideoFiles,
     VideoSessions,
     delete_abandoned,
-    write_stream,
 )
 from tests.studio.servers import client, inference
 from tests.studio.test_videos import PICTURES, opened

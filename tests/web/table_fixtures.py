@@ -30,10 +30,10 @@ def tables() -> list[dict[str, Any]]:
     for number, mask in enumerate(masks, start=1):
         rle = mask_to_rle(mask)
         label = 'a "cell", round' if number == 1 else None
-        named = record_from_rle(rle, quality=0.875 if number % 2 else 0.0, label=label)
+        named = record_from_rle(rle, score=0.875 if number % 2 else 0.0, label=label)
         cells = table_row("photo.png", number, rle, named)
         cases.append({
-            "rle": rle_to_coco(rle), "label": label, "quality": named.quality,
+            "rle": rle_to_coco(rle), "label": label, "quality": named.score,
             "header": list(HEADER), "row": cells[:3] + [float(cell) for cell in cells[3:]],
         })  # fmt: skip
     return cases

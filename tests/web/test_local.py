@@ -117,7 +117,7 @@ def test_of_everything_those_are_shown_that_python_would_show(
     sent = ann.ask(f"[s.editor.state.masks, s.editor.spare].map{FOUND}")
     shown, others = (
         [
-            record_from_rle(coco_to_rle({"size": size, "counts": counts}), quality=quality)
+            record_from_rle(coco_to_rle({"size": size, "counts": counts}), score=quality)
             for size, counts, quality in masks
         ]
         for masks in sent
@@ -127,7 +127,7 @@ def test_of_everything_those_are_shown_that_python_would_show(
     assert {id(one) for one in wanted} == {id(one) for one in shown}
     assert {id(one) for one in rest} == {id(one) for one in others}
     assert without_duplicates([*shown, *others], ADAPTIVE_NMS) == [*shown, *others]
-    assert any(one.quality > least for one in others)  # a part or a whole of what is shown
+    assert any(one.score > least for one in others)  # a part or a whole of what is shown
 
 
 def test_it_works_where_the_host_sends_no_isolation_headers(

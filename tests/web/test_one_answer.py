@@ -240,6 +240,6 @@ def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None
             rles = [answer.rles()[0], once[place].rles()[0]]
             same, before = rle_iou([masks[place]], rles)[0].tolist()
             assert same >= SAME, (name, asked[place])
-            assert abs(quality[place] - answer.first.quality) < 0.02, (name, asked[place])
+            assert abs(quality[place] - answer.first.score) < 0.02, (name, asked[place])
             moved += before < SAME
     assert moved >= 2

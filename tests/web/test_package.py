@@ -62,7 +62,7 @@ def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) ->
     said = page.locator("#status").inner_text()
     pixels, quality = re.fullmatch(r"(\d+) pixels, quality (\S+), \d+ corners", said).groups()
     assert int(pixels) == mask.sum()
-    assert float(quality) == pytest.approx(wanted.quality[0], abs=0.03)
+    assert float(quality) == pytest.approx(wanted.scores[0], abs=0.03)
 
 
 def bits(text: str, hw: tuple[int, ...]) -> np.ndarray:
@@ -128,7 +128,7 @@ def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
             mask = bits(pixels, wanted.masks[0].shape)
             assert count == 1
             assert iou(mask, wanted.masks[0]) > 0.97 > iou(mask, other.masks[0])
-            assert quality == pytest.approx(wanted.quality[0], abs=0.03)
+            assert quality == pytest.approx(wanted.scores[0], abs=0.03)
 
 
 def test_a_closer_look_outlasts_what_is_asked_meanwhile(page: Any) -> None:
@@ -229,7 +229,7 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
     records = [
         record_from_rle(
             mask_to_rle((np.frombuffer(text.encode(), np.uint8) == 49).reshape(found["size"])),
-            quality=quality,
+            score=quality,
         )
         for text, quality in found["masks"]
     ]

@@ -59,7 +59,7 @@ def test_masks_are_the_same_as_in_python(
         )
         theirs = [mask_to_rle(mask) for mask in answer.masks]
         assert len(ours["rles"]) == len(theirs)
-        assert np.allclose(ours["quality"], answer.quality, atol=0.01)
+        assert np.allclose(ours["quality"], answer.scores, atol=0.01)
         pairs = zip(ours["rles"], theirs, strict=True)
         worst = min(float(rle_iou([coco_to_rle(rle)], [mask])[0, 0]) for rle, mask in pairs)
         assert worst >= 0.99, prompt

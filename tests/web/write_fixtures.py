@@ -346,14 +346,14 @@ def arrangements() -> list[dict[str, Any]]:
             masks = [whole, whole & (x < cx + r / 3), whole & (np.hypot(x - cx, y - cy) < r / 2)]
             for mask in masks[: int(rng.integers(1, 4))]:
                 quality = float(np.round(rng.random(), NUMBERS))
-                records.append(record_from_rle(mask_to_rle(mask), quality=quality))
+                records.append(record_from_rle(mask_to_rle(mask), score=quality))
         once = without_duplicates(records, ADAPTIVE_NMS)
         shown, others = parted(once, least, 0.0)
         place = {id(record): n for n, record in enumerate(records)}
         cases.append({
             "least": least,
             "rles": [rle_to_coco(one.rle) for one in records],
-            "quality": [one.quality for one in records],
+            "quality": [one.score for one in records],
             "shown": [place[id(one)] for one in shown],
             "others": [place[id(one)] for one in others],
         })  # fmt: skip

@@ -1,4 +1,4 @@
-"""`anymask embed`: see photos once, so that every later prompt costs only a decoding."""
+"""`anymask encode`: see photos once, so that every later prompt costs only a decoding."""
 
 from __future__ import annotations
 

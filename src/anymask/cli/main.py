@@ -30,29 +30,21 @@ USAGE = 2
 INTERRUPTED = 130
 READER_GONE = 141
 
+GROUP = "anymask.commands"  # entry points with which applications add their commands
 COMMANDS: dict[str, str] = {
-    "sample": "anymask.cli.sample",
-    "segment": "anymask.cli.segment",
-    "everything": "anymask.cli.everything",
-    "boxes": "anymask.cli.boxes",
-    "track": "anymask.cli.track",
-    "embed": "anymask.cli.encode",
-    "convert": "anymask.cli.convert",
-    "names": "anymask.cli.names",
-    "stats": "anymask.evaluation.commands.stats",
-    "audit": "anymask.evaluation.commands.audit",
-    "models": "anymask.cli.models",
-    "serve": "anymask.studio.commands.serve",
-    "export": "anymask.training.commands.export",
-    "annotate": "anymask.studio.commands.annotate",
-    "engine": "anymask.studio.commands.project",
-    "plan": "anymask.cli.plan",
-    "train": "anymask.training.commands.train",
-    "distil": "anymask.training.commands.distil",
-    "eval": "anymask.evaluation.commands.evaluate",
-    "score": "anymask.evaluation.commands.score",
-    "bench": "anymask.evaluation.commands.bench",
-}
+    name: f"anymask.cli.{name}"
+    for name in (
+        "sample", "segment", "everything", "boxes", "track", "encode", "names", "convert", "models",
+    )
+}  # fmt: skip
+
+
+def commands() -> dict[str, str]:
+    """Name and module of every command: the core's, then those that applications registered."""
+    from importlib.metadata import entry_points
+
+    return COMMANDS | {one.name: one.value for one in entry_points(group=GROUP)}
+
 
 # What other tools call our commands.
 SYNONYMS: dict[str, str] = {
@@ -68,18 +60,18 @@ SYNONYMS: dict[str, str] = {
     "amg": "everything",
     "generate": "everything",
     "all": "everything",
-    "encode": "embed",
+    "embed": "encode",
     "download": "models",
     "list": "models",
     "label": "annotate",
     "app": "annotate",
     "gui": "annotate",
-    "finetune": "train",
-    "fine-tune": "train",
+    "fine-tune": "finetune",
     "distill": "distil",
-    "val": "eval",
-    "evaluate": "eval",
-    "test": "eval",
+    "val": "evaluate",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "engine": "project",
     "benchmark": "bench",
     "video": "track",
     "propagate": "track",
@@ -192,9 +184,10 @@ def run(words: list[str]) -> int:
         print(f"anymask {__version__}")
         return 0
     name, rest = words[0], words[1:]
-    if name not in COMMANDS:
+    module = COMMANDS.get(name) or commands().get(name)
+    if module is None:
         return complain(unknown(name, rest))
-    command = load(name)
+    command = load(module)
     parser = CommandParser(
         prog=f"anymask {name}",
         description=command.SUMMARY,
@@ -205,15 +198,16 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def load(name: str) -> Command:
+def load(module: str) -> Command:
     """Import one command's module."""
-    return cast(Command, importlib.import_module(COMMANDS[name]))
+    return cast(Command, importlib.import_module(module))
 
 
 def help_text() -> str:
     """What `anymask --help` prints; the only place that imports every command."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {load(name).SUMMARY}" for name in COMMANDS]
+    known = commands()
+    width = max(map(len, known))
+    lines = [f"  {name:<{width}}  {load(module).SUMMARY}" for name, module in known.items()]
     return "\n".join(
         [
             "usage: anymask COMMAND [OPTION ...]",
@@ -238,14 +232,15 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
     if name.startswith("-") and name != "-":
         return f"the command comes first, then its options; got the option {name!r}"
     listed = "'anymask --help' lists the commands"
-    if name.lower() not in COMMANDS and FILE.fullmatch(name):
+    known = commands()
+    if name.lower() not in known and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
         given = " ".join(rest) if prompted else "--point X,Y"
         return (
             f"{name!r} is no command, the command comes first; for one object: "
             f"anymask segment {name} {given}; for all of them: anymask everything {name}"
         )
-    near = SYNONYMS.get(name.lower()) or nearest(name, COMMANDS)
+    near = SYNONYMS.get(name.lower()) or nearest(name, known)
     guess = f"did you mean {near!r}? " if near else ""
     return f"unknown command {name!r}; {guess}{listed}"
 

@@ -114,7 +114,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.segment import SegmentSettings
 
-    add_sources(parser, "PHOTO", "; or the .npz file of `anymask embed`")
+    add_sources(parser, "PHOTO", "; or the .npz file of `anymask encode`")
     add_prompt_options(parser)
     parser.add_argument(
         "--semantic", action="store_true",
@@ -296,7 +296,7 @@ def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> No
 
 
 def is_embedding(path: Path) -> bool:
-    """Whether a file is what `anymask embed` wrote, by its name."""
+    """Whether a file is what `anymask encode` wrote, by its name."""
     return path.suffix.lower() == EMBEDDING
 
 

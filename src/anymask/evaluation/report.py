@@ -148,7 +148,9 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
     try:
         return tuple(_set_from_json(row) for row in raw["sets"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not a report of `anymask eval` ({error!r}); write a new one") from error
+        raise DataError(
+            f"not a report of `anymask evaluate` ({error!r}); write a new one"
+        ) from error
 
 
 def _set_to_json(report: EvalReport, scores: SetScores) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def report_to_html(
     parts.append(section("How it was measured", _list(report_notes(report))))
     title = f"{report.subject} on {report.suite or 'its sets'}"
     masks = sum(len(scores.area) for scores in report.sets)
-    about = f"anymask eval: {len(report.sets)} sets, {masks} masks, weights {report.weights_hash}"
+    about = (
+        f"anymask evaluate: {len(report.sets)} sets, {masks} masks, weights {report.weights_hash}"
+    )
     return html_page(title, about, [part for part in parts if part])
 
 

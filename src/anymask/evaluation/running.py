@@ -1,8 +1,8 @@
-"""What `anymask eval` measures on: a suite, sets, or labels of any format in, sets read out.
+"""What `anymask evaluate` measures on: a suite, sets, or labels of any format in, sets read out.
 
 The scoring of sets, here or in workers: places of sets in, their scores out.
 
-`anymask eval videos --data DIR`: J & F of trackers on annotated videos, by a protocol.
+`anymask evaluate videos --data DIR`: J & F of trackers on annotated videos, by a protocol.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ LABELS = {"origin": "--from", "images": "--images", "split": "--split"}  # about
 
 def configure_labels(parser: argparse.ArgumentParser) -> None:
     """The options of labels that are no set of ours."""
-    add = parser.add_argument_group("labels (`anymask eval LABELS`)").add_argument
+    add = parser.add_argument_group("labels (`anymask evaluate LABELS`)").add_argument
     add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
     add("--images", metavar="DIR", type=Path, help="where the pictures lie")
     add("--split", metavar="NAME", help="of a published data set or of videos, such as val")
@@ -204,7 +204,7 @@ HEADER = ("", "J&F", "J", "F")
 
 def configure_videos(parser: argparse.ArgumentParser) -> None:
     """The options of videos alone."""
-    group = parser.add_argument_group(f"videos (`anymask eval {VIDEOS} --data DIR`)")
+    group = parser.add_argument_group(f"videos (`anymask evaluate {VIDEOS} --data DIR`)")
     add = group.add_argument
     add(
         "--protocol",
@@ -222,7 +222,7 @@ def refuse_video_options(args: argparse.Namespace) -> None:
     for name in (*OPTIONS, *read_options(args, MemorySettings)):
         if getattr(args, name) is not None:
             raise InputError(
-                f"{option_of(name)} is for videos; write `anymask eval {VIDEOS} --data DIR`, or "
+                f"{option_of(name)} is for videos; write `anymask evaluate {VIDEOS} --data DIR`, or "
                 "leave it out"
             )
 
@@ -255,7 +255,7 @@ def _take_options(args: argparse.Namespace) -> None:
         raise InputError("videos are followed by one model at a time; give --model once")
     if not args.data:
         raise InputError(
-            f"name the folder of videos: anymask eval {VIDEOS} --data DIR (DAVIS, YouTube-VOS, "
+            f"name the folder of videos: anymask evaluate {VIDEOS} --data DIR (DAVIS, YouTube-VOS, "
             "MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks)"
         )
 

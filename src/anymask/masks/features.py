@@ -219,7 +219,7 @@ class Features:
 
 def _read_archive(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The JSON `about` and the arrays of a file that nobody has to trust."""
-    remedy = "make the file with Features.save or `anymask embed`"
+    remedy = "make the file with Features.save or `anymask encode`"
     if path.exists() and not path.is_file():
         raise DataError(f"{path} is not a file; name an embedding file; {remedy}")
     with path.open("rb") as file:

@@ -69,7 +69,7 @@ def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (
     labelling = runtime.capability(ClassLabelling)
     if labelling is None:
         raise ModelError(
-            f"{runtime.spec.name} knows no classes; tune it on your own: anymask train finetune "
+            f"{runtime.spec.name} knows no classes; tune it on your own: anymask finetune "
             "--classes all"
         )
     return labelling.label_cells(embedding.seen)

@@ -1,4 +1,4 @@
-"""`anymask engine clips`: videos and tracks of a project: list, take up from a session, write."""
+"""`anymask project clips`: videos and tracks of a project: list, take up from a session, write."""
 
 from __future__ import annotations
 

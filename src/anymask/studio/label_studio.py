@@ -255,7 +255,7 @@ def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Li
 def _add_told(router: APIRouter) -> None:
     @router.post("/train", status_code=201, response_model=StudioJobAnswer)
     async def train() -> dict[str, Any]:
-        """Nothing is trained here: `anymask engine retrain` does."""
+        """Nothing is trained here: `anymask project retrain` does."""
         return {"job": None, "status": "ok"}
 
     @router.post("/webhook", status_code=201, response_model=StudioToldAnswer)

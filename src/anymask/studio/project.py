@@ -97,7 +97,7 @@ class Project:
             if not is_prepared(database) and not is_file_database(address):
                 raise StoreError(
                     f"{folder}: the database {database.url.render_as_string()} holds no project; "
-                    f"remove {self.inside / ADDRESS}, and run: anymask engine init {folder}"
+                    f"remove {self.inside / ADDRESS}, and run: anymask project init {folder}"
                 )
             create_tables(database)
         except AnymaskError:
@@ -200,7 +200,7 @@ class Project:
             row = session.get(ProjectRow, 1)
         if row is None:
             raise NotFoundError(
-                f"{self.folder}: the database holds no project; run `anymask engine init`"
+                f"{self.folder}: the database holds no project; run `anymask project init`"
             )
         return row
 
@@ -459,7 +459,7 @@ def _address(folder: Path) -> str | Path:
     place = folder / FOLDER / ADDRESS
     if not place.is_file():
         if not (folder / FOLDER / DATABASE).is_file():
-            raise InputError(f"{folder} is no project yet; run: anymask engine init {folder}")
+            raise InputError(f"{folder} is no project yet; run: anymask project init {folder}")
         return folder / FOLDER / DATABASE
     document = read_json(place)
     address = document.get("database") if isinstance(document, dict) else None

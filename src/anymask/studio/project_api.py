@@ -292,7 +292,7 @@ def _add_review(router: APIRouter, project: Project, user: str) -> None:
 def _add_results(router: APIRouter, project: Project) -> None:
     @router.get("/report", response_model=ReportAnswer)
     def report() -> dict[str, Any]:
-        """The figures of `anymask engine report`."""
+        """The figures of `anymask project report`."""
         return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
 
     @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))

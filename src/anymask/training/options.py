@@ -92,7 +92,7 @@ def check_options(args: argparse.Namespace) -> None:
     if given:
         raise InputError(
             f"{', '.join(given)} {'belongs' if len(given) == 1 else 'belong'} to recipes; "
-            "`anymask train finetune` has no use for it; leave it out"
+            "`anymask finetune` has no use for it; leave it out"
         )
 
 
@@ -122,7 +122,7 @@ def refuse_fields(args: argparse.Namespace) -> None:
         fields = ", ".join(f"{name} = {getattr(args, name):g}" for name in given)
         raise InputError(
             f"{', '.join(map(_option, given))} {'belongs' if len(given) == 1 else 'belong'} to "
-            f"`anymask train finetune`, got {args.recipe}; leave it out, or write {fields} into a "
+            f"`anymask finetune`, got {args.recipe}; leave it out, or write {fields} into a "
             "recipe of your own"
         )
 

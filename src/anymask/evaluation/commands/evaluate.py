@@ -1,4 +1,4 @@
-"""`anymask eval`: measure models on sets of photos with masks."""
+"""`anymask evaluate`: measure models on sets of photos with masks."""
 
 from __future__ import annotations
 

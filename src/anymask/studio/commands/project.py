@@ -1,4 +1,4 @@
-"""`anymask engine`: the data engine without a page: stages, review, report, export, retraining."""
+"""`anymask project`: the data engine without a page: stages, review, report, export, retraining."""
 
 from __future__ import annotations
 

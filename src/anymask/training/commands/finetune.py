@@ -1,4 +1,4 @@
-"""`anymask train finetune`: annotated photos of any format in, a tuned model and its report out."""
+"""`anymask finetune`: annotated photos of any format in, a tuned model and its report out."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
     from anymask.training.worker import TrainingRun
 
-    check_one_process("anymask train finetune")
+    check_one_process("anymask finetune")
     check_options(args)
     folder, device = Path(args.output), _device(args)
     variant, start = _checked_start(folder, args)
