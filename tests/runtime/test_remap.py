@@ -12,7 +12,7 @@ from anymask.runtime.checkpoints import (  # noqa: E402
     LINES,
     detect_variant,
     load_official,
-    read_checkpoint,  # noqa: E402
+    read_checkpoint,
     shapes_of,
 )
 

@@ -16,7 +16,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
-from anymask.studio.model_api import done, gives_up
 from anymask.studio import (
     A_LOOK,
     Inference,
@@ -28,6 +27,7 @@ from anymask.studio import (
     cost_of,
     create_app,
 )
+from anymask.studio.model_api import done, gives_up
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import (

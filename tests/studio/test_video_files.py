@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from anymask.studio.video_files import write_stream
 from anymask.studio import (
     LOCK,
     PREFIX,
@@ -24,6 +23,7 @@ from anymask.studio import (
     VideoSessions,
     delete_abandoned,
 )
+from anymask.studio.video_files import write_stream
 from tests.studio.servers import client, inference
 from tests.studio.test_videos import PICTURES, opened
 from tests.track.clips import write_video

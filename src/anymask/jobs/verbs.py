@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from anymask.base import InputError
 from anymask.jobs.boxes import segment_boxes
 from anymask.jobs.embeddings import encode
 from anymask.jobs.folder import Summary
 from anymask.jobs.masks import everything
-from anymask.primitives.errors import InputError
 
 Verb = Literal["everything", "boxes", "encode"]
 
