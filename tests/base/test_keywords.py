@@ -111,7 +111,7 @@ SURFACE: list[tuple[Callable[[], Callable[..., Any]], dict[str, Any], str]] = [
     (lambda: anymask.Retry, {"secnds": 1}, "did you mean 'seconds'?"),
     (lambda: anymask.Prediction(()).save, {"imge": 1}, "did you mean 'image'?"),
     (lambda: anymask.Prediction(()).polygons, {"tolerence": 1}, "did you mean 'tolerance'?"),
-    (lambda: anymask.Mask, {"qualty": 1}, "did you mean 'quality'?"),
+    (lambda: anymask.Mask, {"scoore": 1}, "did you mean 'score'?"),
 ]
 
 

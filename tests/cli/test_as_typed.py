@@ -244,7 +244,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
     assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
     assert "this goes into files, got -o -; name a folder" in refusal(
-        capsys, "embed", "p.png", "-o", "-"
+        capsys, "encode", "p.png", "-o", "-"
     )
     assert main(["encode", "p.png", "-o", "deep/e.npz"]) == 0
     assert Features.load("deep/e.npz").image_hw == (200, 300)
@@ -345,9 +345,9 @@ def test_all_pages_have_results_of_their_own(
 
 
 def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "1 done" in out_of(capsys, "embed", "p.png", "-o", "out", "--page", "all")
+    assert "1 done" in out_of(capsys, "encode", "p.png", "-o", "out", "--page", "all")
     assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
-    told = refusal(capsys, "embed", "p.png", "-o", "out", "--page", "some")
+    told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
     assert "--page: wanted a page, counted from 0, or all; got 'some'" in told
 
 

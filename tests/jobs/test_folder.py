@@ -78,7 +78,7 @@ def toy(
     words: str, repository: Path, die_after: int = 0, group: bool = False
 ) -> tuple[int, str, str]:
     done = run(
-        "tests.jobs.toys", "marks", die_after, "embed", "photos", "-o", "out", *words.split(),
+        "tests.jobs.toys", "marks", die_after, "encode", "photos", "-o", "out", *words.split(),
         repository=repository, group=group,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -350,6 +350,6 @@ def test_options_for_folders_are_refused_with_one_photo(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(PICTURE).save("photo.png")
-    for command in ("embed", "everything"):
+    for command in ("encode", "everything"):
         assert main([command, "photo.png", "-o", "out", "--workers", "2"]) == 2
         assert "are for a folder, 'photo.png' is none" in capsys.readouterr().err

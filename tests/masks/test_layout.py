@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from anymask.base import InputError
 from anymask.masks import (
-    Mask,
+    Mask as Record,
+)
+from anymask.masks import (
     Nesting,
     coverage,
     divide,
@@ -29,7 +31,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Mask:
     return mask
 
 
-def record(mask: Mask, quality: float = 0.5) -> Mask:
+def record(mask: Mask, quality: float = 0.5) -> Record:
     return record_from_rle(mask_to_rle(mask), score=quality)
 
 
@@ -59,7 +61,7 @@ def test_records_carry_their_place_in_the_tree() -> None:
     records = nested([record(WHEEL), record(CAR)])
     assert [(r.parent, r.depth) for r in records] == [(1, 1), (None, 0)]
     assert [r.to_sa1b(1).get("parent") for r in records] == [1, None]
-    assert [Mask.from_sa1b(r.to_sa1b()) for r in records] == records
+    assert [Record.from_sa1b(r.to_sa1b()) for r in records] == records
     assert "depth" not in record(CAR).to_sa1b()
 
 
@@ -119,7 +121,7 @@ def test_a_part_goes_before_its_whole_whatever_its_quality() -> None:
     np.testing.assert_array_equal(wheel.mask, WHEEL & ~BOLT)
     np.testing.assert_array_equal(car.mask, CAR & ~WHEEL)
     assert wheel.box == (4, 8, 9, 13)
-    assert wheel.quality == 0.5
+    assert wheel.score == 0.5
 
 
 def test_else_the_better_quality_goes_first_and_then_the_smaller_mask() -> None:

@@ -22,7 +22,7 @@ MASKS = arrays.arrays(
 
 
 class Named(NamedTuple):
-    quality: float
+    score: float
     label: str | None
 
 

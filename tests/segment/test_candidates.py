@@ -152,8 +152,8 @@ def test_a_mask_is_an_array_where_one_is_wanted() -> None:
 def test_every_repr_is_one_short_line() -> None:
     given = seen(answer())
     assert repr(given) == "<Prediction: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
-    assert repr(given[0]) == "<Mask of 40x30: quality 0.50, 100 %>"
-    assert repr(given.to_record("cup")) == ("<Mask of 40x30: quality 0.50, 100 %, label 'cup'>")
+    assert repr(given[0]) == "<Mask of 40x30: score 0.50, 100 %>"
+    assert repr(given.to_record("cup")) == ("<Mask of 40x30: score 0.50, 100 %, label 'cup'>")
     assert repr(given.prompt) == "<Prompt: 1 click>"
 
 

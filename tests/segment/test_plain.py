@@ -70,7 +70,7 @@ def test_a_network_of_sam_s_form() -> None:
     every = find_plainly(runtime, embedding, loose)
     quality, stability = (
         float(np.percentile([getattr(record, name) for record in every], 60))
-        for name in ("quality", "stability")
+        for name in ("score", "stability")
     )
     grid = replace(loose, pred_iou_thresh=quality, stability_score_thresh=stability)
     truth = find_plainly(runtime, embedding, grid)

@@ -64,7 +64,7 @@ def test_every_prompt_is_answered_as_the_reference_answers(
     answer = model.segment(embedding, multimask=multimask, **prompt(reference, case))
     key = f"{case}_{'multi' if multimask else 'single'}"
     quality = reference[f"{key}_scores"][answer.order]
-    np.testing.assert_allclose(answer.quality, quality, atol=QUALITY)
+    np.testing.assert_allclose(answer.scores, quality, atol=QUALITY)
     logits = reference[f"{key}_lowres_s2"][answer.order]
     np.testing.assert_allclose(answer.logits[:, ::2, ::2], logits, atol=LOGITS)
     large = reference[f"{key}_logits_s16"][answer.order]
@@ -79,7 +79,7 @@ def test_logits_fed_back_are_answered_as_the_reference_answers(
     again = model.segment(
         embedding, mask=first.logits[0], multimask=False, **prompt(reference, "points")
     )
-    np.testing.assert_allclose(again.quality, reference["refine_scores"], atol=QUALITY)
+    np.testing.assert_allclose(again.scores, reference["refine_scores"], atol=QUALITY)
     np.testing.assert_allclose(
         again.logits[:, ::2, ::2], reference["refine_lowres_s2"], atol=LOGITS
     )

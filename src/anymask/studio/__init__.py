@@ -277,7 +277,7 @@ if not TYPE_CHECKING:
                 "key_of",
                 "size_of",
             ),
-            "serve": (
+            "commands.serve": (
                 "add_server_options",
                 "read_server",
             ),

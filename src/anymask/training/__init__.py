@@ -345,7 +345,7 @@ if not TYPE_CHECKING:
                 "class_names",
                 "class_numbers",
             ),
-            "distil": ("begin",),
+            "commands.distil": ("begin",),
             "export_added_graphs": (
                 "add_memory",
                 "add_names",
