@@ -1,1 +1,1 @@
-"""The measurements of the paper beside those of `anymask evaluate`: see `python -m research.paper`."""
+"""The measurements of the paper beside `anymask evaluate`'s: see `python -m research.paper`."""

@@ -1,4 +1,4 @@
-"""An exported stand-in; a file server that misbehaves on request, and a catalogue pointing to it."""
+"""An exported stand-in; a file server that misbehaves on request, with a catalogue."""
 
 import contextlib
 import hashlib

@@ -184,7 +184,8 @@ def clicks() -> list[dict[str, Any]]:
         out = obey_negatives(plane[None], prompt, place, 0.0)[0]
         cases.append({
             "points": rounded(points), "labels": [1, 0, 0, 0], "logits": rounded(plane.ravel()),
-            "out": rounded(out.ravel()), "violated": list(violated(Candidate(out, place, 0.5), prompt)),
+            "out": rounded(out.ravel()),
+            "violated": list(violated(Candidate(out, place, 0.5), prompt)),
         })  # fmt: skip
     return cases
 

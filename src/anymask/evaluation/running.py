@@ -222,8 +222,8 @@ def refuse_video_options(args: argparse.Namespace) -> None:
     for name in (*OPTIONS, *read_options(args, MemorySettings)):
         if getattr(args, name) is not None:
             raise InputError(
-                f"{option_of(name)} is for videos; write `anymask evaluate {VIDEOS} --data DIR`, or "
-                "leave it out"
+                f"{option_of(name)} is for videos; write `anymask evaluate {VIDEOS} --data DIR`, "
+                "or leave it out"
             )
 
 

@@ -197,7 +197,7 @@ class ModelSpec:
                    model itself fills its maps up to the square
     resample       which resize the reference code uses
     accepts        the prompt kinds that the model was made for; none unless said
-    family         whose rules choose and order the decoder's masks: a name of `anymask.models.rules`
+    family         whose rules choose and order the masks: a name of `anymask.models.rules`
     pad_point      SAM's extra "not a point" token that follows points without a box
     pad_box        SAM 2: the same token follows a box, too
     fixed_points   the number of points that the prompt is padded to, or 0 (EfficientSAM: 6)

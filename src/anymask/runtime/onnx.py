@@ -73,7 +73,7 @@ INPUTS = (
 class OnnxMemory:
     """See `Remembering`.
 
-    run  the graph of `train/export_added_graphs.py`, with its inputs in order
+    run  the graph of `training/export_added_graphs.py`, with its inputs in order
     """
 
     def __init__(self, run: Callable[..., list[FloatArray]]) -> None:

@@ -1,6 +1,6 @@
 """Video steps on ONNX Runtime: frames, prompts and banks of SAM 2's families in, answers out.
 
-The graphs (`train/export_video_graphs.py`) hold the networks. What stands between them is here, in numpy:
+The graphs (`training/export_video_graphs.py`) hold the networks. What stands between them is here:
 which memories are read, what tells their age, which of the decoder's masks is the object's. It says
 what `models/video_model.py` and `models/video_model.py` say, and a test compares the two.
 

@@ -1,7 +1,7 @@
 """The capability of following objects through a video: frames, prompts and banks in, findings out.
 
-Banks of memories are handles of the runtime, as `EncoderOutput` is: they stay where they were computed, and
-are copied out only to be saved.
+Banks of memories are handles of the runtime, as `EncoderOutput` is: they stay where they were
+computed, and are copied out only to be saved.
 
 Letters: S the model's input side, N objects, P points, m the side of a mask.
 
