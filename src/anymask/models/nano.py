@@ -615,7 +615,7 @@ def nano_spec(config: NanoConfig) -> ModelSpec:
         std=(127.5, 127.5, 127.5),
         resample="area",
         accepts=ALL_KINDS,
-        family="nano",
+        family=config.name,
         pad_multiple=PAD_MULTIPLE,
         pad_point=False,
     )

@@ -93,10 +93,12 @@ if TYPE_CHECKING:
     )
     from anymask.models.rules.prompts import check_prompt, group_prompts, mask_on_photo
     from anymask.models.rules.registry import (
+        BUNDLED,
         DEFAULT_MODEL,
         SHIPPED,
         adaptive_table,
         default_grid,
+        default_model,
         family_names,
         open_family,
         shipped_tables,
@@ -107,6 +109,7 @@ __all__ = [
     "ABSENT",
     "ANCHOR",
     "BEYOND",
+    "BUNDLED",
     "CARRIED",
     "CONTEXT",
     "CORNERS",
@@ -158,6 +161,7 @@ __all__ = [
     "closer_window",
     "deepest_cell",
     "default_grid",
+    "default_model",
     "depths",
     "edit_distance",
     "facts",
@@ -284,10 +288,12 @@ if not TYPE_CHECKING:
                 "mask_on_photo",
             ),
             "registry": (
+                "BUNDLED",
                 "DEFAULT_MODEL",
                 "SHIPPED",
                 "adaptive_table",
                 "default_grid",
+                "default_model",
                 "family_names",
                 "open_family",
                 "shipped_tables",
