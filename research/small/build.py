@@ -34,7 +34,9 @@ def main(weights: Path, ranking: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "small"
         digest = file_sha256(weights)
-        export_bundle(module, models.spec("small"), stage, licence="Apache-2.0", weights_hash=digest)
+        export_bundle(
+            module, models.spec("small"), stage, licence="Apache-2.0", weights_hash=digest
+        )
         shutil.copyfile(weights, stage / WEIGHTS)
         table = {"ranking": json.loads(ranking.read_text(encoding="utf-8"))}
         (stage / TABLES).write_text(json.dumps(table) + "\n", encoding="utf-8")

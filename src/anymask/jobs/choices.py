@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import Tile, tile_side
-from anymask.models.rules import default_model
+from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, default_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class ModelChoice:
         str,
         Setting(
             "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels",
-            default="nano, or what ANYMASK_MODEL names",
+            default=f"{DEFAULT_MODEL}, or what {MODEL_VARIABLE} names",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[

@@ -17,6 +17,7 @@ from typing import Any
 
 from anymask.base import ModelError
 
+
 @dataclass(frozen=True, kw_only=True)
 class Licence:
     """Under which terms a checkpoint may be used.

@@ -16,10 +16,9 @@ from typing import Any, get_args
 
 from anymask.base import DataError, WeightsError, parse_json, write_whole
 from anymask.masks import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
-from anymask.models.rules import Tables, family_names, open_family
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL, Tables, family_names, open_family
 
 ASSETS: Path = Path(__file__).parents[1] / "assets"
-SHARED_NETWORKS = {"nano": "nano", "small": "nano"}  # whose networks serve a family
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -201,8 +200,8 @@ def shared_folder(spec: ModelSpec) -> Path | None:
 
     Those networks look at the photo and at a mask, whatever weights drew it.
     """
-    name = SHARED_NETWORKS.get(spec.family)
-    return ASSETS / name if name and spec.channels is None else None
+    ours = spec.family in BUNDLED and spec.channels is None
+    return ASSETS / DEFAULT_MODEL if ours else None
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:

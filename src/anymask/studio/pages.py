@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from anymask.base import InputError
+from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import MANIFEST, check_file, file_sha256, read_manifest
 from anymask.studio.refusals import ANYWHERE, Refusal, documented
 
@@ -149,7 +150,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
     if read_manifest(bundle).refers:
         raise InputError(
             f"wanted a model that a browser opens, got {bundle.name}, whose graphs' numbers lie "
-            "apart; use --model nano, or leave --static out: the server answers with any model"
+            f"apart; use --model {DEFAULT_MODEL}, or leave --static out: the server answers with any"
         )
     page = page_assets()
     if "index.html" not in page:

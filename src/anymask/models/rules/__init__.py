@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from anymask.models.rules.registry import (
         BUNDLED,
         DEFAULT_MODEL,
+        MODEL_VARIABLE,
         SHIPPED,
         adaptive_table,
         default_grid,
@@ -120,6 +121,7 @@ __all__ = [
     "MASK_LIMIT",
     "MATCHED",
     "MIXED",
+    "MODEL_VARIABLE",
     "NO_POINT",
     "OVERLAPPED",
     "PARTS",
@@ -290,6 +292,7 @@ if not TYPE_CHECKING:
             "registry": (
                 "BUNDLED",
                 "DEFAULT_MODEL",
+                "MODEL_VARIABLE",
                 "SHIPPED",
                 "adaptive_table",
                 "default_grid",

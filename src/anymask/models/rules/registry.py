@@ -21,6 +21,7 @@ from anymask.models.rules.sam import EfficientSam, Sam, SamHq
 __all__ = [
     "BUNDLED",
     "DEFAULT_MODEL",
+    "MODEL_VARIABLE",
     "SHIPPED",
     "Family",
     "Tables",
