@@ -44,8 +44,9 @@ def open_runtime(
 ) -> ImageRuntime:
     """Open a model by name.
 
-    name       "nano", "small", a name of `anymask models list`, the folder of an exported model, or the
-               weights.safetensors of a training; with @SIDE behind it for pictures of another side
+    name       "nano", "small", another name of `anymask models list`, the folder of an exported
+               model, or the weights.safetensors of a training; with @SIDE behind it for pictures of
+               another side
                (`primitives.spec.spec_at`)
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"

@@ -140,7 +140,8 @@ def _sent(asset: Asset, request: Request) -> Response:
 def write_static(target: Path, bundle: Path | None) -> int:
     """Write page and model for any web server; returns the bytes.
 
-    Raises InputError for a checkpoint, a model that a browser does not open, an unbuilt page, or a folder that holds other things.
+    Raises InputError for a checkpoint, a model that a browser does not open, an unbuilt page, or a
+    folder that holds other things.
     """
     if bundle is None:
         raise InputError(
@@ -150,7 +151,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
     if read_manifest(bundle).refers:
         raise InputError(
             f"wanted a model that a browser opens, got {bundle.name}, whose graphs' numbers lie "
-            f"apart; use --model {DEFAULT_MODEL}, or leave --static out: the server answers with any"
+            f"apart; use --model {DEFAULT_MODEL}, or leave --static out"
         )
     page = page_assets()
     if "index.html" not in page:

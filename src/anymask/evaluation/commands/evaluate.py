@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME[=WEIGHTS]",
-        help=f"of `anymask models list` (default: {default_model()}); repeated: all in the same run",
+        help=f"of `anymask models list` (default: {default_model()}); repeated: all in one run",
     )
     add(
         "--peer",
