@@ -22,8 +22,9 @@ def load(
 ) -> Model:
     """Open a model.
 
-    name       a name of `anymask models list`, or the folder of an exported model; None: the model
-               that ships with the package, `families.DEFAULT_MODEL`. "nano@768": it sees pictures
+    name       a name of `anymask models list`, or the folder of an exported model; None: what the
+               environment variable ANYMASK_MODEL names, else "nano". "nano" and "small" ship
+               with the package. "nano@768": it sees pictures
                with a longer side of 768 pixels instead of its usual 512
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
@@ -34,10 +35,10 @@ def load(
     text says how to get them), InputError for options that do not go together, MissingExtra where
     torch is needed and not installed. Nothing is ever downloaded here.
     """
-    from anymask.models.rules import DEFAULT_MODEL
+    from anymask.models.rules import default_model
     from anymask.runtime import open_runtime
 
-    name = DEFAULT_MODEL if name is None else str(name) if isinstance(name, Path) else name
+    name = default_model() if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session)
 

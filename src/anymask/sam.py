@@ -40,7 +40,7 @@ from anymask.masks import (
     logits_to_image,
     points_to_model,
 )
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.segment import GridDict, Model, Prediction
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ sam_model_registry: dict[str, Callable[..., SamModel]] = {
     "vit_l": partial(build_sam, "sam_vit_l"),
     "vit_b": partial(build_sam, "sam_vit_b"),
     "vit_t": partial(build_sam, "mobile_sam"),
-    DEFAULT_MODEL: partial(build_sam, DEFAULT_MODEL),
+    **{name: partial(build_sam, name) for name in BUNDLED},
 }
 build_sam_vit_h = sam_model_registry["vit_h"]
 build_sam_vit_l = sam_model_registry["vit_l"]

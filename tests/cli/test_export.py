@@ -154,7 +154,7 @@ def test_a_folder_is_no_checkpoint(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    bundle = store.bundled().path
+    bundle = store.bundled("nano").path
     for folder, kind in ((tmp_path / "empty", "a folder"), (bundle, "an exported model already")):
         words = ["export", "mobile_sam", "-o", str(tmp_path / "x"), "--weights", str(folder)]
         assert main(words) == 2

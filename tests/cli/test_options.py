@@ -110,9 +110,12 @@ def test_a_checkpoint_of_the_home_folder_is_found(
 
 
 def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["serve", "--runtime", "torch", "--port", "0"]) == 2
+    assert main(["export", "nano", "-o", str(tmp_path / "nano")]) == 0
+    capsys.readouterr()
+    model = ["--model", str(tmp_path / "nano")]
+    assert main(["serve", *model, "--runtime", "torch", "--port", "0"]) == 2
     assert "runtime='torch' needs a checkpoint" in capsys.readouterr().err
     assert main(["serve", "--runtime", "jax", "--port", "0"]) == 2
     assert "runtime must be one of auto, onnx, torch, got 'jax'" in capsys.readouterr().err

@@ -47,6 +47,11 @@ def test_nano_is_the_bundle_in_the_package() -> None:
     assert find_bundle("nano") == opening.ASSETS / "nano"
 
 
+def test_a_model_of_the_package_opens_in_torch_by_its_name_alone() -> None:
+    runtime = open_runtime("nano", device="cpu", runtime="torch")
+    assert isinstance(runtime, TorchRuntime)
+
+
 def test_nano_opens_without_weights(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,11 +57,10 @@ def read_pictures(args: argparse.Namespace) -> PictureChoice:
 def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) -> None:
     """Say which page was taken of a file that has several, unless the model takes all as one."""
     from anymask.images import read_pages
-    from anymask.models.rules import DEFAULT_MODEL
     from anymask.runtime import stated_channels
 
     pages = read_pages(photo)
-    if pages.count == 1 or stated_channels(model.model or DEFAULT_MODEL, model.weights):
+    if pages.count == 1 or stated_channels(model.model, model.weights):
         return
     place = pages.place(0)
     say(

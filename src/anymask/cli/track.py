@@ -70,6 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
     from anymask.base import ProgressBar
+    from anymask.jobs import ModelChoice
+    from anymask.models.rules import DEFAULT_MODEL
     from anymask.track import GROUPS, TrackFiles, track_files
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         direction=args.direction, settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
-    model = read_model(args)
+    model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)
     with ProgressBar("frames", None) as bar:
         report = track_files(model.load, asked, str(model), bar.update)
     for note in report.moved:

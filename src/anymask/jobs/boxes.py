@@ -24,7 +24,6 @@ from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
 from anymask.jobs.processing import OnStep
 from anymask.masks import rle_to_string
-from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from anymask.masks import Mask
@@ -37,7 +36,7 @@ def segment_boxes(
     source: str | Path | Stream,
     output: str | Path,
     *,
-    model: str | ModelChoice = DEFAULT_MODEL,
+    model: str | ModelChoice | None = None,
     overlay: bool = True,
     on_progress: OnProgress | None = None,
     **how: Unpack[FolderDict],

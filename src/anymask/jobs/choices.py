@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import Tile, tile_side
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, default_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +30,10 @@ class ModelChoice:
     model: Annotated[
         str,
         Setting(
-            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels"
+            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels",
+            default=f"{DEFAULT_MODEL}, or what {MODEL_VARIABLE} names",
         ),
-    ] = DEFAULT_MODEL
+    ] = field(default_factory=default_model)
     weights: Annotated[
         Path | None,
         Setting("a checkpoint of that model instead of the one in the store", default="none"),
@@ -48,8 +49,10 @@ class ModelChoice:
         return anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
 
 
-def model_choice(model: str | ModelChoice) -> ModelChoice:
-    """A choice, or a model's name as one. Raises InputError for anything else."""
+def model_choice(model: str | ModelChoice | None) -> ModelChoice:
+    """A choice, a model's name as one, or the default one. Raises InputError for anything else."""
+    if model is None:
+        return ModelChoice()
     if isinstance(model, ModelChoice):
         return model
     if not isinstance(model, str):

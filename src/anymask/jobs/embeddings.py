@@ -11,7 +11,6 @@ from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
-from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -21,7 +20,7 @@ def encode(
     source: Photos,
     output: str | Path,
     *,
-    model: str | ModelChoice = DEFAULT_MODEL,
+    model: str | ModelChoice | None = None,
     on_progress: OnProgress | None = None,
     **how: Unpack[FolderDict],
 ) -> Summary:

@@ -22,7 +22,6 @@ from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
 from anymask.jobs.photos import PhotoItem
 from anymask.jobs.processing import OnStep
-from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from anymask.masks import Mask, Tile
@@ -42,7 +41,7 @@ def everything(
     source: Photos,
     output: str | Path,
     *,
-    model: str | ModelChoice = DEFAULT_MODEL,
+    model: str | ModelChoice | None = None,
     settings: MaskDict | None = None,
     overlay: bool = True,
     on_progress: OnProgress | None = None,

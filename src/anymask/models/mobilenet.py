@@ -39,33 +39,30 @@ BLOCKS: tuple[tuple[int, int, int], ...] = (
 # the last block before each change of stride: strides 4, 8, 16, 32
 TAPS: tuple[int, ...] = (2, 5, 12, 16)
 TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i][1] for i in TAPS)
-# Edges and colours, the maps that cost most: their gradients are not worth their time.
-FIRST_BLOCKS = ("stem", *(f"b{i}" for i in range(3)))
 
 
 class SameConv(nn.Conv2d):
-    """A 3x3 convolution with TensorFlow's "SAME" padding: one-sided at stride 2 (even input)."""
+    """A convolution with TensorFlow's "SAME" padding: at stride 2 (even input) the odd pixel lies
+    to the right and below."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, groups: int = 1) -> None:
+        super().__init__(c_in, c_out, kernel, stride, kernel // 2 if stride == 1 else 0, 1, groups)
+        before, after = (kernel - 2) // 2, (kernel - 1) // 2
+        self.room = (before, after, before, after) if stride == 2 else ()
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C', h/stride, w/stride)
-        if self.stride[0] == 2:
-            x = F.pad(x, (0, 1, 0, 1))
-        return super().forward(x)
-
-
-def conv3x3(c_in: int, c_out: int, stride: int, groups: int = 1) -> SameConv:
-    """A "SAME" 3x3 convolution with bias."""
-    return SameConv(c_in, c_out, 3, stride, 1 if stride == 1 else 0, groups=groups)
+        return super().forward(F.pad(x, self.room) if self.room else x)
 
 
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project; a residual where the shape allows."""
 
-    def __init__(self, c_in: int, c_out: int, expansion: int, stride: int) -> None:
+    def __init__(self, c_in: int, c_out: int, expansion: int, stride: int, kernel: int = 3) -> None:
         super().__init__()
         hidden = c_in * expansion
         if expansion > 1:
             self.exp = Pointwise(c_in, hidden)
-        self.dw = conv3x3(hidden, hidden, stride, groups=hidden)
+        self.dw = SameConv(hidden, hidden, kernel, stride, groups=hidden)
         self.proj = Pointwise(hidden, c_out)
         self.residual = stride == 1 and c_in == c_out
 
@@ -78,9 +75,11 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Images in -1..1 to four maps at strides 4, 8, 16 and 32."""
 
+    TAP_CHANNELS = TAP_CHANNELS
+
     def __init__(self) -> None:
         super().__init__()
-        self.stem = conv3x3(3, 32, 2)
+        self.stem = SameConv(3, 32, 3, 2)
         channels = 32
         for i, (expansion, c_out, stride) in enumerate(BLOCKS):
             self.add_module(f"b{i}", InvertedResidual(channels, c_out, expansion, stride))

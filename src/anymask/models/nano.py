@@ -10,10 +10,12 @@ clicked ones. With few training photos this is what makes the decoder learn to f
 
 Letters: N prompts, P points, C channels, h w a feature map, L = h * w.
 
-`nano`, the model in the package: pictures in, maps out; maps and prompts in, four masks out.
+`nano` and `small`, the models in the package: pictures in, maps out; maps and prompts in, four
+masks out.
 
-An ImageNet MobileNetV2 with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and
-appendix A) joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a
+An ImageNet backbone (of `nano` MobileNetV2, of `small` EfficientNet-Lite0 beside a frozen vision
+transformer) with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and appendix A)
+joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a
 quality head that looks at the masks it judges. Deviations from SAM: no batch norm, ReLU in the
 upscaler, image features read under each click, high-resolution skips, the image reads the tokens
 once, empty points are masked out of attention.
@@ -24,14 +26,16 @@ Letters: B images, N prompts, P points, T tokens and masks (1 + 3), C channels, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.masks import ALL_KINDS, ModelSpec
+from anymask.models.frozen_vit import EfficientNetBesideVit
 from anymask.models.layers import LayerNorm2d, ModelParts, Pointwise
-from anymask.models.mobilenet import FIRST_BLOCKS, TAP_CHANNELS, MobileNetV2
+from anymask.models.mobilenet import MobileNetV2
 
 
 class SelfAttention(nn.Module):
@@ -234,13 +238,17 @@ BOX_MARGIN = 0.02  # of the box's sides: a hand-drawn box is not exact
 COARSE_STRIDE = 16  # of the embedding, in model pixels
 STRIDES = (COARSE_STRIDE, 8, 4)  # of the encoder's maps
 PAD_MULTIPLE = 32  # the backbone's stride
+# Edges and colours, the maps that cost most: their gradients are not worth their time.
+FIRST_BLOCKS = ("stem", "b0", "b1", "b2")
 BLANK_SIDE = 64  # of the picture of nothing but padding; its maps are constants of the graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class NanoConfig:
-    """Sizes of `nano`; `TINY` is for tests.
+    """Sizes of `nano`; `SMALL` are those of `small`, `TINY` is for tests.
 
+    name        of the model
+    backbone    what the neck reads: "mobilenet", or "efficientnet_vit", which is larger
     dim         C of the embedding at stride 16
     fine_dims   channels of the skips at strides 8 and 4
     depth       token blocks; the image reads the tokens after the first
@@ -250,6 +258,8 @@ class NanoConfig:
     image_side  S
     """
 
+    name: str = "nano"
+    backbone: Literal["mobilenet", "efficientnet_vit"] = "mobilenet"
     dim: int = 128
     fine_dims: tuple[int, int] = (48, 16)
     depth: int = 2
@@ -259,6 +269,14 @@ class NanoConfig:
     image_side: int = 512
 
 
+SMALL = NanoConfig(
+    name="small",
+    backbone="efficientnet_vit",
+    dim=192,
+    fine_dims=(64, 24),
+    heads=6,
+    mlp_dim=768,
+)
 TINY = NanoConfig(dim=32, fine_dims=(16, 8), depth=1, heads=2, mlp_dim=64, mixers=1, image_side=128)
 
 
@@ -325,8 +343,14 @@ class NanoEncoder(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         dim, (fine8, fine4) = config.dim, config.fine_dims
-        c4, c8, c16, c32 = TAP_CHANNELS
-        self.backbone = MobileNetV2()
+        self.backbone: MobileNetV2 | EfficientNetBesideVit
+        if config.backbone == "mobilenet":
+            self.backbone, frozen = MobileNetV2(), FIRST_BLOCKS
+        else:
+            self.backbone = EfficientNetBesideVit()
+            frozen = (*(f"cnn.{name}" for name in FIRST_BLOCKS), "vit")
+        self.frozen = tuple(f"encoder.backbone.{name}." for name in frozen)
+        c4, c8, c16, c32 = self.backbone.TAP_CHANNELS
         self.lateral32 = Pointwise(c32, dim)
         self.context = nn.Sequential(
             Mixer(dim), ContextBlock(dim, config.heads), Mixer(dim), ContextBlock(dim, config.heads)
@@ -531,22 +555,21 @@ def coords_to_unit(coords: Tensor, coarse: Tensor) -> Tensor:
 class Nano(nn.Module):
     """The whole model; `encode` and `decode` are the two graphs that ship."""
 
-    parts = ModelParts(
-        encoder="encoder.",
-        pretrained="encoder.backbone.",
-        frozen=tuple(f"encoder.backbone.{name}." for name in FIRST_BLOCKS),
-        quality="decoder.quality.",
-    )
-
     def __init__(self, config: NanoConfig | None = None) -> None:
         super().__init__()
         self.config = config or NanoConfig()
         self.encoder = NanoEncoder(self.config)
         self.decoder = NanoDecoder(self.config)
         self.spec = nano_spec(self.config)
+        self.parts = ModelParts(
+            encoder="encoder.",
+            pretrained="encoder.backbone.",
+            frozen=self.encoder.frozen,
+            quality="decoder.quality.",
+        )
 
     def load_backbone(self, arrays: dict[str, Tensor]) -> None:
-        """Take ImageNet weights of the backbone, batch norm folded."""
+        """Take weights of the backbone that were learned elsewhere, batch norm folded."""
         self.encoder.backbone.load_folded(arrays)
 
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -585,14 +608,14 @@ class Nano(nn.Module):
 def nano_spec(config: NanoConfig) -> ModelSpec:
     """How `nano` sees a picture."""
     return ModelSpec(
-        name="nano",
+        name=config.name,
         image_side=config.image_side,
         mask_side=config.image_side // 4,
         mean=(127.5, 127.5, 127.5),
         std=(127.5, 127.5, 127.5),
         resample="area",
         accepts=ALL_KINDS,
-        family="nano",
+        family=config.name,
         pad_multiple=PAD_MULTIPLE,
         pad_point=False,
     )

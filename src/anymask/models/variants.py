@@ -210,6 +210,7 @@ def _video_entry(variant: VideoVariant) -> RegistryEntry:
 
 REGISTRY: dict[str, RegistryEntry] = {
     "nano": RegistryEntry(nano_spec(NanoConfig()), lambda: Nano().eval()),
+    "small": RegistryEntry(nano_spec(nano.SMALL), lambda: Nano(nano.SMALL).eval()),
     **{variant.spec.name: _entry(variant) for variant in VARIANTS},
     **{variant.spec.name: _video_entry(variant) for variant in VIDEO_VARIANTS},
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from anymask.runtime.download import Part, fetch
     from anymask.runtime.licences import licence_of_weights
     from anymask.runtime.manifest import (
+        ASSETS,
         CLASSES,
         CONSTANTS,
         DECODER,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         manifest_to_json,
         read_manifest,
         read_tables,
+        shared_folder,
         spec_from_dict,
         spec_to_dict,
         write_tables,
@@ -67,14 +69,12 @@ if TYPE_CHECKING:
         to_bfloat16,
     )
     from anymask.runtime.open import (
-        ASSETS,
         find_bundle,
         find_model,
         load_module,
         load_refiner,
         named_weights,
         open_runtime,
-        shared_folder,
         split_side,
         stated_channels,
     )
@@ -272,6 +272,7 @@ if not TYPE_CHECKING:
             ),
             "licences": ("licence_of_weights",),
             "manifest": (
+                "ASSETS",
                 "CLASSES",
                 "CONSTANTS",
                 "DECODER",
@@ -294,6 +295,7 @@ if not TYPE_CHECKING:
                 "manifest_to_json",
                 "read_manifest",
                 "read_tables",
+                "shared_folder",
                 "spec_from_dict",
                 "spec_to_dict",
                 "write_tables",
@@ -313,14 +315,12 @@ if not TYPE_CHECKING:
                 "to_bfloat16",
             ),
             "open": (
-                "ASSETS",
                 "find_bundle",
                 "find_model",
                 "load_module",
                 "load_refiner",
                 "named_weights",
                 "open_runtime",
-                "shared_folder",
                 "split_side",
                 "stated_channels",
             ),

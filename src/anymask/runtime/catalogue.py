@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ModelError
-from anymask.models.rules import DEFAULT_MODEL
-
-BUNDLED = DEFAULT_MODEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class Checkpoint:
 
     name       what the user types
     variant    the network that takes it, a name of `anymask.models.names()`
-    file       the published file's name; "" for the bundled model
+    file       the published file's name; "" for a model of the package
     sources    download addresses, the official one first
     bytes      the published size, or None where no public source states it
     sha256     64 hexadecimal digits, or None where no public source states them

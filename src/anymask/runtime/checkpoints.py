@@ -45,6 +45,7 @@ WRAPPERS = (
     "net",
     "weights",
 )
+SCALE = "_scale"  # after the name of a tensor of 8 bits
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 
 
@@ -62,12 +63,23 @@ def read_checkpoint(path: str | Path) -> Weights:
                 "checkpoint of the same model (.pt or .pth with a state_dict)"
             )
         case "safetensors":
-            content = _from_safetensors(path)
+            content = from_8_bits(_from_safetensors(path))
         case "wrapped":
             content = _from_torch(path, _unzip(path))
         case kind:
             content = _from_torch(path, path, mapped=kind == "torch")
     return unwrap(content, path)
+
+
+def from_8_bits(weights: Weights) -> Weights:
+    """Tensors of 8 bits that have a scale for each row beside them (NAME_scale), as float32."""
+    scaled = {name for name in weights if f"{name}{SCALE}" in weights}
+    scales = {f"{name}{SCALE}" for name in scaled}
+    return {
+        name: one.float() * weights[f"{name}{SCALE}"][:, None] if name in scaled else one
+        for name, one in weights.items()
+        if name not in scales
+    }
 
 
 def unwrap(content: Any, path: Path) -> Weights:

@@ -16,11 +16,14 @@ from typing import Any, get_args
 
 from anymask.base import DataError, WeightsError, parse_json, write_whole
 from anymask.masks import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
-from anymask.models.rules import Tables, family_names, open_family
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL, Tables, family_names, open_family
+
+ASSETS: Path = Path(__file__).parents[1] / "assets"
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 TABLES = "tables.json"
+WEIGHTS = "weights.safetensors"  # whose numbers graphs refer to, where they hold none themselves
 CONSTANTS = "video.npz"  # what a video model's graphs leave to their runner
 ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
@@ -78,6 +81,11 @@ class Manifest:
     licence: str
     precision: str
     opset: int
+
+    @property
+    def refers(self) -> bool:
+        """Whether the graphs' numbers lie in `WEIGHTS`: a browser does not open those."""
+        return WEIGHTS in self.sha256
 
     def has_graph(self, name: str) -> bool:
         """Whether the bundle has a graph of this name."""
@@ -184,6 +192,16 @@ def read_manifest(folder: Path) -> Manifest:
         if info.file not in manifest.sha256:
             raise WeightsError(f"{path} gives no sha256 of {info.file}; export the model again")
     return manifest
+
+
+def shared_folder(spec: ModelSpec) -> Path | None:
+    """The bundle in the package whose networks of edges and names serve a model, too. None where
+    there is none, or where the model's pictures are no photos.
+
+    Those networks look at the photo and at a mask, whatever weights drew it.
+    """
+    ours = spec.family in BUNDLED and spec.channels is None
+    return ASSETS / DEFAULT_MODEL if ours else None
 
 
 def check_file(folder: Path, manifest: Manifest, name: str) -> Path:

@@ -15,7 +15,9 @@ embeddings never reads the encoder. One session serves any number of threads.
 from __future__ import annotations
 
 import json
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -37,6 +39,7 @@ from anymask.base import (
 from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
 from anymask.models.rules import (
     ANCHOR,
+    DEFAULT_MODEL,
     Family,
     MemoryAnswer,
     MemoryQuestion,
@@ -45,6 +48,7 @@ from anymask.models.rules import (
 )
 from anymask.runtime.devices import check_maps, running
 from anymask.runtime.manifest import (
+    ASSETS,
     CLASSES,
     CONSTANTS,
     DECODER,
@@ -54,15 +58,21 @@ from anymask.runtime.manifest import (
     NAME_VECTORS,
     NAMES,
     REFINER,
+    WEIGHTS,
     GraphInfo,
     Manifest,
     check_file,
     manifest_at,
     read_manifest,
     read_tables,
+    shared_folder,
 )
 from anymask.runtime.protocol import ClassLabelling, EdgeRefining, MaskNaming, Remembering
 from anymask.runtime.video import VideoSteps
+
+LOG = logging.getLogger(__name__)
+SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
+_TOLD: set[str] = set()  # models of which it was said
 
 INPUTS = (
     "keys", "middle", "fine", "hints",
@@ -216,6 +226,7 @@ class OnnxRuntime:
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
+        self._checked: set[str] = set()  # files that were compared with their hashes
         self._added: dict[type, Any] = {}  # capabilities that were asked for, or None
         if side is not None:
             self._check_side(side)
@@ -249,6 +260,14 @@ class OnnxRuntime:
             check_file(self._folder, self.manifest, name) if name in self.manifest.sha256 else None
         )
 
+    def having(self, graph: str) -> OnnxRuntime:
+        """The bundle that has a graph for this model: itself, or for a model of the package that
+        lacks it, the one whose networks serve it, too (`shared_folder`)."""
+        shared = shared_folder(self.spec)
+        if shared is None or self.manifest.has_graph(graph) or self._folder.parent != ASSETS:
+            return self
+        return OnnxRuntime(shared, threads=self.threads, device=self._device)
+
     def with_threads(self, threads: int) -> OnnxRuntime:
         """See `ThreadSharing`; opened once for each number of threads."""
         if threads == self.threads:
@@ -267,7 +286,12 @@ class OnnxRuntime:
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
         names = [tensor.name for tensor in self.manifest.graph(ENCODER).outputs]
-        return [_seen(names, self.run(ENCODER, image[None])) for image in images]
+        self._session(self.manifest.graph(ENCODER))  # opening it is no part of the time
+        began = time.monotonic()
+        found = [_seen(names, self.run(ENCODER, image[None])) for image in images]
+        if self._folder.parent == ASSETS and self.spec.family != DEFAULT_MODEL:
+            _tell_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
+        return found
 
     def capability(self, kind: type[C]) -> C | None:
         """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
@@ -322,8 +346,9 @@ class OnnxRuntime:
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
-            if part.startswith(name):
+            if part.startswith(name) or (part == WEIGHTS and WEIGHTS not in self._checked):
                 check_file(self._folder, self.manifest, part)
+                self._checked.add(part)
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -381,6 +406,7 @@ def _open_classes(runtime: OnnxRuntime) -> ClassLabelling | None:
 
 
 def _open_edges(runtime: OnnxRuntime) -> EdgeRefining | None:
+    runtime = runtime.having(REFINER)
     return OnnxEdges(runtime) if runtime.manifest.has_graph(REFINER) else None
 
 
@@ -397,6 +423,7 @@ def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
 
 
 def _open_names(runtime: OnnxRuntime) -> MaskNaming | None:
+    runtime = runtime.having(NAMES)
     if not runtime.manifest.has_graph(NAMES):
         return None
     path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
@@ -432,6 +459,16 @@ def _seen(names: list[str], arrays: list[FloatArray]) -> EncoderOutput:
     return StoredMaps(
         tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
     )
+
+
+def _tell_if_slow(name: str, seconds: float) -> None:
+    """Say once in a process that another model of the package suits this machine better."""
+    if seconds > SLOW and name not in _TOLD:
+        _TOLD.add(name)
+        LOG.warning(
+            "%s took %.1f s to see a photo on this machine; %s takes a tenth of that: --model %s, "
+            "or load(%r)", name, seconds, DEFAULT_MODEL, DEFAULT_MODEL, DEFAULT_MODEL,
+        )  # fmt: skip
 
 
 def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:

@@ -1,7 +1,7 @@
 """Opening a model: the name that a user types in, a runtime out.
 
-"nano" is the bundle in the package, a folder is a bundle that `anymask export` wrote, and every
-other name of the catalogue is a checkpoint that runs on torch.
+"nano" and "small" are the bundles in the package, a folder is a bundle that `anymask export` wrote,
+and every other name of the catalogue is a checkpoint that runs on torch.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, WeightsError
 from anymask.masks import spec_at
-from anymask.models.rules import DEFAULT_MODEL
-from anymask.runtime.manifest import MANIFEST, REFINER_WEIGHTS, read_manifest
+from anymask.models.rules import BUNDLED
+from anymask.runtime.manifest import (
+    ASSETS,
+    MANIFEST,
+    REFINER_WEIGHTS,
+    read_manifest,
+    shared_folder,
+)
 from anymask.runtime.onnx import OnnxRuntime
 from anymask.runtime.protocol import ImageRuntime, MaskNaming
 
@@ -28,8 +34,6 @@ if TYPE_CHECKING:
 Runtime = Literal["auto", "onnx", "torch"]
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`weights.adapters`)
 
-ASSETS: Path = Path(__file__).parents[1] / "assets"
-
 
 def open_runtime(
     name: str,
@@ -40,13 +44,15 @@ def open_runtime(
 ) -> ImageRuntime:
     """Open a model by name.
 
-    name       "nano", a name of `anymask models list`, the folder of an exported model, or the
-               weights.safetensors of a training; with @SIDE behind it for pictures of another side
+    name       "nano", "small", another name of `anymask models list`, the folder of an exported
+               model, or the weights.safetensors of a training; with @SIDE behind it for pictures of
+               another side
                (`primitives.spec.spec_at`)
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"
     precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
-    runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is
+    runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is; a
+               model of the package is both
 
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
@@ -92,6 +98,8 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
     if runtime not in get_args(Runtime):
         raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}, got {runtime!r}")
     folder = find_bundle(name, weights)
+    if folder is not None and runtime == "torch" and weights is None and name in BUNDLED:
+        return None
     if folder is None and runtime == "onnx":
         raise ModelError(
             f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
@@ -111,8 +119,8 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
         path = Path(weights).expanduser()
         adapters = os.path.isfile(path / ADAPTERS)  # noqa: PTH113 - False for any name
         return path if os.path.isdir(path) and not adapters else None  # noqa: PTH112 - the same
-    if name == DEFAULT_MODEL:
-        return ASSETS / DEFAULT_MODEL
+    if name in BUNDLED:
+        return ASSETS / name
     folder = Path(name).expanduser()
     return folder if os.path.isfile(folder / MANIFEST) else None  # noqa: PTH113 - the same
 
@@ -250,10 +258,3 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
     names = OnnxRuntime(shared).capability(MaskNaming) if shared else None
     return TorchRuntime(module, weights_hash, device, precision, again, edges, names)
-
-
-def shared_folder(spec: ModelSpec) -> Path | None:
-    """The bundle in the package whose networks of edges and names serve a model, too: one of its
-    family. None where there is none, or where the model's pictures are no photos."""
-    folder = ASSETS / spec.family
-    return folder if spec.channels is None and (folder / MANIFEST).is_file() else None

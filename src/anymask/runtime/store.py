@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anymask.base import DataError, InputError, WeightsError, exclusive, parse_json, write_json
-from anymask.runtime.catalogue import BUNDLED, Checkpoint, entry
+from anymask.runtime.catalogue import Checkpoint, entry
 from anymask.runtime.weight_files import sniff
 
 HOME = "ANYMASK_HOME"
@@ -228,7 +228,7 @@ def installed(name: str) -> Installed:
     """What is known about a model's file without reading it: its record and its size."""
     what = entry(name)
     if what.bundled:
-        return bundled()
+        return bundled(name)
     path = path_of(what)
     if not path.is_file():
         return Installed(name=name, status="absent")
@@ -264,15 +264,15 @@ def current(name: str) -> Installed:
     return state
 
 
-def bundled() -> Installed:
-    """The model that ships inside the package."""
-    folder = ASSETS / BUNDLED
+def bundled(name: str) -> Installed:
+    """A model that ships inside the package."""
+    folder = ASSETS / name
     if not (folder / "manifest.json").is_file():
         raise WeightsError(
             f"the package lacks its own model: {folder} has no manifest.json; install anymask again"
         )
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    return Installed(name=BUNDLED, status="bundled", path=folder, bytes=size, source="anymask")
+    return Installed(name=name, status="bundled", path=folder, bytes=size, source="anymask")
 
 
 def trainable_weights(name: str) -> Path:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from anymask.base import InputError
+from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import MANIFEST, check_file, file_sha256, read_manifest
 from anymask.studio.refusals import ANYWHERE, Refusal, documented
 
@@ -52,13 +53,16 @@ def page_assets(web: Path = WEB) -> dict[str, Asset]:
 
 
 def model_assets(bundle: Path | None) -> dict[str, Asset]:
-    """An exported model's files: address -> file.
+    """An exported model's files: address -> file. None of a model whose graphs' numbers lie apart:
+    the page asks the server then, as for a checkpoint.
 
     Raises WeightsError for what is no bundle, and for a file that is not the manifest's.
     """
     if bundle is None:
         return {}
     manifest = read_manifest(bundle)
+    if manifest.refers:
+        return {}
     files = {name: check_file(bundle, manifest, name) for name in manifest.sha256}
     found = {f"model/{name}": Asset(files[name], manifest.sha256[name]) for name in files}
     place = bundle / MANIFEST
@@ -136,12 +140,18 @@ def _sent(asset: Asset, request: Request) -> Response:
 def write_static(target: Path, bundle: Path | None) -> int:
     """Write page and model for any web server; returns the bytes.
 
-    Raises InputError for a checkpoint, an unbuilt page, or a folder that holds other things.
+    Raises InputError for a checkpoint, a model that a browser does not open, an unbuilt page, or a
+    folder that holds other things.
     """
     if bundle is None:
         raise InputError(
             "wanted an exported model for a page without a server, got a checkpoint; run: anymask "
             "export NAME -o DIR, then anymask serve --model DIR --static OUT"
+        )
+    if read_manifest(bundle).refers:
+        raise InputError(
+            f"wanted a model that a browser opens, got {bundle.name}, whose graphs' numbers lie "
+            f"apart; use --model {DEFAULT_MODEL}, or leave --static out"
         )
     page = page_assets()
     if "index.html" not in page:

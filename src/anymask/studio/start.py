@@ -15,7 +15,7 @@ from typing import Any, TypedDict, Unpack
 
 from anymask.base import THREADS, InputError, pick_threads
 from anymask.jobs import ModelChoice, PictureChoice
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import DEFAULT_MODEL, default_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.cache import EmbeddingCache
 from anymask.studio.entries import Arm, Stage
@@ -120,7 +120,7 @@ def check_server(**settings: Unpack[ServerSettings]) -> None:
 
 
 def serve(
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | None = None,
     *,
     label_studio: str = "",
     label_studio_key: str = "",
@@ -143,7 +143,7 @@ def serve(
     access, routers = server.access, []
     if photos is not None and not Path(photos).is_dir():
         raise InputError(f"wanted a folder of photos, got {photos}; name another")
-    with opened_model(server, server.model(model)) as (inference, bundle):
+    with opened_model(server, server.model(model or default_model())) as (inference, bundle):
         if label_studio or photos is not None:
             folder = None if photos is None else Path(photos)
             pictures = TaskPictures(folder, label_studio, label_studio_key)

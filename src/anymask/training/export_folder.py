@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from anymask.base import InputError, ModelError, write_whole
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
     ASSETS,
     CONSTANTS,
@@ -87,10 +87,11 @@ def export(
             f"{DEFAULT_MODEL} is not offered in 8 bits: its work is convolutions, which --int8 "
             "leaves in float32, so nothing would be gained; export it without --int8"
         )
-    if name == DEFAULT_MODEL and weights is None and not video:
+    if name in BUNDLED and weights is None and not int8 and not video:
         from anymask.runtime import bundled
 
-        copy_bundle(cast(Path, bundled().path), folder, side)
+        copied = copy_bundle(cast(Path, bundled(name).path), folder, side)
+        add_shared_networks(folder, copied.spec)
     else:
         _export_checkpoint(str(model), folder, weights, int8, video)
     if verify:
@@ -246,7 +247,7 @@ def add_shared_networks(folder: Path, spec: ModelSpec) -> Manifest:
     """
     source = shared_folder(spec)
     for info in read_manifest(source).graphs if source is not None else ():
-        if source is not None and info.name in BESIDE:
+        if source is not None and info.name in BESIDE and not (folder / info.file).exists():
             for file in (info.file, BESIDE[info.name]):
                 shutil.copyfile(source / file, folder / file)
             enter_graphs(folder, info, further=(BESIDE[info.name],))

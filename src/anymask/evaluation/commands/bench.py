@@ -32,7 +32,7 @@ from anymask.base import (
 )
 from anymask.evaluation.pages import markdown_table
 from anymask.jobs import ModelChoice
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import default_model
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="only automatic masks, in every mode (default: every step, once)",
     )
     add("name", metavar="MODEL", nargs="?", help="the model (default: --model)")
-    add("--model", default=DEFAULT_MODEL, help="a name of `anymask models list`")
+    add("--model", default=default_model(), help="a name of `anymask models list`")
     add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead")
     add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open it")
     add("--photo", metavar="FILE", help="a photo of yours, else noise of 1024 x 683 pixels")

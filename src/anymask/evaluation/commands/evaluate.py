@@ -44,7 +44,7 @@ from anymask.evaluation.scoring import weights_hash
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import Suite, shipped_suites
 from anymask.evaluation.worst_cases import CasePicture, draw_worst_cases
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import default_model
 
 SUMMARY = "measure a model by clicks and boxes, and by what it finds itself"
 OPTIONS = ("clicks", "limit", "per_image", "grid", "crop_n_layers")
@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--model",
         action="append",
         metavar="NAME[=WEIGHTS]",
-        help=f"of `anymask models list` (default: {DEFAULT_MODEL}); repeated: all in the same run",
+        help=f"of `anymask models list` (default: {default_model()}); repeated: all in one run",
     )
     add(
         "--peer",
@@ -262,7 +262,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 
     Raises InputError for --weights with several models, the same model twice, --mirror alone.
     """
-    words = args.model or [DEFAULT_MODEL]
+    words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
     if len(set(words)) < len(words):

@@ -6,6 +6,7 @@ outside of a family's own names it; the rest of the package asks `open_family` f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -18,19 +19,24 @@ from anymask.models.rules.nano import NanoFamily
 from anymask.models.rules.sam import EfficientSam, Sam, SamHq
 
 __all__ = [
+    "BUNDLED",
     "DEFAULT_MODEL",
+    "MODEL_VARIABLE",
     "SHIPPED",
     "Family",
     "Tables",
     "adaptive_table",
     "default_grid",
+    "default_model",
     "family_names",
     "open_family",
     "shipped_tables",
 ]
 
 SHIPPED = Path(__file__).parents[2] / "assets"
-DEFAULT_MODEL = "nano"  # the model in the package, which every command takes unless told otherwise
+BUNDLED = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
+DEFAULT_MODEL = "nano"  # of them, which every command takes unless told otherwise
+MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
 NANO_GRID = GridDefaults(pred_iou_thresh=0.5, stability_score_thresh=0.3)
@@ -42,7 +48,17 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
     "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
     "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
+    "small": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
 }
+
+
+def default_model() -> str:
+    """The model that answers where none is named: what ANYMASK_MODEL names, else `nano`.
+
+    Videos and training take `DEFAULT_MODEL` whatever the variable says: what reads a video's
+    earlier frames was learned with it.
+    """
+    return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
 
 
 def family_names() -> tuple[str, ...]:

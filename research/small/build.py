@@ -1,0 +1,60 @@
+"""The folder of `small` in the package: its weights in, graphs, tables and manifest out.
+
+    python research/small/build.py weights.safetensors ranking.json src/anymask/assets/small
+
+weights  what `pack.py` wrote; it is copied into the folder, and the graphs refer to its numbers
+ranking  the table that orders a lone click's masks (`fit_ranking.py`)
+
+Other files of the folder, as the model card, stay.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from anymask import models
+from anymask.runtime import MANIFEST, file_sha256, load_official, manifest_to_json, read_checkpoint
+from anymask.runtime.manifest import DECODER, ENCODER, TABLES, WEIGHTS, read_manifest
+from anymask.training.export_graphs import export_bundle
+from research.small.share_numbers import share
+
+
+def main(weights: Path, ranking: Path, target: Path) -> None:
+    """See the module."""
+    torch.set_num_threads(1)
+    module = models.build("small")
+    load_official(module, read_checkpoint(weights))
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Path(folder) / "small"
+        digest = file_sha256(weights)
+        export_bundle(
+            module, models.spec("small"), stage, licence="Apache-2.0", weights_hash=digest
+        )
+        shutil.copyfile(weights, stage / WEIGHTS)
+        table = {"ranking": json.loads(ranking.read_text(encoding="utf-8"))}
+        (stage / TABLES).write_text(json.dumps(table) + "\n", encoding="utf-8")
+        for graph in (ENCODER, DECODER):
+            share(stage / f"{graph}.onnx", stage / WEIGHTS)
+        whole = read_manifest(stage)
+        kept = (*(f"{graph}.onnx" for graph in (ENCODER, DECODER)), WEIGHTS, TABLES)
+        manifest = replace(
+            whole,
+            graphs=tuple(one for one in whole.graphs if one.name in (ENCODER, DECODER)),
+            sha256={name: file_sha256(stage / name) for name in kept},
+        )
+        target.mkdir(parents=True, exist_ok=True)
+        for name in kept:
+            shutil.copyfile(stage / name, target / name)
+        (target / MANIFEST).write_text(manifest_to_json(manifest), encoding="utf-8")
+    print(*(f"{name}: {(target / name).stat().st_size / 1e6:.2f} MB" for name in kept), sep="\n")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))

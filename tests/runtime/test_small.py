@@ -1,0 +1,104 @@
+"""`small`: one file of numbers, read by torch and by ONNX Runtime; named by a variable."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import anymask
+from anymask.base import InputError, WeightsError
+from anymask.jobs import ModelChoice
+from anymask.runtime import ASSETS, EdgeRefining, MaskNaming, OnnxRuntime, onnx, read_manifest
+from anymask.runtime.checkpoints import from_8_bits
+from anymask.studio.pages import model_assets, write_static
+
+SMALL = ASSETS / "small"
+CLICK = {"points": [(60, 40)], "multimask": True}
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """A disc on a gradient."""
+    y, x = np.mgrid[:96, :128]
+    disc = (x - 60) ** 2 + (y - 40) ** 2 < 25**2
+    return np.stack([x, y, np.where(disc, 220, 30)], -1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small() -> anymask.Model:
+    return anymask.load("small")
+
+
+def test_eight_bits_come_back_with_the_scale_of_their_row() -> None:
+    stored = {
+        "a.weight": torch.tensor([[127, -1], [2, 0]], dtype=torch.int8),
+        "a.weight_scale": torch.tensor([0.5, 2.0]),
+        "a.bias": torch.ones(2),
+    }
+    found = from_8_bits(stored)
+    assert found.keys() == {"a.weight", "a.bias"}
+    assert found["a.weight"].tolist() == [[63.5, -0.5], [4.0, 0.0]]
+
+
+def test_the_graphs_hold_no_numbers_of_their_own() -> None:
+    assert read_manifest(SMALL).refers
+    assert sum(path.stat().st_size for path in SMALL.glob("*.onnx")) < 1_000_000
+
+
+def test_both_runtimes_agree(small: anymask.Model, photo: np.ndarray) -> None:
+    other = anymask.load("small", device="cpu", runtime="torch")
+    assert small.runtime.weights_hash == other.runtime.weights_hash
+    ours, theirs = small.encode(photo), other.encode(photo)
+    for one, two in zip(ours.seen.maps(), theirs.seen.maps(), strict=True):
+        assert np.abs(one.values - two.values).max() < 1e-3 * np.abs(two.values).max()
+    ours, theirs = small.segment(ours, **CLICK), other.segment(theirs, **CLICK)
+    assert np.abs(ours.scores - theirs.scores).max() < 1e-3
+    assert (ours.masks != theirs.masks).mean() < 1e-3
+
+
+def test_the_variable_names_the_model_of_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYMASK_MODEL", "small")
+    assert anymask.load().spec.name == "small"
+    assert ModelChoice().model == "small"
+    monkeypatch.setenv("ANYMASK_MODEL", "")
+    assert ModelChoice().model == "nano"
+
+
+def test_edges_and_names_are_the_smaller_model_s(small: anymask.Model) -> None:
+    assert small.runtime.capability(EdgeRefining) is not None
+    assert small.runtime.capability(MaskNaming) is not None
+
+
+def test_everything_is_found(small: anymask.Model, photo: np.ndarray) -> None:
+    found = small.everything(photo, points_per_side=4, mode="exact", pred_iou_thresh=0.0)
+    assert len(found) >= 1
+
+
+def test_altered_numbers_are_refused(tmp_path: Path, photo: np.ndarray) -> None:
+    shutil.copytree(SMALL, tmp_path / "small")
+    with (tmp_path / "small" / "weights.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x55")
+    with pytest.raises(WeightsError, match="altered"):
+        anymask.load(tmp_path / "small").encode(photo)
+
+
+def test_a_slow_machine_is_told_once(
+    photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(onnx, "SLOW", 0.0)
+    monkeypatch.setattr(onnx, "_TOLD", set())
+    model = anymask.Model(OnnxRuntime(SMALL, threads=1))
+    with caplog.at_level(logging.WARNING):
+        model.encode(photo)
+        model.encode(photo)
+    assert [record.message.count("--model nano") for record in caplog.records] == [1]
+
+
+def test_the_page_asks_the_server_for_it(tmp_path: Path) -> None:
+    assert model_assets(SMALL) == {}
+    with pytest.raises(InputError, match="--model nano"):
+        write_static(tmp_path / "page", SMALL)
