@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
     ("words", "told"),
     [
         (["--model", "nothing"], "there is no model called 'nothing'"),
-        (["--photos", "absent"], "wanted a folder of photos, got --photos absent"),
+        (["--photos", "absent"], "wanted a folder of photos, got absent"),
         (["--host", "0.0.0.0"], "wanted a token, since other machines can reach 0.0.0.0"),
         (["--port", "99999"], "wanted to listen on 127.0.0.1:99999"),
         (["--memory", "-1"], "wanted megabytes of 0 or more, got -1"),
@@ -46,7 +46,7 @@ def test_a_server_that_cannot_be_says_why(
 def test_a_cache_or_a_site_that_is_a_file_is_refused(
     capsys: pytest.CaptureFixture[str], file: Path
 ) -> None:
-    assert f"wanted a folder, got the file --cache {file}" in refused(
+    assert f"wanted a folder for the cache, got the file {file}" in refused(
         capsys, "serve", "--cache", file
     )
     assert f"got the file {file}" in refused(capsys, "serve", "--static", file)
@@ -57,7 +57,7 @@ def test_weights_that_are_broken_end_the_server(
 ) -> None:
     words = ["--model", "mobile_sam", "--weights", file, "--port", "0"]
     told = refused(capsys, "serve", *words)
-    assert told.count("\n") == 1
+    assert told.count("\nanymask: error:") + told.startswith("anymask: error:") == 1
     assert told.startswith("anymask: error: ")
     assert "file" in told
     (tmp_path / "photos").mkdir()

@@ -77,12 +77,12 @@ def test_a_distillation_of_other_options_is_another_run(
     write_result(other, models.build("nano"), "nano", {})
     usual = ["distil", "--data", str(data), "-o", str(run), "--side", "64", "--held-out", "1"]
     args = argparse.Namespace(
-        teacher=["nano"], student="nano", pictures=4, side=64, teacher_weights=None, weights=None,
+        teacher="nano", student="nano", pictures=4, side=64, teacher_weights=None, weights=None,
         held_out=1, output=run,
     )  # fmt: skip
     run.mkdir()
     (run / BEFORE).write_text("what another teacher said")
-    for args.teacher in (["mobile_sam"], ["nano"]):
+    for args.teacher in ("mobile_sam", "nano"):
         begin(args)
     assert not (run / BEFORE).exists()
     assert main([*usual, "--pictures", "4", "--teacher", "nano"]) == 0

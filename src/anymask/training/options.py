@@ -71,7 +71,7 @@ DECIDING = (
 )  # beside the data
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
 OF_RECIPES = {  # what `anymask train` takes of a recipe only, and what it is where nobody says
-    "source": None, "pack": None, "max_mb": 55.0, "shards": None, "shard_mb": 256.0,
+    "source": None, "shards": None, "shard_mb": 256.0,
     "parallel": "ddp",
 }  # fmt: skip
 
