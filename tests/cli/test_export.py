@@ -89,7 +89,7 @@ def bundled_nano(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")
     found = store.Installed(name="nano", status="bundled", path=folder)
-    monkeypatch.setattr(store, "bundled", lambda *_: found)
+    monkeypatch.setattr("anymask.runtime.bundled", lambda *_: found)
 
 
 def test_absent_weights_tell_how_to_get_them(
@@ -135,7 +135,7 @@ def test_a_damaged_package_is_not_copied(
         (folder / name).write_bytes((shipped / name).read_bytes())
     (folder / "encoder.onnx").write_bytes(b"cut")
     found = store.Installed(name="nano", status="bundled", path=folder)
-    monkeypatch.setattr(store, "bundled", lambda *_: found)
+    monkeypatch.setattr("anymask.runtime.bundled", lambda *_: found)
     assert main(["export", "nano", "-o", str(tmp_path / "x")]) == 2
     assert "encoder.onnx was altered or cut short" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

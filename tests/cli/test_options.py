@@ -33,7 +33,7 @@ def options_of(command: str) -> dict[str, argparse.Action]:
 def test_every_command_that_loads_a_model_has_the_same_options(command: str) -> None:
     here, there = options_of(command), options_of("segment")
     names = [option_of(setting.name) for setting in list_settings(ModelChoice)]
-    for name in names if command != "eval" else names[1:]:  # its --model is repeated
+    for name in names if command != "evaluate" else names[1:]:  # its --model is repeated
         assert here[name].help == there[name].help
         assert here[name].metavar == there[name].metavar
 
@@ -100,7 +100,7 @@ def test_the_model_s_options_reach_the_load(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [("m", Path("w.pt").absolute(), "cuda:1", "bf16", "torch"), plain]
 
 
-@pytest.mark.parametrize("command", ["segment", "eval"])
+@pytest.mark.parametrize("command", ["segment", "evaluate"])
 def test_a_checkpoint_of_the_home_folder_is_found(
     command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
