@@ -10,14 +10,15 @@ import pytest
 from anymask.runtime import catalogue
 
 FAMILIES = {
-    *("nano", "sam_vit_b", "sam_vit_l", "sam_vit_h", "mobile_sam", "edge_sam", "edge_sam_3x"),
+    *("nano", "small", "sam_vit_b", "sam_vit_l", "sam_vit_h"),
+    *("mobile_sam", "edge_sam", "edge_sam_3x"),
     *("sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h", "sam_hq_vit_tiny"),
     *("efficient_sam_ti", "efficient_sam_s", "medsam", "tinysam"),
     *(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l")),
     *("edgetam", "efficienttam_ti", "efficienttam_s"),
     *("efficienttam_ti_512x512", "efficienttam_s_512x512"),
 }
-PUBLISHED = [name for name in catalogue.names() if name != "nano"]
+PUBLISHED = [name for name in catalogue.names() if not catalogue.entry(name).bundled]
 
 
 def test_every_official_checkpoint_is_there():

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -163,7 +163,9 @@ def _read_settings(declared: type) -> Iterator[DeclaredSetting]:
         about = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Setting)]
         if about:
             members = tuple(_members_of(hint))
-            yield DeclaredSetting(field.name, members, field.default, about[0])
+            make = field.default_factory
+            default = field.default if make is MISSING else make()
+            yield DeclaredSetting(field.name, members, default, about[0])
 
 
 def _members_of(hint: Any) -> list[Any]:

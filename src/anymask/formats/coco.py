@@ -33,7 +33,7 @@ from anymask.formats.documents import (
     refuse_boxes,
     to_json,
 )
-from anymask.formats.outlines import Policy, box_to_mask, plain_rings
+from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Mask, Rle, coco_polygons_to_rle, coco_to_rle
 
@@ -191,10 +191,15 @@ def encode(
         for number, mask in enumerate(image.masks):
             row = _annotation(mask, image_id, ids) | {"id": len(rows) + 1}
             if polygons and not mask.crowd:
+                before = len(report.losses)
                 rings = plain_rings(image, number, report, policy)
                 if not rings:
                     continue
                 row["segmentation"] = [ring.ravel().tolist() for ring in rings]
+                # COCO's tools lose pixels of exact outlines where corners touch.
+                if not any(loss.kind == "pixels" for loss in report.losses[before:]):
+                    again = coco_polygons_to_rle(row["segmentation"], image.hw)
+                    note_changed(image, number, report, again)
             rows.append(row)
     document = {
         "info": {"description": "written by anymask"},

@@ -22,6 +22,7 @@ from anymask.masks import (
     SMOOTH,
     Polygon,
     Ring,
+    Rle,
     joined,
     mask_to_rle,
     polygon_to_ring,
@@ -127,8 +128,12 @@ def _note_pixels(
     image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
 ) -> None:
     """Report the overlap of what is written with the mask, where they differ."""
+    note_changed(image, number, report, mask_to_rle(polygons_to_mask(polygons, image.hw)))
+
+
+def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: Rle) -> None:
+    """Report the overlap of a mask as a reader will draw it with the mask, where they differ."""
     rle = image.masks[number].rle
-    again = mask_to_rle(polygons_to_mask(polygons, image.hw))
     overlap = float(rle_iou([rle], [again])[0, 0])
     if again != rle:
         reason = f"{rle_area(again)} pixels instead of {rle_area(rle)}, IoU {overlap:.4f}"

@@ -344,8 +344,9 @@ class NanoEncoder(nn.Module):
         super().__init__()
         dim, (fine8, fine4) = config.dim, config.fine_dims
         self.backbone: MobileNetV2 | EfficientNetBesideVit
+        frozen: tuple[str, ...] = FIRST_BLOCKS
         if config.backbone == "mobilenet":
-            self.backbone, frozen = MobileNetV2(), FIRST_BLOCKS
+            self.backbone = MobileNetV2()
         else:
             self.backbone = EfficientNetBesideVit()
             frozen = (*(f"cnn.{name}" for name in FIRST_BLOCKS), "vit")
