@@ -2,6 +2,7 @@
 
 - A mistyped option, option value or sub-command gets the nearest name.
 - An option whose value is written `X,Y` takes spaces as well: `--box 180 20 400 230`.
+- `--help` shows the options that most people need, `--help-all` the others, too.
 """
 
 from __future__ import annotations
@@ -46,6 +47,19 @@ SYNONYMS = {
     "--num-workers": "--workers",
     "--conf": "--pred-iou-thresh",
 }
+# Options that `--help` shows of a command with many; `--help-all` shows the rest.
+COMMON = frozenset(
+    {
+        "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
+        "--mask", "--multimask", "--names", "--mode", "--points-per-side", "--layout", "--tile",
+        "--workers", "--from", "--to", "--images", "--split", "--data", "--sets", "--clicks",
+        "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
+        "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",
+        "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
+        "--static", "--below", "--top", "--proposals",
+    }
+)  # fmt: skip
+LONG_HELP = 45  # lines of a help text from which on it is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
@@ -67,6 +81,34 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | how)
         self._typed: list[str] = []
+        self.add_argument("--help-all", action=_HelpAll, help="show every option and exit")
+
+    def format_help(self) -> str:
+        """What `--help` prints: all of it, or where it is long the common options in short."""
+        whole = self.format_whole_help()
+        if whole.count("\n") <= LONG_HELP or _sub_parsers(self):
+            return whole
+        kept = {id(action): action.help for action in self._actions}
+        epilog, self.epilog = self.epilog, None
+        usage, self.usage = self.usage, f"{self.prog} {self._positionals_usage()}[OPTION ...]"
+        try:
+            for action in self._actions:
+                common = not action.option_strings or COMMON & set(action.option_strings)
+                action.help = _first_clause(action.help) if common else argparse.SUPPRESS
+            short = super().format_help()
+        finally:
+            self.usage, self.epilog = usage, epilog
+            for action in self._actions:
+                action.help = kept[id(action)]
+        return f"{short}\n{self.prog} --help-all shows every option, and what each means in full\n"
+
+    def format_whole_help(self) -> str:
+        """What `--help-all` prints."""
+        return super().format_help()
+
+    def _positionals_usage(self) -> str:
+        shown = (action for action in self._actions if not action.option_strings)
+        return "".join(f"{action.metavar or action.dest} " for action in shown)
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Read the words. Raises InputError."""
@@ -114,6 +156,34 @@ class CommandParser(argparse.ArgumentParser):
         guess = did_you_mean(str(value), known)
         remedy = guess or f"choose one of {', '.join(known)}"
         raise argparse.ArgumentError(action, f"{str(value)!r} is not among the choices; {remedy}")
+
+
+class _HelpAll(argparse.Action):
+    """Prints the whole help text and ends."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **how: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, 0, default=argparse.SUPPRESS, **how)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Raises SystemExit."""
+        assert isinstance(parser, CommandParser)
+        print(parser.format_whole_help(), end="")
+        parser.exit()
+
+
+def _first_clause(text: str | None) -> str | None:
+    """A help text up to its first semicolon or colon, without brackets, with the default at its end.
+
+    Of a text that explains each choice only the default is left: the choices stand beside it.
+    """
+    if text is None or text == argparse.SUPPRESS:
+        return text
+    default = re.search(r" ?\(default: [^()]*\)$", text)
+    plain = text if default is None else text[: default.start()]
+    short = (
+        "" if plain.startswith('"') else re.split(r"[;:] ", re.sub(r" \([^()]*\)", "", plain))[0]
+    )
+    return (short + ("" if default is None else default[0])).strip()
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ EPS = 1e-6
 CUBIC = -0.75  # Keys's constant, as torch and OpenCV have it
 
 
-class Block(nn.Module):
+class FrozenBlock(nn.Module):
     """Pre-norm attention and MLP (Dosovitskiy et al. 2020, equations 2 and 3)."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -58,7 +58,7 @@ class FrozenVit(nn.Module):
         self.patch = nn.Conv2d(3, DIM, PATCH, PATCH)
         self.first = nn.Parameter(torch.zeros(DIM))  # the class token at its position
         self.positions = nn.Parameter(torch.zeros(PLACES, PLACES, DIM))
-        self.blocks = nn.ModuleList(Block(DIM, HEADS) for _ in range(DEPTH))
+        self.blocks = nn.ModuleList(FrozenBlock(DIM, HEADS) for _ in range(DEPTH))
         self.norm = nn.LayerNorm(DIM, EPS)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 4 * C, h, w)

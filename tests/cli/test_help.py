@@ -1,0 +1,32 @@
+"""Help texts: short by default, whole when asked."""
+
+import pytest
+
+from anymask.cli.main import commands, main
+from anymask.cli.parser import COMMON, LONG_HELP
+
+
+@pytest.mark.parametrize("command", sorted(commands()))
+def test_help_fits_on_a_screen(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    assert capsys.readouterr().out.count("\n") <= LONG_HELP
+
+
+def test_the_whole_help_shows_what_the_short_one_leaves_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["everything", "--help"]) == 0
+    short = capsys.readouterr().out
+    assert "--points-per-side" in short
+    assert "--crop-n-layers" not in short
+    assert "--help-all" in short
+    assert main(["everything", "--help-all"]) == 0
+    assert "--crop-n-layers" in capsys.readouterr().out
+
+
+def test_common_options_are_options_of_some_command(capsys: pytest.CaptureFixture[str]) -> None:
+    told = ""
+    for command in commands():
+        main([command, "--help-all"])
+        told += capsys.readouterr().out
+    assert sorted(name for name in COMMON if name not in told) == []
