@@ -172,7 +172,7 @@ class _HelpAll(argparse.Action):
 
 
 def _first_clause(text: str | None) -> str | None:
-    """A help text up to its first semicolon or colon, without brackets, with the default at its end.
+    """A help text up to its first semicolon or colon, without brackets, and its default.
 
     Of a text that explains each choice only the default is left: the choices stand beside it.
     """
