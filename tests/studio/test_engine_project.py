@@ -136,7 +136,7 @@ def test_the_three_stages_run_and_the_figures_tell_them_apart(
     first = {"0.png": truth["0.png"]}
     assert [i.name for i in run_stage(project, work(model, first, "assisted"))] == ["0.png"]
     control = {"1.png": truth["1.png"]}
-    list(run_stage(project, work(model, control, "assisted", control=True)))
+    list(run_stage(project, work(model, control, "assisted", arm="control")))
     list(run_stage(project, work(model, {"2.png": truth["2.png"]}, "semi")))
     list(run_stage(project, Work(model=model, stage="auto")))
     status = [image.status for image in project.store.all_images()]
@@ -184,8 +184,6 @@ def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
     rest = [entry for entry in kept if entry.quality <= 1]
     assert {entry.provenance.model for entry in rest} == {"fake"}
     assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
-    with pytest.raises(InputError, match="looks at proposals again, the stage assisted has none"):
-        Work(model=model, stage="assisted", larger=larger, finish=lambda *_: [])
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
