@@ -169,7 +169,7 @@ def test_predictions_are_valid_and_decode_to_the_model_s_masks(
     assert told["same_bytes"]
     assert told["errors"]["but_bytes"] == []
     assert told["task"] is True
-    assert told["score"] == pytest.approx(float(wanted.quality[0]), abs=1e-6)
+    assert told["score"] == pytest.approx(float(wanted.scores[0]), abs=1e-6)
     assert told["model_version"] == seen[0]["server"]["setup"]["model_version"]
 
 
