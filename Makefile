@@ -1,6 +1,6 @@
 # Every target does its own set-up: a virtual environment in .venv, made once.
 # Another interpreter:  make test PYTHON=python3.12      Another photo:  make demo PHOTO=mine.jpg
-# Some of the tests:    make test TESTS=tests/web
+# Some of the tests:    make test-all TESTS=tests/web
 
 VENV  ?= .venv
 OUT   ?= out/demo
@@ -21,19 +21,25 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build web clean
+.PHONY: help demo test test-all coverage lint bench build web clean
 
 help:  ## show this list
 	@echo "usage: make TARGET"
-	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.core  ## segment three real photos (or PHOTO=...) with the bundled model
 	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
 
-test: $(VENV)/.dev  ## run the test suite
+test: $(VENV)/.dev  ## run the tests but the slow ones, in two processes
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" $(TESTS)
+
+test-all: $(VENV)/.dev  ## run every test: browsers, trainings, exports, the wheel
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between floors, size budgets
+coverage: $(VENV)/.dev  ## run the tests but the slow ones and print what they cover
+	$(BIN)/python -m pytest -m "not slow" --cov=anymask --cov-report=term:skip-covered $(TESTS)
+
+lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between rooms, size budgets
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

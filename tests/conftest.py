@@ -16,6 +16,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 
+# Browsers, trainings, exports of all families, the wheel, reference outputs: `make test-all`.
+SLOW = ("tests/web", "tests/training", "tests/installed", "tests/golden", "tests/fuzz", "research")
+
 # No test measures time, a busy machine may be slow, and every run draws the same examples.
 settings.register_profile(
     "anymask",
@@ -26,6 +29,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("anymask")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the slow tests by their folders."""
+    for item in items:
+        if item.path.relative_to(REPOSITORY).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:
