@@ -7,7 +7,6 @@ import pytest
 import anymask
 from anymask.base import errors
 from anymask.masks import prompts
-from anymask.runtime import open as opening
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime
 
@@ -34,7 +33,7 @@ def test_loading_hands_everything_to_the_runtime(monkeypatch: pytest.MonkeyPatch
         asked.append(given)
         return ColourRuntime()
 
-    monkeypatch.setattr(opening, "open_runtime", open_runtime)
+    monkeypatch.setattr("anymask.runtime.open_runtime", open_runtime)
     assert isinstance(anymask.load(), Model)
     anymask.load("sam_vit_b", "a.pt", device="cpu", precision="bf16", runtime="torch")
     assert asked == [
@@ -55,6 +54,6 @@ def test_a_model_is_named_by_a_path_too(monkeypatch: pytest.MonkeyPatch, tmp_pat
         asked.append(name)
         return ColourRuntime()
 
-    monkeypatch.setattr(opening, "open_runtime", open_runtime)
+    monkeypatch.setattr("anymask.runtime.open_runtime", open_runtime)
     anymask.load(tmp_path / "mine.bundle")
     assert asked == [str(tmp_path / "mine.bundle")]

@@ -152,18 +152,3 @@ def test_names_that_cannot_be_learned_are_one_line(
 ) -> None:
     assert main(["names", *words, "--model", str(bundle)]) == 2
     assert says in capsys.readouterr().err
-
-
-def test_a_training_writes_a_bundle_that_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tests.training.test_name_training import write_labelled_sets, write_texts
-
-    data, text = write_labelled_sets(tmp_path / "data"), write_texts(tmp_path / "text")
-    words = ["train", "names", "--data", str(data), "-o", str(tmp_path / "run")]
-    assert main(words) == 2
-    assert "--text FOLDER is needed" in capsys.readouterr().err
-    words += ["--text", str(text), "--max-minutes", "0.002", "--pictures", "1"]
-    assert main([*words, "--bundle", str(tmp_path / "bundle")]) == 0
-    assert main(["names", "--model", str(tmp_path / "bundle")]) == 0
-    assert "hog" in capsys.readouterr().out

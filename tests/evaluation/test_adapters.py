@@ -27,7 +27,7 @@ def words(image, points, labels, box):
     return np.ones((1, 4, 6), bool), None
 
 words.accepts = {"box"}
-words.embed = lambda image: "prepared"
+words.encode = lambda image: "prepared"
 seen = []
 number = 3
 

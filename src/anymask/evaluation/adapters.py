@@ -7,8 +7,8 @@ A peer is named `module:name`; the module is found as by `python -m`, the workin
         return masks, qualities             # None -> (K, H, W) bool best first, (K,) or None
 
 Attributes of the callable say more: `accepts`, a set of "point", "negative_point", "box" (without
-it: all three), and `embed`, a callable that is given each photo once and whose result takes its
-place in the calls. An object with `spec`, `embed` and `segment` is used as it is.
+it: all three), and `encode`, a callable that is given each photo once and whose result takes its
+place in the calls. An object with `spec`, `encode` and `segment` is used as it is.
 Letters: H W the photo, P points, K masks.
 """
 
@@ -174,7 +174,7 @@ def open_peer(name: str) -> Segmenter:
     if not (module and colon and attribute):
         raise ConfigError(f"a peer is named module:callable, got {name!r}")
     found = _import_attribute(module, attribute)
-    if all(hasattr(found, part) for part in ("spec", "embed", "segment")):
+    if all(hasattr(found, part) for part in ("spec", "encode", "segment")):
         return RenamedSegmenter(cast(Segmenter, found), name)
     if not callable(found):
         raise ConfigError(f"{name}: wanted something to call, got {type(found).__name__}")
@@ -184,7 +184,7 @@ def open_peer(name: str) -> Segmenter:
         raise ConfigError(
             f"{name}: `accepts` may hold {', '.join(sorted(PEER_PROMPTS))}; got {unknown[0]!r}"
         )
-    return Peer(name, found, accepts, getattr(found, "embed", None))
+    return Peer(name, found, accepts, getattr(found, "encode", None))
 
 
 def _import_attribute(module: str, attribute: str) -> Any:

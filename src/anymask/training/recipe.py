@@ -246,16 +246,10 @@ def _check(recipe: Recipe, where: str) -> None:
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
-    if recipe.learn not in get_args(Learn):
-        words = ", ".join(get_args(Learn))
-        raise ConfigError(f"{where}: learn must be one of {words}, got {recipe.learn!r}")
-    if recipe.task not in get_args(Task):
-        words = ", ".join(get_args(Task))
-        raise ConfigError(f"{where}: task must be one of {words}, got {recipe.task!r}")
-    if recipe.mask_loss not in ("focal", "normalised"):
-        raise ConfigError(
-            f"{where}: mask_loss must be 'focal' or 'normalised', got {recipe.mask_loss!r}"
-        )
+    for name, kind in (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss)):
+        if (value := getattr(recipe, name)) not in get_args(kind):
+            words = ", ".join(get_args(kind))
+            raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")
     if recipe.channels and (recipe.synthetic or recipe.task != "masks"):
         raise ConfigError(
             f"{where}: pictures of other channels are learned from as they are; write "
