@@ -65,7 +65,6 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [STAGE], "task": "some"}, "task must be one of masks, distil"),
         ({"stage": [STAGE], "accumulate": 2}, "workers \\(2\\) times accumulate \\(2\\)"),
         ({"stage": [STAGE], "keep": -1}, "accumulate must be at least 1 and keep at least 0"),
-        ({"stage": [STAGE], "teacher_sides": [500]},),
         ({"stage": [STAGE | {"sides": [100]}]}, "side must be a positive multiple of 32, got 1"),
         ({"stage": [STAGE], "layer_decay": 0.0}, "layer_decay must be above 0 and at most 1"),
         ({"stage": [STAGE], "falls": [0.5]}, "falls must be whole numbers"),
