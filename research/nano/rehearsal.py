@@ -28,7 +28,7 @@ from anymask.runtime import Remembering
 from anymask.segment import Model
 from anymask.track import (
     KNOWN,
-    RECENT,
+    RECENT_FRAMES,
     ImageTracker,
     MatchState,
     TrackMoment,
@@ -73,7 +73,7 @@ def rehearse(
     notes = _Notes(reader)
     tracker = ImageTracker(model, "memory", reader=notes)
     maps, states, parts = list[FrameMaps](), list[MatchState](), list[np.ndarray]()
-    remembered = np.full((len(frames), len(masks), 1 + RECENT), -1, np.int64)
+    remembered = np.full((len(frames), len(masks), 1 + RECENT_FRAMES), -1, np.int64)
     for time, image in enumerate(frames):
         seen, at = tracker.see(image, reduce_frame(image)), TrackMoment(time)
         maps.append(frame_maps(seen))

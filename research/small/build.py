@@ -20,9 +20,19 @@ from pathlib import Path
 import torch
 
 from anymask import models
-from anymask.runtime import MANIFEST, file_sha256, load_official, manifest_to_json, read_checkpoint
-from anymask.runtime.manifest import DECODER, ENCODER, TABLES, WEIGHTS, read_manifest
-from anymask.training.export_graphs import export_bundle
+from anymask.runtime import (
+    DECODER,
+    ENCODER,
+    MANIFEST,
+    TABLES,
+    WEIGHTS,
+    file_sha256,
+    load_official,
+    manifest_to_json,
+    read_checkpoint,
+    read_manifest,
+)
+from anymask.training import export_bundle
 from research.small.share_numbers import share
 
 

@@ -11,7 +11,8 @@ import anymask
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.images import load as images
-from anymask.jobs import outputs, photo_records
+from anymask.jobs import photo_records
+from anymask.jobs import photos as outputs
 from anymask.masks import Mask
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou

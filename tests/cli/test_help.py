@@ -2,8 +2,8 @@
 
 import pytest
 
-from anymask.cli.main import commands, main
-from anymask.cli.parser import COMMON, LONG_HELP
+from anymask.cli import COMMON, LONG_HELP, commands
+from anymask.cli.main import main
 
 
 @pytest.mark.parametrize("command", sorted(commands()))

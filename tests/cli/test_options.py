@@ -7,8 +7,8 @@ import pytest
 
 import anymask
 from anymask.base import InputError, list_settings
-from anymask.cli import add_options, option_of, read_model, read_options
-from anymask.cli.main import commands, load, main
+from anymask.cli import add_options, commands, load, option_of, read_model, read_options
+from anymask.cli.main import main
 from anymask.evaluation import EvalSettings
 from anymask.jobs import LookChoice, ModelChoice
 from anymask.segment import Arrangement, Grid, SegmentSettings

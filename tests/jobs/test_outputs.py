@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.jobs import outputs
+from anymask.jobs import photos as outputs
 from anymask.masks import mask_to_rle, overlay, record_from_rle
 
 

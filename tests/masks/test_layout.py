@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.masks import (
-    Mask as Record,
-)
+from anymask.masks import Mask as Record
 from anymask.masks import (
     Nesting,
     coverage,

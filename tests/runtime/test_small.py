@@ -11,9 +11,16 @@ import torch
 import anymask
 from anymask.base import InputError, WeightsError
 from anymask.jobs import ModelChoice
-from anymask.runtime import ASSETS, EdgeRefining, MaskNaming, OnnxRuntime, onnx, read_manifest
-from anymask.runtime.checkpoints import from_8_bits
-from anymask.studio.pages import model_assets, write_static
+from anymask.runtime import (
+    ASSETS,
+    EdgeRefining,
+    MaskNaming,
+    OnnxRuntime,
+    from_8_bits,
+    onnx,
+    read_manifest,
+)
+from anymask.studio import model_assets, write_static
 
 SMALL = ASSETS / "small"
 CLICK = {"points": [(60, 40)], "multimask": True}

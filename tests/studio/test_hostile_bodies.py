@@ -26,8 +26,9 @@ from anymask.studio import (
     check_cost,
     cost_of,
     create_app,
+    done,
+    gives_up,
 )
-from anymask.studio.model_api import done, gives_up
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import (

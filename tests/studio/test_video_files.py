@@ -22,8 +22,8 @@ from anymask.studio import (
     VideoFiles,
     VideoSessions,
     delete_abandoned,
+    write_stream,
 )
-from anymask.studio.video_files import write_stream
 from tests.studio.servers import client, inference
 from tests.studio.test_videos import PICTURES, opened
 from tests.track.clips import write_video

@@ -12,9 +12,9 @@ from anymask.track import (
     SampledFrames,
     SessionStore,
     VideoSession,
-    held_by,
     open_source,
 )
+from tests.track.holdings import held_by
 from tests.track.made_scene import MadeScene, resident_memory
 
 STEPS, EARLY, SAMPLE = 600, 100, 50

@@ -14,9 +14,10 @@ import anymask
 from anymask.base import InputError, PromptError
 from anymask.runtime import ThreadSharing
 from anymask.segment import Model
-from anymask.track import TrackedFrame, VideoSession, held_by, open_session
+from anymask.track import TrackedFrame, VideoSession, open_session
 from tests.segment.fakes import ColourRuntime, iou
 from tests.track.clips import moving_discs, write_video
+from tests.track.holdings import held_by
 
 MODEL = Model(ColourRuntime())
 PICTURES, TRUTH = moving_discs(16)

@@ -8,7 +8,7 @@ from anymask.base import lazy_names
 
 if TYPE_CHECKING:
     from anymask.cli.folders import ending_well, read_shard, run_folder
-    from anymask.cli.main import COMMANDS, disk_sentence, load, was_interrupted
+    from anymask.cli.main import COMMANDS, commands, disk_sentence, load, was_interrupted
     from anymask.cli.options import (
         add_model_options,
         add_options,
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     )
     from anymask.cli.output_names import new_folder
     from anymask.cli.outputs import check_outputs
-    from anymask.cli.parser import CommandParser, nearest
+    from anymask.cli.parser import COMMON, LONG_HELP, CommandParser, nearest
     from anymask.cli.segment import report_lines
     from anymask.cli.streams import any_text, printable
 
 __all__ = [
     "COMMANDS",
+    "COMMON",
+    "LONG_HELP",
     "CommandParser",
     "add_model_options",
     "add_options",
     "add_picture_options",
     "any_text",
     "check_outputs",
+    "commands",
     "disk_sentence",
     "ending_well",
     "load",
@@ -67,6 +70,7 @@ if not TYPE_CHECKING:
             ),
             "main": (
                 "COMMANDS",
+                "commands",
                 "disk_sentence",
                 "load",
                 "was_interrupted",
@@ -87,7 +91,9 @@ if not TYPE_CHECKING:
             "output_names": ("new_folder",),
             "outputs": ("check_outputs",),
             "parser": (
+                "COMMON",
                 "CommandParser",
+                "LONG_HELP",
                 "nearest",
             ),
             "segment": ("report_lines",),

@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         list_suspects,
     )
     from anymask.evaluation.mask_measures import MASK_MEASURES, Accepts, MaskMeasure, columns_of
-    from anymask.evaluation.measures import MEASURES, Measure, check_measures
+    from anymask.evaluation.measures import MEASURES, Measure, check_measures, measure_shown
     from anymask.evaluation.metrics import (
         Shares,
         boundary_iou,
@@ -155,7 +155,6 @@ if TYPE_CHECKING:
         shares_to_metric,
         values_to_metric,
     )
-    from anymask.evaluation.shown_masks import measure_shown
     from anymask.evaluation.statistics import (
         Histogram,
         SetStatistics,
@@ -447,6 +446,7 @@ if not TYPE_CHECKING:
                 "MEASURES",
                 "Measure",
                 "check_measures",
+                "measure_shown",
             ),
             "metrics": (
                 "Shares",
@@ -536,7 +536,6 @@ if not TYPE_CHECKING:
                 "shares_to_metric",
                 "values_to_metric",
             ),
-            "shown_masks": ("measure_shown",),
             "statistics": (
                 "Histogram",
                 "SetStatistics",

@@ -26,11 +26,7 @@ from anymask.evaluation.audit import (
 from anymask.evaluation.audit_features import FEATURES
 from anymask.evaluation.audit_grading import Grader, fit_scale
 from anymask.formats import AnnotatedImage, AnnotatedMask, record_to_mask
-from anymask.masks import (
-    Mask,
-    Rle,
-    rle_area,
-)
+from anymask.masks import Mask, Rle, rle_area
 
 MOST_REASONS = 3  # features in the reasons of one mask
 

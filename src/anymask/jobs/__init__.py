@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         parse_bands,
         parse_ranges,
     )
-    from anymask.jobs.embeddings import EmbedTask, encode
     from anymask.jobs.failures import PhotoFailure, failure_log
     from anymask.jobs.folder import (
         FIRST_FAILURES,
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
         run_in_pool,
     )
     from anymask.jobs.processing import PhotoTask, PhotoWork, process_in_pool
-    from anymask.jobs.verbs import run
+    from anymask.jobs.verbs import EmbedTask, encode, run
 
 __all__ = [
     "FIRST_FAILURES",
@@ -109,10 +108,6 @@ if not TYPE_CHECKING:
                 "parse_bands",
                 "parse_ranges",
             ),
-            "embeddings": (
-                "EmbedTask",
-                "encode",
-            ),
             "failures": (
                 "PhotoFailure",
                 "failure_log",
@@ -153,6 +148,10 @@ if not TYPE_CHECKING:
                 "PhotoWork",
                 "process_in_pool",
             ),
-            "verbs": ("run",),
+            "verbs": (
+                "EmbedTask",
+                "encode",
+                "run",
+            ),
         },
     )

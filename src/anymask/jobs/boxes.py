@@ -19,9 +19,8 @@ from anymask.base import DataError, InputError
 from anymask.formats import AnnotatedImage, Stream, box_of, open_stream, output_stem
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, FolderJob, OnProgress, Summary, make_job, run_job
-from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
-from anymask.jobs.photos import PhotoItem, PlacedPhotos
+from anymask.jobs.photos import PhotoItem, PlacedPhotos, write_overlay
 from anymask.jobs.processing import OnStep
 from anymask.masks import rle_to_string
 

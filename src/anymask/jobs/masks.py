@@ -18,9 +18,8 @@ from anymask.jobs.choices import (
 )
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.names import NamesChoice
-from anymask.jobs.outputs import write_overlay
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
-from anymask.jobs.photos import PhotoItem
+from anymask.jobs.photos import PhotoItem, write_overlay
 from anymask.jobs.processing import OnStep
 
 if TYPE_CHECKING:

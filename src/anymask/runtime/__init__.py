@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         adapter_folder,
         base_of,
         check_base,
+        licence_of_weights,
         merge_files,
         read_adapters,
         unmerge_files,
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from anymask.runtime.checkpoints import (
         LINES,
         detect_variant,
+        from_8_bits,
         load_official,
         read_checkpoint,
         shapes_of,
     )
     from anymask.runtime.devices import check_maps, import_torch, pick_device, pick_dtype, running
     from anymask.runtime.download import Part, fetch
-    from anymask.runtime.licences import licence_of_weights
     from anymask.runtime.manifest import (
         ASSETS,
         CLASSES,
@@ -191,6 +192,7 @@ __all__ = [
     "find_bundle",
     "find_model",
     "for_inference",
+    "from_8_bits",
     "home",
     "import_torch",
     "licence_of_weights",
@@ -242,6 +244,7 @@ if not TYPE_CHECKING:
                 "adapter_folder",
                 "base_of",
                 "check_base",
+                "licence_of_weights",
                 "merge_files",
                 "read_adapters",
                 "unmerge_files",
@@ -255,6 +258,7 @@ if not TYPE_CHECKING:
             "checkpoints": (
                 "LINES",
                 "detect_variant",
+                "from_8_bits",
                 "load_official",
                 "read_checkpoint",
                 "shapes_of",
@@ -270,7 +274,6 @@ if not TYPE_CHECKING:
                 "Part",
                 "fetch",
             ),
-            "licences": ("licence_of_weights",),
             "manifest": (
                 "ASSETS",
                 "CLASSES",

@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from anymask.studio.label_studio import TaskPictures, label_studio_router
     from anymask.studio.labels import LabelSet, nth_colour
     from anymask.studio.limits import SLOWEST, Limits
-    from anymask.studio.logs import LOGGERS, log_to_stderr
-    from anymask.studio.model_api import A_LOOK, check_cost, cost_of
+    from anymask.studio.model_api import A_LOOK, check_cost, cost_of, done, gives_up
     from anymask.studio.notes import MaskNotes
     from anymask.studio.own_names import MOST, LabelledMask, OwnNames
     from anymask.studio.pages import Asset, model_assets, page_assets, write_static
@@ -92,7 +91,15 @@ if TYPE_CHECKING:
     from anymask.studio.runs import Work, run_stage
     from anymask.studio.settings_schema import EVERYTHING, SEGMENT, TRACK
     from anymask.studio.stages import HINT_SECONDS, STAGES, ProjectSettings, propose
-    from anymask.studio.start import annotate, check_model, exported_choice, named_videos, serve
+    from anymask.studio.start import (
+        LOGGERS,
+        annotate,
+        check_model,
+        exported_choice,
+        log_to_stderr,
+        named_videos,
+        serve,
+    )
     from anymask.studio.store import Store
     from anymask.studio.tables import (
         EventRow,
@@ -111,8 +118,14 @@ if TYPE_CHECKING:
     )
     from anymask.studio.tracks import Tracks
     from anymask.studio.turns import BACKGROUND, ModelQueue, QueueClosed, RequestAbandoned, Urgency
-    from anymask.studio.video_files import LOCK, PREFIX, VideoFiles, delete_abandoned
-    from anymask.studio.video_sessions import VideoSessions
+    from anymask.studio.video_sessions import (
+        LOCK,
+        PREFIX,
+        VideoFiles,
+        VideoSessions,
+        delete_abandoned,
+        write_stream,
+    )
     from anymask.studio.wire import SegmentBody
 
 __all__ = [
@@ -210,12 +223,14 @@ __all__ = [
     "create_project",
     "create_tables",
     "delete_abandoned",
+    "done",
     "draw_of",
     "export_archive",
     "export_masks",
     "exported_choice",
     "figures_to_html",
     "give_verdict",
+    "gives_up",
     "is_held_out",
     "is_loopback",
     "is_prepared",
@@ -261,6 +276,7 @@ __all__ = [
     "trainer",
     "wilson",
     "write_static",
+    "write_stream",
     "writing",
 ]
 
@@ -354,14 +370,12 @@ if not TYPE_CHECKING:
                 "Limits",
                 "SLOWEST",
             ),
-            "logs": (
-                "LOGGERS",
-                "log_to_stderr",
-            ),
             "model_api": (
                 "A_LOOK",
                 "check_cost",
                 "cost_of",
+                "done",
+                "gives_up",
             ),
             "notes": ("MaskNotes",),
             "own_names": (
@@ -442,9 +456,11 @@ if not TYPE_CHECKING:
                 "propose",
             ),
             "start": (
+                "LOGGERS",
                 "annotate",
                 "check_model",
                 "exported_choice",
+                "log_to_stderr",
                 "named_videos",
                 "serve",
             ),
@@ -472,13 +488,14 @@ if not TYPE_CHECKING:
                 "RequestAbandoned",
                 "Urgency",
             ),
-            "video_files": (
+            "video_sessions": (
                 "LOCK",
                 "PREFIX",
                 "VideoFiles",
+                "VideoSessions",
                 "delete_abandoned",
+                "write_stream",
             ),
-            "video_sessions": ("VideoSessions",),
             "wire": ("SegmentBody",),
         },
     )

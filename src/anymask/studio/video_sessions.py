@@ -1,4 +1,9 @@
-"""Video sessions of clients: bounded in number, size and life time.
+"""Files of video sessions: a body in, a file in a folder of this server's own out.
+
+Each server has one folder among the machine's temporary ones, and holds a lock in it. A folder
+whose lock is free belongs to a server that was killed: the next one to start deletes it.
+
+Video sessions of clients: bounded in number, size and life time.
 
 One thread works on all of them, a frame at a time, so that several take turns; the model's own
 calls wait in its queue behind clicks. Another one reads the frames that somebody looks at, by a
@@ -8,8 +13,11 @@ for a while is closed, and its files go with it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -17,17 +25,94 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
-from anymask.base import DataError, ImageError, UintImage
+from starlette.concurrency import run_in_threadpool
+
+from anymask.base import DataError, ImageError, UintImage, lock_file
 from anymask.segment import Model
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
 from anymask.studio.model_api import done
 from anymask.studio.refusals import Refusal
 from anymask.studio.turns import Urgency, queue_calls, step_back
-from anymask.studio.video_files import VideoFiles, write_stream
 from anymask.track import FrameSource, TrackedFrame, VideoSession, open_session, open_source
+
+PREFIX = "anymask-videos-"
+LOCK = "lock"
+_PIECE = 1_000_000  # bytes that are written at once
+
+
+class VideoFiles:
+    """The folder of one server: `open` it, ask for folders of sessions, `close` it.
+
+    place  where it lies; None: where the system has temporary files
+    """
+
+    def __init__(self, place: Path | None = None) -> None:
+        self.place = Path(tempfile.gettempdir()) if place is None else place
+        self._lock: IO[bytes] | None = None
+        self._folder: Path | None = None
+
+    def open(self) -> None:
+        """Delete what killed servers have left, and make the folder."""
+        delete_abandoned(self.place)
+        while self._lock is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.place))
+            lock = (self._folder / LOCK).open("a+b")
+            lock_file(lock.fileno(), wait=False)
+            if (self._folder / LOCK).exists():  # else another server took it for abandoned
+                self._lock = lock
+            else:
+                lock.close()
+
+    def session_folder(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder of one session, which goes with it."""
+        return tempfile.TemporaryDirectory(prefix="session-", dir=self._folder)
+
+    def close(self) -> None:
+        """Delete the folder and all that is in it."""
+        if self._lock is None or self._folder is None:
+            return
+        self._lock.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock = self._folder = None
+
+
+def delete_abandoned(place: Path) -> None:
+    """Delete the folders of servers that do not live any more; those of others stay."""
+    for folder in place.glob(f"{PREFIX}*"):
+        if not folder.is_symlink() and _is_ours(folder) and _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+    except OSError:  # it goes away just now
+        return False
+
+
+def _is_abandoned(folder: Path) -> bool:
+    with contextlib.suppress(OSError), (folder / LOCK).open("r+b") as lock:
+        return lock_file(lock.fileno(), wait=False) == "held"
+    return False
+
+
+async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
+    """Write a body to a file as it comes in, and count its bytes; a piece of it is held."""
+    size, held = 0, bytearray()
+    file = await run_in_threadpool(path.open, "wb")
+    try:
+        async for part in stream:
+            held += part
+            if len(held) >= _PIECE:
+                size += await run_in_threadpool(file.write, bytes(held))
+                held.clear()
+        return size + await run_in_threadpool(file.write, bytes(held))
+    finally:
+        await run_in_threadpool(file.close)
+
 
 T = TypeVar("T")
 LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over

@@ -10,8 +10,16 @@ if TYPE_CHECKING:
     from anymask.track.files import FilePrompt, TrackFiles, track_files
     from anymask.track.flow import reduce_frame
     from anymask.track.frame_sampling import SampledFrames, frame_numbering
-    from anymask.track.holdings import held_by
-    from anymask.track.image_tracker import KNOWN, RECENT, FrameEncoder, ImageTracker
+    from anymask.track.image_tracker import (
+        KNOWN,
+        RECENT_FRAMES,
+        FrameEncoder,
+        ImageTracker,
+        frame_maps,
+        from_plane,
+        soft_to_parts,
+        to_plane,
+    )
     from anymask.track.match_state import MatchState
     from anymask.track.matching import GRID
     from anymask.track.monitor import TrackMonitor, check_prompted, check_tracked
@@ -28,10 +36,8 @@ if TYPE_CHECKING:
         frame_to_json,
         object_to_json,
     )
-    from anymask.track.prefetch import FramePrefetcher
-    from anymask.track.recall import frame_maps, from_plane, soft_to_parts, to_plane
     from anymask.track.records import Direction, ObjectMask, TrackedFrame
-    from anymask.track.session import FRAMES, SECONDS, Autosave, VideoSession
+    from anymask.track.session import FRAMES, SECONDS, Autosave, FramePrefetcher, VideoSession
     from anymask.track.settings import (
         GROUPS,
         FrameSampling,
@@ -55,7 +61,7 @@ __all__ = [
     "GRID",
     "GROUPS",
     "KNOWN",
-    "RECENT",
+    "RECENT_FRAMES",
     "SECONDS",
     "Autosave",
     "CocoWriter",
@@ -93,7 +99,6 @@ __all__ = [
     "frame_numbering",
     "frame_to_json",
     "from_plane",
-    "held_by",
     "natural_order",
     "object_to_json",
     "open_session",
@@ -120,12 +125,15 @@ if not TYPE_CHECKING:
                 "SampledFrames",
                 "frame_numbering",
             ),
-            "holdings": ("held_by",),
             "image_tracker": (
                 "FrameEncoder",
                 "ImageTracker",
                 "KNOWN",
-                "RECENT",
+                "RECENT_FRAMES",
+                "frame_maps",
+                "from_plane",
+                "soft_to_parts",
+                "to_plane",
             ),
             "match_state": ("MatchState",),
             "matching": ("GRID",),
@@ -150,13 +158,6 @@ if not TYPE_CHECKING:
                 "frame_to_json",
                 "object_to_json",
             ),
-            "prefetch": ("FramePrefetcher",),
-            "recall": (
-                "frame_maps",
-                "from_plane",
-                "soft_to_parts",
-                "to_plane",
-            ),
             "records": (
                 "Direction",
                 "ObjectMask",
@@ -165,6 +166,7 @@ if not TYPE_CHECKING:
             "session": (
                 "Autosave",
                 "FRAMES",
+                "FramePrefetcher",
                 "SECONDS",
                 "VideoSession",
             ),

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anymask.base import InputError, write_json
-from anymask.cli.options import need_engine
+from anymask.cli import need_engine
 
 SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
 
