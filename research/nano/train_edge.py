@@ -1,4 +1,4 @@
-"""`anymask train refiner`: labelled photos and a bundle in, its network of edges out."""
+"""`python -m research.nano refiner`: labelled photos and a bundle in, its network of edges out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`anymask train memory`: labelled photos and a bundle in, its network of memory out."""
+"""`python -m research.nano memory`: labelled photos and a bundle in, its network of memory out."""
 
 from __future__ import annotations
 

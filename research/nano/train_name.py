@@ -1,4 +1,4 @@
-"""`anymask train names`: labelled photos and a bundle in, its network of names out."""
+"""`python -m research.nano names`: labelled photos and a bundle in, its network of names out."""
 
 from __future__ import annotations
 
