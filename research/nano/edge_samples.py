@@ -87,7 +87,7 @@ class WindowStore:
     def __init__(self, folder: Path) -> None:
         if not (folder / ROWS).is_file():
             raise DataError(
-                f"{folder}: wanted a folder of windows (with {ROWS}), such as `anymask train "
+                f"{folder}: wanted a folder of windows (with {ROWS}), such as `research.nano "
                 "refiner` leaves in its run's folder; there is none"
             )
         lines = (folder / ROWS).read_text(encoding="utf-8").splitlines()

@@ -100,7 +100,7 @@ class ClipStore:
         self.paths = sorted(folder.glob("[0-9]*.npz"))
         if not self.paths:
             raise DataError(
-                f"{folder}: wanted a folder of clips (NUMBER.npz), such as `anymask train memory` "
+                f"{folder}: wanted a folder of clips (NUMBER.npz), such as `research.nano memory` "
                 "leaves in its run's folder; there is none"
             )
 

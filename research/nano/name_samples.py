@@ -79,7 +79,7 @@ class CloseUpStore:
     def __init__(self, folder: Path) -> None:
         if not (folder / ROWS).is_file():
             raise DataError(
-                f"{folder}: wanted a folder of close-ups (with {ROWS}), such as `anymask train "
+                f"{folder}: wanted a folder of close-ups (with {ROWS}), such as `research.nano "
                 "names` leaves in its run's folder; there is none"
             )
         self.rows = read_rows(folder)

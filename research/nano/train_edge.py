@@ -1,4 +1,4 @@
-"""`anymask train refiner`: labelled photos and a bundle in, its network of edges out."""
+"""`python -m research.nano refiner`: labelled photos and a bundle in, its network of edges out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USUAL_PICTURES = 3000  # about four answers each
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a training of edges has."""
     group = parser.add_argument_group(
-        f"a network of edges (anymask train {NAME}; also --model: the folder of the bundle, "
+        f"a network of edges (research.nano {NAME}; also --model: the folder of the bundle, "
         "--pictures: how many it answers for, --max-minutes, --bundle)"
     )
     group.add_argument(

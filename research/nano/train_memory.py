@@ -1,4 +1,4 @@
-"""`anymask train memory`: labelled photos and a bundle in, its network of memory out."""
+"""`python -m research.nano memory`: labelled photos and a bundle in, its network of memory out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USUAL_CLIPS = 1000  # some 13 questions each, 6 MB
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a training of memory has."""
     group = parser.add_argument_group(
-        f"a network of memory (anymask train {NAME}; also --model: the folder of the bundle, "
+        f"a network of memory (research.nano {NAME}; also --model: the folder of the bundle, "
         "--pictures: how many clips are made, --max-minutes, --bundle)"
     )
     group.add_argument(

@@ -1,4 +1,4 @@
-"""`anymask train names`: labelled photos and a bundle in, its network of names out."""
+"""`python -m research.nano names`: labelled photos and a bundle in, its network of names out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST, ALIKE = 96, 0.8  # proposals of a photo that are kept; IoU of two from whi
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a training of names has."""
     group = parser.add_argument_group(
-        f"a network of names (anymask train {NAME}; also --model: the folder of the bundle, "
+        f"a network of names (research.nano {NAME}; also --model: the folder of the bundle, "
         "--pictures: how many it is asked for proposals, --max-minutes, --bundle)"
     )
     group.add_argument(

@@ -18,6 +18,7 @@ from anymask.base import AnymaskError
 from anymask.cli import add_options
 from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
 from anymask.evaluation.commands import evaluate as package
+from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set
 from research.paper.measures import register
@@ -53,12 +54,13 @@ def find_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
 
 
 def read_words(words: Sequence[str] | None) -> argparse.Namespace:
-    """The options; the measures of the paper are in the table from here on."""
+    """The options; from here on the paper's measures and data sets are known by their names."""
     groups = argparse.ArgumentParser(add_help=False)
     groups.add_argument(
         "--groups", metavar="FILE", type=Path, help="groups for `fairness`: image,mask,GROUP,..."
     )
     register(groups.parse_known_args(words)[0].groups)
+    datasets.register()
     parser = argparse.ArgumentParser(
         "python -m research.paper", description=__doc__, parents=[groups],
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -40,7 +40,7 @@ def test_a_block_has_its_command_its_weights_and_the_tables_with_figures(
     folder = written(tmp_path, "results", TABLE, EMPTY, "edges: as people draw them", EDGES)
     told = recipe.block_of("results", folder, ["--limit", "2"])
     assert told == (
-        f"`anymask evaluate zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
+        f"`python -m research.paper zero-shot --limit 2`, weights 0123456789ab:\n\n{TABLE}\n\n"
         f"Edges: as people draw them:\n\n{EDGES}"
     )
     assert recipe.coco_row(folder / "results.json", "") == ".437 | .631 | .673"

@@ -318,7 +318,7 @@ class SamPredictor:
         return f"<SamPredictor: {self.model.name!r}, {photo}>"
 
     def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
-        """See a photo: (H, W, 3) uint8, or whatever `Model.embed` takes.
+        """See a photo: (H, W, 3) uint8, or whatever `Model.encode` takes.
 
         Raises ImageError; InputError for another format.
         """

@@ -106,17 +106,24 @@ def test_the_command_lines_of_a_document_work(snippet: snippets.Snippet) -> None
             targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
             assert {word for word in words if "=" not in word} <= set(targets), line
         elif program == "python" and snippet.reason:
-            assert (ROOT / words[0]).is_file(), line
+            assert script(words).is_file(), line
         elif program == "torchrun" and snippet.reason:
             parse(words[words.index("anymask") + 1 :])
         else:
             assert program in ("pip", "git", "cd"), f"{snippet}: nobody checks {line!r}"
 
 
+def script(words: list[str]) -> Path:
+    """The file that `python FILE ...` or `python -m PACKAGE ...` runs in a checkout."""
+    if words[0] == "-m":
+        return ROOT.joinpath(*words[1].split("."), "__main__.py")
+    return ROOT / words[0]
+
+
 def parse(words: list[str]) -> None:
     """Check that the command and its options exist."""
     parser = CommandParser()
-    door.load(words[0]).configure(parser)
+    door.load(door.commands()[words[0]]).configure(parser)
     parser.parse_args(words[1:])
 
 

@@ -190,7 +190,7 @@ class Features:
         if not isinstance(path, str | os.PathLike):
             raise InputError(
                 f"wanted the path of an embedding's file, got {type(path).__name__}; to see a "
-                "photo use model.embed"
+                "photo use model.encode"
             )
         about, maps = _read_archive(Path(path))
         try:

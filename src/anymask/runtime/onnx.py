@@ -417,7 +417,7 @@ def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
     if names != INPUTS:
         raise WeightsError(
             f"wanted a network of memory of {', '.join(INPUTS)}; that of {runtime.spec.name} takes "
-            f"{', '.join(names)}; train it again (anymask train memory)"
+            f"{', '.join(names)}; train it again (docs/training.md)"
         )
     return OnnxMemory(partial(runtime.run, MEMORY))
 

@@ -80,7 +80,7 @@ class Tuning:
         float | None,
         Setting(
             "learning rate", above=0,
-            default=f"{GENTLE_RATE:g}; of models of one side and adapters as train finetune",
+            default=f"{GENTLE_RATE:g}; of models of one side and adapters as finetune",
         ),
     ] = None  # fmt: skip
     init: Annotated[

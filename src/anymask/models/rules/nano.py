@@ -11,7 +11,7 @@ duplicate. The weights are the table "ranking", learned from training photos by
 
 A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
 time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
-answers (`train/interaction.py`). With a box, the threshold moves until the mask fills the box,
+answers (`training/interaction.py`). With a box, the threshold moves until the mask fills the box,
 as long as that pays, and what lies off the box is taken away (`fit_to_box`).
 
 At run time this file imports numpy and OpenCV alone: an exported bundle carries it.
