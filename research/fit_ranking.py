@@ -97,9 +97,9 @@ class Answers:
         return Answers(*(values[some] for values in vars(self).values()))
 
 
-def answers_of(folder: Path) -> Iterator[Answers]:
+def answers_of(folder: Path, name: str) -> Iterator[Answers]:
     """Those of each set in a folder that weights in the package may learn from."""
-    model = anymask.load()
+    model = anymask.load(name)
     for place in sorted(folder.iterdir()):
         info, samples = load_set(place)
         if info.ships is False:
@@ -266,14 +266,14 @@ def main() -> None:
     """Learn, write, and perhaps check."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="a folder of sets")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="of the package")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    sets = list(answers_of(args.data))
+    sets = list(answers_of(args.data, args.model))
     columns = zip(*(vars(one).values() for one in sets), strict=True)
     answers = Answers(*(np.concatenate(column) for column in columns))
-    bundle = SHIPPED / DEFAULT_MODEL
-    write_tables(bundle, {**shipped_tables(DEFAULT_MODEL), "ranking": learn(answers)})
+    write_tables(SHIPPED / args.model, {**shipped_tables(args.model), "ranking": learn(answers)})
     if args.check:
         check(answers)
 
