@@ -57,7 +57,7 @@ def test_the_wheel_carries_its_licence_its_notices_and_its_model(wheel: Path) ->
     assert recipes >= {"nano.toml", "nano-cool.toml", "nano-quality.toml"}
 
 
-def test_the_core_is_four_packages(wheel: Path) -> None:
+def test_the_core_is_five_packages(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
     required = [
@@ -70,6 +70,7 @@ def test_the_core_is_four_packages(wheel: Path) -> None:
         "onnxruntime",
         "opencv-python-headless",
         "pillow",
+        "pyyaml",
     ]
 
 

@@ -31,12 +31,12 @@ def need_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
 
 def need_engine() -> None:
     """Raises MissingExtra where the packages of the data engine are not installed."""
-    need_packages(("sqlalchemy",), "engine", "the data engine")
+    need_packages(("sqlalchemy",), "studio", "a project")
 
 
 def need_server() -> None:
     """Raises MissingExtra where the packages of the server are not installed."""
-    need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "serve", "the server")
+    need_packages(("fastapi", "uvicorn", "python_multipart", "sqlalchemy"), "studio", "the server")
 
 
 def need_torch() -> None:
