@@ -53,13 +53,13 @@ __all__ = [
 
 _HOMES = {
     "Prediction": "anymask.segment.prediction",
-    "Features": "anymask.masks.features",
+    "Features": "anymask.masks.spec",
     "Mask": "anymask.masks.mask",
     "Masks": "anymask.formats.mask_list",
     "Model": "anymask.segment.model",
     "Project": "anymask.studio.project",
     "Prompt": "anymask.masks.prompts",
-    "Retry": "anymask.segment.settings",
+    "Retry": "anymask.segment.requests",
     "export": "anymask.training.export_folder",
     "annotate": "anymask.studio.start",
     "convert": "anymask.formats.conversion",

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
 from anymask.base import ImageError
-from anymask.images import load_image, load_mask, pixels
+from anymask.images import decoding as pixels
+from anymask.images import load_image, load_mask
 
 RNG = np.random.default_rng(7)
 PHOTO = RNG.integers(0, 256, (23, 31, 3), np.uint8)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from anymask.base import InputError
-from anymask.masks import clicks as C
+from anymask.masks import prompts as C
 from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
 
 EIGHT = np.ones((3, 3), int)

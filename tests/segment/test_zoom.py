@@ -7,7 +7,7 @@ from anymask.base import FloatArray
 from anymask.masks import CloserLook, EncoderOutput, ModelPrompts, Prompt
 from anymask.models.rules import Family, Sam
 from anymask.segment import Model, Prediction, Question, SegmentSettings, answer_prompts
-from anymask.segment import crop as zoom
+from anymask.segment import steps as zoom
 from tests.segment.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])

@@ -35,14 +35,6 @@ if TYPE_CHECKING:
         WeightsError,
         exit_text,
     )
-    from anymask.base.keywords import (
-        OTHER_WORDS,
-        TAKERS,
-        check_keywords,
-        name_all_keywords,
-        name_keywords,
-        our_word,
-    )
     from anymask.base.machine import (
         Machine,
         Measurement,
@@ -64,11 +56,17 @@ if TYPE_CHECKING:
         tell_each,
     )
     from anymask.base.settings import (
+        OTHER_WORDS,
+        TAKERS,
         DeclaredSetting,
         Setting,
+        check_keywords,
         check_settings,
         describe_settings,
         list_settings,
+        name_all_keywords,
+        name_keywords,
+        our_word,
     )
     from anymask.base.storage import (
         ON_WINDOWS,
@@ -225,14 +223,6 @@ if not TYPE_CHECKING:
                 "WeightsError",
                 "exit_text",
             ),
-            "keywords": (
-                "OTHER_WORDS",
-                "TAKERS",
-                "check_keywords",
-                "name_all_keywords",
-                "name_keywords",
-                "our_word",
-            ),
             "machine": (
                 "Machine",
                 "Measurement",
@@ -261,10 +251,16 @@ if not TYPE_CHECKING:
             ),
             "settings": (
                 "DeclaredSetting",
+                "OTHER_WORDS",
                 "Setting",
+                "TAKERS",
+                "check_keywords",
                 "check_settings",
                 "describe_settings",
                 "list_settings",
+                "name_all_keywords",
+                "name_keywords",
+                "our_word",
             ),
             "storage": (
                 "ON_WINDOWS",

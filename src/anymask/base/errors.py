@@ -17,7 +17,7 @@
 
 A message says what was wanted, what came, and the remedy.
 
-Exit codes of processes: a number in, words out.
+Exit codes of processes.
 """
 
 from __future__ import annotations

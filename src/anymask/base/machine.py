@@ -2,7 +2,7 @@
 
 Contenders take turns, so that a busy moment of the machine hits all of them; the median counts.
 
-The machine: nothing in; its description, which stands beside measured figures, out.
+The machine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Checks of extras: names of packages in, MissingExtra out where one is not installed.
 
-Options of picture reading (bands, page, stretch): words in, a `PictureChoice` out.
+Options of picture reading (bands, page, stretch).
 
-Command line options of declared settings: a dataclass of settings in, options and values out.
+Command line options of declared settings.
 """
 
 from __future__ import annotations

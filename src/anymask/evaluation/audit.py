@@ -3,7 +3,7 @@
 Clicks on a grid, only where no given mask lies; what the model answers counts when it is sure, when
 it lies mostly outside all given masks, and when nothing better says the same.
 
-Examination of a photo: its masks and a model in, features of each mask and missing objects out.
+Examination of a photo.
 
 The first and long step of an audit; `results_file` keeps what it found. The second one,
 `label_errors`, grades all masks of a data set at once.

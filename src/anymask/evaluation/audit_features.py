@@ -2,7 +2,7 @@
 
 Letters: h w the photo that is looked at.
 
-Features of a given mask: a model, a photo and the mask in, numbers for and against it out.
+Features of a given mask.
 
 The model is asked five ways about each mask, all in one call for a photo:
 

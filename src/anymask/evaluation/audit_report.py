@@ -2,7 +2,7 @@
 
 Letters: F features.
 
-Report of an audit: graded masks and suspects in, Markdown, JSON and a page with pictures out.
+Report of an audit.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ BSD-2-Clause) and lvis-api (`lvis/eval.py`, BSD-2-Clause).
 
 Letters: D ranked masks, G truths, T thresholds of IoU.
 
-Instance segmentation AP: a detector's boxes in, AP of their masks by COCO's or LVIS's rules out.
+Instance segmentation AP.
 
 Segment Anything, section 7.4 and appendix D.5: a detector's boxes are prompts, its classes and
 scores stay. COCO: at most 100 masks a photo and class. LVIS is federated: at most 300 masks a photo

@@ -6,7 +6,7 @@ an area that does not count is not counted. Where a set labels only some of what
 precision is a lower bound. Average recall (`average_recall`) is the other measure of everything,
 without the thresholds.
 
-The table of measures: a name in, the function that measures a method on a set out.
+The table of measures.
 
 A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--measure NAME` asks for
 more. There are two kinds:

@@ -1,6 +1,6 @@
 """What `anymask evaluate` measures on: a suite, sets, or labels of any format in, sets read out.
 
-The scoring of sets, here or in workers: places of sets in, their scores out.
+The scoring of sets, here or in workers.
 
 `anymask evaluate videos --data DIR`: J & F of trackers on annotated videos, by a protocol.
 """

@@ -1,6 +1,6 @@
 """Videos of one object as folders of pictures: VIDEO/images and VIDEO/masks in, clips out.
 
-Protocols of video segmentation: a clip and a session in, J and F of its objects out.
+Protocols of video segmentation.
 
     semi     the first mask of each object is given, as DAVIS, YouTube-VOS, MOSE, LVOS and SA-V do
     offline  clicks on the first frame; then, in each further round, on the frame that is worst of

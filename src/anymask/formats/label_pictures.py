@@ -4,7 +4,7 @@ A label picture is no photo, and both are often PNGs or TIFFs of one name in fol
 other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
 `a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
 
-Label pictures: 16-bit or DAVIS' palette PNGs of object numbers in, masks out, and back.
+Label pictures.
 
 TIFFs are read, too, and PNGs in colour: there a colour is an object, and black none. A pixel has
 one number, so masks must not overlap: smaller masks are painted over larger ones and

@@ -8,7 +8,7 @@ values are the picture's RGBA bytes, row by row; a mask is 0 or 255 in all four.
 The encoder repeats what label-studio-sdk (Apache-2.0, `converter/brush.py`) writes, byte for byte;
 the layout, not the code. Not COCO's run-lengths, with which they share but the name.
 
-Label Studio: a JSON list of tasks with brushes or polygons in, annotated images out, and back.
+Label Studio.
 
 What we write are predictions, which an import shows as pre-annotations, or finished annotations,
 which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label

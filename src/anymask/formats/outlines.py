@@ -1,6 +1,6 @@
 """Outlines for formats of single rings: masks in, rings without holes and the loss out.
 
-Boxes alone, as labels for detection have them: a box in, the rectangle that it covers out.
+Boxes alone, as labels for detection have them.
 
 Readers of COCO, YOLO and PASCAL VOC tell of such boxes and leave them out, as they are no masks;
 with `boxes=True` they give them as rectangles. Tools that draw masks (CVAT, labelme, Label

@@ -1,6 +1,6 @@
 """What formats look at to recognise a file or a folder.
 
-The registry of annotation formats: a name or a file in, its reader and writer out.
+The registry of annotation formats.
 
 A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
 

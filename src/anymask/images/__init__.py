@@ -15,7 +15,15 @@ if TYPE_CHECKING:
         read_values,
         shown_picture,
     )
-    from anymask.images.decoding import open_picture
+    from anymask.images.decoding import (
+        PictureView,
+        Ranges,
+        array_to_image,
+        check_size,
+        open_picture,
+        strips,
+        value_range,
+    )
     from anymask.images.deep_pictures import needs_tifffile
     from anymask.images.fingerprints import fingerprint, first_alike
     from anymask.images.load import (
@@ -28,14 +36,6 @@ if TYPE_CHECKING:
         is_address,
         load_image,
         load_mask,
-    )
-    from anymask.images.pixels import (
-        PictureView,
-        Ranges,
-        array_to_image,
-        check_size,
-        strips,
-        value_range,
     )
     from anymask.images.planes import (
         TIFF,
@@ -104,7 +104,15 @@ if not TYPE_CHECKING:
                 "read_values",
                 "shown_picture",
             ),
-            "decoding": ("open_picture",),
+            "decoding": (
+                "PictureView",
+                "Ranges",
+                "array_to_image",
+                "check_size",
+                "open_picture",
+                "strips",
+                "value_range",
+            ),
             "deep_pictures": ("needs_tifffile",),
             "fingerprints": (
                 "fingerprint",
@@ -120,14 +128,6 @@ if not TYPE_CHECKING:
                 "is_address",
                 "load_image",
                 "load_mask",
-            ),
-            "pixels": (
-                "PictureView",
-                "Ranges",
-                "array_to_image",
-                "check_size",
-                "strips",
-                "value_range",
             ),
             "planes": (
                 "PixelSize",

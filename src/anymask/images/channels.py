@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError, InputError, UintImage
+from anymask.images.decoding import PictureView, value_range
 from anymask.images.load import ImageSource, read_view
-from anymask.images.pixels import PictureView, value_range
 from anymask.images.planes import TIFF, Planes, read_planes
 from anymask.masks import ChannelMix
 

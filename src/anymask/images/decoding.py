@@ -1,4 +1,15 @@
-"""Decoding of picture files with Pillow: a bounded size, and one error for any damage.
+"""Conversion of pixel arrays: any number type and bands in, (H, W, 3) uint8 RGB out.
+
+Letters: H W the picture, C its channels or bands.
+
+uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
+64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays, floats
+that stay below an eighth of that: ratios, indices, -1..1) is
+stretched from its 0.1th to its 99.9th percentile, all channels together. A stretch that is asked
+for is done band by band, whatever the type, and leaves NaN and infinity out; so are ranges, and
+what has none is then looked at by itself.
+
+Decoding of picture files with Pillow: a bounded size, and one error for any damage.
 
 Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
 they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
@@ -7,18 +18,339 @@ memory is taken for it. Pillow's own limit, which is below ours, is raised to it
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from anymask.base import AnymaskError, ImageError
-from anymask.images.pixels import check_size
+from anymask.base import AnymaskError, ImageError, InputError, UintImage
 from anymask.masks import MAX_PIXELS
+
+PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
+_LEAST_WHITE = 1 / 8  # of white, which colours in floats reach somewhere; 0..3 are no colours
+Ends = float | NDArray[np.float64]  # one, or one a band
+Range = tuple[float, float]
+Ranges = tuple[Range | None, ...]
+AnyRanges = Sequence[float] | Sequence[Sequence[float] | None]
+_STRIP_PIXELS = 4_000_000
+_SAMPLE_PIXELS = 2_000_000  # of a large picture, that the percentiles are read from
+
+
+@dataclass(frozen=True)
+class PictureView:
+    """What of a picture is looked at; `PictureView()` is everything as it is.
+
+    bands    one or three numbers of bands, counted from 1: grey, or red, green and blue, of which 0
+             is black; None leaves the picture's own colours
+    page     of a file of several, or the frame of an animation, counted from 0
+    stretch  the two percentiles, 0..100, that become black and white; None as the module says
+    ranges   the two values that become black and white, for all bands or for each; None of a band:
+             as its type says
+    raw      all channels with the numbers that they have: (H, W, C) of any type, not a picture
+    """
+
+    bands: tuple[int, ...] | None = None
+    page: int = 0
+    stretch: tuple[float, float] | None = None
+    ranges: Ranges | None = None
+    raw: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        bands: int | Sequence[int] | None = None,
+        page: int = 0,
+        stretch: Sequence[float] | None = None,
+        ranges: AnyRanges | None = None,
+    ) -> PictureView:
+        """Checked settings. Raises InputError."""
+        chosen = None if bands is None else _check_bands(bands)
+        if type(page) is not int or page < 0:
+            raise InputError(f"pages are whole numbers, counted from 0; got {page!r}")
+        if ranges is not None:
+            if stretch is not None:
+                raise InputError("give stretch or ranges, got both; ranges are of values")
+            return cls(
+                chosen, page, None, _check_ranges(ranges, 3 if chosen is None else len(chosen))
+            )
+        if stretch is None:
+            return cls(chosen, page)
+        ends = tuple(float(end) for end in stretch)
+        if len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 100:
+            raise InputError(
+                f"a stretch is two percentiles of 0..100, such as (2, 98); got {stretch!r}"
+            )
+        return cls(chosen, page, ends)
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether 8 bits stay as they are."""
+        return self.stretch is None and self.ranges is None and 0 not in (self.bands or ())
+
+    @property
+    def plain(self) -> bool:
+        """Whether the picture's own colours are taken as they are."""
+        return self.bands is None and self.stretch is None and self.ranges is None
+
+    @property
+    def all_bands(self) -> bool:
+        """Whether bands are wanted that the picture's own colours do not show."""
+        return self.raw or self.bands is not None
+
+
+AS_IT_IS = PictureView()
+
+
+def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
+    chosen = (bands,) if isinstance(bands, int) else tuple(bands)
+    least = 0 if len(chosen) == 3 and any(chosen) else 1
+    if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
+        raise InputError(
+            f"bands are one or three whole numbers, counted from 1, such as (3, 2, 1) for red, "
+            f"green, blue, 0 for black; got {bands!r}"
+        )
+    return chosen
+
+
+def _pair(values: Sequence[float]) -> Range:
+    """Raises ValueError for any other number of values."""
+    low, high = values
+    return float(low), float(high)
+
+
+def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
+    found: Ranges = ()
+    with contextlib.suppress(TypeError, ValueError):
+        given: list[Any] = list(ranges)
+        each = [given] if given and isinstance(given[0], int | float) else given
+        found = tuple(None if one is None else _pair(one) for one in each)
+    right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
+    if len(found) not in (1, bands) or not right:
+        raise InputError(
+            f"ranges are two values, black and white, or such a pair or None for each of {bands} "
+            f"bands, such as ((200, 4000), None, (0, 900)); got {ranges!r}"
+        )
+    return found
+
+
+def array_to_image(
+    source: ArrayLike, name: str = "the array", view: PictureView = AS_IT_IS
+) -> UintImage:  # -> (H, W, 3)
+    """(H, W[, C]) of any number type -> RGB; `name` is what an error calls it.
+
+    Without bands, C = 1 is grey, 2 grey + alpha, 3 RGB, 4 RGBA; with bands, C may be anything.
+    A raw view gives the checked array itself, (H, W, C).
+    Raises ImageError for another shape, values that are no real numbers, a band that is not there;
+    for NaN and infinity where no stretch leaves them out.
+    """
+    array = _check_array(source, name, view)
+    if view.raw:
+        return array
+    colour, alpha = (array, None) if view.bands else _split_alpha(array)
+    black = [place for place, band in enumerate(view.bands or ()) if not band]
+    if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
+        return np.ascontiguousarray(array)
+    low, high = _ends(colour, name, view)
+    image = np.empty((*array.shape[:2], 3), np.uint8)
+    alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
+    for rows in strips((array.shape[0], array.shape[1])):
+        image[rows] = _eight_bit(colour[rows], low, high)
+        if alpha is not None:
+            image[rows] = on_white(image[rows], _eight_bit(alpha[rows], *alpha_range))
+    image[..., black] = 0
+    return image
+
+
+def _ends(colour: NDArray[Any], name: str, view: PictureView) -> tuple[Ends, Ends]:
+    """What becomes 0 and 255: of all bands together, or of each."""
+    if view.ranges is not None:
+        return _given_ranges(colour, name, view.ranges)
+    if view.stretch is not None:
+        return _band_ranges(colour, name, view.stretch)
+    return value_range(colour, name)
+
+
+def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends, Ends]:
+    count = values.shape[2]
+    if len(ranges) not in (1, count):
+        raise ImageError(
+            f"wanted {'one range' if count == 1 else f'one range or {count}'} for the {count} "
+            f"band{'s' if count > 1 else ''} of {name}, got {len(ranges)}; leave some out"
+        )
+    pairs = [
+        value_range(values[..., band : band + 1], name) if one is None else one
+        for band, one in enumerate(ranges * (count if len(ranges) == 1 else 1))
+    ]
+    low, high = np.array(pairs, np.float64).T
+    return low, high
+
+
+def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
+    try:
+        array = np.asarray(source)
+    except (TypeError, ValueError, RuntimeError) as error:
+        tensor = "; give image.detach().cpu().float().numpy()" if hasattr(source, "detach") else ""
+        raise ImageError(
+            f"wanted an image, got {type(source).__name__} ({error}){tensor}"
+        ) from error
+    if array.dtype.kind not in "buif":
+        raise ImageError(
+            f"wanted a path, bytes, a Pillow image or an array of real numbers; got "
+            f"{type(source).__name__} ({array.dtype}); convert it to a numpy array (H, W, 3)"
+        )
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim == 3 and array.shape[2] and (view.all_bands or array.shape[2] <= 4):
+        check_size((array.shape[0], array.shape[1]), name)
+        return pick_bands(array, name, view)
+    remedy = "choose 3 of its bands: bands=(3, 2, 1)"
+    if array.ndim == 4:
+        remedy = "pass one image at a time"
+    elif array.ndim == 3 and 1 <= array.shape[0] <= 4:
+        remedy = "put the channels last: image.transpose(1, 2, 0)"
+    elif array.ndim < 2 or array.ndim > 4:
+        remedy = "give it rows and columns"
+    raise ImageError(
+        f"wanted an image (H, W) or (H, W, C) with 1 to 4 channels; {name} has the shape "
+        f"{array.shape}; {remedy}"
+    )
+
+
+def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
+    """The bands that are looked at. Raises ImageError for one that is not there."""
+    if view.bands is None:
+        return array
+    count = array.shape[2]
+    if max(view.bands) > count:
+        raise ImageError(
+            f"wanted band {max(view.bands)}, {name} has {count} band{'s' if count > 1 else ''}, "
+            "counted from 1; choose among those"
+        )
+    if view.bands == tuple(range(1, count + 1)):
+        return array
+    some = next(band for band in view.bands if band)  # stands where it is black in the end
+    return array[..., [(band or some) - 1 for band in view.bands]]
+
+
+def _split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """(H, W, C) -> colour (H, W, 1 or 3) and alpha (H, W), None without."""
+    if array.shape[2] in (2, 4):
+        return array[..., :-1], array[..., -1]
+    return array, None
+
+
+def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
+    """The two values that become 0 and 255."""
+    if values.dtype == np.uint8:
+        return (0.0, 255.0)
+    least, most = float(values.min()), float(values.max())
+    if not (np.isfinite(least) and np.isfinite(most)):
+        raise ImageError(
+            f"wanted finite numbers, {name} holds NaN or infinity; replace them first, for example "
+            "numpy.nan_to_num(image), or leave them out: stretch=(2, 98), --stretch 2,98"
+        )
+    scale = _colour_range(values.dtype, least, most)
+    dim = values.dtype.kind == "f" and scale is not None and most < _LEAST_WHITE * scale[1]
+    return _stretch(values, least, most) if scale is None or dim else scale
+
+
+def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
+    """Black and white of numbers that may be colours; None of others."""
+    if kind.kind in "bf" and least >= -0.1 and most <= 1.1:
+        return (0.0, 1.0)
+    if (kind.kind == "f" or kind.itemsize >= 4) and least >= -1 and most <= 256:
+        return (0.0, 255.0)
+    return None
+
+
+def _stretch(values: NDArray[Any], least: float, most: float) -> tuple[float, float]:
+    """The percentiles, of every n-th row and column of a large picture."""
+    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
+    low, high = np.percentile(values[::step, ::step], PERCENTILES)
+    if high <= low:  # all but a few pixels are equal
+        low, high = least, most
+    return (float(low), float(high)) if high > low else (least, _above(least))
+
+
+def _band_ranges(
+    values: NDArray[Any], name: str, stretch: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The two percentiles of each band's finite values, (C,) each."""
+    step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
+    ranges = []
+    for band in range(values.shape[2]):
+        some = values[::step, ::step, band]
+        finite = some[np.isfinite(some)].astype(np.float64)
+        if not finite.size:
+            raise ImageError(f"{name} has no finite number in a band; choose other bands")
+        low, high = np.percentile(finite, stretch)
+        if high <= low:
+            low, high = finite.min(), finite.max()
+        ranges.append((low, high if high > low else _above(low)))
+    low, high = np.array(ranges, np.float64).T
+    return low, high
+
+
+def _above(value: float) -> float:
+    """The white of a picture of one value, at least 1 more, also where 1 more is no other float."""
+    return max(value + 1.0, float(np.nextafter(value, np.inf)))
+
+
+def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
+    if alpha.dtype.kind in "ui":
+        return (0.0, float(np.iinfo(alpha.dtype).max) if alpha.dtype.itemsize < 4 else 255.0)
+    scale = _colour_range(alpha.dtype, float(alpha.min()), float(alpha.max()))
+    return scale or value_range(alpha, name)
+
+
+def _eight_bit(
+    values: NDArray[Any],
+    low: Ends,
+    high: Ends,
+) -> UintImage:
+    """Low becomes 0 and high 255; NaN becomes 0."""
+    if values.dtype == np.uint8 and isinstance(low, float) and (low, high) == (0.0, 255.0):
+        return values
+    wide: NDArray[Any] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        scaled = (wide - low) * (255.0 / np.subtract(high, low)) + 0.5
+    eight: UintImage = np.nan_to_num(np.clip(scaled, 0, 255), nan=0.0).astype(np.uint8)
+    return eight
+
+
+def check_size(image_hw: tuple[int, int], name: str) -> None:
+    """Raises ImageError for no pixel, and for more than MAX_PIXELS."""
+    height, width = image_hw
+    if height < 1 or width < 1:
+        raise ImageError(f"wanted at least 1 x 1 pixel; {name} has {width} x {height}")
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"wanted at most {MAX_PIXELS // 1_000_000} megapixels; {name} has {width} x {height}; "
+            "make it smaller or cut it into tiles first"
+        )
+
+
+def strips(image_hw: tuple[int, int]) -> Iterator[slice]:
+    """Rows that are few enough to convert at once."""
+    height, width = image_hw
+    step = max(1, _STRIP_PIXELS // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
+    """The colours over white paper, rounded to the nearest."""
+    cover = alpha.astype(np.uint16)[..., None]
+    mixed: NDArray[np.uint16] = (colour * cover + 255 * (255 - cover) + 127) // 255
+    return mixed.astype(np.uint8)
+
 
 T = TypeVar("T")
 _REASON = 200  # characters of a decoder's own message that are told

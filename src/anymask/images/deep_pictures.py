@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, MissingExtra
-from anymask.images.decoding import open_header
-from anymask.images.pixels import PictureView, check_size
+from anymask.images.decoding import PictureView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -3,7 +3,7 @@
 Used only where a caller says `allow_url=True`; nothing else in the package opens an address of
 somebody else's.
 
-Reading images: a path, address, array or Pillow image in, (H, W, 3) uint8 RGB out.
+Reading images.
 
 Letters: H W the picture, C channels.
 
@@ -12,8 +12,8 @@ Letters: H W the picture, C channels.
 - Grey becomes three equal channels. Transparency is laid on white. Of several frames or pages the
   first one is taken, or the one that is asked for. CMYK and other colour spaces are converted by
   Pillow without colour profiles.
-- Numbers of other types than uint8 become eight bits as `images/pixels.py` says; 16-bit colours and
-  TIFF of any bands are read as `images/deep_pictures.py` says.
+- Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colours
+  and TIFF of any bands are read as `images/deep_pictures.py` says.
 
 A photo of 100 megapixels is 300 MB here. The conversions work in strips, so that no float copy of
 it is ever made, and none beside the one that Pillow decodes into.
@@ -45,7 +45,19 @@ from anymask.base import (
     name_keywords,
     read_array,
 )
-from anymask.images.decoding import decode_with, decoding, open_file, open_header, unidentified
+from anymask.images.decoding import (
+    AnyRanges,
+    PictureView,
+    array_to_image,
+    check_size,
+    decode_with,
+    decoding,
+    on_white,
+    open_file,
+    open_header,
+    strips,
+    unidentified,
+)
 from anymask.images.deep_pictures import (
     deep_grey,
     is_tiff,
@@ -54,14 +66,6 @@ from anymask.images.deep_pictures import (
     read_deep_colours,
     read_tiff,
     tiff_hw,
-)
-from anymask.images.pixels import (
-    AnyRanges,
-    PictureView,
-    array_to_image,
-    check_size,
-    on_white,
-    strips,
 )
 
 MOST_BYTES = 100_000_000

@@ -26,7 +26,15 @@ from xml.etree import ElementTree as ET
 from PIL import UnidentifiedImageError
 
 from anymask.base import ImageError, InputError, UintImage
-from anymask.images.decoding import decode_with, open_file, open_header, open_picture, unidentified
+from anymask.images.decoding import (
+    PictureView,
+    Ranges,
+    decode_with,
+    open_file,
+    open_header,
+    open_picture,
+    unidentified,
+)
 from anymask.images.deep_pictures import (
     TiffFacts,
     channel_step,
@@ -36,7 +44,6 @@ from anymask.images.deep_pictures import (
     tiff_facts,
 )
 from anymask.images.load import load_image, open_path
-from anymask.images.pixels import PictureView, Ranges
 from anymask.masks import save_picture
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I

@@ -3,7 +3,7 @@
 They are those of scikit-image's `data` module that their photographers gave to the public domain;
 NOTICE names them.
 
-Where photos come from: a file, a folder, a pattern or a list of them in, paths out.
+Where photos come from.
 """
 
 from __future__ import annotations

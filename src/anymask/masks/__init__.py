@@ -26,19 +26,9 @@ if TYPE_CHECKING:
         mask_to_box,
         pairwise_box_iou,
     )
-    from anymask.masks.clicks import (
-        Click,
-        centre_click,
-        deepest_pixel,
-        mask_depth,
-        next_click,
-        point_grid,
-        violated_points,
-    )
     from anymask.masks.coco_polygons import coco_polygons_to_rle
     from anymask.masks.detections import TABLE_TYPES, to_dataframe, to_supervision
     from anymask.masks.draw import Colour, colours, contact_sheet, contours, overlay
-    from anymask.masks.features import EncoderOutput, FeatureMap, Features, ModelPrompts, StoredMaps
     from anymask.masks.files import (
         DOCUMENTS,
         WRITTEN,
@@ -96,7 +86,20 @@ if TYPE_CHECKING:
         spare_photo,
         without_held,
     )
-    from anymask.masks.prompts import Clicks, Example, Prompt, StartMask, Words
+    from anymask.masks.prompts import (
+        Click,
+        Clicks,
+        Example,
+        Prompt,
+        StartMask,
+        Words,
+        centre_click,
+        deepest_pixel,
+        mask_depth,
+        next_click,
+        point_grid,
+        violated_points,
+    )
     from anymask.masks.relations import (
         Nesting,
         coverage,
@@ -163,12 +166,17 @@ if TYPE_CHECKING:
         WHITE,
         ChannelMix,
         CloserLook,
+        EncoderOutput,
+        FeatureMap,
+        Features,
         Fit,
         Geometry,
         GridDefaults,
+        ModelPrompts,
         ModelSpec,
         PromptKind,
         Resample,
+        StoredMaps,
         TokenRoles,
         measure_ranges,
         spec_at,
@@ -368,15 +376,6 @@ if not TYPE_CHECKING:
                 "mask_to_box",
                 "pairwise_box_iou",
             ),
-            "clicks": (
-                "Click",
-                "centre_click",
-                "deepest_pixel",
-                "mask_depth",
-                "next_click",
-                "point_grid",
-                "violated_points",
-            ),
             "coco_polygons": ("coco_polygons_to_rle",),
             "detections": (
                 "TABLE_TYPES",
@@ -389,13 +388,6 @@ if not TYPE_CHECKING:
                 "contact_sheet",
                 "contours",
                 "overlay",
-            ),
-            "features": (
-                "EncoderOutput",
-                "FeatureMap",
-                "Features",
-                "ModelPrompts",
-                "StoredMaps",
             ),
             "files": (
                 "DOCUMENTS",
@@ -464,11 +456,18 @@ if not TYPE_CHECKING:
                 "without_held",
             ),
             "prompts": (
+                "Click",
                 "Clicks",
                 "Example",
                 "Prompt",
                 "StartMask",
                 "Words",
+                "centre_click",
+                "deepest_pixel",
+                "mask_depth",
+                "next_click",
+                "point_grid",
+                "violated_points",
             ),
             "relations": (
                 "Nesting",
@@ -530,6 +529,9 @@ if not TYPE_CHECKING:
                 "ALL_KINDS",
                 "ChannelMix",
                 "CloserLook",
+                "EncoderOutput",
+                "FeatureMap",
+                "Features",
                 "Fit",
                 "Geometry",
                 "GridDefaults",
@@ -537,10 +539,12 @@ if not TYPE_CHECKING:
                 "MOST_CHANNELS",
                 "MOST_POINTS",
                 "MOST_SIDE",
+                "ModelPrompts",
                 "ModelSpec",
                 "ONE_OR_THREE",
                 "PromptKind",
                 "Resample",
+                "StoredMaps",
                 "TokenRoles",
                 "WHITE",
                 "measure_ranges",

@@ -4,7 +4,7 @@
 0.05, "5%"     a share of the mask's own area
 0              none: nothing is too small
 
-Binary masks (H, W): pixels in; overlap, stability, small regions and suppression out.
+Binary masks (H, W).
 
 Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
 """

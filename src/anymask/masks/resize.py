@@ -6,7 +6,7 @@ The way from low-resolution logits to the photo (`primitives.resize.logits_to_im
 S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
 weighted sum of a few low-resolution cells.
 
-Resizing between image space and model space: pictures, points, boxes and masks in and out.
+Resizing between image space and model space.
 
 Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
 masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at

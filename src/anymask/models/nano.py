@@ -2,7 +2,7 @@
 
 Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
 
-Dense prompts: clicks and a box in, maps over the photo at the image features' size out.
+Dense prompts.
 
 What `nano` adds to the paper's prompt encoder (section 3, "Prompt encoder"): clicks as gaussians of
 three widths, the soft inside of the box, the earlier mask, and how alike every place is to the

@@ -5,7 +5,7 @@ encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative posit
 
 Letters: N prompts, P points, C channels, h w a map, L = h * w, D head width.
 
-Rotary positions on a map: queries or keys and places in, rotated ones (real numbers) out.
+Rotary positions on a map.
 
 Source: Su et al. 2021 (RoFormer, arXiv:2104.09864), along two axes as in Heo et al. 2024 (RoPE for
 vision transformers, arXiv:2403.13298, "axial"). Deviation: the reference multiplies complex numbers

@@ -2,14 +2,14 @@
 
 Letters: N objects, P points, C channels, h w features, m side of a mask.
 
-Choice of an object's mask on a frame: a decoder's masks in, one mask, quality and token out.
+Choice of an object's mask on a frame.
 
 Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`),
 `modeling/sam/mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps).
 
 Letters: N objects, T masks of the decoder, m side of a mask, C channels.
 
-SAM 2's model of pictures and videos: a frame, prompts and memory banks in, masks out.
+SAM 2's model of pictures and videos.
 
 A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
 together with what is remembered of an object, and what is found is remembered in turn. The network

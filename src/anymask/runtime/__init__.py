@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         read_checkpoint,
         shapes_of,
     )
-    from anymask.runtime.devices import check_maps, import_torch, pick_device, pick_dtype, running
     from anymask.runtime.download import Part, fetch
     from anymask.runtime.manifest import (
         ASSETS,
@@ -87,7 +86,12 @@ if TYPE_CHECKING:
         PromptDecoding,
         Remembering,
         ThreadSharing,
+        check_maps,
+        import_torch,
+        pick_device,
+        pick_dtype,
         require,
+        running,
     )
     from anymask.runtime.store import (
         SAYS,
@@ -263,13 +267,6 @@ if not TYPE_CHECKING:
                 "read_checkpoint",
                 "shapes_of",
             ),
-            "devices": (
-                "check_maps",
-                "import_torch",
-                "pick_device",
-                "pick_dtype",
-                "running",
-            ),
             "download": (
                 "Part",
                 "fetch",
@@ -335,7 +332,12 @@ if not TYPE_CHECKING:
                 "PromptDecoding",
                 "Remembering",
                 "ThreadSharing",
+                "check_maps",
+                "import_torch",
+                "pick_device",
+                "pick_dtype",
                 "require",
+                "running",
             ),
             "store": (
                 "Installed",

@@ -3,7 +3,7 @@
 Hu et al. 2021, "LoRA" (arXiv 2106.09685, 4.1): W + (alpha / r) * B A. The folder holds
 adapter_config.json and adapter_model.safetensors, with the parameter names of the package PEFT.
 
-Licences of weights: a network's name and a file in, the licence in words out.
+Licences of weights.
 """
 
 from __future__ import annotations

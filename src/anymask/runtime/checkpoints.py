@@ -5,7 +5,7 @@ wrappers that published and home-made checkpoints come in are taken off: {"model
 EfficientSAM and most training loops, "module." of DistributedDataParallel, "_orig_mod." of
 torch.compile, "sam." of wrappers around a whole model.
 
-Strict loading: a checkpoint's tensors and a model in, the loaded model or an error out.
+Strict loading.
 
 Our modules carry the official names, so nothing is renamed. Two sorts of tensors are dropped when
 the model does not have them, because they are constants that it computes itself: SAM's `pixel_mean`

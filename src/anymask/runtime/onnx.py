@@ -5,7 +5,7 @@ A network of names on ONNX Runtime: close-ups in, vectors and logits out; its na
 names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list) and
 `also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
 
-A model on ONNX Runtime: an exported bundle's folder in, maps, logits and quality out.
+A model on ONNX Runtime.
 
 Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
 No torch here. A graph is opened when it is first used, so that a program that only decodes saved
@@ -46,7 +46,6 @@ from anymask.models.rules import (
     NameTable,
     open_family,
 )
-from anymask.runtime.devices import check_maps, running
 from anymask.runtime.manifest import (
     ASSETS,
     CLASSES,
@@ -67,7 +66,14 @@ from anymask.runtime.manifest import (
     read_tables,
     shared_folder,
 )
-from anymask.runtime.protocol import ClassLabelling, EdgeRefining, MaskNaming, Remembering
+from anymask.runtime.protocol import (
+    ClassLabelling,
+    EdgeRefining,
+    MaskNaming,
+    Remembering,
+    check_maps,
+    running,
+)
 from anymask.runtime.video import VideoSteps
 
 LOG = logging.getLogger(__name__)

@@ -65,7 +65,7 @@ def open_runtime(
         sized = name if side is None else f"{name}@{side}"
         return _open_torch(sized, weights, device, precision)
     if precision != "fp32":
-        from anymask.runtime.devices import check_precision
+        from anymask.runtime.protocol import check_precision
 
         check_precision(precision)
         raise InputError(
@@ -167,7 +167,7 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
     Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
     """
     from anymask.runtime import entry, file_hash
-    from anymask.runtime.devices import import_torch
+    from anymask.runtime.protocol import import_torch
 
     name, side = split_side(name)
     name, weights = named_weights(name, weights)

@@ -6,7 +6,7 @@ The cache lies in the store's folder. Where it cannot be written, digests are co
 it is broken, it is replaced. It saves time and is never proof: `anymask models verify` reads the
 file itself.
 
-The store of weights on this machine: a model's name in, its file and verified state out.
+The store of weights on this machine.
 
 Nothing is downloaded here. The record (record.json beside the file) holds the digest that the file
 had when it arrived, so that a later change is seen even where no public digest exists.

@@ -2,16 +2,16 @@
 
 What learns, loads or saves weights needs their official names; what only answers does not.
 
-Edges refined on torch: a module and its device in, what the protocol of edges asks for out.
+Edges refined on torch.
 
-Sweeps on torch: many clicks on one image in; quality, then logits of chosen masks out.
+Sweeps on torch.
 
 A click's steps are small: several threads in each of them would wait for each other more than they
 work, and the more so the busier the machine is. So each thread takes clicks of its own.
 
 Letters: N prompts, K candidates, m the side of a low-resolution mask.
 
-Video steps on torch: frames, prompts and memory banks of SAM 2's families in, answers out.
+Video steps on torch.
 
 Letters: S the model's input side, N objects, P points, m the side of a mask.
 
@@ -38,8 +38,16 @@ from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, Mod
 from anymask.models.fast import Foldable, fuse
 from anymask.models.rules import Family, Memory, MemoryBank, VideoMoment, open_family
 from anymask.models.video_model import VideoModel
-from anymask.runtime.devices import fast_halves, import_torch, pick_device, pick_dtype, running
-from anymask.runtime.protocol import ClassLabelling, EdgeRefining, MaskNaming
+from anymask.runtime.protocol import (
+    ClassLabelling,
+    EdgeRefining,
+    MaskNaming,
+    fast_halves,
+    import_torch,
+    pick_device,
+    pick_dtype,
+    running,
+)
 from anymask.runtime.sweep import Sweep, SweepPrecision
 from anymask.runtime.video import (
     BANK_PARTS,

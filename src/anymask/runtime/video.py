@@ -5,7 +5,7 @@ computed, and are copied out only to be saved.
 
 Letters: S the model's input side, N objects, P points, m the side of a mask.
 
-Rules of memory banks, the same in torch and ONNX Runtime: a bank and a frame in, a bank out.
+Rules of memory banks, the same in torch and ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -21,22 +21,6 @@ if TYPE_CHECKING:
         values_at,
     )
     from anymask.segment.automatic import AS_SHOWN, EverythingKeywords, refine_record_edges
-    from anymask.segment.crop import (
-        IN_DOUBT,
-        both_ways,
-        mirror_cells,
-        mirror_prompts,
-        prompt_in_window,
-    )
-    from anymask.segment.edges import (
-        LONGEST,
-        decide_edge,
-        photo_for_edges,
-        refine_edges,
-        scaled_area,
-        settled_pixels,
-        without_crumbs,
-    )
     from anymask.segment.generate import Clock, Scan, click_prompts, find_everything, search_view
     from anymask.segment.grid import (
         MOST_AT_ONCE,
@@ -92,8 +76,9 @@ if TYPE_CHECKING:
         without_duplicates,
     )
     from anymask.segment.prediction import TOSS_IOU, TOSS_QUALITY, Candidate, Prediction
-    from anymask.segment.requests import BatchKeywords, EncodedPhoto
-    from anymask.segment.settings import (
+    from anymask.segment.requests import (
+        BatchKeywords,
+        EncodedPhoto,
         Granularity,
         RefineEdges,
         Retry,
@@ -103,7 +88,25 @@ if TYPE_CHECKING:
         check_granularity,
         order_by_granularity,
     )
-    from anymask.segment.steps import Question, RetryTime, clean_kept, obey_negatives, violated
+    from anymask.segment.steps import (
+        IN_DOUBT,
+        LONGEST,
+        Question,
+        RetryTime,
+        both_ways,
+        clean_kept,
+        decide_edge,
+        mirror_cells,
+        mirror_prompts,
+        obey_negatives,
+        photo_for_edges,
+        prompt_in_window,
+        refine_edges,
+        scaled_area,
+        settled_pixels,
+        violated,
+        without_crumbs,
+    )
     from anymask.segment.tiles import (
         Piece,
         WindowScanner,
@@ -243,22 +246,6 @@ if not TYPE_CHECKING:
                 "EverythingKeywords",
                 "refine_record_edges",
             ),
-            "crop": (
-                "IN_DOUBT",
-                "both_ways",
-                "mirror_cells",
-                "mirror_prompts",
-                "prompt_in_window",
-            ),
-            "edges": (
-                "LONGEST",
-                "decide_edge",
-                "photo_for_edges",
-                "refine_edges",
-                "scaled_area",
-                "settled_pixels",
-                "without_crumbs",
-            ),
             "generate": (
                 "Clock",
                 "Scan",
@@ -332,8 +319,6 @@ if not TYPE_CHECKING:
             "requests": (
                 "BatchKeywords",
                 "EncodedPhoto",
-            ),
-            "settings": (
                 "Granularity",
                 "RefineEdges",
                 "Retry",
@@ -344,11 +329,23 @@ if not TYPE_CHECKING:
                 "order_by_granularity",
             ),
             "steps": (
+                "IN_DOUBT",
+                "LONGEST",
                 "Question",
                 "RetryTime",
+                "both_ways",
                 "clean_kept",
+                "decide_edge",
+                "mirror_cells",
+                "mirror_prompts",
                 "obey_negatives",
+                "photo_for_edges",
+                "prompt_in_window",
+                "refine_edges",
+                "scaled_area",
+                "settled_pixels",
                 "violated",
+                "without_crumbs",
             ),
             "tiles": (
                 "Piece",

@@ -4,7 +4,7 @@ The file has a line of JSON that says what is searched, how and by which model, 
 batch: the masks that passed, and what adaptive mode learned of its grid. It is removed when the
 search is done. A line that was cut off by the kill is asked again.
 
-Saliency of clicks: an encoder's maps and a grid in, how unusual and how new each place is out.
+Saliency of clicks.
 
 Small objects are met by few clicks of a grid, often by one alone, and nothing that the other clicks
 find tells of them. The encoder does: where something small lies, its maps differ from those of the
@@ -14,7 +14,7 @@ region detection"), taken here on the maps and in units of each channel's deviat
 
 Letters: N clicks, n of them asked, C channels, h w the map, M maps.
 
-Expected gain of each click of a grid: the answers so far in, how likely a new mask is out.
+Expected gain of each click of a grid.
 
 A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
 (`ExpectedGain.facts`) say how likely that is: what the encoder sees there (`saliency`), how
@@ -28,7 +28,7 @@ other models can use them.
 
 Letters: N clicks, n of them asked at once, F facts, H hidden units.
 
-Adaptive choice of clicks: what a grid's clicks have found in, the clicks to ask next out.
+Adaptive choice of clicks.
 
 Every fourth click along each side goes first. Then the clicks with the largest expected gain
 (`ExpectedGain`), after all that was answered so far, are asked a few at a time.

@@ -4,7 +4,7 @@ Records are run-lengths, and an edge is moved where the logits are undecided (`e
 is asked for with its click once more. A mask that does not come again (it was found in a crop, or
 changed since) stays as it is.
 
-Automatic masks of a photo: a photo or its embedding and settings in, `Masks` out.
+Automatic masks of a photo.
 
 How the photo is searched is `large` and `everything`, what becomes of the masks is `arrangement`.
 """
@@ -21,7 +21,6 @@ from anymask.images import ImageSource
 from anymask.masks import CLEAN, Features, Mask, Prompt, Tile, rle_area, rle_iou, with_rle
 from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
-from anymask.segment.edges import refine_edges
 from anymask.segment.generate import find_everything
 from anymask.segment.grid import Grid, grid_of, wider_grid
 from anymask.segment.objectness import least_objectness
@@ -38,12 +37,14 @@ from anymask.segment.prediction import Prediction
 from anymask.segment.requests import (
     SOURCE_WORDS,
     EncodedPhoto,
+    Retry,
+    SegmentSettings,
     SourceDict,
+    check_retry,
     load_shown,
     split_source,
 )
-from anymask.segment.settings import Retry, SegmentSettings, check_retry
-from anymask.segment.steps import Question, RetryTime
+from anymask.segment.steps import Question, RetryTime, refine_edges
 from anymask.segment.tiles import WindowScanner, count_looks, look_around
 
 AT_ONCE = 64  # masks: what they are answered with is memory

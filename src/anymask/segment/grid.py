@@ -6,11 +6,11 @@ clear mask these are only those along its edge.
 
 Letters: h w low-resolution logits, G groups of pixels along an axis that mean the same logits.
 
-Settings of automatic mask generation: keyword arguments in; grids, thresholds, batches out.
+Settings of automatic mask generation.
 
 Source: Segment Anything, section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 
-Filtering of candidates: logits and quality in, records of enough quality and stability out.
+Filtering of candidates.
 
 The filters of Segment Anything's automatic mask generation (section 5), in the order that costs
 least. Quality needs no mask; stability is bounded on the low-resolution logits, and only what may

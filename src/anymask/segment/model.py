@@ -56,7 +56,9 @@ from anymask.segment.requests import (
     Images,
     Reply,
     Request,
+    Retry,
     SegmentKeywords,
+    SegmentSettings,
     SourceDict,
     asked_prompts,
     list_images,
@@ -67,7 +69,6 @@ from anymask.segment.requests import (
     request_parts,
     split_segment,
 )
-from anymask.segment.settings import Retry, SegmentSettings
 
 if TYPE_CHECKING:
     from anymask.formats import Masks

@@ -4,7 +4,7 @@ The file is JSON: `network` names the network of names that made the vectors, `n
 label how many masks it was learned from and their mean vector. What a mask is called is then the
 nearest of them.
 
-Names of masks: a photo, masks and a choice of names in, the likeliest names of each out.
+Names of masks.
 
 Letters: n masks, D the length of a vector.
 """

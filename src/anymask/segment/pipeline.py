@@ -20,18 +20,18 @@ from anymask.base import InputError, UintImage
 from anymask.masks import EncoderOutput, Features, Prompt, geometry, image_to_model
 from anymask.models.rules import check_prompt, group_prompts
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
-from anymask.segment.crop import look_closer
-from anymask.segment.edges import refine_edges
 from anymask.segment.prediction import Prediction
+from anymask.segment.requests import SegmentSettings, order_by_granularity
 from anymask.segment.retry import ask_again
-from anymask.segment.settings import SegmentSettings, order_by_granularity
 from anymask.segment.steps import (
     Question,
     RetryTime,
     Step,
     clean_masks,
+    look_closer,
     name_violated_clicks,
     obey_negative_clicks,
+    refine_edges,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _decode(
     clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
     decode: Decode = partial(clicks.decode, embedding.seen)
     if settings.mirror and embedding.mirrored is not None:
-        from anymask.segment.crop import both_ways  # few answers need it
+        from anymask.segment.steps import both_ways  # few answers need it
 
         decode = both_ways(decode, partial(clicks.decode, embedding.mirrored), where, spec)
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):

@@ -27,7 +27,7 @@ from anymask.masks import (
     with_rle,
 )
 from anymask.segment.grid import Grid, GridDict
-from anymask.segment.settings import LEVELS, Level, RefineEdges
+from anymask.segment.requests import LEVELS, Level, RefineEdges
 
 Refine = Callable[[list[Mask]], list[Mask]]
 Layout = Literal["flat", "partition", "tree"]

@@ -1,6 +1,6 @@
 """One mask of an answer: logits or finished pixels in; pixels, outlines, records and files out.
 
-Prediction: decoder logits or finished pixels in, the masks of one prompt with score out.
+Prediction.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """

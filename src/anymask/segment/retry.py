@@ -25,10 +25,16 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import CloserLook, Prompt, mask_iou
 from anymask.models.rules import closer_window, object_box
-from anymask.segment.crop import IN_DOUBT, decode_in_window, restate_answer
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import RetryStep
-from anymask.segment.steps import Question, RetryTime, name_violated_clicks
+from anymask.segment.requests import RetryStep
+from anymask.segment.steps import (
+    IN_DOUBT,
+    Question,
+    RetryTime,
+    decode_in_window,
+    name_violated_clicks,
+    restate_answer,
+)
 
 SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
 SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))

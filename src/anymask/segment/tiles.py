@@ -8,7 +8,7 @@ is no edge of the object: it is set aside.
 
 Letters: N M pieces of two tiles.
 
-Automatic masks of large photos: a photo in tiles and as a whole in, merged records out.
+Automatic masks of large photos.
 
 A model sees every photo at its own small size, so what is small in a large photo is lost. Here the
 photo is cut into overlapping tiles of one size, each is searched like a photo, and the masks are
@@ -59,8 +59,8 @@ from anymask.segment.generate import find_everything
 from anymask.segment.grid import Grid
 from anymask.segment.pipeline import decode_prompts, encode_image, question_of
 from anymask.segment.postprocess import without_duplicates
+from anymask.segment.requests import SegmentSettings
 from anymask.segment.retry import agree, best_in_time, most_like
-from anymask.segment.settings import SegmentSettings
 from anymask.segment.steps import RetryTime
 
 SAME = 0.6  # IoU, in the common strip, of two views of one object

@@ -1,6 +1,6 @@
 """The address of names: a photo and masks in, what each may be called out.
 
-The server's ASGI application: model, pages and routers in, one guarded application out.
+The server's ASGI application.
 """
 
 from __future__ import annotations

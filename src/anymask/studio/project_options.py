@@ -1,6 +1,6 @@
 """Options of projects: words that the engine's commands share in, an open project out.
 
-Report page of a project: figures and rounds in, one HTML page out.
+Report page of a project.
 """
 
 from __future__ import annotations

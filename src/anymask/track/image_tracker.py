@@ -5,7 +5,7 @@ part, its edge is repeated.
 
 Letters: h w the grid of cells, H W the reduced frame.
 
-Tracker with any image model: frames and masks so far in, the objects on the next frame out.
+Tracker with any image model.
 
 Keys of the encoder and optical flow say where an object has gone; the decoder draws it there.
 

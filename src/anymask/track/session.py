@@ -3,7 +3,7 @@
 While a frame's objects are found, the next frame is decoded and encoded in a thread of its own; the
 numbers are those of looking at one frame after the other. A source is read by one thread at a time.
 
-Video sessions: prompts on any frame in, masks of objects in every frame out.
+Video sessions.
 
 The newest prompt of an object counts from its frame on to the object's next prompt, and only what
 that changes is computed again. What is known is kept in a file (`store`), the frames are read when

@@ -6,7 +6,7 @@ photo of a telephone has ten times the pixels that `nano` learns from.
 
 Letters: H W the photo, h w what is kept of it.
 
-Decoded training photos in one memory-mapped file: photo paths in, uint8 arrays out.
+Decoded training photos in one memory-mapped file.
 
 Compressed photos (AVIF above all) decode slower than a training step can wait for.
 `PhotoStore.build` decodes each photo once; reading one afterwards is a copy out of the page cache.

@@ -2,12 +2,12 @@
 
 A distillation's report (`distil_report`) is made of the same parts.
 
-Pictures that a run does not learn from: a folder of data in, some of them, held out, out.
+Pictures that a run does not learn from.
 
 Which ones are held out depends on their names alone. A picture's key is SET/NAME in a folder of
 sets, and SHARD/NUMBER in a folder of shards.
 
-The report of a distillation: a student before and after in, figures, a page and JSON out.
+The report of a distillation.
 
 On held-out pictures with masks: how well these are answered. On pictures without: how far the
 student agrees with its teacher about the same clicks and boxes.

@@ -1,6 +1,6 @@
 """The protocol of trainable models: what training needs of a torch module.
 
-What a network starts from: a file of weights or a folder of adapters in, the loaded network out.
+What a network starts from.
 
 Taken are all files that `anymask.load` takes as weights, official checkpoints among them, and a
 run's checkpoints, of which the averaged weights count.

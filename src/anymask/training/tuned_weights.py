@@ -4,7 +4,7 @@ The file's metadata has a key "anymask" with JSON: format, variant, licence, dat
 and channels where pictures are no photos.
 `anymask.load(FILE)` opens it; nothing in it is executed.
 
-Weights before and after a training: a recipe or a network in, a network or its file out.
+Weights before and after a training.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A straight line leads from weights to those that were tuned from them, and a net
 answers new pictures better than both ends (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
 models", section 3): it keeps more of what the start had learned from many pictures.
 
-Which weights a fine-tuning ends with: its checkpoint and held-out photos in, a network out.
+Which weights a fine-tuning ends with.
 
 All weights that a run may end with answer the same held-out masks: those of its last step and those
 of its best judgement, each a quarter of the way back to the start (`training.blending`) and as they
@@ -12,9 +12,9 @@ are. The first of these is written, unless a later one is surely better on the m
 The start stays where nothing gained. One or two held-out photos cannot tell that; then the start
 stays only where it is surely better: few labels are worth more than what they say of themselves.
 
-Doubts about a fine-tuning's data, which only their owner can settle: photos in, lines out.
+Doubts about a fine-tuning's data, which only their owner can settle.
 
-Contact sheet of a fine-tuning's data: annotated photos in, one picture of them out.
+Contact sheet of a fine-tuning's data.
 """
 
 from __future__ import annotations

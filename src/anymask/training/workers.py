@@ -4,12 +4,12 @@ A signal may reach one process of a run or its whole process group, as `timeout`
 batch systems send it. Processes that only prepare pictures must outlive it until the checkpoint is
 written, and tell the one beside them. SIGHUP that `nohup` made ignored stays ignored.
 
-Loss of a process of a training run: a process that was killed in, one error that names it out.
+Loss of a process of a training run.
 
 What the system kills when memory runs out is the process that prepares pictures, or one that
 learns. The others go on to the end of a step and write a checkpoint.
 
-Distributed training (DDP, FSDP): a model in, the same spread over processes out, and back.
+Distributed training (DDP, FSDP).
 
 Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
 machines. Each learns from its part of every batch; `ddp` keeps all weights in every process

@@ -1,4 +1,4 @@
-/** Part or whole: which of a click's candidates comes first (`segment/settings.py`). */
+/** Part or whole: which of a click's candidates comes first (`segment/requests.py`). */
 
 import type { Answer } from "./families/family";
 import type { Geometry } from "./geometry";

@@ -2,7 +2,7 @@
 
 Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
 
-Mask upscaling of a sweep: the sums that `sweep.py` keeps of a prompt in, its mask logits out.
+Mask upscaling of a sweep.
 
 The upscaling of `mask_decoder.py`, equal up to rounding. Its first transposed convolution is
 linear, so that of the shared image is made once; the rest goes place by place, with the channels

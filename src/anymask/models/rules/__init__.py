@@ -35,8 +35,11 @@ if TYPE_CHECKING:
         Ranking,
         Tables,
         by_quality,
+        check_prompt,
         clean_logits,
+        group_prompts,
         lone_clicks,
+        mask_on_photo,
         split_choice,
         wants_many,
     )
@@ -91,7 +94,6 @@ if TYPE_CHECKING:
         with_middle_clicks,
         worth,
     )
-    from anymask.models.rules.prompts import check_prompt, group_prompts, mask_on_photo
     from anymask.models.rules.registry import (
         BUNDLED,
         DEFAULT_MODEL,
@@ -228,8 +230,11 @@ if not TYPE_CHECKING:
                 "Ranking",
                 "Tables",
                 "by_quality",
+                "check_prompt",
                 "clean_logits",
+                "group_prompts",
                 "lone_clicks",
+                "mask_on_photo",
                 "split_choice",
                 "wants_many",
             ),
@@ -283,11 +288,6 @@ if not TYPE_CHECKING:
                 "order_masks",
                 "with_middle_clicks",
                 "worth",
-            ),
-            "prompts": (
-                "check_prompt",
-                "group_prompts",
-                "mask_on_photo",
             ),
             "registry": (
                 "BUNDLED",

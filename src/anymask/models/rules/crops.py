@@ -4,7 +4,7 @@ A window is x0, y0, x1, y1 in whole pixels of the photo, x1 and y1 exclusive.
 
 Letters: H W the photo, m the side of low-resolution logits, P clicks.
 
-The close-up of a mask: a photo and a mask in, the square around it at one size out.
+The close-up of a mask.
 
 What the network of names (`models/namer.py`) looks at: the object in the middle, `CONTEXT` times as
 large as the longer side of its box, and which part of each pixel is object. What lies beyond the

@@ -12,7 +12,7 @@ object. Its answer begins at the first hint, so that an untrained network answer
 
 Letters: h w the grid, C K channels, M remembered cells.
 
-Memory banks: an object's memories by frame in, those that a frame reads out.
+Memory banks.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
 order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`. Off unless asked for: gaps

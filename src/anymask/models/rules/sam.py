@@ -9,7 +9,7 @@ EfficientSAM's answers: decoder masks and quality in, all of them out, asked for
 
 Letters: N prompts, T masks of the decoder, m the side of a mask.
 
-HQ-SAM's answers: decoder masks and quality in, one corrected mask out.
+HQ-SAM's answers.
 
 Ke et al. 2023, section 3.2. The last mask is a correction that is added to the mask that SAM itself
 would give: token 0 for a clear prompt, the best of the three by quality for an ambiguous one; one
