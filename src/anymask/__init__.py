@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from anymask.opening import load
     from anymask.segment import Model, Prediction, Retry
     from anymask.studio import Project, annotate, serve
-    from anymask.training import export
+    from anymask.training import distil, export, finetune
+    from anymask.training.by_recipe import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,8 +38,10 @@ __all__ = [
     "__version__",
     "annotate",
     "convert",
+    "distil",
     "errors",
     "export",
+    "finetune",
     "jobs",
     "list_photos",
     "load",
@@ -49,6 +52,7 @@ __all__ = [
     "sam",
     "sample",
     "serve",
+    "train",
 ]
 
 _HOMES = {
@@ -63,12 +67,15 @@ _HOMES = {
     "export": "anymask.training.export_folder",
     "annotate": "anymask.studio.start",
     "convert": "anymask.formats.conversion",
+    "distil": "anymask.training.distillation",
+    "finetune": "anymask.training.finetuning",
     "list_photos": "anymask.images.sources",
     "load": "anymask.opening",
     "load_image": "anymask.images.load",
     "read": "anymask.formats.conversion",
     "sample": "anymask.images.sources",
     "serve": "anymask.studio.start",
+    "train": "anymask.training.by_recipe",
 }
 _MODULES = {
     "errors": "anymask.base.errors",
