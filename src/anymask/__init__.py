@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anymask import jobs, models, runtime, sam
     from anymask.base import errors
+    from anymask.evaluation import evaluate
+    from anymask.evaluation.auditing import audit
     from anymask.formats import Masks, convert, read
     from anymask.images import list_photos, load_image, sample
     from anymask.masks import Features, Mask, Prompt
@@ -37,9 +39,11 @@ __all__ = [
     "Retry",
     "__version__",
     "annotate",
+    "audit",
     "convert",
     "distil",
     "errors",
+    "evaluate",
     "export",
     "finetune",
     "jobs",
@@ -66,6 +70,8 @@ _HOMES = {
     "Retry": "anymask.segment.settings",
     "export": "anymask.training.export_folder",
     "annotate": "anymask.studio.start",
+    "audit": "anymask.evaluation.auditing",
+    "evaluate": "anymask.evaluation.evaluating",
     "convert": "anymask.formats.conversion",
     "distil": "anymask.training.distillation",
     "finetune": "anymask.training.finetuning",
