@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from anymask.base import AnymaskError, DataError, InputError, follow, json_bytes
 from anymask.evaluation.audit_outputs import AuditOptions, open_picture, write_outputs
@@ -22,31 +22,9 @@ if TYPE_CHECKING:
 PHOTOS = "photos.jsonl"  # what was found so far
 
 
-def audit(
-    data: str | Path,
-    model: Model | ModelChoice | str | None = None,
-    *,
-    out: str | Path,
-    form: str | None = None,
-    split: str | None = None,
-    images: str | Path | None = None,
-    limit: int | None = None,
-    below: float = 0.5,
-    top: int = 20,
-    points_per_side: int = 12,
-    proposals: str | Path | None = None,
-    to: str | None = None,
-    accept: Collection[int] | None = None,
-    grades: str | Path | None = None,
-    json: str | Path | None = None,
-) -> AuditReport:
-    """Grade the masks of a data set against a model, and propose better ones.
+class AuditSettings(TypedDict, total=False):
+    """What `audit` takes besides.
 
-    The same call goes on where it stopped. It prints the tables that it writes.
-
-    data             a file or folder of annotations that `anymask.read` understands
-    model            a loaded model, or a name of `anymask models list` (default: as `load`)
-    out              folder for audit.json, audit.html and pictures of suspects
     form             the format of `data` (default: recognised)
     split            of a published data set, such as "val"
     images           the folder of the pictures
@@ -60,6 +38,36 @@ def audit(
     accept           numbers of the suspects whose proposals are taken (default: all)
     grades           a file of grades (default: what was fitted for the default model)
     json             a file for what audit.json says
+    """
+
+    form: str | None
+    split: str | None
+    images: str | Path | None
+    limit: int | None
+    below: float
+    top: int
+    points_per_side: int
+    proposals: str | Path | None
+    to: str | None
+    accept: Collection[int] | None
+    grades: str | Path | None
+    json: str | Path | None
+
+
+def audit(
+    data: str | Path,
+    model: Model | ModelChoice | str | None = None,
+    *,
+    out: str | Path,
+    **settings: Unpack[AuditSettings],
+) -> AuditReport:
+    """Grade the masks of a data set against a model, and propose better ones.
+
+    The same call goes on where it stopped. It prints the tables that it writes.
+
+    data             a file or folder of annotations that `anymask.read` understands
+    model            a loaded model, or a name of `anymask models list` (default: as `load`)
+    out              folder for audit.json, audit.html and pictures of suspects
 
     Raises InputError for options that do not go together, DataError for broken annotations and,
     at the end, where pictures could not be audited; ModelError, WeightsError.
@@ -70,18 +78,21 @@ def audit(
     from anymask.masks import counted
     from anymask.segment import Model
 
-    if (to or accept) and proposals is None:
+    given: dict[str, Any] = dict(settings)
+    form, split, images, grades = (
+        given.pop(name, None) for name in ("form", "split", "images", "grades")
+    )
+    for name in ("proposals", "json"):
+        given[name] = None if given.get(name) is None else Path(given[name])
+    if given.get("accept") is not None:
+        given["accept"] = frozenset(given["accept"])
+    options = AuditOptions(output=Path(out), **given)
+    if (options.to or options.accept) and options.proposals is None:
         raise InputError("--to and --accept are about proposals; give --proposals DIR")
-    if to:
-        find_format(to)
-    if not 0 <= below <= 1:
-        raise InputError(f"below must be from 0 to 1, got {below:g}")
-    options = AuditOptions(
-        output=Path(out), limit=limit, below=below, top=top, points_per_side=points_per_side,
-        proposals=None if proposals is None else Path(proposals), to=to,
-        accept=None if accept is None else frozenset(accept),
-        json=None if json is None else Path(json),
-    )  # fmt: skip
+    if options.to:
+        find_format(options.to)
+    if not 0 <= options.below <= 1:
+        raise InputError(f"below must be from 0 to 1, got {options.below:g}")
     stream = open_stream(Path(data), form, None if images is None else Path(images), split)
     check_places(options, stream)
     grader = load_grader(None if grades is None else Path(grades))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,8 @@ import numpy as np
 from anymask.base import (
     DataError,
     Floats,
-    InputError,
     IntArray,
     Machine,
-    write_json,
-    write_whole,
 )
 from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
 from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
@@ -120,25 +116,6 @@ class EvalReport:
         scores = next(scores for scores in self.sets if scores.name == name)
         area = self.settings.min_area
         return cluster_mean(*scores.select(method or self.subject, measure, area, small))
-
-    def save(self, path: str | Path) -> None:
-        """Write the report: a page (.html), its tables (.md) or everything (.json).
-
-        Raises InputError for another ending.
-        """
-        from anymask.evaluation.report_page import report_to_html
-        from anymask.evaluation.report_tables import report_to_markdown
-
-        target = Path(path)
-        ending = target.suffix.lower()
-        if ending == ".html":
-            write_whole(target, report_to_html(self, {}))
-        elif ending == ".md":
-            write_whole(target, report_to_markdown(self))
-        elif ending == ".json":
-            write_json(target, report_to_json(self))
-        else:
-            raise InputError(f"{path}: a report ends in .html, .md or .json; name it so")
 
     def pairs(self) -> list[tuple[str, str]]:
         """Every (method, measure) that some set has, in order of appearance."""

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from anymask.base import InputError, write_whole
 from anymask.cli import need_torch
-from anymask.training.options import check_end
+from anymask.training.options import check_end, with_paths
 from anymask.training.run_folder import TrainingTeller, is_done, write_bundle
 
 MB = 1_000_000
 
 
-def train(
-    config: str | Path,
-    data: str | Path,
-    out: str | Path,
-    *,
-    source: str | Path | None = None,
-    device: str = "cpu",
-    max_minutes: float | None = None,
-    parallel: Literal["ddp", "fsdp"] = "ddp",
-    bundle: str | Path | None = None,
-    json: str | Path | None = None,
-    tensorboard: bool = False,
-) -> Path:
-    """Train an image model by a recipe; the same call goes on with what the folder holds.
+class TrainSettings(TypedDict, total=False):
+    """What `train` takes besides.
 
-    config       a TOML file, or the name of a recipe in the package
-    data         the folder of training sets, each with masks.jsonl, or of their tar shards
-    out          the run's folder: checkpoints and the log
     source       begin with weights and optimiser of another run's folder, which is only read
     device       "cpu", "cuda", "cuda:1" or "mps"
     max_minutes  end with a checkpoint after so many minutes
@@ -39,6 +24,28 @@ def train(
     bundle       a new folder for the averaged weights as an ONNX bundle, once it is done
     json         a file for the log's last row, once it is done
     tensorboard  write the log for TensorBoard, too, into events/ of `out`
+    """
+
+    source: str | Path | None
+    device: str
+    max_minutes: float | None
+    parallel: Literal["ddp", "fsdp"]
+    bundle: str | Path | None
+    json: str | Path | None
+    tensorboard: bool
+
+
+def train(
+    config: str | Path,
+    data: str | Path,
+    out: str | Path,
+    **settings: Unpack[TrainSettings],
+) -> Path:
+    """Train an image model by a recipe; the same call goes on with what the folder holds.
+
+    config       a TOML file, or the name of a recipe in the package
+    data         the folder of training sets, each with masks.jsonl, or of their tar shards
+    out          the run's folder: checkpoints and the log
 
     Returns the run's folder.
 
@@ -52,20 +59,21 @@ def train(
     from anymask.training.worker import TrainingRun
 
     folder, sets = Path(out), Path(data)
-    target, last = (None if one is None else Path(one) for one in (bundle, json))
+    given = with_paths(settings, ("source", "bundle", "json"))
+    target, last, max_minutes = (given.get(name) for name in ("bundle", "json", "max_minutes"))
     check_end(sets, max_minutes, target, last)
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)
-    teller = TrainingTeller(folder if tensorboard else None)
+    teller = TrainingTeller(folder if given.get("tensorboard") else None)
     sitting = TrainingRun(
         sets,
         folder,
-        device=str(pick_device(device)),
+        device=str(pick_device(given.get("device", "cpu"))),
         max_minutes=max_minutes,
         report=teller.row,
-        source=None if source is None else Path(source),
+        source=given.get("source"),
         told=teller.step,
-        parallel=parallel,
+        parallel=given.get("parallel", "ddp"),
     )
     loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):

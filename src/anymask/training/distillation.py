@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from anymask.base import InputError, json_bytes, write_json, write_whole
 from anymask.cli import need_torch
-from anymask.training.options import OPTIONS, check_results, named, refuse_other_options
+from anymask.training.options import OPTIONS, check_results, named, refuse_other_options, with_paths
 from anymask.training.tuned_weights import WEIGHTS, licence_with_data, write_weights
 
 if TYPE_CHECKING:
@@ -35,28 +35,9 @@ class DistilOptions:
     json: Path | None = None
 
 
-def distil(
-    teacher: str,
-    student: str,
-    data: str | Path,
-    out: str | Path,
-    *,
-    teacher_weights: str | Path | None = None,
-    weights: str | Path | None = None,
-    pictures: int = 40_000,
-    side: int | None = None,
-    held_out: int | None = None,
-    device: str = "cpu",
-    max_minutes: float | None = None,
-    bundle: str | Path | None = None,
-    json: str | Path | None = None,
-) -> Path:
-    """Teach a small model what a larger one answers; the same call goes on with the run's folder.
+class DistilSettings(TypedDict, total=False):
+    """What `distil` takes besides.
 
-    teacher          a name of `anymask models list`, or a weights.safetensors of a run
-    student          as well
-    data             a folder of training sets, of tar shards, or of pictures without masks
-    out              the run's folder: checkpoints, weights.safetensors, result.json, report.html
     teacher_weights  a file, in place of those of the store
     weights          of the student, in place of its own
     pictures         to see
@@ -67,6 +48,32 @@ def distil(
     max_minutes      end with a checkpoint after so many minutes
     bundle           a new folder for the student as an ONNX bundle
     json             a file for what result.json says
+    """
+
+    teacher_weights: str | Path | None
+    weights: str | Path | None
+    pictures: int
+    side: int | None
+    held_out: int | None
+    device: str
+    max_minutes: float | None
+    bundle: str | Path | None
+    json: str | Path | None
+
+
+def distil(
+    teacher: str,
+    student: str,
+    data: str | Path,
+    out: str | Path,
+    **settings: Unpack[DistilSettings],
+) -> Path:
+    """Teach a small model what a larger one answers; the same call goes on with the run's folder.
+
+    teacher          a name of `anymask models list`, or a weights.safetensors of a run
+    student          as well
+    data             a folder of training sets, of tar shards, or of pictures without masks
+    out              the run's folder: checkpoints, weights.safetensors, result.json, report.html
 
     Returns the path of the student's weights, which `anymask.load` takes. After `max_minutes` the
     file is not there yet.
@@ -74,12 +81,10 @@ def distil(
     Raises ConfigError, DataError, InputError, ModelError, WeightsError, MissingExtra.
     """
     need_torch()
-    files = {"teacher_weights": teacher_weights, "weights": weights, "bundle": bundle, "json": json}
-    paths = {name: None if path is None else Path(path) for name, path in files.items()}
+    given = with_paths(settings, ("teacher_weights", "weights", "bundle", "json"))
     options = DistilOptions(
-        teacher=teacher, student=student, data=Path(data), output=Path(out), pictures=pictures,
-        side=side, held_out=held_out, device=device, max_minutes=max_minutes, **paths,
-    )  # fmt: skip
+        teacher=teacher, student=student, data=Path(data), output=Path(out), **given
+    )
     check(options)
     _distil(options)
     return options.output / WEIGHTS

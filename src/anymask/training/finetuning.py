@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from anymask.training.options import (
     keep_options,
     named,
     with_fields,
+    with_paths,
 )
 from anymask.training.tuned_weights import (
     WEIGHTS,
@@ -58,38 +59,9 @@ SHEET = "data.jpg"
 MB = 1_000_000
 
 
-def finetune(
-    data: str | Path,
-    *,
-    out: str | Path,
-    model: str = DEFAULT_MODEL,
-    weights: str | Path | None = None,
-    way: Way = "full",
-    val: str | Path | None = None,
-    form: str | None = None,
-    images: str | Path | None = None,
-    pictures: int | None = None,
-    kind: Literal["photos", "microscopy", "medical", "satellite"] | None = None,
-    classes: str | None = None,
-    channels: int | None = None,
-    rgb: tuple[int, int, int] | None = None,
-    keep: int | None = None,
-    accumulate: int | None = None,
-    lora_rank: int | None = None,
-    lora_alpha: float | None = None,
-    device: str = "cpu",
-    max_minutes: float | None = None,
-    bundle: str | Path | None = None,
-    json: str | Path | None = None,
-    tensorboard: bool = False,
-) -> Path:
-    """Fine-tune a model on annotated pictures, and measure it before and after.
+class TuningSettings(TypedDict, total=False):
+    """What `finetune` takes besides.
 
-    The same call goes on with what the run's folder holds. It prints how far it is.
-
-    data         a file or folder of annotations that `anymask.read` understands
-    out          the run's folder: checkpoints, weights.safetensors, result.json, report.html
-    model        a name of `anymask models list`, or a weights.safetensors of an earlier run
     weights      start from this file, not from the model's own
     way          "full", "decoder" (the encoder stays), "lora" (small adapters), "hq" (what SAM-HQ
                  adds to SAM)
@@ -111,6 +83,43 @@ def finetune(
     bundle       a new folder for the tuned model as an ONNX bundle
     json         a file for what result.json says
     tensorboard  write the log for TensorBoard, too, into events/ of `out`
+    """
+
+    weights: str | Path | None
+    way: Way
+    val: str | Path | None
+    form: str | None
+    images: str | Path | None
+    pictures: int | None
+    kind: Literal["photos", "microscopy", "medical", "satellite"] | None
+    classes: str | None
+    channels: int | None
+    rgb: tuple[int, int, int] | None
+    keep: int | None
+    accumulate: int | None
+    lora_rank: int | None
+    lora_alpha: float | None
+    device: str
+    max_minutes: float | None
+    bundle: str | Path | None
+    json: str | Path | None
+    tensorboard: bool
+
+
+def finetune(
+    data: str | Path,
+    *,
+    out: str | Path,
+    model: str = DEFAULT_MODEL,
+    **settings: Unpack[TuningSettings],
+) -> Path:
+    """Fine-tune a model on annotated pictures, and measure it before and after.
+
+    The same call goes on with what the run's folder holds. It prints how far it is.
+
+    data         a file or folder of annotations that `anymask.read` understands
+    out          the run's folder: checkpoints, weights.safetensors, result.json, report.html
+    model        a name of `anymask models list`, or a weights.safetensors of an earlier run
 
     Returns the path of the tuned weights, which `anymask.load` takes. After `max_minutes` the file
     is not there yet.
@@ -118,22 +127,13 @@ def finetune(
     Raises InputError for options that cannot be meant, DataError for broken annotations,
     ModelError, WeightsError, MissingExtra without torch.
     """
-    options = TuningOptions(
-        data=Path(data), output=Path(out), model=model, weights=_path(weights), way=way,
-        val=_path(val), form=form, images=_path(images), pictures=pictures, kind=kind,
-        classes=classes, channels=channels, rgb=rgb, keep=keep, accumulate=accumulate,
-        lora_rank=lora_rank, lora_alpha=lora_alpha, device=device, max_minutes=max_minutes,
-        bundle=_path(bundle), json=_path(json), tensorboard=tensorboard,
-    )  # fmt: skip
+    given = with_paths(settings, ("weights", "val", "images", "bundle", "json"))
+    options = TuningOptions(data=Path(data), output=Path(out), model=model, **given)
     need_torch()  # to name the extra before anything else starts
     check_end(options.data, options.max_minutes, options.bundle, options.json)
     check_options(options)
     _tune(options)
     return options.output / WEIGHTS
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
 
 
 def _tune(options: TuningOptions) -> None:

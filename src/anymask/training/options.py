@@ -6,6 +6,7 @@ Options of a fine-tuning: what was asked for in, errors out; a run's folder keep
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,14 @@ class TuningOptions:
     bundle: Path | None = None
     json: Path | None = None
     tensorboard: bool = False
+
+
+def with_paths(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Settings as given, those of these names as paths."""
+    return {
+        name: Path(value) if name in names and value is not None else value
+        for name, value in settings.items()
+    }
 
 
 def check_end(
