@@ -88,7 +88,7 @@ def write_subset(photos: list[AnnotatedImage], folder: Path) -> None:
 def tuned(data: Path, run: Path, args: argparse.Namespace) -> tuple[Path, float]:
     """The weights of one fine-tuning, and its minutes with all that belongs to it."""
     command = [
-        sys.executable, "-m", "anymask", "train", "finetune", "--data", str(data),
+        sys.executable, "-m", "anymask", "finetune", "--data", str(data),
         "--model", args.model, "--way", args.way, "-o", str(run),
     ]  # fmt: skip
     if args.pictures is not None:

@@ -18,6 +18,7 @@ from anymask.base import AnymaskError
 from anymask.cli import add_options
 from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
 from anymask.evaluation.commands import evaluate as package
+from anymask.evaluation.running import read_sets
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set
@@ -43,7 +44,7 @@ def find_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
         return suite, with_measures(sets, args.measure, args.only)
     own = SUITES / f"{args.what}.toml"
     args.what = str(own) if own.is_file() else args.what
-    suite, sets = asked_sets(args)
+    suite, sets = asked_sets(read_sets(args))
     if args.only:
         return suite, sets
     plans = [

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anymask import jobs, models, runtime, sam
     from anymask.base import errors
+    from anymask.evaluation import evaluate
+    from anymask.evaluation.auditing import audit
     from anymask.formats import Masks, convert, read
     from anymask.images import list_photos, load_image, sample
     from anymask.masks import Features, Mask, Prompt
     from anymask.opening import load
     from anymask.segment import Model, Prediction, Retry
     from anymask.studio import Project, annotate, serve
-    from anymask.training import export
+    from anymask.training import distil, export, finetune
+    from anymask.training.by_recipe import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,9 +39,13 @@ __all__ = [
     "Retry",
     "__version__",
     "annotate",
+    "audit",
     "convert",
+    "distil",
     "errors",
+    "evaluate",
     "export",
+    "finetune",
     "jobs",
     "list_photos",
     "load",
@@ -49,6 +56,7 @@ __all__ = [
     "sam",
     "sample",
     "serve",
+    "train",
 ]
 
 _HOMES = {
@@ -62,13 +70,18 @@ _HOMES = {
     "Retry": "anymask.segment.requests",
     "export": "anymask.training.export_folder",
     "annotate": "anymask.studio.start",
+    "audit": "anymask.evaluation.auditing",
+    "evaluate": "anymask.evaluation.evaluating",
     "convert": "anymask.formats.conversion",
+    "distil": "anymask.training.distillation",
+    "finetune": "anymask.training.finetuning",
     "list_photos": "anymask.images.sources",
     "load": "anymask.opening",
     "load_image": "anymask.images.load",
     "read": "anymask.formats.conversion",
     "sample": "anymask.images.sources",
     "serve": "anymask.studio.start",
+    "train": "anymask.training.by_recipe",
 }
 _MODULES = {
     "errors": "anymask.base.errors",

@@ -1,9 +1,9 @@
 """`anymask distil`: a teacher and pictures in, weights of the student out."""
 
-import argparse
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from anymask.training import (
     OPTIONS,
     RESULT,
     Batch,
+    DistilOptions,
     begin,
     held_out,
     held_part,
@@ -76,14 +77,13 @@ def test_a_distillation_of_other_options_is_another_run(
     data, run, other = write_sets(tmp_path / "data"), tmp_path / "run", tmp_path / "w.safetensors"
     write_result(other, models.build("nano"), "nano", {})
     usual = ["distil", "--data", str(data), "-o", str(run), "--side", "64", "--held-out", "1"]
-    args = argparse.Namespace(
-        teacher="nano", student="nano", pictures=4, side=64, teacher_weights=None, weights=None,
-        held_out=1, output=run,
-    )  # fmt: skip
+    options = DistilOptions(
+        teacher="nano", student="nano", data=data, output=run, pictures=4, side=64, held_out=1
+    )
     run.mkdir()
     (run / BEFORE).write_text("what another teacher said")
-    for args.teacher in ("mobile_sam", "nano"):
-        begin(args)
+    for teacher in ("mobile_sam", "nano"):
+        begin(replace(options, teacher=teacher))
     assert not (run / BEFORE).exists()
     assert main([*usual, "--pictures", "4", "--teacher", "nano"]) == 0
     told = (run / RESULT).read_bytes()

@@ -36,7 +36,8 @@ from anymask.training import (
     tuning_choice,
     write_result,
 )
-from anymask.training.commands import finetune
+from anymask.training import finetuning as finetune
+from anymask.training.commands import finetune as command
 from tests.training.small_data import write_sets
 
 
@@ -50,7 +51,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     more = ["--json", str(tmp_path / "told.json")]
     assert main([*command, *more, "--bundle", str(tmp_path / "bundle")]) == 0
     assert (tmp_path / "told.json").read_bytes() == (run / finetune.RESULT).read_bytes()
@@ -83,7 +84,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     monkeypatch.setattr(tuning_choice, "is_kept", lambda _before, _after: False)
     monkeypatch.setattr(held_out, "gained", lambda _before, _after: False)
     run = tmp_path / "run"
-    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     assert main([*command, "--way", "lora"]) == 0
     said = capsys.readouterr().out
     assert "no better than before: mean IoU over the clicks 0." in said
@@ -104,7 +105,7 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
 ) -> None:
     monkeypatch.setattr(tuning_choice, "is_kept", lambda _before, _after: True)
     run = tmp_path / "run"
-    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]
     command += ["--keep", "1", "--accumulate", "2"]
     assert main(command) == 0
@@ -175,7 +176,7 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
         else held_out.Measured(np.zeros((1, 3)), [(0, 0)]),
     )  # fmt: skip
     run = tmp_path / "run"
-    assert main(["train", "finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]) == 2
+    assert main(["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]) == 2
     assert "the reloaded model answers otherwise" in capsys.readouterr().err
     assert (run / LAST).is_file()
     assert not (run / finetune.RESULT).exists()
@@ -300,8 +301,9 @@ def test_the_kind_of_pictures_says_how_they_lie(kind: str, turns: float, boxes: 
     recipe = presets.tuning_recipe("nano", "full", 40, kind=kind)
     assert (recipe.turns, recipe.boxes) == (turns, boxes)
     parser = argparse.ArgumentParser()
-    finetune.configure(parser)
-    assert parser.parse_args(["--kind", kind]).kind in presets.KINDS
+    command.configure(parser)
+    words = ["--data", "x", "-o", "y", "--kind", kind]
+    assert parser.parse_args(words).kind in presets.KINDS
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
@@ -329,7 +331,7 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
         said = {"name": name, "licence": licence, "source": f"https://example.org/{name}"}
         (sets / name / "set.json").write_text(json.dumps(said), "utf-8")
     run = tmp_path / "run"
-    command = ["train", "finetune", "--data", str(sets / "round"), "--val", str(sets / "square")]
+    command = ["finetune", "--data", str(sets / "round"), "--val", str(sets / "square")]
     assert main([*command, "-o", str(run), "--pictures", "8"]) == 0
     about = about_weights(run / finetune.WEIGHTS)
     assert about is not None

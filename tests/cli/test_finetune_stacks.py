@@ -15,8 +15,8 @@ from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.images import load_channels
 from anymask.runtime import about_weights
+from anymask.training import finetuning as finetune
 from anymask.training import presets
-from anymask.training.commands import finetune
 from tests.training.test_channels import COUNT, write_stacks
 
 PLACE = [25, 20]
@@ -30,7 +30,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_stacks(folder / "stacks", photos=5)
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=1)
     command = [
-        "train", "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
+        "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
         "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--pictures", "8",
         "--bundle", str(folder / "bundle"),
     ]  # fmt: skip
@@ -179,7 +179,7 @@ def test_channels_that_cannot_be_meant_are_one_error(
     options: list[str],
     reason: str,
 ) -> None:
-    command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
+    command = ["finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
     assert main([*command, *options]) == 2
     assert reason in capsys.readouterr().err
 
@@ -189,7 +189,7 @@ def test_a_further_tuning_goes_on_from_the_mix(
 ) -> None:
     weights = tuned / "run" / finetune.WEIGHTS
     command = [
-        "train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run"),
+        "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run"),
         "--weights", str(weights), "--pictures", "8", "--max-minutes", "1e-9",
     ]  # fmt: skip
     assert main(command) == 0
@@ -265,6 +265,6 @@ def test_label_maps_that_cannot_be_meant_are_one_error(
 def test_a_label_that_no_mask_has_is_refused(
     tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
+    command = ["finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
     assert main([*command, "--classes", "left,cat"]) == 2
     assert "--classes cat: no mask to learn from has this label" in capsys.readouterr().err

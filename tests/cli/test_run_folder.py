@@ -88,7 +88,7 @@ def test_the_bundle_of_a_run_states_them(tmp_path: Path, monkeypatch: pytest.Mon
     assert said == [S_LAB]
 
 
-@pytest.mark.parametrize("command", [["train", "finetune"], ["distil", "--teacher", "tiny"]])
+@pytest.mark.parametrize("command", [["finetune"], ["distil", "--teacher", "tiny"]])
 def test_several_processes_of_torchrun_do_not_write_one_folder(
     command: list[str],
     tmp_path: Path,

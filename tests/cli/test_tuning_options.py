@@ -1,6 +1,5 @@
 """Options of `anymask finetune`: what cannot be meant, and what a run was begun with."""
 
-import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from anymask import models
 from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.training import (
+    TuningOptions,
     check_same_options,
     check_way,
     keep_options,
@@ -19,7 +19,7 @@ from anymask.training import (
     with_fields,
     write_result,
 )
-from anymask.training.commands import finetune
+from anymask.training import finetuning as finetune
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,6 @@ from anymask.training.commands import finetune
         (["--lora-alpha", "4", "--way", "hq"], "--lora-alpha is of adapters, and --way hq has no"),
         (["--lora-rank", "0", "--way", "lora"], "--lora-rank must be at least 1, got 0"),
         (["--lora-alpha", "0", "--way", "lora"], "--lora-alpha must be more than 0, got 0"),
-        (["--from", "other"], "--from belongs to recipes"),
-        (
-            ["--shards", "new", "--max-mb", "3", "--parallel", "fsdp"],
-            "--max-mb, --shards, --parallel belong to recipes",
-        ),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
         (["--bundle", "/"], "/ holds files that are no exported model"),
         (["--json", f"{__file__}/told.json"], "wanted a folder for 'told.json', but a part of"),
@@ -54,7 +49,7 @@ from anymask.training.commands import finetune
 def test_what_cannot_be_meant_is_one_error(
     options: list[str], reason: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", "finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
+    command = ["finetune", "--data", str(coco), "-o", str(tmp_path / "run"), *options]
     assert main(command) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()  # refused before any work
@@ -65,7 +60,7 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     torch.manual_seed(2)
     write_result(tmp_path / "w.safetensors", models.build("nano"), "nano", {})
     run, data = tmp_path / "run", ["--data", str(coco), "--pictures", "8", "--max-minutes", "1e-6"]
-    command = ["train", "finetune", *data, "-o", str(run), "--model"]
+    command = ["finetune", *data, "-o", str(run), "--model"]
     assert main([*command, str(tmp_path / "w.safetensors")]) == 0
     begun = json.loads((run / "recipe.json").read_text("utf-8"))
     assert (begun["model"], begun["init"]) == ("nano", str(tmp_path / "w.safetensors"))
@@ -76,22 +71,25 @@ def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
     check_way("sam_hq_vit_tiny", "hq")
 
 
-def test_fields_of_a_recipe_are_no_options_of_one(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "other"),
+    [("train nano", "--keep"), ("train nano", "--lora-rank"), ("finetune", "--shards"),
+     ("finetune", "--from")],
+)  # fmt: skip
+def test_options_of_the_other_command_are_unknown(
+    command: str, other: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", "nano", "--data", str(coco.parent), "-o", str(tmp_path / "run")]
-    assert main([*command, "--keep", "3", "--lora-rank", "4"]) == 2
-    assert capsys.readouterr().err == (
-        "anymask: error: --keep, --lora-rank belong to `anymask finetune`, got nano; leave "
-        "it out, or write keep = 3, lora_rank = 4 into a recipe of your own\n"
-    )
+    words = [*command.split(), "--data", str(coco.parent), "-o", str(tmp_path / "run"), other, "3"]
+    assert main(words) == 2
+    assert other in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_processes_that_cannot_share_a_step_become_one() -> None:
     recipe = presets.tuning_recipe("nano", "full", 500)
-    given = argparse.Namespace(keep=None, accumulate=2, lora_rank=None, lora_alpha=None)
+    given = TuningOptions(data=Path(), output=Path(), accumulate=2)
     assert (recipe.workers, with_fields(recipe, given).workers) == (2, 2)
-    given.accumulate = 4
+    given = replace(given, accumulate=4)
     assert with_fields(recipe, given) == replace(recipe, workers=1, accumulate=4)
 
 
@@ -99,15 +97,15 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    absent = ("weights", "kind", "classes", "keep", "accumulate", "lora_rank", "lora_alpha")
-    begun = argparse.Namespace(**dict.fromkeys(absent), rgb=(3, 2, 1))
-    vars(begun).update(model="nano", way="full", pictures=8, channels=4)
+    begun = TuningOptions(
+        data=coco, output=run, model="nano", pictures=8, channels=4, rgb=(3, 2, 1)
+    )
     run.mkdir()
     (run / "recipe.json").write_text("{}", "utf-8")
     check_same_options(run, begun)  # of an earlier version
     keep_options(run, begun)
     check_same_options(run, begun)
-    other = argparse.Namespace(**vars(begun) | {"way": "lora", "classes": "all", "rgb": None})
+    other = replace(begun, way="lora", classes="all", rgb=None)
     with pytest.raises(InputError) as raised:
         check_same_options(run, other)
     assert str(raised.value) == (
@@ -115,7 +113,7 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
         "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "
         "folder: -o FOLDER"
     )
-    command = ["train", "finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
     assert main(command) == 2
     assert "--pictures was 8, now not given" in capsys.readouterr().err
     assert not (run / finetune.DATA).exists()

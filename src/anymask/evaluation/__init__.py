@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         describe_calibration,
         measure_calibration,
     )
+    from anymask.evaluation.evaluating import evaluate
     from anymask.evaluation.instance_ap import (
         AREA_RANGES,
         DetectedPhoto,
@@ -130,7 +131,7 @@ if TYPE_CHECKING:
     )
     from anymask.evaluation.report_page import report_to_html
     from anymask.evaluation.report_tables import report_to_markdown
-    from anymask.evaluation.running import asked_sets, score_in_workers, with_measures
+    from anymask.evaluation.running import SetChoice, asked_sets, score_in_workers, with_measures
     from anymask.evaluation.scoring import evaluate_sets, score_set
     from anymask.evaluation.selection import (
         DEFAULT_MEASURES,
@@ -250,6 +251,7 @@ __all__ = [
     "ScoreColumn",
     "Segmenter",
     "Series",
+    "SetChoice",
     "SetPlan",
     "SetResult",
     "SetScores",
@@ -282,6 +284,7 @@ __all__ = [
     "draw_photos",
     "draw_suspect",
     "draw_worst_cases",
+    "evaluate",
     "evaluate_sets",
     "examine_photo",
     "explain_error",
@@ -415,6 +418,7 @@ if not TYPE_CHECKING:
                 "describe_calibration",
                 "measure_calibration",
             ),
+            "evaluating": ("evaluate",),
             "instance_ap": (
                 "AREA_RANGES",
                 "DetectedPhoto",
@@ -505,6 +509,7 @@ if not TYPE_CHECKING:
             "report_page": ("report_to_html",),
             "report_tables": ("report_to_markdown",),
             "running": (
+                "SetChoice",
                 "asked_sets",
                 "score_in_workers",
                 "with_measures",

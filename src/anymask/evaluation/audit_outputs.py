@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,21 +20,36 @@ ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
 
 
-def write_outputs(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What an audit is asked for; `anymask.audit` says what each means."""
+
+    output: Path
+    limit: int | None = None
+    below: float = 0.5
+    top: int = 20
+    points_per_side: int = 12
+    proposals: Path | None = None
+    to: str | None = None
+    accept: frozenset[int] | None = None
+    json: Path | None = None
+
+
+def write_outputs(options: AuditOptions, stream: Stream, report: AuditReport) -> None:
     """Pictures first, the report last; then the tables on stdout."""
     from anymask.evaluation.audit_report import audit_to_html, audit_to_json, audit_to_markdown
 
-    if args.proposals:
-        write_proposals(args, stream, report)
-    pictures = draw_suspects(stream, report, args.limit, args.top)
-    write_pictures(args.output, report, pictures)
-    write_whole(args.output / PAGE, audit_to_html(report, pictures))
+    if options.proposals:
+        write_proposals(options, options.proposals, stream, report)
+    pictures = draw_suspects(stream, report, options.limit, options.top)
+    write_pictures(options.output, report, pictures)
+    write_whole(options.output / PAGE, audit_to_html(report, pictures))
     document = audit_to_json(report)
-    for path in (args.output / REPORT, args.json):
+    for path in (options.output / REPORT, options.json):
         if path is not None:
             write_json(path, document)
-    print(audit_to_markdown(report, args.top), end="")
-    print(f"\nwrote {args.output}: {REPORT}, {PAGE}, {SUSPECTS}/")
+    print(audit_to_markdown(report, options.top), end="")
+    print(f"\nwrote {options.output}: {REPORT}, {PAGE}, {SUSPECTS}/")
 
 
 # Pictures.
@@ -98,7 +112,9 @@ def sheet_title(report: AuditReport, suspect: Suspect) -> str:
 # Better masks.
 
 
-def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditReport) -> None:
+def write_proposals(
+    options: AuditOptions, folder: Path, stream: Stream, report: AuditReport
+) -> None:
     """The data set with the accepted proposals in their place, and where each comes from.
 
     Raises InputError for numbers that no suspect has.
@@ -108,26 +124,26 @@ def write_proposals(args: argparse.Namespace, stream: Stream, report: AuditRepor
     from anymask.formats import FORMATS, find_format, write_annotations
 
     changing = [suspect for suspect in report.suspects if suspect.action != "keep"]
-    if args.accept is not None:
-        unknown = sorted(args.accept - {suspect.number for suspect in changing})
+    if options.accept is not None:
+        unknown = sorted(options.accept - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
                 f"there is no proposal for suspect {unknown[0]}; {REPORT} lists the suspects"
             )
-        changing = [suspect for suspect in changing if suspect.number in args.accept]
+        changing = [suspect for suspect in changing if suspect.number in options.accept]
     by_photo: dict[str, list[Suspect]] = {}
     for suspect in changing:
         by_photo.setdefault(report.photos[suspect.photo].file_name, []).append(suspect)
     images = [
         apply_proposals(image, by_photo.get(image.file_name, ()))
-        for image in islice(stream, args.limit)
+        for image in islice(stream, options.limit)
     ]
-    form = args.to or (stream.form if stream.form in FORMATS else "coco")
-    target = args.proposals / (ANNOTATIONS + find_format(form).ending)
+    form = options.to or (stream.form if stream.form in FORMATS else "coco")
+    target = folder / (ANNOTATIONS + find_format(form).ending)
     lost = write_annotations(images, target, form)
     rows = [suspect_to_json(report, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": form, **asdict(report.header), "proposals": rows}
-    write_json(args.proposals / PROVENANCE, about)
+    write_json(folder / PROVENANCE, about)
     for line in lost.lines():
         print(line)
     print(f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from\n")

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, Floats, IntArray, Machine
+from anymask.base import (
+    DataError,
+    Floats,
+    IntArray,
+    Machine,
+)
 from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
 from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json

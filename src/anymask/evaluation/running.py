@@ -65,14 +65,41 @@ def configure_labels(parser: argparse.ArgumentParser) -> None:
     add("--split", metavar="NAME", help="of a published data set or of videos, such as val")
 
 
-def asked_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
+@dataclass(frozen=True, kw_only=True)
+class SetChoice:
+    """What is measured on.
+
+    what     a file or folder of labels, a folder of sets, or a suite
+    data     the folder that holds the suite's sets
+    sets     only these of the suite, with commas between; "": all
+    measure  names of `MEASURES`, beside those of the suite
+    only     nothing but these
+    origin, images, split  format, pictures and part of labels
+    """
+
+    what: str
+    data: str | None = None
+    sets: str = ""
+    measure: Sequence[str] = ()
+    only: bool = False
+    origin: str | None = None
+    images: Path | None = None
+    split: str | None = None
+
+
+def read_sets(args: argparse.Namespace) -> SetChoice:
+    """The options of `anymask evaluate` that say what is measured on."""
+    return SetChoice(**{one.name: getattr(args, one.name) for one in dataclasses.fields(SetChoice)})
+
+
+def asked_sets(choice: SetChoice) -> tuple[Suite, list[EvalSet]]:
     """The suite and those of its sets that the options leave, with what is measured on them.
 
     Raises ConfigError or DataError when something is absent or broken, InputError for options that
     do not go together.
     """
-    suite, sets = _find_sets(args, [name for name in args.sets.split(",") if name])
-    return suite, with_measures(sets, args.measure, args.only)
+    suite, sets = _find_sets(choice, [name for name in choice.sets.split(",") if name])
+    return suite, with_measures(sets, choice.measure, choice.only)
 
 
 def with_measures(sets: Sequence[EvalSet], names: Sequence[str], only: bool) -> list[EvalSet]:
@@ -89,30 +116,30 @@ def with_measures(sets: Sequence[EvalSet], names: Sequence[str], only: bool) -> 
     return [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
 
 
-def _find_sets(args: argparse.Namespace, names: Sequence[str]) -> tuple[Suite, list[EvalSet]]:
-    path = Path(args.what).expanduser()
-    if path.exists() and path.suffix != ".toml" and (_says_labels(args) or not _has_sets(path)):
-        return _read_labels(args, path, names)
+def _find_sets(choice: SetChoice, names: Sequence[str]) -> tuple[Suite, list[EvalSet]]:
+    path = Path(choice.what).expanduser()
+    if path.exists() and path.suffix != ".toml" and (_says_labels(choice) or not _has_sets(path)):
+        return _read_labels(choice, path, names)
     for name, option in LABELS.items():
-        if getattr(args, name) is not None:
+        if getattr(choice, name) is not None:
             raise InputError(
-                f"{option} is for one file or folder of labels, got {args.what!r}; leave it out"
+                f"{option} is for one file or folder of labels, got {choice.what!r}; leave it out"
             )
     if path.is_dir():
         suite, parent = folder_suite(path)
         return suite, open_sets(suite, parent, names)
-    file = find_suite(args.what)
+    file = find_suite(choice.what)
     suite = read_suite(file)
-    folder = suite.data if args.data is None else Path(args.data).expanduser()
+    folder = suite.data if choice.data is None else Path(choice.data).expanduser()
     if folder is None or not folder.is_dir():
-        unsaid = folder is None or (args.data is None and file.parent == SHIPPED)
+        unsaid = folder is None or (choice.data is None and file.parent == SHIPPED)
         lost = "" if unsaid else f" ({folder} is no folder)"
         raise ConfigError(f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}")
     return suite, open_sets(suite, folder, names)
 
 
-def _says_labels(args: argparse.Namespace) -> bool:
-    return any(getattr(args, name) is not None for name in LABELS)
+def _says_labels(choice: SetChoice) -> bool:
+    return any(getattr(choice, name) is not None for name in LABELS)
 
 
 def _has_sets(path: Path) -> bool:
@@ -123,9 +150,9 @@ def _has_sets(path: Path) -> bool:
 
 
 def _read_labels(
-    args: argparse.Namespace, path: Path, names: Sequence[str]
+    choice: SetChoice, path: Path, names: Sequence[str]
 ) -> tuple[Suite, list[EvalSet]]:
-    stream = open_stream(path, args.origin, args.images, args.split)
+    stream = open_stream(path, choice.origin, choice.images, choice.split)
     suite, sets = labelled_suite(stream)
     for line in stream.unread_lines():
         print(line, file=sys.stderr)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         save_checkpoint,
     )
     from anymask.training.classes import class_loss, class_masks, class_names, class_numbers
-    from anymask.training.commands.distil import begin
+    from anymask.training.distillation import DistilOptions, begin, distil
     from anymask.training.export_added_graphs import add_memory, add_names, add_refiner, table_of
     from anymask.training.export_folder import add_shared_networks, copy_bundle, export
     from anymask.training.export_graphs import OPSET, export_bundle
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         add_video_graphs,
         video_constants,
     )
+    from anymask.training.finetuning import finetune
     from anymask.training.held_out import Measured, TuningOutcome, asked_masks, evenly, measure
     from anymask.training.interaction import (
         WITHOUT_CLICK,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     )
     from anymask.training.options import (
         OPTIONS,
+        TuningOptions,
         check_same_options,
         check_way,
         keep_options,
@@ -169,6 +171,7 @@ __all__ = [
     "Batch",
     "ChannelConvolution",
     "Check",
+    "DistilOptions",
     "DistillationStep",
     "Draws",
     "Measured",
@@ -189,6 +192,7 @@ __all__ = [
     "TrainingStep",
     "TrainingWorker",
     "TuningEnd",
+    "TuningOptions",
     "TuningOutcome",
     "Verification",
     "adapted_layers",
@@ -223,6 +227,7 @@ __all__ = [
     "crop_at_scale",
     "curve",
     "dice_loss",
+    "distil",
     "doubts",
     "edge_weights",
     "ends_of",
@@ -232,6 +237,7 @@ __all__ = [
     "export",
     "export_bundle",
     "find_recipe",
+    "finetune",
     "first_prompts",
     "fit_square",
     "focal_loss",
@@ -345,7 +351,11 @@ if not TYPE_CHECKING:
                 "class_names",
                 "class_numbers",
             ),
-            "commands.distil": ("begin",),
+            "distillation": (
+                "DistilOptions",
+                "begin",
+                "distil",
+            ),
             "export_added_graphs": (
                 "add_memory",
                 "add_names",
@@ -379,6 +389,7 @@ if not TYPE_CHECKING:
                 "add_video_graphs",
                 "video_constants",
             ),
+            "finetuning": ("finetune",),
             "held_out": (
                 "Measured",
                 "TuningOutcome",
@@ -420,6 +431,7 @@ if not TYPE_CHECKING:
             ),
             "options": (
                 "OPTIONS",
+                "TuningOptions",
                 "check_same_options",
                 "check_way",
                 "keep_options",

@@ -5,16 +5,18 @@ Options of a fine-tuning: what was asked for in, errors out; a run's folder keep
 
 from __future__ import annotations
 
-import argparse
 import math
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, parse_json, write_json
+from anymask.base import InputError, make_room, parse_json, write_json
 from anymask.masks import MOST_CHANNELS
+from anymask.models.rules import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from anymask.training.presets import Way
     from anymask.training.recipe import Recipe
 
 
@@ -70,76 +72,89 @@ DECIDING = (
     "lora_alpha",
 )  # beside the data
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
-OF_RECIPES = {  # what `anymask train` takes of a recipe only, and what it is where nobody says
-    "source": None, "shards": None, "shard_mb": 256.0,
-    "parallel": "ddp",
-}  # fmt: skip
 
 
-def check_options(args: argparse.Namespace) -> None:
+@dataclass(frozen=True, kw_only=True)
+class TuningOptions:
+    """What a fine-tuning is asked for; `anymask.finetune` says what each means."""
+
+    data: Path
+    output: Path
+    model: str = DEFAULT_MODEL
+    weights: Path | None = None
+    way: Way = "full"
+    val: Path | None = None
+    form: str | None = None
+    images: Path | None = None
+    pictures: int | None = None
+    kind: str | None = None
+    classes: str | None = None
+    channels: int | None = None
+    rgb: tuple[int, ...] | None = None
+    keep: int | None = None
+    accumulate: int | None = None
+    lora_rank: int | None = None
+    lora_alpha: float | None = None
+    device: str = "cpu"
+    max_minutes: float | None = None
+    bundle: Path | None = None
+    json: Path | None = None
+    tensorboard: bool = False
+
+
+def with_paths(settings: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Settings as given, those of these names as paths."""
+    return {
+        name: Path(value) if name in names and value is not None else value
+        for name, value in settings.items()
+    }
+
+
+def check_end(
+    data: Path, max_minutes: float | None, bundle: Path | None, json: Path | None
+) -> None:
+    """Raises InputError, OSError where data are absent, or what is written at the end could not be.
+
+    max_minutes  that a sitting takes at most
+    """
+    if not data.exists():
+        raise InputError(f"--data: there is no file or folder {str(data)!r}; check the path")
+    if max_minutes is not None and not 0 < max_minutes < math.inf:
+        raise InputError(f"--max-minutes must be more than 0, got {max_minutes:g}")
+    check_results(bundle, json)
+
+
+def check_results(bundle: Path | None, json: Path | None) -> None:
+    """Raises InputError, OSError where what is written at the end could not be."""
+    from anymask.training.export_folder import refuse_to_replace
+
+    if bundle is not None:
+        refuse_to_replace(bundle)
+    if json is not None:
+        make_room(json)
+
+
+def check_options(options: TuningOptions) -> None:
     """Raises InputError for options that cannot be meant."""
-    if args.output is None:
-        raise InputError("-o FOLDER is needed: where checkpoints, weights and the report go")
-    if args.pictures is not None and args.pictures < 1:
-        raise InputError(f"--pictures must be at least 1, got {args.pictures}")
-    _check_channels(args.channels, args.rgb)
-    _check_fields(args)
-    given = [
-        "--from" if name == "source" else _option(name)
-        for name, default in OF_RECIPES.items()
-        if getattr(args, name) != default
-    ]
-    if given:
-        raise InputError(
-            f"{', '.join(given)} {'belongs' if len(given) == 1 else 'belong'} to recipes; "
-            "`anymask finetune` has no use for it; leave it out"
-        )
+    if options.pictures is not None and options.pictures < 1:
+        raise InputError(f"--pictures must be at least 1, got {options.pictures}")
+    _check_channels(options.channels, options.rgb)
+    _check_fields(options)
 
 
-def configure_fields(group: argparse._ArgumentGroup) -> None:
-    """Add the fields of a recipe that a fine-tuning has as options."""
-    add = group.add_argument
-    add("--keep", type=int, metavar="K", help="keep the last K checkpoints, beside last.pt")
-    add(
-        "--accumulate",
-        type=int,
-        metavar="N",
-        help="learn each step in N parts one after the other, which takes less memory",
-    )
-    add("--lora-rank", type=int, metavar="R", help="of the adapters of --way lora (default: 8)")
-    add(
-        "--lora-alpha",
-        type=float,
-        metavar="X",
-        help="of --way lora: the adapters' scale is X / R (default: 16)",
-    )
-
-
-def refuse_fields(args: argparse.Namespace) -> None:
-    """Raises InputError for options of a fine-tuning in a training by recipe."""
-    given = [name for name in OF_RECIPE if getattr(args, name) is not None]
-    if given:
-        fields = ", ".join(f"{name} = {getattr(args, name):g}" for name in given)
-        raise InputError(
-            f"{', '.join(map(_option, given))} {'belongs' if len(given) == 1 else 'belong'} to "
-            f"`anymask finetune`, got {args.recipe}; leave it out, or write {fields} into a "
-            "recipe of your own"
-        )
-
-
-def _check_fields(args: argparse.Namespace) -> None:
+def _check_fields(options: TuningOptions) -> None:
     """Raises InputError for numbers that a recipe does not take, or that mean nothing here."""
     for name in ("keep", "accumulate", "lora_rank"):
-        value = getattr(args, name)
+        value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"{_option(name)} must be at least 1, got {value}")
-    if args.lora_alpha is not None and not 0 < args.lora_alpha < math.inf:
-        raise InputError(f"--lora-alpha must be more than 0, got {args.lora_alpha:g}")
-    lora = [name for name in ("lora_rank", "lora_alpha") if getattr(args, name) is not None]
-    if lora and args.way != "lora":
+    if options.lora_alpha is not None and not 0 < options.lora_alpha < math.inf:
+        raise InputError(f"--lora-alpha must be more than 0, got {options.lora_alpha:g}")
+    lora = [name for name in ("lora_rank", "lora_alpha") if getattr(options, name) is not None]
+    if lora and options.way != "lora":
         raise InputError(
-            f"{_option(lora[0])} is of adapters, and --way {args.way} has none; give --way lora, "
-            "or leave it out"
+            f"{_option(lora[0])} is of adapters, and --way {options.way} has none; give "
+            "--way lora, or leave it out"
         )
 
 
@@ -156,9 +171,11 @@ def check_parts(variant: str, parts: int | None) -> None:
         )
 
 
-def with_fields(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+def with_fields(recipe: Recipe, options: TuningOptions) -> Recipe:
     """The recipe with what was given of its fields; one process where two cannot share a step."""
-    given = {name: getattr(args, name) for name in OF_RECIPE if getattr(args, name) is not None}
+    given = {
+        name: getattr(options, name) for name in OF_RECIPE if getattr(options, name) is not None
+    }
     recipe = replace(recipe, **given)
     shared = recipe.stages[0].images % (recipe.workers * recipe.accumulate) == 0
     return recipe if shared else replace(recipe, workers=1)
@@ -200,18 +217,18 @@ def _check_channels(count: int | None, rgb: tuple[int, ...] | None) -> None:
         )
 
 
-def keep_options(folder: Path, args: argparse.Namespace) -> None:
+def keep_options(folder: Path, options: TuningOptions) -> None:
     """Write down what the run is begun with."""
-    write_json(folder / OPTIONS, _asked(args), indent=1)
+    write_json(folder / OPTIONS, _asked(options), indent=1)
 
 
-def check_same_options(folder: Path, args: argparse.Namespace) -> None:
+def check_same_options(folder: Path, options: TuningOptions) -> None:
     """Raises InputError for options other than those that the run was begun with.
 
     Runs of earlier versions do not say them, and go on.
     """
     if (folder / "recipe.json").is_file():
-        refuse_other_options(folder, _asked(args))
+        refuse_other_options(folder, _asked(options))
 
 
 def refuse_other_options(folder: Path, now: dict[str, Any]) -> None:
@@ -233,15 +250,17 @@ def refuse_other_options(folder: Path, now: dict[str, Any]) -> None:
         )
 
 
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
+def _asked(options: TuningOptions) -> dict[str, Any]:
     """The options that decide what is learned, as JSON holds them."""
-    values = {_option(name): getattr(args, name) for name in DECIDING}
-    if args.weights is not None:
-        values["--weights"] = str(args.weights.absolute())
+    values = {_option(name): getattr(options, name) for name in DECIDING}
+    if options.weights is not None:
+        values["--weights"] = str(options.weights.absolute())
     else:
-        values["--model"] = named(args.model, None)[1] or args.model  # a file, from any folder
-    if args.rgb is not None:
-        values["--rgb"] = list(args.rgb)
+        values["--model"] = (
+            named(options.model, None)[1] or options.model
+        )  # a file, from any folder
+    if options.rgb is not None:
+        values["--rgb"] = list(options.rgb)
     return values
 
 

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import zlib
-from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from anymask.base import AnymaskError, DataError, InputError, follow, json_bytes
+from anymask.base import InputError
 from anymask.cli import add_model_options, new_folder, read_count, read_model
-from anymask.evaluation.audit_outputs import open_picture, write_outputs
 from anymask.models.rules import DEFAULT_MODEL
 
-if TYPE_CHECKING:
-    from anymask.evaluation.audit_grading import Grader
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.formats import AnnotatedImage, Stream
-
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
-PHOTOS = "photos.jsonl"  # what was found so far
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,112 +47,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Audit one data set."""
-    check_options(args)
-    from anymask.evaluation.audit_grading import load_grader
-    from anymask.formats import open_stream
-
-    stream = open_stream(args.sources[0], args.origin, args.images, args.split)
-    check_places(args, stream)
-    grader = load_grader(args.grades)
-    report, failed = audit(args, stream, grader)
-    write_outputs(args, stream, report)
-    if failed:
-        from anymask.masks import counted
-
-        raise DataError(
-            f"{counted(failed, 'picture')} could not be audited, see above; mend or remove what is "
-            "named there and run the same command again, what is done is kept"
-        )
-
-
-def check_options(args: argparse.Namespace) -> None:
-    """Refuse what does not go together, before any work. Raises InputError."""
+    """Audit one data set. Raises as `anymask.audit`."""
     if len(args.sources) > 1:
         raise InputError(f"one data set is audited at a time, got {len(args.sources)}; name one")
     if args.output is None:
         raise InputError("an audit needs a folder for what it finds; give -o DIR")
-    if (args.to or args.accept) and not args.proposals:
-        raise InputError("--to and --accept are about proposals; give --proposals DIR")
-    if args.to:
-        from anymask.formats import find_format
+    from anymask.evaluation.auditing import audit
 
-        find_format(args.to)
-
-
-def check_places(args: argparse.Namespace, stream: Stream) -> None:
-    """Refuse results where they would be read as annotations from then on. Raises InputError."""
-    from anymask.formats import A_FILE_A_PICTURE
-
-    if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
-        return
-    for option, folder in (("-o", args.output), ("--proposals", args.proposals)):
-        if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
-            raise InputError(
-                f"{option} {folder} lies in {stream.source}, where every .json is taken for "
-                "annotations; choose a folder beside it"
-            )
-
-
-def audit(args: argparse.Namespace, stream: Stream, grader: Grader) -> tuple[AuditReport, int]:
-    """Examine what is not examined yet, and judge; how many pictures failed."""
-    from anymask.evaluation.audit import count_sizes, examine_photo, hash_masks
-    from anymask.evaluation.audit_grading import grader_to_json
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.audit_results import AuditFile, AuditHeader
-    from anymask.evaluation.label_errors import grade_masks, list_suspects
-
-    sizes = count_sizes(islice(stream, args.limit))
-    print("\n".join(stream.unread_lines()), end="\n" if stream.unread else "")
-    if not sizes.masks:
-        pictures = f"{sizes.images} pictures and not one mask"
-        raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
-    model = read_model(args).load()
-    header = AuditHeader(
-        model=model.name,
-        weights=model.runtime.weights_hash,
-        points_per_side=args.points_per_side,
-        grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
-    )
-    file = AuditFile(args.output / PHOTOS, header)
-
-    def examine(image: AnnotatedImage) -> None:
-        if file.known.get(image.file_name) != hash_masks(image):
-            pixels = open_picture(stream, image)
-            file.add(examine_photo(model, grader, image, pixels, sizes, args.points_per_side))
-
-    images = follow(islice(stream, args.limit), "photos", sizes.images)
-    done, failed = work_through(images, examine)
-    photos = [photo for photo in file.photos() if photo.file_name in done]
-    photos.sort(key=lambda photo: done[photo.file_name])
-    verdicts = grade_masks(grader, photos, args.below)
-    return AuditReport(
-        name=stream.name,
-        header=header,
-        below=args.below,
-        photos=photos,
-        verdicts=verdicts,
-        suspects=list_suspects(photos, verdicts, args.below),
-    ), failed
-
-
-def work_through(
-    images: Iterable[AnnotatedImage], work: Callable[[AnnotatedImage], None]
-) -> tuple[dict[str, int], int]:
-    """Do each picture; a failure is told and the rest goes on. The done ones' places; failures."""
-    done: dict[str, int] = {}
-    failed = 0
-    for image in images:
-        try:
-            if image.file_name in done:
-                raise DataError("another picture of the set is called so, too; rename one of them")
-            work(image)
-            done[image.file_name] = len(done)
-        except (AnymaskError, OSError) as error:
-            failed += 1
-            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-            print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
-    return done, failed
+    audit(
+        args.sources[0], read_model(args), out=args.output, form=args.origin, split=args.split,
+        images=args.images, limit=args.limit, below=args.below, top=args.top,
+        points_per_side=args.points_per_side, proposals=args.proposals, to=args.to,
+        accept=args.accept, grades=args.grades, json=args.json,
+    )  # fmt: skip
 
 
 def _share(text: str) -> float:

@@ -35,6 +35,7 @@ from anymask.evaluation.running import (
     asked_sets,
     configure_labels,
     configure_videos,
+    read_sets,
     refuse_video_options,
     run_videos,
     score_here,
@@ -129,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
         run_videos(args)
         return
     refuse_video_options(args)
-    suite, sets = asked_sets(args)
+    suite, sets = asked_sets(read_sets(args))
     evaluate(args, suite, sets)
 
 
@@ -208,7 +209,7 @@ class EvalTask:
     def open(self) -> SetScorer:
         """Load methods and sets."""
         models, peers = find_methods(self.args)
-        return SetScorer([*models, *peers], asked_sets(self.args)[1], self.settings)
+        return SetScorer([*models, *peers], asked_sets(read_sets(self.args))[1], self.settings)
 
 
 def write_texts(
@@ -284,7 +285,7 @@ def open_models(args: argparse.Namespace) -> list[Segmenter]:
 
 def typed_command() -> str:
     """The command line, without the folder that the program lies in."""
-    return shlex.join(["anymask", *sys.argv[1:]]) if sys.argv[1:2] == ["eval"] else ""
+    return shlex.join(["anymask", *sys.argv[1:]]) if sys.argv[1:2] == ["evaluate"] else ""
 
 
 def finished(
