@@ -10,9 +10,7 @@ import pytest
 import anymask
 from anymask.masks import Prompt, clean_mask, iou, parse_region_size
 from anymask.runtime import EdgeRefining
-from anymask.segment import decide_edge, scaled_area, settled_pixels, without_crumbs
-
-CELL = 8
+from anymask.segment import scaled_area, settled_pixels, without_crumbs
 
 
 def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,30 +27,6 @@ def scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 PHOTO, TRUTH, LOGITS = scene()
-NOTHING = np.zeros(TRUTH.shape, np.bool_)
-
-
-def test_the_edge_comes_nearer_to_the_photos() -> None:
-    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
-    assert iou(LOGITS > 0, TRUTH) < 0.95
-    assert iou(fine, TRUTH) > 0.98
-
-
-def test_what_the_model_has_decided_stays() -> None:
-    fine = decide_edge(LOGITS, PHOTO, CELL, NOTHING)
-    sure = np.abs(LOGITS) > np.log(3)
-    np.testing.assert_array_equal(fine[sure], (LOGITS > 0)[sure])
-
-
-def test_a_photo_of_one_colour_changes_next_to_nothing() -> None:
-    grey = np.full_like(PHOTO, 128)
-    assert iou(decide_edge(LOGITS, grey, CELL, NOTHING), LOGITS > 0) > 0.95
-
-
-@pytest.mark.parametrize("level", [-5.0, 5.0])
-def test_nothing_and_everything_stay(level: float) -> None:
-    flat = np.full(TRUTH.shape, level, np.float32)
-    assert (decide_edge(flat, PHOTO, CELL, NOTHING) == (level > 0)).all()
 
 
 def test_crumbs_go_and_those_of_clicks_stay() -> None:
@@ -71,14 +45,12 @@ def test_crumbs_go_and_those_of_clicks_stay() -> None:
 
 
 def test_what_a_prompt_settles_stays() -> None:
-    """Outside of the box and under a click the pixels are those of the logits."""
+    """Outside of the box and under a click the prompt has said what the pixels are."""
     prompt = Prompt.of(points=[(160.0, 50.0)], box=(100, 60, 220, 200))
     settled = settled_pixels(prompt, TRUTH.shape)
     assert settled[50, 160]
     assert settled[:60].all()
     assert not settled[60:200, 100:220].any()
-    fine = decide_edge(LOGITS, PHOTO, CELL, settled)
-    np.testing.assert_array_equal(fine[settled], (LOGITS > 0)[settled])
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +119,9 @@ def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
     np.testing.assert_array_equal(boxed[outside], own[outside])
 
 
-@pytest.mark.parametrize("network", [True, False])
-def test_sizes_in_pixels_are_counted_behind_the_edge(network: bool) -> None:
+def test_sizes_in_pixels_are_counted_behind_the_edge() -> None:
     """Every mask of the answer has the photo's edge, and then loses what the sizes say."""
     model = anymask.load()
-    if not network:
-        model = anymask.Model(OnlyEdges(model.runtime, None))
     photo, point = anymask.sample("coffee"), [(460, 180)]
     raw, own, cleaned = (
         model.segment(
@@ -191,8 +160,8 @@ def test_a_network_that_says_nothing_changes_nothing() -> None:
         np.testing.assert_array_equal(refined.masks, own.masks)
 
 
-def test_without_a_network_colours_decide() -> None:
+def test_without_a_network_the_models_own_edge_stays() -> None:
     model = anymask.Model(OnlyEdges(anymask.load().runtime, None))
-    fine = model.segment(PHOTO, box=(70, 30, 250, 212)).first.pixels()
+    asked = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=True).first.pixels()
     own = model.segment(PHOTO, box=(70, 30, 250, 212), refine_edges=False).first.pixels()
-    assert iou(fine, TRUTH) > iou(own, TRUTH)
+    np.testing.assert_array_equal(asked, own)

@@ -200,9 +200,9 @@ def _look(
 
 
 def _refines(runtime: ImageRuntime, grid: Grid, wanted: Arrangement) -> bool:
-    if wanted.refine_edges != "auto":
-        return wanted.refine_edges
-    return grid.mode == "adaptive" and runtime.capability(EdgeRefining) is not None
+    if runtime.capability(EdgeRefining) is None:
+        return False
+    return grid.mode == "adaptive" if wanted.refine_edges == "auto" else wanted.refine_edges
 
 
 def _refine(runtime: ImageRuntime, view: _View, tile: Tile, records: list[Mask]) -> list[Mask]:

@@ -131,8 +131,8 @@ class Arrangement:
         RefineEdges,
         Setting(
             "put the edges of the masks that stay where the photo has them, as `segment` does; "
-            "masks of tiles and of an embedding keep their own; True: by colours where the model "
-            'has no network for that; "auto": in adaptive mode, where it has one'
+            "masks of tiles and of an embedding, and of a model without a network for that, keep "
+            'their own; "auto": in adaptive mode'
         ),
     ] = "auto"
     granularity: Annotated[

@@ -240,8 +240,8 @@ class SegmentSettings:
         RefineEdges,
         Setting(
             "True: where the model's cells are coarser than the photo, put the mask's edge where "
-            "the photo has it, by a network that was trained for the model, or by colours where "
-            "there is none; it needs the photo, from an embedding masks stay as they are; "
+            "the photo has it, by a network that was trained for the model; without one, and from "
+            "an embedding, masks stay as they are; "
             '"auto": with multimask="auto"; False: never'
         ),
     ] = "auto"

@@ -34,14 +34,10 @@ Edges at the photo's resolution.
 A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
 right to about a cell, while the photo itself shows where it runs. Where a model has a network of
 edges beside it (`runtime.protocol.EdgeRefining`), that says what to add to the logits around the
-object. Where it has none, colours decide: the pixels within a cell of the edge whose logit is
-undecided get another one: their own, plus how much likelier the colour is among the decided object
-pixels nearby than among the decided background pixels nearby (two histograms of colours). That
-needs no training; it is the idea of GrabCut (Rother et al. 2004) in one pass, without graph cut.
-What a click or a box says of a pixel is not touched. Both leave crumbs along the edge: holes and
-islands below the settings' sizes go once more.
+object; a model without one keeps its own edge. What a click or a box says of a pixel is not
+touched. Crumbs along the edge go: holes and islands below the settings' sizes.
 
-Letters: H W the photo, h w the window around the object, n undecided pixels.
+Letters: H W the photo, h w the window around the object.
 
 A second look at a photo in the mirror.
 
@@ -336,41 +332,31 @@ def _part_to_clear(
     return disc | touched
 
 
-UNDECIDED = float(np.log(3))  # logits from the threshold: a probability of .25 to .75
-EDGE, NEAR = 1.0, 2.0  # cells: how far from the edge pixels change, how far from those one looks
-WEIGHT = 0.7  # of the colour's logit beside the model's own
-MOST = 3.0  # logits that a colour, or a neighbour, counts at most
-LEVELS = 16  # of each channel in a histogram
-SPREAD = 0.5  # of a colour's count, to each neighbouring level
-RARE = 1e-5  # chance of a colour that was never seen
-FEWEST = 50  # decided pixels on each side, below which colours say nothing
-SMALL = 36  # cells: a smaller object is nothing but edge, and stays as it is
 LONGEST = 2048  # pixels: larger photos are looked at in this size
 
 
 def refine_edges(answer: Prediction, question: Question) -> Prediction:
     """A step: every candidate that the logits draw, with the edge where the photo has it.
 
-    That of the first one is decided at once; those of the others when their pixels are read, where
-    a network decides.
+    That of the first one is decided at once; those of the others when their pixels are read. A
+    model without a network of edges keeps its own.
     """
     photo, settings = question.photo, question.settings
     wanted = settings.refine_edges
     if wanted == "auto":
         wanted = settings.multimask == "auto"
     first = answer.first
-    if photo is None or not wanted or (first.finished is not None and not first.tidied):
+    if photo is None or not wanted or question.edges is None:
+        return answer
+    if first.finished is not None and not first.tidied:
         return answer
     height, width = reduced(answer.geometry, LONGEST).image_hw
     if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the photo
         return answer
     photo = photo_for_edges(photo, answer.geometry)
     view = _EdgeView(question, (height, width), width / answer.geometry.image_hw[1])
-    if question.edges is None:
-        decided: list[Rle | PixelsLater] = [view.by_colours(one, photo) for one in answer.items]
-    else:
-        later = [view.by_network(one, photo) for one in answer.items]
-        decided = [later[0].rle, *later[1:]]
+    later = [view.by_network(one, photo) for one in answer.items]
+    decided: list[Rle | PixelsLater] = [later[0].rle, *later[1:]]
     items = zip(answer.items, decided, strict=True)
     return replace(
         answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
@@ -419,12 +405,6 @@ class _EdgeView:
         self.prompt = scaled_prompt(question.prompt, scale)
         holes, islands = question.settings.least_areas
         self.least = scaled_area(holes, scale), scaled_area(islands, scale)
-
-    def by_colours(self, mask: Candidate, photo: UintImage) -> Rle:
-        """The pixels of a candidate as `decide_edge` has them."""
-        drawn, place = drawn_logits(mask)
-        cell = place.side / mask.logits.shape[-1] / min(place.scale_xy)
-        return self._finished(mask, decide_edge(drawn, photo, cell, self._settled()))
 
     def by_network(self, mask: Candidate, photo: UintImage) -> PixelsLater:
         """The pixels of a candidate, decided when they are read: the photo's window is cut now."""
@@ -479,67 +459,6 @@ def scaled_area(least: LeastArea, scale: float) -> float:
     """The share of the mask, or the pixels of the photo in another size; none below a pixel."""
     pixels = least.pixels * scale**2
     return least.share or (pixels if pixels >= 1 else 0.0)
-
-
-def decide_edge(
-    logits: FloatArray, photo: UintImage, cell: float, settled: BoolArray
-) -> BoolArray:  # (H, W), (H, W, 3), (H, W) -> (H, W)
-    """The mask above 0, its edge moved by less than a cell to where colours part.
-
-    cell     pixels of the photo that a low-resolution cell covers
-    settled  pixels that stay as the logits have them
-    """
-    mask: BoolArray = logits > 0
-    if np.count_nonzero(mask) < SMALL * cell**2:
-        return mask
-    edge, near = (max(1, round(cells * cell)) for cells in (EDGE, NEAR))
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    pad = edge + near
-    window = (
-        slice(max(0, int(rows[0]) - pad), int(rows[-1]) + pad + 1),
-        slice(max(0, int(columns[0]) - pad), int(columns[-1]) + pad + 1),
-    )
-    seen, inside = logits[window], mask[window].view(np.uint8)
-    undecided = (
-        _grown(inside, edge)
-        & _grown((~mask[window]).view(np.uint8), edge)
-        & (np.abs(seen) < UNDECIDED)
-    )
-    undecided &= ~settled[window]
-    around = _grown(undecided.view(np.uint8), near)
-    on, off = around & (seen >= UNDECIDED), around & (seen <= -UNDECIDED)
-    if min(np.count_nonzero(on), np.count_nonzero(off)) < FEWEST:
-        return mask
-    colours = np.ascontiguousarray(photo[window])
-    likelier = WEIGHT * np.log(_chances(colours, on) / _chances(colours, off))
-    seen_here = colours.reshape(-1, 3).take(np.flatnonzero(undecided), axis=0)  # (n, 3)
-    level = (seen_here // (256 // LEVELS)).astype(np.intp)
-    place = (level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]
-    score = np.clip(seen, -MOST, MOST)
-    score[undecided] += np.clip(likelier, -MOST, MOST)[place]
-    smooth = cv2.blur(score, (3, 3))
-    mask[window][undecided] = smooth[undecided] > 0
-    return mask
-
-
-def _grown(mask: NDArray[np.uint8], reach: int) -> BoolArray:  # (h, w) -> (h, w)
-    """The pixels that have one of the mask within so many rows and columns."""
-    return cv2.dilate(mask, np.ones((2 * reach + 1,) * 2, np.uint8)).view(np.bool_)
-
-
-def _chances(colours: UintImage, chosen: BoolArray) -> FloatArray:  # (h, w, 3), (h, w)
-    """How often each colour occurs, (LEVELS^3,), and those beside it; never quite 0."""
-    sizes, ranges = [LEVELS] * 3, [0, 256] * 3
-    found = cv2.calcHist([colours], [0, 1, 2], chosen.view(np.uint8), sizes, ranges)
-    count = np.asarray(found, np.float32)
-    for axis in range(3):
-        line = np.moveaxis(count, axis, 0)
-        wide = line.copy()
-        wide[1:] += SPREAD * line[:-1]
-        wide[:-1] += SPREAD * line[1:]
-        count = np.moveaxis(wide, 0, axis)
-    chances: FloatArray = count.ravel() / count.sum() + np.float32(RARE)
-    return chances
 
 
 def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
