@@ -289,8 +289,8 @@ class Handler(BaseHTTPRequestHandler):
         photo = self.shown(project, image)
         wanted = {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
         found = model().everything(photo, points_per_side=12, **wanted)
-        found = sorted(found, key=lambda record: -record.quality)
-        good = [record for record in found if record.quality > 0.45]
+        found = sorted(found, key=lambda record: -record.score)
+        good = [record for record in found if record.score > 0.45]
         others = [proposal(record) for record in found[len(good) :]]
         kept = [project.add(image, proposal(record)) for record in good]
         return {"records": kept, "others": others}

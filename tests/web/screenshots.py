@@ -55,7 +55,7 @@ def labelled(shelf: Project) -> Project:
         ("flag", (0, 0, 128, 400)),
     ):
         answer = model().segment(photo, box=box)
-        shelf.add("astronaut", record(answer.masks[0], float(answer.quality[0]), label))
+        shelf.add("astronaut", record(answer.masks[0], float(answer.scores[0]), label))
     shelf.queue = ["r2"]
     return shelf
 

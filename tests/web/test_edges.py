@@ -103,7 +103,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
             for (coco, _, _), mask, coarse in zip(ours, wanted.masks, own, strict=True):
                 assert overlap(coco_to_rle(coco), mask) >= SAME, (name, prompt)
                 moved.append(overlap(coco_to_rle(coco), coarse))
-            assert np.allclose([quality for _, quality, _ in ours], wanted.quality, atol=0.02)
+            assert np.allclose([quality for _, quality, _ in ours], wanted.scores, atol=0.02)
             assert ours[0][2] == list(wanted.violated_points)
             again.append(overlap(coco_to_rle(ours[0][0]), once[0]) < SAME)
     assert np.mean(moved) < SAME  # edges have moved: the model's own are others
@@ -121,7 +121,7 @@ def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
         ((coco, quality, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
         mask = coco_to_rle(coco)
         assert overlap(mask, wanted.masks[0]) >= SAME > overlap(mask, once.masks[0]), box
-        assert abs(quality - wanted.quality[0]) < 0.02
+        assert abs(quality - wanted.scores[0]) < 0.02
 
 
 def test_the_mask_that_is_kept_has_the_photos_edge(
@@ -185,7 +185,7 @@ def test_a_box_that_is_kept_at_once_has_been_looked_at_closer(
     assert overlap(mask_to_rle(kept(ann)), wanted.masks[0]) >= SAME
     assert overlap(mask_to_rle(kept(ann)), once.masks[0]) < SAME
     quality = ann.ask("s.editor.state.masks[0].quality")
-    assert abs(quality - wanted.quality[0]) < 0.02
+    assert abs(quality - wanted.scores[0]) < 0.02
     assert ann.ask("window.asked.encode") == 1
 
 

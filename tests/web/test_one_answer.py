@@ -98,7 +98,7 @@ def asked(model: Any, picture: str) -> Said:
     embedding = model.encode(pictures()[picture])
     answers = model.segment(embedding, prompts=prompts(picture))
     masks = [answer.rles()[0] for answer in answers]
-    return Said(embedding, masks, [answer.first.quality for answer in answers])
+    return Said(embedding, masks, [answer.first.score for answer in answers])
 
 
 @cache

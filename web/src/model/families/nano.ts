@@ -1,6 +1,6 @@
 /**
- * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and their
- * quality in, ordered candidates out.
+ * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and
+ * their quality in, ordered candidates out.
  *
  * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare
  * box is asked again with its answer. With a box, the threshold moves until the mask fills the box,
