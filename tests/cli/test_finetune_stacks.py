@@ -198,7 +198,7 @@ def test_a_further_tuning_goes_on_from_the_mix(
     kept = json.loads((tmp_path / "run" / "recipe.json").read_text("utf-8"))
     assert kept["channels"] == about["channels"]
     capsys.readouterr()
-    assert main([*command[:5], str(tmp_path / "other"), *command[6:], "--channels", "4"]) == 2
+    assert main([*command[:4], str(tmp_path / "other"), *command[5:], "--channels", "4"]) == 2
     assert "was tuned on pictures of 5 channels, got --channels 4" in capsys.readouterr().err
 
 
