@@ -12,6 +12,7 @@ const MAKERS: Record<string, MakeFamily> = {
   sam_hq: samHq,
   efficient_sam: efficientSam,
   nano,
+  small: nano, // the same rules; what was learned is in its bundle's tables.json
 };
 
 /** A model's rules; throws for a family that this page does not know. */
