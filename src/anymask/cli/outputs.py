@@ -1,6 +1,6 @@
 """Outputs of masks: `-o` options and found masks in, files or standard output out.
 
-What a file holds is `primitives.mask_files`; several objects share a file, or each gets its own
+What a file holds is `masks.files`; several objects share a file, or each gets its own
 where the name holds `{n}`.
 """
 

@@ -1,6 +1,6 @@
 """Metrics: masks and scores in, boundary IoU, clicks needed, means and their intervals out.
 
-The IoU itself is `primitives.masks.iou`. Letters: H W the photo, N masks, C clicks, I images.
+The IoU itself is `masks.iou`. Letters: H W the photo, N masks, C clicks, I images.
 """
 
 from __future__ import annotations

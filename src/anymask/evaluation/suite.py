@@ -15,7 +15,7 @@ A suite is a TOML file:
 
     [[set]]
     name = "cityscapes"
-    layout = "cityscapes"             # as published (`data.layouts.LAYOUTS`, or "auto")
+    layout = "cityscapes"             # as published (`formats.layouts.LAYOUTS`, or "auto")
     folder = "Cityscapes"             # or a file of annotations; the name when left out
     split = "val"                     # the layout's own choice when left out
 """

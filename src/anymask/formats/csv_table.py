@@ -1,6 +1,6 @@
 """A table of measurements: annotated images in, one CSV file with a row for each mask out.
 
-Its columns are those of `primitives.measurements`. It cannot be read back: it has no outlines.
+Its columns are those of `masks.measure`. It cannot be read back: it has no outlines.
 """
 
 from __future__ import annotations

@@ -360,7 +360,7 @@ class Masks(list[Mask]):
         return "".join(data.decode() for name, data in files.items() if name.endswith(".txt"))
 
     def to_csv(self) -> str:
-        """A table of measurements, a row a mask (`primitives.measurements`)."""
+        """A table of measurements, a row a mask (`masks.measure`)."""
         return to_csv(table_row(self._name, n, one.rle, one) for n, one in enumerate(self, start=1))
 
     def to_supervision(self) -> Any:

@@ -42,7 +42,7 @@ def segment_boxes(
 ) -> Summary:
     """Draw a mask in each box of a data set; the same call again goes on.
 
-    source       labels of any format of `anymask convert`, or what `data.streams.open_stream` gave
+    source       labels of any format of `anymask convert`, or what `formats.open_stream` gave
                  of them with boxes=True
     output       the folder for a .json (SA-1B records with labels) and a .png of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Page = int | Literal["all"]
 Ranges = tuple[tuple[float, float] | None, ...]
-LOW_QUALITY = 0.7  # of `predictors.settings.Retry`
+LOW_QUALITY = 0.7  # of `segment.Retry`
 
 
 @describe_settings

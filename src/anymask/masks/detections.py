@@ -62,7 +62,7 @@ def to_dataframe(records: Sequence[Mask]) -> Any:
 
     The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
     (first and last pixel), parent and depth, and the other measurements of a mask
-    (`primitives.measurements.Measurements`): its centre, perimeter, axes and so on. Their types
+    (`masks.measure.Measurements`): its centre, perimeter, axes and so on. Their types
     (TABLE_TYPES) are the same for any list, an empty one too, so that tables of photos can be
     joined: what is not known is None in label, NaN in stability, NA in parent and depth.
 

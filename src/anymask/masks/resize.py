@@ -2,7 +2,7 @@
 
 Letters: K masks, h w their low-resolution logits, P pixels, S the model's input side.
 
-The way from low-resolution logits to the photo (`primitives.resize.logits_to_image`: bilinear to
+The way from low-resolution logits to the photo (`masks.resize.logits_to_image`: bilinear to
 S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
 weighted sum of a few low-resolution cells.
 

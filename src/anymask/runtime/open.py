@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from anymask.models.edge_refiner import EdgeRefiner
 
 Runtime = Literal["auto", "onnx", "torch"]
-ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`weights.adapters`)
+ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
 
 
 def open_runtime(
@@ -47,7 +47,7 @@ def open_runtime(
     name       "nano", "small", another name of `anymask models list`, the folder of an exported
                model, or the weights.safetensors of a training; with @SIDE behind it for pictures of
                another side
-               (`primitives.spec.spec_at`)
+               (`masks.spec.spec_at`)
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"
     precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")

@@ -87,7 +87,7 @@ class EdgeRefining(Protocol):
     def refine_edge(
         self, photo: UintImage, logits: FloatArray, prompt: FloatArray
     ) -> FloatArray:  # (W, W, 3), (n, n), (2, W, W) -> (W, W)
-        """What to add to the logits of one window: see `primitives.edge_window`."""
+        """What to add to the logits of one window: see `models.rules.edges`."""
         ...
 
 
@@ -105,7 +105,7 @@ class Remembering(Protocol):
     """The capability of reading an object's earlier frames, learned beside the model's weights."""
 
     def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """Objects on one frame: see `primitives.memory_question`. Those that remember the same
+        """Objects on one frame: see `models.rules.memory`. Those that remember the same
         cells (the same array) are answered together."""
         ...
 
@@ -121,7 +121,7 @@ class MaskNaming(Protocol):
     def look(
         self, photos: UintImage, masks: UintImage
     ) -> tuple[FloatArray, FloatArray]:  # (n, s, s, 3), (n, s, s) -> (n, D), (n,)
-        """Vectors of close-ups (`primitives.close_up`), and logits of "it is an object"."""
+        """Vectors of close-ups (`models.rules.crops`), and logits of "it is an object"."""
         ...
 
 

@@ -90,7 +90,7 @@ def _folds(module: nn.Module) -> bool:
 
 
 class TorchEdges:
-    """See `runtimes.protocol.EdgeRefining`; in float32, whatever precision the model has."""
+    """See `runtime.protocol.EdgeRefining`; in float32, whatever precision the model has."""
 
     def __init__(self, module: EdgeRefiner, device: torch.device) -> None:
         self._module = module.eval().requires_grad_(False).to(device)
@@ -111,7 +111,7 @@ class TorchEdges:
 
 
 class TorchSweep:
-    """See `runtimes.sweep.Sweep`.
+    """See `runtime.sweep.Sweep`.
 
     sweep   the image's share of the work, done
     device  where it lies; only on a processor do several threads help
@@ -171,7 +171,7 @@ class TorchSweep:
 
 @dataclass(frozen=True, eq=False)
 class TorchSweepAnswer:
-    """See `runtimes.sweep.SweepAnswer`; token 0 is no candidate.
+    """See `runtime.sweep.SweepAnswer`; token 0 is no candidate.
 
     rows  of each prompt: with whom it was answered, and its row there
     """
@@ -404,7 +404,7 @@ class TorchRuntime:
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> Sweep | None:
-        """See `runtimes.sweep.Sweeps`."""
+        """See `runtime.sweep.Sweeps`."""
         from anymask.models.fast import ClickSweep, fits
 
         if not fits(self._module):
@@ -452,7 +452,7 @@ class SeenTensors:
 
     @property
     def nbytes(self) -> int:
-        """See `primitives.types.Seen`."""
+        """See `masks.spec.EncoderOutput`."""
         return sum(one.nbytes for one in self.tensors)
 
     def is_at(self, device: torch.device, dtype: torch.dtype) -> bool:
@@ -460,7 +460,7 @@ class SeenTensors:
         return all(one.device == device and one.dtype == dtype for one in self.tensors)
 
     def maps(self) -> tuple[FeatureMap, ...]:
-        """See `primitives.types.Seen`."""
+        """See `masks.spec.EncoderOutput`."""
         return tuple(
             FeatureMap(name, _to_numpy(tensor[0]))
             for name, tensor in zip(map_names(len(self.tensors)), self.tensors, strict=True)

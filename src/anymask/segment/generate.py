@@ -3,7 +3,7 @@
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
 its settings carry over. Deviations: masks are run lengths from the start, so memory does not grow
-with the photo; work that no record can come from is left out (`screening`, `runtimes.sweep`), which
+with the photo; work that no record can come from is left out (`screening`, `runtime.sweep`), which
 changes no record; a crop without masks is an empty list, not an error.
 
 Letters: N clicks, K masks for each, m the side of a low-resolution mask.

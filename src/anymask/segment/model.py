@@ -199,7 +199,7 @@ class Model:
         image   path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
         source  bgr=True for an array as `cv2.imread` gives it; allow_url=True for a web address
 
-        Raises ImageError (see `data.images.load_image`), InputError for another keyword.
+        Raises ImageError (see `images.load_image`), InputError for another keyword.
         """
         photo = load_one(image, read_source(source), self.spec.channels)
         return encode_image(self.runtime, photo)
@@ -472,10 +472,10 @@ class Model:
 
         source    a video file, a folder of pictures, a list or a generator of them, a camera's
                   number; None: frames are handed to the session's `step`
-        settings  see `video.settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and
+        settings  see `track.settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and
                   `MemorySettings`, or docs/video.md
 
-        Raises InputError, DataError and MissingExtra: see `video.opening.open_session`.
+        Raises InputError, DataError and MissingExtra: see `track.open_session`.
         """
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")

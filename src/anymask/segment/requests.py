@@ -267,7 +267,7 @@ class SegmentSettings:
 
 
 class SourceDict(TypedDict, total=False):
-    """How a photo is read: see `data.images.load_image`."""
+    """How a photo is read: see `images.load_image`."""
 
     bgr: bool
     allow_url: bool

@@ -213,7 +213,7 @@ class PromptsAnswer(ClosedAnswer):
 
 
 class OriginAnswer(fields_of(Provenance, *_SURE, optional=True, base=PromptsAnswer)):  # type: ignore[misc]  # made of the dataclass
-    """Where a mask comes from (`engine.entries.Provenance`), in the page's words beside ours."""
+    """Where a mask comes from (`studio.entries.Provenance`), in the page's words beside ours."""
 
     by: Kind
     kind: Kind
@@ -283,7 +283,7 @@ class PaceAnswer(fields_of(Pace, "seconds_a_mask", "masks_an_hour")):  # type: i
 
 
 class BatchAnswer(fields_of(BatchState, "good", "low", "high", "mean_iou")):  # type: ignore[misc]  # made of the dataclass
-    """How a batch of proposals stands (`engine.review.BatchState`)."""
+    """How a batch of proposals stands (`studio.review.BatchState`)."""
 
     good: float | None
     low: float | None
@@ -304,13 +304,13 @@ class ShareAnswer(fields_of(Share, "pixels")):  # type: ignore[misc]  # made of 
 
 
 class ClipShareAnswer(fields_of(ClipShare, "seconds_a_track")):  # type: ignore[misc]  # made of the dataclass
-    """The tracks of one video (`engine.figures.ClipShare`)."""
+    """The tracks of one video (`studio.figures.ClipShare`)."""
 
     seconds_a_track: float | None
 
 
 class ReportAnswer(ClosedAnswer):
-    """The figures of a project (`engine.figures.Figures`); null: nothing was measured."""
+    """The figures of a project (`studio.figures.Figures`); null: nothing was measured."""
 
     name: str
     images: dict[str, int]

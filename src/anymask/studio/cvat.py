@@ -1,7 +1,7 @@
 """CVAT's serverless functions: its detection, interaction and tracking calls in, shapes out.
 
 `examples/cvat` holds the two wrappers: an agent's function (cvat-sdk) and a nuclio function. A mask
-travels as CVAT's list: runs inside the box, row by row, then the box (`data.cvat.mask_to_cvat`).
+travels as CVAT's list: runs inside the box, row by row, then the box (`formats.cvat.mask_to_cvat`).
 """
 
 from __future__ import annotations

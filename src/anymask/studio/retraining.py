@@ -169,7 +169,7 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
 def trainer(
     tuning: Tuning, report: Callable[[dict[str, Any]], None] | None = None
 ) -> Callable[[Path, Path | None, Path], Trained]:
-    """What `engine.rounds.retrain` trains with; a training that was cut short goes on."""
+    """What `studio.rounds.retrain` trains with; a training that was cut short goes on."""
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device

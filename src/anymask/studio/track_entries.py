@@ -46,7 +46,7 @@ class ClipEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackMask:
-    """A track's mask on one frame, as `video.records.ObjectMask` tells it.
+    """A track's mask on one frame, as `track.records.ObjectMask` tells it.
 
     Declared here alone: rows of the database and HTTP schema take their fields from it.
     """

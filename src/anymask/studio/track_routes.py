@@ -207,5 +207,5 @@ def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:
         refusal = Refusal(
             409, "the track as it is now", str(error), "look at `current` and decide again"
         )
-        now = cast(TrackEntry, error.current)  # `engine.tracks` raises no other one
+        now = cast(TrackEntry, error.current)  # `studio.tracks` raises no other one
         return JSONResponse({"error": refusal.error, "current": track_to_json(now)}, 409)

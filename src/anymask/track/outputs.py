@@ -204,7 +204,7 @@ class SavWriter:
 class CocoWriter:
     """.json: COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on
     it: its `category_id` is the object's name, its `group_id` the object's number, as in
-    `data.coco`. Rows go to files beside it, which become its middle.
+    `formats.coco`. Rows go to files beside it, which become its middle.
 
     names  object -> its class; objects without one are called as masks without a label are
     """

@@ -2,7 +2,7 @@
 
 Sources of the ideas behind `MemorySettings`: Ding et al. 2024 (SAM2Long, arXiv:2410.16268); Yang
 et al. 2024 (SAMURAI, arXiv:2411.11922); Videnovic et al. 2024 (DAM4SAM, arXiv:2411.17576). What is
-left out of each is said where it is computed: `primitives/memory_bank`.
+left out of each is said where it is computed: `models/rules/memory`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Learning on pictures of any channels: a model in, it behind a learned 1 x 1 convolution out.
 
 `add_channels` gives a model the convolution of its recipe, `take_channels` takes it away again and
-leaves what it learned in the model's spec (`primitives.channel_mix`), where every command reads it.
+leaves what it learned in the model's spec (`masks.spec`), where every command reads it.
 Training pictures are (H, W, C) uint8 on the mix's scale, C 1 to 16.
 """
 

@@ -5,7 +5,7 @@ refiner.onnx         edges: photo (1, 3, W, W) 0..255, logits (1, 1, n, n), prom
 refiner.safetensors  the same weights, for torch
 names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D), logit (B,);
                      S is `close_up.SIDE`
-names.npz            the names and their vectors, see `runtimes.onnx_names`
+names.npz            the names and their vectors, see `runtime.onnx`
 memory.onnx          keys (1, K, h, w), middle (1, C, 2h, 2w), fine (1, C, 4h, 4w), hints
                      (N, 5, 4h, 4w), anchor_keys (1, A, K), anchor_labels (N, A, 16), recent_keys
                      (1, R, K), recent_labels (N, R, 16), recent_there (1, R) 1 or 0

@@ -72,7 +72,7 @@ def export(
     weights  a checkpoint file instead of the one in the store
     int8     the encoder's matrix products in 8 bits
     video    the graphs of a video's steps, too, of a video model: `Model.track` then needs no torch
-    verify   compare the graphs with the checkpoint (`export.verify`)
+    verify   compare the graphs with the checkpoint (`training.export_verify`)
 
     Returns the folder, which `anymask.load` opens. Raises InputError for another format or a folder
     of other things, ModelError for a name or an option that the model does not have and for graphs

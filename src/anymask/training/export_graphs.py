@@ -109,7 +109,7 @@ def export_bundle(
     licence       of the weights, for the manifest and the README
     weights_hash  of the weights; an embedding of the same weights fits this bundle
     int8          the encoder's matrix products in 8 bits: smaller, and faster on most CPUs
-    half          weights stored in 16 bits; they run in 32, see `export.optimise`
+    half          weights stored in 16 bits; they run in 32, see `training.export_optimise`
 
     Tables, networks of edges and names are the package's. Raises InputError for a foreign folder.
     """

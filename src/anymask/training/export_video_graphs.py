@@ -9,7 +9,7 @@ video_decoder.onnx    conditioned, extras_0, ..., coords (N, P, 2), labels (N, P
                       (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T), score
                       (N, 1), pointers (N, T, C)
 video_memory.onnx     features, logits (N, 1, m, m), sharp (N,), absent (N,) -> tokens (N, K, Cm)
-video.npz             what is added to memories and pointers: `runtimes.onnx_video.VideoConstants`
+video.npz             what is added to memories and pointers: `runtime.onnx_video.VideoConstants`
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Recipe:
     keep            checkpoints that stay beside the last one, the newest ones
     classes         labels that a head learns to tell apart, in order; () for none
     channels        of pictures that are no photos: what they begin to be seen as, the values of a
-                    `primitives.channel_mix.ChannelMix`; nothing: photos
+                    `masks.spec.ChannelMix`; nothing: photos
     """
 
     model: str = DEFAULT_MODEL

@@ -1,7 +1,7 @@
 """The model that a recipe trains: a recipe in, a module with its rules and its optimiser out.
 
 Any image model of `anymask.models` can be trained. Its spec says how it sees pictures, its family
-which masks learn from which prompts (`primitives.spec.TokenRoles`), its parts what learns how fast.
+which masks learn from which prompts (`masks.spec.TokenRoles`), its parts what learns how fast.
 """
 
 from __future__ import annotations

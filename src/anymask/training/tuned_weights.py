@@ -34,7 +34,7 @@ def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, A
 
     variant  the network's name
     about    "licence", "data", "recipe", "figures": plain values; "channels": the mix in front of
-             the network, where pictures are no photos (`primitives.channel_mix`)
+             the network, where pictures are no photos (`masks.spec`)
     """
     from safetensors.torch import save
 

@@ -1,6 +1,6 @@
 """Data of a fine-tuning: annotated pictures of any format in, checked sets of a run's folder out.
 
-`prepare` writes two sets (`data.sets`), `train` and `held_out`, so that a run owns all that it
+`prepare` writes two sets (`formats.sets`), `train` and `held_out`, so that a run owns all that it
 learns from and resumes alike when the source has moved. Pictures are linked, or copied where the
 disk cannot link. Whether the source has changed since is told by its files' sizes and times where
 that is enough (`data_stamps`).

@@ -97,8 +97,8 @@ def shipped_tables(family: str) -> Tables:
     """What a family learned beside the weights in the package; nothing where it learned nothing.
 
     "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
-    next clicks of automatic mask generation (`predictors.expected_gain`), "objectness" judges what
-    it finds (`predictors.objectness`) and says which weights it was learned with.
+    next clicks of automatic mask generation (`segment.adaptive`), "objectness" judges what
+    it finds (`segment.objectness`) and says which weights it was learned with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, report, and verify where asked. Raises as `export.folder.export`."""
+    """Export, report, and verify where asked. Raises as `training.export`."""
     from anymask.runtime import read_manifest
     from anymask.training.export_folder import export
 
