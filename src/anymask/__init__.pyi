@@ -6,6 +6,7 @@ from anymask import sam as sam
 from anymask.base import errors as errors
 from anymask.evaluation.auditing import audit as audit
 from anymask.evaluation.evaluating import evaluate as evaluate
+from anymask.evaluation.statistics_report import stats as stats
 from anymask.formats.conversion import convert as convert
 from anymask.formats.conversion import read as read
 from anymask.formats.mask_list import Masks as Masks

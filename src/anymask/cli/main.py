@@ -71,6 +71,7 @@ SYNONYMS: dict[str, str] = {
     "val": "evaluate",
     "eval": "evaluate",
     "test": "evaluate",
+    "score": "evaluate",
     "engine": "project",
     "benchmark": "bench",
     "video": "track",

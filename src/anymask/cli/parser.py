@@ -59,6 +59,7 @@ COMMON = frozenset(
         "--static", "--below", "--top", "--proposals",
     }
 )  # fmt: skip
+_HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines of a help text from which on it is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
@@ -111,8 +112,12 @@ class CommandParser(argparse.ArgumentParser):
         return "".join(f"{action.metavar or action.dest} " for action in shown)
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
-        """Read the words. Raises InputError."""
-        self._typed = list(words)
+        """Read the words; without an action's name they are for the `action` that was set as the
+        default. Raises InputError."""
+        words, default = list(words), self.get_default("action")
+        if default and words[:1] not in [[one] for one in (*_sub_parsers(self), *_HELP)]:
+            words = [default, *words]
+        self._typed = words
         ready = list(joined_values(self, words))
         check_options(self, ready)
         args = super().parse_args(ready, namespace)

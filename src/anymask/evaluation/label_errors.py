@@ -17,14 +17,14 @@ from typing import Literal
 import numpy as np
 
 from anymask.base import Floats
-from anymask.evaluation.audit import (
+from anymask.evaluation.audit_features import FEATURES
+from anymask.evaluation.audit_grading import Grader, fit_scale
+from anymask.evaluation.audit_photos import (
     LEAST_USUAL_MASKS,
     ExaminedMask,
     ExaminedPhoto,
     object_certainty,
 )
-from anymask.evaluation.audit_features import FEATURES
-from anymask.evaluation.audit_grading import Grader, fit_scale
 from anymask.formats import AnnotatedImage, AnnotatedMask, record_to_mask
 from anymask.masks import Mask, Rle, rle_area
 

@@ -5,6 +5,7 @@ from anymask.jobs.choices import ArrangementChoice as ArrangementChoice
 from anymask.jobs.choices import LookChoice as LookChoice
 from anymask.jobs.choices import ModelChoice as ModelChoice
 from anymask.jobs.choices import PictureChoice as PictureChoice
+from anymask.jobs.choices import model_choice as model_choice
 from anymask.jobs.choices import parse_bands as parse_bands
 from anymask.jobs.choices import parse_ranges as parse_ranges
 from anymask.jobs.failures import PhotoFailure as PhotoFailure

@@ -1,7 +1,7 @@
-"""Scores of tracks by the rules of DAVIS: pictures of object numbers in, J & F of objects out.
+"""Files of results that any program wrote, scored against the truth: J & F of videos, PQ.
 
-As davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to the
-largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
+Tracks, as davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to
+the largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
 video it is of. Frames are read one by one, so memory does not grow with the pictures.
 
     "davis"         the semi-supervised task: objects keep their numbers, a larger one is refused;
@@ -11,55 +11,133 @@ video it is of. Frames are read one by one, so memory does not grow with the pic
                     proposals, every frame counts, and objects get proposals of their own so that
                     the mean of J and F over the video is the largest; who gets none has empty masks
 
-Letters: T frames that count, O objects, P proposals, H W a frame; R rows, C columns of a table.
+Letters: T frames that count, O objects, P proposals, H W a frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, Floats, InputError
+from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
+from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
+from anymask.evaluation.report import Report, Section, Table
 from anymask.evaluation.video_metrics import (
+    ObjectScores,
+    Rules,
     TrackScores,
-    mean_track,
+    mean_by_video,
+    mean_over_objects,
     outline_f,
     outline_f_table,
-    summarise_track,
+    score_frames,
 )
-from anymask.formats import Clip, find_place, label_values, load_clips, located
+from anymask.formats import (
+    Clip,
+    find_place,
+    label_values,
+    load_clips,
+    located,
+    read_panoptic,
+)
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
-OnVideo = Callable[[int, int], None]
-Rules = Literal["davis", "all-frames", "unsupervised"]
+FILE_PROTOCOLS = ("tracks", "panoptic")
 PROPOSALS = 20  # a video, at most
+TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ObjectScores:
-    """One object of one video.
+def score_files(
+    results: str | Path,
+    truth: str | Path,
+    protocol: str = "tracks",
+    *,
+    rules: str = "davis",
+    split: str | None = None,
+) -> Report:
+    """Score what a program wrote: `evaluate(results, truth, protocol="tracks" or "panoptic")`.
 
-    video     its name
-    number    of the object in the pictures
-    label     its class, where the data set says it
-    found_by  the number in the results that it was compared with; None where it got none of them
-    j, f      (T,) every frame that counts
-    scores    their mean, recall and decay
+    rules, split  of tracks
+
+    Raises DataError that names file, record and reason, InputError for a path that is not there.
     """
+    results, truth = Path(results), Path(truth)
+    for path in (truth, results):
+        if not path.exists():
+            raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+    if protocol == "panoptic":
+        if split is not None or rules != "davis":
+            raise InputError("split and rules are for videos; leave them out")
+        return _panoptic_report(results, truth)
+    if rules not in get_args(Rules):
+        raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
+    return _track_report(results, truth, cast(Rules, rules), split)
 
-    video: str
-    number: int
-    label: str | None
-    found_by: int | None
-    j: Floats
-    f: Floats
-    scores: TrackScores
+
+# Tracks.
+
+
+def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -> Report:
+    clips = read_truth(truth, split)
+    found: list[ObjectScores] = []
+    with ProgressBar("videos", len(clips)) as progress:
+        for done, clip in enumerate(clips, start=1):
+            with located(f"video {clip.name}"):
+                places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
+                what = f"results of the video {clip.name!r}"
+                found += score_video(clip, find_place(results, places, what), rules)
+            progress.update(done)
+    if not found:
+        raise DataError(f"{truth}: no object in the first frame of any of {len(clips)} videos")
+    total, videos = mean_over_objects(found), mean_by_video(found)
+    matched = rules == "unsupervised"
+    objects = [
+        [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}"]
+        + ([str(one.found_by or "nothing")] if matched else [])
+        + _cells(one.scores)
+        for one in found
+    ]
+    whose = ("video", "object", *(("found by",) if matched else ()))
+    by_video = [[name, *_cells(scores)] for name, scores in videos.items()]
+    rows = [
+        {"video": one.video, "object": one.number, "label": one.label, "found_by": one.found_by}
+        | _figures(one.scores)
+        for one in found
+    ]
+    frames = [{"J": one.j.tolist(), "F": one.f.tolist()} for one in found]
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"J and F, {rules}: {len(found)} objects in {len(videos)} videos",
+        sections=[
+            Section(
+                tables=[
+                    Table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+                    Table(("video", *TRACK_HEADER), by_video),
+                    Table((*whose, *TRACK_HEADER), objects),
+                ]
+            )
+        ],
+        rows=rows,
+        data={
+            "global": _figures(total),
+            "videos": {name: _figures(scores) for name, scores in videos.items()},
+            "objects": [row | more for row, more in zip(rows, frames, strict=True)],
+            "rules": rules,
+        },
+    )
+
+
+def _figures(scores: TrackScores) -> dict[str, float]:
+    parts = [value for one in (scores.j, scores.f) for value in (one.mean, one.recall, one.decay)]
+    return dict(zip(TRACK_HEADER, (scores.j_and_f, *parts), strict=True))
+
+
+def _cells(scores: TrackScores) -> list[str]:
+    return [f"{value:.3f}" for value in _figures(scores).values()]
 
 
 def read_truth(path: Path, split: str | None = None) -> list[Clip]:
@@ -79,31 +157,6 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
     return clips
 
 
-def score_videos(
-    clips: Sequence[Clip], results: Path, *, rules: Rules = "davis", told: OnVideo | None = None
-) -> list[ObjectScores]:
-    """J and F of every object of every video.
-
-    results  holds a folder a video, by its name, at the top or below (as in a data set), with
-             pictures that are called like the frames
-    told     called with the videos done and in all
-
-    Raises DataError that names video, file and reason.
-    """
-    found = []
-    for done, clip in enumerate(clips, start=1):
-        with located(f"video {clip.name}"):
-            found += score_video(clip, _results_of(results, clip.name), rules)
-        if told:
-            told(done, len(clips))
-    return found
-
-
-def _results_of(results: Path, video: str) -> Path:
-    patterns = [video, f"*/{video}", f"*/*/{video}"]
-    return find_place(results, patterns, f"results of the video {video!r}")
-
-
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """J and F of the objects of one video; none where its first frame has none."""
     frames = sorted(clip.annotations)
@@ -115,7 +168,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     frames = _counted(frames, rules)
     table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
     numbers = range(1, objects + 1)
-    return [_summarise_object(clip, number, number, table[:, number - 1]) for number in numbers]
+    return [score_frames(clip.name, n, clip.labels.get(n), n, table[:, n - 1]) for n in numbers]
 
 
 def _counted(frames: list[int], rules: Rules) -> list[int]:
@@ -125,7 +178,7 @@ def _counted(frames: list[int], rules: Rules) -> list[int]:
     if len(frames) < 3:
         raise DataError(
             f"it has {len(frames)} annotated frames, and the first and the last do not count; "
-            "--all-frames counts them"
+            "the rules 'all-frames' count them"
         )
     return frames[1:-1]
 
@@ -148,16 +201,9 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
                     raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
             true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
             rows.append((iou(mask, true), outline_f(mask, true)))
-        found.append(_summarise_object(clip, number, number, np.array(rows)))
+        label = clip.labels.get(number)
+        found.append(score_frames(clip.name, number, label, number, np.array(rows)))
     return found
-
-
-def _summarise_object(clip: Clip, number: int, found_by: int | None, table: Floats) -> ObjectScores:
-    j, f = table.T  # (T, 2)
-    scores, label = TrackScores(summarise_track(j), summarise_track(f)), clip.labels.get(number)
-    return ObjectScores(
-        video=clip.name, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
-    )
 
 
 def _score_proposals(
@@ -174,13 +220,18 @@ def _score_proposals(
         table[place, present - 1] = scores[:-1]
         seen[present - 1] = True
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
-    chosen = best_rows(table[:, :used].mean(axis=(0, 3)))
-    return [
-        _summarise_object(
-            clip, number, int(row) + 1 if seen[row] else None, table[:, row, number - 1]
-        )
-        for number, row in enumerate(chosen, start=1)
-    ]
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise MissingExtra("scipy", "evaluate", "matching proposals with objects") from error
+    means = table[:, :used].mean(axis=(0, 3))  # (P, O)
+    chosen, objects_in_order = linear_sum_assignment(means, maximize=True)
+    found = []
+    for row, place in sorted(zip(chosen, objects_in_order, strict=True), key=lambda pair: pair[1]):
+        number, found_by = int(place) + 1, int(row) + 1 if seen[row] else None
+        label = clip.labels.get(number)
+        found.append(score_frames(clip.name, number, label, found_by, table[:, row, place]))
+    return found
 
 
 def _score_proposals_frame(
@@ -237,72 +288,54 @@ def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDAr
     if not proposals and largest > objects:
         raise DataError(
             f"it has an object {largest}, the first frame of the truth has {objects}; objects keep "
-            "the numbers that they have there, and a result has no void (255); --unsupervised "
-            "matches them"
+            "the numbers that they have there, and a result has no void (255); the rules "
+            "'unsupervised' match them"
         )
     return values.astype(np.int64)
 
 
-def best_rows(values: Floats) -> NDArray[np.intp]:  # (R, C) -> (C,)
-    """The row of each column, no row twice, so that the sum of the values is as large as can be.
-
-    The assignment problem (Kuhn, 1955), by shortest augmenting paths with potentials (Jonker and
-    Volgenant, 1987): columns enter one after the other, each by the cheapest chain of exchanges.
-
-    Raises InputError where there are fewer rows than columns or a value is not finite.
-    """
-    rows, columns = values.shape
-    if rows < columns or not np.isfinite(values).all():
-        raise InputError(
-            f"wanted finite values with at least as many rows as columns, got {rows} x {columns}"
-            "; add rows of the value of no partner"
-        )
-    cost = -values.T
-    prices = np.zeros(rows)  # what a row asks on top, and what a column pays in all
-    pays = np.zeros(columns)
-    owner = np.full(rows, -1)
-    for column in range(columns):
-        far, before, last = _cheapest_chain(cost - prices - pays[:, None], owner, column)
-        gain = far[last] - np.minimum(far, far[last])
-        held = (gain > 0) & (owner >= 0)
-        pays[owner[held]] += gain[held]
-        pays[column] += far[last]
-        prices -= gain
-        while last >= 0:
-            owner[last] = column if before[last] < 0 else owner[before[last]]
-            last = before[last]
-    found = np.empty(columns, np.intp)
-    found[owner[owner >= 0]] = np.flatnonzero(owner >= 0)
-    return found
+# Panoptic pictures.
 
 
-def _cheapest_chain(
-    slack: Floats, owner: NDArray[Any], column: int
-) -> tuple[Floats, NDArray[np.intp], int]:
-    """From a column to the nearest row that nobody has: Dijkstra's search over rows.
+def _panoptic_report(results: Path, truth: Path) -> Report:
+    for path in (truth, results):
+        if path.is_dir():
+            raise InputError(
+                f"wanted a panoptic JSON file, {str(path)!r} is a folder; name the file, its PNGs "
+                "lie in the folder of the same name"
+            )
+    categories, drawn = read_panoptic(truth)
+    _, found = read_panoptic(results)
+    if not drawn:
+        raise DataError(f"{truth}: it has no annotations")
+    with ProgressBar("pictures", len(drawn)) as progress:
+        scores = score_panoptic(categories, drawn, found, progress.update)
+    kinds = {"all": None, "things": True, "stuff": False}
+    means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
+    classes = scores.classes()
+    tables = [
+        Table(
+            ("", "PQ", "SQ", "RQ", "classes"),
+            [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
+        ),
+        Table(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
+    ]
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"panoptic quality of {len(drawn)} pictures",
+        sections=[Section(tables=tables)],
+        rows=[{"class": name} | _fractions(one) for name, one in (means | classes).items()],
+        data={
+            "pictures": len(drawn),
+            "means": {n: _fractions(one) | {"classes": one.classes} for n, one in means.items()},
+            "classes": {name: _fractions(one) for name, one in classes.items()},
+        },
+    )
 
-    Returns how far each row is (R,), the row before it on the way (-1: none), and that row.
-    """
-    far = np.full(slack.shape[1], np.inf)
-    before = np.full(slack.shape[1], -1)
-    done = np.zeros(slack.shape[1], np.bool_)
-    row, gone = -1, 0.0
-    while True:
-        way = slack[column] + gone
-        better = ~done & (way < far)
-        far[better], before[better] = way[better], row
-        row = int(np.where(done, np.inf, far).argmin())
-        if owner[row] < 0:
-            return far, before, row
-        done[row], gone, column = True, float(far[row]), int(owner[row])
+
+def _percent(one: PanopticQuality) -> list[str]:
+    return [f"{100 * value:.1f}" for value in (one.pq, one.sq, one.rq)]
 
 
-def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
-    """The mean over all objects, each counting alike. At least one."""
-    return mean_track([one.scores for one in found])
-
-
-def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
-    """The mean over the objects of each video."""
-    names = dict.fromkeys(one.video for one in found)
-    return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}
+def _fractions(one: PanopticQuality) -> dict[str, float]:
+    return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}
