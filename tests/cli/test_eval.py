@@ -87,7 +87,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--resume"], "--resume continues a file; give it with --json FILE"),
         (["--sets", "third"], "has no set 'third'; it has first, second"),
         (["--model", "a", "--model", "b", "--weights", "w"], "write --model NAME=WEIGHTS"),
-        (["--model", "a", "--model", "a"], "a model is given twice: a, a; name each once"),
+        (["--model", "a", "--model", "a"], "a model is given twice: a; name each once"),
         (["--peer", "nothing"], "a peer is named module:callable, got 'nothing'"),
         (["--measure", "smell"], "measures: there is no measure 'smell'; there are clicks, box"),
         (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),

@@ -19,8 +19,8 @@ from anymask.evaluation import (
     heat_map,
     legend,
     line_plot,
-    reweight_concavity,
     report_statistics,
+    reweight_concavity,
 )
 from anymask.formats import AnnotatedImage, AnnotatedMask, annotated_mask
 from anymask.masks import empty_rle, mask_to_rle

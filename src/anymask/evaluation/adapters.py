@@ -155,13 +155,18 @@ class EdgesRefined:
         return image, encode_image(self.runtime, image, mirror=self._mirror)
 
     def segment(
-        self, embedding: tuple[UintImage, Features], *, prompts: Sequence[Prompt], multimask: bool
+        self,
+        embedding: tuple[UintImage, Features],
+        *,
+        prompts: Sequence[Prompt],
+        multimask: bool,
+        **asked: Any,
     ) -> list[Prediction]:
         """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
         photo, seen = embedding
         closer = self.runtime.family.closer is not None and not multimask
         settings = SegmentSettings(
-            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True
+            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True, **asked
         )
         return answer_prompts(self.runtime, photo, seen, prompts, settings)
 

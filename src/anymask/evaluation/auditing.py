@@ -30,8 +30,8 @@ from anymask.evaluation.audit_photos import (
 )
 from anymask.evaluation.audit_report import (
     AuditResult,
-    report_audit,
     draw_suspect,
+    report_audit,
     suspect_to_json,
 )
 from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_masks, list_suspects
@@ -54,6 +54,14 @@ PHOTOS = "photos.jsonl"  # what was found so far
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
+
+
+class NotAudited(DataError):
+    """Some pictures could not be audited; `report` is of the others."""
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
 
 
 class AuditSettings(TypedDict, total=False):
@@ -115,8 +123,8 @@ def audit(
     model  a loaded model, or a name of `anymask models list` (default: as `load`)
     out    folder for audit.json, audit.html and pictures of suspects
 
-    Raises InputError for options that do not go together, DataError for broken annotations and,
-    at the end, where pictures could not be audited; ModelError, WeightsError.
+    Raises InputError for options that do not go together, DataError for broken annotations,
+    NotAudited in the end where some pictures could not be audited; ModelError, WeightsError.
     """
     given: dict[str, Any] = dict(settings)
     form, split, images, grades = (
@@ -149,9 +157,10 @@ def audit(
     report.save(folder / PAGE)
     report.save(folder / REPORT)
     if failed:
-        raise DataError(
+        raise NotAudited(
             f"{counted(failed, 'picture')} could not be audited, see above; mend or remove what is "
-            "named there and run the same command again, what is done is kept"
+            "named there and run the same command again, what is done is kept",
+            report,
         )
     return report
 

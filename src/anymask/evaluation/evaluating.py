@@ -21,7 +21,7 @@ from anymask.base import (
     this_machine,
     write_json,
 )
-from anymask.evaluation.adapters import Method, open_methods, weights_hash
+from anymask.evaluation.adapters import FromFunction, Method, open_methods, weights_hash
 from anymask.evaluation.measures import MEASURES, score_set
 from anymask.evaluation.photo_report import draw_worst_cases, report_photos
 from anymask.evaluation.protocols import Segmenter
@@ -183,7 +183,11 @@ def evaluate_photos(
         settings=how,
         machine=this_machine(),
         sets=(),
-        peers=tuple((one.spec.name, weights_hash(one)) for one in others if not _is_baseline(one)),
+        peers=tuple(
+            (one.spec.name, weights_hash(one))
+            for one in others
+            if not isinstance(one, FromFunction)
+        ),
         command=given.get("command", ""),
         skipped=tuple(given.get("skipped", ())),
     )
@@ -199,11 +203,6 @@ def evaluate_photos(
                 cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
                 progress.update(done)
     return report_photos(run, cases)
-
-
-def _is_baseline(method: Segmenter) -> bool:
-    """Whether a method is a plain function beside the models."""
-    return hasattr(method, "slow")
 
 
 @dataclass

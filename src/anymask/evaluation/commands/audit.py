@@ -52,10 +52,14 @@ def run(args: argparse.Namespace) -> None:
     """Audit one data set and print. Raises as `anymask.audit`."""
     if args.output is None:
         raise InputError("an audit needs a folder for what it finds; give -o DIR")
-    from anymask.evaluation.auditing import AuditSettings, audit
+    from anymask.evaluation.auditing import AuditSettings, NotAudited, audit
 
     settings = {name: vars(args)[name] for name in AuditSettings.__annotations__}
-    report = audit(args.data, read_model(args), out=args.output, **settings)  # type: ignore[misc]
+    try:
+        report = audit(args.data, read_model(args), out=args.output, **settings)  # type: ignore[misc]
+    except NotAudited as error:
+        write_report(error.report, args)
+        raise
     write_report(report, args)
 
 

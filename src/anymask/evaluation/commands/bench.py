@@ -70,7 +70,11 @@ def run(args: argparse.Namespace) -> None:
         for what in dict.fromkeys(figure.what for figure in figures)
     ]
     plain = [dataclasses.asdict(figure) for figure in figures]
-    data = {"machine": dataclasses.asdict(machine), "model": args.model, "threads": args.threads}
+    data = {
+        "machine": dataclasses.asdict(machine),
+        "model": read_model(args).model,
+        "threads": args.threads,
+    }
     report = Report(
         title="bench",
         sections=[Section(tables=[Table(["", *columns], rows)])],

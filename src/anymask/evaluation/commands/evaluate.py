@@ -127,6 +127,9 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice | str]:
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
         raise InputError("--weights is for one model; with several, write --model NAME=WEIGHTS")
+    for peer in args.peer:
+        if ":" not in peer:
+            raise InputError(f"a peer is named module:callable, got {peer!r}")
     pairs = [word.partition("=")[::2] for word in words]
     models = [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
     return [*models, *args.peer]
