@@ -213,14 +213,6 @@ def test_more_proposals_than_allowed_are_refused(
     save(videos / "found" / "bear", [frame((21, WHOLE))], first=1)
     words = ["evaluate", "score", "video", str(videos / "truth"), str(videos / "found")]
     words += ["--rules", "unsupervised"]
-        "evaluate",
-        "score",
-        "video",
-        str(videos / "truth"),
-        str(videos / "found"),
-        "--rules",
-        "unsupervised",
-    ]
     assert main(words) == 2
     assert "00001.png: it has a proposal 21, a video has at most 20" in capsys.readouterr().err
 

@@ -38,7 +38,13 @@ from anymask.evaluation.coco import ap_result as ap_result
 from anymask.evaluation.coco import match_photo as match_photo
 from anymask.evaluation.coco import measure_instance_ap as measure_instance_ap
 from anymask.evaluation.coco import read_detections as read_detections
+from anymask.evaluation.commands import add_report_options as add_report_options
+from anymask.evaluation.commands import write_report as write_report
+from anymask.evaluation.commands.evaluate import configure_photos as configure_photos
+from anymask.evaluation.commands.evaluate import read_methods as read_methods
+from anymask.evaluation.commands.evaluate import read_photos as read_photos
 from anymask.evaluation.evaluating import evaluate as evaluate
+from anymask.evaluation.evaluating import evaluate_photos as evaluate_photos
 from anymask.evaluation.evaluating import score_in_workers as score_in_workers
 from anymask.evaluation.everything import GRID_SETTINGS as GRID_SETTINGS
 from anymask.evaluation.everything import FindsEverything as FindsEverything
@@ -132,6 +138,7 @@ from anymask.evaluation.statistics import collect_statistics as collect_statisti
 from anymask.evaluation.statistics import find_duplicates as find_duplicates
 from anymask.evaluation.statistics import reweight_concavity as reweight_concavity
 from anymask.evaluation.statistics_report import report_statistics as report_statistics
+from anymask.evaluation.suite import SetQuery as SetQuery
 from anymask.evaluation.suite import Suite as Suite
 from anymask.evaluation.suite import find_suite as find_suite
 from anymask.evaluation.suite import folder_suite as folder_suite

@@ -105,7 +105,7 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     asked = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
     asked += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
     by_size = {size: [photo[size] for photo in photos] for size in AREA_RANGES}
-    rows = []
+    rows: list[tuple[str | float, ...]] = []
     for size, matches in by_size.items():
         objects = sum(photo.truths for photo in matches)
         rows.append((size, objects, *(average_recall(matches, limit) for limit in RECALL_LIMITS)))

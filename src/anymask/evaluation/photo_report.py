@@ -315,8 +315,10 @@ def draw_worst_cases(
     pictures = []
     for way in ASKED:
         values = scores.values(method.spec.name, way)
+        if values is None:
+            continue
         lowest: dict[int, int] = {}
-        for row in () if values is None else np.argsort(values, kind="stable"):
+        for row in np.argsort(values, kind="stable"):
             if scores.area[row] >= min_area and not np.isnan(values[row]):
                 lowest.setdefault(int(scores.image[row]), int(row))
         chosen = list(lowest.values())[:count]

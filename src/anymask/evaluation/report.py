@@ -106,7 +106,7 @@ class Report:
     def to_dataframe(self) -> Any:
         """The figures as a `pandas.DataFrame`. Raises InputError where pandas is absent."""
         try:
-            import pandas as pd
+            import pandas as pd  # type: ignore[import-untyped]
         except ImportError as error:
             raise InputError("a data frame needs pandas; install it: pip install pandas") from error
         return pd.DataFrame(list(self.rows))

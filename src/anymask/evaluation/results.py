@@ -299,7 +299,10 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
 
 
 def _set_from_json(row: dict[str, Any]) -> SetScores:
-    columns = [(str(c["method"]), str(c["measure"]), c["values"]) for c in row["columns"]]
+    columns = (
+        ScoreColumn(str(one["method"]), str(one["measure"]), np.array(one["values"], np.float64))
+        for one in row["columns"]
+    )
     return SetScores(
         name=str(row["name"]),
         groups=tuple(row["groups"]),
@@ -307,7 +310,7 @@ def _set_from_json(row: dict[str, Any]) -> SetScores:
         image=np.array(row["image"], np.int64),
         mask=np.array(row["mask"], np.int64),
         area=np.array(row["area"], np.int64),
-        columns=tuple(ScoreColumn(*whose, np.array(v, np.float64)) for *whose, v in columns),
+        columns=tuple(columns),
         found=tuple(_result_from_json(found) for found in row["found"]),
     )
 

@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -91,10 +91,12 @@ def evaluate_videos(
         model = model_choice(named).load()
     tracked: Model = model
     way = VIDEO_PROTOCOLS[protocol]
-    edges = {"refine_edges": True} if refine_edges else {}
+    if refine_edges:
+        settings["refine_edges"] = True
+    chosen = cast(Literal["auto", "memory", "match"], tracker)
 
     def follow(clip: Clip) -> VideoSession:
-        return open_session(tracked, list(clip.frames), tracker=tracker, **settings, **edges)
+        return open_session(tracked, list(clip.frames), tracker=chosen, **settings)
 
     found = []
     with ProgressBar("videos", len(clips)) as progress:
@@ -109,7 +111,8 @@ def evaluate_videos(
     after = [[one for of_clip in some for one in of_clip] for some in zip(*found, strict=True)]
     if not after or not after[-1]:
         raise DataError(f"{data}: no object in any of its videos")
-    about = {"tracker": tracker, "memory": settings, "refine_edges": refine_edges}
+    about: dict[str, Any] = {"tracker": tracker, "memory": dict(memory or {})}
+    about["refine_edges"] = refine_edges
     about |= {"model": tracked.name, "weights_hash": tracked.runtime.weights_hash}
     return _video_report(way, after, about)
 

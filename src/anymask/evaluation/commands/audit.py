@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
     settings = {name: vars(args)[name] for name in AuditSettings.__annotations__}
     try:
-        report = audit(args.data, read_model(args), out=args.output, **settings)  # type: ignore[misc]
+        report = audit(args.data, read_model(args), out=args.output, **settings)
     except NotAudited as error:
         write_report(error.report, args)
         raise

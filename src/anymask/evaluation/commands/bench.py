@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         sections=[Section(tables=[Table(["", *columns], rows)])],
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
-        data={**data, "notes": notes, "figures": plain},
+        data={**data, "threads": args.threads, "notes": notes, "figures": plain},
     )
     write_report(report, args)
 
