@@ -32,15 +32,7 @@ from anymask.evaluation import (
     values_to_metric,
 )
 from anymask.formats import AnnotatedImage
-from anymask.masks import (
-    Mask,
-    ModelSpec,
-    Prompt,
-    mask_to_rle,
-    partition,
-    record_from_rle,
-    rle_to_mask,
-)
+from anymask.masks import Mask, ModelSpec, Prompt, mask_to_rle, partition, rle_to_mask
 
 RegionMap = NDArray[Any]
 
@@ -138,7 +130,7 @@ class Proposer:
     def everything(self, image: UintImage, **_: Any) -> list[Mask]:
         """Every region of every map, the largest first."""
         found = [
-            record_from_rle(mask_to_rle(regions == number))
+            Mask(mask_to_rle(regions == number))
             for regions in self.function(image)
             for number in np.unique(regions)
         ]

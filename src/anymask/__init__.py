@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from anymask.base import errors
     from anymask.evaluation import evaluate
     from anymask.evaluation.auditing import audit
-    from anymask.formats import Masks, convert, read
+    from anymask.formats import convert, read
     from anymask.images import list_photos, load_image, sample
-    from anymask.masks import Features, Mask, Prompt
+    from anymask.masks import Features, Mask, Masks, Prompt
     from anymask.opening import load
     from anymask.segment import Model, Prediction, Retry
     from anymask.studio import Project, annotate, serve
@@ -63,7 +63,7 @@ _HOMES = {
     "Prediction": "anymask.segment.prediction",
     "Features": "anymask.masks.spec",
     "Mask": "anymask.masks.mask",
-    "Masks": "anymask.formats.mask_list",
+    "Masks": "anymask.masks.mask",
     "Model": "anymask.segment.model",
     "Project": "anymask.studio.project",
     "Prompt": "anymask.masks.prompts",

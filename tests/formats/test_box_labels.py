@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, AnnotatedMask, box_of, box_to_mask, open_stream
-from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.formats import AnnotatedImage, box_of, box_to_mask, open_stream
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 
 HW = (20, 30)
 NUMBERS = st.floats(-10, 40, allow_nan=False)
 BOXES = ["cat 2 3 9 8", "dog 0 0 30 20"]  # label, x0, y0, x1, y1 of the two objects of a photo
 
 
-def pixels(mask: AnnotatedMask) -> np.ndarray:
+def pixels(mask: Mask) -> np.ndarray:
     return rle_to_mask(mask.rle)
 
 
@@ -49,11 +49,11 @@ def test_a_box_of_no_numbers_is_refused(number: float) -> None:
 
 def test_only_what_fills_its_box_is_one() -> None:
     mask = np.zeros(HW, bool)
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) is None
+    assert box_of(Mask(mask_to_rle(mask))) is None
     mask[3:8, 2:9] = True
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) == (2, 3, 9, 8)
+    assert box_of(Mask(mask_to_rle(mask))) == (2, 3, 9, 8)
     mask[3, 2] = False
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) is None
+    assert box_of(Mask(mask_to_rle(mask))) is None
 
 
 # The formats.

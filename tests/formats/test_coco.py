@@ -12,16 +12,8 @@ from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    coco,
-    record_to_mask,
-    write_files,
-)
-from anymask.masks import mask_to_polygons, mask_to_rle, rle_to_string
+from anymask.formats import AnnotatedImage, LossReport, Policy, coco, write_files
+from anymask.masks import Mask, mask_to_polygons, mask_to_rle, rle_to_string
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Mask, masks, quickly
 
@@ -88,7 +80,7 @@ def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> N
 
 
 def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
-    crowd = annotated_mask(rings().masks[0].rle, "people", crowd=True)
+    crowd = Mask(rings().masks[0].rle, "people", crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(crowd,))
     path = tmp_path / "coco.json"
     assert not written(path, [image], polygons=True)
@@ -106,7 +98,7 @@ def test_what_polygons_lose_is_reported(tmp_path: Path) -> None:
 
 
 def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
-    mask = annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
+    mask = Mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
     image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
     report = written(tmp_path / "a.json", [image])
     assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; became 'object'"]

@@ -17,7 +17,6 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
-    annotated_mask,
     output_paths,
     output_stem,
     picture_hw,
@@ -26,7 +25,7 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import DOCUMENTS, Rle, mask_to_rle, rle_iou
+from anymask.masks import DOCUMENTS, Mask, Rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -154,7 +153,7 @@ def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: P
     y, x = np.mgrid[:80, :100] + 0.5
     along, across = 0.8 * (x - 50) + 0.6 * (y - 40), 0.8 * (y - 40) - 0.6 * (x - 50)
     mask = (along / 38) ** 2 + (across / 17) ** 2 < 1
-    drawn = annotated_mask(mask_to_rle(mask), "egg")
+    drawn = Mask(mask_to_rle(mask), "egg")
     image = AnnotatedImage(file_name="a.png", hw=mask.shape, masks=(drawn,))
     sizes, lost = [], []
     for policy in (Policy(), Policy(tolerance=0)):
@@ -176,7 +175,7 @@ def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: P
 
 
 def test_masks_of_another_size_are_refused() -> None:
-    mask = annotated_mask(rings().masks[0].rle)
+    mask = Mask(rings().masks[0].rle)
     with pytest.raises(DataError, match="a.jpg, mask 0: wanted the picture's .* \\(9, 13\\)"):
         AnnotatedImage(file_name="a.jpg", hw=(9, 13), masks=(mask,))
 
@@ -235,7 +234,7 @@ def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
 
 
 def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
-    full = annotated_mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", group=2)
+    full = Mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", group=2)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
     report = write_annotations([image], tmp_path, "label-png")
     assert report.lines() == [

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    label_pictures,
-    write_files,
-)
-from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.formats import AnnotatedImage, LossReport, Policy, label_pictures, write_files
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
 
@@ -27,9 +20,7 @@ from tests.masks.strategies import quickly, sizes
 def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
     """A picture with a mask for each number but 0."""
     found = [
-        annotated_mask(mask_to_rle(values == value), group=int(value))
-        for value in np.unique(values)
-        if value
+        Mask(mask_to_rle(values == value), group=int(value)) for value in np.unique(values) if value
     ]
     return AnnotatedImage(file_name=name, hw=values.shape, masks=tuple(found))
 
@@ -84,7 +75,7 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
 
 def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Path) -> None:
     masks = tuple(
-        annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), group=4)
+        Mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), group=4)
         for n in range(2)
     )
     image = AnnotatedImage(file_name="a.png", hw=(3, 3), masks=masks)
@@ -97,11 +88,11 @@ def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Pat
 def test_davis_keeps_the_void(tmp_path: Path) -> None:
     values = np.zeros((4, 5), np.uint8)
     values[1], values[2] = 2, 255
-    void = annotated_mask(mask_to_rle(values == 255), "void", crowd=True)
+    void = Mask(mask_to_rle(values == 255), "void", crowd=True)
     image = AnnotatedImage(
         file_name="cars/00000.jpg",
         hw=(4, 5),
-        masks=(annotated_mask(mask_to_rle(values == 2), group=2), void),
+        masks=(Mask(mask_to_rle(values == 2), group=2), void),
     )
     assert not written(tmp_path, [image], davis=True)
     assert label_pictures.read_davis(tmp_path, LossReport()) == [image]
@@ -156,7 +147,7 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     masks = [np.zeros(hw, np.bool_) for _ in range(3)]
     for number, mask in enumerate(masks):
         mask[number * 100 :] = True
-    found = tuple(annotated_mask(mask_to_rle(mask)) for mask in masks)
+    found = tuple(Mask(mask_to_rle(mask)) for mask in masks)
     image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
     tracemalloc.start()
     values = label_pictures.paint_numbers(image, [7, 8, 9], LossReport())

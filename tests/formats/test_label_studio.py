@@ -15,14 +15,13 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
-    annotated_mask,
     brush_to_rle,
     label_studio,
     mask_to_brush,
     open_stream,
     write_files,
 )
-from anymask.masks import mask_to_rle
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import Mask, masks, quickly
 
@@ -153,7 +152,7 @@ def test_polygons_keep_every_pixel_through_bridges(
 
 
 def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
-    mask = annotated_mask(rings().masks[1].rle, "dot", 0.75)
+    mask = Mask(rings().masks[1].rle, "dot", 0.75)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
     assert not written(tmp_path / "tasks.json", [image], polygons=True)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
@@ -182,7 +181,7 @@ def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [11, 22, 151])
 def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Path) -> None:
     """11 * (100 / 11) is 100.00000000000001, which Label Studio's own check refuses."""
-    full = annotated_mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
+    full = Mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
     written(
         tmp_path / "a.json", [AnnotatedImage(file_name="a", hw=(3, width), masks=(full,))], True
     )
@@ -293,9 +292,7 @@ def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
 def test_the_interface_beside_the_tasks_names_what_they_use(
     tmp_path: Path, polygons: bool, kind: str
 ) -> None:
-    masks = tuple(
-        annotated_mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬")
-    )
+    masks = tuple(Mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬"))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=masks)
     written(tmp_path / "tasks.json", [image], polygons)
     view = ET.parse(tmp_path / "tasks.label_config.xml").getroot()

@@ -14,15 +14,8 @@ from hypothesis import given
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    labelme,
-    open_stream,
-    write_files,
-)
+from anymask.formats import AnnotatedImage, LossReport, Policy, labelme, open_stream, write_files
+from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -168,7 +161,7 @@ def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
 
 
 def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
-    first, second = (annotated_mask(rings().masks[n].rle, "x", group=3) for n in (0, 1))
+    first, second = (Mask(rings().masks[n].rle, "x", group=3) for n in (0, 1))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
     assert written(tmp_path, [image]).counts() == {"groups": 1}
     (found,) = labelme.read(tmp_path, LossReport())

@@ -246,8 +246,8 @@ def test_a_clip_is_its_frames_in_order(tmp_path: Path) -> None:
     assert (clip.name, len(clip.frames), list(clip.annotations)) == ("bear", 2, [0, 1])
     assert clip.image(1).shape == (20, 30, 3)
     frame = clip.frame(1)
-    assert list(frame.by_group()) == [1, 2]
-    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[2]), truths[1].masks[1][0])
+    assert list(frame.by_id()) == [1, 2]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_id()[2]), truths[1].masks[1][0])
 
 
 def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
@@ -266,8 +266,8 @@ def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:
     published.write_davis(tmp_path)
     (clip,) = load_clips(tmp_path, split="2016/val")
     frame = clip.frame(0)
-    assert list(frame.by_group()) == [1]
-    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[1]), RING | TWO_PARTS | DOT)
+    assert list(frame.by_id()) == [1]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_id()[1]), RING | TWO_PARTS | DOT)
     assert frame.ignore is None
 
 

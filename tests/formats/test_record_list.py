@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import ImageError, InputError
-from anymask.formats import FORMATS, Masks, Policy, read_annotations
+from anymask.formats import FORMATS, Policy, read_annotations
 from anymask.images import PictureFile
-from anymask.masks import SMOOTH, HeldPicture, Mask, mask_to_rle, record_from_rle
+from anymask.masks import SMOOTH, HeldPicture, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -24,7 +24,7 @@ from tests.segment.fakes import ColourRuntime, discs
 def square(at: int, side: int, quality: float, label: str | None = None) -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[at : at + side, at : at + side] = True
-    return record_from_rle(mask_to_rle(mask), score=quality, stability=quality, label=label)
+    return Mask(mask_to_rle(mask), score=quality, stability=quality, label=label)
 
 
 LARGE, INNER, OTHER = square(0, 10, 0.5), square(2, 4, 0.9, "hole"), square(12, 6, 0.7)
@@ -67,7 +67,7 @@ def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
     masks = [np.zeros((200, 300), np.bool_) for _ in range(3)]
     for mask, (low, high) in zip(masks, [(0, 100), (30, 70), (120, 180)], strict=True):
         mask[low:high, low:high] = True
-    drawn = Masks(record_from_rle(mask_to_rle(mask)) for mask in masks).draw(photo)
+    drawn = Masks(Mask(mask_to_rle(mask)) for mask in masks).draw(photo)
     assert (photo == 100).all()
     assert (drawn[:, 200:] == 100).all()
     middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
@@ -218,7 +218,7 @@ def document_of(files: dict[str, bytes]) -> str:
 
 def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
     disc = np.hypot(*np.ogrid[-30:30, -40:40]) < 25
-    found = Masks([record_from_rle(mask_to_rle(disc))])
+    found = Masks([Mask(mask_to_rle(disc))])
     writers: dict[str, Callable[..., Any]] = {
         "coco-polygon": partial(found.to_coco, True),
         "labelme-polygon": partial(found.to_labelme, True),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, record_to_mask, sa1b, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, sa1b, write_files
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly

@@ -16,12 +16,11 @@ from anymask.formats import (
     LossReport,
     Policy,
     SequencePlace,
-    annotated_mask,
     recognise,
     sav,
     write_files,
 )
-from anymask.masks import mask_to_rle
+from anymask.masks import Mask, mask_to_rle
 from tests.masks.strategies import Mask, mask_lists, quickly
 
 
@@ -31,7 +30,7 @@ def clip(*frames: dict[int, Mask], hw: tuple[int, int] = (9, 12)) -> list[Annota
         AnnotatedImage(
             file_name=f"dogs/{4 * number:05d}.jpg",
             hw=hw,
-            masks=tuple(annotated_mask(mask_to_rle(mask), group=g) for g, mask in frame.items()),
+            masks=tuple(Mask(mask_to_rle(mask), group=g) for g, mask in frame.items()),
         )
         for number, frame in enumerate(frames)
     ]
@@ -86,8 +85,8 @@ def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:
 
 
 def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
-    mask = annotated_mask(mask_to_rle(square(2)), "dog")
-    empty = annotated_mask(mask_to_rle(square(0)))
+    mask = Mask(mask_to_rle(square(2)), "dog")
+    empty = Mask(mask_to_rle(square(0)))
     images = [AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask, empty))]
     assert written(tmp_path / "a.json", images).counts() == {
         "labels": 1,

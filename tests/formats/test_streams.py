@@ -11,11 +11,11 @@ from anymask.formats import (
     FORMATS,
     LAYOUTS,
     AnnotatedImage,
-    annotated_mask,
     open_stream,
     read_annotations,
     write_annotations,
 )
+from anymask.masks import Mask
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 from tests.formats.test_formats import place, with_pictures
@@ -23,7 +23,7 @@ from tests.formats.test_formats import place, with_pictures
 
 def two() -> list[AnnotatedImage]:
     """Two pictures in one video's folder."""
-    masks = tuple(annotated_mask(mask.rle, "ring") for mask in rings().masks)
+    masks = tuple(Mask(mask.rle, "ring") for mask in rings().masks)
     names = ("0/00000.jpg", "0/00001.jpg")
     return [AnnotatedImage(file_name=name, hw=rings().hw, masks=masks) for name in names]
 

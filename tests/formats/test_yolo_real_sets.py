@@ -15,15 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anymask.formats import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    Policy,
-    read_annotations,
-    write_annotations,
-)
-from anymask.masks import mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.formats import AnnotatedImage, LossReport, Policy, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
 
 Mask = NDArray[np.bool_]
 SETS = {"coco_val": 5, "camvid_driving": 4}  # objects with labels; regions full of holes, without
@@ -45,7 +38,7 @@ def real_set(request: pytest.FixtureRequest, shared: Path) -> Path:
 
 def there_and_back(
     folder: Path, out: Path, policy: Policy
-) -> tuple[LossReport, dict[str, list[AnnotatedMask]]]:
+) -> tuple[LossReport, dict[str, list[Mask]]]:
     """The writer's report, and the masks that are read again by their picture."""
     report = write_annotations(truth_of(folder), out, "yolo", policy)
     found, told = read_annotations(out, "yolo", folder / "images")
@@ -54,7 +47,7 @@ def there_and_back(
     return report, {image.file_name: list(image.masks) for image in found}
 
 
-def every_mask(folder: Path) -> Iterator[tuple[str, int, AnnotatedMask, Mask]]:
+def every_mask(folder: Path) -> Iterator[tuple[str, int, Mask, Mask]]:
     for image in truth_of(folder):
         for number, mask in enumerate(image.masks):
             yield image.file_name, number, mask, rle_to_mask(mask.rle)

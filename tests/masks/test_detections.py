@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import Masks
 from anymask.masks import (
     TABLE_TYPES,
+    Mask,
+    Masks,
     ModelSpec,
     geometry,
     mask_to_rle,
     measure_mask,
-    record_from_rle,
     to_dataframe,
     to_supervision,
 )
@@ -26,7 +26,7 @@ from tests.formats.annotated import rings
 
 BLOCK = np.zeros((10, 20), np.bool_)
 BLOCK[2:5, 3:7] = True
-RECORD = record_from_rle(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
+RECORD = Mask(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
 
 
 @dataclass
@@ -52,9 +52,9 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_become_detections() -> None:
     masks = rings().masks
     records = [
-        record_from_rle(masks[0].rle, score=0.5, label="ring"),
-        record_from_rle(masks[1].rle, score=0.25),
-        record_from_rle(masks[3].rle, label="all"),
+        Mask(masks[0].rle, score=0.5, label="ring"),
+        Mask(masks[1].rle, score=0.25),
+        Mask(masks[3].rle, label="all"),
     ]
     found = to_supervision(records)
     np.testing.assert_array_equal(found.xyxy, [[1, 1, 10, 7], [11, 8, 11, 8], [0, 0, 11, 8]])

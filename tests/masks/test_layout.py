@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.masks import Mask as Record
 from anymask.masks import (
+    Mask,
     Nesting,
     coverage,
     divide,
@@ -17,9 +17,9 @@ from anymask.masks import (
     nested,
     part_tree,
     partition,
-    record_from_rle,
     rle_to_mask,
 )
+from anymask.masks import Mask as Record
 from tests.masks.strategies import Mask, mask_lists, quickly, thoroughly
 
 
@@ -30,7 +30,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> Mask:
 
 
 def record(mask: Mask, quality: float = 0.5) -> Record:
-    return record_from_rle(mask_to_rle(mask), score=quality)
+    return Mask(mask_to_rle(mask), score=quality)
 
 
 CAR, WHEEL, BOLT, TREE = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12), box(22, 0, 29, 9)

@@ -8,17 +8,17 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError
-from anymask.formats import LossReport, Masks, geojson, yolo
+from anymask.formats import LossReport, geojson, yolo
 from anymask.images import load_mask
 from anymask.masks import (
     FoundMask,
     Kind,
     Mask,
+    Masks,
     Prompt,
     mask_to_rle,
     output_kind,
     picture_format,
-    record_from_rle,
     write_found,
 )
 
@@ -30,7 +30,7 @@ FOUND = FoundMask(
     Path("dog.jpg"),
     IMAGE,
     MASK,
-    record_from_rle(mask_to_rle(MASK), score=0.9, stability=0.8),
+    Mask(mask_to_rle(MASK), score=0.9, stability=0.8),
     Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35)),
 )
 
@@ -142,7 +142,7 @@ def test_a_mask_in_any_format_of_pillow_reads_back(tmp_path: Path, suffix: str) 
 
 def test_what_a_format_cannot_hold_is_one_clear_error(tmp_path: Path) -> None:
     wide = np.zeros((1, 70_000), bool)
-    found = FoundMask(Path("w.jpg"), None, wide, record_from_rle(mask_to_rle(wide)))
+    found = FoundMask(Path("w.jpg"), None, wide, Mask(mask_to_rle(wide)))
     with pytest.raises(InputError, match=r"70000 x 1 pixels cannot be written as .jpg .* .png"):
         write_found(tmp_path / "wide.jpg", "mask", found)
     assert list(tmp_path.iterdir()) == []
@@ -159,10 +159,8 @@ def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
 def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> None:
     with_part = MASK.copy()
     with_part[34:38, 2:9] = True
-    again = FoundMask(Path("dog.jpg"), None, with_part, record_from_rle(mask_to_rle(with_part)))
-    none = FoundMask(
-        Path("dog.jpg"), None, MASK & False, record_from_rle(mask_to_rle(MASK & False))
-    )
+    again = FoundMask(Path("dog.jpg"), None, with_part, Mask(mask_to_rle(with_part)))
+    none = FoundMask(Path("dog.jpg"), None, MASK & False, Mask(mask_to_rle(MASK & False)))
     labels = tmp_path / "labels" / "dog.txt"
     write_found(labels, "yolo", FOUND, none, again)
     assert labels.read_text() == Masks([one.record for one in (FOUND, none, again)]).to_yolo()

@@ -8,7 +8,7 @@ import pytest
 import anymask
 from anymask.base import UintImage
 from anymask.images import load_image
-from anymask.masks import Mask, coverage, mask_to_rle, record_from_rle, rle_iou, with_rle
+from anymask.masks import Mask, coverage, mask_to_rle, rle_iou
 from anymask.runtime import EdgeRefining
 from anymask.segment import EncodedPhoto, refine_record_edges
 
@@ -49,7 +49,7 @@ def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[Mask]) 
     corner = np.zeros(photo.shape[:2], np.bool_)
     corner[:50, :50] = True
     elsewhere = with_rle(found[0], mask_to_rle(corner))
-    silent = record_from_rle(found[0].rle)
+    silent = Mask(found[0].rle)
     runtime = anymask.load().runtime
     assert refine_record_edges(runtime, photo, [elsewhere, silent]) == [elsewhere, silent]
     assert refine_record_edges(runtime, photo, []) == []

@@ -10,15 +10,12 @@ if TYPE_CHECKING:
     from anymask.formats.annotations import (
         VOID_LABEL,
         AnnotatedImage,
-        AnnotatedMask,
         BenchmarkTruth,
         Federated,
         LossReport,
         SequencePlace,
-        annotated_mask,
         annotated_photo,
         class_names,
-        record_to_mask,
     )
     from anymask.formats.conversion import LossError, convert, read
     from anymask.formats.cvat import cvat_to_rle, mask_to_cvat
@@ -59,7 +56,6 @@ if TYPE_CHECKING:
         load_dataset,
         recognise_layout,
     )
-    from anymask.formats.mask_list import Masks
     from anymask.formats.outlines import Policy, box_of, box_to_mask
     from anymask.formats.panoptic import (
         PanopticCategory,
@@ -90,6 +86,7 @@ if TYPE_CHECKING:
     )
     from anymask.formats.streams import A_FILE_A_PICTURE, Stream, open_stream
     from anymask.formats.video_sets import Clip
+    from anymask.masks import Mask, Masks
 
 __all__ = [
     "A_FILE_A_PICTURE",
@@ -100,13 +97,13 @@ __all__ = [
     "VOID_LABEL",
     "WRITTEN",
     "AnnotatedImage",
-    "AnnotatedMask",
     "BenchmarkTruth",
     "Clip",
     "Federated",
     "Layout",
     "LossError",
     "LossReport",
+    "Mask",
     "Masks",
     "OutFile",
     "PanopticCategory",
@@ -180,7 +177,7 @@ if not TYPE_CHECKING:
         {
             "annotations": (
                 "AnnotatedImage",
-                "AnnotatedMask",
+                "Mask",
                 "BenchmarkTruth",
                 "Federated",
                 "LossReport",

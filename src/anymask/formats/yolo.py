@@ -25,7 +25,6 @@ import yaml
 from anymask.base import DataError, Floats
 from anymask.formats.annotations import (
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     class_names,
     note_traits,
@@ -46,11 +45,11 @@ from anymask.formats.documents import (
 from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
+from anymask.masks import UNLABELLED, Mask, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
 from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
-LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
+LineReader = Callable[[str, str, str, tuple[int, int]], Mask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 
@@ -81,7 +80,7 @@ def read(
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
 
-    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> AnnotatedMask | None:
+    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
         label, *numbers = line.split()
         if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
@@ -172,7 +171,7 @@ def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
     return left, top, left + wide * width, top + high * height
 
 
-def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
+def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
     first, *rest = line.split()
     label = _label_of(first, names)
     if len(rest) < 6 or len(rest) % 2:
@@ -187,7 +186,7 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
     # back there, for slanted lines run through pixel centres, where a hair decides.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
-    return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+    return Mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 
 
 def _shares(numbers: list[str]) -> Floats:

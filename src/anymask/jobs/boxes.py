@@ -175,7 +175,7 @@ class BoxesWork:
         asked = [box for box in boxes if box is not None]
         answers = iter(self._answers(photo, asked))
         return [
-            mask.record if box is None else replace(next(answers), label=mask.label)
+            mask if box is None else replace(next(answers), label=mask.label)
             for mask, box in zip(image.objects, boxes, strict=True)
         ]
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         write_kind,
     )
     from anymask.masks.label_map import ClassOverlaps, LabelMap
-    from anymask.masks.mask import STABILITY_OFFSET, UNLABELLED, Mask, OutputMode, record_from_rle
+    from anymask.masks.mask import STABILITY_OFFSET, UNLABELLED, Mask, OutputMode
     from anymask.masks.measure import (
         HEADER,
         MaskShape,
@@ -100,15 +100,7 @@ if TYPE_CHECKING:
         point_grid,
         violated_points,
     )
-    from anymask.masks.relations import (
-        Nesting,
-        coverage,
-        divide,
-        nested,
-        part_tree,
-        partition,
-        with_rle,
-    )
+    from anymask.masks.relations import Nesting, coverage, divide, nested, part_tree, partition
     from anymask.masks.resize import (
         SINGLE_THREAD,
         Canvas,

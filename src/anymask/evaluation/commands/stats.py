@@ -13,7 +13,8 @@ from anymask.cli import read_count
 
 if TYPE_CHECKING:
     from anymask.evaluation.statistics import GroupOf, SetStatistics
-    from anymask.formats import AnnotatedImage, AnnotatedMask, Stream
+    from anymask.formats import AnnotatedImage, Stream
+    from anymask.masks import Mask
 
 SUMMARY = "describe data sets: masks an image, sizes, places, shapes, groups"
 
@@ -110,8 +111,8 @@ def name_apart(found: list[SetStatistics]) -> None:
 def key_groups(key: str) -> GroupOf:
     """A mask's group is its label, its group number, or a key of the mask or of its picture."""
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
-        known = {"label": mask.label, "group": mask.group, "annotator": mask.annotator}
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
+        known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
         value = known.get(key)
         if value is None and key not in ("label", "group"):
             value = mask.extra.get(key, image.extra.get(key))
@@ -130,7 +131,7 @@ def table_groups(path: Path) -> GroupOf:
 
     groups = read_groups(path)
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
         return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
 
     return group_of
