@@ -32,7 +32,7 @@ from anymask.evaluation import (
     values_to_metric,
 )
 from anymask.formats import AnnotatedImage
-from anymask.masks import Mask, ModelSpec, Prompt, mask_to_rle, partition, rle_to_mask
+from anymask.masks import Mask, Masks, ModelSpec, Prompt, mask_to_rle, rle_to_mask
 
 RegionMap = NDArray[Any]
 
@@ -190,7 +190,7 @@ def _divide_photo(method: FindsEverything, image: UintImage) -> RegionMap:
 def records_to_regions(records: Sequence[Mask], image_hw: tuple[int, int]) -> RegionMap:
     """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
     regions = np.zeros(image_hw, np.int64)
-    for number, share in enumerate(partition(records), start=1):
+    for number, share in enumerate(Masks(records).partition(), start=1):
         regions[rle_to_mask(share.rle)] = number
     return regions
 

@@ -177,9 +177,7 @@ def test_how_masks_were_made_is_one_line(
 ) -> None:
     record = Mask(mask_to_rle(np.eye(6, dtype=bool)), score=0.5, stability=0.5)
     record = replace(record, points=((1.0, 1.0),))
-    image = AnnotatedImage(
-        file_name="a.png", hw=(6, 6), masks=(Mask(record.rle, "cat", made=record),)
-    )
+    image = AnnotatedImage(file_name="a.png", hw=(6, 6), masks=(replace(record, label="cat"),))
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().out.splitlines()

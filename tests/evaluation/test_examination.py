@@ -122,7 +122,7 @@ def test_proposals_take_the_place_of_what_is_accepted(model: Model) -> None:
     found = examined(model, np.zeros(HW, bool), left_out=2)
     verdicts = grade_masks(load_grader(), [found], below=0.0001)
     moved = replace(verdicts[0], grade=0.0, action="replace", gain=0.3)
-    better = Mask(mask_to_rle(rectangle(HW, (0, 0, 9, 9)))).record
+    better = Mask(mask_to_rle(rectangle(HW, (0, 0, 9, 9))))
     moved = replace(moved, found=replace(moved.found, answer=better))
     suspects = list_suspects([found], [moved, *verdicts[1:]], below=0.0001)
     numbers = {suspect.action: suspect.number for suspect in suspects}

@@ -26,7 +26,7 @@ def annotated_images(draw: Any, least: int = 0, filled: bool = False) -> Annotat
             mask[0, 0] = True
         label = draw(st.sampled_from(LABELS))
         group = draw(st.sampled_from([None, number + 1]))
-        found.append(Mask(mask_to_rle(mask), label, group=group))
+        found.append(Mask(mask_to_rle(mask), label, id=group))
     return AnnotatedImage(file_name="photos/a b.jpg", hw=hw, masks=tuple(found))
 
 

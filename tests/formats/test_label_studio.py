@@ -23,7 +23,7 @@ from anymask.formats import (
 )
 from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 
 
 def test_two_pixels_are_the_bytes_that_one_gets_by_hand() -> None:
@@ -49,7 +49,7 @@ def test_a_brush_takes_a_mask_of_any_numbers(kind: type) -> None:
         mask_to_brush(mask[None])
 
 
-def slow_brush(mask: Mask) -> list[int]:
+def slow_brush(mask: Pixels) -> list[int]:
     """The same, run by run, as text."""
     values = np.repeat(mask.ravel().astype(int) * 255, 4).tolist()
     text = f"{len(values):032b}" + "00111" + "0010001101111111"
@@ -67,7 +67,7 @@ def slow_brush(mask: Mask) -> list[int]:
 
 @quickly
 @given(masks())
-def test_bytes_are_those_of_the_slow_way_and_come_back(mask: Mask) -> None:
+def test_bytes_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     packed = mask_to_brush(mask)
     assert packed == slow_brush(mask)
     assert brush_to_rle(packed, mask.shape) == mask_to_rle(mask)
@@ -134,7 +134,7 @@ def test_brushes_keep_every_pixel(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image]).counts()) <= {"groups"}
+    assert set(written(path, [image]).counts()) <= {"ids"}
     (found,) = label_studio.read(path, LossReport())
     assert (found.file_name, found.hw) == (image.file_name, image.hw)
     assert pixels(found) == pixels(image)
@@ -146,13 +146,13 @@ def test_polygons_keep_every_pixel_through_bridges(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image], True).counts()) <= {"groups", "holes", "parts"}
+    assert set(written(path, [image], True).counts()) <= {"ids", "holes", "parts"}
     (found,) = label_studio.read(path, LossReport())
     assert pixels(found) == pixels(image)
 
 
 def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
-    mask = Mask(rings().masks[1].rle, "dot", 0.75)
+    mask = Mask(rings().masks[1].rle, "dot", score=0.75)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
     assert not written(tmp_path / "tasks.json", [image], polygons=True)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
@@ -244,7 +244,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     (image,), report = read(tmp_path, task(region(type="rectanglelabels", value=value), point))
     truth = np.zeros((10, 20), np.bool_)
     truth[5:, 5:15] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert "region 1, of the type 'keypointlabels', skipped" in str(report.losses[0])
 
 
@@ -321,7 +321,7 @@ def test_turned_rectangles_and_ellipses_are_filled(
     truth = (columns > 10) & (columns < 15) & (rows < 5)  # 5 x 5 pixels, left of the corner
     if kind == "ellipselabels":
         truth = ((columns - 10) / 5) ** 2 + ((rows - 5) / 1) ** 2 < 1
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert not report
 
 

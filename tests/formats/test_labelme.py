@@ -95,9 +95,7 @@ def test_a_stamp_is_the_box_of_first_and_last_pixel(tmp_path: Path) -> None:
     shape = json.loads((tmp_path / "rings.json").read_text())["shapes"][0]
     assert shape["points"] == [[1, 1], [10, 7]]
     with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stamp:
-        np.testing.assert_array_equal(
-            np.asarray(stamp) != 0, rings().masks[0].record.mask[1:8, 1:11]
-        )
+        np.testing.assert_array_equal(np.asarray(stamp) != 0, rings().masks[0].mask[1:8, 1:11])
 
 
 def document(*shapes: dict[str, Any], **keys: Any) -> dict[str, Any]:
@@ -118,10 +116,10 @@ def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     image, _ = read(tmp_path, box, disc)
     truth = np.zeros((40, 50), np.bool_)
     truth[5:35, 10:30] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
-    np.testing.assert_array_equal(four.masks[0].record.mask, truth)
-    assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
+    np.testing.assert_array_equal(four.masks[0].mask, truth)
+    assert image.masks[1].area == pytest.approx(np.pi * 100, rel=0.01)
     assert image.file_name == "photos/a.jpg"
 
 
@@ -131,7 +129,7 @@ def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
     canvas = Image.new("L", (50, 40))
     ImageDraw.Draw(canvas).polygon(corners, fill=1)
     theirs = np.asarray(canvas) != 0
-    y, x = np.nonzero(image.masks[0].record.mask != theirs)
+    y, x = np.nonzero(image.masks[0].mask != theirs)
     outline = shapely.Polygon(corners).exterior
     assert shapely.distance(outline, shapely.points(x + 0.5, y + 0.5)).max() < 1.5
 
@@ -139,7 +137,7 @@ def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
 def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
     line = {"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}
     image, report = read(tmp_path, line)
-    assert image.masks == ()
+    assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
         "../photos/a.jpg: shape 0, a line, has no area"
     ]
@@ -161,9 +159,9 @@ def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
 
 
 def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
-    first, second = (Mask(rings().masks[n].rle, "x", group=3) for n in (0, 1))
+    first, second = (Mask(rings().masks[n].rle, "x", id=3) for n in (0, 1))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
-    assert written(tmp_path, [image]).counts() == {"groups": 1}
+    assert written(tmp_path, [image]).counts() == {"ids": 1}
     (found,) = labelme.read(tmp_path, LossReport())
     assert pixels(found) == pixels(image)
 

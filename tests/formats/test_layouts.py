@@ -257,7 +257,7 @@ def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
     _, frames = load_dataset(tmp_path, "davis")
     by_format, _ = read_annotations(tmp_path, "davis")
     for frame, other in zip(frames, by_format, strict=True):
-        seen = [{(m.rle, m.group, m.crowd) for m in one.masks} for one in (frame, other)]
+        seen = [{(m.rle, m.id, m.crowd) for m in one.masks} for one in (frame, other)]
         assert seen[0] == seen[1]
     assert [frame.place for frame in frames] == [SequencePlace("bear", 0), SequencePlace("bear", 1)]
 

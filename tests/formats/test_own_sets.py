@@ -36,7 +36,7 @@ def test_a_set_comes_back_and_eval_reads_it(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
-    assert set(written(folder, image).counts()) <= {"groups"}
+    assert set(written(folder, image).counts()) <= {"ids"}
     assert recognise(folder) == "set"
     (found,), _ = read_annotations(folder)
     assert [(m.rle, m.label) for m in found.masks] == [(m.rle, m.label) for m in image.masks]

@@ -60,7 +60,7 @@ def test_records_tell_what_can_be_seen(
         x0, y0 = x.min(), y.min()
         assert segment["bbox"] == [x0, y0, x.max() - x0 + 1, y.max() - y0 + 1]
     hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
-    areas = sum(mask.record.area for mask in image.masks)
+    areas = sum(mask.area for mask in image.masks)
     assert (values > 0).sum() == areas - hidden
 
 

@@ -55,7 +55,7 @@ def test_polygons_are_read_where_tools_put_them(
     assert (stream.form, image.file_name, stream.picture(image)) == ("voc", name, theirs)
     truth = np.zeros((6, 8), np.bool_)
     truth[1:3, 2:5] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert image.masks[0].label == "cat"
 
 

@@ -59,7 +59,7 @@ def test_every_mask_survives_or_is_reported(
 def test_parts_may_become_objects(tmp_path: Path) -> None:
     found = again(tmp_path, rings(), parts="split", holes="drop")
     assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
-    assert [mask.record.area for mask in found.masks] == [42, 2, 1, 108]
+    assert [mask.area for mask in found.masks] == [42, 2, 1, 108]
 
 
 def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -
     labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1", f"0 {SQUARE}")
     (tmp_path / "classes.txt").write_text("cat\n")
     (found,) = yolo.read(tmp_path, report := LossReport())
-    assert [mask.record.area for mask in found.masks] == [16]
+    assert [mask.area for mask in found.masks] == [16]
     assert [str(loss) for loss in report.losses] == [
         "a.png: line 1 is a box alone, without an outline"
     ]

@@ -101,8 +101,7 @@ def test_only_the_mask_must_be_there() -> None:
     ("changes", "message"),
     [
         ({"segmentation": None}, "COCO run-length record is"),
-        ({"bbox": [1, 2, 3]}, r"boxes are \[x, y, w, h\]"),
-        ({"area": "many"}, "value of a wrong type"),
+        ({"crop_box": [1, 2, 3]}, r"boxes are \[x, y, w, h\]"),
         ({"point_coords": [[1]]}, "value of a wrong type"),
         ({"point_coords": 5}, "value of a wrong type"),
         ({"stability_score": None}, "value of a wrong type"),

@@ -154,7 +154,7 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
             "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
-            f".txt or .npy, got {', '.join(outputs)}; anymask convert turns the .json into other formats"
+            f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
         )
     return Files(
         records[0].path if records else None,

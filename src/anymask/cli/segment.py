@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.base import UintImage
-    from anymask.formats.outputs import PictureKind
+    from anymask.formats import PictureKind
     from anymask.jobs import PhotoItem, PictureChoice
     from anymask.masks import Features, LabelMap, Mask, Prompt
     from anymask.models.rules import ChosenNames

@@ -26,7 +26,7 @@ from anymask.evaluation.audit import (
 from anymask.evaluation.audit_features import FEATURES
 from anymask.evaluation.audit_grading import Grader, fit_scale
 from anymask.formats import AnnotatedImage
-from anymask.masks import Mask, Rle, rle_area
+from anymask.masks import Mask, Masks, Rle, rle_area
 
 MOST_REASONS = 3  # features in the reasons of one mask
 
@@ -344,4 +344,4 @@ def apply_proposals(
             masks.append(replace(suspect.proposal, **kept))
     added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
     masks += added
-    return replace(image, masks=tuple(masks))
+    return replace(image, masks=Masks(masks))

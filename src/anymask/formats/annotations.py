@@ -94,8 +94,8 @@ class AnnotatedImage:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.masks, Masks):
-            object.__setattr__(self, "masks", Masks(self.masks, image_hw=self.hw))
+        picture = getattr(self.masks, "picture", None)
+        object.__setattr__(self, "masks", Masks(self.masks, image_hw=self.hw, picture=picture))
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(

@@ -33,7 +33,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Mask, Rle, coco_polygons_to_rle, coco_to_rle
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
 KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B
 
@@ -98,7 +98,7 @@ def _images(document: Any, report: LossReport, *, boxes: bool) -> list[Annotated
             reason = "is a box alone" if alone else "is a box off the picture"
             told = f"annotation {number} (id {row.get('id')}) {reason}"
             report.add("shapes", bare[image_id].file_name, None, told)
-    return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
+    return [replace(image, masks=Masks(masks[image_id])) for image_id, image in bare.items()]
 
 
 def rows_by_id(rows: Iterable[Any], kind: str) -> dict[int, dict[str, Any]]:

@@ -34,6 +34,7 @@ from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Mask,
+    Masks,
     Polygon,
     Rle,
     crop_to_rle,
@@ -111,7 +112,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
                 continue
             group = shape.get("group_id")
             masks.append(Mask(rle, shape.attrib["label"], id=None if group is None else int(group)))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:

@@ -35,6 +35,7 @@ from anymask.masks import (
     IN_PIXELS,
     Affine,
     Mask,
+    Masks,
     Polygon,
     mask_to_rle,
     polygons_to_geometry,
@@ -84,7 +85,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 report.add("shapes", name, None, f"feature {number}, a {kind}, has no area")
             else:
                 masks.append(mask)
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:

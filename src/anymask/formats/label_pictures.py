@@ -40,7 +40,7 @@ from anymask.formats.label_folders import has_both, label_files, photo_name, pla
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture, strips
-from anymask.masks import Mask, Rle, rle_area, rle_to_mask, runs_to_rle
+from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_mask, runs_to_rle
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
@@ -117,7 +117,7 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
             masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
             masks.append(Mask(rle, id=value))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
@@ -279,7 +279,7 @@ def encode_davis(
     folder = target / "Annotations" / "480p"
     for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
-        seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
+        seen = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
         note_traits(report, replace(image, masks=seen), frozenset({"ids"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))

@@ -55,6 +55,7 @@ from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Mask,
+    Masks,
     Polygon,
     Ring,
     Rle,
@@ -204,9 +205,9 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             labels = region["value"].get(kind) or [None]
             label = None if labels[0] is None else str(labels[0])
             quality = float(region.get("score") or 0.0)
-            masks.append(Mask(_rle(region, kind, hw), label, quality))
+            masks.append(Mask(_rle(region, kind, hw), label, score=quality))
     extra = {} if address == name else {"image": address}
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
 def picture_name(address: str) -> str:
@@ -315,7 +316,7 @@ def _results(
     """The regions of a task, as somebody's finished work or as a model's guess."""
     if policy.out_type == "annotations":
         return {"annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
-    score = _mean(image.masks)
+    score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
     return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
 
 
@@ -352,7 +353,3 @@ def _json_values(
         }
         for ring in single_rings(image, number, report, policy)
     ]
-
-
-def _mean(masks: tuple[Mask, ...]) -> float:
-    return float(np.mean([mask.score for mask in masks])) if masks else 0.0

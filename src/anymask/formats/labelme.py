@@ -40,6 +40,7 @@ from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,
     Mask,
+    Masks,
     Polygon,
     Rle,
     crop_to_rle,
@@ -114,7 +115,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
             who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
             masks[key] = Mask(rle, str(shape["label"]), annotator=who, id=group, extra=extra)
     extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks.values()), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra)
 
 
 def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:

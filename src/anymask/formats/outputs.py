@@ -31,7 +31,11 @@ DOCUMENTS: dict[str, Kind] = {
     ".json": "sa1b", ".csv": "csv", ".svg": "svg", ".geojson": "geojson", ".xml": "cvat",
     ".txt": "yolo", ".npy": "npy",
 }  # fmt: skip
-OUTPUT_SUFFIXES = (*DOCUMENTS, *TRANSPARENT, *OPAQUE)  # suffixes; Pillow writes more kinds of pictures
+OUTPUT_SUFFIXES = (
+    *DOCUMENTS,
+    *TRANSPARENT,
+    *OPAQUE,
+)  # suffixes; Pillow writes more kinds of pictures
 
 
 def output_kind(path: Path, plain: PictureKind = "cutout") -> Kind:
@@ -123,18 +127,25 @@ def mask_picture(
     """A cut-out of all objects, the photo with masks and prompts, or all masks white on black."""
     import numpy as np
 
-    from anymask.masks import cutout, marks, photo_of
-
     if kind == "overlay":
+        from anymask.masks import marks
+
         drawn = masks.draw(image)
         for asked in prompts:
             box = None if asked.box is None else asked.box[None]
             drawn = marks(drawn, asked.points, asked.labels, box)
         return drawn
-    any_of = masks.union().mask if masks else np.zeros(masks.image_hw, np.bool_)
+    from anymask.masks import photo_of
+
+    mask = masks.union().mask if masks else np.zeros(masks.image_hw, np.bool_)
     if kind == "mask":
-        return any_of.view(np.uint8) * np.uint8(255)
-    return cutout(photo_of(image, masks.picture, masks.image_hw), any_of)
+        return mask.view(np.uint8) * np.uint8(255)
+    photo = photo_of(image, masks.picture, masks.image_hw)
+    rgba = np.empty((*mask.shape, 4), np.uint8)
+    rgba[..., 3] = mask * np.uint8(255)
+    # What was cut away must not stay hidden in the file, so its colours go too.
+    np.multiply(photo, mask[..., None], out=rgba[..., :3])
+    return rgba
 
 
 def document_of(masks: Masks, form: str, policy: Policy | None = None) -> bytes:

@@ -41,7 +41,7 @@ from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, va
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
-from anymask.masks import UNLABELLED, Mask, rle_area, rle_box_xywh
+from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -95,7 +95,7 @@ def _with_segments(
         masks.append(Mask(found[number], names[category], crowd=crowd))
     if unknown:
         raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
-    return replace(image, masks=tuple(masks))
+    return replace(image, masks=Masks(masks))
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

@@ -22,7 +22,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Mask
+from anymask.masks import Mask, Masks
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -48,7 +48,7 @@ def document_to_image(document: Any) -> AnnotatedImage:
         with located(f"annotation {number}"):
             masks.append(Mask.from_sa1b(annotation))
     hw = checked_hw(about["height"], about["width"])
-    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks))
 
 
 def encode(
@@ -63,7 +63,7 @@ def encode(
         first += len(image.masks)
 
 
-def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[str, Any]:
+def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:
     """The JSON of a picture's file; its masks are numbered from `first` on."""
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}

@@ -30,7 +30,16 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import label_values
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Mask, Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.masks import (
+    Mask,
+    Masks,
+    Rle,
+    coco_to_rle,
+    empty_rle,
+    mask_to_rle,
+    rle_area,
+    rle_to_coco,
+)
 
 SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
@@ -73,7 +82,7 @@ def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]
         if rle_area(rle):
             masks.append(Mask(rle, id=group))
     name = f"{place.sequence}/{place.index:05d}.jpg"
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), place=place)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), place=place)
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:
@@ -92,7 +101,7 @@ def _split(folder: Path) -> list[AnnotatedImage]:
         masks = [Mask(rle, id=n) for n, rle in rles.items() if rle_area(rle)]
         size = next(iter(rles.values())).size
         frame = SequencePlace(video_id, int(stem)) if stem.isdecimal() else None
-        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks), place=frame))
+        images.append(AnnotatedImage(file_name=name, hw=size, masks=Masks(masks), place=frame))
     return images
 
 

@@ -23,7 +23,7 @@ from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, 
 from anymask.formats.documents import OutFile, output_stem, to_json
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Mask, Rle, rle_area, rle_to_string, string_to_rle
+from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"
 MASKS_FILE = "masks.jsonl"
@@ -158,7 +158,7 @@ def _image_of(
         ignore = _rle_of(row["ignore_rle"], hw, f"{where}, ignore_rle")
         masks.append(Mask(ignore, VOID_LABEL, crowd=True))
     name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), source=photo)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), source=photo)
 
 
 def _mask_of(mask: dict[str, Any], hw: tuple[int, int], where: str) -> Mask:

@@ -29,6 +29,7 @@ from anymask.formats.outlines import Policy, outline
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     Mask,
+    Masks,
     Polygon,
     Ring,
     Rle,
@@ -79,7 +80,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
                 report.add("shapes", name, None, f"element {number}, a {kind}, is no outline")
             elif kind in ("path", "polygon"):
                 masks.append(_mask(element, kind, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _hw(root: ET.Element) -> tuple[int, int]:

@@ -61,7 +61,7 @@ from anymask.formats.label_sets import VOC_CLASSES
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Mask
+from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
@@ -137,7 +137,7 @@ def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> Anno
         elif value:
             number = classes.get(value, 0)
             masks.append(Mask(rle, names[number] if 0 < number < len(names) else None))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
@@ -159,7 +159,7 @@ def encode(
 
     Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
     """
-    seen = [replace(image, masks=tuple(m for m in image.masks if not _void(m))) for image in images]
+    seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
     names = _names(seen, report)
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {

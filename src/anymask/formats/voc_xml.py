@@ -29,7 +29,7 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.outlines import box_to_mask
-from anymask.masks import UNLABELLED, Mask, Polygon, Rle, mask_to_rle, polygons_to_mask
+from anymask.masks import UNLABELLED, Mask, Masks, Polygon, Rle, mask_to_rle, polygons_to_mask
 from anymask.masks.mask import Box
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
@@ -81,7 +81,7 @@ def _image(
                 continue
             reason = "is a box off the picture" if boxes else "is a box alone"
             report.add("shapes", name, None, f"object {number} {reason}")
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _photo(

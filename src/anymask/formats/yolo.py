@@ -45,7 +45,15 @@ from anymask.formats.documents import (
 from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Mask, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
+from anymask.masks import (
+    UNLABELLED,
+    Mask,
+    Masks,
+    Polygon,
+    Ring,
+    mask_to_rle,
+    polygons_to_mask,
+)
 from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
@@ -160,7 +168,7 @@ def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> Annot
         with located(f"{path}, line {number}"):
             if line.strip():
                 masks.append(line_of(line, f"line {number}", name, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(filter(None, masks)))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
 
 
 def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
@@ -299,3 +307,10 @@ def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
     first = next(iter(folders.values()))
     places = {"train": first, "val": first} | folders
     return {split: f"images/{place}" for split, place in places.items()}
+
+
+def ring_to_yolo(ring: Ring, image_hw: tuple[int, int], place: int = 0) -> str:
+    """The line of one object: its class, then x and y of each corner, 0..1 of the photo's sides."""
+    height, width = image_hw
+    numbers = (ring / (width, height)).ravel().tolist()
+    return " ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n"

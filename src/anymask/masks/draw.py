@@ -166,14 +166,6 @@ def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
     return np.asarray((sums * (16 / 5)).round()[:, None], np.int32)
 
 
-def cutout(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W) -> (H, W, 4)
-    """The object alone, with alpha; what was cut away is black, so that nothing hides in a file."""
-    rgba = np.empty((*mask.shape, 4), np.uint8)
-    rgba[..., 3] = mask * np.uint8(255)
-    np.multiply(image, mask[..., None], out=rgba[..., :3])
-    return rgba
-
-
 def marks(
     image: UintImage,
     points: ArrayLike | None = None,

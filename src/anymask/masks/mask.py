@@ -9,11 +9,11 @@ Letters: N masks, H W the photo.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
+WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole photo
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the picture
 
@@ -98,7 +99,7 @@ class Mask:
     id: int | None = field(default=None, kw_only=True)
     stability: float | None = field(default=None, kw_only=True)
     points: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
-    crop_box: Box = field(default=cast(Box, ()), kw_only=True)
+    crop_box: Box = field(default=WHOLE, kw_only=True)
     objectness: float | None = field(default=None, kw_only=True)
     label_probability: float | None = field(default=None, kw_only=True)
     parent: int | None = field(default=None, kw_only=True)
@@ -110,7 +111,7 @@ class Mask:
     picture: Picture | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if len(self.crop_box) == 0:  # type: ignore[comparison-overlap]  # the default
+        if self.crop_box == WHOLE:
             height, width = self.rle.size
             object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
@@ -208,7 +209,7 @@ class Mask:
                     f"got {output_mode!r}"
                 )
         (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.crop_box
-        record = {
+        record: dict[str, Any] = {
             "id": record_id,
             "segmentation": segmentation,
             "area": self.area,
@@ -327,18 +328,16 @@ class Masks(list[Mask]):
         return without_held(vars(self))
 
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Mask: ...
+    def __getitem__(self, index: SupportsIndex) -> Mask: ...  # type: ignore[overload-overlap]  # no array is one
 
     @overload
-    def __getitem__(self, index: slice | Sequence[bool] | BoolArray) -> Masks: ...
+    def __getitem__(self, index: slice | list[bool] | BoolArray) -> Masks: ...
 
-    def __getitem__(
-        self, index: SupportsIndex | slice | Sequence[bool] | BoolArray
-    ) -> Mask | Masks:
+    def __getitem__(self, index: SupportsIndex | slice | list[bool] | BoolArray) -> Mask | Masks:
         """One mask by its place, some by a slice or by a boolean for each, as NumPy does it."""
         if isinstance(index, slice):
             return self._with(super().__getitem__(index))
-        if isinstance(index, Sequence) or (isinstance(index, np.ndarray) and index.ndim):
+        if isinstance(index, list | np.ndarray):
             if len(index) != len(self) or np.asarray(index).dtype != np.bool_:
                 raise InputError(
                     f"wanted a boolean for each of the {len(self)} masks, got {len(index)} of "
@@ -613,7 +612,8 @@ class Masks(list[Mask]):
         self, polygons: bool = False, tolerance: float = SMOOTH
     ) -> list[dict[str, Any]]:
         """Label Studio's tasks, with brushes or polygons as predictions."""
-        return self._document("label-studio-polygon" if polygons else "label-studio", tolerance)
+        form = "label-studio-polygon" if polygons else "label-studio"
+        return cast(list[dict[str, Any]], self._document(form, tolerance))
 
     def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
         """A FeatureCollection in pixels of the photo."""
@@ -640,8 +640,9 @@ class Masks(list[Mask]):
 
         return document_of(self, form, Policy(tolerance=tolerance)).decode()
 
-    def _document(self, form: str, tolerance: float) -> Any:
-        return parse_json(self._text(form, tolerance), form)
+    def _document(self, form: str, tolerance: float) -> dict[str, Any]:
+        document: dict[str, Any] = parse_json(self._text(form, tolerance), form)
+        return document
 
     # Other packages.
 

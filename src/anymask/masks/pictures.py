@@ -35,7 +35,10 @@ def picture_format(suffix: str) -> str | None:
 
 
 def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
-    """Write (H, W[, C]) uint8 in the format of a suffix. Raises InputError where it cannot."""
+    """Write (H, W[, C]) uint8 in the format of a suffix, in the first mode that the format takes.
+
+    Raises InputError where it takes none.
+    """
     from PIL import Image
 
     kind, picture = picture_format(suffix), Image.fromarray(pixels)

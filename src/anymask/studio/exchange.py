@@ -16,7 +16,7 @@ import numpy as np
 from anymask.base import page_name, split_page_name
 from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
 from anymask.images import page_as_png
-from anymask.masks import UNLABELLED, Mask, Rle, rle_area, rle_crop, rle_iou, rle_to_string
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.project import Project
 
@@ -118,7 +118,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
         if entry.status in wanted and not control:
             by_image.setdefault(entry.image_id, []).append(entry)
     return [
-        AnnotatedImage(file_name=name, hw=image.hw, masks=tuple(map(annotated, entries)))
+        AnnotatedImage(file_name=name, hw=image.hw, masks=Masks(map(annotated, entries)))
         for image in project.store.all_images()
         for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
     ]

@@ -36,7 +36,7 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import Mask, Rle, counted, rle_area
+from anymask.masks import Mask, Masks, Rle, counted, rle_area
 from anymask.studio.entries import Action, Status
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
 from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings
@@ -292,7 +292,7 @@ def clip_images(
         AnnotatedImage(
             file_name=f"{folder}/{frame:05d}.jpg",
             hw=clip.hw,
-            masks=tuple(
+            masks=Masks(
                 Mask(rle, label, id=number)
                 for number, label, rle in found.get(frame, [])
                 if rle_area(rle)
