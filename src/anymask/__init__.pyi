@@ -7,7 +7,7 @@ from anymask.base import errors as errors
 from anymask.evaluation.auditing import audit as audit
 from anymask.evaluation.evaluating import evaluate as evaluate
 from anymask.formats.conversion import convert as convert
-from anymask.formats.conversion import read as read
+from anymask.formats.dataset import read as read
 from anymask.images.load import load_image as load_image
 from anymask.images.sources import list_photos as list_photos
 from anymask.images.sources import sample as sample

@@ -181,7 +181,7 @@ def test_how_masks_were_made_is_one_line(
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "not kept: how the masks were made: quality, stability, clicks"
+    assert lines[0] == "not kept: how the masks were made: scores, stability, clicks"
     assert len(lines) == 2
 
 

@@ -167,11 +167,11 @@ def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:
 
 
 def test_a_real_set_agrees_with_its_own_areas(shared: Path) -> None:
-    from anymask.formats import load_set, open_stream
+    from anymask.formats import load_set, read
 
     folder = shared / "data" / "eval" / "feral_cats"
     _, samples = load_set(folder)
-    found = collect_statistics(open_stream(folder), "cats")
+    found = collect_statistics(read(folder), "cats")
     sizes = [
         math.sqrt(rle.counts[1::2].sum() / math.prod(sample.hw))
         for sample in samples

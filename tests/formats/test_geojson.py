@@ -12,7 +12,7 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, open_stream, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, read, write_files
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 
@@ -116,7 +116,7 @@ def test_qupath_s_files_are_read(tmp_path: Path) -> None:
     features = [{"type": "Feature", "geometry": SQUARE, "properties": properties}]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     (image,) = stream
     assert (image.file_name, image.masks[0].label, image.masks[0].area) == (
         "a.png", "Tumor", 4,

@@ -18,7 +18,7 @@ from anymask.formats import (
     brush_to_rle,
     label_studio,
     mask_to_brush,
-    open_stream,
+    read,
     write_files,
 )
 from anymask.masks import Mask, mask_to_rle
@@ -329,6 +329,6 @@ def test_an_uploaded_photo_is_found_by_the_name_that_it_had(tmp_path: Path) -> N
     made = task(region(), data={"image": "/data/upload/1/0a1b2c3d-a.jpg"})
     (tmp_path / "a.json").write_text(json.dumps([made]))
     (tmp_path / "a.jpg").write_bytes(b"")
-    stream = open_stream(tmp_path / "a.json")
+    stream = read(tmp_path / "a.json")
     (image,) = stream
     assert (image.file_name, stream.picture(image)) == ("0a1b2c3d-a.jpg", tmp_path / "a.jpg")

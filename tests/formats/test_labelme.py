@@ -14,7 +14,7 @@ from hypothesis import given
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, labelme, open_stream, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, labelme, read, write_files
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -55,7 +55,7 @@ def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
         path = (tmp_path / image.file_name).with_suffix(".json")
         assert path.parent / json.loads(path.read_text())["imagePath"] == tmp_path / image.file_name
     assert labelme.read(tmp_path, LossReport()) == images
-    assert list(open_stream(tmp_path)) == images
+    assert list(read(tmp_path)) == images
     (single,) = labelme.read(tmp_path / "cam 1" / "a.json", LossReport())
     assert single.file_name == "a.png"
 
@@ -212,6 +212,6 @@ def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath="..\\photos\\a.jpg")))
-    stream = open_stream(tmp_path / "notes")
+    stream = read(tmp_path / "notes")
     (image,) = stream
     assert stream.picture(image) == tmp_path / "photos" / "a.jpg"

@@ -16,7 +16,7 @@ from anymask.formats import (
     iter_dataset,
     load_clips,
     load_dataset,
-    open_stream,
+    read,
     read_annotations,
     recognise,
     recognise_layout,
@@ -335,7 +335,7 @@ def test_the_layout_is_recognised_when_a_split_or_its_folders_say_so(tmp_path: P
     published.write_coco(tmp_path / "coco")
     (first, _), _ = read_annotations(tmp_path / "coco", split="val")
     assert first.file_name == "val2017/000000000007.jpg"
-    assert [image.file_name for image in open_stream(tmp_path / "voc")] == [
+    assert [image.file_name for image in read(tmp_path / "voc")] == [
         "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
     ]
     with pytest.raises(InputError, match="sa1b has no splits, got 'val'; name the file or folder"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, open_stream, write_files, yolo
+from anymask.formats import AnnotatedImage, LossReport, Policy, read, write_files, yolo
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -261,7 +261,7 @@ def test_splits_that_have_folders_of_their_own_are_one_set(tmp_path: Path) -> No
     (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\n")
     with (tmp_path / "data.yaml").open("a") as file:
         file.write("names: ['cat', 'dog']\n")
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     found = {image.file_name: image for image in stream}
     assert {name: one.masks[0].label for name, one in found.items()} == {
         "train/a.png": "dog",

@@ -1,3 +1,4 @@
+from anymask.formats.dataset import read as read
 from anymask.formats.annotations import VOID_LABEL as VOID_LABEL
 from anymask.formats.annotations import AnnotatedImage as AnnotatedImage
 from anymask.formats.annotations import BenchmarkTruth as BenchmarkTruth
@@ -10,6 +11,8 @@ from anymask.formats.conversion import LossError as LossError
 from anymask.formats.conversion import convert as convert
 from anymask.formats.cvat import cvat_to_rle as cvat_to_rle
 from anymask.formats.cvat import mask_to_cvat as mask_to_cvat
+from anymask.formats.dataset import A_FILE_A_PICTURE as A_FILE_A_PICTURE
+from anymask.formats.dataset import Dataset as Dataset
 from anymask.formats.documents import SPLITS as SPLITS
 from anymask.formats.documents import OutFile as OutFile
 from anymask.formats.documents import checked_hw as checked_hw
@@ -80,7 +83,4 @@ from anymask.formats.sets import iter_samples as iter_samples
 from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.sets import read_info as read_info
-from anymask.formats.streams import A_FILE_A_PICTURE as A_FILE_A_PICTURE
-from anymask.formats.streams import Stream as Stream
-from anymask.formats.streams import open_stream as open_stream
 from anymask.formats.video_sets import Clip as Clip

@@ -13,7 +13,7 @@ from anymask.cli import read_count
 
 if TYPE_CHECKING:
     from anymask.evaluation.statistics import GroupOf, SetStatistics
-    from anymask.formats import AnnotatedImage, Stream
+    from anymask.formats import AnnotatedImage, Dataset
     from anymask.masks import Mask
 
 SUMMARY = "describe data sets: masks an image, sizes, places, shapes, groups"
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         statistics_to_json,
         statistics_to_markdown,
     )
-    from anymask.formats import open_stream
+    from anymask.formats import read
 
     if args.group_by and args.groups:
         raise InputError("groups come from one place; give --group-by or --groups, not both")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         group_of = table_groups(args.groups)
     elif args.group_by:
         group_of = key_groups(args.group_by)
-    streams = [open_stream(source, args.origin, args.images, args.split) for source in args.sources]
+    streams = [read(source, args.origin, args.images, args.split) for source in args.sources]
     found = [count(stream, args.limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     print(statistics_to_markdown(found), end="")
 
 
-def count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
+def count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
     """The statistics of one data set, with progress. Raises DataError where it has no picture."""
     from anymask.evaluation.statistics import collect_statistics
 
