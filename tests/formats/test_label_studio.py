@@ -222,7 +222,7 @@ def task(*regions: Any, **keys: Any) -> dict[str, Any]:
     return {"data": {"image": "a.jpg"}, "annotations": [{"result": list(regions)}]} | keys
 
 
-def read(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
+def read_file(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
     (folder / "a.json").write_text(json.dumps(list(tasks)))
     report = LossReport()
     return label_studio.read(folder / "a.json", report), report
@@ -231,7 +231,7 @@ def read(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
 def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_path: Path) -> None:
     cancelled = {"was_cancelled": True, "result": [region()] * 3}
     rows = [cancelled, {"result": [region()]}, {"result": []}]
-    (image,), report = read(tmp_path, task(annotations=rows, predictions=[cancelled]))
+    (image,), report = read_file(tmp_path, task(annotations=rows, predictions=[cancelled]))
     assert len(image.masks) == 1
     assert [str(loss) for loss in report.losses] == [
         "a.jpg: has 2 annotations; the first one is read"
@@ -241,7 +241,7 @@ def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_p
 def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     value = {"x": 25, "y": 50, "width": 50, "height": 50, "rectanglelabels": ["box"]}
     point = region(type="keypointlabels")
-    (image,), report = read(tmp_path, task(region(type="rectanglelabels", value=value), point))
+    (image,), report = read_file(tmp_path, task(region(type="rectanglelabels", value=value), point))
     truth = np.zeros((10, 20), np.bool_)
     truth[5:, 5:15] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
@@ -263,7 +263,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
 )
 def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.json: .*{message}"):
-        read(tmp_path, broken)
+        read_file(tmp_path, broken)
 
 
 def test_a_list_is_wanted(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_turned_rectangles_and_ellipses_are_filled(
     kind: str, value: dict[str, Any], tmp_path: Path
 ) -> None:
     """In a picture of 20 x 10; a rectangle turns clockwise around its first corner."""
-    (image,), report = read(tmp_path, task(region(type=kind, value=value | {kind: ["a"]})))
+    (image,), report = read_file(tmp_path, task(region(type=kind, value=value | {kind: ["a"]})))
     rows, columns = np.mgrid[:10, :20] + 0.5
     truth = (columns > 10) & (columns < 15) & (rows < 5)  # 5 x 5 pixels, left of the corner
     if kind == "ellipselabels":

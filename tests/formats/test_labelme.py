@@ -103,7 +103,9 @@ def document(*shapes: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {"version": "5.4.1", "flags": {}, "shapes": list(shapes)} | about | keys
 
 
-def read(folder: Path, *shapes: dict[str, Any], **keys: Any) -> tuple[AnnotatedImage, LossReport]:
+def read_file(
+    folder: Path, *shapes: dict[str, Any], **keys: Any
+) -> tuple[AnnotatedImage, LossReport]:
     (folder / "a.json").write_text(json.dumps(document(*shapes, **keys)))
     report = LossReport()
     (image,) = labelme.read(folder / "a.json", report)
@@ -113,11 +115,11 @@ def read(folder: Path, *shapes: dict[str, Any], **keys: Any) -> tuple[AnnotatedI
 def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     box = {"label": "box", "shape_type": "rectangle", "points": [[30, 35], [10, 5]]}
     disc = {"label": "disc", "shape_type": "circle", "points": [[20, 20], [30, 20]]}
-    image, _ = read(tmp_path, box, disc)
+    image, _ = read_file(tmp_path, box, disc)
     truth = np.zeros((40, 50), np.bool_)
     truth[5:35, 10:30] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
-    four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
+    four, _ = read_file(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
     np.testing.assert_array_equal(four.masks[0].mask, truth)
     assert image.masks[1].area == pytest.approx(np.pi * 100, rel=0.01)
     assert image.file_name == "photos/a.jpg"
@@ -125,7 +127,7 @@ def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
 
 def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
     corners = [(5.0, 5.0), (44.0, 10.0), (30.0, 35.0), (20.0, 18.0)]
-    image, _ = read(tmp_path, {"label": "x", "shape_type": "polygon", "points": corners})
+    image, _ = read_file(tmp_path, {"label": "x", "shape_type": "polygon", "points": corners})
     canvas = Image.new("L", (50, 40))
     ImageDraw.Draw(canvas).polygon(corners, fill=1)
     theirs = np.asarray(canvas) != 0
@@ -136,7 +138,7 @@ def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
 
 def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
     line = {"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}
-    image, report = read(tmp_path, line)
+    image, report = read_file(tmp_path, line)
     assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
         "../photos/a.jpg: shape 0, a line, has no area"
@@ -151,7 +153,7 @@ def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
         "flags": {"hard": True},
         "score": 0.5,
     }
-    image, _ = read(tmp_path, shape, flags={"night": True}, camera="left")
+    image, _ = read_file(tmp_path, shape, flags={"night": True}, camera="left")
     assert not written(tmp_path / "out.json", [image])
     again = json.loads((tmp_path / "out.json").read_text())
     assert (again["camera"], again["flags"]) == ("left", {"night": True})
@@ -182,7 +184,7 @@ MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 )
 def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.json: shape 0: .*{reason}"):
-        read(tmp_path, {"label": "x"} | shape)
+        read_file(tmp_path, {"label": "x"} | shape)
 
 
 def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-from anymask.formats.dataset import read as read
 from anymask.formats.annotations import VOID_LABEL as VOID_LABEL
 from anymask.formats.annotations import AnnotatedImage as AnnotatedImage
 from anymask.formats.annotations import BenchmarkTruth as BenchmarkTruth
@@ -13,6 +12,7 @@ from anymask.formats.cvat import cvat_to_rle as cvat_to_rle
 from anymask.formats.cvat import mask_to_cvat as mask_to_cvat
 from anymask.formats.dataset import A_FILE_A_PICTURE as A_FILE_A_PICTURE
 from anymask.formats.dataset import Dataset as Dataset
+from anymask.formats.dataset import read as read
 from anymask.formats.documents import SPLITS as SPLITS
 from anymask.formats.documents import OutFile as OutFile
 from anymask.formats.documents import checked_hw as checked_hw
