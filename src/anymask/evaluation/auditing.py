@@ -41,9 +41,9 @@ from anymask.formats import (
     A_FILE_A_PICTURE,
     FORMATS,
     AnnotatedImage,
-    Stream,
+    Dataset,
     find_format,
-    open_stream,
+    read,
     write_annotations,
 )
 from anymask.jobs import ModelChoice, model_choice
@@ -139,7 +139,7 @@ def audit(
         find_format(options.to)
     if not 0 <= options.below <= 1:
         raise InputError(f"below must be from 0 to 1, got {options.below:g}")
-    stream = open_stream(Path(data), form, None if images is None else Path(images), split)
+    stream = read(Path(data), form, None if images is None else Path(images), split)
     _check_places(stream, folder, options.proposals)
     grader = load_grader(None if grades is None else Path(grades))
 
@@ -165,7 +165,7 @@ def audit(
     return report
 
 
-def _check_places(stream: Stream, output: Path, proposals: Path | None) -> None:
+def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:
     """Refuse results where they would be read as annotations from then on. Raises InputError."""
     if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
         return
@@ -178,7 +178,7 @@ def _check_places(stream: Stream, output: Path, proposals: Path | None) -> None:
 
 
 def _examine(
-    stream: Stream, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
+    stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
 ) -> tuple[AuditResult, int]:
     """Examine what is not examined yet, and grade all; how many pictures failed."""
     sizes = count_sizes(islice(stream, options.limit))
@@ -233,13 +233,13 @@ def _work_through(
 # What is written.
 
 
-def _open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+def _open_picture(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """The pixels of a picture. Raises DataError where they have another size than the masks."""
     return replace(image, source=stream.pixels(image)).image()
 
 
 def _draw_suspects(
-    stream: Stream, result: AuditResult, limit: int | None, top: int
+    stream: Dataset, result: AuditResult, limit: int | None, top: int
 ) -> list[tuple[Suspect, UintImage]]:
     """The first suspects, masks and missing objects each, with their pictures; photo by photo.
 
@@ -285,7 +285,7 @@ def _write_pictures(
 
 
 def _write_proposals(
-    folder: Path, stream: Stream, options: _Options, result: AuditResult
+    folder: Path, stream: Dataset, options: _Options, result: AuditResult
 ) -> list[str]:
     """The data set with the accepted proposals in their place, and where each comes from.
 

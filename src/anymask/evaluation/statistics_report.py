@@ -20,7 +20,8 @@ from anymask.evaluation.statistics import (
     collect_statistics,
     reweight_concavity,
 )
-from anymask.formats import AnnotatedImage, AnnotatedMask, Stream, open_stream, read_groups
+from anymask.formats import AnnotatedImage, Dataset, read, read_groups
+from anymask.masks import Mask
 
 STATISTICS_FORMAT = 1
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
@@ -56,7 +57,7 @@ def stats(
         table = str(groups).endswith(".csv")
         group_of = _table_groups(Path(groups)) if table else _key_groups(str(groups))
     pictures = None if images is None else Path(images)
-    streams = [open_stream(Path(source), form, pictures, split) for source in sources]
+    streams = [read(Path(source), form, pictures, split) for source in sources]
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
@@ -70,7 +71,7 @@ def stats(
     return report_statistics(found, ", ".join(str(source) for source in sources))
 
 
-def _count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
+def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
     """The statistics of one data set, with progress. Raises DataError where it has no picture."""
     total = stream.length()
     if limit is not None:
@@ -93,8 +94,8 @@ def _count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetSt
 def _key_groups(key: str) -> GroupOf:
     """A mask's group is its label, its group number, or a key of the mask or of its picture."""
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
-        known = {"label": mask.label, "group": mask.group, "annotator": mask.annotator}
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
+        known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
         value = known.get(key)
         if value is None and key not in ("label", "group"):
             value = mask.extra.get(key, image.extra.get(key))
@@ -107,7 +108,7 @@ def _table_groups(path: Path) -> GroupOf:
     """A picture's group from a table; an image's name is that in the data set, or the end of it."""
     groups = read_groups(path)
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
         return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
 
     return group_of

@@ -34,12 +34,12 @@ from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
 from anymask.formats import (
     LAYOUTS,
+    Dataset,
     SetInfo,
-    Stream,
     fitting_layout,
     is_set,
     load_dataset,
-    open_stream,
+    read,
 )
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
@@ -129,7 +129,7 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
     return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
 
 
-def labelled_suite(stream: Stream) -> tuple[Suite, list[EvalSet]]:
+def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     """The suite of one file or folder of labels in any format, and its set, read.
 
     Raises DataError for labels that are broken, that there are none of, or without their picture.
@@ -216,7 +216,7 @@ class SetQuery:
         return suite, open_sets(suite, folder, self.sets)
 
     def _read_labels(self, path: Path) -> tuple[Suite, list[EvalSet]]:
-        stream = open_stream(path, self.form, self.images, self.split)
+        stream = read(path, self.form, self.images, self.split)
         suite, sets = labelled_suite(stream)
         for line in stream.unread_lines():
             print(line, file=sys.stderr)
