@@ -13,7 +13,7 @@ from anymask.base import BoolArray, UintImage
 from anymask.evaluation.audit_photos import AuditHeader, ExaminedPhoto
 from anymask.evaluation.label_errors import GradedMask, Suspect
 from anymask.evaluation.page import Series, bar_plot, jpeg_bytes
-from anymask.evaluation.report import Picture, Report, Section, Table
+from anymask.evaluation.report import Report, Section, Shot, TextTable
 from anymask.masks import (
     Colour,
     Rle,
@@ -71,20 +71,22 @@ def report_audit(
     grades = np.array([one.grade for one in result.graded])
     tenths = np.bincount(np.clip((grades * 10).astype(np.int64), 0, 9), minlength=10)
     plot = bar_plot(TENTHS, [Series("masks", tenths / max(len(grades), 1))], "grade")
+    rows = [_mask_row(result, suspect) for suspect in masks[:top]]
+    objects = [_object_row(result, suspect) for suspect in missing[:top]]
     hidden = len(result.suspects) - min(len(masks), top) - min(len(missing), top)
     sections = [
         Section(notes=_summary(result, grades), plots=[("Grades", plot)]),
         Section(
             title="Suspects",
-            tables=[
-                Table(MASK_HEADER, [_mask_row(result, s) for s in masks[:top]], align="rlrlrll")
-            ],
+            tables=[TextTable(MASK_HEADER, rows, align="rlrlrll")],
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is not None],
         ),
         Section(
             title="Objects without a mask",
             tables=[
-                Table(OBJECT_HEADER, [_object_row(result, s) for s in missing[:top]], align="rlrrl")
+                TextTable(
+                    OBJECT_HEADER, [_object_row(result, s) for s in missing[:top]], align="rlrrl"
+                )
             ],
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
@@ -150,14 +152,14 @@ def _object_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
     return f"{suspect.number}", image, f"{found.score:.2f}", f"{found.area}", box
 
 
-def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Picture:
+def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Shot:
     image = result.image_of(suspect)
     title = f"{suspect.number}. {suspect.label or image}"
     if suspect.grade is not None:
         title += f" · grade {suspect.grade:.2f}"
     about = image if suspect.mask is None else f"{image}, mask {suspect.mask}"
     action = _proposal(suspect) or "look at it"
-    return Picture(jpeg_bytes(picture), [title, f"{about} · proposal: {action}", *suspect.reasons])
+    return Shot(jpeg_bytes(picture), [title, f"{about} · proposal: {action}", *suspect.reasons])
 
 
 def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:

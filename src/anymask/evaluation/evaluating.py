@@ -35,7 +35,7 @@ from anymask.evaluation.results import (
 from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.suite import SetQuery, Suite
-from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, evaluate_videos
+from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 
 Data = str | Path | tuple[Suite, Sequence[EvalSet]]
@@ -89,19 +89,13 @@ class PhotoSettings(TypedDict, total=False):
     skipped: Sequence[tuple[str, str]]
 
 
-class EvaluateSettings(PhotoSettings, total=False):
-    """The settings of all protocols: those of photos, and
+class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
+    """The settings of all protocols: those of photos, those of videos, and
 
-    rounds   of clicks on videos, at most (default: 3)
-    tracker  "auto", "memory" or "match", for videos
-    rules    of "tracks": "davis" (default), "all-frames" or "unsupervised"
-    memory   a dict of `MemorySettings`, for videos
+    rules  of "tracks": "davis" (default), "all-frames" or "unsupervised"
     """
 
-    rounds: int
-    tracker: str
     rules: str
-    memory: dict[str, Any]
 
 
 def evaluate(
@@ -135,9 +129,13 @@ def evaluate(
     """
     names = [protocol] if isinstance(protocol, str) else list(protocol)
     given: dict[str, Any] = dict(settings)
+    videos = bool(names) and names[0] in VIDEO_PROTOCOLS
+    taken = (VideoSettings if videos else PhotoSettings).__annotations__
     if names and names[0] in FILE_PROTOCOLS:
         return score_files(cast(str, model), cast(str, data), names[0], **given)
-    if names and names[0] in VIDEO_PROTOCOLS:
+    if unknown := sorted(set(given) - set(taken)):
+        raise TypeError(f"{unknown[0]} is no setting of {names or 'photos'}; there are {[*taken]}")
+    if videos:
         return evaluate_videos(cast(Method, model), cast(str, data), names[0], **given)
     return evaluate_photos(model, data, protocol=names, **given)
 
@@ -154,19 +152,8 @@ def evaluate_photos(
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
         raise InputError("--resume continues a file; give it with --json FILE")
-    query = None
-    if isinstance(data, tuple):
-        suite, sets = data
-    else:
-        root, images = (
-            Path(given[name]) if given.get(name) else None for name in ("root", "images")
-        )
-        query = SetQuery(
-            data=str(data), root=root, sets=tuple(given.get("sets", ())),
-            protocol=tuple(protocol), also=tuple(given.get("also", ())),
-            form=given.get("form"), images=images, split=given.get("split"),
-        )  # fmt: skip
-        suite, sets = query.open()
+    query = None if isinstance(data, tuple) else _set_query(data, protocol, given)
+    suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
     asked = {name: value for name, value in known.items() if value is not None or name == "slow"}
     how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **asked})
@@ -203,6 +190,16 @@ def evaluate_photos(
                 cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
                 progress.update(done)
     return report_photos(run, cases)
+
+
+def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
+    """What is measured on, of the settings of photos."""
+    root, images = (Path(given[name]) if given.get(name) else None for name in ("root", "images"))
+    return SetQuery(
+        data=str(data), root=root, sets=tuple(given.get("sets", ())), protocol=tuple(protocol),
+        also=tuple(given.get("also", ())), form=given.get("form"), images=images,
+        split=given.get("split"),
+    )  # fmt: skip
 
 
 @dataclass

@@ -13,7 +13,7 @@ from anymask.evaluation.measures import MASK_MEASURES, MEASURES, click_name
 from anymask.evaluation.metrics import Mean
 from anymask.evaluation.page import Points, Series, curve_plot, jpeg_bytes, legend, line_plot
 from anymask.evaluation.protocols import Segmenter, tight_box
-from anymask.evaluation.report import Picture, Report, Section, Table
+from anymask.evaluation.report import Report, Section, Shot, TextTable
 from anymask.evaluation.results import (
     Evaluation,
     MetricValue,
@@ -34,7 +34,7 @@ PICTURE_MARGIN = 0.35  # of the object's longer side, around object and answer
 JPEG_QUALITY = 80
 
 
-def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Picture]] | None = None) -> Report:
+def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
     """The report of a run; `cases` are pictures of worst cases by the set's name."""
     found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
     main = [_main_table(run), _noc_table(run), _small_table(run)]
@@ -118,7 +118,7 @@ def _main_columns(run: Evaluation) -> list[tuple[str, str]]:
     return [pair for pair in run.pairs() if pair[1] in shown]
 
 
-def _main_table(run: Evaluation) -> Table:
+def _main_table(run: Evaluation) -> TextTable:
     pairs = _main_columns(run)
     rows = []
     for scores in run.sets:
@@ -134,10 +134,10 @@ def _main_table(run: Evaluation) -> Table:
             f"{m.low:.3f}–{m.high:.3f}" if k else "" for m, k in zip(means, known, strict=True)
         ]
         rows.append(["95 % interval", "", *spans])
-    return Table(["set", "masks", *(_title(run, pair) for pair in pairs)], rows)
+    return TextTable(["set", "masks", *(_title(run, pair) for pair in pairs)], rows)
 
 
-def _noc_table(run: Evaluation) -> Table | None:
+def _noc_table(run: Evaluation) -> TextTable | None:
     pairs = [pair for pair in run.pairs() if pair[1].startswith("noc")]
     rows = []
     for scores in run.sets if pairs else ():
@@ -146,10 +146,10 @@ def _noc_table(run: Evaluation) -> Table | None:
             cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
             rows.append([scores.name, str(len(scores.area)), *cells])
     names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
-    return Table(["clicks to an IoU", "masks", *names], rows) if pairs else None
+    return TextTable(["clicks to an IoU", "masks", *names], rows) if pairs else None
 
 
-def _small_table(run: Evaluation) -> Table | None:
+def _small_table(run: Evaluation) -> TextTable | None:
     pairs = _main_columns(run)
     rows = []
     for scores in run.sets:
@@ -158,7 +158,7 @@ def _small_table(run: Evaluation) -> Table | None:
         rows += [[scores.name, str(small), *map(_cell, means)]] if small else []
     titles = [_title(run, pair) for pair in pairs]
     header = [f"under {run.settings.min_area} pixels", "masks", *titles]
-    return Table(header, rows) if rows else None
+    return TextTable(header, rows) if rows else None
 
 
 MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
@@ -188,7 +188,7 @@ def _set_rows(run: Evaluation, measure: str) -> MetricRows:
     }
 
 
-def _measure_table(run: Evaluation, rows: MetricRows) -> Table | None:
+def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
     """A row a set and method, a column a figure; groups below."""
     names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
     by_name = {key: {figure.name: figure for figure in row} for key, row in rows.items()}
@@ -202,7 +202,7 @@ def _measure_table(run: Evaluation, rows: MetricRows) -> Table | None:
             if len(inside) > 1:
                 cells = [_figure_cell(_mean_figure([row.get(n) for row in inside])) for n in names]
                 lines.append([f"**{group} mean**", method, *map(_bold, cells)])
-    return Table(["set", "method", *names], lines) if names else None
+    return TextTable(["set", "method", *names], lines) if names else None
 
 
 def _mean_figure(figures: Sequence[MetricValue | None]) -> MetricValue | None:
@@ -236,7 +236,7 @@ def _bold(text: str) -> str:
     return text and f"**{text}**"
 
 
-def _details(run: Evaluation, measure: str) -> Iterator[Table]:
+def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
     """The details of measures of whole sets, folded."""
 
     def text(cell: str | float) -> str:
@@ -251,7 +251,7 @@ def _details(run: Evaluation, measure: str) -> Iterator[Table]:
             for table in found.result.tables if found.measure == measure and found.result else ():
                 title = f"{scores.name}, {found.method}: {table.title}"
                 rows = [[text(cell) for cell in row] for row in table.rows]
-                yield Table(table.header, rows, title, folded=True)
+                yield TextTable(table.header, rows, title, folded=True)
 
 
 # Plots.
@@ -307,7 +307,7 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
 
 def draw_worst_cases(
     method: Segmenter, one: EvalSet, scores: SetScores, min_area: int, count: int = 3
-) -> list[Picture]:
+) -> list[Shot]:
     """The `count` lowest scores of a set by one click, and by the box, asked for again.
 
     Of one photo only its worst mask is shown.
@@ -326,7 +326,7 @@ def draw_worst_cases(
     return pictures
 
 
-def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Picture:
+def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
     place, mask = int(scores.image[row]), int(scores.mask[row])
     photo = EvalPhoto(place, one.samples[place], scores.mask[row : row + 1])
     (truth,) = photo.truths()
@@ -341,7 +341,7 @@ def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way
         f"{way}: IoU {fit:.2f}, {photo.sample.name}, mask {mask}{f' ({label})' if label else ''}"
     )
     clicks = [(round(x), round(y)) for x, y in clicked]
-    return Picture(_draw_object(photo.image, truth.mask, found, clicks), [words])
+    return Shot(_draw_object(photo.image, truth.mask, found, clicks), [words])
 
 
 def _draw_object(

@@ -20,7 +20,7 @@ MOST_PLOTS = 24  # plots of a section that are shown at once
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """A table of texts; a cell `**text**` stands out.
 
     header  of the columns
@@ -40,7 +40,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Shot:
     """A JPEG file and the words below it, a line each; the first says what it shows."""
 
     jpeg: bytes
@@ -53,9 +53,9 @@ class Section:
 
     title: str = ""
     notes: Sequence[str] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[TextTable] = ()
     plots: Sequence[tuple[str, str]] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[Shot] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ def _fold(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
-def _figure(picture: Picture) -> str:
+def _figure(picture: Shot) -> str:
     words = "<br>".join(escape(line) for line in picture.words)
     tag = picture_tag(picture.jpeg, picture.words[0])
     return f'<figure>{tag}<figcaption class="note">{words}</figcaption></figure>'

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
 from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
-from anymask.evaluation.report import Report, Section, Table
+from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
     ObjectScores,
     Rules,
@@ -115,9 +115,9 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         sections=[
             Section(
                 tables=[
-                    Table(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
-                    Table(("video", *TRACK_HEADER), by_video),
-                    Table((*whose, *TRACK_HEADER), objects),
+                    TextTable(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+                    TextTable(("video", *TRACK_HEADER), by_video),
+                    TextTable((*whose, *TRACK_HEADER), objects),
                 ]
             )
         ],
@@ -314,11 +314,11 @@ def _panoptic_report(results: Path, truth: Path) -> Report:
     means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
     classes = scores.classes()
     tables = [
-        Table(
+        TextTable(
             ("", "PQ", "SQ", "RQ", "classes"),
             [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
         ),
-        Table(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
+        TextTable(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
     ]
     return Report(
         title=f"{results.name} against {truth.name}",

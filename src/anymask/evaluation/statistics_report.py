@@ -12,7 +12,7 @@ import numpy as np
 
 from anymask.base import DataError, InputError, follow
 from anymask.evaluation.page import Series, bar_plot, heat_map, legend, line_plot
-from anymask.evaluation.report import Report, Section, Table
+from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.statistics import (
     GroupOf,
     Histogram,
@@ -156,7 +156,7 @@ def _section(
     """A table of figures; `hidden` rows are in the JSON alone."""
     more = f"{hidden} more {title.split()[0].lower()}; --json FILE has all" if hidden else ""
     align = "l" + "r" * (len(header) - 1)
-    return Section(title=title, tables=[Table(header, rows, align=align, more=more)])
+    return Section(title=title, tables=[TextTable(header, rows, align=align, more=more)])
 
 
 def _set_to_row(raw: dict[str, Any]) -> dict[str, Any]:

@@ -23,15 +23,16 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
 from anymask.base import BoolArray, DataError, InputError, ProgressBar, this_machine
 from anymask.evaluation.adapters import Method
 from anymask.evaluation.protocols import TruthMask, largest_click
-from anymask.evaluation.report import Report, Section, Table
+from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
     ObjectScores,
     Rules,
@@ -49,55 +50,76 @@ from anymask.track import MemorySettings, VideoSession, natural_order, open_sess
 
 VIDEO_PROTOCOLS = {"videos": "semi", "videos-offline": "offline", "videos-online": "online"}
 HEADER = ("J&F", "J", "F")
+Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
+
+
+class VideoSettings(TypedDict, total=False):
+    """What `evaluate` takes besides on videos.
+
+    rounds        frames with clicks at most (default: 3)
+    tracker       "auto" (default), "memory" or "match"
+    split         which part of the data
+    limit         videos at most
+    refine_edges  masks with refined edges
+    memory        settings of `MemorySettings`
+    """
+
+    rounds: int
+    tracker: Literal["auto", "memory", "match"]
+    split: str | None
+    limit: int | None
+    refine_edges: bool
+    memory: dict[str, Any]
 
 
 def evaluate_videos(
     model: Method | Sequence[Method],
     data: str | Path,
     protocol: str = "videos",
-    *,
-    rounds: int = 3,
-    tracker: str = "auto",
-    split: str | None = None,
-    limit: int | None = None,
-    refine_edges: bool = False,
-    memory: dict[str, Any] | None = None,
+    **settings: Unpack[VideoSettings],
 ) -> Report:
     """Follow the objects of annotated videos: `evaluate(model, data, protocol="videos")`.
 
-    model         a loaded model, a name, or None
-    data          videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks
-    rounds        frames with clicks at most
-    tracker       "auto", "memory" or "match"
-    split, limit  which part of the data, and how many videos at most
-    memory        settings of `MemorySettings`
+    model  a loaded model, a name, or None
+    data   videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks
 
     Raises DataError that names the video, InputError, ModelError, WeightsError.
     """
+    rounds, split = settings.get("rounds", 3), settings.get("split")
     if rounds < 1:
         raise InputError(f"rounds must be at least 1, got {rounds}")
     if isinstance(model, (list, tuple)):
         if len(model) != 1:
             raise InputError("videos are followed by one model at a time; name one")
         (model,) = model
-    settings = dict(memory or {})
-    MemorySettings(**settings)
+    memory, edges = settings.get("memory", {}), settings.get("refine_edges", False)
+    MemorySettings(**memory)
     folder = Path(data)
     own = split is None and any(folder.glob("*/masks"))
     clips = masked_clips(folder) if own else load_clips(folder, split=split)
-    clips = clips[:limit]
     if not isinstance(model, Model):
         named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
         model = model_choice(named).load()
-    tracked: Model = model
+    tracker = settings.get("tracker", "auto")
+    more: dict[str, Any] = {**memory, **({"refine_edges": True} if edges else {})}
+    follow = partial(_open_session, model, tracker, more)
     way = VIDEO_PROTOCOLS[protocol]
-    if refine_edges:
-        settings["refine_edges"] = True
-    chosen = cast(Literal["auto", "memory", "match"], tracker)
+    after = _follow_all(clips[: settings.get("limit")], follow, way, rounds)
+    if not after or not after[-1]:
+        raise DataError(f"{data}: no object in any of its videos")
+    about = {"tracker": tracker, "memory": memory, "refine_edges": edges}
+    about |= {"model": model.name, "weights_hash": model.runtime.weights_hash}
+    return _video_report(way, after, about)
 
-    def follow(clip: Clip) -> VideoSession:
-        return open_session(tracked, list(clip.frames), tracker=chosen, **settings)
 
+def _open_session(model: Model, tracker: Any, settings: dict[str, Any], clip: Clip) -> VideoSession:
+    return open_session(model, list(clip.frames), tracker=tracker, **settings)
+
+
+def _follow_all(
+    clips: Sequence[Clip], follow: Follow, way: str, rounds: int
+) -> list[list[ObjectScores]]:
+    """The scores of all objects of all videos, once or after each round of clicks."""
     found = []
     with ProgressBar("videos", len(clips)) as progress:
         for done, clip in enumerate(clips, start=1):
@@ -108,13 +130,7 @@ def evaluate_videos(
                     by_clicks = follow_offline if way == "offline" else follow_online
                     found.append(list(by_clicks(clip, follow, rounds)))
             progress.update(done)
-    after = [[one for of_clip in some for one in of_clip] for some in zip(*found, strict=True)]
-    if not after or not after[-1]:
-        raise DataError(f"{data}: no object in any of its videos")
-    about: dict[str, Any] = {"tracker": tracker, "memory": dict(memory or {})}
-    about["refine_edges"] = refine_edges
-    about |= {"model": tracked.name, "weights_hash": tracked.runtime.weights_hash}
-    return _video_report(way, after, about)
+    return [[one for of_clip in some for one in of_clip] for some in zip(*found, strict=True)]
 
 
 def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, Any]) -> Report:
@@ -132,6 +148,7 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
         )
     ]
     videos = [[name, *cells(scores)] for name, scores in mean_by_video(rounds[-1]).items()]
+    tables = [TextTable((title, *HEADER), total), TextTable(("", *HEADER), videos)]
     machine = this_machine()
     objects = [
         [
@@ -146,7 +163,7 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
     return Report(
         title=f"{about['model']} on videos",
         about=title,
-        sections=[Section(tables=[Table((title, *HEADER), total), Table(("", *HEADER), videos)])],
+        sections=[Section(tables=tables)],
         notes=[f"machine: {machine.line()}"],
         rows=[
             {
@@ -191,7 +208,6 @@ def masked_clips(folder: Path) -> list[Clip]:
     return found
 
 
-Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
 CLICKS_A_FRAME = 3  # on a frame
 GOOD = 0.75  # IoU of a mask that nobody corrects
 

@@ -26,7 +26,7 @@ from anymask.base import (
 )
 from anymask.cli import add_model_options, read_count, read_model
 from anymask.evaluation.commands import write_report
-from anymask.evaluation.report import Report, Section, Table
+from anymask.evaluation.report import Report, Section, TextTable
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     }
     report = Report(
         title="bench",
-        sections=[Section(tables=[Table(["", *columns], rows)])],
+        sections=[Section(tables=[TextTable(["", *columns], rows)])],
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
         data={**data, "threads": args.threads, "notes": notes, "figures": plain},
