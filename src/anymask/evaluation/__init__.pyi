@@ -110,6 +110,9 @@ from anymask.evaluation.protocols import deepest_click as deepest_click
 from anymask.evaluation.protocols import largest_click as largest_click
 from anymask.evaluation.protocols import score_first as score_first
 from anymask.evaluation.protocols import tight_box as tight_box
+from anymask.evaluation.report import Report as Report
+from anymask.evaluation.report import Section as Section
+from anymask.evaluation.report import TextTable as TextTable
 from anymask.evaluation.report import markdown_table as markdown_table
 from anymask.evaluation.results import Curve as Curve
 from anymask.evaluation.results import DetailTable as DetailTable

@@ -83,11 +83,7 @@ def report_audit(
         ),
         Section(
             title="Objects without a mask",
-            tables=[
-                TextTable(
-                    OBJECT_HEADER, [_object_row(result, s) for s in missing[:top]], align="rlrrl"
-                )
-            ],
+            tables=[TextTable(OBJECT_HEADER, objects, align="rlrrl")],
             pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
         ),
     ]

@@ -107,7 +107,7 @@ def evaluate_videos(
     after = _follow_all(clips[: settings.get("limit")], follow, way, rounds)
     if not after or not after[-1]:
         raise DataError(f"{data}: no object in any of its videos")
-    about = {"tracker": tracker, "memory": memory, "refine_edges": edges}
+    about: dict[str, Any] = {"tracker": tracker, "memory": memory, "refine_edges": edges}
     about |= {"model": model.name, "weights_hash": model.runtime.weights_hash}
     return _video_report(way, after, about)
 
