@@ -60,6 +60,11 @@ LEAST_OBJECT_AREA = 64  # pixels
 MOST_OF_PHOTO = 0.5  # larger masks are ground, not objects
 MOST_COVERED = 0.3  # of the mask, by the given ones
 SAME_ANSWER_IOU = 0.5  # IoU of two answers that mean one object
+SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
+LEAST_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
+MASKS_A_CALL = 16  # masks asked about at once: memory
+MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+RESULTS_FORMAT = 1
 
 
 def find_missing(
@@ -128,12 +133,6 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
         record = Mask(rle, score=float(reply.scores[number]), stability=float(stability[number]))
         records.append(replace(record, points=(click,)))
     return records
-
-
-SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
-LEAST_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
-MASKS_A_CALL = 16  # masks asked about at once: memory
-MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -329,8 +328,6 @@ def _examine_mask(
 
 
 # What was found, kept.
-
-RESULTS_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)

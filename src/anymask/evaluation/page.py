@@ -20,6 +20,10 @@ from numpy.typing import ArrayLike
 from anymask.base import Floats, UintImage
 
 COLOURS = 8  # classes of series in the style sheet
+WIDTH, HEIGHT = 520, 300
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
+
+
 STYLE = """
 :root { color-scheme: light dark; --ground: #fbfbfd; --sheet: #ffffff; --ink: #1d2330;
   --faint: #5d6678; --rule: #dfe3ea; --heat: #2563c9;
@@ -124,8 +128,6 @@ def picture_tag(jpeg: bytes, about: str) -> str:
 
 # Plots.
 
-WIDTH, HEIGHT = 520, 300
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
 
 Text = Callable[[float], str]
 Number = TypeVar("Number", float, Floats)
