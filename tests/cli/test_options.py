@@ -20,6 +20,9 @@ LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     load(commands()[command]).configure(parser)
+    for action in parser._actions:
+        if action.dest == "action" and action.choices:
+            return action.choices[parser.get_default("action")]
     return parser
 
 
