@@ -129,9 +129,7 @@ class PhotoWorker:
         return PhotoResult(**fields, began=began, ended=time.time())
 
 
-def process(
-    job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]
-) -> Generator[PhotoEvent]:
+def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
     """Work as the job says. Raises AnymaskError where the task cannot be opened."""
     if job.engine == "ray":
         return _process_on_ray(task, items, job.workers)

@@ -151,9 +151,7 @@ class FolderJob:
         shards = self.output_shards
         return f"sa_{place_number(place) % shards:06d}" if shards else ""
 
-    def _placed(
-        self, unreadable: Callable[[OSError], None] | None
-    ) -> Iterable[tuple[Path, Path]]:
+    def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
         """All machines' photos with their places, one sub-folder after the other."""
         if isinstance(self.source, PlacedPhotos):
             return sorted(self.source.photos, key=lambda pair: (pair[1].parent, pair[1]))

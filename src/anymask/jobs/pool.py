@@ -243,7 +243,7 @@ _worker: _Worker | None = None
 
 def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
     """Open the task; the pool is told when this fails, and this process ends."""
-    global _worker  # noqa: PLW0603 - a worker's functions share nothing else
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)

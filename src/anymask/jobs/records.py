@@ -1,4 +1,4 @@
-"""The masks of a photo as jobs write them: SA-1B JSON that says what it was made from, and a picture.
+"""Masks of photos as jobs write them: SA-1B JSON that says what it was made of, and pictures.
 
 A photo whose records were made of the same pixels by the same model and settings is done.
 """
@@ -53,9 +53,7 @@ class MaskWork:
         """Whether what an earlier run made is what this one would make."""
         return True
 
-    def find(
-        self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None
-    ) -> Sequence[Mask]:
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """The masks of one photo. Raises what `PhotoWork` does."""
         raise NotImplementedError
 

@@ -287,7 +287,9 @@ def parse_names(text: str) -> Names:
         return Path(text).expanduser().absolute()
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     if not words:
-        raise InputError(f"wanted all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}")
+        raise InputError(
+            f"wanted all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}"
+        )
     return words
 
 

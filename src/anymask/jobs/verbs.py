@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from anymask.base import DataError, InputError, check_keywords, follow
 from anymask.formats import AnnotatedImage, Stream, box_of, open_stream, output_stem
-from anymask.jobs.engines import OnStep, PhotoTask, PhotoWork
+from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
@@ -24,11 +24,9 @@ from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureC
 from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from anymask.base import FloatArray
     from anymask.masks import Mask
-    from anymask.segment import ArrangementDict, EverythingDict, GridDict, Model
+    from anymask.segment import EverythingDict, GridDict, Model
 
 Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
 Source = Path | tuple[Path, ...] | PlacedPhotos
@@ -100,9 +98,7 @@ def run(
                 "name a new folder"
             )
     page = settings.get("pictures", PictureChoice()).page
-    job = FolderJob(
-        source=source, output=output, workers=workers, engine=engine, page=page, **how
-    )
+    job = FolderJob(source=source, output=output, workers=workers, engine=engine, page=page, **how)
     return run_job(job, task, on_progress)
 
 
@@ -266,7 +262,7 @@ class EverythingWork(MaskWork):
 
 @dataclass(frozen=True)
 class BoxLabels:
-    """The labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
+    """Labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
 
     name    of the data set
     images  a photo with its masks, boxes as rectangles, by the place of its results
@@ -331,7 +327,7 @@ class BoxesTask:
     def plan(
         cls, source: str | Path | Stream, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
-        """See `Verb`. The source are labels, or what `formats.open_stream(..., boxes=True)` gave."""
+        """See `Verb`. The source: labels, or what `open_stream(..., boxes=True)` gave."""
         check_keywords(settings, [*JobSettings.__annotations__, "overlay"])
         stream = source if isinstance(source, Stream) else open_stream(source, boxes=True)
         labels = BoxLabels.read(stream)
