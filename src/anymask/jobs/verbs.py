@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
@@ -391,7 +391,7 @@ VERBS: dict[str, type[Verb]] = {
 
 
 def learn_names(
-    model: Model, streams: Sequence[Stream], out: str | Path, most: int = MOST_OF_A_LABEL
+    model: Model, streams: Iterable[Stream], out: str | Path, most: int = MOST_OF_A_LABEL
 ) -> dict[str, int]:
     """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
 
@@ -410,7 +410,7 @@ def learn_names(
 
 
 def _labelled_vectors(
-    model: Model, streams: Sequence[Stream], most: int
+    model: Model, streams: Iterable[Stream], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
     from anymask.segment import mask_vectors
