@@ -25,7 +25,7 @@ ROOM = 24 << 20  # bytes: what an allocator may keep back; the keys alone of 500
 
 
 def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do() -> None:
-    scene, model = MadeScene(SMALL), anymask.load("nano@256")
+    scene, model = MadeScene(SMALL), anymask.load("nano@384")
     with small_session(model, scene) as session:
         session.add(frame=0, mask=scene.mask(FRONT))
         for frame in session:

@@ -28,9 +28,6 @@ from anymask.track.records import Direction as Direction
 from anymask.track.records import ObjectMask as ObjectMask
 from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import TrackMoment as TrackMoment
-from anymask.track.session import FRAMES as FRAMES
-from anymask.track.session import SECONDS as SECONDS
-from anymask.track.session import Autosave as Autosave
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
