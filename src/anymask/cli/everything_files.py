@@ -18,7 +18,7 @@ from anymask.cli.sources import open_sources
 from anymask.jobs import FolderJob, PhotoItem
 
 if TYPE_CHECKING:
-    from anymask.formats import Masks
+    from anymask.masks import Masks
 
 ENDINGS = (".everything", "-everything")  # of results in the working folder; of a folder of them
 
@@ -27,7 +27,7 @@ ENDINGS = (".everything", "-everything")  # of results in the working folder; of
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .txt, .npy, .csv
+    others   of the masks in another format: .svg, .geojson, .xml, .txt, .npy, .csv
     printed  whether the records go to standard output
     """
 
@@ -75,15 +75,15 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     check_outputs([target.path for target in targets if target.path], photo)
     if list(outputs) == ["-"]:
         return Files(None, None, printed=True)
-    records = [one for one in targets if one.kind == "json"]
+    records = [one for one in targets if one.kind == "sa1b"]
     pictures = [one.path for one in targets if one.kind == "overlay" and one.path]
-    plain = ("json", "overlay", "cutout", "mask")
+    plain = ("sa1b", "overlay", "cutout", "mask")
     others = [one.path for one in targets if one.kind not in plain and one.path]
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
-            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .txt or "
-            f".npy, got {', '.join(outputs)}; anymask convert turns the .json into other formats"
+            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
+            f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
         )
     return Files(
         records[0].path if records else None,
@@ -104,9 +104,8 @@ def write_others(files: Files, item: PhotoItem) -> bool:
 
 def read_records(path: Path) -> Masks:
     """The records that were written, with the name of their photo."""
-    from anymask.formats import Masks
     from anymask.images import PictureFile
-    from anymask.masks import Mask
+    from anymask.masks import Mask, Masks
 
     document = parse_json(path.read_bytes(), path)
     records = [Mask.from_sa1b(row) for row in document["annotations"]]

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Learn, or list. Raises InputError, DataError, ModelError."""
-    from anymask.formats import open_stream
+    from anymask.formats import read
     from anymask.jobs import learn_names
     from anymask.runtime import MaskNaming, require
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{len(words)} names were learned, {len(table.words)} are known by their words:")
         print(", ".join(words))
         return
-    streams = (open_stream(one, args.origin, args.images, None) for one in args.sources)
+    streams = (read(one, args.origin, args.images, None) for one in args.sources)
     counts = learn_names(model, streams, args.output, args.most)
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     print(f"wrote {args.output}: {told}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from anymask.base import DataError, InputError, check_keywords, follow
-from anymask.formats import AnnotatedImage, Stream, box_of, open_stream, output_stem
+from anymask.formats import AnnotatedImage, Dataset, box_of, output_stem, read
 from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
@@ -54,7 +54,7 @@ class JobSettings(TypedDict, total=False):
 
 def run(
     verb: str,
-    folder: Photos | Stream,
+    folder: Photos | Dataset,
     out: str | Path,
     workers: int = 0,
     engine: Engine = "processes",
@@ -276,7 +276,7 @@ class BoxLabels:
     lost: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, stream: Stream) -> BoxLabels:
+    def read(cls, stream: Dataset) -> BoxLabels:
         """Read all labels. Raises DataError where there is no box, or no photo of any."""
         labelled = [image for image in stream if image.objects]
         if not any(box_of(mask) for image in labelled for mask in image.objects):
@@ -325,11 +325,11 @@ class BoxesTask:
 
     @classmethod
     def plan(
-        cls, source: str | Path | Stream, settings: dict[str, Any]
+        cls, source: str | Path | Dataset, settings: dict[str, Any]
     ) -> tuple[Source, BoxesTask]:
-        """See `Verb`. The source: labels, or what `open_stream(..., boxes=True)` gave."""
+        """See `Verb`. The source: labels, or what `read(..., boxes=True)` gave."""
         check_keywords(settings, [*JobSettings.__annotations__, "overlay"])
-        stream = source if isinstance(source, Stream) else open_stream(source, boxes=True)
+        stream = source if isinstance(source, Dataset) else read(source, boxes=True)
         labels = BoxLabels.read(stream)
         model = model_choice(settings.get("model"))
         return labels.placed, cls(model, labels, settings.get("overlay", True))
@@ -375,7 +375,7 @@ class BoxesWork(MaskWork):
             answers += [replace(one.to_record(), picture=None) for one in found]
         left = iter(answers)
         return [
-            mask.record if box is None else replace(next(left), label=mask.label)
+            mask if box is None else replace(next(left), label=mask.label)
             for mask, box in zip(image.objects, boxes, strict=True)
         ]
 
@@ -391,11 +391,11 @@ VERBS: dict[str, type[Verb]] = {
 
 
 def learn_names(
-    model: Model, streams: Iterable[Stream], out: str | Path, most: int = MOST_OF_A_LABEL
+    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MOST_OF_A_LABEL
 ) -> dict[str, int]:
     """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
 
-    streams  labelled photos, as `formats.open_stream` gives them
+    streams  labelled photos, as `formats.read` gives them
     most     masks of a label that are looked at
 
     Raises ModelError for a model that names nothing, InputError, DataError.
@@ -410,7 +410,7 @@ def learn_names(
 
 
 def _labelled_vectors(
-    model: Model, streams: Iterable[Stream], most: int
+    model: Model, streams: Iterable[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
     from anymask.segment import mask_vectors
