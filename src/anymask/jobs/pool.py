@@ -133,7 +133,7 @@ def run_in_pool(
                     "`if __name__ == '__main__':` around its calls"
                 ) from None
             if alone and pool.ready:
-                yield ItemLost(*pool.out.values(), pool.death)
+                yield from (ItemLost(item, pool.death) for item in pool.out.values())
             else:
                 suspects.extend(pool.out.values())
             started = pool.ready

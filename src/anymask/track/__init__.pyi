@@ -19,7 +19,6 @@ from anymask.track.outputs import FilmWriter as FilmWriter
 from anymask.track.outputs import LineWriter as LineWriter
 from anymask.track.outputs import MaskWriter as MaskWriter
 from anymask.track.outputs import PaletteWriter as PaletteWriter
-from anymask.track.outputs import Picture as Picture
 from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import frame_to_json as frame_to_json

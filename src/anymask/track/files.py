@@ -226,8 +226,8 @@ def _write(
     notes: list[str] = []
     for writer in writers:
         writer.close()
-        if note := getattr(writer, "note", None):
-            notes.append(note)
+        if writer.note is not None:
+            notes.append(writer.note)
     for folder in asked.paths:
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:
