@@ -158,7 +158,7 @@ class _Pool(Generic[Item, Result]):
         self._executor = ProcessPoolExecutor(size, context, _begin, (task, threads, self._sent))
 
     def work(self, todo: deque[Item]) -> Iterator[PoolEvent[Item, Result]]:
-        """Take items from the list as they can be done. Raises BrokenProcessPool."""
+        """Take items from the list as they can be done; BrokenProcessPool where a worker died."""
         while todo or self.out:
             while todo and len(self.out) < self.size:
                 self._items.append(todo[0])
