@@ -136,7 +136,7 @@ class FolderJob:
         if isinstance(self.source, Path) and not self.source.is_dir():
             return list(self._pages(PhotoItem(self.source, self.output / self.source.stem)))
         part, parts = self.shard
-        found = []
+        found: list[PhotoItem] = []
         by_folder = groupby(self._placed(unreadable), key=lambda pair: pair[1].parent)
         for below, group in by_folder:
             photos = {place.name: photo for photo, place in group}

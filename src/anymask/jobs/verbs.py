@@ -234,7 +234,7 @@ class EverythingWork(MaskWork):
 
     def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
         """Another grid would have given another answer only where nothing passed."""
-        return made_from.get("widens", self.widens and bool(records)) == self.widens
+        return bool(made_from.get("widens", self.widens and bool(records)) == self.widens)
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """See `MaskWork`. A search that was killed goes on from a file beside the records."""
