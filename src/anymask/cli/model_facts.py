@@ -51,10 +51,10 @@ def get(name: str, *, again: bool) -> None:
     from anymask.runtime import fetch
 
     warn_of_licence(catalogue.entry(name))
-    with ProgressBar(f"{name}, MB") as bar:
+    with ProgressBar(f"{name}, kB") as bar:
 
         def show(done: int, total: int | None) -> None:
-            bar.update(done // 1_000_000, total and total // 1_000_000)
+            bar.update(done // 1000, total and total // 1000)
 
         state = fetch(name, progress=show, again=again)
     print(f"{name}: {state.path}\n  sha256 {state.sha256}: {SAYS[state.status]}")
