@@ -270,7 +270,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
     with Image.open(io.BytesIO(piped("-"))) as picture:
         assert iou(np.asarray(picture)[..., 3] > 0, RIGHT) > 0.7
     assert json.loads(piped("-.json"))["annotations"]
-    assert piped("-.svg").startswith(b"<svg")
+    assert b"<svg " in piped("-.svg")[:100]
     capfdbinary.readouterr()
     assert main(["everything", "p.png", *GRID, "-o", "-"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["annotations"]

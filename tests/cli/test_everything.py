@@ -11,8 +11,7 @@ import anymask
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.images import load as images
-from anymask.jobs import photo_records
-from anymask.jobs import photos as outputs
+from anymask.jobs import records
 from anymask.masks import Mask
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou
@@ -57,7 +56,7 @@ def test_a_photo_becomes_records_and_a_picture(
 def test_the_picture_is_made_smaller_where_the_photo_is_large(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "OVERLAY_SIDE", 60)
+    monkeypatch.setattr(records, "OVERLAY_SIDE", 60)
     main(["everything", "photos/one.png", "-o", "out", *GRID])
     with Image.open("out/one.png") as picture:
         assert picture.size == (60, 45)
@@ -211,7 +210,7 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
         raise KeyboardInterrupt
 
     # after the picture, before the records
-    monkeypatch.setattr(photo_records, "write_json", stop)
+    monkeypatch.setattr(records, "write_json", stop)
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
     assert names("out") == ["one.png"]
 

@@ -10,7 +10,7 @@ MOST_MODULES = 83  # of our own
 ROOMS = {"base", "cli", "formats", "images", "jobs", "masks", "models", "runtime", "segment"}
 LATER = {  # modules of these rooms for which one answer has no use
     "formats": {"annotations", "documents", "outlines", "registry", "sa1b", "yolo"},
-    "jobs": {"folder", "masks", "pool", "ray_pool"},
+    "jobs": {"engines", "folder", "pool", "records", "verbs"},
     "segment": {"adaptive", "automatic", "generate", "objectness", "postprocess", "tiles"},
     "masks": {"draw", "relations"},
     "base": {"machine"},

@@ -1,9 +1,4 @@
-"""Checks of extras: names of packages in, MissingExtra out where one is not installed.
-
-Options of picture reading (bands, page, stretch).
-
-Command line options of declared settings.
-"""
+"""Options that several commands share, made of declared settings; and checks of extras."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from anymask.base import InputError
-from anymask.cli.output_names import check_file_options, check_inputs_stay
+from anymask.cli.outputs import check_file_options, check_inputs_stay
 
 # What other tools call our options.
 SYNONYMS = {

@@ -308,7 +308,7 @@ def score_in_workers(
     done = 0
     with (
         ProgressBar("sets", len(places)) as progress,
-        closing(run_in_pool(task, places, workers, tries=1)) as events,
+        closing(run_in_pool(task, places, workers)) as events,
     ):
         for event in events:
             if isinstance(event, ItemLost):

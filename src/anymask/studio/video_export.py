@@ -30,7 +30,6 @@ from anymask.track import (
     LineWriter,
     MaskWriter,
     PaletteWriter,
-    Picture,
     SavWriter,
     TrackedFrame,
     VideoFacts,
@@ -69,29 +68,13 @@ class ObjectLooks:
     names: Mapping[int, str]
     colours: Mapping[int, Colour]
 
-
-class DrawnFilm:
-    """A film of the frames with the masks in the colours that the page shows them in."""
-
-    def __init__(self, path: Path, facts: VideoFacts, looks: ObjectLooks) -> None:
-        self._film = FilmWriter(path, facts.rate, "picture", facts.sound, facts.begin)
-        self._colours = looks.colours
-
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
-        image, seen = picture(), {n: one for n, one in frame.objects.items() if one.area}
-        if seen:
-            palette = [self._colours.get(number, (30, 144, 255)) for number in seen]
-            image = overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
-        self._film.write(image, frame.seconds)
-
-    def close(self) -> None:
-        """See `MaskWriter`."""
-        self._film.close()
-
-    def abandon(self) -> None:
-        """See `MaskWriter`."""
-        self._film.abandon()
+    def draw(self, frame: TrackedFrame, image: UintImage) -> UintImage:
+        """A frame with the masks in the colours that the page shows them in."""
+        seen = {number: one for number, one in frame.objects.items() if one.area}
+        if not seen:
+            return image
+        palette = [self.colours.get(number, (30, 144, 255)) for number in seen]
+        return overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
 
 
 async def write_export(
@@ -175,7 +158,7 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "jsonl":
             return LineWriter(path)
         case "film":
-            return DrawnFilm(path, facts, looks)
+            return FilmWriter(path, facts, looks.draw)
 
 
 def _rgb(colour: str) -> Colour:

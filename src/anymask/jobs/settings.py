@@ -1,8 +1,9 @@
-"""Choices of a job (model, picture, arrangement): plain values that travel to workers."""
+"""Settings of jobs (model, picture, tiles, names): plain values that travel to workers."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
     from anymask.images import PictureView
     from anymask.masks import ChannelMix
-    from anymask.segment import ArrangementDict, Model, Retry
+    from anymask.models.rules import ChosenNames
+    from anymask.segment import Model, Retry
 
 Page = int | Literal["all"]
+Names = tuple[str, ...] | Path
 Ranges = tuple[tuple[float, float] | None, ...]
 LOW_QUALITY = 0.7  # of `segment.Retry`
+OWN_NAMES = ".json"  # the suffix of files of one's own names
 
 
 @describe_settings
@@ -107,25 +111,16 @@ def check_page(page: object) -> None:
         raise InputError(f'pages are whole numbers, counted from 0, or "all"; got {page!r}')
 
 
-def check_bands(bands: object) -> None:
-    """Raises InputError for what are no bands."""
-    from anymask.images import PictureView
+def _check_view(name: str) -> Callable[[object], object]:
+    """Checks a setting of `PictureView`."""
 
-    PictureView.of(cast("Any", bands))
+    def check(value: object) -> None:
+        from anymask.images import PictureView
 
+        given: Any = {name: value}
+        PictureView.of(**given)
 
-def check_stretch(stretch: object) -> None:
-    """Raises InputError for what are no two percentiles."""
-    from anymask.images import PictureView
-
-    PictureView.of(stretch=cast("Any", stretch))
-
-
-def check_ranges(ranges: object) -> None:
-    """Raises InputError for what are no pairs of values."""
-    from anymask.images import PictureView
-
-    PictureView.of(ranges=cast("Any", ranges))
+    return check
 
 
 @describe_settings
@@ -138,7 +133,7 @@ class PictureChoice:
         Setting(
             "one band or channel as grey, or three as red, green, blue, counted from 1 (0: black)",
             default="the picture's own colours",
-            check=check_bands,
+            check=_check_view("bands"),
             form="N[,N,N]",
             parse=parse_bands,
         ),
@@ -158,7 +153,7 @@ class PictureChoice:
         Setting(
             "percentiles that become black and white, band by band, such as 2,98",
             default="as the type of the numbers says",
-            check=check_stretch,
+            check=_check_view("stretch"),
             form="LOW,HIGH",
             parse=parse_numbers,
         ),
@@ -169,7 +164,7 @@ class PictureChoice:
             "values that become black and white, of all bands or of each (: for none), such as "
             "200:4000,:,0:900",
             default="as the type of the numbers says",
-            check=check_ranges,
+            check=_check_view("ranges"),
             form="LOW:HIGH[,...]",
             parse=parse_ranges,
         ),
@@ -286,30 +281,67 @@ class LookChoice:
         return Retry(seconds=self.retry_seconds, quality=quality, larger=larger)
 
 
+def parse_names(text: str) -> Names:
+    """ "all", words between commas, or the file of `anymask names`. Raises InputError."""
+    if text.lower().endswith(OWN_NAMES):
+        return Path(text).expanduser().absolute()
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise InputError(
+            f"wanted all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}"
+        )
+    return words
+
+
+def check_names(names: object) -> None:
+    """Raises InputError for what is no choice of names."""
+    listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
+    if names is not None and not isinstance(names, Path) and not (listed and names):
+        raise InputError(
+            f'names must be a list of words, ["all"], a path or None, got {str(names)[:60]!r}'
+        )
+
+
+@describe_settings
 @dataclass(frozen=True)
-class ArrangementChoice:
-    """How large photos are looked at, and what becomes of the masks.
+class NamesChoice:
+    """What masks are called. Raises InputError for what is no choice of names."""
 
-    given  settings of `Arrangement`
-    looks  tiles and retries
-
-    Raises InputError for values out of range.
-    """
-
-    given: ArrangementDict = field(default_factory=lambda: cast("ArrangementDict", {}))
-    looks: LookChoice = LookChoice()
+    names: Annotated[
+        Names | None,
+        Setting(
+            "suggest a name for each mask: all (those that were learned), a list such as "
+            "cat,dog,lamp, or the file of `anymask names` with your own",
+            check=check_names,
+            form="all|NAME,...|FILE",
+            parse=parse_names,
+            default="none",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        from anymask.segment import Arrangement
+        check_settings(self)
 
-        Arrangement(**self.given)
+    @property
+    def chosen(self) -> Sequence[str] | Path | None:
+        """As `Model.suggest_labels` takes them."""
+        return None if self.names in (("all",), ["all"]) else self.names
 
-    def about(self) -> dict[str, Any]:
-        """What the records depend on, ready for JSON."""
-        return {"given": self.given, **asdict(self.looks)}
+    def open(self, model: Model) -> ChosenNames | None:
+        """The names, read once. Raises ModelError, InputError, DataError."""
+        if self.names is None:
+            return None
+        from anymask.segment import choose_names
 
-    def open(self) -> dict[str, Any]:
-        """The keyword arguments of `Model.everything`. Raises AnymaskError."""
-        asked: dict[str, Any] = {"tile": self.looks.tile, **self.given}
-        retry = self.looks.retry()
-        return asked if retry is None else asked | {"retry": retry}
+        return choose_names(model.runtime, self.chosen)
+
+    def about(self, model: Model) -> dict[str, Any]:
+        """What the records depend on, ready for JSON; nothing where no names are asked for."""
+        if self.names is None:
+            return {}
+        from anymask.segment import naming_network
+
+        network = naming_network(model.runtime)
+        own = isinstance(self.names, Path)
+        names = self.names.read_text("utf-8") if isinstance(self.names, Path) else [*self.names]
+        return {"names": {"network": network, "own" if own else "words": names}}

@@ -1,0 +1,128 @@
+"""Outputs of `anymask everything`: a folder, or files of one photo under names of their own."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anymask.base import InputError, parse_json
+from anymask.cli.folders import read_job
+from anymask.cli.outputs import check_outputs, is_file_name, plan_targets
+from anymask.cli.sources import open_sources
+from anymask.jobs import FolderJob, PhotoItem
+
+if TYPE_CHECKING:
+    from anymask.masks import Masks
+
+ENDINGS = (".everything", "-everything")  # of results in the working folder; of a folder of them
+
+
+@dataclass(frozen=True)
+class Files:
+    """The outputs of one photo that have names of their own.
+
+    others   of the masks in another format: .svg, .geojson, .xml, .txt, .npy, .csv
+    printed  whether the records go to standard output
+    """
+
+    records: Path | None
+    picture: Path | None
+    others: tuple[Path, ...] = ()
+    printed: bool = False
+
+
+@contextlib.contextmanager
+def open_job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, Files | None]]:
+    """The job of a command line, and the files of one photo where `-o` names files.
+
+    Raises InputError for outputs that do not go together, or are the photo itself.
+    """
+    files = [output for output in args.outputs if is_file_name(output)]
+    with (
+        open_sources(args.sources, allow_url=args.allow_url) as sources,
+        tempfile.TemporaryDirectory() as aside,
+    ):
+        if not files:
+            job = read_job(args, sources, args.outputs, ENDINGS)
+            if job.one:
+                item = job.item()
+                check_outputs([item.output(".json"), item.output(".png")], item.photo)
+            yield job, None
+            return
+        if len(files) < len(args.outputs):
+            raise InputError("-o is either one folder or files of one photo, got both")
+        job = read_job(args, sources, [aside], ENDINGS)
+        if not job.one:
+            raise InputError(
+                f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
+                "such as out/"
+            )
+        named = read_files(files, job.item().photo)
+        own = ((".json", named.records), (".png", named.picture))
+        pairs = tuple((suffix, path) for suffix, path in own if path is not None)
+        yield replace(job, named=pairs), named
+
+
+def read_files(outputs: Sequence[str], photo: Path) -> Files:
+    """What each `-o` is. Raises InputError."""
+    targets = plan_targets(outputs, photo.stem, "overlay", several=False)
+    check_outputs([target.path for target in targets if target.path], photo)
+    if list(outputs) == ["-"]:
+        return Files(None, None, printed=True)
+    records = [one for one in targets if one.kind == "sa1b"]
+    pictures = [one.path for one in targets if one.kind == "overlay" and one.path]
+    plain = ("sa1b", "overlay", "cutout", "mask")
+    others = [one.path for one in targets if one.kind not in plain and one.path]
+    known = len(records) + len(pictures) + len(others)
+    if len(records) > 1 or len(pictures) > 1 or known < len(targets):
+        raise InputError(
+            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
+            f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
+        )
+    return Files(
+        records[0].path if records else None,
+        pictures[0] if pictures else None,
+        tuple(others),
+        printed=any(one.path is None for one in records),
+    )
+
+
+def write_others(files: Files, item: PhotoItem) -> bool:
+    """Write the other formats of the records that are there; whether the records are printed."""
+    for path in files.others:
+        read_records(item.output(".json")).save(path)
+    if files.printed:
+        sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
+    return files.printed
+
+
+def read_records(path: Path) -> Masks:
+    """The records that were written, with the name of their photo."""
+    from anymask.images import PictureFile
+    from anymask.masks import Mask, Masks
+
+    document = parse_json(path.read_bytes(), path)
+    records = [Mask.from_sa1b(row) for row in document["annotations"]]
+    about = document["image"]
+    picture = PictureFile(Path(about["file_name"]))
+    return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
+
+
+def report(item: PhotoItem, found: int | None, files: Files | None) -> None:
+    """How many masks were found, and what to do about none; the first output is named."""
+    path = item.output(".json")
+    named = [] if files is None else [files.records, files.picture, *files.others]
+    name = next((one for one in named if one is not None), path)
+    if found is None:
+        print(f"there already: {name}")
+    elif found:
+        share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
+        print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
+    else:
+        print(f"wrote {name}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
