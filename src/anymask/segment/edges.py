@@ -1,0 +1,156 @@
+"""Refines the edges of masks at the photo's resolution.
+
+A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
+right to about a cell, while the photo itself shows where it runs. Where a model has a network of
+edges beside it (`runtime.EdgeRefining`), that says what to add to the logits around the object; a
+model without one keeps its own edge. What a click or a box says of a pixel is not touched. Crumbs
+along the edge go: holes and islands below the settings' sizes.
+
+Letters: H W the photo, h w the window around the object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, UintImage
+from anymask.masks import (
+    Geometry,
+    LeastArea,
+    Prompt,
+    Rle,
+    enlarged_rle,
+    logits_to_image,
+    mask_to_rle,
+    point_pixels,
+    reduced,
+)
+from anymask.models.rules import (
+    EdgeWindow,
+    add_change,
+    window_around,
+    window_logits,
+    window_photo,
+    window_prompt,
+)
+from anymask.runtime import EdgeRefining
+from anymask.segment.clicks import PhotoClicks, clean_kept, clicks_of
+from anymask.segment.prediction import Candidate, PixelsLater, Prediction
+
+LONGEST = 2048  # pixels: larger photos are looked at in this size
+
+
+def with_fine_edges(
+    answer: Prediction,
+    photo: UintImage,
+    prompt: Prompt,
+    least: tuple[LeastArea, LeastArea],
+    network: EdgeRefining,
+) -> Prediction:
+    """The candidates that the logits draw, each with its edge where the photo has it.
+
+    That of the first one is decided at once; those of the others when their pixels are read.
+
+    photo  (H, W, 3), or smaller than the one that the answer is about
+    least  areas below which holes and islands go
+    """
+    first = answer.first
+    if first.finished is not None and not first.tidied:
+        return answer
+    height, width = reduced(answer.geometry, LONGEST).image_hw
+    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the photo
+        return answer
+    photo = photo_for_edges(photo, answer.geometry)
+    scale = width / answer.geometry.image_hw[1]
+    prompt = scaled_prompt(prompt, scale)
+    areas = scaled_area(least[0], scale), scaled_area(least[1], scale)
+    later = []
+    for mask in answer.items:  # each keeps its window of the photo, which the caller may write anew
+        cells = mask.shown_logits - np.float32(mask.threshold)
+        window = window_around(cells, reduced(mask.geometry, LONGEST))
+        part = None if window is None else window_photo(photo, window)
+        decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
+        later.append(PixelsLater(decide))
+    decided: list[Rle | PixelsLater] = [later[0].rle, *later[1:]]
+    items = zip(answer.items, decided, strict=True)
+    return replace(
+        answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
+    )
+
+
+def _fine_pixels(
+    mask: Candidate,
+    prompt: Prompt,
+    areas: tuple[float, float],
+    network: EdgeRefining,
+    window: EdgeWindow | None,
+    photo: UintImage | None,
+) -> Rle:
+    """The pixels of a candidate with its edge in a window of the photo, in the photo's size."""
+    place = reduced(mask.geometry, LONGEST)
+    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+    fine = drawn > 0
+    if window is not None and photo is not None:
+        cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
+        change = network.refine_edge(photo, cells, window_prompt(prompt, window))
+        add_change(drawn, change, window)
+        fine = np.where(settled_pixels(prompt, place.image_hw), fine, drawn > 0)
+    rle = mask_to_rle(without_crumbs(fine, clicks_of(prompt), areas))
+    whole = mask.geometry.image_hw
+    return rle if place.image_hw == whole else enlarged_rle(rle, whole)
+
+
+def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
+    """A photo (H, W, 3) in the size in which its edges are looked at: itself, or a smaller one."""
+    height, width = reduced(geometry, LONGEST).image_hw
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
+    """The prompt for the photo in another size."""
+    points, box = (
+        None if given is None else given * np.float32(scale)
+        for given in (prompt.points, prompt.box)
+    )
+    return replace(prompt, points=points, box=box)
+
+
+def scaled_area(least: LeastArea, scale: float) -> float:
+    """The share of the mask, or the pixels of the photo in another size; none below a pixel."""
+    pixels = least.pixels * scale**2
+    return least.share or (pixels if pixels >= 1 else 0.0)
+
+
+def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
+    """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
+    settled = np.zeros(hw, np.bool_)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
+        settled[:] = True
+        settled[max(y0, 0) : y1, max(x0, 0) : x1] = False
+    if prompt.points is not None:
+        for x, y in point_pixels(prompt.points, hw).tolist():
+            settled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return settled
+
+
+def without_crumbs(
+    mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
+) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask without holes and islands below shares of its area (below 1) or below so many
+    pixels; a click keeps its own.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not any(least) or not len(rows):
+        return mask
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
+    seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
+    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *least)
+    return mask
