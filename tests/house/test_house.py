@@ -1,5 +1,6 @@
 """The house stands: imports go down, nothing is too big, nothing is named after a drawer."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -88,6 +89,16 @@ def test_every_floor_is_a_package_that_says_what_it_holds() -> None:
 def test_the_picture_of_the_house_shows_every_floor() -> None:
     drawn = set(re.findall(r">(\w+)/<", (ROOT / "docs/images/house.svg").read_text("utf-8")))
     assert drawn == set(gates.ROOMS) - {"anymask"}
+
+
+def test_every_name_of_a_surface_is_there() -> None:
+    for stub in PACKAGE.rglob("__init__.pyi"):
+        package = importlib.import_module(".".join(stub.parent.relative_to(ROOT / "src").parts))
+        said = re.findall(r"import (\w+) as", stub.read_text("utf-8"))
+        assert said
+        assert set(said) <= set(package.__all__)
+        missing = [name for name in said if not hasattr(package, name)]
+        assert missing == [], package.__name__
 
 
 def loaded_after(statements: str) -> set[str]:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import anymask
-from anymask import Candidate, Features, Mask, Masks, Model, Prediction, Prompt
+from anymask import Features, Mask, Masks, Model, Prediction, Prompt
 from anymask import errors as anymask_errors
 from anymask.sam import SamAutomaticMaskGenerator, SamPredictor
+from anymask.segment import Candidate
 
 
 def click(model: Model, photo: Path) -> NDArray[np.bool_]:

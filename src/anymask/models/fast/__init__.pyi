@@ -1,0 +1,17 @@
+from anymask.models.fast.attention import attend as attend
+from anymask.models.fast.attention import attend_in_blocks as attend_in_blocks
+from anymask.models.fast.attention import open_lone_pool as open_lone_pool
+from anymask.models.fast.folding import ConvBn as ConvBn
+from anymask.models.fast.folding import Foldable as Foldable
+from anymask.models.fast.folding import fold_batch_norm as fold_batch_norm
+from anymask.models.fast.folding import fuse as fuse
+from anymask.models.fast.layers import LEAST_ROWS as LEAST_ROWS
+from anymask.models.fast.layers import Activation as Activation
+from anymask.models.fast.layers import activated as activated
+from anymask.models.fast.layers import by_default_library as by_default_library
+from anymask.models.fast.layers import convolved as convolved
+from anymask.models.fast.layers import projected as projected
+from anymask.models.fast.layers import times_transposed as times_transposed
+from anymask.models.fast.sweep import ClickSweep as ClickSweep
+from anymask.models.fast.sweep import SweepTokens as SweepTokens
+from anymask.models.fast.sweep import fits as fits
