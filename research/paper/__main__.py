@@ -18,7 +18,7 @@ from anymask.base import AnymaskError
 from anymask.cli import add_options
 from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
 from anymask.evaluation.commands import evaluate as package
-from anymask.evaluation.running import read_sets
+from anymask.evaluation import read_sets
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set

@@ -15,7 +15,7 @@ from anymask.segment import Candidate
 
 def click(model: Model, photo: Path) -> NDArray[np.bool_]:
     embedding: Features = model.encode(photo)
-    answer: Prediction = model.segment(embedding, points=[(290, 120)], labels=[1])
+    answer: Prediction = model.segment(embedding, points=[(290, 120)], point_labels=[1])
     best: Candidate = answer.best
     first: Candidate = answer[0]
     some: Prediction = answer[:2]

@@ -15,7 +15,7 @@ from anymask.segment import (
     arrangement_of,
     check_level,
     keep_level,
-    parted,
+    split_by_score,
     without_duplicates,
 )
 
@@ -110,7 +110,7 @@ def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
 
 
 def test_what_is_shown_of_everything_lies_in_nothing_better() -> None:
-    assert parted(RECORDS, 0.0, 0.0) == ([RECORDS[0], RECORDS[1]], [RECORDS[2]])
+    assert split_by_score(RECORDS, 0.0, 0.0) == ([RECORDS[0], RECORDS[1]], [RECORDS[2]])
 
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:

@@ -20,7 +20,7 @@ SPECK, HOLE, ON = (62, 4), (32, 38), (20, 40)
 
 
 def masks_of(clicks: list[tuple[int, int]], labels: list[int], **settings: Any) -> np.ndarray:
-    asked = {"points": clicks, "labels": labels, **settings}
+    asked = {"points": clicks, "point_labels": labels, **settings}
     return np.asarray(Model(ColourRuntime()).segment(PICTURE, **asked).masks[0])
 
 

@@ -142,7 +142,7 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
     assert [len(reply) for reply in replies] == [len(several) for _, several in asked]
     for reply, (image, several) in zip(replies, asked, strict=True):
         for answer, prompt in zip(reply, several, strict=True):
-            alone = model.segment(image, points=prompt.points, labels=prompt.labels, box=prompt.box)
+            alone = model.segment(image, points=prompt.points, point_labels=prompt.labels, box=prompt.box)
             assert_same(answer, alone)
 
 
@@ -223,7 +223,7 @@ def test_cleaning_leaves_alone_what_a_click_speaks_for() -> None:
     answer = Model(ColourRuntime()).segment(
         picture,
         points=[(20, 40), (62, 4), (35, 40)],
-        labels=[1, 1, 0],
+        point_labels=[1, 1, 0],
         max_hole_area=200,
         min_island_area=100,
     )
@@ -264,7 +264,7 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, t
 @pytest.mark.parametrize(
     "prompt",
     [
-        {"points": [(9, 9)], "labels": [0]},
+        {"points": [(9, 9)], "point_labels": [0]},
         {"points": [(9, 9)], "mask": np.ones((2, 2), bool)},
     ],
 )

@@ -185,7 +185,7 @@ def test_a_model_pickled_with_other_weights_is_refused() -> None:
 def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     model = Model(ColourRuntime())
     embedding = model.encode(PICTURE)
-    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], labels=[1, 0])
+    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], point_labels=[1, 0])
     records = model.everything(PICTURE, points_per_side=4)
     shown = {
         repr(embedding): "<Features of 120x80 by fake, 0.0 MB>",

@@ -35,7 +35,7 @@ from anymask.segment import (
     find_everything,
     grid_of,
     least_objectness,
-    parted,
+    split_by_score,
 )
 from tests.scripts import loaded_script
 
@@ -229,8 +229,8 @@ def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
 
 def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
     every = [COPY, LIKELY, BAD, UNJUDGED]
-    assert parted(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
-    assert parted([BAD], 0.65, 0.3) == ([BAD], [])
+    assert split_by_score(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
+    assert split_by_score([BAD], 0.65, 0.3) == ([BAD], [])
 
 
 @pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])

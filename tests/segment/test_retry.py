@@ -203,7 +203,7 @@ def test_without_the_photo_only_the_prompt_is_moved() -> None:
 
 def test_nothing_to_hold_on_to_is_no_reason_to_fail() -> None:
     model = Model(ColourRuntime())
-    answer = model.segment(PICTURE, points=[(5, 5)], labels=[0], retry=patient())
+    answer = model.segment(PICTURE, points=[(5, 5)], point_labels=[0], retry=patient())
     assert not answer.masks.any()
 
 

@@ -23,13 +23,7 @@ from anymask.base.errors import WeightsError as WeightsError
 from anymask.base.errors import exit_text as exit_text
 from anymask.base.lazy import lazy_names as lazy_names
 from anymask.base.machine import Machine as Machine
-from anymask.base.machine import Measurement as Measurement
-from anymask.base.machine import ProcessRun as ProcessRun
-from anymask.base.machine import TimedCall as TimedCall
-from anymask.base.machine import Timing as Timing
-from anymask.base.machine import run_process as run_process
 from anymask.base.machine import this_machine as this_machine
-from anymask.base.machine import time_in_turns as time_in_turns
 from anymask.base.parsing import MAX_DEPTH as MAX_DEPTH
 from anymask.base.parsing import json_depth as json_depth
 from anymask.base.parsing import parse_json as parse_json

@@ -35,7 +35,6 @@ from anymask.evaluation.average_recall import rank_scores as rank_scores
 from anymask.evaluation.calibration import RankedCandidates as RankedCandidates
 from anymask.evaluation.calibration import describe_calibration as describe_calibration
 from anymask.evaluation.calibration import measure_calibration as measure_calibration
-from anymask.evaluation.evaluating import evaluate as evaluate
 from anymask.evaluation.instance_ap import AREA_RANGES as AREA_RANGES
 from anymask.evaluation.instance_ap import DetectedPhoto as DetectedPhoto
 from anymask.evaluation.instance_ap import Detection as Detection
@@ -105,8 +104,8 @@ from anymask.evaluation.report import report_to_json as report_to_json
 from anymask.evaluation.report import sets_from_json as sets_from_json
 from anymask.evaluation.report_page import report_to_html as report_to_html
 from anymask.evaluation.report_tables import report_to_markdown as report_to_markdown
-from anymask.evaluation.running import SetChoice as SetChoice
 from anymask.evaluation.running import asked_sets as asked_sets
+from anymask.evaluation.running import read_sets as read_sets
 from anymask.evaluation.running import score_in_workers as score_in_workers
 from anymask.evaluation.running import with_measures as with_measures
 from anymask.evaluation.scoring import evaluate_sets as evaluate_sets
@@ -145,6 +144,11 @@ from anymask.evaluation.suite import labelled_suite as labelled_suite
 from anymask.evaluation.suite import open_sets as open_sets
 from anymask.evaluation.suite import read_suite as read_suite
 from anymask.evaluation.suite import shipped_suites as shipped_suites
+from anymask.evaluation.timing import ProcessRun as ProcessRun
+from anymask.evaluation.timing import TimedCall as TimedCall
+from anymask.evaluation.timing import Timing as Timing
+from anymask.evaluation.timing import run_process as run_process
+from anymask.evaluation.timing import time_in_turns as time_in_turns
 from anymask.evaluation.video_metrics import TrackScores as TrackScores
 from anymask.evaluation.video_metrics import TrackStatistics as TrackStatistics
 from anymask.evaluation.video_metrics import mean_track as mean_track

@@ -183,8 +183,8 @@ class BoxesWork:
         found: list[Mask] = []
         for start in range(0, len(boxes), AT_ONCE):
             asked = np.array(boxes[start : start + AT_ONCE], np.float32)
-            answers = self.model.segment(photo.pixels, boxes=asked)
-            found += [replace(answer.to_record(), picture=None) for answer in answers]
+            masks = self.model.segment(photo.pixels, boxes=asked)
+            found += [replace(mask, picture=None) for mask in masks]
         return found
 
 

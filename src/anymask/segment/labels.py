@@ -49,7 +49,7 @@ Names = str | Path | Sequence[str] | ChosenNames | None
 FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
 Nameable = Prediction | Sequence[Mask] | ArrayLike
 
-MOST_AT_ONCE = 256  # masks whose close-ups are held
+CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 FORMAT = 1
 DIGITS = 5
 
@@ -127,8 +127,8 @@ def mask_vectors(
     """The vectors of masks of a photo. Raises ModelError for a model without names."""
     naming = require(runtime, MaskNaming)
     found = []
-    for start in range(0, len(rles), MOST_AT_ONCE):
-        seen = [close_up(photo, rle) for rle in rles[start : start + MOST_AT_ONCE]]
+    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
         told, _ = naming.look(
             np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
         )

@@ -26,7 +26,7 @@ from starlette.responses import FileResponse, JSONResponse
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError, Told, UintImage
 from anymask.jobs import PictureChoice
 from anymask.masks import coco_to_rle
-from anymask.segment import grid_of, least_objectness, parted
+from anymask.segment import grid_of, least_objectness, split_by_score
 from anymask.studio.answers import (
     AddedAnswer,
     ClosedAnswer,
@@ -492,7 +492,7 @@ async def _propose(
     model = inference.model.result()
     family, least = model.runtime.family, settings.pred_iou_thresh
     least = grid_of(family, {}).pred_iou_thresh if least is None else least
-    likely, rest = parted(found, least, least_objectness(family))
+    likely, rest = split_by_score(found, least, least_objectness(family))
     likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))

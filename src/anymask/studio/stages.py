@@ -5,7 +5,7 @@
     semi      confident masks are filled in; the annotator adds what is missing
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
-In semi and auto, masks of low quality are asked for again (`segment.retry`) before anybody sees
+In semi and auto, masks of low quality are asked for again (`segment.Retry`) before anybody sees
 them: with other prompts and on crops, then of a larger model where one is handed in. Edges are put
 where the photo's colours part, as in answers to clicks. Source: Segment Anything, sections 4 and 5.
 """

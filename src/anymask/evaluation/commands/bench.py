@@ -17,20 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import (
-    AnymaskError,
-    InputError,
-    Machine,
-    Measurement,
-    TimedCall,
-    Timing,
-    run_process,
-    this_machine,
-    thread_setting,
-    time_in_turns,
-    write_json,
-)
+from anymask.base import AnymaskError, InputError, Machine, this_machine, thread_setting, write_json
 from anymask.evaluation.pages import markdown_table
+from anymask.evaluation.timing import Measurement, TimedCall, Timing, run_process, time_in_turns
 from anymask.jobs import ModelChoice
 from anymask.models.rules import default_model
 
