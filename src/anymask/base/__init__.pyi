@@ -37,15 +37,12 @@ from anymask.base.progress import follow as follow
 from anymask.base.progress import pick_teller as pick_teller
 from anymask.base.progress import tell_each as tell_each
 from anymask.base.settings import OTHER_WORDS as OTHER_WORDS
-from anymask.base.settings import TAKERS as TAKERS
 from anymask.base.settings import DeclaredSetting as DeclaredSetting
 from anymask.base.settings import Setting as Setting
 from anymask.base.settings import check_keywords as check_keywords
 from anymask.base.settings import check_settings as check_settings
 from anymask.base.settings import describe_settings as describe_settings
 from anymask.base.settings import list_settings as list_settings
-from anymask.base.settings import name_all_keywords as name_all_keywords
-from anymask.base.settings import name_keywords as name_keywords
 from anymask.base.settings import our_word as our_word
 from anymask.base.storage import ON_WINDOWS as ON_WINDOWS
 from anymask.base.storage import exclusive as exclusive

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, name_keywords
+from anymask.base import DataError, InputError
 from anymask.formats.annotations import LossReport
 from anymask.formats.documents import OutFile, write_files
 from anymask.formats.outlines import Policy
@@ -55,9 +55,6 @@ class LossError(DataError):
             "--strict (strict=) out"
         )
         self.report = report
-
-
-@name_keywords
 def read(
     path: str | Path,
     form: str | None = None,
@@ -82,9 +79,6 @@ def read(
     file, record and reason; InputError for an unknown name or a split of what has none.
     """
     return open_stream(path, form and format_name(form), images, split, boxes=boxes)
-
-
-@name_keywords
 def convert(
     source: str | Path,
     target: str | Path,

@@ -13,7 +13,6 @@ from anymask.base import (
     BoolArray,
     InputError,
     UintImage,
-    name_all_keywords,
     parse_json,
     whole_file,
     write_json,
@@ -51,9 +50,6 @@ from anymask.masks import (
 )
 
 _SHOWN = 20  # records that a notebook lists below the picture
-
-
-@name_all_keywords
 class Masks(list[Mask]):
     """What `Model.everything` answers: an ordinary list of `Mask`, with what users do next.
 

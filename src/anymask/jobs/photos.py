@@ -123,10 +123,10 @@ class Naming:
     def _pages(self, photo: Path) -> Sequence[int | None]:
         if self.page != "all":
             return [self.page or None]
-        from anymask.images import count_pages
+        from anymask.images import read_pages
 
         try:
-            count = count_pages(photo)
+            count = read_pages(photo).count
         except AnymaskError:
             count = 1  # whoever reads the photo says what is wrong with it
         return range(count)

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError, InputError, UintImage, name_all_keywords
+from anymask.base import BoolArray, DataError, InputError, UintImage
 from anymask.masks.files import (
     FoundMask,
     mask_picture,
@@ -42,9 +42,6 @@ Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
-
-
-@name_all_keywords
 @dataclass(frozen=True, kw_only=True)
 class Mask:
     """One mask of a list, in image pixels.

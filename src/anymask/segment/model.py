@@ -345,6 +345,8 @@ class Model:
                 raise PromptError(
                     "several photos need prompts=, a Prompt or a list of them for each photo"
                 )
+            if on_error not in ("raise", "return"):
+                raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
             return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
         if boxes is not None:
             return self._segment_boxes(image, boxes, names, source, chosen)
@@ -389,8 +391,6 @@ class Model:
         settings: SegmentSettings,
     ) -> Iterator[Reply | AnymaskError]:
         """What several photos answer, one after the other."""
-        if on_error not in ("raise", "return"):
-            raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
         for image, asked in zip(images, prompts, strict=True):
             try:
                 several = prompt_list(asked)
@@ -565,7 +565,7 @@ class Model:
                 f"{' and '.join(source)} is about photos, this model takes pictures of "
                 f"{channels.count} channels as they were recorded; leave it out"
             )
-        from anymask.images.channels import load_mixed  # few models need its modules
+        from anymask.images import load_mixed  # few models need its modules
 
         return load_mixed(image, channels)
 
@@ -600,7 +600,9 @@ def _split_segment(
 def is_several(image: object) -> bool:
     """Whether a source is a list or an iterator of photos; an array may come as lists, too."""
     if isinstance(image, list | tuple | set | frozenset):
-        first = next(iter(image), None)
+        if not image:
+            return True
+        first = next(iter(image))
         alone = str, Path, bytes, Image.Image, Features  # a photo in a list, and no number
         return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
     return isinstance(image, Iterator) and not hasattr(image, "read")  # a file is a photo

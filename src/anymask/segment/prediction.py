@@ -16,7 +16,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, name_all_keywords
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
@@ -71,9 +71,6 @@ class PixelsLater:
 
     def __reduce__(self) -> tuple[Callable[[Rle], Rle], tuple[Rle]]:
         return replace, (self.rle,)
-
-
-@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """One mask over a photo.
@@ -233,9 +230,6 @@ class Candidate:
 
 TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
-
-
-@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The masks that one prompt may mean, the most likely first.

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
-from anymask.images import ImageSource, check_size, count_pages, find_images, load_image, page_times
+from anymask.images import ImageSource, check_size, read_pages, find_images, load_image, page_times
 
 PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
@@ -390,7 +390,7 @@ def _open_path(path: Path) -> FrameSource:
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
     if path.suffix.lower() not in PICTURES:
         return VideoFile(path)
-    pages = count_pages(path)
+    pages = read_pages(path).count
     if path.suffix.lower() == ".gif" and pages > 1:
         film = VideoFile(path)  # decodes each frame once, and knows the times
         if film.length == pages:
