@@ -46,8 +46,13 @@ from anymask.models.rules import (
     object_box,
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
-from anymask.segment.clicks import obey_negatives, violated, without_small_regions
-from anymask.segment.edges import scaled_prompt, with_fine_edges
+from anymask.segment.postprocess import (
+    obey_negatives,
+    scaled_prompt,
+    violated,
+    with_fine_edges,
+    without_small_regions,
+)
 from anymask.segment.prediction import Prediction
 from anymask.segment.settings import Granularity, Retry, RetryStep, SegmentSettings
 

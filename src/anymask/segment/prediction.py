@@ -71,6 +71,8 @@ class PixelsLater:
 
     def __reduce__(self) -> tuple[Callable[[Rle], Rle], tuple[Rle]]:
         return replace, (self.rle,)
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """One mask over a photo.
@@ -230,6 +232,8 @@ class Candidate:
 
 TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The masks that one prompt may mean, the most likely first.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal, Protocol, TypedDict, cast
 
 import numpy as np
@@ -210,7 +210,7 @@ class SegmentSettings:
     def __post_init__(self) -> None:
         check_settings(self)
 
-    @property
+    @cached_property
     def least_areas(self) -> tuple[LeastArea, LeastArea]:
         """Below which holes are filled and islands removed."""
         usual = CLEAN if self.multimask == "auto" else 0
