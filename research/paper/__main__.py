@@ -16,9 +16,16 @@ from pathlib import Path
 
 from anymask.base import AnymaskError
 from anymask.cli import add_options
-from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
+from anymask.evaluation import (
+    EvalSet,
+    EvalSettings,
+    SetPlan,
+    Suite,
+    asked_sets,
+    read_sets,
+    with_measures,
+)
 from anymask.evaluation.commands import evaluate as package
-from anymask.evaluation import read_sets
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set

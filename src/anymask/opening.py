@@ -9,6 +9,8 @@ from anymask.segment import Model
 
 if TYPE_CHECKING:
     from anymask.track import TrackOptions, VideoSession
+
+
 def load(
     name: str | Path | None = None,
     weights: str | Path | None = None,

@@ -37,8 +37,8 @@ def several(model: Model, photo: str) -> list[Prediction]:
 
 
 def everything(model: Model, photo: Path) -> Masks:
-    found: Masks = model.everything(photo, points_per_side=8, progress=True)
-    for records in model.everything_many([photo], points_per_side=8):
+    found: Masks = model.everything(photo, grid=8, progress=True)
+    for records in model.everything_many([photo], grid=8):
         found = found.merge(records)
     coco: dict[str, Any] = found.to_coco()
     large: Masks = found.filter(min_area=100).nms(0.8)[:5]
@@ -53,7 +53,7 @@ def compatible(model: Model) -> list[dict[str, Any]]:
     predictor.set_image(np.zeros((30, 40, 3), np.uint8))
     masks, scores, logits = predictor.predict(point_coords=np.array([[3, 4]]))
     assert len(masks) == len(scores) == len(logits)
-    return SamAutomaticMaskGenerator(model, points_per_side=4).generate(np.zeros((9, 9, 3)))
+    return SamAutomaticMaskGenerator(model, grid=4).generate(np.zeros((9, 9, 3)))
 
 
 try:

@@ -149,7 +149,9 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
     assert [len(reply) for reply in replies] == [len(several) for _, several in asked]
     for reply, (image, several) in zip(replies, asked, strict=True):
         for answer, prompt in zip(reply, several, strict=True):
-            alone = model.segment(image, points=prompt.points, point_labels=prompt.labels, box=prompt.box)
+            alone = model.segment(
+                image, points=prompt.points, point_labels=prompt.labels, box=prompt.box
+            )
             assert_same(answer, alone)
 
 
@@ -170,9 +172,7 @@ def test_one_bad_photo_does_not_stop_the_others() -> None:
         (WIDE, []),
     ]
     model = Model(ColourRuntime())
-    good, broken, outside, bad_box, nothing = segment_each(
-        model, asked, on_error="return"
-    )
+    good, broken, outside, bad_box, nothing = segment_each(model, asked, on_error="return")
     assert_same(good, model.segment(PICTURE, points=[(35, 40)]))
     assert isinstance(broken, ImageError)
     assert isinstance(outside, PromptError)

@@ -2,7 +2,6 @@
 
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -124,8 +123,8 @@ def test_several_photos_give_an_iterator(tmp_path: Path) -> None:
         Image.fromarray(PICTURE).save(tmp_path / name)
     photos = [tmp_path / "a.png", tmp_path / "b.png"]
     told: list[tuple[int, int]] = []
-    found = model.everything(photos, points_per_side=4, progress=lambda *now: told.append(now))
-    alone = model.everything(PICTURE, points_per_side=4)
+    found = model.everything(photos, grid=4, progress=lambda *now: told.append(now))
+    alone = model.everything(PICTURE, grid=4)
     assert [one.rle for one in next(found)] == [one.rle for one in alone]
     assert len(list(found)) == 1
     assert told == [(1, 2), (2, 2)]
@@ -138,7 +137,7 @@ def test_several_photos_give_an_iterator(tmp_path: Path) -> None:
 
 def test_progress_may_be_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     model = Model(ColourRuntime())
-    model.everything(PICTURE, points_per_side=4, progress=True)
+    model.everything(PICTURE, grid=4, progress=True)
     assert "everything" in capsys.readouterr().err
     with pytest.raises(InputError, match="progress must be True, or a function"):
         model.everything(PICTURE, progress="yes")
@@ -151,7 +150,7 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
         answer = model.segment(source, points=[(35, 40)])
         np.testing.assert_array_equal(answer.picture(), PICTURE)
         assert answer.to_record().points == ((35, 40),)
-        assert model.everything(source, points_per_side=4).picture is not None
+        assert model.everything(source, grid=4).picture is not None
     assert model.segment(model.encode(PICTURE), points=[(35, 40)]).picture is None
     of_file, of_array = model.segment([tmp_path / "a.png", PICTURE], prompts=[CLICK, CLICK])
     assert (of_file.picture is None, of_array.picture is None) == (False, True)
@@ -180,7 +179,7 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     model = Model(ColourRuntime())
     embedding = model.encode(PICTURE)
     answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], point_labels=[1, 0])
-    records = model.everything(PICTURE, points_per_side=4)
+    records = model.everything(PICTURE, grid=4)
     shown = {
         repr(embedding): "<Features of 120x80 by fake, 0.0 MB>",
         repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",

@@ -223,9 +223,9 @@ def test_nano_on_a_photo_never_gets_worse_in_its_own_eyes() -> None:
 
 EASY = {
     "mode": "exact",  # one click of the grid lies on the small disc
-    "pred_iou_thresh": 0.3,
-    "stability_score_thresh": 0.3,
-    "points_per_side": 6,
+    "score": 0.3,
+    "stability": 0.3,
+    "grid": 6,
 }
 
 

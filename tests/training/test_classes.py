@@ -179,9 +179,7 @@ def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
     assert answer.to_record("mine").label_probability is None
     assert (model.label(photo).numbers == 2).all()
     assert model.label(model.encode(photo)).shares() == {"round": 0.0, "square": 1.0}
-    found = model.everything(
-        photo, points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0
-    )
+    found = model.everything(photo, grid=2, score=0.0, stability=0.0)
     assert len(found)
     assert {one.label for one in found} == {"square"}
 

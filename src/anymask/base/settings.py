@@ -43,10 +43,12 @@ OTHER_WORDS = {
     "input_masks": "mask=answer.logits[0]",
     "masks": "mask=, or refine(image, mask)",
     "multimask_output": 'multimask=True, False or "auto"',
-    "conf": "pred_iou_thresh=, the least score",
-    "iou": "mask_nms_thresh=",
+    "conf": "score=, the least of what is kept",
+    "pred_iou_thresh": "score=",
+    "stability_score_thresh": "stability=",
+    "points_per_side": "grid=",
     "image_format": "bgr=True for arrays as cv2.imread gives them",
-    "points_per_crop": "points_per_side=",
+    "points_per_crop": "grid=",
     "min_area": "min_mask_area=",
     "verbose": "progress=True",
     "checkpoint": "weights=, a file",
@@ -183,10 +185,9 @@ class DeclaredSetting:
             if self._takes(value):
                 return
             share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
-            number = isinstance(value, int | float) and not isinstance(value, bool)
             remedy = ""
-            if share and number and 2 <= value <= 100:  # type: ignore[operator]  # it is a number
-                remedy = f"; for {value:g} % write {value / 100:.2g}"  # type: ignore[str-format, operator]
+            if share and isinstance(value, int | float) and 2 <= value <= 100:
+                remedy = f"; for {value:g} % write {value / 100:.2g}"
             raise InputError(f"{self.name} must be {self.wanted}, got {value!r}{remedy}")
 
     def _takes(self, value: object) -> bool:

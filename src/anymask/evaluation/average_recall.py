@@ -46,8 +46,8 @@ from anymask.masks import Mask
 RECALL_LIMITS = (10, 100, 1000)
 GRID_SETTINGS: dict[str, str | float] = {
     "mode": "exact",
-    "pred_iou_thresh": 0.0,
-    "stability_score_thresh": 0.0,
+    "score": 0.0,
+    "stability": 0.0,
     "box_nms_thresh": 0.9,
     "crop_nms_thresh": 0.95,
 }
@@ -102,7 +102,7 @@ def _photos(
         sample = one.samples[int(number)]
         records = method.everything(
             sample.image(),
-            points_per_side=settings.grid,
+            grid=settings.grid,
             crop_n_layers=settings.crop_n_layers,
             **GRID_SETTINGS,
         )

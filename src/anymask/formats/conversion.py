@@ -55,6 +55,8 @@ class LossError(DataError):
             "--strict (strict=) out"
         )
         self.report = report
+
+
 def read(
     path: str | Path,
     form: str | None = None,
@@ -79,6 +81,8 @@ def read(
     file, record and reason; InputError for an unknown name or a split of what has none.
     """
     return open_stream(path, form and format_name(form), images, split, boxes=boxes)
+
+
 def convert(
     source: str | Path,
     target: str | Path,

@@ -50,6 +50,8 @@ from anymask.masks import (
 )
 
 _SHOWN = 20  # records that a notebook lists below the picture
+
+
 class Masks(list[Mask]):
     """What `Model.everything` answers: an ordinary list of `Mask`, with what users do next.
 

@@ -51,7 +51,7 @@ def everything(
     source       a folder of photos with its sub-folders; or one photo, or a list of photos
     output       the folder for a .json (SA-1B records) and a .png (the masks drawn) of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`
-    settings     those of `Model.everything` by name (points_per_side, layout, tile, ...), and
+    settings     those of `Model.everything` by name (grid, layout, tile, ...), and
                  retry_seconds, retry_quality, retry_model, names
     overlay      whether the .png is made
     on_progress  called with a `JobProgress` after each photo, in this process

@@ -42,6 +42,8 @@ Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mask:
     """One mask of a list, in image pixels.

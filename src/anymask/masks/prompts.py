@@ -170,6 +170,8 @@ class Example:
 
 
 PromptPart = Clicks | Box | StartMask | Words | Example
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What the user says about one object, in image pixels; `parts` has it as a tagged union.

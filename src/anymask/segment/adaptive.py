@@ -405,7 +405,7 @@ class Frontier:
 
     def worth_a_look(self, quality: FloatArray) -> BoolArray:
         """Prediction whose quality is near enough to what is asked for to learn from."""
-        looked: BoolArray = quality > PROMISING * self._settings.pred_iou_thresh
+        looked: BoolArray = quality > PROMISING * self._settings.score
         return looked
 
     def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Lesson:
@@ -416,8 +416,8 @@ class Frontier:
         seen, middle = plane[:height, :width], view.threshold
         offset = settings.stability_score_offset
         inner, outer = (int((seen > middle + step).sum()) for step in (offset, -offset))
-        value = _part(quality, settings.pred_iou_thresh)
-        value *= _part(inner / max(outer, 1), settings.stability_score_thresh)
+        value = _part(quality, settings.score)
+        value *= _part(inner / max(outer, 1), settings.stability)
         inside = seen > middle
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]

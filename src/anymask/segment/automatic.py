@@ -200,10 +200,10 @@ def arrange(
         record = record if rle is record.rle else with_rle(record, rle)
         if record.area >= settings.min_mask_area and is_likely(record, settings.min_objectness):
             kept.append(record)
-    if settings.contained_nms_thresh < 1:
-        kept = without_contained(kept, settings.contained_nms_thresh)
-    if settings.mask_nms_thresh < 1:
-        kept = without_duplicates(kept, settings.mask_nms_thresh)
+    if settings.contained < 1:
+        kept = without_contained(kept, settings.contained)
+    if settings.iou < 1:
+        kept = without_duplicates(kept, settings.iou)
     if refine is not None:
         kept = refine(kept)
     kept = keep_level(kept, settings.granularity)
@@ -374,8 +374,8 @@ class WindowScanner:
             [
                 record
                 for record in answer.to_records(prompt)
-                if record.score > self.settings.pred_iou_thresh
-                and (record.stability or 0.0) >= self.settings.stability_score_thresh
+                if record.score > self.settings.score
+                and (record.stability or 0.0) >= self.settings.stability
                 and record.area
             ]
             for prompt, answer in zip(prompts, answers, strict=True)

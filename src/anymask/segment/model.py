@@ -481,9 +481,9 @@ class Model:
                   photo once; "auto": for photos of more than `tiles.AUTO_PIXELS`; None: never
         retry     when and how long to ask again for masks of low score; None: never
         log       a file of what was found, from which a killed call goes on (`SearchLog`)
-        settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
-                  `segment.Grid`), and what becomes of them: mask_nms_thresh, min_objectness,
-                  contained_nms_thresh, min_mask_area, max_hole_area, refine_edges, granularity,
+        settings  how masks are found: grid, score, crop_n_layers, ... (see
+                  `segment.Grid`), and what becomes of them: iou, min_objectness,
+                  contained, min_mask_area, max_hole_area, refine_edges, granularity,
                   layout, ... (see `segment.Arrangement`); bgr and allow_url as for `encode`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.

@@ -291,9 +291,9 @@ _SLACK = 1e-6  # of the largest logit: what rounding may add to a mean
 
 def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N, K)
     """Which candidates have the score that is asked for."""
-    if not settings.pred_iou_thresh:
+    if not settings.score:
         return np.ones_like(score, np.bool_)
-    good: BoolArray = score > settings.pred_iou_thresh
+    good: BoolArray = score > settings.score
     return good
 
 
@@ -316,7 +316,7 @@ def cut_mask(
 ) -> tuple[Rle, float] | None:  # (m, m)
     """A mask in the photo and its stability, or None where that is too low."""
     middle, offset = view.threshold, settings.stability_score_offset
-    wanted, place = settings.stability_score_thresh, view.geometry
+    wanted, place = settings.stability, view.geometry
     large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
     if wanted and large and stability_range(plane, place, middle, offset)[1] < wanted:
         return None

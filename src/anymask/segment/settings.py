@@ -236,10 +236,10 @@ class GridDict(TypedDict, total=False):
     mode: Mode
     decoder_precision: GridPrecision
     memory_limit: float
-    points_per_side: int
+    grid: int
     points_per_batch: int | None
-    pred_iou_thresh: float
-    stability_score_thresh: float
+    score: float
+    stability: float
     stability_score_offset: float
     box_nms_thresh: float
     crop_n_layers: int
@@ -279,7 +279,7 @@ class Grid:
             unit="megabytes",
         ),
     ] = 500.0
-    points_per_side: Annotated[
+    grid: Annotated[
         int,
         Setting("clicks along each side of the grid; their square in all", least=1, most=1024),
     ] = 32
@@ -291,11 +291,11 @@ class Grid:
             default=f"as many as memory_limit allows, at most {MOST_AT_ONCE}",
         ),
     ] = None
-    pred_iou_thresh: Annotated[
+    score: Annotated[
         float,
         Setting("keep masks of more than this quality; lower finds more, 0 keeps all", below=2),
     ] = 0.88
-    stability_score_thresh: Annotated[
+    stability: Annotated[
         float,
         Setting(
             "keep masks with at least this IoU between their stricter and looser cut; lower finds "
@@ -332,9 +332,7 @@ class Grid:
     ] = 512 / 1500
     crop_n_points_downscale_factor: Annotated[
         int,
-        Setting(
-            "in layer n the grid has points_per_side / factor^n clicks along each side", least=1
-        ),
+        Setting("in layer n the grid has grid / factor^n clicks along each side", least=1),
     ] = 1
     min_mask_region_area: Annotated[
         int,
@@ -363,7 +361,7 @@ class Grid:
 
     def points(self, layer: int) -> FloatArray:
         """The clicks in a crop of a layer (0: the photo), (n * n, 2) in 0..1."""
-        side = self.points_per_side / self.crop_n_points_downscale_factor**layer
+        side = self.grid / self.crop_n_points_downscale_factor**layer
         return point_grid(max(1, int(side))).astype(np.float32)
 
 
@@ -378,7 +376,7 @@ def grid_of(family: Family, given: GridDict) -> Grid:
         least = family.grid.pred_iou_thresh, family.grid.stability_score_thresh
     else:
         least = float(judging["quality"]), float(judging["stability"])
-    merged = GridDict(pred_iou_thresh=least[0], stability_score_thresh=least[1])
+    merged = GridDict(score=least[0], stability=least[1])
     merged.update(given)
     return Grid(**merged)
 
@@ -388,18 +386,18 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
 
     given  what the user said; None where that includes a threshold, and in exact mode
     """
-    own = not {"pred_iou_thresh", "stability_score_thresh"} & set(given)
+    own = not {"score", "stability"} & set(given)
     if tried.mode == "exact" or not own:
         return None
-    return replace(tried, pred_iou_thresh=WIDER * tried.pred_iou_thresh, stability_score_thresh=0.0)
+    return replace(tried, score=WIDER * tried.score, stability=0.0)
 
 
 # What becomes of the masks.
 
 Layout = Literal["flat", "partition", "tree"]
 
-ADAPTIVE_NMS = 0.4  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
-CONTAINED = 0.9  # contained_nms_thresh, likewise
+ADAPTIVE_NMS = 0.4  # iou in adaptive mode; exact mode keeps segment-anything's masks
+CONTAINED = 0.9  # contained, likewise
 SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
 NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
 
@@ -414,8 +412,8 @@ class ArrangementDict(TypedDict, total=False):
     """The keyword arguments of `Arrangement`; a test says that the two agree."""
 
     min_objectness: float
-    mask_nms_thresh: float
-    contained_nms_thresh: float
+    iou: float
+    contained: float
     min_mask_area: float
     min_island_area: RegionSize
     max_hole_area: RegionSize
@@ -440,7 +438,7 @@ class Arrangement:
             default="the model's own in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
-    mask_nms_thresh: Annotated[
+    iou: Annotated[
         float,
         Setting(
             "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
@@ -448,7 +446,7 @@ class Arrangement:
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
     ] = 1.0
-    contained_nms_thresh: Annotated[
+    contained: Annotated[
         float,
         Setting(
             "of two masks of which the smaller lies in the other by more than this share, keep the "
@@ -516,9 +514,9 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
     merged = ArrangementDict()
     if grid.mode == "adaptive":
         merged["min_objectness"] = least
-        merged["mask_nms_thresh"] = ADAPTIVE_NMS
+        merged["iou"] = ADAPTIVE_NMS
         if NESTED.isdisjoint(given):
-            merged["contained_nms_thresh"] = CONTAINED
+            merged["contained"] = CONTAINED
         merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
     return Arrangement(**merged)

@@ -65,10 +65,10 @@ from anymask.segment import (
     Candidate,
     Model,
     Prediction,
+    Question,
     SegmentSettings,
     answer_prompts,
     image_hash,
-    Question,
 )
 from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows

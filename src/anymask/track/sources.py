@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
-from anymask.images import ImageSource, check_size, read_pages, find_images, load_image, page_times
+from anymask.images import ImageSource, check_size, find_images, load_image, page_times, read_pages
 
 PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}

@@ -158,7 +158,7 @@ def _runtime_figures(args: argparse.Namespace, photo: Path, notes: list[str]) ->
         embedding = model.encode(image)
         for mode, settings in (MODES if args.what == "everything" else {"": {}}).items():
             column = f"{runtime}, {mode}" if mode else runtime
-            settings = {"points_per_side": args.points_per_side, **settings}
+            settings = {"grid": args.points_per_side, **settings}
             found, timing = _timed("everything", partial(model.everything, embedding, **settings))
             figures.append(Measurement(timing.name, column, timing.median, "s", timing.seconds))
             figures.append(Measurement("masks of everything", column, len(found), ""))
