@@ -65,11 +65,12 @@ def model_defaults() -> dict[str, str]:
     from anymask.models.rules import DEFAULT_MODEL, default_grid
     from anymask.segment import Grid
 
-    own = default_grid()
+    learned = default_grid()
+    own = {"score": learned.pred_iou_thresh, "stability": learned.stability_score_thresh}
     return {
         setting.name: f"{setting.default_in_words}; {DEFAULT_MODEL}: {value}"
         for setting in list_settings(Grid)
-        if (value := getattr(own, setting.name, setting.default)) != setting.default
+        if (value := own.get(setting.name, setting.default)) != setting.default
     }
 
 
