@@ -195,7 +195,7 @@ def test_bands_and_stretch_travel_with_the_job(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"settings": {"points_per_sides": 4}}, "no setting 'points_per_sides'; did you mean 'poi"),
+        ({"settings": {"gird": 4}}, "no setting 'gird'; did you mean 'grid"),
         ({"settings": {"grid": 0}}, "grid must be a whole number of at"),
         ({"settings": {"layout": "heap"}}, 'layout must be "flat", "partition" or "tree", got'),
         ({"settings": {"tile": 3}}, 'tile must be "auto", None or a side of at least'),

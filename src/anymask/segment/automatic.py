@@ -25,15 +25,13 @@ from anymask.masks import (
     STABILITY_OFFSET,
     Features,
     Mask,
+    Masks,
     Prompt,
     Tile,
     Window,
     clean_rle,
     enlarged_rle,
-    nested,
     part_tree,
-    partition,
-    record_from_rle,
     rle_area,
     rle_in_window,
     rle_intersection,
@@ -44,7 +42,6 @@ from anymask.masks import (
     stability_score,
     tile_boxes,
     tile_side,
-    with_rle,
 )
 from anymask.masks.mask import Box
 from anymask.runtime import EdgeRefining, ImageRuntime
@@ -197,7 +194,7 @@ def arrange(
     kept = []
     for record in records:
         rle = clean_rle(record.rle, settings.max_hole_area, settings.min_island_area)
-        record = record if rle is record.rle else with_rle(record, rle)
+        record = record if rle is record.rle else replace(record, rle=rle)
         if record.area >= settings.min_mask_area and is_likely(record, settings.min_objectness):
             kept.append(record)
     if settings.contained < 1:
@@ -208,9 +205,9 @@ def arrange(
         kept = refine(kept)
     kept = keep_level(kept, settings.granularity)
     if settings.layout == "tree":
-        return nested(kept)
+        return Masks(kept).tree()
     if settings.layout == "partition":
-        return [share for share in partition(kept) if share.area >= settings.min_mask_area]
+        return [one for one in Masks(kept).partition() if one.area >= settings.min_mask_area]
     return kept
 
 
@@ -301,7 +298,7 @@ def refine_record_edges(
             question = Question(runtime, photo, features, prompt, AS_SHOWN)
             rle = refine_edges(answer.picked([best]), question).first.rle()
             if rle_area(rle):
-                kept[index] = with_rle(kept[index], rle)
+                kept[index] = replace(kept[index], rle=rle)
     return kept
 
 
@@ -428,7 +425,8 @@ def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
     x0, y0 = window[:2]
     left, top, right, bottom = record.crop_box
     return replace(
-        with_rle(record, rle_on_photo(record.rle, (x0, y0), image_hw)),
+        record,
+        rle=rle_on_photo(record.rle, (x0, y0), image_hw),
         points=tuple((x + x0, y + y0) for x, y in record.points),
         crop_box=(left + x0, top + y0, right + x0, bottom + y0),
     )
@@ -446,9 +444,10 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
         x0, y0, x1, y1 = record.box
         if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
             continue
-        enlarged = with_rle(record, enlarged_rle(record.rle, (height, width)))
+        enlarged = enlarged_rle(record.rle, (height, width))
         points = tuple((x * along_x, y * along_y) for x, y in record.points)
-        found.append(replace(enlarged, points=points, crop_box=(0.0, 0.0, width, height)))
+        whole = (0.0, 0.0, float(width), float(height))
+        found.append(replace(record, rle=enlarged, points=points, crop_box=whole))
     return found
 
 
@@ -679,7 +678,8 @@ def _merge(pieces: list[Piece], cut: bool) -> Stitched:
     x1, y1 = windows[:, 2:].max(axis=0).tolist()
     stable = [record.stability for record in records if record.stability is not None]
     whole = replace(
-        with_rle(records[0], rle_merge([record.rle for record in records])),
+        records[0],
+        rle=rle_merge([record.rle for record in records]),
         score=float(weights @ [record.score for record in records]),
         stability=float(weights @ stable) if len(stable) == len(records) else None,
         points=tuple(point for record in records for point in record.points),
@@ -729,11 +729,12 @@ def _better_record(
     if best is first or best.first.score <= record.score:
         return record
     stability = stability_score(best.first.shown_logits, best.threshold, STABILITY_OFFSET)
-    fresh = record_from_rle(best.first.rle(), score=best.first.score, stability=float(stability))
-    return replace(
-        fresh,
+    return Mask(
+        best.first.rle(),
+        record.label,
+        score=best.first.score,
+        stability=float(stability),
         points=record.points,
         crop_box=record.crop_box,
         objectness=record.objectness,
-        label=record.label,
     )

@@ -30,11 +30,11 @@ from anymask.base import (
     parse_json,
     write_json,
 )
-from anymask.formats import Masks
 from anymask.masks import (
     Features,
     LabelMap,
     Mask,
+    Masks,
     Rle,
     logits_to_image,
     mask_to_model,

@@ -49,8 +49,7 @@ from anymask.segment.prediction import Prediction
 from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, SegmentSettingsDict
 
 if TYPE_CHECKING:
-    from anymask.formats import Masks
-    from anymask.masks import LabelMap
+    from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
@@ -371,7 +370,7 @@ class Model:
         source: SourceDict,
         settings: SegmentSettings,
     ) -> Masks:
-        from anymask.formats import Masks
+        from anymask.masks import Masks
 
         asked = box_prompts(boxes)
         labels = [None] * len(asked) if names is None else list(names)
@@ -488,7 +487,7 @@ class Model:
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
-        from anymask.formats import Masks
+        from anymask.masks import Masks
         from anymask.segment.automatic import Looks, find_masks
 
         own = ("progress", "tile", "retry", *sorted(EverythingDict.__optional_keys__))

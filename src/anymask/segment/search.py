@@ -39,7 +39,6 @@ from anymask.masks import (
     mask_nms,
     mask_to_rle,
     points_to_model,
-    record_from_rle,
     remove_small_regions,
     rle_to_mask,
     window_strips,
@@ -274,8 +273,7 @@ def _cleaned(records: list[Mask], settings: Grid) -> list[Mask]:
         changed = filled or dropped
         untouched.append(float(not changed))
         if changed:
-            fresh = record_from_rle(mask_to_rle(mask))
-            record = replace(record, rle=fresh.rle, box=fresh.box, area=fresh.area)
+            record = replace(record, rle=mask_to_rle(mask))
         cleaned.append(record)
     threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
     return _without_box_duplicates(cleaned, untouched, threshold)
@@ -307,8 +305,8 @@ def make_record(
     rle, stability = cut
     x, y = (click + view.window[:2]).tolist()
     left, top, right, bottom = map(float, view.window)
-    record = record_from_rle(rle, score=score, stability=stability)
-    return [replace(record, points=((x, y),), crop_box=(left, top, right, bottom))]
+    crop = (left, top, right, bottom)
+    return [Mask(rle, score=score, stability=stability, points=((x, y),), crop_box=crop)]
 
 
 def cut_mask(
