@@ -135,10 +135,10 @@ def find_masks(
         if once and looks.retry is None and "point" in runtime.spec.accepts:
             features = encode_image(runtime, photo)
 
-    refine = None
-    has_edges = runtime.capability(EdgeRefining) is not None and photo is not None
-    in_one_look = photo is not None and count_looks(looks.tile, photo.shape[:2]) == 1
-    if has_edges and in_one_look and _refines(grid, wanted):
+    refine, refines = None, wanted.refine_edges
+    refines = grid.mode == "adaptive" if refines == "auto" else refines
+    has_edges = refines and runtime.capability(EdgeRefining) is not None
+    if has_edges and photo is not None and count_looks(looks.tile, photo.shape[:2]) == 1:
         refine = partial(refine_record_edges, runtime, photo, seen=features)
     look = partial(_look, runtime, photo, features)
     with pick_teller(progress, "everything") as tell:
@@ -155,10 +155,6 @@ def find_masks(
         assert features is not None
         found = label_masks(runtime, features, found)
     return found
-
-
-def _refines(grid: Grid, wanted: Arrangement) -> bool:
-    return grid.mode == "adaptive" if wanted.refine_edges == "auto" else wanted.refine_edges
 
 
 def _look(

@@ -167,7 +167,7 @@ class Model:
         """As in `anymask models list`."""
         return self.spec.name
 
-    @overload
+    @overload  # type: ignore[overload-overlap]  # an array may come as a list, too
     def encode(self, image: ImageSource, **source: Unpack[SourceDict]) -> Features: ...
 
     @overload
@@ -254,7 +254,7 @@ class Model:
         check_keywords(source, ["names", *SOURCE_WORDS])
         return with_labels(self.runtime, self._read(image, source), found, names)
 
-    @overload
+    @overload  # type: ignore[overload-overlap]  # as for `encode`
     def segment(
         self,
         image: Photo,
@@ -438,7 +438,7 @@ class Model:
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
         return Prediction((kept,), picture=view.picture)
 
-    @overload
+    @overload  # type: ignore[overload-overlap]  # as for `encode`
     def everything(
         self,
         image: Photo | EncodedPhoto,

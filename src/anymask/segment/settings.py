@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
-from typing import Annotated, Any, Literal, Protocol, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, cast
 
 import numpy as np
 
@@ -32,7 +32,9 @@ from anymask.masks import (
     point_grid,
 )
 from anymask.models.rules import Family, Multimask, Ranking
-from anymask.runtime import SweepPrecision
+
+if TYPE_CHECKING:
+    from anymask.runtime import SweepPrecision
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
