@@ -22,7 +22,7 @@ def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
     boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
     masks = model.segment(PICTURE, boxes=boxes, names=["left", "right"])
     assert [mask.label for mask in masks] == ["left", "right"]
-    assert masks[1].rle == model.segment(PICTURE, box=boxes[1]).best.rle()
+    assert masks[1].rle == model.segment(PICTURE, box=boxes[1]).best.rle
     assert [mask.label for mask in model.segment(PICTURE, boxes=boxes)] == [None, None]
     assert list(model.segment(PICTURE, boxes=[])) == []
     for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
@@ -149,7 +149,7 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
     for source in (tmp_path / "a.png", PICTURE):
         answer = model.segment(source, points=[(35, 40)])
         np.testing.assert_array_equal(answer.picture(), PICTURE)
-        assert answer.to_record().points == ((35, 40),)
+        assert answer.best.points == ((35, 40),)
         assert model.everything(source, grid=4).picture is not None
     assert model.segment(model.encode(PICTURE), points=[(35, 40)]).picture is None
     of_file, of_array = model.segment([tmp_path / "a.png", PICTURE], prompts=[CLICK, CLICK])

@@ -366,7 +366,7 @@ class WindowScanner:
         return [
             [
                 record
-                for record in answer.to_records(prompt)
+                for record in replace(answer, prompt=prompt)
                 if record.score > self.settings.score
                 and (record.stability or 0.0) >= self.settings.stability
                 and record.area

@@ -378,7 +378,10 @@ class Model:
             raise InputError(f"wanted a name for each of {len(asked)} boxes, got {len(labels)}")
         view = self._view(image, source, settings)
         answers = self._answers(asked, settings, view)
-        found = [one.to_record(name) for one, name in zip(answers, labels, strict=True)]
+        found = [
+            replace(one.best, label=name) if name else one.best
+            for one, name in zip(answers, labels, strict=True)
+        ]
         return Masks(found, image_hw=view.embedding.image_hw, picture=view.picture)
 
     def _segment_each(
