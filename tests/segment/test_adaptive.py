@@ -83,9 +83,8 @@ def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by
 
 def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
     asking = frontier(9)
-    for place, click in enumerate(asking._clicks):
-        asking.learn(asking.lesson(square(0, 0, 9, 9), 0.5, click))
-        assert np.count_nonzero(asking._gain._value) == place + 1
+    for place, click in enumerate(point_grid(9) * 128):
+        assert asking.lesson(square(0, 0, 9, 9), 0.5, click).place == place
 
 
 def test_masks_of_hardly_any_quality_are_not_drawn() -> None:

@@ -129,7 +129,7 @@ class RetryTime:
 
     def wants(self, score: float) -> bool:
         """Whether an answer is too bad and there is time to ask again."""
-        return score < self.settings.quality and self.settings.clock() < self.deadline
+        return score < self.settings.score and self.settings.clock() < self.deadline
 
     def seen_by_larger(self, photo: UintImage) -> Features:
         """The larger model's features of a photo, made once for all masks of it."""

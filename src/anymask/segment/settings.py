@@ -76,13 +76,13 @@ class Retry:
     seconds: Annotated[
         float, Setting("for one call, however many prompts or masks it is about", below=None)
     ] = 2.0
-    quality: Annotated[float, Setting("answers of at least this quality are left alone")] = 0.7
+    score: Annotated[float, Setting("answers of at least this score are left alone")] = 0.7
     steps: Annotated[
         tuple[RetryStep, ...], Setting("which ways, in this order", check=_check_steps)
     ] = RETRY_STEPS
     larger: Annotated[
         LargerModel | None,
-        Setting('a model for the step "larger"; its quality is compared as it is'),
+        Setting('a model for the step "larger"; its score is compared as it is'),
     ] = None
     clock: Annotated[
         Callable[[], float], Setting("tells the time in seconds", default="time.monotonic")
@@ -147,7 +147,7 @@ class SegmentSettings:
         Setting(
             '"auto": with multimask="auto", by models that gain by it: answer once more in '
             "a window around the first answer, where that shows the object larger; True: by every "
-            "model, where others keep the second answer only when its quality is higher; False: "
+            "model, where others keep the second answer only when its score is higher; False: "
             "never; it needs the photo, from an embedding answers stay as they are"
         ),
     ] = "auto"
@@ -161,8 +161,8 @@ class SegmentSettings:
     granularity: Annotated[
         Granularity,
         Setting(
-            'which of several masks comes first: "all": that of the highest quality; "part" or '
-            '"whole": the smallest or the largest of those of comparable quality; or a number from '
+            'which of several masks comes first: "all": that of the highest score; "part" or '
+            '"whole": the smallest or the largest of those of comparable score; or a number from '
             "0 (part) to 1 (whole), such as `Prediction.granularity_of` gives",
             check=check_granularity,
         ),
@@ -295,7 +295,7 @@ class Grid:
     ] = None
     score: Annotated[
         float,
-        Setting("keep masks of more than this quality; lower finds more, 0 keeps all", below=2),
+        Setting("keep masks of more than this score; lower finds more, 0 keeps all", below=2),
     ] = 0.88
     stability: Annotated[
         float,

@@ -158,7 +158,7 @@ def ask_larger(
     """
     seconds = settings.retry_seconds or LARGER_SECONDS
     quality = settings.asked_again_below
-    retry = Retry(seconds=seconds, quality=quality, steps=("larger",), larger=larger)
+    retry = Retry(seconds=seconds, score=quality, steps=("larger",), larger=larger)
     return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
@@ -173,7 +173,7 @@ def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
         wanted["stability"] = settings.stability
     if settings.retry_seconds:
         quality = settings.asked_again_below
-        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=quality)
+        wanted["retry"] = Retry(seconds=settings.retry_seconds, score=quality)
     return wanted
 
 
