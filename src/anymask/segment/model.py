@@ -167,8 +167,10 @@ class Model:
         """As in `anymask models list`."""
         return self.spec.name
 
-    @overload  # type: ignore[overload-overlap]  # an array may come as a list, too
-    def encode(self, image: ImageSource, **source: Unpack[SourceDict]) -> Features: ...
+    @overload
+    def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
+        self, image: ImageSource, **source: Unpack[SourceDict]
+    ) -> Features: ...
 
     @overload
     def encode(
@@ -254,8 +256,8 @@ class Model:
         check_keywords(source, ["names", *SOURCE_WORDS])
         return with_labels(self.runtime, self._read(image, source), found, names)
 
-    @overload  # type: ignore[overload-overlap]  # as for `encode`
-    def segment(
+    @overload
+    def segment(  # type: ignore[overload-overlap]  # as for `encode`
         self,
         image: Photo,
         *,
@@ -441,8 +443,8 @@ class Model:
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
         return Prediction((kept,), picture=view.picture)
 
-    @overload  # type: ignore[overload-overlap]  # as for `encode`
-    def everything(
+    @overload
+    def everything(  # type: ignore[overload-overlap]  # as for `encode`
         self,
         image: Photo | EncodedPhoto,
         *,
