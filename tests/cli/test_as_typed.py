@@ -21,8 +21,8 @@ from tests.segment.fakes import ColourRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]
-GRID = ["--mode", "exact", "--points-per-side", "4", "--pred-iou-thresh", "0.3"]
-GRID += ["--stability-score-thresh", "0.3"]
+GRID = ["--mode", "exact", "--grid", "4", "--score", "0.3"]
+GRID += ["--stability", "0.3"]
 
 
 class Stdin:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.base import AnymaskError, ProcessRun, WeightsError
+from anymask.base import AnymaskError, WeightsError
 from anymask.cli.main import main
+from anymask.evaluation import ProcessRun
 from anymask.evaluation.commands import bench as command
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family

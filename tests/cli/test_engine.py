@@ -101,8 +101,8 @@ def test_stages_are_measured_and_planned(photos: Path, capsys: pytest.CaptureFix
             "confident must be a number from 0 to ",
         ),
         (
-            ("project", "init", ".", "--set", "pred_iou_thresh=2"),
-            "pred_iou_thresh must be a number from 0",
+            ("project", "init", ".", "--set", "score=2"),
+            "score must be a number from 0",
         ),
         (("project", "init", ".", "--set", "held_out=1"), "held_out must be a number, 0 or more a"),
         (

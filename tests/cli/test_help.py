@@ -17,7 +17,7 @@ def test_the_whole_help_shows_what_the_short_one_leaves_out(
 ) -> None:
     assert main(["everything", "--help"]) == 0
     short = capsys.readouterr().out
-    assert "--points-per-side" in short
+    assert "--grid" in short
     assert "--crop-n-layers" not in short
     assert "--help-all" in short
     assert main(["everything", "--help-all"]) == 0

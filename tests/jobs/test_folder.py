@@ -204,7 +204,7 @@ def test_photos_of_every_kind_go_through_two_real_workers(
     for name, write in {**GOOD_FILES, **BAD_FILES}.items():
         write(Path("photos", name))
     Path("photos/sub dir/up").symlink_to(Path("photos").absolute(), target_is_directory=True)
-    words = ["everything", "photos", "--points-per-side", "2", "--pred-iou-thresh", "0"]
+    words = ["everything", "photos", "--grid", "2", "--score", "0"]
     assert main([*words, "-o", "out", "--workers", "2", "--json", "told.json"]) == 2
     capsys.readouterr()
     assert main([*words, "-o", "alone", "--json", "alone.json"]) == 2

@@ -23,10 +23,10 @@ from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
 SETTINGS: dict[str, Any] = {
-    "mode": "exact", "points_per_side": 6, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3,
+    "mode": "exact", "grid": 6, "score": 0.3, "stability": 0.3,
 }  # fmt: skip
-WORDS = ["--mode", "exact", "--points-per-side", "6", "--pred-iou-thresh", "0.3",
-         "--stability-score-thresh", "0.3"]  # fmt: skip
+WORDS = ["--mode", "exact", "--grid", "6", "--score", "0.3",
+         "--stability", "0.3"]  # fmt: skip
 
 SCRIPT = """
 import os, signal, sys
@@ -39,7 +39,7 @@ def watch(now):
 def run():
     summary = anymask.jobs.run(
         "everything", "photos", "out", workers=int(sys.argv[1]), on_progress=watch,
-        points_per_side=2, pred_iou_thresh=0.0,
+        grid=2, score=0.0,
     )
     print(summary.photos, summary.done + summary.there, summary.failed)
 
@@ -196,7 +196,7 @@ def test_bands_and_stretch_travel_with_the_job(
     ("arguments", "message"),
     [
         ({"points_per_sides": 4}, "no keyword 'points_per_sides'; did you mean 'poi"),
-        ({"points_per_side": 0}, "points_per_side must be a whole number of at"),
+        ({"grid": 0}, "grid must be a whole number of at"),
         ({"layout": "heap"}, 'layout must be "flat", "partition" or "tree", got'),
         ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
         (

@@ -80,7 +80,7 @@ def test_edges_and_names_are_the_smaller_model_s(small: anymask.Model) -> None:
 
 
 def test_everything_is_found(small: anymask.Model, photo: np.ndarray) -> None:
-    found = small.everything(photo, points_per_side=4, mode="exact", pred_iou_thresh=0.0)
+    found = small.everything(photo, grid=4, mode="exact", score=0.0)
     assert len(found) >= 1
 
 

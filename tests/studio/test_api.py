@@ -121,7 +121,7 @@ def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
 
 
 def test_everything_answers_what_the_library_answers_by_hash_and_by_picture() -> None:
-    settings = {"points_per_side": 6, "pred_iou_thresh": 0.3, "stability_score_thresh": 0}
+    settings = {"grid": 6, "score": 0.3, "stability": 0}
     wanted = Model(ColourRuntime()).everything(PICTURE, points_per_batch=8, **settings)
     records = [record.to_sa1b(number) for number, record in enumerate(wanted, 1)]
     assert records
@@ -229,8 +229,8 @@ def test_what_is_no_json_is_told_where() -> None:
             "for example box=[180, 20, 400, 230]; send",
         ),
         ("everything", {"image": "PIC", "settings": {"memory_limit": 9}}, 422, "settings of"),
-        ("everything", {"image": "PIC", "settings": {"points_per_side": 999}}, 422, "at most 64"),
-        ("everything", {"image": "PIC", "settings": {"points_per_side": "x"}}, 422, "whole number"),
+        ("everything", {"image": "PIC", "settings": {"grid": 999}}, 422, "at most 64"),
+        ("everything", {"image": "PIC", "settings": {"grid": "x"}}, 422, "whole number"),
         ("everything", {"image": "HASH", "settings": {"crop_n_layers": 1}}, 422, "pass the photo"),
         ("nothing", {}, 404, "an address"),
     ],

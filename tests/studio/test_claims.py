@@ -19,7 +19,7 @@ from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres
 from tests.studio.disc_projects import write_photos
 
-SETTINGS = {"points_per_side": 8, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1}
+SETTINGS = {"grid": 8, "score": 0.4, "stability": 0.1}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 PHOTO = png(PICTURE)
 IMAGE = base64.b64encode(PHOTO).decode()
 FILE = {"file": ("photo.png", PHOTO, "image/png")}
-GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+GRID = {"grid": 4, "score": 0, "stability": 0}
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
         ("segment", "point_coords", "did you mean 'points'?"),
         ("segment", "bbox", "did you mean 'box'?"),
         ("segment", "granularty", "did you mean 'granularity'?"),
-        ("everything", "points_per_side", "there are image, settings"),
+        ("everything", "grid", "there are image, settings"),
     ],
 )
 def test_a_key_that_there_is_not_names_the_one_that_is_meant(

@@ -194,10 +194,10 @@ def test_names_that_no_answer_can_hold_are_quoted_safely(http: TestClient, name:
     ("settings", "image_hw", "cost"),
     [
         ({}, (80, 120), 32**2 + A_LOOK),
-        ({"points_per_side": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + A_LOOK)),
-        ({"points_per_side": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
+        ({"grid": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + A_LOOK)),
+        ({"grid": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
          (80, 120), 16 + A_LOOK + 4 * (4 + A_LOOK)),
-        ({"points_per_side": 4, "tile": 64}, (64, 160), 4 * (16 + A_LOOK)),
+        ({"grid": 4, "tile": 64}, (64, 160), 4 * (16 + A_LOOK)),
     ],
 )  # fmt: skip
 def test_the_cost_is_the_clicks_and_looks_that_are_made(
@@ -213,7 +213,7 @@ def test_the_cost_is_the_clicks_and_looks_that_are_made(
     assert cost_of(image_hw, settings) == cost
     runtime = Counting()
     photo = np.zeros((*image_hw, 3), np.uint8)
-    Model(runtime).everything(photo, mode="exact", pred_iou_thresh=1, **settings)
+    Model(runtime).everything(photo, mode="exact", score=1, **settings)
     assert sum(n for n, _ in runtime.calls) + A_LOOK * runtime.looks == cost
 
 
@@ -221,7 +221,7 @@ def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     http: TestClient,
 ) -> None:
     photo = np.zeros((2000, 2000, 3), np.uint8)
-    settings = {"tile": 64, "points_per_side": 64, "crop_n_layers": 2, "mode": "exact"}
+    settings = {"tile": 64, "grid": 64, "crop_n_layers": 2, "mode": "exact"}
     text = base64.b64encode(png(photo)).decode()
     reply = http.post("/api/everything", json={"image": text, "settings": settings})
     assert "everything of at most 250000 clicks" in error_of(reply)
@@ -232,7 +232,7 @@ def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     ("name", "value"),
     [
         ("stability_score_offset", 10**300), ("tile", 10**300), ("box_nms_thresh", 1e300),
-        ("points_per_side", 65), ("points_per_side", "many"), ("crop_n_layers", -1),
+        ("grid", 65), ("grid", "many"), ("crop_n_layers", -1),
         ("crop_n_layers", True), ("tile", [64]), ("crop_n_points_downscale_factor", 1.5),
     ],
 )  # fmt: skip
@@ -254,7 +254,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
     runtime = Slow()
     behind = inference(lambda: Model(runtime))
     behind.start()
-    settings = {"points_per_side": 32, "mode": "exact"}
+    settings = {"grid": 32, "mode": "exact"}
     first = behind.everything(lambda: PICTURE, settings, left)
     waits = behind.everything(lambda: PICTURE, settings, left)
 
@@ -343,5 +343,5 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
 
 
 def test_a_refusal_says_which_clicks_are_too_many() -> None:
-    with pytest.raises(Refusal, match="send larger tiles, fewer points_per_side"):
+    with pytest.raises(Refusal, match="send larger tiles, fewer grid"):
         check_cost(np.zeros((100, 100, 3), np.uint8), {}, Limits(clicks=10))

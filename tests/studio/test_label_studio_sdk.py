@@ -105,7 +105,7 @@ def exported(image: AnnotatedImage, name: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
     """A photo's masks: the network's, a ring of two parts, one pixel in the far corner."""
-    answer = model.segment(photos / "chelsea.png", points=[(220, 110)], labels=[1])
+    answer = model.segment(photos / "chelsea.png", points=[(220, 110)], point_labels=[1])
     height, width = answer.masks[0].shape
     ring, corner = np.zeros((2, height, width), np.bool_)
     ring[20:90, 30:120] = ring[150:180, 10:40] = True

@@ -29,10 +29,10 @@ def project(tmp_path: Path) -> Project:
     tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
     Image.fromarray(PICTURE).save(tmp_path / "plain.png")
     settings = {
-        "points_per_side": 6,
+        "grid": 6,
         "confident": 0.1,
-        "pred_iou_thresh": 0,
-        "stability_score_thresh": 0,
+        "score": 0,
+        "stability": 0,
     }
     return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
 

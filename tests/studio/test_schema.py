@@ -118,10 +118,10 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.png").write_bytes(png(PICTURE))
     settings = {
-        "points_per_side": 6,
+        "grid": 6,
         "confident": 0.1,
-        "pred_iou_thresh": 0,
-        "stability_score_thresh": 0,
+        "score": 0,
+        "stability": 0,
     }
     project = create_project(folder, name="discs", labels=["disc"], settings=settings)
 
@@ -180,7 +180,7 @@ def test_no_answer_is_an_open_object(project_schema: Any) -> None:
     assert found == set()
 
 
-GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+GRID = {"grid": 4, "score": 0, "stability": 0}
 
 
 @pytest.mark.parametrize("kind", ["rle", "png", "svg", "polygons", "geojson"])

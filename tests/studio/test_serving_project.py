@@ -41,8 +41,8 @@ def project(tmp_path: Path) -> Project:
     turned.save(tmp_path / "b.jpg", exif=exif)
     return create_project(
         tmp_path, name="discs", labels=["disc"],
-        settings={"sample": 1, "points_per_side": 6, "confident": 0.1,
-                  "pred_iou_thresh": 0, "stability_score_thresh": 0},
+        settings={"sample": 1, "grid": 6, "confident": 0.1,
+                  "score": 0, "stability": 0},
     )  # fmt: skip
 
 

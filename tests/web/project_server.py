@@ -287,8 +287,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def everything(self, project: Project, image: str) -> Any:
         photo = self.shown(project, image)
-        wanted = {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
-        found = model().everything(photo, points_per_side=12, **wanted)
+        wanted = {"score": 0.0, "min_objectness": 0.0}
+        found = model().everything(photo, grid=12, **wanted)
         found = sorted(found, key=lambda record: -record.score)
         good = [record for record in found if record.score > 0.45]
         others = [proposal(record) for record in found[len(good) :]]

@@ -211,7 +211,7 @@ def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
     assert ann.ask("window.asked.encode") == 1  # the old look was given up
     ann.keep()
     points, labels = [one[:2] for one in clicks], [one[2] for one in clicks]
-    wanted = model().segment(photos["coffee"], points=points, labels=labels).masks[0]
+    wanted = model().segment(photos["coffee"], points=points, point_labels=labels).masks[0]
     assert overlap(mask_to_rle(kept(ann)), wanted) >= SAME
 
 

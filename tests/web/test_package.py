@@ -12,7 +12,7 @@ import pytest
 
 import anymask
 from anymask.masks import Mask, iou, mask_to_rle
-from anymask.segment import parted
+from anymask.segment import split_by_score
 from tests.web.package_server import ASSETS, PHOTO, example_page
 
 CUP = (290, 120)
@@ -235,7 +235,7 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
     ]
     least = anymask.load().runtime.family.grid.pred_iou_thresh
     assert len(records) > 3
-    assert parted(records, least, 0.0) == (records, [])
+    assert split_by_score(records, least, 0.0) == (records, [])
 
 
 @pytest.mark.parametrize(

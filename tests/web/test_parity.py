@@ -54,7 +54,7 @@ def test_masks_are_the_same_as_in_python(
         answer = model.segment(
             seen,
             points=prompt["points"] or None,
-            labels=prompt["labels"] or None,
+            point_labels=prompt["labels"] or None,
             box=prompt["box"],
         )
         theirs = [mask_to_rle(mask) for mask in answer.masks]

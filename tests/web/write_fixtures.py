@@ -46,7 +46,7 @@ from anymask.segment import (
     Candidate,
     clean_kept,
     obey_negatives,
-    parted,
+    split_by_score,
     violated,
     without_duplicates,
 )
@@ -349,7 +349,7 @@ def arrangements() -> list[dict[str, Any]]:
                 quality = float(np.round(rng.random(), NUMBERS))
                 records.append(Mask(mask_to_rle(mask), score=quality))
         once = without_duplicates(records, ADAPTIVE_NMS)
-        shown, others = parted(once, least, 0.0)
+        shown, others = split_by_score(once, least, 0.0)
         place = {id(record): n for n, record in enumerate(records)}
         cases.append({
             "least": least,

@@ -125,4 +125,4 @@ def report(item: PhotoItem, found: int | None, files: Files | None) -> None:
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
         print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
-        print(f"wrote {name}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
+        print(f"wrote {name}: no mask passed; lower --score or --stability")

@@ -73,7 +73,7 @@ def add_options(
     only: Collection[str] = (),
     defaults: dict[str, str] | None = None,
 ) -> None:
-    """An option for each setting, `--points-per-side` for `points_per_side`.
+    """An option for each setting, `--grid` for `grid`.
 
     only      these settings; all when left out
     defaults  other words for a setting's default

@@ -45,13 +45,13 @@ SYNONYMS = {
     "--slice": "--page",
     "--jobs": "--workers",
     "--num-workers": "--workers",
-    "--conf": "--pred-iou-thresh",
+    "--conf": "--score",
 }
 # Options that `--help` shows of a command with many; `--help-all` shows the rest.
 COMMON = frozenset(
     {
         "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
-        "--mask", "--multimask", "--names", "--mode", "--points-per-side", "--layout", "--tile",
+        "--mask", "--multimask", "--names", "--mode", "--grid", "--layout", "--tile",
         "--workers", "--from", "--to", "--images", "--split", "--data", "--sets", "--clicks",
         "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
         "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",

@@ -208,7 +208,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     photo = PictureFile(Path(item.stem.name if is_embedding(item.photo) else item.name))
     found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
-        found.append(answer.first.to_record(prompt))
+        found.append(replace(answer, prompt=prompt).best)
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
         for line in report_lines(found[-1], prompt, answer.ambiguous):
             lines.append(": ".join([*named, line]))

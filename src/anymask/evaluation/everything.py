@@ -40,8 +40,8 @@ RECALL_LIMITS = (10, 100, 1000)
 HALF = 0  # place of IoU .5 among the thresholds
 GRID_SETTINGS: dict[str, str | float] = {
     "mode": "exact",
-    "pred_iou_thresh": 0.0,
-    "stability_score_thresh": 0.0,
+    "score": 0.0,
+    "stability": 0.0,
     "box_nms_thresh": 0.9,
     "crop_nms_thresh": 0.95,
 }
@@ -74,7 +74,7 @@ def measure_everything(
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
         records = method.everything(
-            sample.image(), points_per_side=settings.grid, crop_n_layers=settings.crop_n_layers,
+            sample.image(), grid=settings.grid, crop_n_layers=settings.crop_n_layers,
             **GRID_SETTINGS,
         )  # fmt: skip
         truths = [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, name_keywords
+from anymask.base import DataError, InputError
 from anymask.formats.annotations import LossReport
 from anymask.formats.dataset import read
 from anymask.formats.documents import OutFile, write_files
@@ -57,7 +57,6 @@ class LossError(DataError):
         self.report = report
 
 
-@name_keywords
 def convert(
     source: str | Path,
     target: str | Path,

@@ -179,10 +179,10 @@ class FolderJob:
         """An item for each page of a photo that is looked at."""
         pages: Sequence[int | None] = [self.page or None] if self.page != "all" else [None]
         if self.page == "all":
-            from anymask.images import count_pages
+            from anymask.images import read_pages
 
             try:
-                pages = range(count_pages(item.photo))
+                pages = range(read_pages(item.photo).count)
             except AnymaskError:
                 pages = [0]  # whoever reads the photo says what is wrong with it
         for page in pages:

@@ -278,7 +278,7 @@ class LookChoice:
 
         larger = None if self.retry_model is None else anymask.load(self.retry_model)
         quality = LOW_QUALITY if self.retry_quality is None else self.retry_quality
-        return Retry(seconds=self.retry_seconds, quality=quality, larger=larger)
+        return Retry(seconds=self.retry_seconds, score=quality, larger=larger)
 
 
 def parse_names(text: str) -> Names:

@@ -76,7 +76,7 @@ def run(
     settings     of every verb: `model`, a name or a `ModelChoice`; `pictures`, a `PictureChoice`:
                  how photos are read; `shard=(I, N)`, the I-th of N parts of the photos, each for
                  another machine; `output_shards`, over how many folders the results are spread.
-                 Of "everything": those of `Model.everything` (points_per_side, layout, tile, ...),
+                 Of "everything": those of `Model.everything` (grid, layout, tile, ...),
                  `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
                  no .png; of "boxes": `overlay`
 
@@ -372,7 +372,7 @@ class BoxesWork(MaskWork):
         for start in range(0, len(asked), AT_ONCE):
             some = np.array(asked[start : start + AT_ONCE], np.float32)
             found = self.model.segment(photo.pixels, boxes=some)
-            answers += [replace(one.to_record(), picture=None) for one in found]
+            answers += [replace(mask, picture=None) for mask in found]
         left = iter(answers)
         return [
             mask if box is None else replace(next(left), label=mask.label)

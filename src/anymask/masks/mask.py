@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from anymask.base import (
     BoolArray,
@@ -25,7 +25,6 @@ from anymask.base import (
     Floats,
     InputError,
     UintImage,
-    name_all_keywords,
     parse_json,
 )
 from anymask.masks.binary import mask_nms
@@ -65,7 +64,6 @@ STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the picture
 
 
-@name_all_keywords
 @dataclass(frozen=True)
 class Mask:
     """One mask, in image pixels: found by a model, drawn by a person or read from a file.
@@ -129,6 +127,9 @@ class Mask:
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [], self._repr_png_())
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.mask.astype(np.bool_ if dtype is None else dtype, copy=False)
+
     @cached_property
     def box(self) -> Box:
         """First and last pixel along x and y; zeros where the mask is empty."""
@@ -167,9 +168,11 @@ class Mask:
         return Masks([self], picture=self.picture).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask; the end of the name says what, as of a list of one (`Masks.save`).
+        """Write this mask; the end of the name says what, as on the command line.
 
-        .npy is (H, W) bool.
+        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
+        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO),
+        .npy (H, W) bool
 
         image  the photo, where the mask does not know it
 
@@ -177,7 +180,8 @@ class Mask:
         """
         from anymask.formats import save_masks
 
-        return save_masks(Masks([self], picture=self.picture), Path(path), image, one=True)
+        masks = Masks([self], picture=self.picture)
+        return save_masks(masks, Path(path), image, plain="cutout", one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with this mask in the system's viewer of pictures."""
@@ -291,7 +295,6 @@ class Mask:
             ) from error
 
 
-@name_all_keywords
 class Masks(list[Mask]):
     """The masks of one picture: an ordinary list of `Mask`, with what users do next.
 

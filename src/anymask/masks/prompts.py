@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, name_all_keywords
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError
 from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 
 
@@ -172,7 +172,6 @@ class Example:
 PromptPart = Clicks | Box | StartMask | Words | Example
 
 
-@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Prompt:
     """What the user says about one object, in image pixels; `parts` has it as a tagged union.

@@ -101,7 +101,9 @@ class CvatModel:
         """The object under clicks (x, y) and in a box x0, y0, x1, y1; None where there is none."""
         points = [*positive, *negative]
         labels = [1] * len(positive) + [0] * len(negative)
-        answer = self.model.segment(seen, points=points or None, labels=labels or None, box=box)
+        answer = self.model.segment(
+            seen, points=points or None, point_labels=labels or None, box=box
+        )
         rle = mask_to_rle(answer.masks[0])
         if not rle_area(rle):
             return None

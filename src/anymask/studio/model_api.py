@@ -237,7 +237,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
             422, f"settings of {', '.join(known)}", ", ".join(strange)[:200], "leave it out"
         )
     most = dict.fromkeys(known, _MOST_NUMBER)
-    most |= {"points_per_side": limits.points_per_side, "crop_n_layers": limits.crop_layers}
+    most |= {"grid": limits.points_per_side, "crop_n_layers": limits.crop_layers}
     for name, value in settings.items():
         if isinstance(value, int | float) and value > most[name]:
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"
@@ -254,7 +254,7 @@ def check_cost(photo: UintImage | EncodedPhoto, settings: dict[str, Any], limits
             422,
             f"everything of at most {limits.clicks} clicks, of which each look costs {A_LOOK}",
             f"{cost} on a photo of {width} x {height}",
-            "send larger tiles, fewer points_per_side or fewer crop_n_layers",
+            "send larger tiles, fewer grid or fewer crop_n_layers",
         )
 
 
@@ -274,7 +274,7 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
     An upper bound: adaptive mode makes a third of the clicks. Raises InputError for values that are
     no numbers, or too small.
     """
-    side = _whole(settings, "points_per_side", 32)
+    side = _whole(settings, "grid", 32)
     layers = _whole(settings, "crop_n_layers", 0)
     factor = max(1, _whole(settings, "crop_n_points_downscale_factor", 1))
     cost = 0

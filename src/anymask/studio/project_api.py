@@ -26,7 +26,7 @@ from starlette.responses import FileResponse, JSONResponse
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError, Told, UintImage
 from anymask.jobs import PictureChoice
 from anymask.masks import coco_to_rle
-from anymask.segment import grid_of, least_objectness, parted
+from anymask.segment import grid_of, least_objectness, split_by_score
 from anymask.studio.answers import (
     AddedAnswer,
     ClosedAnswer,
@@ -408,9 +408,9 @@ def _mark(project: Project, image_id: int) -> str | None:
 
 
 EVERY_MASK = {
-    "pred_iou_thresh": 0.0,
+    "score": 0.0,
     "min_objectness": 0.0,
-    "contained_nms_thresh": 1.0,
+    "contained": 1.0,
     "refine_edges": False,  # of those that are shown alone, later
 }
 
@@ -490,9 +490,9 @@ async def _propose(
     wanted = grid_settings(stage, settings) | EVERY_MASK
     found = await done(inference.everything(photo, wanted, tell=tell))
     model = inference.model.result()
-    family, least = model.runtime.family, settings.pred_iou_thresh
-    least = grid_of(family, {}).pred_iou_thresh if least is None else least
-    likely, rest = parted(found, least, least_objectness(family))
+    family, least = model.runtime.family, settings.score
+    least = grid_of(family, {}).score if least is None else least
+    likely, rest = split_by_score(found, least, least_objectness(family))
     likely = await done(inference.refine(photo, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))

@@ -5,7 +5,7 @@
     semi      confident masks are filled in; the annotator adds what is missing
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
-In semi and auto, masks of low quality are asked for again (`segment.retry`) before anybody sees
+In semi and auto, masks of low quality are asked for again (`segment.Retry`) before anybody sees
 them: with other prompts and on crops, then of a larger model where one is handed in. Edges are put
 where the photo's colours part, as in answers to clicks. Source: Segment Anything, sections 4 and 5.
 """
@@ -54,14 +54,14 @@ class ProjectSettings:
             default=f"what everything finds is filled in; asked again below {ASK_AGAIN}",
         ),
     ] = None
-    pred_iou_thresh: Annotated[
+    score: Annotated[
         float | None,
         Setting("least quality of a mask (auto)", most=1, default="the model's own"),
     ] = None
-    stability_score_thresh: Annotated[
+    stability: Annotated[
         float | None, Setting("least stability (auto)", most=1, default="the model's own")
     ] = None
-    points_per_side: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
+    grid: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
     crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
     min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
     retry_seconds: Annotated[
@@ -158,22 +158,22 @@ def ask_larger(
     """
     seconds = settings.retry_seconds or LARGER_SECONDS
     quality = settings.asked_again_below
-    retry = Retry(seconds=seconds, quality=quality, steps=("larger",), larger=larger)
+    retry = Retry(seconds=seconds, score=quality, steps=("larger",), larger=larger)
     return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """What `Model.everything` is told."""
-    wanted: dict[str, Any] = {"points_per_side": settings.points_per_side}
+    wanted: dict[str, Any] = {"grid": settings.grid}
     if stage == "auto":
         wanted["crop_n_layers"] = settings.crop_n_layers
-    if settings.pred_iou_thresh is not None:
-        wanted["pred_iou_thresh"] = settings.pred_iou_thresh
-    if settings.stability_score_thresh is not None:
-        wanted["stability_score_thresh"] = settings.stability_score_thresh
+    if settings.score is not None:
+        wanted["score"] = settings.score
+    if settings.stability is not None:
+        wanted["stability"] = settings.stability
     if settings.retry_seconds:
         quality = settings.asked_again_below
-        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=quality)
+        wanted["retry"] = Retry(seconds=settings.retry_seconds, score=quality)
     return wanted
 
 

@@ -56,9 +56,9 @@ from anymask.segment import (
     Candidate,
     Model,
     Prediction,
+    Question,
     SegmentSettings,
     answer_prompts,
-    question_of,
 )
 from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
@@ -355,7 +355,7 @@ class ImageTracker:
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
         mask = Prediction((Candidate(logits[0], where, score=0.0),))
-        question = question_of(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
+        question = Question(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
-from anymask.images import ImageSource, check_size, count_pages, find_images, load_image, page_times
+from anymask.images import ImageSource, check_size, find_images, load_image, page_times, read_pages
 from anymask.track.settings import FrameSampling
 
 PICTURES = frozenset(
@@ -392,7 +392,7 @@ def _open_path(path: Path) -> FrameSource:
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
     if path.suffix.lower() not in PICTURES:
         return VideoFile(path)
-    pages = count_pages(path)
+    pages = read_pages(path).count
     if path.suffix.lower() == ".gif" and pages > 1:
         film = VideoFile(path)  # decodes each frame once, and knows the times
         if film.length == pages:

@@ -16,17 +16,13 @@ from typing import Any
 from anymask.base import (
     AnymaskError,
     InputError,
-    Measurement,
-    TimedCall,
-    Timing,
-    run_process,
     this_machine,
     thread_setting,
-    time_in_turns,
 )
 from anymask.cli import add_model_options, read_count, read_model
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.timing import Measurement, TimedCall, Timing, run_process, time_in_turns
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)

@@ -98,7 +98,7 @@ def shipped_tables(family: str) -> Tables:
 
     "ranking" orders the masks of a lone click (`research/fit_ranking.py`), "adaptive" chooses the
     next clicks of automatic mask generation (`segment.adaptive`), "objectness" judges what
-    it finds (`segment.objectness`) and says which weights it was learned with.
+    it finds (`segment.search`) and says which weights it was learned with.
     """
     path = SHIPPED / family / "tables.json"
     if not path.is_file():

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from anymask.base import AnymaskError, TimedCall, Timing, run_process, time_in_turns
+from anymask.base import AnymaskError
+from anymask.evaluation import TimedCall, Timing, run_process, time_in_turns
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Pictures of more than 8 bits or 3 bands: 16-bit PNG and any TIFF in, arrays out.
+"""Reads pictures of more than 8 bits or 3 bands: 16-bit PNG and any TIFF.
 
 16-bit PNG and TIFF in colour are read by OpenCV, which keeps the bits. Everything else that Pillow
 does not know of a TIFF (more bands, floats in colour, planes) is read by tifffile, the extra
@@ -8,7 +8,6 @@ a name the user chooses.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # of PhotometricInterpr
 class DeepPicture:
     """A picture with all its bits.
 
-    pixels       (H, W, C) of any number type, as `pixels.array_to_image` takes it
+    pixels       (H, W, C) of any number type, as `array_to_image` takes it
     orientation  1..8, as EXIF has it
     """
 
@@ -70,11 +69,11 @@ def _has_deep_colours(picture: Image.Image) -> bool:
 
 
 def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
-    """16-bit colours (H, W, C) of a PNG or TIFF; None where there are none.
+    """16-bit colours (H, W, C) of a PNG or TIFF; None where it has none.
 
     Pillow decodes the picture, too: it notices damage that OpenCV passes over.
     """
-    if picture.format not in ("PNG", "TIFF") or not _has_deep_colours(picture):
+    if not _has_deep_colours(picture):
         return None
     alpha, mode = picture.mode in ("RGBA", "LA"), picture.mode
     picture.load()
@@ -166,10 +165,7 @@ def count_tiff_pages(file: BinaryIO) -> int:
         with open_header(file) as picture:
             return int(getattr(picture, "n_frames", 1))
     except UnidentifiedImageError:
-        import tifffile
-
-        file.seek(0)
-        with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+        with _document(file) as document:
             return len(document.pages)
 
 
@@ -178,10 +174,7 @@ def tiff_axes(file: BinaryIO) -> tuple[tuple[str, int], ...]:
 
     Raises whatever tifffile does, and ImportError without it.
     """
-    import tifffile
-
-    file.seek(0)
-    with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+    with _document(file) as document:
         return _page_axes(document)
 
 
@@ -213,10 +206,7 @@ class TiffFacts:
 
 def tiff_facts(file: BinaryIO) -> TiffFacts:
     """Read the headers. Raises whatever tifffile does, and ImportError without it."""
-    import tifffile
-
-    file.seek(0)
-    with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+    with _document(file) as document:
         page: Any = document.pages[0]
         samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
         kind = int(page.photometric)
@@ -239,15 +229,7 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
 def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
     """A page of at most MAX_PIXELS; whatever fails inside the `with` becomes an ImageError."""
     try:
-        import tifffile
-    except ImportError:
-        raise MissingExtra(
-            "tifffile", "science", f"{name}, a TIFF of these bands or types,"
-        ) from None
-
-    file.seek(0)
-    try:
-        with _silent(tifffile.logger()), tifffile.TiffFile(file) as document:
+        with _document(file) as document:
             count = len(document.pages)
             if not count:
                 raise EOFError("it has no page")
@@ -258,6 +240,10 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
             yield page
     except ImageError:
         raise
+    except ImportError:
+        raise MissingExtra(
+            "tifffile", "science", f"{name}, a TIFF of these bands or types,"
+        ) from None
     except Exception as error:  # tifffile's readers raise almost anything on damaged files
         raise ImageError(
             f"{name} is damaged, truncated or packed in a way that is not read "
@@ -266,11 +252,16 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _silent(logger: logging.Logger) -> Iterator[None]:
-    """Keep what a package tells about damage off the terminal; an error tells it."""
+def _document(file: BinaryIO) -> Iterator[Any]:
+    """A TIFF opened by tifffile, which tells nothing of damage on the terminal: an error does."""
+    import tifffile
+
+    file.seek(0)
+    logger = tifffile.logger()
     before, logger.disabled = logger.disabled, True
     try:
-        yield
+        with tifffile.TiffFile(file) as document:
+            yield document
     finally:
         logger.disabled = before
 

@@ -1,16 +1,17 @@
-"""The pages of a picture file: a path in, how many there are and what tells them apart out.
+"""Reads stacks and pictures of several channels: their pages, planes and all channel values.
 
 Pages are those of a TIFF and the frames of an animation, counted from 0. Where tifffile is there,
 it says which channel, depth and time a TIFF's page is of (axes C, Z, T of ImageJ and OME).
 
-A stack or a picture of several channels: what can be looked at, one plane after the other.
-
 A place is where masks lie: a page of its own in depth or time. A channel is another look at the
 same place: a page along the axis C of ImageJ and OME, or a band of a TIFF. A place is called by the
-number of its page (of its first channel), as `--page` counts them. Letters: H W the picture.
+number of its page (of its first channel), as `--page` counts them. Where a TIFF names no axes and
+has a single band, its pages are the channels if they are as many as are wanted.
 
 How large a pixel is stands in the metadata of OME-TIFF (PhysicalSizeX) and of ImageJ (`unit`, and
 the pixels in one of it, XResolution); a printer's dots per inch say nothing about it.
+
+Letters: H W the picture, C its channels.
 """
 
 from __future__ import annotations
@@ -18,24 +19,29 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree as ET
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from anymask.base import ImageError, InputError, UintImage
 from anymask.images.decoding import (
     PictureView,
     Ranges,
-    decode_with,
+    decoding,
     open_file,
     open_header,
     open_picture,
     unidentified,
+    value_range,
 )
-from anymask.images.deep_pictures import (
+from anymask.images.load import ImageSource, load_image, open_path, read_view
+from anymask.images.tiff import (
     TiffFacts,
     channel_step,
     count_tiff_pages,
@@ -43,8 +49,7 @@ from anymask.images.deep_pictures import (
     tiff_axes,
     tiff_facts,
 )
-from anymask.images.load import load_image, open_path
-from anymask.masks import save_picture
+from anymask.masks import ChannelMix, save_picture
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
 _OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
@@ -75,17 +80,19 @@ class Pages:
         return ", ".join(reversed(places))
 
 
-def count_pages(path: Path) -> int:
-    """How many pages a picture has. Raises ImageError for a file that is none."""
-    return read_pages(path).count
-
-
 def read_pages(path: Path) -> Pages:
     """The pages of a picture, from its headers. Raises ImageError for a file that is none."""
     name = repr(str(path))
     with open_path(path) as file:
         if is_tiff(file):
-            return _tiff_pages(path, name)
+            with decoding(name):
+                count = count_tiff_pages(file)
+            axes: tuple[tuple[str, int], ...] = ()
+            with contextlib.suppress(Exception):  # names are no more than a help
+                axes = tiff_axes(file)
+            named = all(axis in _AXES for axis, _ in axes)
+            fits = math.prod(length for _, length in axes) == count
+            return Pages(count, axes if fits and named else ())
         file.seek(0)
         try:
             picture = open_header(file)
@@ -94,7 +101,8 @@ def read_pages(path: Path) -> Pages:
         with picture:
             if picture.format in _OF_ONE_PHOTO:
                 return Pages()
-            return Pages(int(decode_with(lambda: getattr(picture, "n_frames", 1), name)))
+            with decoding(name):
+                return Pages(int(getattr(picture, "n_frames", 1)))
 
 
 def page_times(path: Path) -> list[float] | None:
@@ -108,19 +116,6 @@ def page_times(path: Path) -> list[float] | None:
             times.append(elapsed)
             elapsed += float(picture.info.get("duration") or 0) / 1000
     return times if all(one < other for one, other in itertools.pairwise(times)) else None
-
-
-def _tiff_pages(path: Path, name: str) -> Pages:
-    with open_file(path) as file:
-        count = decode_with(lambda: count_tiff_pages(file), name)
-    axes: tuple[tuple[str, int], ...] = ()
-    with contextlib.suppress(Exception), open_file(path) as file:  # names are no more than a help
-        axes = tiff_axes(file)
-    lengths = 1
-    for _, length in axes:
-        lengths *= length
-    named = all(name in _AXES for name, _ in axes)
-    return Pages(count, axes if lengths == count and named else ())
 
 
 TIFF = (".tif", ".tiff")  # of files that may have pages and channels
@@ -215,10 +210,11 @@ def read_planes(path: Path) -> Planes:
             return Planes(pages, deep=deep)
         facts = TiffFacts()
         with contextlib.suppress(Exception):  # damage is told when a plane is read
-            facts = decode_with(lambda: tiff_facts(file), repr(str(path)))
-    names = _channel_names(facts.ome)
+            facts = tiff_facts(file)
+    names, pixel = _read_ome(facts.ome)
+    if pixel is None and facts.a_unit > 0:
+        pixel = _sized(1 / facts.a_unit, facts.unit)
     along = dict(pages.axes).get("C", 1)
-    pixel = _size_of_ome(facts.ome) or _size_of_imagej(facts)
     found = Planes(pages, pixel=pixel, deep=deep or facts.deep)
     if along > 1:
         return replace(found, channels=_named(names, along, "Channel"), colours=False)
@@ -275,36 +271,117 @@ def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:
     return names if fitting else tuple(f"{word} {number + 1}" for number in range(count))
 
 
-def _pixels_of_ome(text: str) -> tuple[Any, str]:
-    """The element Pixels of OME-XML, and its namespace. Raises for what is none."""
+def _read_ome(text: str) -> tuple[tuple[str, ...], PixelSize | None]:
+    """The names of the channels in OME-XML, and the size of a pixel; nothing where it is broken."""
     if len(text) > 50_000_000 or "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ImageError("its OME-XML is too large, or defines entities")
-    root = ET.fromstring(text)
-    space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
-    found = root.find(f"{space}Image/{space}Pixels")
-    if found is None:
-        raise ImageError("its OME-XML names no pixels")
-    return found, space
-
-
-def _channel_names(ome: str) -> tuple[str, ...]:
+        return (), None
+    names: tuple[str, ...] = ()
     with contextlib.suppress(Exception):
-        pixels, space = _pixels_of_ome(ome)
-        return tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
-    return ()
-
-
-def _size_of_ome(ome: str) -> PixelSize | None:
-    with contextlib.suppress(Exception):
-        pixels, _ = _pixels_of_ome(ome)
-        return _sized(float(pixels.get("PhysicalSizeX")), pixels.get("PhysicalSizeXUnit", "µm"))
-    return None
-
-
-def _size_of_imagej(facts: TiffFacts) -> PixelSize | None:
-    return _sized(1 / facts.a_unit if facts.a_unit > 0 else 0, facts.unit)
+        root = ET.fromstring(text)
+        space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
+        pixels: Any = root.find(f"{space}Image/{space}Pixels")
+        names = tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
+        size = float(pixels.get("PhysicalSizeX"))
+        return names, _sized(size, pixels.get("PhysicalSizeXUnit", "µm"))
+    return names, None
 
 
 def _sized(size: float, unit: str) -> PixelSize | None:
     known = _UNITS.get(unit.strip().lower())
     return PixelSize(size, known) if known and 0 < size < 1e9 else None
+
+
+# All channels with their numbers.
+
+
+@dataclass(frozen=True)
+class ChannelValues:
+    """What numbers a channel has: the least and the most finite one, and those that become black
+    and white where no range is given for it."""
+
+    name: str
+    least: float
+    most: float
+    low: float
+    high: float
+
+
+def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
+    """The values of each channel that `read_planes` names, or of a grey picture of more than 8
+    bits; [] of other pictures.
+
+    Raises as `load_channels` does; ImageError for NaN and infinity.
+    """
+    planes = read_planes(path)
+    if not planes.channels and not planes.deep:
+        return []
+    array, name = load_channels(path, page), repr(str(path))
+    names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
+    found = []
+    for channel, said in enumerate(names):
+        values = array[..., channel : channel + 1]
+        low, high = value_range(values, name)
+        found.append(ChannelValues(said, float(values.min()), float(values.max()), low, high))
+    return found
+
+
+def load_channels(
+    source: ImageSource, page: int = 0, count: int | None = None
+) -> NDArray[Any]:  # -> (H, W, C)
+    """Read all channels of a picture, with the numbers that they have.
+
+    page   the place of a stack (its first channel), as `--page` counts
+    count  how many are wanted, to tell channels from places where a file does not say
+
+    Raises ImageError as `load_image` does, InputError for a page that no mask lies on.
+    """
+    if isinstance(source, str):
+        source = Path(source)
+    pages = [page]
+    if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
+        pages = _pages_of_place(read_planes(source), page, count)
+    parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
+    if len({part.shape for part in parts}) > 1:
+        raise ImageError(f"{str(source)!r}: its pages differ in size, so they are no channels")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def load_mixed(source: ImageSource, mix: ChannelMix, page: int = 0) -> UintImage:  # -> (H, W, 3)
+    """A picture as a model of these channels sees it. Raises as `load_channels` and `mix.check`."""
+    return mix.to_rgb(load_for_mix(source, mix, page))
+
+
+def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray[Any]:
+    """The channels that a mix takes, as they are: (H, W, C). Raises as `load_mixed` does."""
+    name = repr(str(source)) if isinstance(source, str | Path) else "the picture"
+    return mix.check(load_channels(source, page, mix.count), name)
+
+
+def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
+    """A picture as a model with a mix takes it: all channels, as they are.
+
+    Raises as `load_mixed` does; InputError for bands, a stretch or ranges: the model knows its own.
+    """
+    if not view.plain:
+        raise InputError(
+            f"this model takes all {mix.count} channels of a picture, in the ranges that it was "
+            "tuned on; leave bands, stretch and ranges out"
+        )
+    return load_for_mix(source, mix, view.page)
+
+
+def shown_picture(array: NDArray[Any], mix: ChannelMix | None) -> UintImage:  # -> (H, W, 3)
+    """What of a picture is drawn on: the picture, or what a model with a mix sees."""
+    return array if mix is None else mix.to_rgb(array)
+
+
+def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
+    """The pages that together are the picture of a place. Raises InputError."""
+    along = dict(planes.pages.axes).get("C", 1)
+    if along > 1 and not planes.bands:
+        views = (planes.view(page, channel, PictureView()) for channel in range(along))
+        return [view.page for view in views]
+    unnamed = not planes.pages.axes and not planes.bands and page == 0
+    if unnamed and count is not None and planes.pages.count == count > 1:
+        return list(range(count))
+    return [page]

@@ -1,12 +1,13 @@
-"""A user's own names: labelled masks in, a small file of their mean vectors out, and back.
+"""Labels of masks: names from the network of names, and classes of a model tuned on classes.
 
-The file is JSON: `network` names the network of names that made the vectors, `names` has for each
-label how many masks it was learned from and their mean vector. What a mask is called is then the
-nearest of them.
+A user's own names are a JSON file: `network` names the network of names that made the vectors,
+`names` has for each label how many masks it was learned from and their mean vector. What a mask is
+called is then the nearest of them.
 
-Names of masks.
+The class of a mask is the one that most of its cells are of, and its probability the mean over
+those cells, among the K classes.
 
-Letters: n masks, D the length of a vector.
+Letters: n masks, D the length of a vector, K classes, m the side of the low-resolution masks.
 """
 
 from __future__ import annotations
@@ -23,16 +24,32 @@ from anymask.base import (
     DataError,
     FloatArray,
     InputError,
+    ModelError,
     PromptError,
     UintImage,
     parse_json,
     write_json,
 )
-from anymask.masks import Mask, Masks, Rle, mask_to_rle
+from anymask.masks import (
+    Features,
+    LabelMap,
+    Mask,
+    Masks,
+    Rle,
+    logits_to_image,
+    mask_to_model,
+    mask_to_rle,
+    rle_to_mask,
+)
 from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable, close_up
-from anymask.runtime import ImageRuntime, MaskNaming, require
+from anymask.runtime import ClassLabelling, ImageRuntime, MaskNaming, require
 from anymask.segment.prediction import Prediction
 
+Names = str | Path | Sequence[str] | ChosenNames | None
+FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
+Nameable = Prediction | Sequence[Mask] | ArrayLike
+
+CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 FORMAT = 1
 DIGITS = 5
 
@@ -85,13 +102,6 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
     return ChosenNames(labels, vectors, table.scale)
 
 
-Names = str | Path | Sequence[str] | ChosenNames | None
-FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
-Nameable = Prediction | Sequence[Mask] | ArrayLike
-
-MOST_AT_ONCE = 256  # masks whose close-ups are held
-
-
 def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
     """The names to choose from: a list, a file of one's own names, what was chosen before, or all
     that were learned.
@@ -117,8 +127,8 @@ def mask_vectors(
     """The vectors of masks of a photo. Raises ModelError for a model without names."""
     naming = require(runtime, MaskNaming)
     found = []
-    for start in range(0, len(rles), MOST_AT_ONCE):
-        seen = [close_up(photo, rle) for rle in rles[start : start + MOST_AT_ONCE]]
+    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
         told, _ = naming.look(
             np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
         )
@@ -183,3 +193,77 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
                 "give the photo that they were made for"
             )
     return rles
+
+
+# Classes.
+
+
+def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
+    """The class of every pixel. Raises ModelError for a model without classes."""
+    logits = _cell_logits(runtime, embedding)
+    best = logits_to_image(logits[:1], embedding.geometry)[0]
+    numbers: UintImage = np.zeros(best.shape, np.uint8)
+    for number in range(1, len(logits)):  # one at a time: a large photo has many pixels
+        plane = logits_to_image(logits[number : number + 1], embedding.geometry)[0]
+        higher = plane > best
+        numbers[higher] = number
+        np.maximum(best, plane, out=best)
+    return LabelMap(runtime.spec.classes, numbers)
+
+
+def label_answers(
+    runtime: ImageRuntime, embedding: Features, answers: Sequence[Prediction]
+) -> list[Prediction]:
+    """Each mask of each answer with its class; empty masks have none, nor have those of a model
+    without classes."""
+    if not runtime.spec.classes or not answers:
+        return list(answers)
+    shares = _shares(_cell_logits(runtime, embedding))
+    named = []
+    for answer in answers:
+        items = []
+        for one in answer.items:
+            cover = (one.shown_logits > one.threshold).astype(np.float32)
+            if cover.any():
+                label, probability = _class_of(cover, shares, runtime.spec.classes)
+                one = replace(one, label=label, label_probability=probability)
+            items.append(one)
+        named.append(replace(answer, items=tuple(items)))
+    return named
+
+
+def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Mask]) -> list[Mask]:
+    """Each record with its class; as they are where the model has none."""
+    if not runtime.spec.classes or not records:
+        return list(records)
+    shares = _shares(_cell_logits(runtime, embedding))
+    named = []
+    for record in records:
+        cells = mask_to_model(rle_to_mask(record.rle), embedding.geometry, runtime.spec.mask_side)
+        cover = 1 / (1 + np.exp(-cells[0]))
+        label, probability = _class_of(cover, shares, runtime.spec.classes)
+        named.append(replace(record, label=label, label_probability=probability))
+    return named
+
+
+def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (1 + K, m, m)
+    labelling = runtime.capability(ClassLabelling)
+    if labelling is None:
+        raise ModelError(
+            f"{runtime.spec.name} knows no classes; tune it on your own: anymask finetune "
+            "--classes all"
+        )
+    return labelling.label_cells(embedding.seen)
+
+
+def _shares(logits: FloatArray) -> FloatArray:  # (1 + K, m, m) -> the same, in all 1
+    powers = np.exp(logits - logits.max(0))
+    shares: FloatArray = powers / powers.sum(0)
+    return shares
+
+
+def _class_of(cover: FloatArray, shares: FloatArray, classes: tuple[str, ...]) -> tuple[str, float]:
+    """The class of a mask (m, m) and its probability among the classes."""
+    sums = (shares[1:] * cover).sum((1, 2)) + 1e-9
+    best = int(sums.argmax())
+    return classes[best], round(float(sums[best] / sums.sum()), 4)
