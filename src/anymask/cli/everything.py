@@ -23,7 +23,14 @@ from anymask.cli.options import (
 )
 from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs import ArrangementChoice, EverythingTask, FolderJob, LookChoice, NamesChoice
+from anymask.jobs import (
+    ArrangementChoice,
+    EverythingTask,
+    FindTask,
+    FolderJob,
+    LookChoice,
+    NamesChoice,
+)
 
 if TYPE_CHECKING:
     from anymask.formats import Masks
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
 SUMMARY = "find the masks of everything in photos"
 OTHERS = ("csv", "svg", "geojson", "yolo", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
+NOTHING = "no mask passed; lower --pred-iou-thresh or --stability-score-thresh"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,26 +99,44 @@ def run(args: argparse.Namespace) -> None:
         read_arrangement(args),
         NamesChoice(**read_options(args, NamesChoice)),
     )
+    work_through(args, task, ENDING, "-everything", NOTHING)
+
+
+def work_through(
+    args: argparse.Namespace,
+    task: EverythingTask | FindTask,
+    ending: str,
+    folder_ending: str,
+    nothing: str,
+) -> None:
+    """Do the photos that were named, into a folder or into the files of one photo.
+
+    ending, folder_ending  of results in the working folder
+    nothing                what is said where a photo gave no mask
+    """
     with (
         open_sources(args.sources, allow_url=args.allow_url) as sources,
         tempfile.TemporaryDirectory() as aside,
     ):
         files = [output for output in args.outputs if is_file_name(output)]
         if not files:
-            run_to_folder(args, task, read_job(args, sources, args.outputs, ENDING))
+            job = read_job(args, sources, args.outputs, ending, folder_ending)
+            run_to_folder(args, task, job, nothing)
             return
         if len(files) < len(args.outputs):
             raise InputError("-o is either one folder or files of one photo, got both")
-        job = read_job(args, sources, [aside], ENDING)
+        job = read_job(args, sources, [aside], ending)
         if not job.one:
             raise InputError(
                 f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
                 "such as out/"
             )
-        run_to_files(args, task, job, files)
+        run_to_files(args, task, job, files, nothing)
 
 
-def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob) -> None:
+def run_to_folder(
+    args: argparse.Namespace, task: EverythingTask | FindTask, job: FolderJob, nothing: str
+) -> None:
     """Records and a picture for each photo, side by side in a folder."""
     if not job.one:
         run_folder(job, task, args.json)
@@ -119,7 +145,7 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
     check_outputs([item.output(".json"), item.output(".png")], item.photo)
     if item.page is None:
         report_pages(item.photo, print, task.model)
-    report(item.output(".json"), run_photo(job, task, args.json, "searched"))
+    report(item.output(".json"), run_photo(job, task, args.json, "searched"), nothing)
 
 
 @dataclass(frozen=True)
@@ -165,7 +191,11 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
 
 
 def run_to_files(
-    args: argparse.Namespace, task: EverythingTask, job: FolderJob, outputs: Sequence[str]
+    args: argparse.Namespace,
+    task: EverythingTask | FindTask,
+    job: FolderJob,
+    outputs: Sequence[str],
+    nothing: str,
 ) -> None:
     """One photo's records and picture, under the names that were given."""
     item = job.item()
@@ -181,7 +211,7 @@ def run_to_files(
     if files.printed:
         sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
         return
-    report(item.output(".json"), found, shown=files.first)
+    report(item.output(".json"), found, nothing, shown=files.first)
 
 
 def read_records(path: Path) -> Masks:
@@ -204,7 +234,7 @@ def read_grid(args: argparse.Namespace) -> GridDict:
     return cast("GridDict", read_options(args, Grid))
 
 
-def report(path: Path, found: int | None, shown: Path | None = None) -> None:
+def report(path: Path, found: int | None, nothing: str, shown: Path | None = None) -> None:
     """How many masks were found, and what to do about none.
 
     path   of the records
@@ -217,4 +247,4 @@ def report(path: Path, found: int | None, shown: Path | None = None) -> None:
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
         print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
-        print(f"wrote {name}: no mask passed; lower --pred-iou-thresh or --stability-score-thresh")
+        print(f"wrote {name}: {nothing}")

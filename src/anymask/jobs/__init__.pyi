@@ -9,6 +9,8 @@ from anymask.jobs.choices import parse_bands as parse_bands
 from anymask.jobs.choices import parse_ranges as parse_ranges
 from anymask.jobs.failures import PhotoFailure as PhotoFailure
 from anymask.jobs.failures import failure_log as failure_log
+from anymask.jobs.finding import FindTask as FindTask
+from anymask.jobs.finding import find as find
 from anymask.jobs.folder import FIRST_FAILURES as FIRST_FAILURES
 from anymask.jobs.folder import FolderJob as FolderJob
 from anymask.jobs.folder import JobProgress as JobProgress

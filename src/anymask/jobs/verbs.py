@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 from anymask.base import DataError, InputError
 from anymask.jobs.boxes import segment_boxes
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
+from anymask.jobs.finding import find
 from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
 from anymask.jobs.masks import everything
 from anymask.jobs.photos import PhotoItem
@@ -82,9 +83,9 @@ def is_done(path: Path, model: Model, pixels: str) -> bool:
     return made_by == (model.name, model.runtime.weights_hash, pixels)
 
 
-Verb = Literal["everything", "boxes", "encode"]
+Verb = Literal["everything", "boxes", "encode", "find"]
 
-_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": encode}
+_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": encode, "find": find}
 
 
 def run(
@@ -100,13 +101,14 @@ def run(
     """Do one thing with every photo of a folder; what is done already is not done again.
 
     verb      "everything": all masks of each photo; "boxes": masks for the boxes of labels, where
-              `folder` holds the labels; "encode": the features of each photo
+              `folder` holds the labels; "encode": the features of each photo; "find": what `words`
+              mean
     folder    photos with their sub-folders, or the labels
     out       the folder of the results
     workers   1 works in this process; more are processes of this machine, or workers of Ray
     engine    "local": this machine; "ray": a cluster of Ray
     resume    False refuses a folder of results that holds something already
-    settings  the other keyword arguments of `everything`, `segment_boxes` or `encode`
+    settings  the other keyword arguments of `everything`, `segment_boxes`, `encode` or `find`
 
     Raises InputError for arguments out of range, and what `run_job` raises.
     """

@@ -61,6 +61,7 @@ class Mask:
                 None where nobody judged it
     label       a name, where somebody gave one
     label_probability  of the label, where a model that was tuned on classes gave it
+    runner_up   the second-best label and its score, where words were searched for (`Model.find`)
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
@@ -80,6 +81,7 @@ class Mask:
     parent: int | None = None
     depth: int | None = None
     label_probability: float | None = None
+    runner_up: tuple[str, float] | None = None
     picture: Picture | None = field(default=None, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,9 +159,9 @@ class Mask:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth` are
-        left out where there is none; `parent` counts the records of the list from 0. Raises
-        InputError for another output_mode.
+        `id`, `stability_score`, `label`, `label_probability`, `runner_up`, `objectness`, `parent`,
+        `depth` are left out where there is none; `parent` counts the records of the list from 0.
+        Raises InputError for another output_mode.
         """
         x0, y0, x1, y1 = self.crop_box
         record: dict[str, Any] = {} if record_id is None else {"id": record_id}
@@ -180,6 +182,8 @@ class Mask:
             record["label"] = self.label
         if self.label_probability is not None:
             record["label_probability"] = self.label_probability
+        if self.runner_up is not None:
+            record["runner_up"] = list(self.runner_up)
         if self.parent is not None:
             record["parent"] = self.parent
         if self.depth is not None:
@@ -249,12 +253,20 @@ class Mask:
                 parent=None if record.get("parent") is None else int(record["parent"]),
                 depth=None if record.get("depth") is None else int(record["depth"]),
                 label_probability=_number_or_none(record.get("label_probability")),
+                runner_up=_label_and_score(record.get("runner_up")),
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"an SA-1B record has a value of a wrong type ({error}); boxes are [x, y, w, h], "
                 "points [[x, y], ...]"
             ) from error
+
+
+def _label_and_score(value: Any) -> tuple[str, float] | None:
+    if value is None:
+        return None
+    label, score = value
+    return str(label), float(score)
 
 
 def _number_or_none(value: Any) -> float | None:

@@ -71,6 +71,7 @@ from anymask.segment.requests import (
 )
 
 if TYPE_CHECKING:
+    from anymask.find import FindKeywords, Phrases
     from anymask.formats import Masks
     from anymask.masks import LabelMap
     from anymask.models.rules import LabelSuggestion
@@ -466,6 +467,23 @@ class Model:
         split_everything(settings)
         for image in tell_each(list_images(images), progress, "photos"):
             yield self.everything(image, **settings)
+
+    def find(self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]) -> Masks:
+        """Everything in a photo that words mean, each thing once, with label and score, best first.
+
+        words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
+                  look for the left and label with the right, or the Path of a file of these
+        settings  detector ("llmdet_tiny", a folder; None: the model's own names, offline), score
+                  (one, or {phrase: score}), iou, top_k, side: see `find.FindSettings`; bgr and
+                  allow_url as for `encode`
+
+        A phrase that is not there gives nothing. Raises InputError for words and settings, and for
+        a word that the model does not know where there is no detector; ModelError, WeightsError
+        and MissingExtra for a detector that is not there (the text says how to get it); ImageError.
+        """
+        from anymask.find import find_words
+
+        return find_words(self, image, words, **settings)
 
     def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
         """Follow objects through a video: `add` says which, going through the session gives frames.
