@@ -13,7 +13,7 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, ModelError, UintImage, WeightsError
-from anymask.find import DEFAULT_DETECTOR, Detections, known_detectors, open_detector
+from anymask.find import DEFAULT_DETECTOR, ScoredBoxes, known_detectors, open_detector
 from tests.find.tiny import write_preprocessor
 
 KINDS = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
@@ -216,9 +216,11 @@ def test_a_detector_of_ones_own_needs_nothing_but_the_surface(model: anymask.Mod
     class Everywhere:
         name, threshold, about = "mine", 0.5, {"detector": "mine"}
 
-        def detect(self, photo: UintImage, phrases: list[str], side: int | None = None) -> Detections:
+        def detect(
+            self, photo: UintImage, phrases: list[str], side: int | None = None
+        ) -> ScoredBoxes:
             height, width = photo.shape[:2]
-            return Detections(np.float32([[0, 0, width, height]]), np.float32([[0.9, 0.2]]))
+            return ScoredBoxes(np.float32([[0, 0, width, height]]), np.float32([[0.9, 0.2]]))
 
     (found,) = model.find(anymask.sample(), ["cup", "dog"], detector=Everywhere())
     assert (found.label, found.runner_up) == ("cup", ("dog", pytest.approx(0.2)))

@@ -12,7 +12,7 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, UintImage
-from anymask.find import Detections
+from anymask.find import ScoredBoxes
 from anymask.masks import Mask
 
 COFFEE = anymask.sample("coffee")
@@ -31,11 +31,11 @@ class Told:
 
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
-    ) -> Detections:
+    ) -> ScoredBoxes:
         self.sides.append(side)
         boxes = np.array([box for box, _ in self.seen], np.float32).reshape(-1, 4)
         scores = np.array([scores for _, scores in self.seen], np.float32)
-        return Detections(boxes, scores.reshape(-1, len(phrases)))
+        return ScoredBoxes(boxes, scores.reshape(-1, len(phrases)))
 
 
 def told(found: Sequence[Mask]) -> list[tuple[str | None, float]]:

@@ -6,7 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-SPECIAL = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+SPECIAL = {
+    0: "[PAD]",
+    100: "[UNK]",
+    101: "[CLS]",
+    102: "[SEP]",
+    103: "[MASK]",
+    1012: ".",
+    1029: "?",
+}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 PIECES = ["cat", "dog", "red", "cup", "##s", *LETTERS, *(f"##{one}" for one in LETTERS)]
 

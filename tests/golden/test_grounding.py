@@ -40,7 +40,7 @@ def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name not in theirs or "relative_position_index" in name:
             continue
         if head := re.fullmatch(r"(?:transformer\.decoder\.)?bbox_embed\.\d+\.(.+)", name):
-            array = heads.setdefault(head[1], array)  # noqa: PLW2901
+            array = heads.setdefault(head[1], array)
         names = theirs[name] if isinstance(theirs[name], list) else [theirs[name]]
         for one, piece in zip(names, np.split(array, len(names)), strict=True):
             published[one] = np.ascontiguousarray(piece)
@@ -66,5 +66,7 @@ def test_boxes_and_scores_are_the_references(folder: Path, shared: Path) -> None
     corners = np.concatenate([centre - half, centre + half], axis=1)
     height, width = photo.shape[:2]
     ours = found.boxes / [width, height, width, height]
-    alike = (np.abs(ours - corners).max(1) < BOXES) & (np.abs(found.scores - wanted).max(1) < SCORES)
+    alike = (np.abs(ours - corners).max(1) < BOXES) & (
+        np.abs(found.scores - wanted).max(1) < SCORES
+    )
     assert alike.mean() >= AGREE

@@ -1,9 +1,9 @@
 """The catalogue of detectors, and opening one: a name or a folder in, a `Detector` out.
 
-Nothing is fetched here: weights lie in a folder of the store (`anymask models` knows where) or in one
-that the user names. The facts of each checkpoint stand in detectors.toml beside this file. The hash of
-the weights is compared with the published one, else with what was recorded when they were first
-loaded from the store.
+Nothing is fetched here: weights lie in a folder of the store (`detectors/` in ANYMASK_HOME) or in
+one that the user names. The facts of each checkpoint stand in detectors.toml beside this file. The
+hash of the weights is compared with the published one, else with what was recorded when they were
+first loaded from the store.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     detector  a name of `known_detectors()`, a folder with one, or one that is open
     device    "auto", "cpu", "cuda", ... for those on torch
 
-    Raises ModelError for an unknown name, WeightsError where it is absent, altered or not whole (the
-    text says how to get it), MissingExtra where its packages are not installed.
+    Raises ModelError for an unknown name, WeightsError where it is absent, altered or not whole
+    (the text says how to get it), MissingExtra where its packages are not installed.
     """
     if not isinstance(detector, str | Path):
         if not callable(getattr(detector, "detect", None)):
@@ -120,8 +120,8 @@ def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     return (
-        f"there is no detector {name!r}; {guess}there are {', '.join(known_detectors())}, or name a folder "
-        "that holds one"
+        f"there is no detector {name!r}; {guess}there are {', '.join(known_detectors())}, or name "
+        "a folder that holds one"
     )
 
 

@@ -1,10 +1,9 @@
-"""What Grounding DINO's kin share: photo and phrases in, arrays of the network in; its answer, boxes
-and a score for each phrase out.
+"""Grounding by phrases: photo and phrases in, a network's arrays and scores of boxes out.
 
 Liu et al., "Grounding DINO" (2023). The caption is all phrases with a full stop behind each; words
 see each other only inside their phrase. Upstream's demonstration cuts an answer into words again
-(the tokens above a threshold), so that "red cup, blue plate" may answer "red plate". Here, as in the
-papers' own evaluation, a phrase's score is the mean over its tokens, each phrase alone.
+(the tokens above a threshold), so that "red cup, blue plate" may answer "red plate". Here, as in
+the papers' own evaluation, a phrase's score is the mean over its tokens, each phrase alone.
 
 Deviation: photos are resized by Pillow from uint8, as upstream and transformers' processor do it.
 
@@ -37,7 +36,7 @@ SIDES = (64, 4096)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Detections(NamedTuple):
+class ScoredBoxes(NamedTuple):
     """What a detector saw: boxes (Q, 4) x0, y0, x1, y1 in pixels, scores (Q, P) 0..1."""
 
     boxes: FloatArray
@@ -58,7 +57,7 @@ class Detector(Protocol):
 
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
-    ) -> Detections:
+    ) -> ScoredBoxes:
         """Look at a photo (H, W, 3) once for all phrases.
 
         side  the longer side, in pixels, of what the network sees; None: its own, on a processor
@@ -89,7 +88,8 @@ def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> l
         numbers = tokenizer.encode(phrase.replace(".", " ").replace("?", " "))
         if not 0 < len(numbers) <= most - 3:
             raise InputError(
-                f"a phrase needs 1 to {most - 3} pieces of words, {phrase[:40]!r} has {len(numbers)}"
+                f"a phrase needs 1 to {most - 3} pieces of words, {phrase[:40]!r} has "
+                f"{len(numbers)}"
             )
         if len(captions[-1].tokens) + len(numbers) + 2 > most:
             captions.append(Caption([first], []))
@@ -211,7 +211,7 @@ def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, Int
     return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": seen}
 
 
-def join_captions(seen: Sequence[Detections]) -> Detections:
+def join_captions(seen: Sequence[ScoredBoxes]) -> ScoredBoxes:
     """The answers to several captions of a photo as one: a box scores 0 for others' phrases."""
     count = sum(one.scores.shape[1] for one in seen)
     scores, start = [], 0
@@ -220,4 +220,4 @@ def join_captions(seen: Sequence[Detections]) -> Detections:
         wide[:, start : start + one.scores.shape[1]] = one.scores
         scores.append(wide)
         start += one.scores.shape[1]
-    return Detections(np.concatenate([one.boxes for one in seen]), np.concatenate(scores))
+    return ScoredBoxes(np.concatenate([one.boxes for one in seen]), np.concatenate(scores))

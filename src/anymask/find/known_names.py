@@ -1,10 +1,10 @@
-"""Words without a detector: the names that the bundled model knows, compared with everything's masks.
+"""Words without a detector: the names that a model knows, compared with the masks of everything.
 
-The network of names (`docs/prompts.md#names`) sees the close-up of each mask that `everything` finds.
-A mask is taken where the chance of the asked name, among all learned ones, reaches the threshold: so
-a word that is not in the photo finds nothing. The names are those of COCO and LVIS with their
-synonyms, placed by CLIP's embeddings of their words; whatever else is asked for is an error that
-tells the nearest known names, never a guess.
+The network of names (`docs/prompts.md#names`) sees the close-up of each mask that `everything`
+finds. A mask is taken where the chance of the asked name, among all learned ones, reaches the
+threshold: so a word that is not in the photo finds nothing. The names are those of COCO and LVIS
+with their synonyms, placed by CLIP's embeddings of their words; whatever else is asked for is an
+error that tells the nearest known names, never a guess.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
     rough = [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
     if rough:
         log.warning(
-            "no training photo showed %s: the model has only the words to go by, and is rough there",
+            "no training photo showed %s: the model has only the words to go by and is rough",
             ", ".join(rough),
         )
     return names
@@ -123,8 +123,6 @@ IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "ch
 def _offer(table: NameTable, word: str) -> str:
     """The nearest names: those of its own words first, the last of them before the others."""
     parts = word.lower().split()
-    inside = [
-        name for part in reversed(parts) for name in spellings(part) if table.knows(name)
-    ]
+    inside = [name for part in reversed(parts) for name in spellings(part) if table.knows(name)]
     near = list(dict.fromkeys([*inside, *table.near(word), *table.near(parts[-1])]))[:NEAREST]
     return ", ".join(near) or "none"

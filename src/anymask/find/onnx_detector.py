@@ -21,8 +21,8 @@ from anymask.base import FloatArray, InputError, UintImage, WeightsError, pick_t
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
-    Detections,
     PhotoRule,
+    ScoredBoxes,
     caption_arrays,
     join_captions,
     phrase_scores,
@@ -68,13 +68,13 @@ class OnnxDetector:
 
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
-    ) -> Detections:
+    ) -> ScoredBoxes:
         """See `Detector`. Raises InputError for a side that the graph does not take."""
         exact = self._rule.exact
         if side is not None and exact is not None and (side, side) != exact:
             raise InputError(
-                f"{self.name} takes photos of {exact[1]} x {exact[0]} only, got side={side!r}; leave "
-                "it out"
+                f"{self.name} takes photos of {exact[1]} x {exact[0]} only, got side={side!r}; "
+                "leave it out"
             )
         size = self._rule.size(photo.shape[:2], side, CPU_SIDE)
         pixels = self._rule.apply(photo, size)
@@ -84,9 +84,7 @@ class OnnxDetector:
         for caption in write_captions(self._tokenizer, phrases, fixed or MOST_TOKENS):
             logits, boxes = self._ask(pixels, caption, fixed)
             seen.append(
-                Detections(
-                    scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption)
-                )
+                ScoredBoxes(scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption))
             )
         return join_captions(seen)
 

@@ -1,9 +1,9 @@
-"""Phrases: words as users write them in; what is looked for, what it is called, and thresholds out.
+"""Phrases: words as users write them in; what is looked for, and what it is called, out.
 
 A phrase and a class are two things: `{"shipping container": "container"}` looks for the left and
-calls it the right. As text that is `shipping container = container`; `helmet @ 0.4` gives a phrase a
-threshold of its own. Tools differ in what stands between phrases, so any of , ; | . and the end of a
-line does.
+calls it the right. As text that is `shipping container = container`; `helmet @ 0.4` gives a phrase
+a threshold of its own. Tools differ in what stands between phrases, so any of , ; | . and the end
+of a line does.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _plain(word: object) -> str:
     plain = " ".join(word.split())
     if len(plain) > MOST_CHARACTERS:
         raise InputError(
-            f"a phrase has at most {MOST_CHARACTERS} characters, got {len(plain)}: {plain[:40]!r}..."
+            f"a phrase has at most {MOST_CHARACTERS} characters, got {len(plain)}: {plain[:40]!r}"
         )
     return plain
 

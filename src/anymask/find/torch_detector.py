@@ -1,9 +1,9 @@
-"""Detectors of transformers: Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT (extra
-[words]).
+"""Detectors of transformers (extra [words]): photo and phrases in, boxes and scores out.
 
-One adapter over `AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder,
-never a pickle, and nothing is asked of the network. The text encoder runs once for a list of
-phrases and is remembered; all phrases of a photo share one pass.
+Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
+`AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle, and
+nothing is asked of the network. The text encoder runs once for a list of phrases and is remembered;
+all phrases of a photo share one pass.
 
 Deviations from transformers' processors, which want torchvision or SciPy: photos are resized and
 normalised by `PhotoRule` (OWLv2's own, a blur and then bilinear, becomes Pillow's bilinear), and
@@ -25,8 +25,8 @@ from anymask.base import FloatArray, MissingExtra, ModelError, UintImage, Weight
 from anymask.find.grounding import (
     CPU_SIDE,
     Caption,
-    Detections,
     PhotoRule,
+    ScoredBoxes,
     caption_arrays,
     join_captions,
     phrase_scores,
@@ -67,8 +67,8 @@ class TorchDetector:
                 )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
-                f"the detector in {folder} cannot be opened: {str(error).splitlines()[0]}; it wants "
-                "config.json, model.safetensors and the files of its tokenizer"
+                f"the detector in {folder} cannot be opened: {str(error).splitlines()[0]}; it "
+                "wants config.json, model.safetensors and the files of its tokenizer"
             ) from error
         if missing := sorted(loaded["missing_keys"]):
             raise WeightsError(
@@ -95,7 +95,7 @@ class TorchDetector:
 
     def detect(
         self, photo: UintImage, phrases: Sequence[str], side: int | None = None
-    ) -> Detections:
+    ) -> ScoredBoxes:
         """See `Detector`."""
         most = CPU_SIDE if self._device.type == "cpu" else None
         size = self._rule.size(photo.shape[:2], side, most)
@@ -107,7 +107,7 @@ class TorchDetector:
 
     def _detect_grounding(
         self, photo: UintImage, pixels: Any, phrases: Sequence[str]
-    ) -> Detections:
+    ) -> ScoredBoxes:
         most = int(self._model.config.max_text_len)
         seen = [
             self._ask(photo, pixels, caption)
@@ -115,18 +115,18 @@ class TorchDetector:
         ]
         return join_captions(seen)
 
-    def _ask(self, photo: UintImage, pixels: Any, caption: Caption) -> Detections:
+    def _ask(self, photo: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
         text = {
             name: self._torch.from_numpy(array).to(self._device)
             for name, array in caption_arrays(caption).items()
         }
         answer = self._model(pixel_values=pixels, **text)
-        return Detections(
+        return ScoredBoxes(
             scale_boxes(_numpy(answer.pred_boxes[0]), photo.shape[:2]),
             phrase_scores(_numpy(answer.logits[0]), caption),
         )
 
-    def _detect_owl(self, photo: UintImage, pixels: Any, phrases: Sequence[str]) -> Detections:
+    def _detect_owl(self, photo: UintImage, pixels: Any, phrases: Sequence[str]) -> ScoredBoxes:
         text = self._tokenizer(
             [OWL_PHRASE.format(phrase.lower()) for phrase in phrases],
             padding="max_length", max_length=OWL_TOKENS, truncation=True, return_tensors="pt",
@@ -140,9 +140,7 @@ class TorchDetector:
             interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
         )
         logits = _numpy(answer.logits[0])
-        return Detections(
-            scale_boxes(_numpy(answer.pred_boxes[0]), hw), sigmoid(logits)
-        )
+        return ScoredBoxes(scale_boxes(_numpy(answer.pred_boxes[0]), hw), sigmoid(logits))
 
 
 def _owl_tokenizer(folder: Path) -> Any:

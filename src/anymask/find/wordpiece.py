@@ -1,8 +1,8 @@
 """WordPiece: text in, the numbers of BERT's uncased vocabulary out, without a package for it.
 
 Devlin et al., "BERT" (2018), as the tokenizer of its released code (google-research/bert,
-Apache-2.0): lower case, accents dropped, punctuation and CJK characters apart, then for each word the
-longest pieces that the vocabulary has.
+Apache-2.0): lower case, accents dropped, punctuation and CJK characters apart, then for each word
+the longest pieces that the vocabulary has.
 """
 
 from __future__ import annotations

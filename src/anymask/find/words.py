@@ -21,7 +21,7 @@ import numpy as np
 
 from anymask.base import InputError, UintImage, check_keywords
 from anymask.find.detectors import open_detector
-from anymask.find.grounding import Detections, Detector
+from anymask.find.grounding import Detector, ScoredBoxes
 from anymask.find.known_names import find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.formats import Masks
@@ -54,9 +54,10 @@ class FindKeywords(TypedDict, total=False):
 class FindSettings:
     """How things are found.
 
-    detector  a name of `find.known_detectors()`, a folder, or an open one; None: the model's own names
-    score     the least score of a thing, 0..1; a mapping has one for each phrase or label; None: the
-              detector's own
+    detector  a name of `find.known_detectors()`, a folder, or an open one; None: the model's own
+              names
+    score     the least score of a thing, 0..1; a mapping has one for each phrase or label; None:
+              the detector's own
     iou       two masks that overlap with a larger IoU are one thing
     top_k     the best so many of each label; None: all
     side      the longer side, in pixels, of what the detector sees; None: its own, on a processor
@@ -95,9 +96,7 @@ def find_words(
     settings = FindSettings(**rest)
     phrases = read_phrases(words, settings.score)
     detector = (
-        None
-        if settings.detector is None
-        else open_detector(settings.detector, settings.device)
+        None if settings.detector is None else open_detector(settings.detector, settings.device)
     )
     photo = load_image(image, **source)
     kept = find_phrases(model, photo, phrases, detector, settings)
@@ -130,9 +129,7 @@ class NamedBox(NamedTuple):
     runner_up: tuple[str, float] | None
 
 
-def name_boxes(
-    seen: Detections, phrases: Sequence[Phrase], threshold: float
-) -> list[NamedBox]:
+def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
     """The boxes that reach a phrase's threshold, best first, each once.
 
     threshold  of phrases that have none of their own

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 
+class FindJobDict(FolderDict, total=False):
+    """The keyword arguments of a folder job, and whether a picture is drawn of each photo."""
+
+    overlay: bool
+
+
 def find(
     source: Photos,
     output: str | Path,
@@ -27,26 +33,27 @@ def find(
     words: Phrases,
     model: str | ModelChoice | None = None,
     settings: Mapping[str, Any] | None = None,
-    overlay: bool = True,
     on_progress: OnProgress | None = None,
-    **how: Unpack[FolderDict],
+    **how: Unpack[FindJobDict],
 ) -> Summary:
     """Find what words mean in the photos of a folder; the same call again goes on.
 
     words     as of `Model.find`
     settings  the other arguments of `Model.find` by name (detector, score, iou, top_k, side)
+    how       overlay, workers, engine, shard, output_shards, pictures
 
-    The other arguments, failures and errors are those of `anymask.jobs.everything`; a detector is
-    a name or a folder, as an open one does not travel to workers.
+    These and the other arguments, failures and errors are those of `anymask.jobs.everything`; a
+    detector is a name or a folder, as an open one does not travel to workers.
     """
     from anymask.find import FindSettings, read_phrases
 
     chosen = FindSettings(**settings or {})
     if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
         raise InputError("a job needs a detector's name or folder, got an open one; name it")
-    job, pictures = make_job(source, output, how)
+    rest: Any = {name: value for name, value in how.items() if name != "overlay"}
+    job, pictures = make_job(source, output, rest)
     phrases = read_phrases(words, chosen.score)
-    task = FindTask(phrases, chosen, model_choice(model), overlay, pictures)
+    task = FindTask(phrases, chosen, model_choice(model), how.get("overlay", True), pictures)
     return run_job(job, task, on_progress)
 
 

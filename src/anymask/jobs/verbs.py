@@ -85,7 +85,12 @@ def is_done(path: Path, model: Model, pixels: str) -> bool:
 
 Verb = Literal["everything", "boxes", "encode", "find"]
 
-_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": encode, "find": find}
+_JOBS: dict[str, Any] = {
+    "everything": everything,
+    "boxes": segment_boxes,
+    "encode": encode,
+    "find": find,
+}
 
 
 def run(
