@@ -51,7 +51,8 @@ def grounding_model(vocabulary: int = 1030 + len(PIECES), mm: bool = False) -> A
     kind = "MMGroundingDino" if mm else "GroundingDino"
     config = getattr(transformers, f"{kind}Config")(
         backbone_config=backbone, text_config=text, num_queries=40, encoder_layers=2,
-        decoder_layers=2, encoder_ffn_dim=256, decoder_ffn_dim=256, dropout=0.0, fusion_droppath=0.0,
+        decoder_layers=2, encoder_ffn_dim=256, decoder_ffn_dim=256, dropout=0.0,
+        fusion_droppath=0.0,
     )  # fmt: skip
     return getattr(transformers, f"{kind}ForObjectDetection")(config).eval()
 

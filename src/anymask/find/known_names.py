@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from anymask.base import InputError, UintImage
 from anymask.find.phrases import Phrase
-from anymask.masks import Mask
+from anymask.masks import Mask, rle_area, rle_intersection
 from anymask.models.rules import NameTable
 from anymask.runtime import MaskNaming, require
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.3  # of a name's chance; tuned on coco_val, docs/find.md
+THRESHOLD = 0.1  # of a name's chance; tuned on coco_val, docs/find.md
+PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
 NEAREST = 5  # names that an error offers
 
 
@@ -65,7 +66,18 @@ def find_by_name(model: Model, photo: UintImage, phrases: Sequence[Phrase]) -> l
                 runner_up=max(others, key=lambda one: one[1], default=None),
             )
         )
-    return records
+    return without_parts(records)
+
+
+def without_parts(records: Sequence[Mask]) -> list[Mask]:
+    """The records, the surest first, without those that lie in a surer one of the same label."""
+    kept: list[Mask] = []
+    for record in sorted(records, key=lambda one: -one.score):
+        same = [one.rle for one in kept if one.label == record.label]
+        inside = rle_intersection(same, [record.rle]).max(initial=0) if same else 0
+        if inside <= PART * rle_area(record.rle):
+            kept.append(record)
+    return kept
 
 
 def check_names(model: Model, phrases: Sequence[Phrase]) -> None:

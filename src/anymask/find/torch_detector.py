@@ -1,9 +1,9 @@
 """Detectors of transformers (extra [words]): photo and phrases in, boxes and scores out.
 
 Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
-`AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle, and
-nothing is asked of the network. The text encoder runs once for a list of phrases and is remembered;
-all phrases of a photo share one pass.
+`AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle,
+and nothing is asked of the network. The text encoder runs once for a list of phrases and is
+remembered; all phrases of a photo share one pass.
 
 Deviations from transformers' processors, which want torchvision or SciPy: photos are resized and
 normalised by `PhotoRule` (OWLv2's own, a blur and then bilinear, becomes Pillow's bilinear), and
