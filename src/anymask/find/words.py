@@ -24,9 +24,8 @@ from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes
 from anymask.find.known_names import find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
-from anymask.formats import Masks
 from anymask.images import ImageSource, load_image, picture_of
-from anymask.masks import Features, Mask, Prompt, box_nms, rle_area, rle_iou
+from anymask.masks import Features, Mask, Masks, Prompt, box_nms, rle_area, rle_iou
 
 if TYPE_CHECKING:
     from anymask.segment import Model
