@@ -12,7 +12,7 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, UintImage
-from anymask.find import ScoredBoxes
+from anymask.find import Detector, ScoredBoxes
 from anymask.masks import Mask
 
 COFFEE = anymask.sample("coffee")
@@ -44,7 +44,7 @@ def told(found: Sequence[Mask]) -> list[tuple[str | None, float]]:
 
 def test_one_record_a_thing_and_the_runner_up_is_kept(model: anymask.Model) -> None:
     near = tuple(edge + 3 for edge in CUP)
-    detector = Told((CUP, (0.9, 0.4)), (near, (0.2, 0.7)), (SPOON, (0.1, 0.5)))
+    detector: Detector = Told((CUP, (0.9, 0.4)), (near, (0.2, 0.7)), (SPOON, (0.1, 0.5)))
     found = model.find(COFFEE, ["cup", "mug"], detector=detector)
     assert told(found) == [("cup", 0.9), ("mug", 0.5)]
     assert found[0].runner_up == ("mug", pytest.approx(0.7))  # of the box that meant the same thing

@@ -1,5 +1,4 @@
 from anymask.find.detectors import DEFAULT_DETECTOR as DEFAULT_DETECTOR
-from anymask.find.detectors import DetectorFacts as DetectorFacts
 from anymask.find.detectors import known_detectors as known_detectors
 from anymask.find.detectors import open_detector as open_detector
 from anymask.find.grounding import Detector as Detector

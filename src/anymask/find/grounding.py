@@ -109,7 +109,9 @@ def phrase_scores(logits: FloatArray, caption: Caption) -> FloatArray:  # (Q, T'
 
 def sigmoid(logits: FloatArray) -> FloatArray:
     """Chances of logits, which may be infinite."""
-    chances: FloatArray = 1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50)))
+    chances: FloatArray = np.asarray(
+        1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50))), np.float32
+    )
     return chances
 
 
@@ -171,7 +173,7 @@ class PhotoRule:
 
         Raises InputError for a side out of range.
         """
-        if side is not None and not (isinstance(side, int) and SIDES[0] <= side <= SIDES[1]):
+        if side is not None and (type(side) is not int or not SIDES[0] <= side <= SIDES[1]):
             raise InputError(f"side must be {SIDES[0]} to {SIDES[1]} pixels, got {side!r}")
         if self.exact is not None:
             return (side, side) if side else self.exact
@@ -194,7 +196,7 @@ class PhotoRule:
             photo = padded
         picture = Image.fromarray(photo).resize(hw[::-1], Image.Resampling(self.resample))
         pixels = np.asarray(picture, np.float32) / 255
-        normal = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        normal = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
 

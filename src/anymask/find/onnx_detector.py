@@ -95,7 +95,7 @@ class OnnxDetector:
         mask = np.ones((1, *pixels.shape[2:]), np.int64)
         given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
         given |= caption_arrays(caption, fixed)
-        fed = {
+        fed: dict[str, Any] = {
             name: np.asarray(given[name], TYPES.get(one.type, np.float32))
             for name, one in self._inputs.items()
             if name in given
