@@ -8,8 +8,6 @@ import pytest
 from anymask.base import AnymaskError, DataError, InputError, WeightsError
 from anymask.find import Phrase, WordPiece, read_phrases
 
-VOCABULARY = Path("../shared/golden/bert_uncased_vocab.txt.gz")
-
 
 @pytest.mark.parametrize(
     "words",
@@ -92,10 +90,9 @@ def test_a_file_of_other_things_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def vocabulary() -> dict[str, int]:
-    if not VOCABULARY.is_file():
-        pytest.skip("the vocabulary of ../shared is not here")
-    lines = gzip.decompress(VOCABULARY.read_bytes()).decode().splitlines()
+def vocabulary(shared: Path) -> dict[str, int]:
+    words = (shared / "golden" / "bert_uncased_vocab.txt.gz").read_bytes()
+    lines = gzip.decompress(words).decode().splitlines()
     return {token: number for number, token in enumerate(lines)}
 
 

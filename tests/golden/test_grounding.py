@@ -27,7 +27,7 @@ def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     safetensors = pytest.importorskip("safetensors.numpy")
     golden, place = shared / "golden", tmp_path_factory.mktemp("detector")
     if not (golden / f"{CASE}.npz").is_file():
-        pytest.skip("needs the references of Grounding DINO")
+        pytest.skip("needs ../shared/golden of Grounding DINO")
     recipe = load_recipe(shared)
     arrays = recipe.fill(recipe.shapes(CASE), recipe.SEED)
     stored = np.load(golden / f"{CASE}.npz")
