@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import replace
 
 from anymask.base import list_settings
-from anymask.cli.everything_files import open_job, report, write_others
-from anymask.cli.folders import add_folder_options, run_folder, run_photo
+from anymask.cli.everything_files import work_through
+from anymask.cli.folders import add_folder_options
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -16,12 +14,12 @@ from anymask.cli.options import (
     read_model,
     read_options,
     read_pictures,
-    report_pages,
 )
 from anymask.cli.sources import add_sources
 from anymask.jobs import EverythingTask, LookChoice, NamesChoice
 
 SUMMARY = "find the masks of everything in photos"
+NOTHING = "no mask passed; lower --score or --stability"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,15 +64,4 @@ def run(args: argparse.Namespace) -> None:
         read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip
-    with open_job(args) as (job, files):
-        if not job.one:
-            run_folder(job, task, args.json)
-            return
-        item = job.item()
-        if item.page is None:
-            tell = sys.stdout if files is None else sys.stderr
-            report_pages(item.photo, lambda line: print(line, file=tell), task.model)
-        task = task if files is None else replace(task, overlay=files.picture is not None)
-        found = run_photo(job, task, args.json, "searched")
-        if files is None or not write_others(files, item):
-            report(item, found, files)
+    work_through(args, task, NOTHING)

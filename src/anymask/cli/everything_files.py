@@ -1,4 +1,4 @@
-"""Outputs of `anymask everything`: a folder, or files of one photo under names of their own."""
+"""Outputs of `everything` and `find`: a folder, or files of one photo under names of their own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anymask.base import InputError, parse_json
-from anymask.cli.folders import read_job
+from anymask.cli.folders import read_job, run_folder, run_photo
+from anymask.cli.options import report_pages
 from anymask.cli.outputs import check_outputs, is_file_name, plan_targets
 from anymask.cli.sources import open_sources
-from anymask.jobs import FolderJob, PhotoItem
+from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem
 
 if TYPE_CHECKING:
     from anymask.masks import Masks
@@ -38,8 +39,12 @@ class Files:
 
 
 @contextlib.contextmanager
-def open_job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, Files | None]]:
+def open_job(
+    args: argparse.Namespace, endings: tuple[str, str] = ENDINGS
+) -> Iterator[tuple[FolderJob, Files | None]]:
     """The job of a command line, and the files of one photo where `-o` names files.
+
+    endings  of results in the working folder, and of a folder of them
 
     Raises InputError for outputs that do not go together, or are the photo itself.
     """
@@ -49,7 +54,7 @@ def open_job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, Files | None
         tempfile.TemporaryDirectory() as aside,
     ):
         if not files:
-            job = read_job(args, sources, args.outputs, ENDINGS)
+            job = read_job(args, sources, args.outputs, endings)
             if job.one:
                 item = job.item()
                 check_outputs([item.output(".json"), item.output(".png")], item.photo)
@@ -57,7 +62,7 @@ def open_job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, Files | None
             return
         if len(files) < len(args.outputs):
             raise InputError("-o is either one folder or files of one photo, got both")
-        job = read_job(args, sources, [aside], ENDINGS)
+        job = read_job(args, sources, [aside], endings)
         if not job.one:
             raise InputError(
                 f"-o {files[0]} is a file, and there are several photos or pages; name a folder, "
@@ -114,7 +119,34 @@ def read_records(path: Path) -> Masks:
     return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 
-def report(item: PhotoItem, found: int | None, files: Files | None) -> None:
+def work_through(
+    args: argparse.Namespace,
+    task: EverythingTask | FindTask,
+    nothing: str,
+    endings: tuple[str, str] = ENDINGS,
+) -> None:
+    """Do the photos of a command line, into a folder or into the files of one photo.
+
+    nothing  what is said where a photo gave no mask
+    endings  as for `open_job`
+
+    Raises DataError at the end when some photos failed.
+    """
+    with open_job(args, endings) as (job, files):
+        if not job.one:
+            run_folder(job, task, args.json)
+            return
+        item = job.item()
+        if item.page is None:
+            tell = sys.stdout if files is None else sys.stderr
+            report_pages(item.photo, lambda line: print(line, file=tell), task.model)
+        task = task if files is None else replace(task, overlay=files.picture is not None)
+        found = run_photo(job, task, args.json, "searched")
+        if files is None or not write_others(files, item):
+            report(item, found, files, nothing)
+
+
+def report(item: PhotoItem, found: int | None, files: Files | None, nothing: str) -> None:
     """How many masks were found, and what to do about none; the first output is named."""
     path = item.output(".json")
     named = [] if files is None else [files.records, files.picture, *files.others]
@@ -125,4 +157,4 @@ def report(item: PhotoItem, found: int | None, files: Files | None) -> None:
         share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
         print(f"wrote {name}: {found} mask{'s' if found > 1 else ''}, {share:.0f} % of the photo")
     else:
-        print(f"wrote {name}: no mask passed; lower --score or --stability")
+        print(f"wrote {name}: {nothing}")

@@ -56,7 +56,7 @@ COMMON = frozenset(
         "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
         "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
-        "--static", "--below", "--top", "--proposals",
+        "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")

@@ -28,6 +28,7 @@ from anymask.jobs.verbs import BoxesTask as BoxesTask
 from anymask.jobs.verbs import BoxLabels as BoxLabels
 from anymask.jobs.verbs import EncodeTask as EncodeTask
 from anymask.jobs.verbs import EverythingTask as EverythingTask
+from anymask.jobs.verbs import FindTask as FindTask
 from anymask.jobs.verbs import Verb as Verb
 from anymask.jobs.verbs import learn_names as learn_names
 from anymask.jobs.verbs import run as run

@@ -25,6 +25,7 @@ from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
     from anymask.base import FloatArray
+    from anymask.find import FindSettings, Phrase
     from anymask.masks import Mask
     from anymask.segment import EverythingDict, GridDict, Model
 
@@ -66,7 +67,7 @@ def run(
 
     verb         "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
-                 features of each photo, as an .npz
+                 features of each photo, as an .npz; "find": a mask for each thing that `words` mean
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -78,7 +79,8 @@ def run(
                  another machine; `output_shards`, over how many folders the results are spread.
                  Of "everything": those of `Model.everything` (grid, layout, tile, ...),
                  `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
-                 no .png; of "boxes": `overlay`
+                 no .png; of "boxes": `overlay`; of "find": `words`, the settings of
+                 `Model.find` (detector, score, iou, top_k, side), and `overlay`
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -380,10 +382,84 @@ class BoxesWork(MaskWork):
         ]
 
 
+# What words mean.
+
+
+@dataclass(frozen=True)
+class FindTask:
+    """A mask for each thing that words mean.
+
+    phrases   what is looked for, with thresholds
+    settings  how; the scores in it are those of the phrases
+    model     what makes masks of boxes
+    """
+
+    phrases: tuple[Phrase, ...]
+    settings: FindSettings
+    model: ModelChoice = ModelChoice()
+    pictures: PictureChoice = PictureChoice()
+    overlay: bool = True
+
+    @classmethod
+    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
+        """See `Verb`. A detector is a name or a folder: an open one does not travel to workers."""
+        from anymask.find import FindSettings, read_phrases
+
+        known = [one.name for one in fields(FindSettings)]
+        check_keywords(settings, [*known, *JobSettings.__annotations__, "words", "overlay"])
+        chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
+        if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
+            raise InputError("a job needs a detector's name or folder, got an open one; name it")
+        if "words" not in settings:
+            raise InputError('"find" needs words=, such as words=["helmet", "red cup"]')
+        return _paths(source), cls(
+            read_phrases(settings["words"], chosen.score),
+            chosen,
+            model_choice(settings.get("model")),
+            settings.get("pictures", PictureChoice()),
+            settings.get("overlay", True),
+        )
+
+    def open(self) -> FindWork:
+        """Load model and detector. Raises AnymaskError, InputError for words not known."""
+        return FindWork(self.model.load(), self)
+
+
+class FindWork(MaskWork):
+    """The things in a photo that words mean."""
+
+    def __init__(self, model: Model, task: FindTask) -> None:
+        from anymask.find import check_names, open_detector
+
+        super().__init__(model, task.pictures, task.overlay)
+        self.task, chosen = task, task.settings
+        self.detector = (
+            None if chosen.detector is None else open_detector(chosen.detector, chosen.device)
+        )
+        if self.detector is None:
+            check_names(model, task.phrases)
+        asked = {
+            "phrases": [asdict(phrase) for phrase in task.phrases],
+            "detector": None if self.detector is None else self.detector.about,
+            "iou": chosen.iou,
+            "top_k": chosen.top_k,
+            "side": chosen.side,
+        }
+        self.about |= json.loads(json.dumps({"find": asked}))  # as it will be read again
+
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+        """See `MaskWork`."""
+        from anymask.find import find_phrases
+
+        task = self.task
+        return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
+
+
 VERBS: dict[str, type[Verb]] = {
     "everything": EverythingTask,
     "boxes": BoxesTask,
     "encode": EncodeTask,
+    "find": FindTask,
 }
 
 

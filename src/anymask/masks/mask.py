@@ -80,6 +80,7 @@ class Mask:
     objectness  chance that a mask which a person drew overlaps this one with an IoU of .5, 0..1;
                 None where nobody judged it
     label_probability  of the label, where a model that was tuned on classes gave it
+    runner_up   the second-best label and its score, where words were searched for (`Model.find`)
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
@@ -100,6 +101,7 @@ class Mask:
     crop_box: Box = field(default=WHOLE, kw_only=True)
     objectness: float | None = field(default=None, kw_only=True)
     label_probability: float | None = field(default=None, kw_only=True)
+    runner_up: tuple[str, float] | None = field(default=None, kw_only=True)
     parent: int | None = field(default=None, kw_only=True)
     depth: int | None = field(default=None, kw_only=True)
     crowd: bool = field(default=False, kw_only=True)
@@ -196,9 +198,9 @@ class Mask:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth`,
-        `group_id` (this mask's `id`) and `iscrowd` are left out where there is none; `parent`
-        counts the records of the list from 0. Raises InputError for another output_mode.
+        `id`, `stability_score`, `label`, `label_probability`, `runner_up`, `objectness`, `parent`,
+        `depth`, `group_id` (this mask's `id`) and `iscrowd` are left out where there is none;
+        `parent` counts the records of the list from 0. Raises InputError for another output_mode.
         """
         match output_mode:
             case "coco_rle":
@@ -225,6 +227,7 @@ class Mask:
             "objectness": self.objectness,
             "label": self.label,
             "label_probability": self.label_probability,
+            "runner_up": None if self.runner_up is None else list(self.runner_up),
             "parent": self.parent,
             "depth": self.depth,
             "group_id": self.id,
@@ -284,6 +287,7 @@ class Mask:
                 crop_box=(x, y, x + width, y + height),
                 objectness=told("objectness", float),
                 label_probability=told("label_probability", float),
+                runner_up=told("runner_up", _label_and_score),
                 parent=told("parent", int),
                 depth=told("depth", int),
                 crowd=bool(record.get("iscrowd", 0)),
@@ -293,6 +297,11 @@ class Mask:
                 f"an SA-1B record has a value of a wrong type ({error}); boxes are [x, y, w, h], "
                 "points [[x, y], ...]"
             ) from error
+
+
+def _label_and_score(value: Any) -> tuple[str, float]:
+    label, score = value
+    return str(label), float(score)
 
 
 class Masks(list[Mask]):

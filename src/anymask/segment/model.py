@@ -49,6 +49,7 @@ from anymask.segment.prediction import Prediction
 from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, SegmentSettingsDict
 
 if TYPE_CHECKING:
+    from anymask.find import FindKeywords, Phrases
     from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
@@ -515,6 +516,23 @@ class Model:
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
         return Masks(found, image_hw=image_hw, picture=picture)
+
+    def find(self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]) -> Masks:
+        """Everything in a photo that words mean, each thing once, with label and score, best first.
+
+        words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
+                  look for the left and label with the right, or the Path of a file of these
+        settings  detector ("llmdet_tiny", a folder; None: the model's own names, offline), score
+                  (one, or {phrase: score}), iou, top_k, side: see `find.FindSettings`; bgr and
+                  allow_url as for `encode`
+
+        A phrase that is not there gives nothing. Raises InputError for words and settings, and for
+        a word that the model does not know where there is no detector; ModelError, WeightsError
+        and MissingExtra for a detector that is not there (the text says how to get it); ImageError.
+        """
+        from anymask.find import find_words
+
+        return find_words(self, image, words, **settings)
 
     def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
         """Follow objects through a video: `add` says which, going through the session gives frames.
