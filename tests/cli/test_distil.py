@@ -27,15 +27,15 @@ from anymask.training import (
     begin,
     held_out,
     held_part,
+    loop,
     means,
     open_teacher,
     read_state,
     recipe_of,
     score,
-    worker,
     write_result,
 )
-from anymask.training.reports import BEFORE
+from anymask.training.distillation import BEFORE
 from tests.training.small_data import write_sets
 
 
@@ -178,13 +178,13 @@ def test_without_masks_the_report_says_how_far_student_and_teacher_agree(
 def test_what_is_held_out_is_told_to_those_who_learn(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, whole = [], worker.batches
+    told, whole = [], loop.batches
 
     def batches(*args: Any, **options: Any) -> Iterator[Batch]:
         told.append(options["without"])
         return whole(*args, **options)
 
-    monkeypatch.setattr(worker, "batches", batches)
+    monkeypatch.setattr(loop, "batches", batches)
     distil(tiny, write_sets(tmp_path / "data"), tmp_path / "run")
     kept = json.loads((tmp_path / "run" / "before.json").read_text("utf-8"))
     assert told == [frozenset(kept["keys"])]
