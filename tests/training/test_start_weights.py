@@ -19,6 +19,7 @@ from anymask.training import (
     merge_adapters,
     save_adapters,
     starting_module,
+    weights,
 )
 
 

@@ -407,51 +407,37 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
             f"{model.dtype}; export it in float32 and without"
         )
     manifest, model = read_manifest(folder), model.cpu().eval()
-    maps = _example_maps(manifest)
-    graphs = [
-        _write_attention(model, maps, folder),
-        _write_decoder(model, maps, folder),
-        _write_memory(model, maps, folder),
-    ]
-    with (folder / CONSTANTS).open("wb") as file:
-        np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
-    return enter_graphs(folder, *graphs, further=(CONSTANTS,))
-
-
-def _example_maps(manifest: Manifest) -> dict[str, Tensor]:
-    """One frame's maps, by their names."""
-    return {
+    maps = {  # one frame's, by their names
         one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
         for one in manifest.graph(ENCODER).outputs
     }
+    features, *fine = maps.values()
 
-
-def _write_attention(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
-    features = maps["features"]
     places, turns = model._of_memory(features.shape[-2], features.shape[-1], pool=1)
     tokens = torch.zeros(2, places.shape[1], places.shape[2])
     given = (features, tokens, places, turns.cosine, turns.sine)
     takes: dict[str, Letters] = {"features": "", "tokens": "NK", "places": (1, "K")}
     takes |= {"cosine": "K", "sine": "K"}
-    dims, graph = {"K": torch.export.Dim("K", min=2)}, AttentionGraph(model).eval()
-    return write_graph(ATTENTION, graph, given, takes, {"conditioned": "N"}, folder, dims)
+    dims, gives = {"K": torch.export.Dim("K", min=2)}, {"conditioned": "N"}
+    graph: nn.Module = AttentionGraph(model).eval()
+    attention = write_graph(ATTENTION, graph, given, takes, gives, folder, dims)
 
-
-def _write_decoder(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
-    features, *fine = maps.values()
-    prompts = example_prompts(model.spec, 2, 2)
-    given = (features.repeat(2, 1, 1, 1), *fine, *prompts)
+    given = (features.repeat(2, 1, 1, 1), *fine, *example_prompts(model.spec, 2, 2))
     takes = {"conditioned": "N", **dict.fromkeys(list(maps)[1:], "")}
     takes |= {"coords": "NP", "labels": "NP", "masks": "N", "has_mask": "N"}
     gives = dict.fromkeys(("logits", "quality", "score", "pointers"), "N")
-    return write_graph(TRACK_DECODER, TrackDecoderGraph(model).eval(), given, takes, gives, folder)
+    graph = TrackDecoderGraph(model).eval()
+    decoder = write_graph(TRACK_DECODER, graph, given, takes, gives, folder)
 
-
-def _write_memory(model: VideoModel, maps: dict[str, Tensor], folder: Path) -> GraphInfo:
-    graph, m = TrackMemoryGraph(model).eval(), model.spec.mask_side
-    given = (maps["features"], torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
+    m = spec.mask_side
+    given = (features, torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
     takes = {"features": "", "logits": "N", "sharp": "N", "absent": "N"}
-    return write_graph(TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
+    graph = TrackMemoryGraph(model).eval()
+    memory = write_graph(TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
+
+    with (folder / CONSTANTS).open("wb") as file:
+        np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+    return enter_graphs(folder, attention, decoder, memory, further=(CONSTANTS,))
 
 
 def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:

@@ -155,7 +155,6 @@ def check_options(options: TuningOptions) -> None:
 
 def check_parts(variant: str, parts: int | None) -> None:
     """Raises InputError for a number of parts that the pictures of a step cannot be cut into."""
-
     images = tuning_stage(variant, 1, None).images
     if parts is not None and images % parts:
         whole = [str(n) for n in range(1, images + 1) if images % n == 0]

@@ -206,7 +206,6 @@ def check_one_process(command: str) -> None:
 
 def is_done(folder: Path, steps: int) -> bool:
     """Whether the run's checkpoint is the recipe's last step."""
-
     found = newest_state(folder)
     return found is not None and (
         int(found[1]["progress"]["step"]) >= steps or bool(found[1]["progress"].get("ended"))
@@ -277,7 +276,6 @@ def write_scalars(folder: Path, row: dict[str, Any]) -> None:
 
 def write_bundle(folder: Path, target: Path) -> None:
     """The run's averaged weights as an ONNX bundle, 16 bits a weight."""
-
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder}: holds no checkpoint; train first, or give the run's folder")
@@ -327,7 +325,6 @@ def _licence_of(model: str, word: str, seen: frozenset[Path]) -> str:
     word  a file, "shipped" or "" for the published weights
     seen  checkpoints on the way, as a run may have gone on from itself
     """
-
     path = None if word in ("", "shipped") else Path(word)
     if path is None or path.suffix == ".safetensors" or not path.is_file() or path in seen:
         return licence_of_weights(model, path)
