@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import open_stream
+from anymask.formats import read
 from anymask.training import prepare
 from tests.training.small_data import write_sets
 
@@ -26,19 +26,19 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(data: Path, tmp_path: Path) -> Path:
     """The data of a run that has begun."""
-    prepare(open_stream(data), None, tmp_path / "run" / "data")
+    prepare(read(data), None, tmp_path / "run" / "data")
     return tmp_path / "run" / "data"
 
 
 def test_other_words_for_the_same_masks_elsewhere_are_the_same_data(
     data: Path, run: Path, tmp_path: Path
 ) -> None:
-    report = prepare(open_stream(data), None, run)
+    report = prepare(read(data), None, run)
     path = data / "masks.jsonl"
     path.write_text(path.read_text("utf-8").replace(": ", ":  "), "utf-8")
-    assert prepare(open_stream(data), None, run) == report
+    assert prepare(read(data), None, run) == report
     moved = shutil.copytree(data, tmp_path / "elsewhere" / "round")
-    assert prepare(open_stream(moved), None, run) == report
+    assert prepare(read(moved), None, run) == report
 
 
 @pytest.mark.parametrize("name", ["masks.jsonl", "images/1.jpg"])
@@ -48,7 +48,7 @@ def test_a_changed_file_of_the_same_size_is_noticed(data: Path, run: Path, name:
     changed = content.replace(b'"cat"', b'"dog"', 1)
     path.write_bytes(changed if changed != content else content[:-3] + b"\0" + content[-2:])
     with pytest.raises(InputError, match="was begun with other data: --data was round"):
-        prepare(open_stream(data), None, run)
+        prepare(read(data), None, run)
 
 
 @pytest.mark.parametrize("more", [True, False])
@@ -59,4 +59,4 @@ def test_a_photo_that_comes_or_goes_is_noticed(data: Path, run: Path, more: bool
     (data / "masks.jsonl").write_text("\n".join([*rows, new] if more else rows[1:]), "utf-8")
     now = f"now round \\({4 if more else 2} photos"
     with pytest.raises(InputError, match=now):
-        prepare(open_stream(data), None, run)
+        prepare(read(data), None, run)

@@ -13,7 +13,7 @@ import numpy as np
 from anymask.base import AnymaskError, InputError, parse_json, write_json, write_whole
 from anymask.cli import need_torch
 from anymask.evaluation import html_page, html_table, note, section
-from anymask.formats import load_set, open_stream
+from anymask.formats import load_set, read
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.channels import mix_of, starting_mix
@@ -169,8 +169,7 @@ def finetune(
     # What it learns from.
     sources = (options.data, options.val)
     learned_from, held_from = (
-        None if place is None else open_stream(place, options.form, options.images)
-        for place in sources
+        None if place is None else read(place, options.form, options.images) for place in sources
     )
     assert learned_from is not None
     report = prepare(learned_from, held_from, folder / DATA)
