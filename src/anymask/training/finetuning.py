@@ -157,22 +157,12 @@ def finetune(
     check_one_process("anymask finetune")
     folder, device = options.output, str(pick_device(options.device))
 
-    # What is tuned: it is opened once before the data are read.
-    variant, start = named(options.model, options.weights)
-    start = start or "shipped"
-    check_way(variant, options.way)
-    check_parts(variant, options.accumulate)
-    check_same_options(folder, options)
-    if not (folder / RECIPE).is_file():
-        starting_module(folder, Recipe(model=variant, init=start, learn=LEARN[options.way]))
+    variant, start = _checked_start(options)
 
     # What it learns from.
-    sources = (options.data, options.val)
-    learned_from, held_from = (
-        None if place is None else read(place, options.form, options.images) for place in sources
-    )
-    assert learned_from is not None
-    report = prepare(learned_from, held_from, folder / DATA)
+    form, images = options.form, options.images
+    held_from = None if options.val is None else read(options.val, form, images)
+    report = prepare(read(options.data, form, images), held_from, folder / DATA)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
@@ -198,6 +188,22 @@ def finetune(
     if options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
     return folder / WEIGHTS
+
+
+def _checked_start(options: TuningOptions) -> tuple[str, str]:
+    """The network that is tuned, and what it starts from: a file, a folder of adapters, "shipped".
+
+    It is opened once before the data are read. Raises InputError, ModelError, WeightsError.
+    """
+    variant, start = named(options.model, options.weights)
+    start = start or "shipped"
+    check_way(variant, options.way)
+    check_parts(variant, options.accumulate)
+    check_same_options(options.output, options)
+    if not (options.output / RECIPE).is_file():
+        recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
+        starting_module(options.output, recipe)
+    return variant, start
 
 
 def _kept_recipe(
