@@ -415,7 +415,7 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
 
     places, turns = model._of_memory(features.shape[-2], features.shape[-1], pool=1)
     tokens = torch.zeros(2, places.shape[1], places.shape[2])
-    given = (features, tokens, places, turns.cosine, turns.sine)
+    given: tuple[Tensor, ...] = (features, tokens, places, turns.cosine, turns.sine)
     takes: dict[str, Letters] = {"features": "", "tokens": "NK", "places": (1, "K")}
     takes |= {"cosine": "K", "sine": "K"}
     dims, gives = {"K": torch.export.Dim("K", min=2)}, {"conditioned": "N"}

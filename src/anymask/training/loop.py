@@ -159,6 +159,8 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                 for path in sorted(Path(meeting).glob("refused-*")):
                     kind, message = parse_json(path.read_bytes(), path)
                     raise getattr(errors, kind, AnymaskError)(message) from None
+                if isinstance(error, ProcessRaisedException) and "gloo" in str(error):
+                    raise AnymaskError(f"the workers have lost each other: {GOES_ON}") from error
                 if isinstance(error, ProcessRaisedException) or error.exit_code > 0:
                     raise
                 raise AnymaskError(

@@ -6,6 +6,7 @@ A recipe is frozen, has no default path, and is stored inside every checkpoint.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -231,7 +232,9 @@ def _with_tuples(raw: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
 
 
-RANGES = {  # of numbers: what is told of a wrong one, and whether it is right
+RANGES: dict[
+    str, tuple[str, Callable[[float], bool]]
+] = {  # of numbers: what is told of a wrong one, and whether it is right
     "workers": ("be at least 1", lambda n: n >= 1),
     "save_every": ("be at least 1", lambda n: n >= 1),
     "save_minutes": ("be above 0", lambda n: n > 0),
