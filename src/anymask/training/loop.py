@@ -127,14 +127,8 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     if place is not None:
         _train_under_torchrun(recipe, run, place)
         return
-    cores = usable_cores()
-    if run.device == "cpu" and recipe.workers > max(cores, Recipe().workers):
-        raise ConfigError(
-            f"the recipe has workers = {recipe.workers}, a process each, and here are {cores} "
-            "cores; start it with torchrun on machines that have as many cores or GPUs (torchrun "
-            "--nnodes M --nproc-per-node N -m anymask train ..., whose M x N processes take the "
-            "place of workers), or write fewer workers"
-        )
+    if run.device == "cpu":
+        check_processes(recipe)
     get_ready(recipe, run)
     if recipe.workers == 1 or run.device != "cpu":
         run_worker(0, replace(recipe, workers=1), run, None)
@@ -168,6 +162,18 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
                     f"{exit_text(error.exit_code)}: the system does so when memory runs out; "
                     f"{GOES_ON}"
                 ) from None
+
+
+def check_processes(recipe: Recipe) -> None:
+    """Raises ConfigError for more processes than there are cores to run them."""
+    cores = usable_cores()
+    if recipe.workers > max(cores, Recipe().workers):
+        raise ConfigError(
+            f"the recipe has workers = {recipe.workers}, a process each, and here are {cores} "
+            "cores; start it with torchrun on machines that have as many cores or GPUs (torchrun "
+            "--nnodes M --nproc-per-node N -m anymask train ..., whose M x N processes take the "
+            "place of workers), or write fewer workers"
+        )
 
 
 def check_sides(recipe: Recipe) -> None:
