@@ -582,7 +582,7 @@ def _write(folder: Path, name: str, network: nn.Module, *about: Any) -> GraphInf
 
 
 BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB
-SMALLEST = 256  # numbers; what is smaller is not stored in 16 bits
+SMALLEST_HALF = 256  # numbers; what is smaller is not stored in 16 bits
 LARGEST = 65504.0  # of float16
 
 
@@ -649,7 +649,7 @@ def store_half(path: Path) -> None:
         if weight.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(weight)
-        if values.size < SMALLEST or np.abs(values).max() > LARGEST:
+        if values.size < SMALLEST_HALF or np.abs(values).max() > LARGEST:
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
