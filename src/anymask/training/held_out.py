@@ -30,8 +30,6 @@ from anymask.training.classes import class_masks
 from anymask.training.trainee import starting_module, trained_module
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from anymask.base import Floats
     from anymask.formats import AnnotatedImage
     from anymask.segment import Model

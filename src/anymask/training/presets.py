@@ -230,9 +230,7 @@ def _asked(options: TuningOptions) -> dict[str, Any]:
     if options.weights is not None:
         values["--weights"] = str(options.weights.absolute())
     else:
-        values["--model"] = (
-            named(options.model, None)[1] or options.model
-        )  # a file, from any folder
+        values["--model"] = named(options.model, None)[1] or options.model  # from any folder
     if options.rgb is not None:
         values["--rgb"] = list(options.rgb)
     return values
@@ -346,13 +344,18 @@ def tuning_recipe(
     """
     if way not in get_args(Way):
         raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
-    lying = kind_of(kind)
+    if kind not in KINDS:
+        raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    lying = KINDS[kind]
     stage, size = tuning_stage(model, photos, pictures), tuning_size(photos)
     steps, brief = stage.steps, stage.steps * stage.images <= BRIEF
     judging = max(1, steps // size.judgements)
-    common = replace(TUNING, model=model, init=init, save_every=judging, judge_every=judging)
     return replace(
-        common,
+        TUNING,
+        model=model,
+        init=init,
+        save_every=judging,
+        judge_every=judging,
         learn=LEARN[way],  # type: ignore[index]  # checked above
         stages=(stage,),
         rate=tuning_rate(model, way),
@@ -360,17 +363,10 @@ def tuning_recipe(
         turns=size.turns if lying.turns is None else lying.turns,
         boxes=lying.boxes,
         several=1.0 if nested <= ONE_MEANING else 0.05,
-        ema=averaged_over(AVERAGED * steps),
+        ema=min(0.9995, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
         workers=1 if brief else 2,
         prepare_ahead=not brief,
     )
-
-
-def kind_of(name: str) -> PictureKind:
-    """A kind of pictures by its name. Raises InputError."""
-    if name not in KINDS:
-        raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {name!r}")
-    return KINDS[name]
 
 
 def tuning_rate(model: str, way: str) -> float:
@@ -389,8 +385,3 @@ def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:
     seen = pictures or min(size.most, max(size.fewest, size.views * photos))
     steps = max(size.judgements, seen // images)
     return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
-
-
-def averaged_over(steps: float) -> float:
-    """The decay of weights that are averaged over about so many steps, .8 to .9995."""
-    return min(0.9995, max(0.8, 1 - 1 / max(1.0, steps)))

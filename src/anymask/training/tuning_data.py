@@ -41,13 +41,10 @@ from anymask.masks import (
     rle_to_mask,
     rle_to_string,
 )
-from anymask.training.held_out import (
-    evenly,
-)
+from anymask.training.held_out import evenly
 
 if TYPE_CHECKING:
     from anymask.base import UintImage
-    from anymask.formats import AnnotatedImage
     from anymask.masks import ChannelMix
 
 TRAIN, HELD_OUT = "train", "held_out"
@@ -186,7 +183,9 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.sources = sources
     report.unread = source.unread_lines() + ([] if held_out is None else held_out.unread_lines())
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
-    _write_sets(folder, photos, held)
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
+    _write_set(folder / TRAIN, photos)
+    _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
 
@@ -357,13 +356,6 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
     )
 
 
-def _write_sets(folder: Path, photos: list[_Photo], held: list[_Photo]) -> None:
-    """Both sets, and what their photos are called."""
-    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
-    _write_set(folder / TRAIN, photos)
-    _write_set(folder / HELD_OUT, held)
-
-
 def _write_set(folder: Path, photos: list[_Photo]) -> None:
     """A set of ours, whose photos are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -405,16 +397,9 @@ def doubts(
     names     what their owner calls the photos, by their names
     channels  those that are learned from together, as a recipe has them; of photos none
     """
-    if not channels:
-        yield from _stacks(photos, names)
-    yield from _lone_masks(evenly(photos, PHOTOS))
-
-
-def _stacks(photos: Sequence[AnnotatedImage], names: Mapping[str, str]) -> Iterator[str]:
-    """Pictures with several pages or channels, of which one page is learned from."""
     files = [one.source for one in photos if isinstance(one.source, Path)]
     held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
-    stacks = [(name, pages) for name, pages in held if pages.count > 1]
+    stacks = [] if channels else [(name, pages) for name, pages in held if pages.count > 1]
     if stacks:
         name, pages = stacks[0]
         yield (
@@ -423,24 +408,18 @@ def _stacks(photos: Sequence[AnnotatedImage], names: Mapping[str, str]) -> Itera
             f"are channels, --channels {pages.count} learns from all"
         )
 
-
-def _lone_masks(photos: Sequence[AnnotatedImage]) -> Iterator[str]:
-    """One mask a photo, of many parts: objects that have no numbers of their own, as in black and
-    white masks."""
-    if any(len(photo.rles) != 1 for photo in photos):
+    # One mask a photo, of many parts: objects without numbers, as in black and white masks.
+    some = evenly(photos, PHOTOS)
+    if any(len(photo.rles) != 1 for photo in some):
         return
-    parts = [_count_parts(photo) for photo in photos]
+    masks = (rle_to_mask(photo.rles[0]).view(np.uint8) for photo in some)
+    parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
     if parts and np.median(parts) >= MANY:
         yield (
             f"every photo has one mask, of {np.median(parts):.0f} parts as a rule: all of them are "
             "learned as one object; if each is an object, give each a number of its own "
             "(skimage.measure.label numbers the parts of a black and white mask)"
         )
-
-
-def _count_parts(photo: AnnotatedImage) -> int:
-    mask = rle_to_mask(photo.rles[0]).view(np.uint8)
-    return cv2.connectedComponents(mask)[0] - 1
 
 
 SHEET_PHOTOS = 24
