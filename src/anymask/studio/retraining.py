@@ -174,14 +174,14 @@ def trainer(
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device
         from anymask.studio.rounds import SET, Trained
-        from anymask.training import check_way, is_done, loop, worker, write_bundle
+        from anymask.training import check_way, is_done, loop, write_bundle
 
         start, photos = start_of(tuning, lead), photos_of(sets / SET)
         check_way(start.variant, tuning.way)
         recipe = recipe_of(tuning, start, photos)
         begin(folder, recipe)
         device = str(pick_device(tuning.device))
-        loop.train(recipe, worker.TrainingRun(sets, folder, device=device, report=report))
+        loop.train(recipe, loop.TrainingRun(sets, folder, device=device, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
             raise KeyboardInterrupt
         finish(folder, recipe, photos)
@@ -202,7 +202,7 @@ def photos_of(folder: Path) -> list[AnnotatedImage]:
 def begin(folder: Path, recipe: Recipe) -> None:
     """Keep the recipe; a run of another one, which was cut short here, begins anew."""
     from anymask.training import LAST, LOG
-    from anymask.training.checkpoint import BEFORE
+    from anymask.training.run_folder import BEFORE
 
     path, now = folder / RECIPE, json_bytes(asdict(recipe), indent=1)
     if path.is_file() and path.read_bytes() == now:
