@@ -35,8 +35,6 @@ from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import label_values as label_values
 from anymask.formats.label_pictures import value_rles as value_rles
 from anymask.formats.label_pictures import voc_palette as voc_palette
-from anymask.formats.label_sets import VOC_CLASSES as VOC_CLASSES
-from anymask.formats.label_sets import read_voc as read_voc
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
 from anymask.formats.label_studio import uploaded_name as uploaded_name
@@ -84,3 +82,5 @@ from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.sets import read_info as read_info
 from anymask.formats.video_sets import Clip as Clip
+from anymask.formats.voc import VOC_CLASSES as VOC_CLASSES
+from anymask.formats.voc import read_voc as read_voc

@@ -80,7 +80,7 @@ LAYOUTS: dict[str, Layout] = {
         about="Cityscapes, fine annotations",
     ),
     "voc": Layout(
-        module="label_sets", read="read_voc", split="val",
+        module="voc", read="read_voc", split="val",
         marks=(
             ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
             ("VOCdevkit/VOC*/SegmentationObject",),

@@ -20,6 +20,7 @@ from anymask.base import DataError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.masks import (
     SMOOTH,
+    Box,
     Mask,
     Polygon,
     Ring,
@@ -34,7 +35,6 @@ from anymask.masks import (
     rle_to_polygons,
     runs_to_rle,
 )
-from anymask.masks.mask import Box
 
 
 @describe_settings

@@ -47,6 +47,7 @@ from anymask.formats.outlines import Policy, box_to_mask, single_rings
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
+    Box,
     Mask,
     Masks,
     Polygon,
@@ -54,7 +55,6 @@ from anymask.masks import (
     mask_to_rle,
     polygons_to_mask,
 )
-from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
 LineReader = Callable[[str, str, str, tuple[int, int]], Mask | None]

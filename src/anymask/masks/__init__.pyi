@@ -24,6 +24,7 @@ from anymask.masks.label_map import ClassOverlaps as ClassOverlaps
 from anymask.masks.label_map import LabelMap as LabelMap
 from anymask.masks.mask import STABILITY_OFFSET as STABILITY_OFFSET
 from anymask.masks.mask import UNLABELLED as UNLABELLED
+from anymask.masks.mask import Box as Box
 from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import OutputMode as OutputMode
@@ -66,11 +67,7 @@ from anymask.masks.preview import show_picture as show_picture
 from anymask.masks.preview import spare_photo as spare_photo
 from anymask.masks.preview import without_held as without_held
 from anymask.masks.prompts import Click as Click
-from anymask.masks.prompts import Clicks as Clicks
-from anymask.masks.prompts import Example as Example
 from anymask.masks.prompts import Prompt as Prompt
-from anymask.masks.prompts import StartMask as StartMask
-from anymask.masks.prompts import Words as Words
 from anymask.masks.prompts import centre_click as centre_click
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import mask_depth as mask_depth

@@ -20,6 +20,7 @@ from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage,
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
+    Box,
     Geometry,
     Mask,
     Masks,
@@ -43,7 +44,6 @@ from anymask.masks import (
     stability_score,
     without_held,
 )
-from anymask.masks.mask import Box
 
 
 class PixelsLater:

@@ -33,6 +33,7 @@ import numpy as np
 from anymask.base import UintImage
 from anymask.masks import (
     STABILITY_OFFSET,
+    Box,
     Features,
     Mask,
     Prompt,
@@ -50,7 +51,6 @@ from anymask.masks import (
     tile_boxes,
     tile_side,
 )
-from anymask.masks.mask import Box
 from anymask.runtime import ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.generate import find_everything
