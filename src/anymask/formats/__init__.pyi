@@ -13,6 +13,7 @@ from anymask.formats.cvat import mask_to_cvat as mask_to_cvat
 from anymask.formats.dataset import A_FILE_A_PICTURE as A_FILE_A_PICTURE
 from anymask.formats.dataset import Dataset as Dataset
 from anymask.formats.dataset import read as read
+from anymask.formats.dataset import read_annotations as read_annotations
 from anymask.formats.documents import SPLITS as SPLITS
 from anymask.formats.documents import OutFile as OutFile
 from anymask.formats.documents import checked_hw as checked_hw
@@ -69,7 +70,6 @@ from anymask.formats.registry import encode_annotations as encode_annotations
 from anymask.formats.registry import find_format as find_format
 from anymask.formats.registry import format_name as format_name
 from anymask.formats.registry import format_of_target as format_of_target
-from anymask.formats.registry import read_annotations as read_annotations
 from anymask.formats.registry import recognise as recognise
 from anymask.formats.registry import write_annotations as write_annotations
 from anymask.formats.sa1b import document_to_image as document_to_image
