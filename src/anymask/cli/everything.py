@@ -21,8 +21,9 @@ from anymask.cli.options import (
     read_pictures,
     report_pages,
 )
-from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets
+from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets, write_objects
 from anymask.cli.sources import add_sources, open_sources
+from anymask.formats import has_place
 from anymask.jobs import ArrangementChoice, EverythingTask, FolderJob, LookChoice, NamesChoice
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from anymask.segment import ArrangementDict, GridDict
 
 SUMMARY = "find the masks of everything in photos"
-OTHERS = ("csv", "svg", "geojson", "cvat", "yolo", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
 
 
@@ -43,9 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
         "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, .png and other pictures, .csv measurements, .svg, .geojson, .txt, "
-        ".npy, or - for the records on standard output; may be given several times (default: "
-        "PHOTO.everything.json and .png in the working folder, FOLDER-everything/ for a folder)",
+        "also files: .json, a picture (with {n} or {label} in its name a cut-out of each), .csv "
+        "measurements, .svg, .geojson, .xml, .txt, .npy, or - for the records on standard output; "
+        "may be given several times (default: PHOTO.everything.json and .png in the working "
+        "folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,
@@ -126,36 +127,36 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .xml, .txt, .npy, .csv
+    others   what else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
     printed  whether the records go to standard output
     """
 
     records: Path | None
     picture: Path | None
-    others: tuple[Path, ...] = ()
+    others: tuple[Target, ...] = ()
     printed: bool = False
-
-    @property
-    def first(self) -> Path | None:
-        """The one that is told."""
-        return self.records or self.picture or next(iter(self.others), None)
 
 
 def read_files(outputs: Sequence[str], photo: Path) -> Files:
     """What each `-o` is. Raises InputError."""
-    targets = plan_targets(outputs, photo.stem, "overlay", several=False)
+    targets = plan_targets(outputs, photo.stem, "overlay", several=False, many=True)
     check_outputs([target.path for target in targets if target.path], photo)
-    records: list[Target] = [one for one in targets if one.kind == "sa1b"]
-    pictures = [one for one in targets if one.kind == "overlay" and one.path]
-    others = [one.path for one in targets if one.kind in OTHERS and one.path]
     if outputs == ["-"]:
         return Files(None, None, printed=True)
+    records = [one for one in targets if one.kind == "sa1b"]
+    pictures = [one for one in targets if one.kind == "overlay" and one.path]
+    others = [one for one in targets if one.kind not in ("sa1b", "overlay") and one.path]
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
             "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
             f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
         )
+    for one in others:
+        if one.kind == "cutout" and one.path and not has_place(one.path):
+            raise InputError(
+                f"-o {one.path} is a cut-out of one thing; put {{n}} or {{label}} into the name"
+            )
     return Files(
         records[0].path if records else None,
         pictures[0].path if pictures else None,
@@ -176,12 +177,17 @@ def run_to_files(
     if item.page is None:
         report_pages(item.photo, lambda line: print(line, file=sys.stderr), task.model)
     found = run_photo(job, replace(task, overlay=files.picture is not None), args.json, "searched")
-    for path in files.others:
-        read_records(item.output(".json")).save(path)
+    written = list[str]()
+    if files.others:
+        masks, shown = read_records(item.output(".json")), None
+        if any(target.shows_photo for target in files.others):
+            shown = task.pictures.load(item.photo, item.page, None)
+        written = [name for one in files.others for name in write_objects(one, masks, shown, ())]
     if files.printed:
         sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
         return
-    report(item.output(".json"), found, shown=files.first)
+    first = files.records or files.picture or next(map(Path, written), None)
+    report(item.output(".json"), found, shown=first)
 
 
 def read_records(path: Path) -> Masks:

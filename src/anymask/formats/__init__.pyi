@@ -54,7 +54,9 @@ from anymask.formats.outputs import OUTPUT_SUFFIXES as OUTPUT_SUFFIXES
 from anymask.formats.outputs import Kind as Kind
 from anymask.formats.outputs import PictureKind as PictureKind
 from anymask.formats.outputs import document_of as document_of
+from anymask.formats.outputs import each_output as each_output
 from anymask.formats.outputs import encode_masks as encode_masks
+from anymask.formats.outputs import has_place as has_place
 from anymask.formats.outputs import mask_picture as mask_picture
 from anymask.formats.outputs import output_kind as output_kind
 from anymask.formats.outputs import save_masks as save_masks
