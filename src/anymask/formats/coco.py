@@ -23,7 +23,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -32,7 +34,6 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
 KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B

@@ -28,7 +28,9 @@ from anymask.formats.coco import (
     rows_by_id,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -39,7 +41,6 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 

@@ -1,6 +1,4 @@
-"""What formats look at to recognise a file or a folder.
-
-The registry of annotation formats.
+"""The registry of annotation formats: a row each, and how a file or folder is recognised.
 
 A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
 
@@ -21,11 +19,10 @@ from typing import Any, Literal
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import OutFile, write_files
+from anymask.formats.documents import Fit, OutFile, Sniffed, write_files
 from anymask.formats.label_folders import has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 
 
 @dataclass(frozen=True, kw_only=True)

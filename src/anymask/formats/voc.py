@@ -36,7 +36,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -60,7 +62,6 @@ from anymask.formats.label_pictures import (
 )
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"

@@ -31,7 +31,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     find_files,
     find_picture,
     located,
@@ -44,7 +46,6 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Box,

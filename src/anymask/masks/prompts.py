@@ -1,9 +1,7 @@
-"""Clicks: masks in; grids of points, an object's natural click, the next click on an error out.
+"""What a user says of an object (`Prompt`), and the clicks that a careful one would make.
 
 A click at (x, y) with whole numbers means the centre of the pixel in column x and row y. Regions
 are 8-connected, as in the small-region removal of segment-anything.
-
-Prompts.
 
 Letters: H W the photo, h w low-resolution logits, P clicks. Points are (x, y), boxes are xyxy, all
 in image pixels.
