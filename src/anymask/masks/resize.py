@@ -4,9 +4,9 @@ The way from low-resolution logits to the photo (`masks.resize.logits_to_image`:
 S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
 weighted sum of a few low-resolution cells.
 
-Letters: H W the photo, P pixels, S the model's input side, m the side of its masks, h w given logits, K
-masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at
-(0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
+Letters: H W the photo, P pixels, S the model's input side, m the side of its masks, h w given
+logits, K masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and
+at (0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
 Apache-2.0); its steps and roundings are followed so that numbers agree.
 
 Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both
