@@ -242,7 +242,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert Path("b.svg").is_file()
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
-    assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
+    assert "wanted a folder, one .json" in refusal(capsys, *words, "-.svg")
     assert "this goes into files, got -o -; name a folder" in refusal(
         capsys, "encode", "p.png", "-o", "-"
     )
@@ -270,7 +270,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
     with Image.open(io.BytesIO(piped("-"))) as picture:
         assert iou(np.asarray(picture)[..., 3] > 0, RIGHT) > 0.7
     assert json.loads(piped("-.json"))["annotations"]
-    assert piped("-.svg").startswith(b"<svg")
+    assert b"<svg" in piped("-.svg")[:60]
     capfdbinary.readouterr()
     assert main(["everything", "p.png", *GRID, "-o", "-"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["annotations"]

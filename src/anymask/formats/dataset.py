@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from anymask.base import DataError, InputError, UintImage, split_page_name
+from anymask.base import DataError, InputError, UintImage, name_keywords, split_page_name
 from anymask.formats.annotations import AnnotatedImage, Loss, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
@@ -223,6 +223,7 @@ class Dataset:
         return next(iter(found.values()), None)
 
 
+@name_keywords
 def read(
     path: str | Path,
     form: str | None = None,
