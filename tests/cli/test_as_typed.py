@@ -242,7 +242,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert Path("b.svg").is_file()
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
-    assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
+    assert "wanted a folder, one .json" in refusal(capsys, *words, "-.svg")
     assert "this goes into files, got -o -; name a folder" in refusal(
         capsys, "encode", "p.png", "-o", "-"
     )

@@ -116,6 +116,18 @@ def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
     assert names == ["one.png"] * 3
 
 
+def test_each_mask_is_cut_out_where_the_name_has_its_number(runtime: ColourRuntime) -> None:
+    outputs = ["m.json", "obj{n}.cut.png", "all.mask.png"]
+    main(["everything", "photos/one.png", *[w for o in outputs for w in ("-o", o)], *GRID])
+    (image,), _ = read_annotations("m.json")
+    for number, mask in enumerate(image.masks, start=1):
+        with Image.open(f"obj{number}.cut.png") as cut:
+            np.testing.assert_array_equal(np.asarray(cut)[..., 3] > 0, mask.mask)
+    (numbers,), _ = read_annotations("all.mask.png", "label-png")
+    assert set(numbers.masks.ids) <= set(range(1, len(image.masks) + 1))
+    assert main(["everything", "photos/one.png", "-o", "all.cut.png", *GRID]) == 2
+
+
 def test_where_nothing_passes_the_best_are_shown_as_in_python(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

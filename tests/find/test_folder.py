@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,10 +46,10 @@ def test_a_folder_that_was_killed_goes_on_to_the_same_files(
     folders: dict[str, Path], repository: Path
 ) -> None:
     detector = str(folders["grounding-dino"])
-    settings = {"detector": detector, "score": 0.2, "top_k": 3}
-    whole = jobs.run("find", "photos", "whole", words=WORDS, settings=settings)
+    settings: dict[str, Any] = {"detector": detector, "score": 0.2, "top_k": 3}
+    whole = jobs.run("find", "photos", "whole", words=WORDS, **settings)
     assert (whole.done, whole.failed) == (PHOTOS, 0)
-    again = jobs.run("find", "photos", "whole", words=WORDS, settings=settings)
+    again = jobs.run("find", "photos", "whole", words=WORDS, **settings)
     assert (again.done, again.there) == (0, PHOTOS)
 
     asked = ["find", "photos", WORDS, "--detector", detector, "--score", "0.2", "--top-k", "3"]
@@ -124,4 +125,4 @@ def test_a_detector_that_is_not_there_stops_the_job(
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(desk / "home"))
     with pytest.raises(WeightsError, match="hf download"):
-        jobs.run("find", "photos", "out", words="cup", settings={"detector": "llmdet_tiny"})
+        jobs.run("find", "photos", "out", words="cup", detector="llmdet_tiny")

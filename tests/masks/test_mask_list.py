@@ -239,7 +239,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, shown = Masks(SOME, picture=HeldPicture(PHOTO)), []
-    for name in ("m.jpg", "m.svg", "m.txt"):
+    for name in ("m.overlay.jpg", "m.svg", "m.txt"):
         one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
         assert seen[1].save(one) == one
         seen[1:2].save(list_of_one)

@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="where a .json (SA-1B records) and a .png (the photo with its masks) go for each "
         "photo; those of the same pixels, model and settings are not made again; for one photo "
-        "also files: .json, .png and other pictures, .csv measurements, .svg, .geojson, .txt, "
-        ".npy, or - for the records on standard output; may be given several times (default: "
-        "PHOTO.everything.json and .png in the working folder, FOLDER-everything/ for a folder)",
+        "also files: .json, a picture (with {n} or {label} in its name a cut-out of each), .csv "
+        "measurements, .svg, .geojson, .xml, .txt, .npy, or - for the records on standard output; "
+        "may be given several times (default: PHOTO.everything.json and .png in the working "
+        "folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
     parser.add_argument(
         "--overlay", action=argparse.BooleanOptionalAction, default=True,

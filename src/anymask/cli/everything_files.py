@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from anymask.base import InputError, parse_json
 from anymask.cli.folders import read_job, run_folder, run_photo
 from anymask.cli.options import report_pages
-from anymask.cli.outputs import check_outputs, is_file_name, plan_targets
+from anymask.cli.outputs import Target, check_outputs, is_file_name, plan_targets, write_objects
 from anymask.cli.sources import open_sources
-from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem
+from anymask.formats import has_place
+from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
 
 if TYPE_CHECKING:
     from anymask.masks import Masks
@@ -28,13 +29,13 @@ ENDINGS = (".everything", "-everything")  # of results in the working folder; of
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .xml, .txt, .npy, .csv
+    others   what else is made of the masks: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
     printed  whether the records go to standard output
     """
 
     records: Path | None
     picture: Path | None
-    others: tuple[Path, ...] = ()
+    others: tuple[Target, ...] = ()
     printed: bool = False
 
 
@@ -76,20 +77,24 @@ def open_job(
 
 def read_files(outputs: Sequence[str], photo: Path) -> Files:
     """What each `-o` is. Raises InputError."""
-    targets = plan_targets(outputs, photo.stem, "overlay", several=False)
+    targets = plan_targets(outputs, photo.stem, "overlay", several=False, many=True)
     check_outputs([target.path for target in targets if target.path], photo)
     if list(outputs) == ["-"]:
         return Files(None, None, printed=True)
     records = [one for one in targets if one.kind == "sa1b"]
     pictures = [one.path for one in targets if one.kind == "overlay" and one.path]
-    plain = ("sa1b", "overlay", "cutout", "mask")
-    others = [one.path for one in targets if one.kind not in plain and one.path]
+    others = [one for one in targets if one.kind not in ("sa1b", "overlay") and one.path]
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
             "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
             f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
         )
+    for one in others:
+        if one.kind == "cutout" and one.path and not has_place(one.path):
+            raise InputError(
+                f"-o {one.path} is a cut-out of one thing; put {{n}} or {{label}} into the name"
+            )
     return Files(
         records[0].path if records else None,
         pictures[0] if pictures else None,
@@ -98,13 +103,14 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     )
 
 
-def write_others(files: Files, item: PhotoItem) -> bool:
-    """Write the other formats of the records that are there; whether the records are printed."""
-    for path in files.others:
-        read_records(item.output(".json")).save(path)
-    if files.printed:
-        sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
-    return files.printed
+def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list[str]:
+    """Write what else is made of the records that are there: the names of the files."""
+    if not files.others:
+        return []
+    masks, shown = read_records(item.output(".json")), None
+    if any(target.shows_photo for target in files.others):
+        shown = pictures.load(item.photo, item.page, None)
+    return [name for one in files.others for name in write_objects(one, masks, shown, ())]
 
 
 def read_records(path: Path) -> Masks:
@@ -142,15 +148,21 @@ def work_through(
             report_pages(item.photo, lambda line: print(line, file=tell), task.model)
         task = task if files is None else replace(task, overlay=files.picture is not None)
         found = run_photo(job, task, args.json, "searched")
-        if files is None or not write_others(files, item):
-            report(item, found, files, nothing)
+        written = [] if files is None else write_others(files, item, task.pictures)
+        if files is not None and files.printed:
+            sys.stdout.write(item.output(".json").read_text("utf-8") + "\n")
+            return
+        named = [] if files is None else [files.records, files.picture, *map(Path, written)]
+        report(item, found, next((one for one in named if one is not None), None), nothing)
 
 
-def report(item: PhotoItem, found: int | None, files: Files | None, nothing: str) -> None:
-    """How many masks were found, and what to do about none; the first output is named."""
+def report(item: PhotoItem, found: int | None, shown: Path | None, nothing: str) -> None:
+    """How many masks were found, and what to do about none.
+
+    shown  the file that is named; the records when left out
+    """
     path = item.output(".json")
-    named = [] if files is None else [files.records, files.picture, *files.others]
-    name = next((one for one in named if one is not None), path)
+    name = shown or path
     if found is None:
         print(f"there already: {name}")
     elif found:

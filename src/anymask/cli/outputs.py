@@ -1,7 +1,6 @@
 """Outputs as they are typed: what each `-o` means, what it must not be, and masks written to it.
 
-What a file holds is `formats.outputs`; several objects share a file, or each gets its own
-where the name holds `{n}`.
+What a file holds, and where each object gets one of its own, is `formats.outputs`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from anymask.formats import (
     OUTPUT_SUFFIXES,
     Kind,
     PictureKind,
+    each_output,
     output_kind,
     shows_photo,
     write_masks,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
-OBJECT = "{n}"  # in an output's name: the number of the object
 NAME = "{name}"  # the name of the photo
 # Options of every command that write one file of one kind.
 _OF_OPTION = {
@@ -56,11 +55,13 @@ class Target:
 
     path  of the file; None: standard output
     kind  what it holds
+    many  whether it is of the things of a photo, not of one that was asked for
     """
 
     path: Path | None
     kind: Kind
     suffix: str
+    many: bool = False
 
     @property
     def shows_photo(self) -> bool:
@@ -90,6 +91,7 @@ def plan_targets(
     *,
     several: bool,
     default: PictureKind | None = None,
+    many: bool = False,
 ) -> list[Target]:
     """Where the masks of one photo go.
 
@@ -98,21 +100,22 @@ def plan_targets(
     plain    what a picture without a further word in its name holds
     several  whether there are other photos, which need other outputs
     default  what is written where no output was named; `plain` when left out
+    many     whether the masks are the things of the photo, not of one thing (`output_kind`)
 
     Raises InputError for an output that cannot be written, or that others would overwrite.
     """
     if not outputs:
         kind = default or plain
         return [Target(Path(photo + ENDINGS[kind]), kind, ".png")]
-    return [_target(output, photo, plain, several) for output in outputs]
+    return [_target(output, photo, plain, several, many) for output in outputs]
 
 
-def _target(output: str, photo: str, plain: PictureKind, several: bool) -> Target:
+def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
     if output == "-" or output.startswith("-."):
         if several:
             raise InputError("standard output holds one photo's masks, got several photos; name -o")
         name = "-.png" if output == "-" else output
-        return _of_name(None, Path(f"stdout{name[1:]}"), plain)
+        return _of_name(None, Path(f"stdout{name[1:]}"), plain, many)
     if is_folder(output):
         return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
     if several and NAME not in output:
@@ -121,11 +124,11 @@ def _target(output: str, photo: str, plain: PictureKind, several: bool) -> Targe
             f"or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
         )
     path = Path(output.replace(NAME, photo))
-    return _of_name(path, path, plain)
+    return _of_name(path, path, plain, many)
 
 
-def _of_name(path: Path | None, name: Path, plain: PictureKind) -> Target:
-    return Target(path, output_kind(name, plain), name.suffix.lower())
+def _of_name(path: Path | None, name: Path, plain: PictureKind, many: bool) -> Target:
+    return Target(path, output_kind(name, plain, many=many), name.suffix.lower(), many)
 
 
 def check_outputs(paths: Sequence[Path], photo: Path) -> None:
@@ -143,26 +146,19 @@ def write_objects(
     """Write one output of a photo's objects; what was written. Raises InputError.
 
     image    the photo, where an output shows it
-    prompts  what was asked for each object
+    prompts  what was asked, one for each object, or none
     """
 
-    def encode(masks: Masks, asked: Sequence[Prompt]) -> bytes:
-        file = io.BytesIO()
-        one = len(masks) == 1
-        write_masks(file, target.suffix, target.kind, masks, image, asked, one=one)
-        return file.getvalue()
-
-    if target.path is None:
-        _to_stdout(encode(found, prompts))
-        return []
-    if OBJECT not in target.path.name:
-        write_whole(target.path, encode(found, prompts))
-        return [str(target.path)]
     paths = []
-    for number, asked in enumerate(prompts):
-        path = target.path.with_name(target.path.name.replace(OBJECT, str(number + 1)))
-        write_whole(path, encode(found[number : number + 1], [asked]))
-        paths.append(str(path))
+    for path, few in each_output(target.path or Path("stdout"), found):
+        file, masks = io.BytesIO(), found[few]
+        one = len(masks) == 1 and not (target.many and path == target.path)
+        write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)
+        if target.path is None:
+            _to_stdout(file.getvalue())
+        else:
+            write_whole(path, file.getvalue())
+            paths.append(str(path))
     return paths
 
 

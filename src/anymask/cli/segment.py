@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     answer = parser.add_argument_group("the answer")
     answer.add_argument(
         "-o", "--output", metavar="FILE", action="append", dest="outputs", default=[],
-        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg, .webp, .tif, ... alike), "
+        help=".png cut-out (.overlay.png, .mask.png: see below; .jpg on white, .webp, .tif, ...), "
         ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt YOLO, .npy array, a "
         "folder, or - for standard output (-.json: of that kind); {name} is the photo's name, {n} "
         "the object's number; may be given several times (default: PHOTO.cut.png, here)",

@@ -1,5 +1,5 @@
 """Masks as values: run-lengths, polygons, boxes, drawing, measurements, prompts, geometry."""
 
-from anymask.base import lazy_names
+from anymask.base.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

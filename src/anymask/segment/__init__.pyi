@@ -98,5 +98,4 @@ from anymask.segment.settings import arrangement_of as arrangement_of
 from anymask.segment.settings import check_granularity as check_granularity
 from anymask.segment.settings import check_level as check_level
 from anymask.segment.settings import grid_of as grid_of
-from anymask.segment.settings import split_settings as split_settings
 from anymask.segment.settings import wider_grid as wider_grid

@@ -23,6 +23,7 @@ from anymask.base import InputError, Progress, UintImage, pick_teller
 from anymask.masks import (
     CLEAN,
     STABILITY_OFFSET,
+    Box,
     Features,
     Mask,
     Masks,
@@ -43,7 +44,6 @@ from anymask.masks import (
     tile_boxes,
     tile_side,
 )
-from anymask.masks.mask import Box
 from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.pipeline import (
