@@ -180,14 +180,15 @@ def _silent() -> Iterator[None]:
     """Without transformers' progress bar; its global switch is put back."""
     from transformers.utils import logging
 
+    switch: Any = logging  # it has no annotations
     with _PROGRESS:
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
+        shown = switch.is_progress_bar_enabled()
+        switch.disable_progress_bar()
         try:
             yield
         finally:
             if shown:
-                logging.enable_progress_bar()
+                switch.enable_progress_bar()
 
 
 def _numpy(tensor: Any) -> FloatArray:
