@@ -95,7 +95,8 @@ def test_numbers_that_are_not_finite_are_refused(ask: TestClient) -> None:
 
 def test_a_mask_without_seconds_divides_nothing(ask: TestClient) -> None:
     assert ask.post("/api/images/1/records", json=body(LEFT)).status_code == 201
-    assert ask.get("/api/report").json()["saving"] is None
+    (pace,) = ask.get("/api/report").json()["paces"]
+    assert pace["masks_an_hour"] is None
 
 
 @pytest.mark.parametrize("number", [2**31, 2**63, 10**30])

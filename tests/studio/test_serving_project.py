@@ -67,19 +67,16 @@ def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
 def test_the_way_of_working_is_changed_for_the_masks_that_follow(
     ask: TestClient, project: Project
 ) -> None:
-    told = ask.put("/api/project", json={"stage": "semi", "arm": "control"}).json()
-    assert (told["stage"], told["arm"]) == (project.stage, project.arm) == ("semi", "control")
+    told = ask.put("/api/project", json={"stage": "semi"}).json()
+    assert told["stage"] == project.stage == "semi"
     made = ask.post("/api/images/1/records", json=body(LEFT)).json()
-    assert (made["provenance"]["stage"], made["provenance"]["arm"]) == ("semi", "control")
-    assert ask.put("/api/project", json={"arm": "model"}).json()["stage"] == "semi"
+    assert made["provenance"]["stage"] == "semi"
     assert ask.put("/api/project", json={"stage": "lunch"}).status_code == 422
 
 
 def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
     told = ask.get("/api/project").json()
-    assert (told["name"], told["user"], told["stage"], told["arm"]) == (
-        "discs", "ann", "assisted", "model",
-    )  # fmt: skip
+    assert (told["name"], told["user"], told["stage"]) == ("discs", "ann", "assisted")
     page = ask.get("/api/images?limit=1").json()
     assert (page["images"][0]["name"], page["next"]) == ("a.png", "1")
     assert [i["name"] for i in ask.get("/api/images?limit=5&after=1").json()["images"]] == ["b.jpg"]
@@ -89,7 +86,7 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
     assert (record["id"], record["version"], record["who"]) == ("1", 1, "ann")
     assert record["provenance"] == {
         "kind": "human", "by": "human", "model": "nano", "model_hash": "ab", "stage": "assisted",
-        "arm": "model", "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
+        "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
         "points": [[35, 40]], "labels": [1],
     }  # fmt: skip
     assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
@@ -226,7 +223,7 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
     assert embedding.headers["X-Image-Hash"]
     found = ask.post("/api/images/1/everything", json={}).json()["records"]
     assert found
-    assert {record["status"] for record in found} == {"proposal"}
+    assert {record["status"] for record in found} == {"proposed"}
     assert {record["provenance"]["by"] for record in found} == {"model"}
     assert ask.post("/api/images/1/everything", json={}).json()["records"] == found
     assert len(ask.get("/api/images/1/records").json()["records"]) == len(found)
@@ -254,7 +251,7 @@ def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Projec
 
 
 def test_review_opens_the_gate(ask: TestClient) -> None:
-    record = body(LEFT, status="proposal", provenance={"by": "model", "tool": "everything"})
+    record = body(LEFT, status="proposed", provenance={"by": "model", "tool": "everything"})
     ask.post("/api/images/1/records", json=record)
     closed = ask.post("/api/export", json={"format": "coco", "proposals": True})
     assert closed.status_code == 403
@@ -307,7 +304,7 @@ def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) ->
 
 
 def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposed"))
     better = rle_to_coco(mask_to_rle(RIGHT))
     fixed = {"verdict": "fix", "rle": better, "seconds": 6}
     assert ask.post("/api/records/1/verdict", json={"verdict": "fix"}).status_code == 422
@@ -319,7 +316,7 @@ def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
 
 
 def test_the_gate_can_be_forced(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    ask.post("/api/images/1/records", json=body(LEFT, status="proposed"))
     wanted = {"format": "coco", "proposals": True, "only": "labelled"}
     assert ask.post("/api/export", json=wanted).status_code == 403
     assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200

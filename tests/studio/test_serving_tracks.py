@@ -70,7 +70,7 @@ def test_a_track_is_kept_and_accepted(
     ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
 ) -> None:
     assert (track["object"], track["first"], track["last"]) == (1, 0, FRAMES - 1)
-    assert (track["status"], track["label"], track["who"]) == ("proposal", "disc", "ann")
+    assert (track["status"], track["label"], track["who"]) == ("proposed", "disc", "ann")
     assert ask.get("/api/clips/1/tracks").json() == {"tracks": [track]}
     assert ask.get("/api/tracks/next").json() == track
     told = ask.get(f"/api/tracks/{track['id']}/masks?first=2&last=3").json()
@@ -109,7 +109,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
     place = f"/api/tracks/{track['id']}"
     better = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
     said = {"verdict": "correct", "version": 1, "masks": better}
-    assert ask.post(f"{place}/verdict", json=said).json()["status"] == "proposal"
+    assert ask.post(f"{place}/verdict", json=said).json()["status"] == "proposed"
     masks = ask.get(f"{place}/masks").json()["masks"]
     areas = [one["area"] for one in masks]
     assert areas[3:] == [areas[0]] * 3

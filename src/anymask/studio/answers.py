@@ -11,17 +11,26 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from anymask.studio.entries import Arm, Draft, Kind, Provenance, Stage, Status, StoredMask, Verdict
 from anymask.studio.figures import ClipShare, Pace, Share
 from anymask.studio.labels import Label
-from anymask.studio.notes import MaskNotes
+from anymask.studio.records import (
+    Draft,
+    Kind,
+    MaskNotes,
+    Provenance,
+    Stage,
+    State,
+    StoredMask,
+    TrackEntry,
+    TrackSaying,
+    Verdict,
+)
 from anymask.studio.review import Agreement, BatchState
-from anymask.studio.track_entries import TrackSaying
 
-HIDDEN = ("image_id", "at")  # of a stored mask: the page does not ask for them
+HIDDEN = ("image_id", "created")  # of a stored mask: the page does not ask for them
 _TOLD = ("rle", "notes", "provenance")  # in words of the page's own
 OF_STORED = ("stability", "seconds", "client_id")  # what nobody has made has none
-_SURE = ("kind", "arm", "prompts")
+_SURE = ("kind", "prompts")
 Place = tuple[float, float]
 Corners = tuple[float, float, float, float]
 _ID = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
@@ -34,6 +43,12 @@ class ClosedAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def words_of(declared: type) -> dict[str, str]:
+    """The page's words for fields of a mask or a track."""
+    known = {"state": "status", "score": "quality", "author": "who", "created": "at"}
+    return known if issubclass(declared, Draft | TrackEntry) else {}
+
+
 def fields_of(
     declared: type, *without: str, optional: bool = False, base: type[BaseModel] = ClosedAnswer
 ) -> Any:
@@ -44,8 +59,11 @@ def fields_of(
     base      of the model
     """
     hints = get_type_hints(declared)
+    words = words_of(declared)
     given: dict[str, Any] = {
-        one.name: (hints[one.name] | None, None) if optional else (hints[one.name], ...)
+        words.get(one.name, one.name): (hints[one.name] | None, None)
+        if optional
+        else (hints[one.name], ...)
         for one in fields(declared)
         if one.name not in without
     }
@@ -55,8 +73,12 @@ def fields_of(
 def given_by(declared: type, *without: str) -> Any:
     """The same for what a request brings: a field may be left out as in the dataclass."""
     hints = get_type_hints(declared)
+    words = words_of(declared)
     given: dict[str, Any] = {
-        one.name: (hints[one.name], ... if one.default is MISSING else one.default)
+        words.get(one.name, one.name): (
+            hints[one.name],
+            ... if one.default is MISSING else one.default,
+        )
         for one in fields(declared)
         if one.name not in without
     }
@@ -118,7 +140,6 @@ class ProjectAnswer(ClosedAnswer):
     made: float
     labels: list[LabelAnswer]
     stage: Stage
-    arm: Arm
     user: str
     hint_seconds: float
     counts: ProjectCountsAnswer
@@ -217,7 +238,6 @@ class OriginAnswer(fields_of(Provenance, *_SURE, optional=True, base=PromptsAnsw
 
     by: Kind
     kind: Kind
-    arm: Arm
     prompts: list[PromptsAnswer] | None = None
 
 
@@ -276,19 +296,16 @@ class ReviewAnswer(ClosedAnswer):
 
 
 class PaceAnswer(fields_of(Pace, "seconds_a_mask", "masks_an_hour")):  # type: ignore[misc]  # made of the dataclass
-    """How quickly masks are made in one stage and arm."""
+    """How quickly masks are made in one stage."""
 
     seconds_a_mask: float | None
     masks_an_hour: float | None
 
 
-class BatchAnswer(fields_of(BatchState, "good", "low", "high", "mean_iou")):  # type: ignore[misc]  # made of the dataclass
+class BatchAnswer(fields_of(BatchState, "good")):  # type: ignore[misc]  # made of the dataclass
     """How a batch of proposals stands (`studio.review.BatchState`)."""
 
     good: float | None
-    low: float | None
-    high: float | None
-    mean_iou: float | None
 
 
 class AgreementAnswer(fields_of(Agreement, "iou")):  # type: ignore[misc]  # made of the dataclass
@@ -316,14 +333,13 @@ class ReportAnswer(ClosedAnswer):
     images: dict[str, int]
     masks: dict[str, int]
     paces: list[PaceAnswer]
-    saving: float | None
     verdicts: dict[Verdict, int]
     batches: list[BatchAnswer]
     agreements: list[AgreementAnswer]
     labels: list[ShareAnswer]
     groups: list[ShareAnswer]
     clips: list[ClipShareAnswer]
-    tracks: dict[Status, int]
+    tracks: dict[State, int]
     track_verdicts: dict[TrackSaying, int]
     looked_at: int
 

@@ -14,21 +14,20 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from anymask.masks import SMOOTH, coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
-from anymask.studio.answers import HIDDEN, OF_STORED, given_by
+from anymask.studio.answers import HIDDEN, OF_STORED, given_by, words_of
 from anymask.studio.checks import MOST_PAGE
-from anymask.studio.entries import (
+from anymask.studio.export_settings import ExportSettings, Only, read_split
+from anymask.studio.labels import Fate
+from anymask.studio.records import (
     Action,
-    Arm,
     Draft,
     ImageEntry,
+    MaskNotes,
     Provenance,
     Stage,
     StoredMask,
     Verdict,
 )
-from anymask.studio.export_settings import ExportSettings, Only, read_split
-from anymask.studio.labels import Fate
-from anymask.studio.notes import MaskNotes
 from anymask.studio.wire import at_most
 
 MOST_EVENTS = 1000
@@ -52,12 +51,14 @@ class RecordBody(_OF_DRAFT):  # type: ignore[misc]  # made of the dataclass
     provenance: dict[str, Any] = Field(default_factory=dict)
     notes: dict[str, Any] = Field(default_factory=dict)
 
-    def draft(self, stage: Stage, arm: Arm, client_id: str | None = None) -> Draft:
-        """`stage` and `arm` hold where the body names none. Raises InputError, DataError."""
-        origin = provenance_of(self.provenance, stage, arm)
-        held = self.model_dump() | {"rle": coco_to_rle(self.rle), "label": self.label or None}
+    def draft(self, stage: Stage, client_id: str | None = None) -> Draft:
+        """`stage` holds where the body names none. Raises InputError, DataError."""
+        origin = provenance_of(self.provenance, stage)
+        words = {word: name for name, word in words_of(Draft).items()}
+        held = {words.get(name, name): value for name, value in self.model_dump().items()}
+        held |= {"rle": coco_to_rle(self.rle), "label": self.label or None}
         if origin.tool in BY_HAND:
-            held |= {"quality": None, "stability": None}
+            held |= {"score": None, "stability": None}
         held |= {"provenance": origin, "notes": MaskNotes.from_json(self.notes)}
         return Draft(**held, client_id=client_id)
 
@@ -129,7 +130,6 @@ class ProjectBody(BaseModel):
     """A way of working for everybody in the project; what is left out stays."""
 
     stage: Stage | None = None
-    arm: Arm | None = None
 
 
 class ExportBody(BaseModel):
@@ -170,7 +170,7 @@ class LabelFateBody(BaseModel):
     masks: Fate = "unname"
 
 
-def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
+def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:
     """The page's words, or our own, as a `Provenance`. Raises InputError."""
     ours = {key: raw[key] for key in Provenance.__dataclass_fields__ if key in raw}
     prompt = {key: raw[key] for key in PROMPT if raw.get(key)}
@@ -179,12 +179,13 @@ def provenance_of(raw: Mapping[str, Any], stage: Stage, arm: Arm) -> Provenance:
     ours["kind"] = raw.get("by") or ours.get("kind") or "human"
     if "tool" not in ours and ours["kind"] == "human":
         ours["tool"] = "brush" if raw.get("drawn") else next(iter(prompt), "click")
-    return Provenance.from_json({"stage": stage, "arm": arm, **ours})
+    return Provenance.from_json({"stage": stage, **ours})
 
 
 def mask_to_json(mask: Draft) -> dict[str, Any]:
     """A mask as the page reads it; one that nobody has stored without what it has not."""
-    row = {one.name: getattr(mask, one.name) for one in fields(mask)}
+    words = words_of(Draft)
+    row = {words.get(one.name, one.name): getattr(mask, one.name) for one in fields(mask)}
     row |= {
         "rle": rle_to_coco(mask.rle),
         "box": list(rle_box_xywh(mask.rle)),
@@ -195,7 +196,9 @@ def mask_to_json(mask: Draft) -> dict[str, Any]:
     row["provenance"] = mask.provenance.to_json() | {"by": mask.provenance.kind, **prompts[-1]}
     if not isinstance(mask, StoredMask):
         return {name: value for name, value in row.items() if name not in OF_STORED}
-    return {name: value for name, value in row.items() if name not in HIDDEN} | {"id": str(mask.id)}
+    return {name: value for name, value in row.items() if name not in (*HIDDEN, "at")} | {
+        "id": str(mask.id)
+    }
 
 
 def image_to_json(image: ImageEntry) -> dict[str, Any]:

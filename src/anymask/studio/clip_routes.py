@@ -20,9 +20,9 @@ from anymask.studio.answers import ClosedAnswer
 from anymask.studio.checks import MOST_ID
 from anymask.studio.model_api import done
 from anymask.studio.project import Project
+from anymask.studio.records import ClipEntry
 from anymask.studio.refusals import Refusal
 from anymask.studio.results import file_answer
-from anymask.studio.track_entries import ClipEntry
 from anymask.studio.video_api import VideoAnswerBody, video_to_json
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import read_facts

@@ -25,8 +25,8 @@ from anymask.masks import (
     rle_iou,
     rle_to_string,
 )
-from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.project import Project
+from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask
 
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
 NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
@@ -87,7 +87,7 @@ def _without_known(
     masks: Sequence[AnnotatedMask], entries: Sequence[StoredMask]
 ) -> list[AnnotatedMask]:
     """The masks that are not among the entries."""
-    kept = [entry for entry in entries if entry.status != "rejected"]
+    kept = [entry for entry in entries if entry.state != "rejected"]
     if not masks or not kept:
         return list(masks)
     table = rle_iou([mask.rle for mask in masks], [entry.rle for entry in kept])
@@ -121,11 +121,10 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
 
     Double labels count once.
     """
-    wanted = ("accepted", "proposal") if proposals else ("accepted",)
+    wanted = ("accepted", "proposed") if proposals else ("accepted",)
     by_image: dict[int, list[StoredMask]] = {}
     for entry in project.store.records():
-        control = entry.provenance.arm == "control"
-        if entry.status in wanted and not control:
+        if entry.state in wanted:
             by_image.setdefault(entry.image_id, []).append(entry)
     return [
         AnnotatedImage(file_name=name, hw=image.hw, masks=tuple(map(annotated, entries)))
@@ -173,18 +172,18 @@ def picture_bytes(project: Project, name: str) -> bytes:
 
 def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
     every = project.settings.double_every
-    people = [entry.who for entry in entries if entry.provenance.kind == "human"]
+    people = [entry.author for entry in entries if entry.provenance.kind == "human"]
     if not every or image_id % every or len(set(people)) < 2:
         return entries
-    return [e for e in entries if e.who == people[0] or e.provenance.kind != "human"]
+    return [e for e in entries if e.author == people[0] or e.provenance.kind != "human"]
 
 
 def annotated(entry: StoredMask) -> AnnotatedMask:
     """A mask as formats write it: scores and clicks only where a model gave the shape its score."""
-    if entry.quality is None:
+    if entry.score is None:
         return AnnotatedMask(entry.rle, entry.label)
     record = record_from_rle(
-        entry.rle, score=entry.quality, stability=entry.stability, label=entry.label
+        entry.rle, score=entry.score, stability=entry.stability, label=entry.label
     )
     clicks = [
         (float(x), float(y))
@@ -227,8 +226,8 @@ def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> D
     return Draft(
         rle=mask.rle,
         label=mask.label,
-        status="proposal" if proposals else "accepted",
-        quality=made.score or None if made else None,
+        state="proposed" if proposals else "accepted",
+        score=made.score or None if made else None,
         stability=made.stability if made else None,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,

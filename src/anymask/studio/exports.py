@@ -38,12 +38,11 @@ from anymask.formats import (
     write_files,
 )
 from anymask.masks import Rle, counted, rle_area
-from anymask.studio.entries import Action, Status
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
 from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings
 from anymask.studio.project import Project
+from anymask.studio.records import Action, ClipEntry, State
 from anymask.studio.review import batch_states
-from anymask.studio.track_entries import ClipEntry
 from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
@@ -78,8 +77,8 @@ def accept_rest(project: Project, who: str) -> int:
         if (entry.image_id - 1) // size + 1 not in met:
             continue
         photos.add(entry.image_id)
-        if entry.status == "proposal":
-            draft = entry.draft(status="accepted")
+        if entry.state == "proposed":
+            draft = entry.draft(state="accepted")
             project.store.change_record(entry.id, entry.version, draft, who)
             count += 1
     for number in sorted(photos):
@@ -278,12 +277,12 @@ def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
 
 
 def clip_images(
-    tracks: Tracks, clip: ClipEntry, statuses: Sequence[Status] = ("accepted",)
+    tracks: Tracks, clip: ClipEntry, states: Sequence[State] = ("accepted",)
 ) -> list[AnnotatedImage]:
     """The frames of a clip from the first to the last that any of its tracks has."""
     found: dict[int, list[tuple[int, str | None, Rle]]] = {}
     for track in tracks.tracks(clip.id):
-        if track.status in statuses:
+        if track.state in states:
             for mask in tracks.masks(track.id):
                 found.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
     if not found:
@@ -305,16 +304,16 @@ def clip_images(
 
 
 def export_tracks(
-    tracks: Tracks, target: Path, name: str, statuses: Sequence[Status] = ("accepted",)
+    tracks: Tracks, target: Path, name: str, states: Sequence[State] = ("accepted",)
 ) -> list[str]:
     """Write the tracks of all clips; what was written, and what the format could not keep.
 
     Raises InputError where there is none, or for an unknown format; DataError.
     """
-    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, statuses)]
+    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:
         raise InputError(
-            f"no track is {' or '.join(statuses)}; look at them first, or export proposals too"
+            f"no track is {' or '.join(states)}; look at them first, or export proposals too"
         )
     report = write_annotations(images, target, name)
     masks = sum(len(image.masks) for image in images)

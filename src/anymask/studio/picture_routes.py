@@ -19,13 +19,13 @@ from anymask.images import PictureView, Ranges, load_plane, read_planes, read_va
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
 from anymask.studio.answers import PlanesAnswer, ValuesAnswer
 from anymask.studio.checks import MOST_PAGE
-from anymask.studio.entries import ImageEntry
 from anymask.studio.inference import PHOTO_THREADS, Inference
 from anymask.studio.limits import Limits
 from anymask.studio.model_api import embedded
 from anymask.studio.photo_files import checked_picture, photo_file
 from anymask.studio.photos import too_large
 from anymask.studio.project import Project
+from anymask.studio.records import ImageEntry
 from anymask.studio.refusals import Refusal
 from anymask.studio.results import EMBEDDING, file_answer
 

@@ -31,15 +31,6 @@ from anymask.studio.database import (
     reading,
     writing,
 )
-from anymask.studio.entries import (
-    Arm,
-    ImageEntry,
-    Stage,
-    Status,
-    StoredMask,
-    Verdict,
-    one_of,
-)
 from anymask.studio.export_settings import ExportSettings
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet, learn_label
@@ -49,6 +40,14 @@ from anymask.studio.places import (
     is_file_database,
     lies_in_folder,
     own_place,
+)
+from anymask.studio.records import (
+    ImageEntry,
+    Stage,
+    State,
+    StoredMask,
+    Verdict,
+    one_of,
 )
 from anymask.studio.review import (
     BatchState,
@@ -116,9 +115,9 @@ class Project:
         """All photos."""
         return list(self.store.all_images())
 
-    def masks(self, image: int | None = None, *statuses: Status) -> list[StoredMask]:
-        """The masks of a photo, by its number, or of all; of these statuses where any are named."""
-        return self.store.records(image, statuses)
+    def masks(self, image: int | None = None, *states: State) -> list[StoredMask]:
+        """The masks of a photo, by its number, or of all; of these states where any are named."""
+        return self.store.records(image, states)
 
     def take(
         self,
@@ -220,11 +219,6 @@ class Project:
         return self._row().stage  # type: ignore[return-value]  # checked on its way in
 
     @property
-    def arm(self) -> Arm:
-        """Whether the page works with the model, or without, to measure what it saves."""
-        return self._row().arm  # type: ignore[return-value]  # checked on its way in
-
-    @property
     def labels(self) -> LabelSet:
         """The names of masks."""
         return LabelSet(self.store.database, self.store.clock)
@@ -243,7 +237,6 @@ class Project:
             "made": row.made,
             "labels": [asdict(label) for label in self.labels.all()],
             "stage": row.stage,
-            "arm": row.arm,
             "user": user,
             "hint_seconds": HINT_SECONDS,
             "counts": {
@@ -253,21 +246,13 @@ class Project:
             },
         }
 
-    def change(
-        self,
-        *,
-        stage: Stage | None = None,
-        arm: Arm | None = None,
-        settings: dict[str, Any] | None = None,
-    ) -> None:
+    def change(self, *, stage: Stage | None = None, settings: dict[str, Any] | None = None) -> None:
         """Change what is given. Raises InputError."""
         if stage is not None:
             one_of("stage", stage, get_args(Stage))
-        if arm is not None:
-            one_of("arm", arm, get_args(Arm))
         with writing(self.store.database) as session:
             row = session.get_one(ProjectRow, 1)
-            row.stage, row.arm = stage or row.stage, arm or row.arm
+            row.stage = stage or row.stage
             row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
 
     # Photos.
@@ -355,7 +340,7 @@ class Project:
         entries = self.store.records(image_id)
         if who is None or not every or image_id % every:
             return entries
-        return [e for e in entries if e.who == who or e.provenance.kind != "human"]
+        return [e for e in entries if e.author == who or e.provenance.kind != "human"]
 
     def figures(self) -> Figures:
         """The report."""
@@ -423,8 +408,7 @@ def create_project(
     if not folder.is_dir():
         raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
     row = ProjectRow(
-        id=1, name=name or folder.resolve().name, arm="model", stage="assisted",
-        made=clock(),
+        id=1, name=name or folder.resolve().name, stage="assisted", made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):

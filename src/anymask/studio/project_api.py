@@ -56,7 +56,6 @@ from anymask.studio.bodies import (
 )
 from anymask.studio.checks import MOST_ID
 from anymask.studio.clip_routes import add_clips
-from anymask.studio.entries import Draft, StoredMask
 from anymask.studio.export_settings import OF_PAGE
 from anymask.studio.exports import export_archive
 from anymask.studio.forms import JsonRoute
@@ -67,6 +66,7 @@ from anymask.studio.model_api import done
 from anymask.studio.photo_files import look_into_folder, photo_file
 from anymask.studio.picture_routes import Asked, PictureLook, add_pictures
 from anymask.studio.project import Project
+from anymask.studio.records import Draft, StoredMask
 from anymask.studio.refusals import Failure, Refusal, refusal_of
 from anymask.studio.results import file_answer
 from anymask.studio.review import (
@@ -126,7 +126,7 @@ def _add_reading(router: APIRouter, project: Project, user: str) -> None:
     @router.put("/project", response_model=ProjectAnswer)
     def change(body: ProjectBody, user_name: Who = None) -> dict[str, Any]:
         """Another way of working from now on: masks are counted under it."""
-        project.change(stage=body.stage, arm=body.arm)
+        project.change(stage=body.stage)
         return project.describe(user_name or user)
 
     @router.get("/images", response_model=ImagesAnswer)
@@ -168,7 +168,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
     @router.post("/images/{image_id}/records", status_code=201, **_KEPT)
     def add(image_id: int, body: NewRecordBody, user_name: Who = None) -> dict[str, Any]:
         """Keep a mask; it is on the disk when the answer comes."""
-        draft = body.record.draft(project.stage, project.arm, body.client_id)
+        draft = body.record.draft(project.stage, body.client_id)
         (entry,) = store.add_records(image_id, [draft], user_name or user, told=True)
         return mask_to_json(entry)
 
@@ -185,7 +185,7 @@ def _add_records(router: APIRouter, project: Project, user: str) -> None:
         """
 
         def work() -> StoredMask:
-            draft = body.draft(project.stage, project.arm)
+            draft = body.draft(project.stage)
             who, version = user_name or user, _version(if_match)
             return store.change_record(record_id, version, draft, who, told=True)
 
@@ -341,10 +341,10 @@ def add_batches(router: APIRouter, project: Project, user: str) -> None:
         Each is for itself: of one that is at another version by now (an error with `status` 409)
         the answer holds it as it is.
         """
-        stage, arm = project.stage, project.arm
+        stage = project.stage
 
         def change(one: SavedBody) -> tuple[Any, tuple[int, int] | None]:
-            draft = one.record.draft(stage, arm, one.client_id)
+            draft = one.record.draft(stage, one.client_id)
             return draft, None if one.id is None else (one.id, one.version or 0)
 
         changes = [change(one) for one in body.records]
@@ -464,7 +464,7 @@ def add_proposals(
 
 def _stored(project: Project, image_id: int, page: int) -> list[StoredMask]:
     """What was proposed before and waits for a verdict."""
-    entries = project.store.records(image_id, ("proposal",))
+    entries = project.store.records(image_id, ("proposed",))
     here = [entry for entry in entries if entry.page == page]
     return [entry for entry in here if entry.provenance.tool == "everything"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from anymask.base import AnymaskError, Conflict, InputError
 from anymask.images import load_plane
 from anymask.segment import Model
-from anymask.studio.entries import Draft, ImageEntry, ImageStatus, Stage, one_of
 from anymask.studio.project import Project
+from anymask.studio.records import Draft, ImageEntry, ImageStatus, Stage, one_of
 from anymask.studio.stages import STAGES, propose
 
 LOG = logging.getLogger("anymask.studio.runs")

@@ -27,8 +27,7 @@ from anymask.base import (
 )
 from anymask.masks import Mask
 from anymask.segment import Model, Retry, RetryTime, better_records, refine_record_edges
-from anymask.studio.entries import Draft, Provenance, Stage
-from anymask.studio.notes import MaskNotes
+from anymask.studio.records import Draft, MaskNotes, Provenance, Stage
 
 HINT_SECONDS = 30.0
 ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
@@ -142,7 +141,7 @@ def propose(
     for some, by in ((kept, model), (gained, larger)):
         refined = refine_record_edges(by.runtime, photo, some)
         drafts += proposals_of(refined, by, stage, settings)
-    return sorted(drafts, key=lambda draft: -(draft.quality or 0))
+    return sorted(drafts, key=lambda draft: -(draft.score or 0))
 
 
 def ask_larger(
@@ -195,8 +194,8 @@ def _draft(record: Mask, model: Model, stage: Stage) -> Draft:
     return Draft(
         rle=record.rle,
         label=record.label,
-        status="proposal",
-        quality=record.score,
+        state="proposed",
+        score=record.score,
         stability=record.stability,
         notes=MaskNotes(objectness=record.objectness or 0.0),
         provenance=Provenance(

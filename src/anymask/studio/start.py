@@ -34,7 +34,6 @@ from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_MODEL, default_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.cache import EmbeddingCache
-from anymask.studio.entries import Arm, Stage
 from anymask.studio.guard import Access
 from anymask.studio.inference import Inference
 from anymask.studio.label_routes import labelled_masks
@@ -45,6 +44,7 @@ from anymask.studio.pages import model_assets, page_assets
 from anymask.studio.picture_routes import PictureLook
 from anymask.studio.project import Project, create_project
 from anymask.studio.project_api import project_router
+from anymask.studio.records import Stage
 from anymask.studio.run import address_of, open_socket, run_server
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -236,7 +236,6 @@ def annotate(
     *,
     user: str = "annotator",
     stage: Stage | None = None,
-    arm: Arm | None = None,
     name: str | None = None,
     labels: Sequence[str] = (),
     database: str | None = None,
@@ -249,7 +248,6 @@ def annotate(
     model     as of `anymask.load`; left out, the one that leads the project
     user      who works where the page's address does not say
     stage     that the page opens in; left out, as last time
-    arm       "control": polygon and brush only, to measure what the model saves
     name, labels, database  of a new project (`create_project`)
     pictures  how photos of several bands and pages are shown
     settings  `ServerSettings`
@@ -260,7 +258,7 @@ def annotate(
     project = folder
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
-    project.change(stage=stage, arm=arm)
+    project.change(stage=stage)
     look = pictures or PictureChoice()
     chosen = server.model(model or (project.lead() if server.weights is None else DEFAULT_MODEL))
     with opened_model(server, chosen) as (inference, bundle):

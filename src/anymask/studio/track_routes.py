@@ -21,13 +21,12 @@ from starlette.responses import JSONResponse
 
 from anymask.base import Conflict
 from anymask.masks import rle_area, rle_to_coco
-from anymask.studio.answers import ClosedAnswer, RleAnswer, fields_of
+from anymask.studio.answers import ClosedAnswer, RleAnswer, fields_of, words_of
 from anymask.studio.bodies import provenance_of
 from anymask.studio.checks import MOST_ID
 from anymask.studio.label_routes import Who
 from anymask.studio.project import Project
-from anymask.studio.refusals import FailureBody, Refusal
-from anymask.studio.track_entries import (
+from anymask.studio.records import (
     TrackDraft,
     TrackEntry,
     TrackMask,
@@ -35,6 +34,7 @@ from anymask.studio.track_entries import (
     TrackSaid,
     TrackSaying,
 )
+from anymask.studio.refusals import FailureBody, Refusal
 from anymask.studio.video_masks import MOST_MASKS, VideoMaskBody
 
 Number = Annotated[int, Path(ge=0, le=MOST_ID)]
@@ -157,7 +157,7 @@ def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
         draft = TrackDraft(
             object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
             seconds=body.seconds,
-            provenance=provenance_of(body.provenance, project.stage, project.arm),
+            provenance=provenance_of(body.provenance, project.stage),
         )  # fmt: skip
         return _or_current(lambda: tracks.add_track(clip, draft, user_name or user), 201)
 
@@ -189,7 +189,8 @@ def _add_naming(router: APIRouter, project: Project, user: str) -> None:
 def track_to_json(track: TrackEntry) -> dict[str, Any]:
     """Without where it comes from, which the database keeps."""
     shown = [one.name for one in fields(track) if one.name != "provenance"]
-    return {name: getattr(track, name) for name in shown}
+    words = words_of(TrackEntry)
+    return {words.get(name, name): getattr(track, name) for name in shown}
 
 
 def _mask_to_json(mask: TrackMask) -> dict[str, Any]:

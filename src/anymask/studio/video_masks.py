@@ -12,8 +12,8 @@ from anymask.masks import coco_to_rle
 from anymask.studio.answers import given_by
 from anymask.studio.checks import MOST_ID
 from anymask.studio.limits import Limits
+from anymask.studio.records import TrackMask
 from anymask.studio.refusals import Refusal
-from anymask.studio.track_entries import TrackMask
 from anymask.track import ObjectMask
 
 MOST_MASKS = 100_000  # of one request

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from anymask.base import InputError, ProgressBar, write_json, write_whole
 from anymask.cli import add_options, need_engine, need_torch, read_options
-from anymask.studio.entries import Provenance, Status
 from anymask.studio.export_settings import ExportSettings
 from anymask.studio.project_options import add_init_options, login, make_project
+from anymask.studio.records import Provenance, State
 from anymask.studio.retraining import Tuning, judge_on, open_model, trainer
 from anymask.studio.stages import STAGES
 from anymask.training import WEIGHTS
@@ -52,7 +52,7 @@ def clips(args: argparse.Namespace) -> None:
     elif args.session is not None or args.label is not None:
         raise InputError("--session and --label say what --take VIDEO takes up; name the video")
     if args.output is not None:
-        statuses: tuple[Status, ...] = ("accepted", *(("proposal",) if args.proposals else ()))
+        statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
         print("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
         return
     for clip in project.tracks.clips():
@@ -60,12 +60,12 @@ def clips(args: argparse.Namespace) -> None:
         for track in project.tracks.tracks(clip.id):
             print(
                 f"  track {track.id}, object {track.object} ({track.label or 'no name'}): "
-                f"{track.status}, frames {track.first} to {track.last}, {track.doubtful} doubtful"
+                f"{track.state}, frames {track.first} to {track.last}, {track.doubtful} doubtful"
             )
 
 
 def _take(project: Project, args: argparse.Namespace) -> None:
-    from anymask.studio.track_entries import TrackDraft, TrackMask
+    from anymask.studio.records import TrackDraft, TrackMask
     from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
 
     facts = read_facts(project.file(args.take))
@@ -247,8 +247,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Print the figures as Markdown."""
-    from anymask.studio.figures import to_markdown
-    from anymask.studio.project_options import figures_to_html
+    from anymask.studio.figures import figures_to_html, to_markdown
 
     project = opened(args)
     figures = project.figures()
