@@ -12,16 +12,8 @@ from PIL import Image
 from pydantic import Field
 from starlette.responses import JSONResponse, Response
 
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    geojson,
-    label_pictures,
-    svg,
-)
-from anymask.masks import Mask, Rle, rle_to_coco, rle_to_mask, rle_to_polygons
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, label_pictures, svg
+from anymask.masks import Mask, Masks, Rle, rle_to_coco, rle_to_mask, rle_to_polygons
 from anymask.segment import Prediction
 from anymask.studio.answers import ClosedAnswer, RleAnswer
 from anymask.studio.refusals import Refusal
@@ -200,7 +192,7 @@ def _drawn(
     tolerance: float,
 ) -> Response:
     """One document of several masks (with their quality), by the writers of `anymask convert`."""
-    drawn = tuple(annotated_mask(rle, score=quality) for rle, quality in masks)
+    drawn = Masks(Mask(rle, score=quality) for rle, quality in masks)
     image = AnnotatedImage(file_name=name, hw=hw, masks=drawn)
     report, policy = LossReport(), Policy(tolerance=tolerance)
     if kind == "geojson":
