@@ -22,7 +22,6 @@ from anymask.studio import (
     ExportSettings,
     Project,
     Provenance,
-    Work,
     accept_rest,
     agreements,
     batch_states,
@@ -33,7 +32,6 @@ from anymask.studio import (
     next_asked,
     plan,
     propose,
-    run_stage,
     take_back_verdict,
     to_markdown,
 )
@@ -132,7 +130,7 @@ def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
     unsure = [draft for draft in plain if draft.score < confident]
     assert 0 < len(unsure) < len(plain)
     larger = Model(Sure(replace(SPEC, name="large"), "larger weights"))
-    list(run_stage(project, Work(model=model, stage="auto", larger=larger)))
+    list(project.run(model, "auto", larger=larger))
     kept = project.store.records(1)
     assert len(kept) == len(plain)
     origins = {entry.rle: entry.provenance for entry in kept if entry.score > 1}
@@ -144,30 +142,30 @@ def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
-    run = run_stage(project, Work(model=model, stage="auto"))
+    run = project.run(model, "auto")
     assert next(run).name == "0.png"
     run.close()  # as if killed between two photos
     before = project.store.records(1)
-    names = [image.name for image in run_stage(project, Work(model=model, stage="auto"))]
+    names = [image.name for image in project.run(model, "auto")]
     assert names == ["1.png", "2.png", "3.png"]
     assert project.store.records(1) == before
-    assert list(run_stage(project, Work(model=model, stage="auto"))) == []
+    assert list(project.run(model, "auto")) == []
 
 
 def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Path) -> None:
     (tmp_path / "photos" / "1.png").write_bytes(b"rotten")
     told: list[tuple[str, str]] = []
-    run = run_stage(project, Work(model=model, stage="auto"), lambda *why: told.append(why))
+    run = project.run(model, "auto", failed=lambda *why: told.append(why))
     assert [image.name for image in run] == ["0.png", "2.png", "3.png"]
     assert [name for name, _ in told] == ["1.png"]
     assert project.store.image(2).status == "new"
 
 
-def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
+def test_a_stage_that_needs_a_person_is_refused(project: Project, model: Model) -> None:
     with pytest.raises(InputError, match="needs a person; run: anymask annotate"):
-        Work(model=model, stage="assisted")
+        project.run(model, "assisted")
     with pytest.raises(InputError, match="stage must be one of"):
-        Work(model=model, stage="review")
+        project.run(model, "review")
 
 
 # Review and the rule.

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from anymask.masks import SMOOTH, coco_to_rle, rle_area, rle_box_xywh, rle_to_coco
 from anymask.studio.answers import HIDDEN, OF_STORED, given_by, words_of
 from anymask.studio.checks import MOST_PAGE
-from anymask.studio.export_settings import ExportSettings, Only, read_split
+from anymask.studio.exports import ExportSettings, Only, read_split
 from anymask.studio.labels import Fate
 from anymask.studio.records import (
     Action,

@@ -31,9 +31,8 @@ from anymask.studio.database import (
     reading,
     writing,
 )
-from anymask.studio.export_settings import ExportSettings
 from anymask.studio.figures import Figures, measure
-from anymask.studio.labels import LabelSet, learn_label
+from anymask.studio.labels import LabelSet
 from anymask.studio.places import (
     check_address,
     check_own_folder,
@@ -56,7 +55,7 @@ from anymask.studio.review import (
     give_verdict,
     next_asked,
 )
-from anymask.studio.stages import HINT_SECONDS, ProjectSettings
+from anymask.studio.stages import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.store import Store
 from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from anymask.masks import Rle
     from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
+    from anymask.studio.rounds import RoundOutcome, Tuning
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -153,9 +153,7 @@ class Project:
 
         Raises InputError for a stage that needs a person.
         """
-        from anymask.studio.runs import Work, run_stage
-
-        return run_stage(self, Work(model=model, stage=stage, larger=larger), failed)
+        return run_stage(self, model, stage, larger=larger, failed=failed)
 
     def next_review(self) -> ReviewItem | None:
         """The mask that should be looked at next, and why; None when all have been."""
@@ -174,16 +172,43 @@ class Project:
         """How each batch of proposals stands by the acceptance rule."""
         return batch_states(self.store, self.settings)
 
+    def accept_rest(self, who: str) -> int:
+        """Accept the other proposals of every batch that the rule accepts, and count them.
+
+        The photos of these batches that have masks are finished then.
+        """
+        from anymask.studio.exports import accept_rest
+
+        return accept_rest(self, who)
+
+    def retrain(
+        self,
+        tuning: Tuning | None = None,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> RoundOutcome:
+        """Tune on the accepted masks, measure on photos held out, promote what is surely better.
+
+        A round that was cut short goes on. `report` is told each row of the training's log.
+
+        Raises InputError where there is too little to learn from or to measure on, ModelError,
+        WeightsError, MissingExtra without torch.
+        """
+        from anymask import load
+        from anymask.studio.rounds import Tuning, judge_on, retrain, trainer
+
+        train = trainer(tuning or Tuning(), report)
+        return retrain(self, train, judge_on(self.folder), load)
+
     def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
         """Write the accepted masks; lines that say what left, what stayed, and what was lost.
 
         form      a format of `anymask convert`
-        settings  fields of `export_settings.ExportSettings`: only, proposals, images, shares, ...
+        settings  fields of `exports.ExportSettings`: only, proposals, images, shares, ...
 
         Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
         DataError.
         """
-        from anymask.studio.exports import export_masks
+        from anymask.studio.exports import ExportSettings, export_masks
 
         return export_masks(self, Path(target), form, ExportSettings(**settings))
 
@@ -417,8 +442,10 @@ def create_project(
     with writing(project.store.database) as session:
         if session.get(ProjectRow, 1) is None:
             session.add(row)
-            for label in labels:
-                learn_label(session, label)
+    if settings:
+        project.change(settings=settings)
+    for label in labels:
+        project.labels.add(label)
     project.add_folder(failed)
     return project
 

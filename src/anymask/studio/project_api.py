@@ -56,8 +56,7 @@ from anymask.studio.bodies import (
 )
 from anymask.studio.checks import MOST_ID
 from anymask.studio.clip_routes import add_clips
-from anymask.studio.export_settings import OF_PAGE
-from anymask.studio.exports import export_archive
+from anymask.studio.exports import OF_PAGE, export_archive
 from anymask.studio.forms import JsonRoute
 from anymask.studio.inference import Inference
 from anymask.studio.label_routes import Who, add_labels

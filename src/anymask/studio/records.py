@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from anymask.base import BoolArray, InputError
-from anymask.masks import Rle, rle_area, rle_to_mask
+from anymask.masks import Mask, Rle, rle_area, rle_to_mask
 from anymask.studio.checks import (
     MOST_ID,
     MOST_PAGE,
@@ -211,6 +211,20 @@ class Draft:
     def mask(self) -> BoolArray:
         """(H, W) bool, decoded each time."""
         return rle_to_mask(self.rle)
+
+    def to_mask(self) -> Mask:
+        """As formats write it: score and clicks only where a model gave the shape its score."""
+        if self.score is None:
+            return Mask(self.rle, self.label)
+        clicks = list[tuple[float, float]]()
+        for prompt in self.provenance.prompts:
+            points = prompt.get("points") or ()
+            labels = prompt.get("labels") or [1] * len(points)  # 0: a click beside the object
+            pairs = zip(points, labels, strict=False)
+            clicks += [(float(x), float(y)) for (x, y), label in pairs if label]
+        return Mask(
+            self.rle, self.label, score=self.score, stability=self.stability, points=tuple(clicks)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@
     anymask.studio.requests   each request: method, path, status, milliseconds
     anymask.studio.model      loading of the model and searches for everything
     anymask.studio.videos     sessions about videos, opened and closed
-    anymask.studio.runs       stages run over the photos of a project
+    anymask.studio.stages     stages run over the photos of a project
     anymask.studio.rounds     rounds of training
     anymask.studio.exports    masks that left a project
 

@@ -69,7 +69,7 @@ class RleColumn(TypeDecorator[Rle]):
 
     def process_bind_param(self, value: Rle | None, dialect: Dialect) -> str | None:
         """Write."""
-        return value and f"{value.size[0]}x{value.size[1]} {rle_to_string(value)}"
+        return value if value is None else "{}x{} ".format(*value.size) + rle_to_string(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Rle | None:
         """Read. Raises StoreError for what no mask can be."""

@@ -15,8 +15,8 @@ from anymask.cli import (
     read_pictures,
 )
 from anymask.models.rules import DEFAULT_MODEL
+from anymask.studio.commands.project import add_init_options, login, make_project
 from anymask.studio.commands.serve import add_server_options, read_server
-from anymask.studio.project_options import add_init_options, login, make_project
 from anymask.studio.records import Stage
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
