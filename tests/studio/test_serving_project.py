@@ -13,18 +13,13 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from anymask.jobs import PictureChoice
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio import (
     EventRow,
-    Limits,
-    OwnNames,
-    PictureLook,
     Project,
+    ServedProject,
     create_project,
-    labelled_masks,
-    project_router,
     reading,
 )
 from tests.patience import PATIENCE_S
@@ -49,14 +44,14 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router]) as started:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as started:
         yield started
 
 
 def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
     record = {
-        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "quality": None,
+        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "score": None,
         "label": "disc", "status": "accepted",
         "provenance": {"by": "human", "model": "nano", "model_hash": "ab", "points": [[35, 40]],
                        "labels": [1], "drawn": False},
@@ -102,10 +97,8 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
 
 def test_a_label_is_suggested_after_masks_that_have_it(project: Project) -> None:
     behind = inference(lambda: Model(NamingRuntime()))
-    looks = PictureLook(PictureChoice(), Limits())
-    own = OwnNames(labelled_masks(project, looks))
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router], own_names=own) as ask:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as ask:
         name = ask.get("/api/images/1/embedding").headers["x-image-hash"]
         masks = [rle_to_coco(mask_to_rle(LEFT)), rle_to_coco(mask_to_rle(RIGHT))]
         wish = {"image": name, "masks": masks, "names": ["mitosis", "debris"], "top": 1,
@@ -235,8 +228,8 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
 def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Project) -> None:
     runtime = GatedRuntime()
     behind = inference(lambda: Model(runtime))
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router]) as ask:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as ask:
 
         def far() -> tuple[int, int]:
             told = ask.get("/api/images/1/progress").json()
@@ -296,12 +289,12 @@ def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> 
 def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) -> None:
     notes = {"tags": ["cut off"], "comment": "look again", "locked": True, "level": 2}
     kept = ask.post("/api/images/1/records", json=body(LEFT, notes=notes)).json()
-    assert (kept["notes"], kept["quality"]) == (notes, None)
+    assert (kept["notes"], kept["score"]) == (notes, None)
     painted = {"by": "human", "model": "nano", "points": [[35, 40]], "drawn": True}
     told = ask.post(
         "/api/images/1/records", json=body(RIGHT, "k2", quality=0.8, provenance=painted)
     ).json()
-    assert told["quality"] is None  # the score was of the shape before the brush
+    assert told["score"] is None  # the score was of the shape before the brush
     strange = body(RIGHT, "k3", notes={"colour": "red"})
     assert ask.post("/api/images/1/records", json=strange).status_code == 422
 

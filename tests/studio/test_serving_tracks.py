@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
-from anymask.studio import Limits, Project, create_project, project_router
+from anymask.studio import Limits, Project, ServedProject, create_project
 from anymask.track import object_to_json, open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+    with client(behind, project=ServedProject(project, "ann")) as started:
         yield started
 
 
@@ -227,8 +227,8 @@ def test_objects_that_are_taken_up_are_bounded(
     project: Project, found: list[dict[str, Any]]
 ) -> None:
     behind, limits = inference(), Limits(video_objects=1, prompts=1)
-    router = project_router(project, behind, limits, "ann")
-    with client(behind, limits=limits, routers=[router]) as http:
+    site = ServedProject(project, "ann")
+    with client(behind, limits=limits, project=site) as http:
         http.post("/api/clips", json={"name": "drive.mkv"})
         video = f"/api/videos/{http.post('/api/clips/1/session').json()['name']}"
         twice = [one | {"prompted": True} for one in found[:2]]
