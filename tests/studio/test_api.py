@@ -6,7 +6,6 @@ import base64
 import json
 import struct
 import threading
-from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -57,16 +56,13 @@ def test_segment_answers_what_the_library_answers() -> None:
         assert answer["violated_points"] == list(own.violated_points)
 
 
-@pytest.mark.parametrize("memory", [100_000_000, 0])
-def test_edges_are_put_where_python_puts_them(tmp_path: Path, memory: int) -> None:
-    """Also of a photo that only the disk remembers."""
+def test_edges_are_put_where_python_puts_them() -> None:
     model, path = anymask.load(), anymask.sample("coffee")
     wanted = model.segment(path, points=[(290, 120)])
     coarse = model.segment(model.encode(path), points=[(290, 120)])
-    behind = inference(lambda: model, cache=EmbeddingCache(memory, tmp_path, 100_000_000))
+    behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
     with client(behind) as http:
         name = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
-        behind.cache.close()  # its files are written now
         body = {"image": name, "points": [[290, 120]]}
         (refined,) = http.post("/api/segment", json=body).json()["answers"]
         off = body | {"refine_edges": False}
@@ -175,20 +171,6 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         assert http.post("/api/segment", json=body).status_code == 503
         health = http.get("/health").json()
         assert (health["status"], health["reason"][:14]) == ("failed", "wanted weights")
-
-
-def test_a_restart_remembers_what_lies_on_disk(tmp_path) -> None:
-    behind = inference(cache=EmbeddingCache(10_000_000, tmp_path))
-    with client(behind) as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
-    blind = ColourRuntime()
-    blind.encode = None  # type: ignore[assignment]
-    fresh = inference(lambda: Model(blind), cache=EmbeddingCache(10_000_000, tmp_path))
-    with client(fresh) as http:
-        reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
-        assert reply.status_code == 200
-        (best, *_) = masks(reply.json()["answers"][0])
-    assert (best & LEFT).sum() / (best | LEFT).sum() > 0.85
 
 
 def test_what_is_no_json_is_told_where() -> None:

@@ -98,7 +98,7 @@ def test_a_form_that_means_nothing_is_refused(
 
 def test_forms_that_are_none_are_refused(http: TestClient) -> None:
     for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
-        for path in ("embed", "segment"):
+        for path in ("encode", "segment"):
             reply = http.post(f"/api/{path}", content=b"--y\r\n", headers={"Content-Type": kind})
             assert reply.status_code in (400, 422), reply.text
             assert reply.json()["error"]["remedy"]

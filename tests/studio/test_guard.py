@@ -110,7 +110,7 @@ def test_an_origin_that_was_allowed_may_ask() -> None:
     with client(access=Access(origins=("https://tool.example",))) as http:
         asked = {"Access-Control-Request-Method": "POST"}
         flight = http.options("/api/segment", headers=page | asked)
-        assert flight.status_code == 204
+        assert flight.status_code == 200
         assert "Authorization" in flight.headers["access-control-allow-headers"]
         for reply in (flight, http.get("/health", headers=page)):
             assert reply.headers["access-control-allow-origin"] == "https://tool.example"
@@ -122,10 +122,10 @@ def test_any_origin_may_ask_only_where_a_token_is_wanted() -> None:
     page = {"Origin": "https://any.example"}
     with client(access=Access("0.0.0.0", "open sesame", ("*",))) as http:
         flight = http.options("/api/segment", headers=page)
-        assert flight.headers["access-control-allow-origin"] == "https://any.example"
+        assert flight.headers["access-control-allow-origin"] == "*"
         refused = http.post("/api/segment", json={}, headers=page)
         assert refused.status_code == 401
-        assert refused.headers["access-control-allow-origin"] == "https://any.example"
+        assert refused.headers["access-control-allow-origin"] == "*"
 
 
 @pytest.mark.parametrize("given", ["https://tool.example/", "tool.example", "https://a b", "", "x"])

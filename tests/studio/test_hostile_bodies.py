@@ -119,7 +119,7 @@ def test_a_list_of_wrong_prompts_is_one_error(
     http: TestClient, seen: str, item: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    import anymask.studio.refusals as refusals
+    from anymask.studio import errors as refusals
 
     class Counting(refusals.RequestValidationError):
         def __init__(self, errors: Any, **more: Any) -> None:
@@ -174,7 +174,7 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Failed to decode image: no av1 codec")
 
-    monkeypatch.setattr("anymask.studio.photos.Image.open", fail)
+    monkeypatch.setattr("anymask.studio.requests.Image.open", fail)
     error_of(http.post("/api/encode", content=b"\0\0\0\x1cftypavif"), 415)
 
 
@@ -319,7 +319,7 @@ def post_and_go(app: Any, path: str, body: bytes) -> int:
 def test_a_server_that_is_stopped_tells_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("anymask.studio.run.PATIENCE", 0)
+    monkeypatch.setattr("anymask.studio.server.PATIENCE", 0)
     runtime = GatedRuntime()
     body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
 

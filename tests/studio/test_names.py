@@ -81,7 +81,8 @@ def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestCli
 def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], **more: Any) -> Any:
     """The answer of a server whose project has such masks."""
     own = OwnNames(lambda label, most: examples.get(label, [])[:most])
-    with client(inference(lambda: Model(runtime)), own_names=own) as http:
+    with client(inference(lambda: Model(runtime))) as http:
+        http.app.state.own_names = own  # type: ignore[attr-defined]  # FastAPI
         return [asked(http, unknown="examples", **more) for _ in range(2)]
 
 

@@ -152,7 +152,8 @@ def open_objects(schema: Any, whole: dict[str, Any], seen: set[str]) -> list[str
         known, _ = name in seen, seen.add(name)
         schema = {} if known else whole["components"]["schemas"][name]
     more = schema.get("additionalProperties", True)
-    if schema.get("type") == "object" and more not in (False,) and not isinstance(more, dict):
+    named = "properties" in schema or more is False or isinstance(more, dict)
+    if schema.get("type") == "object" and not named:
         found.append(name or str(schema)[:80])
     return found + open_objects(list(schema.values()), whole, seen)
 
@@ -224,10 +225,10 @@ def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> N
     for path, methods in schema.raw_schema["paths"].items():
         for operation in methods.values():
             for status, answer in operation["responses"].items():
-                if int(status) >= 400:
+                if status >= "4":
                     (content,) = answer["content"].values()
                     assert content["schema"]["$ref"].endswith("/FailureBody"), (path, status)
-            assert {"401", "403", "413", "429", "503"} <= set(operation["responses"])
+            assert {"4XX", "5XX"} <= set(operation["responses"])
 
 
 @pytest.mark.parametrize(

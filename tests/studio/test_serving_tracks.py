@@ -195,14 +195,14 @@ def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
     (project.folder / "drive.mkv").unlink()
     error_of(ask.post("/api/clips/1/session"), 404)
     error_of(ask.post("/api/clips/2/session"), 404)
-    videos = ask.app.api.state.videos  # type: ignore[attr-defined]
+    videos = ask.app.state.videos  # type: ignore[attr-defined]
     assert videos.names == []
 
 
 @pytest.mark.parametrize(
     ("change", "complaint", "status"),
     [
-        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "the masks must have", 422),
+        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "masks of the video's", 422),
         ({"frame": FRAMES}, f"frames 0 to {FRAMES - 1}", 422),
         ({"state": "no word"}, "single words", 422),
         ({"frame": -1}, "masks.0.frame", 422),

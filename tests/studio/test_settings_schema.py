@@ -71,7 +71,7 @@ def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
         assert everything["properties"][setting.name]["description"] == setting.about.does
     for name, does in SEGMENT.items():
         assert segment[name]["description"] == does
-    assert "ambiguous" in bodies["MasksAnswer"]["required"]
+    assert "ambiguous" in bodies["CandidatesBody"]["required"]
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,11 @@ from anymask.studio.inference import size_of as size_of
 from anymask.studio.label_studio import TaskPictures as TaskPictures
 from anymask.studio.labels import LabelSet as LabelSet
 from anymask.studio.labels import nth_colour as nth_colour
+from anymask.studio.limits import COSTLY as COSTLY
 from anymask.studio.limits import SLOWEST as SLOWEST
 from anymask.studio.limits import Limits as Limits
 from anymask.studio.logs import LOGGERS as LOGGERS
 from anymask.studio.logs import log_to_stderr as log_to_stderr
-from anymask.studio.middleware import COSTLY as COSTLY
 from anymask.studio.middleware import HEADERS as HEADERS
 from anymask.studio.middleware import Access as Access
 from anymask.studio.middleware import BoundedBody as BoundedBody

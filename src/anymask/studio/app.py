@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from anymask.studio import (
     model_routes,
@@ -89,16 +90,18 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.looking = threading.Lock()  # into the project's folder
     state.steps = {}  # of searches for everything: done and all, by the photo
     install_errors(api)
-    api.include_router(model_routes.router)
-    api.include_router(video_routes.router)
+    routers = [model_routes.router, video_routes.router]
     if parts.project is not None:
         look = PictureLook(parts.project.project, parts.project.pictures, parts.limits)
         state.own_names = OwnNames(look.labelled)
-        for router in (project_routes.router, picture_routes.router, track_routes.router):
-            api.include_router(router)
+        routers += [project_routes.router, picture_routes.router, track_routes.router]
     if parts.label_studio is not None:
-        api.include_router(label_studio)
+        routers.append(label_studio)
+    for router in routers:
+        api.include_router(router)
     add_pages(api, parts.bundle)
+    state.routes = [route for router in (*routers, api.router) for route in router.routes]
+    state.routes = [route for route in state.routes if isinstance(route, Route)]
     _describe(api, bool(parts.access.token))
     ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # asked when somebody has to wait
     api.add_middleware(Guard, access=parts.access, limits=parts.limits, seconds_ahead=ahead)

@@ -28,6 +28,7 @@ from anymask.base import (
     WeightsError,
     our_word,
 )
+from anymask.studio.limits import COSTLY
 
 LOG = logging.getLogger("anymask.studio")
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
@@ -161,14 +162,16 @@ def _plain(request: Request, error: HTTPException) -> Refusal:
     if error.status_code not in (404, 405):
         got = f"{asked}: {error.detail}"
         return Refusal(error.status_code, ("a request that can be read", got, remedy))
-    routes = (route for route in request.app.routes if hasattr(route, "methods"))
+    routes = request.app.state.routes
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    methods = sorted({method for route in known for method in route.methods or ()})
+    methods = {method for route in known for method in route.methods or ()}
     if not methods:
         return Refusal(404, ("an address of this server", asked, remedy))
-    wanted = f"the method {' or '.join(methods)} at this address"
+    if "GET" in methods and not COSTLY.fullmatch(request.url.path):
+        methods.add("HEAD")
+    wanted = f"the method {' or '.join(sorted(methods))} at this address"
     refusal = Refusal(405, (wanted, asked, remedy))
-    refusal.headers = {"Allow": ", ".join(methods)}
+    refusal.headers = {"Allow": ", ".join(sorted(methods))}
     return refusal
 
 

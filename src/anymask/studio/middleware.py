@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anymask.base import InputError
 from anymask.studio.errors import Refusal, going_down
-from anymask.studio.limits import SLOWEST, Limits
+from anymask.studio.limits import COSTLY, SLOWEST, Limits
 
 LOG = logging.getLogger("anymask.studio")
 REQUESTS = logging.getLogger("anymask.studio.requests")
@@ -46,11 +46,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
-COSTLY = re.compile(
-    r"/predict|/api/(encode|segment|everything|names)"
-    r"|/api/images/[^/]+/(embedding|everything|pixels|values)"
-    r"|/api/videos/[^/]+/(frames|prompts|masks)"
-)
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # base64 is that much longer than the bytes

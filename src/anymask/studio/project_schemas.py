@@ -114,7 +114,7 @@ class OriginBody(Strict):
     tool: str | None = None
     stage: Stage | None = None
     source: str | None = None
-    prompts: list[dict[str, Any]] | None = None
+    prompts: list[dict[str, list[Any]]] | None = None
     points: list[Place] | None = None
     labels: list[int] | None = None
     box: Corners | None = None

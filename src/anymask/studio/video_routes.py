@@ -35,9 +35,11 @@ from anymask.studio.video_schemas import (
     VideoBody,
     VideoExportBody,
     VideoPromptBody,
+    frame_body,
+    object_body,
 )
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
-from anymask.track import Direction, TrackedFrame, frame_to_json, object_to_json
+from anymask.track import Direction, TrackedFrame
 
 _SETTINGS = sorted(setting.name for setting in TRACK)
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
@@ -168,7 +170,7 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
         video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
         return found
 
-    return JSONResponse(frame_to_json(await done(videos.work(follow))))
+    return JSONResponse(frame_body(await done(videos.work(follow))))
 
 
 @router.post("/{name}/prompts", response_model=PromptedBody)
@@ -188,7 +190,7 @@ async def prompt(
         )  # fmt: skip
         video.objects.add(body.object)
         known = {"known": video.session.known(body.object)}
-        return object_to_json(body.object, one) | known
+        return object_body(body.object, one) | known
 
     return JSONResponse(await done(videos.work(add)))
 
@@ -264,7 +266,7 @@ async def _follow(
 ) -> AsyncIterator[bytes]:
     try:
         while found is not None:
-            yield json.dumps(frame_to_json(found)).encode() + b"\n"
+            yield json.dumps(frame_body(found)).encode() + b"\n"
             found = await done(videos.work(lambda: videos.follow(video, frames, turn)))
     except (AnymaskError, Refusal) as error:
         told = error if isinstance(error, Refusal) else refusal_of(error)
@@ -296,7 +298,7 @@ async def results(
         for frame in frames:
             if start <= frame <= stop:
                 found = await done(videos.work(partial(video.session.result, frame)))
-                yield json.dumps(frame_to_json(found)).encode() + b"\n"
+                yield json.dumps(frame_body(found)).encode() + b"\n"
 
     frames = await done(videos.work(known))
     return StreamingResponse(lines(), media_type="application/x-ndjson")

@@ -22,7 +22,7 @@ from anymask.studio.schemas import (
     settings_schema,
 )
 from anymask.studio.track_entries import ClipEntry, TrackEntry, TrackMask, TrackSaying
-from anymask.track import ObjectMask
+from anymask.track import ObjectMask, TrackedFrame, frame_to_json, object_to_json
 
 MOST_MASKS = 100_000  # of a track in one request
 
@@ -220,7 +220,7 @@ class OffersBody(Strict):
     most_objects: int
 
 
-class ObjectBody(BaseModel):
+class ObjectBody(Strict):
     """One object on a frame."""
 
     object: int
@@ -238,12 +238,25 @@ class PromptedBody(ObjectBody):
     known: list[Pair]
 
 
-class FrameBody(BaseModel):
-    """The objects of one frame."""
+class FrameBody(Strict):
+    """The objects of one frame; `file`: of a folder of frames, which one it is."""
 
     frame: int
+    file: str | None = None
     seconds: float
     objects: list[ObjectBody]
+
+
+def object_body(number: int, one: ObjectMask) -> dict[str, Any]:
+    """As `ObjectBody`."""
+    row = object_to_json(number, one)
+    return {name: row[name] for name in ObjectBody.model_fields}
+
+
+def frame_body(frame: TrackedFrame) -> dict[str, Any]:
+    """As `FrameBody`."""
+    objects = [object_body(number, one) for number, one in frame.objects.items()]
+    return frame_to_json(frame) | {"objects": objects}
 
 
 class NamedObjectBody(BaseModel):
