@@ -21,7 +21,6 @@ import scipy.io
 from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
-    AnnotatedMask,
     BenchmarkTruth,
     annotated_photo,
     checked_hw,
@@ -29,7 +28,7 @@ from anymask.formats import (
     located,
     value_rles,
 )
-from anymask.masks import Rle, mask_to_rle
+from anymask.masks import Mask, Rle, mask_to_rle
 
 
 def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
@@ -45,14 +44,14 @@ def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
 def _sample(path: Path, photo: Path) -> AnnotatedImage:
     with located(path):
         people = _people(path)
-        masks: list[AnnotatedMask] = []
+        masks: list[Mask] = []
         boundaries: list[Rle] = []
         for number, cell in enumerate(people):
             with located(f"person {number}"):
                 regions, borders = _read_person(cell)
                 hw = checked_hw(*regions.shape)
                 found = [rle for value, rle in value_rles(regions).items() if value]
-                masks += [AnnotatedMask(rle, annotator=number) for rle in found]
+                masks += [Mask(rle, annotator=number) for rle in found]
                 boundaries.append(mask_to_rle(borders))
                 if borders.shape != hw or masks[0].rle.size != hw:
                     raise DataError(f"the regions are {hw}, the borders {borders.shape}")

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from anymask.base import DataError, ImageError
 from anymask.formats import (
     AnnotatedImage,
-    AnnotatedMask,
     annotated_photo,
     colours_to_numbers,
     find_picture,
@@ -34,7 +33,7 @@ from anymask.formats import (
     value_rles,
 )
 from anymask.images import open_picture
-from anymask.masks import Rle, mask_to_rle
+from anymask.masks import Mask, Rle, mask_to_rle
 
 EGOHOS_CLASSES = {
     1: "left hand", 2: "right hand", 3: "object in the left hand", 4: "object in the right hand",
@@ -106,7 +105,7 @@ def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
                 if masks[0].size != masks[-1].size:
                     raise DataError(f"is {masks[-1].size}, the others are {masks[0].size}")
         if masks:
-            drawn = [AnnotatedMask(rle, "nucleus") for rle in masks]
+            drawn = [Mask(rle, "nucleus") for rle in masks]
             yield annotated_photo(photo, masks[0].size, drawn)
 
 
@@ -156,5 +155,5 @@ def _sample(
     hw: tuple[int, int] | None = None,
 ) -> AnnotatedImage:
     """A photo with a mask for each value but 0."""
-    masks = [AnnotatedMask(rle, labels.get(value)) for value, rle in found.items() if value]
+    masks = [Mask(rle, labels.get(value)) for value, rle in found.items() if value]
     return annotated_photo(photo, next(iter(found.values())).size if hw is None else hw, masks)

@@ -21,7 +21,6 @@ import numpy as np
 
 from anymask.formats import (
     AnnotatedImage,
-    AnnotatedMask,
     annotated_photo,
     find_photo,
     find_place,
@@ -31,7 +30,7 @@ from anymask.formats import (
     read_rows,
     read_table,
 )
-from anymask.masks import Rle, mask_to_rle
+from anymask.masks import Mask, Rle, mask_to_rle
 from anymask.masks.mask import Box
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
@@ -55,7 +54,7 @@ def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
             with located(f"{path}, line {line}"):
                 rle = _mask(root, split, row["MaskPath"], hw)
                 label = names.get(row["LabelName"], row["LabelName"])
-                found.append(AnnotatedMask(rle, label, drawn_box=_box(row, hw)))
+                found.append(Mask(rle, label, drawn_box=_box(row, hw)))
         yield annotated_photo(photo, hw, found)
 
 

@@ -27,7 +27,6 @@ from PIL import Image, ImageDraw
 from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
-    AnnotatedMask,
     SequencePlace,
     annotated_photo,
     checked_hw,
@@ -37,7 +36,7 @@ from anymask.formats import (
     picture_hw,
     read_json,
 )
-from anymask.masks import coco_polygons_to_rle, mask_to_rle
+from anymask.masks import Mask, coco_polygons_to_rle, mask_to_rle
 
 # PhraseCut
 
@@ -59,7 +58,7 @@ def read_phrase_cut(root: Path, split: str) -> Iterator[AnnotatedImage]:
         for number, row in rows:
             with located(f"{path}, task {number} ({row.get('task_id')})"):
                 rings = [ring for polygons in row["Polygons"] for ring in polygons]
-                found.append(AnnotatedMask(mask_to_rle(_drawn(rings, hw)), str(row["phrase"])))
+                found.append(Mask(mask_to_rle(_drawn(rings, hw)), str(row["phrase"])))
         yield annotated_photo(photo, hw, found)
 
 
@@ -101,13 +100,13 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
                 person = top / "rgb_frames" / split / video.split("_")[0]
                 photo = find_photo(name, [person / video, person])
                 hw = picture_hw(photo)
-                found: list[AnnotatedMask] = []
+                found: list[Mask] = []
                 for place, one in enumerate(row["annotations"]):
                     with located(f"annotation {place}"):
                         rings = [np.ravel(ring).tolist() for ring in one["segments"] if ring]
                         if rings:
                             rle = coco_polygons_to_rle(rings, hw)
-                            found.append(AnnotatedMask(rle, str(one["name"])))
+                            found.append(Mask(rle, str(one["name"])))
                 yield annotated_photo(photo, hw, found, place=_frame_place(video, photo.stem))
 
 
@@ -138,7 +137,7 @@ def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
                         raise DataError(f"has {len(xs)} x and {len(ys)} y")
                     ring = np.stack([xs, ys], axis=1).ravel().tolist()
                     label = region.get("region_attributes", {}).get("species")
-                    found.append(AnnotatedMask(coco_polygons_to_rle([ring], hw), label or None))
+                    found.append(Mask(coco_polygons_to_rle([ring], hw), label or None))
             yield annotated_photo(photo, hw, found)
 
 

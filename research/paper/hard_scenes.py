@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, UintImage
-from anymask.formats import AnnotatedImage, AnnotatedMask, SetInfo
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, SetInfo
+from anymask.masks import Mask, mask_to_rle
 from research.paper.scene_parts import (
     SCENE_HW,
     Corners,
@@ -272,7 +272,7 @@ def scene_set(name: str, photos: int = SCENES_A_KIND) -> tuple[SetInfo, list[Ann
             AnnotatedImage(
                 file_name=f"{name} {place}",
                 hw=SCENE_HW,
-                masks=tuple(AnnotatedMask(mask_to_rle(mask), name) for mask in scene.masks),
+                masks=tuple(Mask(mask_to_rle(mask), name) for mask in scene.masks),
                 source=scene.image,
             )
         )

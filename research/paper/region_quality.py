@@ -32,15 +32,7 @@ from anymask.evaluation import (
     values_to_metric,
 )
 from anymask.formats import AnnotatedImage
-from anymask.masks import (
-    Mask,
-    ModelSpec,
-    Prompt,
-    mask_to_rle,
-    partition,
-    record_from_rle,
-    rle_to_mask,
-)
+from anymask.masks import Mask, Masks, ModelSpec, Prompt, mask_to_rle, rle_to_mask
 
 RegionMap = NDArray[Any]
 
@@ -138,7 +130,7 @@ class Proposer:
     def everything(self, image: UintImage, **_: Any) -> list[Mask]:
         """Every region of every map, the largest first."""
         found = [
-            record_from_rle(mask_to_rle(regions == number))
+            Mask(mask_to_rle(regions == number))
             for regions in self.function(image)
             for number in np.unique(regions)
         ]
@@ -198,7 +190,7 @@ def _divide_photo(method: FindsEverything, image: UintImage) -> RegionMap:
 def records_to_regions(records: Sequence[Mask], image_hw: tuple[int, int]) -> RegionMap:
     """A number a mask, each pixel to one of them (`layout.partition`); 0 where there is none."""
     regions = np.zeros(image_hw, np.int64)
-    for number, share in enumerate(partition(records), start=1):
+    for number, share in enumerate(Masks(records).partition(), start=1):
         regions[rle_to_mask(share.rle)] = number
     return regions
 

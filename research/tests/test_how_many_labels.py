@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.formats import load_set, open_stream
+from anymask.formats import load_set, read
 from tests.scripts import loaded_script
 from tests.training.small_data import write_sets
 
@@ -17,7 +17,7 @@ def test_a_subset_has_its_own_pictures(tmp_path: Path, monkeypatch: pytest.Monke
     (name, *_) = sorted(path.parent for path in write_sets(tmp_path / "data").rglob("masks.jsonl"))
     photos = load_set(name)[1][:2]
     recipe.write_subset(photos, tmp_path / "some")
-    stream = open_stream(tmp_path / "some")
+    stream = read(tmp_path / "some")
     again = [*stream]
     assert [one.rles for one in again] == [one.rles for one in photos]
     for one, photo in zip(again, photos, strict=True):

@@ -11,7 +11,7 @@ import torch
 
 from anymask.base import DataError, UintImage
 from anymask.formats import load_set
-from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.masks import Mask, mask_to_rle
 from anymask.models.rules import close_up
 from anymask.models.rules.crops import SIDE
 from anymask.runtime import ASSETS, read_checkpoint
@@ -74,7 +74,7 @@ def propose(image: UintImage) -> list[Mask]:
     bright = image.mean(axis=2) > 125
     strip = np.zeros_like(bright)
     strip[-6:] = True
-    return [record_from_rle(mask_to_rle(mask), score=0.8) for mask in (bright, strip)]
+    return [Mask(mask_to_rle(mask), score=0.8) for mask in (bright, strip)]
 
 
 def shipped_backbone() -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from skimage.metrics import variation_of_information as by_skimage
 
 from anymask.evaluation import EvalSet, EvalSettings, NotMeasured, SetPlan
 from anymask.formats import load_set
-from anymask.masks import mask_to_rle, record_from_rle
+from anymask.masks import Mask, mask_to_rle
 from research.paper.region_quality import (
     REGION_BASELINES,
     Proposer,
@@ -75,7 +75,7 @@ def test_several_people_are_averaged() -> None:
 
 def test_records_share_the_photo_and_the_rest_is_one_region() -> None:
     whole, part = (rectangle((6, 8), box) for box in ((1, 1, 7, 5), (2, 2, 4, 4)))
-    records = [record_from_rle(mask_to_rle(mask), score=0.9) for mask in (whole, part)]
+    records = [Mask(mask_to_rle(mask), score=0.9) for mask in (whole, part)]
     expected = np.zeros((6, 8))
     expected[whole], expected[part] = 1, 2
     assert np.array_equal(records_to_regions(records, (6, 8)), expected)

@@ -7,12 +7,12 @@ from anymask.base import errors as errors
 from anymask.evaluation.auditing import audit as audit
 from anymask.evaluation.evaluating import evaluate as evaluate
 from anymask.formats.conversion import convert as convert
-from anymask.formats.conversion import read as read
-from anymask.formats.mask_list import Masks as Masks
+from anymask.formats.dataset import read as read
 from anymask.images.load import load_image as load_image
 from anymask.images.sources import list_photos as list_photos
 from anymask.images.sources import sample as sample
 from anymask.masks.mask import Mask as Mask
+from anymask.masks.mask import Masks as Masks
 from anymask.masks.prompts import Prompt as Prompt
 from anymask.masks.spec import Features as Features
 from anymask.opening import load as load

@@ -11,7 +11,7 @@ import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.evaluation import audit as auditing
-from anymask.formats import open_stream, read_annotations
+from anymask.formats import read, read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
@@ -210,4 +210,4 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     assert main(words(tmp_path / "set", tmp_path / "again")) == 0
     (image, _), _ = read_annotations(Path(records), None, tmp_path / "photos")
     with pytest.raises(DataError, match="stack.tif.page0.png' is page 0 of .* convert .* SET --to"):
-        open_stream(records, pictures=tmp_path / "photos").picture(image)
+        read(records, images=tmp_path / "photos").picture(image)

@@ -10,14 +10,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import (
-    FORMATS,
-    AnnotatedImage,
-    AnnotatedMask,
-    read_annotations,
-    write_annotations,
-)
-from anymask.masks import mask_to_rle, record_from_rle
+from anymask.formats import FORMATS, AnnotatedImage, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import pixels, rings
 
 
@@ -181,15 +175,13 @@ def test_a_target_that_says_nothing_is_told_with_the_formats(
 def test_how_masks_were_made_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = record_from_rle(mask_to_rle(np.eye(6, dtype=bool)), score=0.5, stability=0.5)
+    record = Mask(mask_to_rle(np.eye(6, dtype=bool)), score=0.5, stability=0.5)
     record = replace(record, points=((1.0, 1.0),))
-    image = AnnotatedImage(
-        file_name="a.png", hw=(6, 6), masks=(AnnotatedMask(record.rle, "cat", made=record),)
-    )
+    image = AnnotatedImage(file_name="a.png", hw=(6, 6), masks=(replace(record, label="cat"),))
     write_annotations([image], tmp_path / "in", "sa1b")
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "voc")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "not kept: how the masks were made: quality, stability, clicks"
+    assert lines[0] == "not kept: how the masks were made: scores, stability, clicks"
     assert len(lines) == 2
 
 
@@ -234,7 +226,7 @@ def test_photos_of_another_size_are_not_put_beside_masks(
     turn: int, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A JSON's sizes are often those of the stored pixels, without the turn of the EXIF tag."""
-    mask = AnnotatedMask(mask_to_rle(np.ones((6, 8), bool)))
+    mask = Mask(mask_to_rle(np.ones((6, 8), bool)))
     write_annotations(
         [AnnotatedImage(file_name="a.jpg", hw=(6, 8), masks=(mask,))], tmp_path / "a.json", "coco"
     )

@@ -9,8 +9,8 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, annotated_mask, read_annotations, write_annotations
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle
 from anymask.studio import Arm, Project, figures_to_html, run_stage
 from tests.segment.fakes import discs
 from tests.studio.annotator import Annotator, SimulatedWork, run_review
@@ -24,7 +24,7 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
     image, masks = discs((128, 128), PLACES)
-    kept = tuple(annotated_mask(mask_to_rle(mask), "disc") for mask in masks)
+    kept = tuple(Mask(mask_to_rle(mask), "disc") for mask in masks)
     known = []
     for name in ("a.png", "b.png"):
         Image.fromarray(image).save(folder / name)

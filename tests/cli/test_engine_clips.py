@@ -49,7 +49,7 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert main(["project", "clips", folder, "-o", str(out)]) == 0
     assert "6 masks on 6 frames" in capsys.readouterr().out
     images, _ = read_annotations(out)
-    assert [[mask.group for mask in image.masks] for image in images] == [[2]] * FRAMES
+    assert [[mask.id for mask in image.masks] for image in images] == [[2]] * FRAMES
     wanted = [mask.rle for mask in project.tracks.masks(2)]
     assert [image.masks[0].rle for image in images] == wanted
     assert main(["project", "clips", folder, "-o", str(out), "--proposals"]) == 0

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from anymask import models
 from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, annotated_mask, write_annotations
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, write_annotations
+from anymask.masks import Mask, mask_to_rle
 from anymask.runtime import about_weights
 from anymask.studio import Project, RoundStart, Tuning, last_weights, recipe_of, start_of, trainer
 from anymask.studio import retraining as engine_training
@@ -173,7 +173,7 @@ def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
     more = tmp_path / "more.json"
     mask = np.zeros((128, 128), np.bool_)
     mask[100:120, 100:120] = True
-    added = (annotated_mask(mask_to_rle(mask)),)
+    added = (Mask(mask_to_rle(mask)),)
     images = [AnnotatedImage(file_name=f"{n}.png", hw=mask.shape, masks=added) for n in range(6)]
     write_annotations(images, more, "coco")
     assert main(["project", "import", str(project), str(more)]) == 0

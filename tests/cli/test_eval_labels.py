@@ -8,7 +8,7 @@ import pytest
 import anymask
 from anymask.cli.main import main
 from anymask.evaluation import labelled_suite
-from anymask.formats import open_stream
+from anymask.formats import read
 from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
@@ -47,7 +47,7 @@ def test_labels_of_any_format_are_measured_as_the_same_set_is(labels: Path) -> N
 
 def test_photos_without_masks_are_looked_at_too(labels: Path) -> None:
     pictures = labels / "own" / "images"
-    suite, (one,) = labelled_suite(open_stream(labels / "labels.json", pictures=pictures))
+    suite, (one,) = labelled_suite(read(labels / "labels.json", images=pictures))
     assert suite.name == one.plan.name == "labels"
     assert [len(photo.objects) for photo in one.samples] == [2, 1, 0]
     assert [photo.image().shape for photo in one.samples] == [(48, 64, 3)] * 3

@@ -18,7 +18,7 @@ import anymask
 from anymask import models
 from anymask.base import AnymaskError, DataError, ImageError, InputError
 from anymask.cli.main import main
-from anymask.formats import load_set, open_stream
+from anymask.formats import load_set, read
 from anymask.images import image_hw
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.runtime import about_weights, trainable_weights
@@ -200,7 +200,7 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
     row = json.loads(first_row)
     row["masks"].append({"rle": rle_to_string(empty_rle((48, 64)))})
     (held / "masks.jsonl").write_text("\n".join([json.dumps(row), *rows]))
-    report = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
+    report = prepare(read(coco), read(held), tmp_path / "data")
     assert report.held_left == ["left out: 1 masks without a pixel (of --val)"]
     assert report.duplicates == ["twin.jpg"]
     assert report.unlabelled_photos == 1
@@ -212,7 +212,7 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
     assert not {one.content() for one in learned} & {one.content() for one in kept}
     for image in learned:
         assert image.image().shape == (48, 64, 3)
-    again = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
+    again = prepare(read(coco), read(held), tmp_path / "data")
     assert again == report
 
 
@@ -230,7 +230,7 @@ def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path
         Image.open(held / "images" / f"{number}.jpg").save(held / "images" / f"{number}.png")
         rows = rows.replace(f"{number}.jpg", f"{number}.png")
     (held / "masks.jsonl").write_text(rows, "utf-8")
-    report = prepare(open_stream(coco), open_stream(held), tmp_path / "data")
+    report = prepare(read(coco), read(held), tmp_path / "data")
     assert (report.alike, report.duplicates) == (["again.png"], [])
     assert (len(report.alike_leaks), len(report.leaks)) == (2, 1)
     assert (report.photos, report.held_photos) == (3, 3)
@@ -248,12 +248,12 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     whole = photo.read_bytes()
     photo.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is damaged or truncated"):
-        prepare(open_stream(coco), None, tmp_path / "data")
+        prepare(read(coco), None, tmp_path / "data")
     Image.new("RGB", (30, 20)).save(photo)
     with pytest.raises(DataError, match=r"round1.jpg: its masks are of a picture of 64 x 48"):
-        prepare(open_stream(coco), None, tmp_path / "data")
+        prepare(read(coco), None, tmp_path / "data")
     photo.write_bytes(whole)
-    assert prepare(open_stream(coco), None, tmp_path / "data").photos == 5
+    assert prepare(read(coco), None, tmp_path / "data").photos == 5
 
 
 def test_the_curve_shows_what_was_learned_twice_once(tmp_path: Path) -> None:
@@ -271,12 +271,12 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
     document["annotations"] = document["annotations"][:1]
     coco.write_text(json.dumps(document), "utf-8")
     with pytest.raises(AnymaskError, match="at least two photos with masks"):
-        prepare(open_stream(coco), None, tmp_path / "data")
+        prepare(read(coco), None, tmp_path / "data")
 
 
 def test_data_that_are_all_held_out_are_refused(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="6 of its photos are in --val, too"):
-        prepare(open_stream(coco), open_stream(coco), tmp_path / "data")
+        prepare(read(coco), read(coco), tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_kind_that_there_is_not_is_refused() -> None:
 
 
 def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:
-    report = prepare(open_stream(coco), None, tmp_path / "data")
+    report = prepare(read(coco), None, tmp_path / "data")
     assert report.nested == 0
     assert presets.tuning_recipe("nano", "full", 9, nested=report.nested).several == 1
     assert presets.tuning_recipe("nano", "full", 9, nested=0.4).several == 0.05
@@ -349,18 +349,18 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
 
 def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) -> None:
     folder, others = tmp_path / "run" / "data", write_sets(tmp_path / "other")
-    report = prepare(open_stream(coco), None, folder)
+    report = prepare(read(coco), None, folder)
     moved = shutil.copytree(coco.parent, tmp_path / "moved") / coco.name
-    assert prepare(open_stream(moved), None, folder) == report
-    own = [open_stream(folder / part) for part in (TRAIN, HELD_OUT)]
+    assert prepare(read(moved), None, folder) == report
+    own = [read(folder / part) for part in (TRAIN, HELD_OUT)]
     assert prepare(own[0], own[1], folder) == report
     with pytest.raises(InputError, match=r"--val was not given, now round \(3 photos, 3 masks\)"):
-        prepare(open_stream(coco), open_stream(others / "round"), folder)
+        prepare(read(coco), read(others / "round"), folder)
     document = json.loads(coco.read_text("utf-8"))
     document["annotations"].append({**document["annotations"][0], "id": 90, "image_id": 2})
     coco.write_text(json.dumps(document), "utf-8")
     with pytest.raises(InputError) as raised:
-        prepare(open_stream(coco), None, folder)
+        prepare(read(coco), None, folder)
     assert str(raised.value) == (
         f"{folder.parent} was begun with other data: --data was instances (6 photos, 6 masks), now "
         "instances (6 photos, 7 masks); repeat the command that began it, on the same photos and "
@@ -369,4 +369,4 @@ def test_a_run_notices_that_its_data_have_changed(coco: Path, tmp_path: Path) ->
     kept = json.loads((folder / "data.json").read_text("utf-8"))
     del kept["sources"], kept["content"]  # as an earlier version wrote it
     (folder / "data.json").write_text(json.dumps(kept), "utf-8")
-    assert prepare(open_stream(coco), None, folder).photos == report.photos
+    assert prepare(read(coco), None, folder).photos == report.photos

@@ -33,7 +33,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 EVERYTHING = "wanted a folder, or a file that ends in .json, .csv, .svg, "
 REFUSALS = [
-    (["everything", "p.png", "-o", "x.xml"], [EVERYTHING, "anymask convert makes .xml of .json"]),
+    (["everything", "p.png", "-o", "x.jsonl"], [EVERYTHING, "convert makes .jsonl of .json"]),
     (["everything", "p.png", "-o", "x.jsn"], [EVERYTHING, "'x.jsn'; did you mean x.json?"]),
     (["everything", "p.png", "-o", "x.foo"], [EVERYTHING, "x.foo/ would be a folder"]),
     (["everything", "p.png", "p.png", "-o", "x.foo"], [EVERYTHING]),

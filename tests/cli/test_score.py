@@ -9,15 +9,8 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.evaluation import score_track
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    panoptic,
-    write_files,
-)
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, LossReport, Policy, panoptic, write_files
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.published_folders import write_davis, write_davis_2016, write_sav
 
 HW = (60, 80)
@@ -242,8 +235,8 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
         left, right = np.zeros((4, 8), np.bool_), np.ones((4, 8), np.bool_)
         left[:, :split], right[:, :split] = True, False
         masks = (
-            annotated_mask(mask_to_rle(left), "cat"),
-            annotated_mask(mask_to_rle(right), "sky"),
+            Mask(mask_to_rle(left), "cat"),
+            Mask(mask_to_rle(right), "sky"),
         )
         image = AnnotatedImage(file_name="a.jpg", hw=(4, 8), masks=masks)
         write_files(panoptic.encode([image], path, LossReport(), Policy()))

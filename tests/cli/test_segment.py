@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ from PIL import Image
 import anymask
 from anymask.cli import report_lines
 from anymask.cli.main import main
-from anymask.masks import FoundMask, Prompt, mask_to_rle, record_from_rle
+from anymask.masks import Mask, Prompt, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, PerverseRuntime, discs, iou
 
@@ -253,10 +252,9 @@ def test_a_photo_that_fails_is_named_and_the_others_are_done(
 
 def test_a_coin_toss_is_said_in_one_line() -> None:
     mask = np.ones((30, 40), np.bool_)
-    record = record_from_rle(mask_to_rle(mask), score=0.5)
-    found = FoundMask(Path("a.jpg"), None, mask, record, Prompt.of(points=[(3, 4)]))
-    assert report_lines(found) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
-    lines = report_lines(replace(found, toss=True))
+    found, asked = Mask(mask_to_rle(mask), score=0.5), Prompt.of(points=[(3, 4)])
+    assert report_lines(found, asked) == ["quality 0.50, 1200 pixels (100 %), box 0,0,39,29"]
+    lines = report_lines(found, asked, ambiguous=True)
     assert len(lines) == 2
     assert lines[1].startswith("ambiguous: another mask is as likely meant; click once more")
 

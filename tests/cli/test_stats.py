@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, annotated_mask, write_annotations
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, write_annotations
+from anymask.masks import Mask, mask_to_rle
 from tests.evaluation.small_sets import rectangle, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
@@ -33,7 +33,7 @@ def test_one_set_becomes_tables_a_file_and_a_page(
 def test_sets_stand_side_by_side_in_any_format(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mask = annotated_mask(mask_to_rle(rectangle((10, 10), (1, 1, 5, 5))), label="cup")
+    mask = Mask(mask_to_rle(rectangle((10, 10), (1, 1, 5, 5))), label="cup")
     image = AnnotatedImage(file_name="a.jpg", hw=(10, 10), masks=(mask,))
     write_annotations([image], tmp_path / "first.json", "coco")
     write_annotations([image], tmp_path / "lab", "labelme")

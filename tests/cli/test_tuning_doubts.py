@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from anymask.formats import AnnotatedImage, AnnotatedMask
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, mask_to_rle
 from anymask.training import doubts
 
 CHANNELS = 5
@@ -31,7 +31,7 @@ def dots(*counts: int) -> AnnotatedImage:
     for row, count in enumerate(counts):
         mask = np.zeros((9, 20), bool)
         mask[2 * row, : 2 * count : 2] = True
-        masks.append(AnnotatedMask(mask_to_rle(mask)))
+        masks.append(Mask(mask_to_rle(mask)))
     return AnnotatedImage(file_name="a.png", hw=(9, 20), masks=tuple(masks))
 
 

@@ -16,7 +16,7 @@ from anymask.evaluation import (
     rank_scores,
 )
 from anymask.formats import load_set
-from anymask.masks import ALL_KINDS, ModelSpec, mask_to_rle, record_from_rle
+from anymask.masks import ALL_KINDS, Mask, ModelSpec, mask_to_rle
 from tests.evaluation.small_sets import perfect, rectangle, write_set
 
 HW = (120, 160)
@@ -41,7 +41,7 @@ class Finder:
     def everything(self, image: Any, **grid: Any) -> list[Any]:
         self.asked = grid
         return [
-            record_from_rle(mask_to_rle(rectangle(HW, box)), score=1 - n / 100, stability=0.5)
+            Mask(mask_to_rle(rectangle(HW, box)), score=1 - n / 100, stability=0.5)
             for n, box in enumerate(self.boxes)
         ]
 

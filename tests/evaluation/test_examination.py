@@ -28,8 +28,8 @@ from anymask.evaluation import (
     prepare_photo,
     shrink_mask,
 )
-from anymask.formats import AnnotatedImage, annotated_mask
-from anymask.masks import empty_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, empty_rle, mask_to_rle, rle_iou, rle_to_mask
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColourRuntime, discs
@@ -47,7 +47,7 @@ def model() -> Model:
 def photo(*extra: np.ndarray, left_out: int | None = None) -> tuple[np.ndarray, AnnotatedImage]:
     pixels, masks = discs(HW, CIRCLES)
     kept = [mask for n, mask in enumerate(masks) if n != left_out]
-    annotated = tuple(annotated_mask(mask_to_rle(mask), "disc") for mask in (*kept, *extra))
+    annotated = tuple(Mask(mask_to_rle(mask), "disc") for mask in (*kept, *extra))
     return pixels, AnnotatedImage(file_name="a.png", hw=HW, masks=annotated)
 
 
@@ -122,7 +122,7 @@ def test_proposals_take_the_place_of_what_is_accepted(model: Model) -> None:
     found = examined(model, np.zeros(HW, bool), left_out=2)
     verdicts = grade_masks(load_grader(), [found], below=0.0001)
     moved = replace(verdicts[0], grade=0.0, action="replace", gain=0.3)
-    better = annotated_mask(mask_to_rle(rectangle(HW, (0, 0, 9, 9)))).record
+    better = Mask(mask_to_rle(rectangle(HW, (0, 0, 9, 9))))
     moved = replace(moved, found=replace(moved.found, answer=better))
     suspects = list_suspects([found], [moved, *verdicts[1:]], below=0.0001)
     numbers = {suspect.action: suspect.number for suspect in suspects}
@@ -201,9 +201,9 @@ def test_the_key_knows_every_change_of_the_masks() -> None:
 def test_sizes_are_odd_against_their_own_label() -> None:
     rng = np.random.default_rng(0)
     sides = rng.integers(18, 23, 30)
-    masks = [annotated_mask(mask_to_rle(rectangle(HW, (0, 0, s, 20))), "cup") for s in sides]
-    huge = annotated_mask(mask_to_rle(rectangle(HW, (0, 0, 120, 90))), "cup")
-    rare = annotated_mask(huge.rle, "spoon")
+    masks = [Mask(mask_to_rle(rectangle(HW, (0, 0, s, 20))), "cup") for s in sides]
+    huge = Mask(mask_to_rle(rectangle(HW, (0, 0, 120, 90))), "cup")
+    rare = Mask(huge.rle, "spoon")
     table = count_sizes([AnnotatedImage(file_name="a", hw=HW, masks=(*masks, huge, rare))])
     assert (table.images, table.masks) == (1, 32)
     assert abs(table.oddness(masks[0])) < 3 < table.oddness(huge)

@@ -25,8 +25,8 @@ from anymask.evaluation import (
     measure_instance_ap,
     read_detections,
 )
-from anymask.formats import AnnotatedImage, AnnotatedMask, BenchmarkTruth, Federated, load_set
-from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.formats import AnnotatedImage, BenchmarkTruth, Federated, load_set
+from anymask.masks import Mask, Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import Box, filled_box, rectangle, write_set
 
 HW = (150, 160)
@@ -40,11 +40,11 @@ def rle(box: Box) -> Rle:
 def sample(
     truths: list[tuple[str, Box]], crowds: Sequence[tuple[str, Box]] = (), **more: Any
 ) -> AnnotatedImage:
-    regions = [AnnotatedMask(rle(box), label, crowd=True) for label, box in crowds]
+    regions = [Mask(rle(box), label, crowd=True) for label, box in crowds]
     return AnnotatedImage(
         file_name="a.png",
         hw=HW,
-        masks=(*(AnnotatedMask(rle(box), label) for label, box in truths), *regions),
+        masks=(*(Mask(rle(box), label) for label, box in truths), *regions),
         benchmark=BenchmarkTruth(**more),
     )
 

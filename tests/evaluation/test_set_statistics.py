@@ -24,18 +24,18 @@ from anymask.evaluation import (
     statistics_to_json,
     statistics_to_markdown,
 )
-from anymask.formats import AnnotatedImage, AnnotatedMask, annotated_mask
-from anymask.masks import empty_rle, mask_to_rle
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, empty_rle, mask_to_rle
 from tests.evaluation.small_sets import rectangle
 
 HW = (60, 80)
 
 
-def masked(*boxes: tuple[int, int, int, int], **more: object) -> list[AnnotatedMask]:
-    return [annotated_mask(mask_to_rle(rectangle(HW, box)), **more) for box in boxes]
+def masked(*boxes: tuple[int, int, int, int], **more: object) -> list[Mask]:
+    return [Mask(mask_to_rle(rectangle(HW, box)), **more) for box in boxes]
 
 
-def picture(*masks: AnnotatedMask, name: str = "a.jpg") -> AnnotatedImage:
+def picture(*masks: Mask, name: str = "a.jpg") -> AnnotatedImage:
     return AnnotatedImage(file_name=name, hw=HW, masks=masks)
 
 
@@ -45,7 +45,7 @@ def found() -> SetStatistics:
     twin = masked((10, 20, 50, 50), (10, 20, 50, 50), label="cup")
     small = masked((40, 40, 50, 50), label="spoon")
     crowd = masked((0, 0, 80, 10), crowd=True)
-    empty = annotated_mask(empty_rle(HW))
+    empty = Mask(empty_rle(HW))
     groups = {"cup": "kitchen"}
     images = [picture(*twin, *small, empty, *crowd), picture(name="b.jpg")]
     return collect_statistics(images, "two", lambda _, mask: groups.get(mask.label or ""))
@@ -87,7 +87,7 @@ def test_groups_count_pictures_and_masks(found: SetStatistics) -> None:
 
 def test_limits_of_coco_are_exclusive_above() -> None:
     sides = [(31, 33), (32, 32), (95, 97), (96, 96)]
-    masks = [annotated_mask(mask_to_rle(rectangle((100, 100), (0, 0, *side)))) for side in sides]
+    masks = [Mask(mask_to_rle(rectangle((100, 100), (0, 0, *side)))) for side in sides]
     image = AnnotatedImage(file_name="a", hw=(100, 100), masks=tuple(masks))
     assert collect_statistics([image], "a").coco_sizes.tolist() == [1, 2, 1]
 
@@ -167,11 +167,11 @@ def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:
 
 
 def test_a_real_set_agrees_with_its_own_areas(shared: Path) -> None:
-    from anymask.formats import load_set, open_stream
+    from anymask.formats import load_set, read
 
     folder = shared / "data" / "eval" / "feral_cats"
     _, samples = load_set(folder)
-    found = collect_statistics(open_stream(folder), "cats")
+    found = collect_statistics(read(folder), "cats")
     sizes = [
         math.sqrt(rle.counts[1::2].sum() / math.prod(sample.hw))
         for sample in samples

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from anymask.formats import AnnotatedImage, annotated_mask
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, mask_to_rle
 from tests.masks.strategies import masks, sizes
 
 LABELS = ["cat", "dog: 'big'", 'a "b", c', "Фото", "7"]
@@ -26,7 +26,7 @@ def annotated_images(draw: Any, least: int = 0, filled: bool = False) -> Annotat
             mask[0, 0] = True
         label = draw(st.sampled_from(LABELS))
         group = draw(st.sampled_from([None, number + 1]))
-        found.append(annotated_mask(mask_to_rle(mask), label, group=group))
+        found.append(Mask(mask_to_rle(mask), label, id=group))
     return AnnotatedImage(file_name="photos/a b.jpg", hw=hw, masks=tuple(found))
 
 
@@ -39,7 +39,7 @@ def rings() -> AnnotatedImage:
     mask[1, 8, 11] = True
     mask[3] = True
     found = [
-        annotated_mask(mask_to_rle(one), label)
+        Mask(mask_to_rle(one), label)
         for one, label in zip(mask, ["ring", "dot", "none", "all"], strict=True)
     ]
     return AnnotatedImage(file_name="rings.png", hw=(9, 12), masks=tuple(found))

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, AnnotatedMask, box_of, box_to_mask, open_stream
-from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.formats import AnnotatedImage, box_of, box_to_mask, read
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 
 HW = (20, 30)
 NUMBERS = st.floats(-10, 40, allow_nan=False)
 BOXES = ["cat 2 3 9 8", "dog 0 0 30 20"]  # label, x0, y0, x1, y1 of the two objects of a photo
 
 
-def pixels(mask: AnnotatedMask) -> np.ndarray:
+def pixels(mask: Mask) -> np.ndarray:
     return rle_to_mask(mask.rle)
 
 
@@ -49,11 +49,11 @@ def test_a_box_of_no_numbers_is_refused(number: float) -> None:
 
 def test_only_what_fills_its_box_is_one() -> None:
     mask = np.zeros(HW, bool)
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) is None
+    assert box_of(Mask(mask_to_rle(mask))) is None
     mask[3:8, 2:9] = True
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) == (2, 3, 9, 8)
+    assert box_of(Mask(mask_to_rle(mask))) == (2, 3, 9, 8)
     mask[3, 2] = False
-    assert box_of(AnnotatedMask(mask_to_rle(mask))) is None
+    assert box_of(Mask(mask_to_rle(mask))) is None
 
 
 # The formats.
@@ -124,7 +124,7 @@ def voc(folder: Path) -> Path:
 
 @pytest.mark.parametrize("write", [coco, yolo, predicted, voc])
 def test_boxes_of_every_format_are_the_same_rectangles(tmp_path: Path, write) -> None:
-    stream = open_stream(write(tmp_path / "set"), boxes=True)
+    stream = read(write(tmp_path / "set"), boxes=True)
     (image,) = stream
     assert [mask.label for mask in image.objects] == ["cat", "dog"]
     for mask, row in zip(image.objects, BOXES, strict=True):
@@ -144,14 +144,14 @@ def test_boxes_of_every_format_are_the_same_rectangles(tmp_path: Path, write) ->
 def test_boxes_that_nobody_asked_for_are_told_and_no_set_of_masks(tmp_path: Path, write) -> None:
     source = write(tmp_path / "set")
     with pytest.raises(DataError, match="it is a set for detection: `anymask boxes .*` draws mask"):
-        list(open_stream(source))
+        list(read(source))
 
 
 def test_a_box_off_the_picture_is_told(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
     with (folder / "labels" / "a.txt").open("a", encoding="utf-8") as file:
         file.write("0 1.4 0.5 0.1 0.1\n")
-    stream = open_stream(folder, boxes=True)
+    stream = read(folder, boxes=True)
     (image,) = stream
     assert len(image.masks) == 2
     assert stream.unread_lines() == [
@@ -171,7 +171,7 @@ def test_a_line_that_is_no_box_is_named(tmp_path: Path, line: str, message: str)
     folder = yolo(tmp_path / "set")
     (folder / "labels" / "a.txt").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=message) as caught:
-        list(open_stream(folder, boxes=True))
+        list(read(folder, boxes=True))
     assert "a.txt, line 1" in str(caught.value)
 
 
@@ -179,8 +179,8 @@ def test_masks_beside_boxes_stay(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
     with (folder / "labels" / "a.txt").open("a", encoding="utf-8") as file:
         file.write("1 0.1 0.1 0.5 0.1 0.1 0.5\n")
-    (image,) = open_stream(folder, boxes=True)
+    (image,) = read(folder, boxes=True)
     assert [box_of(mask) is None for mask in image.objects] == [False, False, True]
-    (usual,) = open_stream(folder)
+    (usual,) = read(folder)
     assert isinstance(usual, AnnotatedImage)
     assert usual.objects == image.objects[2:]

@@ -12,18 +12,10 @@ from pycocotools import mask as peer
 from pycocotools.coco import COCO
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    coco,
-    record_to_mask,
-    write_files,
-)
-from anymask.masks import mask_to_polygons, mask_to_rle, rle_to_string
+from anymask.formats import AnnotatedImage, LossReport, Policy, coco, write_files
+from anymask.masks import Mask, mask_to_polygons, mask_to_rle, rle_to_string
 from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 
 
 def written(path: Path, images: list[AnnotatedImage], polygons: bool = False) -> LossReport:
@@ -52,7 +44,7 @@ def test_polygons_keep_every_pixel_through_bridges(
     assert set(report.counts()) <= {"holes"}
     (found,) = coco.read(path, LossReport())
     assert pixels(found) == pixels(image)
-    assert [mask.group for mask in found.masks] == [mask.group for mask in image.masks]
+    assert [mask.id for mask in found.masks] == [mask.id for mask in image.masks]
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -71,14 +63,14 @@ def test_pycocotools_reads_the_same_pixels(
         counts = data.annToRLE(row)["counts"]
         text = counts if isinstance(counts, str) else counts.decode()
         assert text == rle_to_string(mask.rle)
-        assert row["area"] == mask.record.area
+        assert row["area"] == mask.area
         assert row["bbox"] == list(peer.toBbox(data.annToRLE(row)))
         assert data.loadCats(row["category_id"])[0]["name"] == mask.label
 
 
 @quickly
 @given(masks(largest=12))
-def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> None:
+def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Pixels) -> None:
     flat = [p.exterior.ravel().tolist() for p in mask_to_polygons(mask)]
     if not flat:
         return
@@ -88,7 +80,7 @@ def test_polygons_on_pixel_borders_mean_the_same_to_pycocotools(mask: Mask) -> N
 
 
 def test_crowds_stay_run_lengths_among_polygons(tmp_path: Path) -> None:
-    crowd = annotated_mask(rings().masks[0].rle, "people", crowd=True)
+    crowd = Mask(rings().masks[0].rle, "people", crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(crowd,))
     path = tmp_path / "coco.json"
     assert not written(path, [image], polygons=True)
@@ -106,7 +98,7 @@ def test_what_polygons_lose_is_reported(tmp_path: Path) -> None:
 
 
 def test_masks_without_a_label_are_called_object(tmp_path: Path) -> None:
-    mask = annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
+    mask = Mask(mask_to_rle(np.eye(3, dtype=np.bool_)))
     image = AnnotatedImage(file_name="a.jpg", hw=(3, 3), masks=(mask,))
     report = written(tmp_path / "a.json", [image])
     assert [str(loss) for loss in report.losses] == ["a.jpg, mask 0: has no label; became 'object'"]
@@ -126,9 +118,9 @@ def document(**annotation: Any) -> dict[str, Any]:
 def test_official_files_need_no_keys_of_ours(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document()))
     (image,) = coco.read(tmp_path / "a.json", LossReport())
-    assert (image.masks[0].label, image.masks[0].record.score) == ("cat", 0)
-    assert image.masks[0].record.mask[0, 1]
-    assert not image.masks[0].record.mask[1, 0]
+    assert (image.masks[0].label, image.masks[0].score) == ("cat", 0)
+    assert image.masks[0].mask[0, 1]
+    assert not image.masks[0].mask[1, 0]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +166,7 @@ def test_one_file_is_wanted(tmp_path: Path) -> None:
 
 def test_a_tree_of_parts_is_reported_as_lost(tmp_path: Path) -> None:
     image = rings()
-    masks = [record_to_mask(replace(mask.record, depth=0)) for mask in image.masks]
+    masks = [replace(mask, depth=0) for mask in image.masks]
     report = written(tmp_path / "a.json", [replace(image, masks=tuple(masks))])
     assert report.counts()["trees"] == 1
     assert "depth" not in (tmp_path / "a.json").read_text()

@@ -8,8 +8,8 @@ import pytest
 
 from anymask.base import InputError
 from anymask.cli.main import main
-from anymask.formats import AnnotatedImage, AnnotatedMask, format_of_target, write_annotations
-from anymask.masks import HEADER, mask_to_rle
+from anymask.formats import AnnotatedImage, format_of_target, write_annotations
+from anymask.masks import HEADER, Mask, mask_to_rle
 from tests.evaluation.small_sets import rectangle, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [], [(0, 0, 64, 48)]]
@@ -41,7 +41,7 @@ def test_every_mask_of_a_data_set_is_a_row(
 
 def test_labels_are_kept_and_crowds_left_out(tmp_path: Path) -> None:
     rle = mask_to_rle(rectangle((10, 10), (1, 1, 5, 5)))
-    masks = (AnnotatedMask(rle, "cup"), AnnotatedMask(rle, crowd=True), AnnotatedMask(rle, 'a "b"'))
+    masks = (Mask(rle, "cup"), Mask(rle, crowd=True), Mask(rle, 'a "b"'))
     image = AnnotatedImage(file_name="sub/a.jpg", hw=(10, 10), masks=masks)
     empty = AnnotatedImage(file_name="b.jpg", hw=(10, 10))
     report = write_annotations([image, empty], tmp_path / "a.csv", "csv")
@@ -72,7 +72,7 @@ def test_a_table_is_known_by_its_suffix_and_never_read(
 
 
 def test_an_empty_mask_is_a_row_of_zeros(tmp_path: Path) -> None:
-    mask = AnnotatedMask(mask_to_rle(np.zeros((4, 5), bool)), "gone")
+    mask = Mask(mask_to_rle(np.zeros((4, 5), bool)), "gone")
     image = AnnotatedImage(file_name="a.jpg", hw=(4, 5), masks=(mask,))
     write_annotations([image], tmp_path / "a.csv", "csv")
     (row,) = rows_of(tmp_path / "a.csv")

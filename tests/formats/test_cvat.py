@@ -11,7 +11,7 @@ from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, Policy, cvat, write_files
 from anymask.masks import empty_rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 
 
 def test_runs_go_row_by_row_inside_the_box_and_start_with_background() -> None:
@@ -22,7 +22,7 @@ def test_runs_go_row_by_row_inside_the_box_and_start_with_background() -> None:
     assert cvat.mask_to_cvat(mask_to_rle(mask)) == [0, 2, 2, 2, 2, 1, 4, 2]
 
 
-def slow(mask: Mask) -> list[int]:
+def slow(mask: Pixels) -> list[int]:
     y, x = np.nonzero(mask)
     values = mask[y.min() : y.max() + 1, x.min() : x.max() + 1].ravel().tolist()
     runs, now = [0], False
@@ -36,7 +36,7 @@ def slow(mask: Mask) -> list[int]:
 
 @quickly
 @given(masks())
-def test_runs_are_those_of_the_slow_way_and_come_back(mask: Mask) -> None:
+def test_runs_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     if not mask.any():
         with pytest.raises(DataError, match="CVAT has no empty masks; leave it out"):
             cvat.mask_to_cvat(empty_rle(mask.shape))
@@ -102,7 +102,7 @@ def test_polygons_and_boxes_are_filled_and_points_reported(tmp_path: Path) -> No
     truth = np.zeros((6, 8), np.bool_)
     truth[1:3, 1:4] = True
     for mask in image.masks:
-        np.testing.assert_array_equal(mask.record.mask, truth)
+        np.testing.assert_array_equal(mask.mask, truth)
     assert [str(loss) for loss in report.losses] == ["a.jpg: shape 2, a points, has no mask"]
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from anymask.base import AnymaskError, DataError, InputError
 from anymask.formats import (
+    DOCUMENTS,
     FORMATS,
     WRITTEN,
     AnnotatedImage,
     LossReport,
     Policy,
-    annotated_mask,
     output_paths,
     output_stem,
     picture_hw,
@@ -26,7 +26,7 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import DOCUMENTS, Rle, mask_to_rle, rle_iou
+from anymask.masks import Mask, Rle, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -49,7 +49,7 @@ def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
 
 def test_outputs_of_one_photo_and_formats_agree_on_suffixes() -> None:
     for suffix, kind in DOCUMENTS.items():
-        assert kind in ("json", "npy") or suffix in WRITTEN[kind].suffixes
+        assert kind == "npy" or suffix in WRITTEN[kind].suffixes
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -91,7 +91,7 @@ def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Pa
     pictures = with_pictures(tmp_path, empty)
     assert not write_annotations([empty], place(tmp_path, name), name)
     (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
-    assert (found.hw, found.masks) == ((3, 4), ())
+    assert (found.hw, found.masks) == ((3, 4), [])
 
 
 def altered(data: bytes, chance: random.Random) -> bytes:
@@ -154,7 +154,7 @@ def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: P
     y, x = np.mgrid[:80, :100] + 0.5
     along, across = 0.8 * (x - 50) + 0.6 * (y - 40), 0.8 * (y - 40) - 0.6 * (x - 50)
     mask = (along / 38) ** 2 + (across / 17) ** 2 < 1
-    drawn = annotated_mask(mask_to_rle(mask), "egg")
+    drawn = Mask(mask_to_rle(mask), "egg")
     image = AnnotatedImage(file_name="a.png", hw=mask.shape, masks=(drawn,))
     sizes, lost = [], []
     for policy in (Policy(), Policy(tolerance=0)):
@@ -176,7 +176,7 @@ def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: P
 
 
 def test_masks_of_another_size_are_refused() -> None:
-    mask = annotated_mask(rings().masks[0].rle)
+    mask = Mask(rings().masks[0].rle)
     with pytest.raises(DataError, match="a.jpg, mask 0: wanted the picture's .* \\(9, 13\\)"):
         AnnotatedImage(file_name="a.jpg", hw=(9, 13), masks=(mask,))
 
@@ -235,12 +235,12 @@ def test_a_folder_without_files_of_the_format_says_so(tmp_path: Path) -> None:
 
 
 def test_summaries_count_and_show_the_first_case(tmp_path: Path) -> None:
-    full = annotated_mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", group=2)
+    full = Mask(Rle(rings().masks[3].rle.counts, (9, 12)), "x", id=2)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(full, full))
     report = write_annotations([image], tmp_path, "label-png")
     assert report.lines() == [
         "not kept: labels (1 time), first: a.jpg: labels of 2 masks have no place",
-        "not kept: groups (1 time), first: a.jpg: groups must be different numbers from 1 to "
+        "not kept: ids (1 time), first: a.jpg: groups must be different numbers from 1 to "
         "65535; masks are numbered anew",
         "not kept: overlaps (1 time), first: a.jpg, mask 0: 108 of 108 pixels lie under other "
         "masks",
@@ -263,12 +263,12 @@ def test_a_list_where_records_are_wanted_is_no_coco(tmp_path: Path) -> None:
 def test_how_masks_were_made_is_one_line_of_the_report() -> None:
     report = LossReport()
     for image in ("a.jpg", "b.jpg"):
-        report.add("quality", image, None, "quality of 2 masks have no place")
+        report.add("scores", image, None, "scores of 2 masks have no place")
         report.add("clicks", image, None, "clicks of 2 masks have no place")
     report.add("holes", "a.jpg", 1, "1 hole filled")
     assert report.lines() == [
         "not kept: holes (1 time), first: a.jpg, mask 1: 1 hole filled",
-        "nor how the masks were made: quality, clicks",
+        "nor how the masks were made: scores, clicks",
     ]
 
 
@@ -276,6 +276,6 @@ def test_a_report_is_one_line_where_it_is_shown() -> None:
     report = LossReport()
     assert repr(report) == "<LossReport: nothing was lost>"
     for image in ("a.jpg", "b.jpg"):
-        report.add("quality", image, None, "quality of 2 masks have no place")
+        report.add("scores", image, None, "scores of 2 masks have no place")
     report.add("holes", "a.jpg", 1, "1 hole filled")
-    assert repr(report) == "<LossReport: quality 2, holes 1>"
+    assert repr(report) == "<LossReport: scores 2, holes 1>"

@@ -12,7 +12,7 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError, InputError
-from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, open_stream, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, geojson, read, write_files
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 
@@ -30,14 +30,14 @@ def test_everything_comes_back_and_shapely_agrees(
     (path,) = folder.rglob("*.geojson")
     for feature, mask in zip(json.loads(path.read_text())["features"], image.masks, strict=True):
         if feature["geometry"] is None:
-            assert mask.record.area == 0
+            assert mask.area == 0
             continue
         shape = shapely.geometry.shape(feature["geometry"])
         assert shape.is_valid
-        assert shape.area == mask.record.area == feature["properties"]["area"]
+        assert shape.area == mask.area == feature["properties"]["area"]
         y, x = np.mgrid[: image.hw[0], : image.hw[1]] + 0.5
         inside = shapely.contains_xy(shape, x.ravel(), y.ravel()).reshape(image.hw)
-        np.testing.assert_array_equal(inside, mask.record.mask)
+        np.testing.assert_array_equal(inside, mask.mask)
 
 
 @pytest.mark.parametrize("transform", [None, (2.0, 0, 100, 0, -2.0, 50), (0, 3.0, 1, -1.0, 0, 2)])
@@ -80,7 +80,7 @@ def test_files_of_others_get_their_size_from_the_picture(tmp_path: Path) -> None
         geojson.read(tmp_path, LossReport())
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
     (image,) = geojson.read(tmp_path, LossReport(), tmp_path)
-    assert (image.file_name, image.hw, image.masks[0].record.area) == ("a.png", (3, 4), 4)
+    assert (image.file_name, image.hw, image.masks[0].area) == ("a.png", (3, 4), 4)
 
 
 def test_points_are_reported(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_points_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.geojson").write_text(json.dumps(collection(point, anymask=ABOUT)))
     report = LossReport()
     (image,) = geojson.read(tmp_path, report)
-    assert image.masks == ()
+    assert image.masks == []
     assert [str(loss) for loss in report.losses] == ["a.jpg: feature 0, a Point, has no area"]
 
 
@@ -116,9 +116,9 @@ def test_qupath_s_files_are_read(tmp_path: Path) -> None:
     features = [{"type": "Feature", "geometry": SQUARE, "properties": properties}]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
     Image.new("L", (4, 3)).save(tmp_path / "a.png")
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     (image,) = stream
-    assert (image.file_name, image.masks[0].label, image.masks[0].record.area) == (
+    assert (image.file_name, image.masks[0].label, image.masks[0].area) == (
         "a.png", "Tumor", 4,
     )  # fmt: skip
     assert stream.picture(image) == tmp_path / "a.png"

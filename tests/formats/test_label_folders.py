@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import open_stream
+from anymask.formats import read
 
 NUMBERS = np.array([[0, 1], [2, 2]], np.uint8)
 
@@ -42,7 +42,7 @@ def test_masks_beside_photos_are_of_these(
 ) -> None:
     label(tmp_path / "masks" / mask)
     theirs = photo(tmp_path / photos / shown)
-    stream = open_stream(tmp_path / source)
+    stream = read(tmp_path / source)
     (image,) = stream
     assert (stream.form, image.file_name, len(image.masks)) == ("label-png", shown, 2)
     assert stream.picture(image).samefile(theirs)
@@ -52,14 +52,14 @@ def test_masks_beside_photos_are_of_these(
 def test_photos_of_another_kind_lie_among_the_labels(tmp_path: Path) -> None:
     label(tmp_path / "some" / "a.png")
     theirs = photo(tmp_path / "some" / "a.jpg")
-    stream = open_stream(tmp_path / "some", "label-png")
+    stream = read(tmp_path / "some", "label-png")
     (image,) = stream
     assert stream.picture(image) == theirs
 
 
 def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
     label(tmp_path / "some" / "a.png")
-    stream = open_stream(tmp_path / "some")
+    stream = read(tmp_path / "some")
     (image,) = stream
     assert image.file_name == "a.png"
     with pytest.raises(DataError, match=r"the photo of the label picture 'a.png'.*--images DIR"):
@@ -72,7 +72,7 @@ def test_labels_of_yolo_and_annotations_of_davis_stay_theirs(tmp_path: Path) -> 
     (tmp_path / "yolo" / "labels" / "a.txt").write_text("0 0 0 1 0 1 1\n")
     label(tmp_path / "davis" / "Annotations" / "clip" / "00000.png")
     photo(tmp_path / "davis" / "JPEGImages" / "clip" / "00000.jpg")
-    forms = {name: open_stream(tmp_path / name).form for name in ("yolo", "davis")}
+    forms = {name: read(tmp_path / name).form for name in ("yolo", "davis")}
     assert forms == {"yolo": "yolo", "davis": "davis"}
 
 
@@ -86,7 +86,7 @@ def test_labels_among_their_photos_are_told_by_their_names(
     """As Cellpose writes them; the photo is no label picture."""
     label(tmp_path / "some" / mask)
     theirs = photo(tmp_path / "some" / shown)
-    stream = open_stream(tmp_path / "some", "label-png")
+    stream = read(tmp_path / "some", "label-png")
     (image,) = stream
     assert (image.file_name, len(image.masks)) == (shown, 2)
     assert stream.picture(image) == theirs

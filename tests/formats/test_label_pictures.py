@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    label_pictures,
-    write_files,
-)
-from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.formats import AnnotatedImage, LossReport, Policy, label_pictures, write_files
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
 
@@ -27,9 +20,7 @@ from tests.masks.strategies import quickly, sizes
 def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
     """A picture with a mask for each number but 0."""
     found = [
-        annotated_mask(mask_to_rle(values == value), group=int(value))
-        for value in np.unique(values)
-        if value
+        Mask(mask_to_rle(values == value), id=int(value)) for value in np.unique(values) if value
     ]
     return AnnotatedImage(file_name=name, hw=values.shape, masks=tuple(found))
 
@@ -62,9 +53,9 @@ def test_what_is_hidden_is_counted(
     folder = tmp_path_factory.mktemp("set")
     report = written(folder, [image])
     (found,) = label_pictures.read(folder, LossReport())
-    masks = [mask.record.mask for mask in image.masks]
+    masks = [mask.mask for mask in image.masks]
     hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
-    kept = sum(mask.record.area for mask in found.masks)
+    kept = sum(mask.area for mask in found.masks)
     assert kept == (np.any(masks, axis=0).sum() if masks else 0)
     assert kept + hidden == sum(mask.sum() for mask in masks)
     empty = [loss.mask for loss in report.losses if loss.kind == "empty"]
@@ -75,7 +66,7 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
     report = written(tmp_path, [rings()])
     with Image.open(tmp_path / "rings.png") as picture:
         values = np.asarray(picture)
-    np.testing.assert_array_equal(values == 1, rings().masks[0].record.mask)
+    np.testing.assert_array_equal(values == 1, rings().masks[0].mask)
     assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
         "rings.png, mask 3: 41 of 108 pixels lie under other masks"
     ]
@@ -84,24 +75,24 @@ def test_small_masks_lie_on_top(tmp_path: Path) -> None:
 
 def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Path) -> None:
     masks = tuple(
-        annotated_mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), group=4)
+        Mask(mask_to_rle(np.eye(3, dtype=np.bool_)[[n]].T @ np.ones((1, 3)) > 0), id=4)
         for n in range(2)
     )
     image = AnnotatedImage(file_name="a.png", hw=(3, 3), masks=masks)
     report = written(tmp_path, [image])
-    assert report.counts() == {"groups": 1}
+    assert report.counts() == {"ids": 1}
     (found,) = label_pictures.read(tmp_path, LossReport())
-    assert [mask.group for mask in found.masks] == [1, 2]
+    assert [mask.id for mask in found.masks] == [1, 2]
 
 
 def test_davis_keeps_the_void(tmp_path: Path) -> None:
     values = np.zeros((4, 5), np.uint8)
     values[1], values[2] = 2, 255
-    void = annotated_mask(mask_to_rle(values == 255), "void", crowd=True)
+    void = Mask(mask_to_rle(values == 255), "void", crowd=True)
     image = AnnotatedImage(
         file_name="cars/00000.jpg",
         hw=(4, 5),
-        masks=(annotated_mask(mask_to_rle(values == 2), group=2), void),
+        masks=(Mask(mask_to_rle(values == 2), id=2), void),
     )
     assert not written(tmp_path, [image], davis=True)
     assert label_pictures.read_davis(tmp_path, LossReport()) == [image]
@@ -156,7 +147,7 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     masks = [np.zeros(hw, np.bool_) for _ in range(3)]
     for number, mask in enumerate(masks):
         mask[number * 100 :] = True
-    found = tuple(annotated_mask(mask_to_rle(mask)) for mask in masks)
+    found = tuple(Mask(mask_to_rle(mask)) for mask in masks)
     image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
     tracemalloc.start()
     values = label_pictures.paint_numbers(image, [7, 8, 9], LossReport())
@@ -175,7 +166,7 @@ def test_tiffs_are_read_whatever_their_numbers(kind: type, tmp_path: Path) -> No
     """As tifffile writes them: StarDist's and Cellpose's masks, ImageJ's of 32 bits."""
     tifffile.imwrite(tmp_path / "a.TIF", VALUES.astype(kind), compression="zlib")
     (image,) = label_pictures.read(tmp_path, LossReport())
-    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+    assert {mask.id: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
         value: (value == VALUES).tolist() for value in (7, 300)
     }
 
@@ -199,7 +190,7 @@ def test_a_colour_is_an_object_and_black_is_none(alpha: bool, tmp_path: Path) ->
     Image.fromarray(colours).save(tmp_path / "a.png")
     (image,) = label_pictures.read(tmp_path, LossReport())
     red = [[False, True], [False, not alpha]]
-    assert {mask.group: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
+    assert {mask.id: rle_to_mask(mask.rle).tolist() for mask in image.masks} == {
         0x008001: [[False, False], [True, False]], 0xFF0000: red,
     }  # fmt: skip
 
@@ -208,7 +199,7 @@ def test_black_and_white_in_colour_is_one_mask(tmp_path: Path) -> None:
     """As `cv2.imwrite` and Paint save them."""
     Image.fromarray(np.uint8(VALUES > 0) * 255).convert("RGB").save(tmp_path / "a.png")
     (image,) = label_pictures.read(tmp_path, LossReport())
-    assert [(mask.group, mask.record.area) for mask in image.masks] == [(255, 4)]
+    assert [(mask.id, mask.area) for mask in image.masks] == [(255, 4)]
 
 
 def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
@@ -239,4 +230,4 @@ def test_small_objects_beside_a_large_one_of_number_255_are_objects(tmp_path: Pa
         values[2:5, 8 * number - 6 : 8 * number - 3] = number
     Image.fromarray(values).save(tmp_path / "numbers.png")
     (image,) = label_pictures.read(tmp_path / "numbers.png", LossReport())
-    assert sorted(mask.group for mask in image.masks) == [*range(1, 13), 255]
+    assert sorted(mask.id for mask in image.masks) == [*range(1, 13), 255]

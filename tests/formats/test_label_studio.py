@@ -15,16 +15,15 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
-    annotated_mask,
     brush_to_rle,
     label_studio,
     mask_to_brush,
-    open_stream,
+    read,
     write_files,
 )
-from anymask.masks import mask_to_rle
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, pixels, rings
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 
 
 def test_two_pixels_are_the_bytes_that_one_gets_by_hand() -> None:
@@ -50,7 +49,7 @@ def test_a_brush_takes_a_mask_of_any_numbers(kind: type) -> None:
         mask_to_brush(mask[None])
 
 
-def slow_brush(mask: Mask) -> list[int]:
+def slow_brush(mask: Pixels) -> list[int]:
     """The same, run by run, as text."""
     values = np.repeat(mask.ravel().astype(int) * 255, 4).tolist()
     text = f"{len(values):032b}" + "00111" + "0010001101111111"
@@ -68,7 +67,7 @@ def slow_brush(mask: Mask) -> list[int]:
 
 @quickly
 @given(masks())
-def test_bytes_are_those_of_the_slow_way_and_come_back(mask: Mask) -> None:
+def test_bytes_are_those_of_the_slow_way_and_come_back(mask: Pixels) -> None:
     packed = mask_to_brush(mask)
     assert packed == slow_brush(mask)
     assert brush_to_rle(packed, mask.shape) == mask_to_rle(mask)
@@ -135,7 +134,7 @@ def test_brushes_keep_every_pixel(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image]).counts()) <= {"groups"}
+    assert set(written(path, [image]).counts()) <= {"ids"}
     (found,) = label_studio.read(path, LossReport())
     assert (found.file_name, found.hw) == (image.file_name, image.hw)
     assert pixels(found) == pixels(image)
@@ -147,13 +146,13 @@ def test_polygons_keep_every_pixel_through_bridges(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     path = tmp_path_factory.mktemp("set") / "tasks.json"
-    assert set(written(path, [image], True).counts()) <= {"groups", "holes", "parts"}
+    assert set(written(path, [image], True).counts()) <= {"ids", "holes", "parts"}
     (found,) = label_studio.read(path, LossReport())
     assert pixels(found) == pixels(image)
 
 
 def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
-    mask = annotated_mask(rings().masks[1].rle, "dot", 0.75)
+    mask = Mask(rings().masks[1].rle, "dot", score=0.75)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
     assert not written(tmp_path / "tasks.json", [image], polygons=True)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
@@ -182,7 +181,7 @@ def test_predictions_have_what_an_import_looks_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [11, 22, 151])
 def test_the_far_side_is_a_hundred_percent_and_no_more(width: int, tmp_path: Path) -> None:
     """11 * (100 / 11) is 100.00000000000001, which Label Studio's own check refuses."""
-    full = annotated_mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
+    full = Mask(mask_to_rle(np.ones((3, width), np.bool_)), "all")
     written(
         tmp_path / "a.json", [AnnotatedImage(file_name="a", hw=(3, width), masks=(full,))], True
     )
@@ -223,7 +222,7 @@ def task(*regions: Any, **keys: Any) -> dict[str, Any]:
     return {"data": {"image": "a.jpg"}, "annotations": [{"result": list(regions)}]} | keys
 
 
-def read(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
+def read_file(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
     (folder / "a.json").write_text(json.dumps(list(tasks)))
     report = LossReport()
     return label_studio.read(folder / "a.json", report), report
@@ -232,7 +231,7 @@ def read(folder: Path, *tasks: Any) -> tuple[list[AnnotatedImage], LossReport]:
 def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_path: Path) -> None:
     cancelled = {"was_cancelled": True, "result": [region()] * 3}
     rows = [cancelled, {"result": [region()]}, {"result": []}]
-    (image,), report = read(tmp_path, task(annotations=rows, predictions=[cancelled]))
+    (image,), report = read_file(tmp_path, task(annotations=rows, predictions=[cancelled]))
     assert len(image.masks) == 1
     assert [str(loss) for loss in report.losses] == [
         "a.jpg: has 2 annotations; the first one is read"
@@ -242,10 +241,10 @@ def test_annotations_go_before_predictions_and_cancelled_ones_do_not_count(tmp_p
 def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
     value = {"x": 25, "y": 50, "width": 50, "height": 50, "rectanglelabels": ["box"]}
     point = region(type="keypointlabels")
-    (image,), report = read(tmp_path, task(region(type="rectanglelabels", value=value), point))
+    (image,), report = read_file(tmp_path, task(region(type="rectanglelabels", value=value), point))
     truth = np.zeros((10, 20), np.bool_)
     truth[5:, 5:15] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert "region 1, of the type 'keypointlabels', skipped" in str(report.losses[0])
 
 
@@ -264,7 +263,7 @@ def test_rectangles_are_filled_and_points_reported(tmp_path: Path) -> None:
 )
 def test_a_broken_task_is_named(broken: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.json: .*{message}"):
-        read(tmp_path, broken)
+        read_file(tmp_path, broken)
 
 
 def test_a_list_is_wanted(tmp_path: Path) -> None:
@@ -293,9 +292,7 @@ def test_finished_annotations_are_written_where_asked(tmp_path: Path) -> None:
 def test_the_interface_beside_the_tasks_names_what_they_use(
     tmp_path: Path, polygons: bool, kind: str
 ) -> None:
-    masks = tuple(
-        annotated_mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬")
-    )
+    masks = tuple(Mask(rings().masks[1].rle, label) for label in ("a & b", "犬", '"quoted"', "犬"))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=masks)
     written(tmp_path / "tasks.json", [image], polygons)
     view = ET.parse(tmp_path / "tasks.label_config.xml").getroot()
@@ -319,12 +316,12 @@ def test_turned_rectangles_and_ellipses_are_filled(
     kind: str, value: dict[str, Any], tmp_path: Path
 ) -> None:
     """In a picture of 20 x 10; a rectangle turns clockwise around its first corner."""
-    (image,), report = read(tmp_path, task(region(type=kind, value=value | {kind: ["a"]})))
+    (image,), report = read_file(tmp_path, task(region(type=kind, value=value | {kind: ["a"]})))
     rows, columns = np.mgrid[:10, :20] + 0.5
     truth = (columns > 10) & (columns < 15) & (rows < 5)  # 5 x 5 pixels, left of the corner
     if kind == "ellipselabels":
         truth = ((columns - 10) / 5) ** 2 + ((rows - 5) / 1) ** 2 < 1
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert not report
 
 
@@ -332,6 +329,6 @@ def test_an_uploaded_photo_is_found_by_the_name_that_it_had(tmp_path: Path) -> N
     made = task(region(), data={"image": "/data/upload/1/0a1b2c3d-a.jpg"})
     (tmp_path / "a.json").write_text(json.dumps([made]))
     (tmp_path / "a.jpg").write_bytes(b"")
-    stream = open_stream(tmp_path / "a.json")
+    stream = read(tmp_path / "a.json")
     (image,) = stream
     assert (image.file_name, stream.picture(image)) == ("0a1b2c3d-a.jpg", tmp_path / "a.jpg")

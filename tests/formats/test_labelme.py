@@ -14,15 +14,8 @@ from hypothesis import given
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    labelme,
-    open_stream,
-    write_files,
-)
+from anymask.formats import AnnotatedImage, LossReport, Policy, labelme, read, write_files
+from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -62,7 +55,7 @@ def test_the_photo_is_seen_from_the_file_s_own_folder(tmp_path: Path) -> None:
         path = (tmp_path / image.file_name).with_suffix(".json")
         assert path.parent / json.loads(path.read_text())["imagePath"] == tmp_path / image.file_name
     assert labelme.read(tmp_path, LossReport()) == images
-    assert list(open_stream(tmp_path)) == images
+    assert list(read(tmp_path)) == images
     (single,) = labelme.read(tmp_path / "cam 1" / "a.json", LossReport())
     assert single.file_name == "a.png"
 
@@ -102,9 +95,7 @@ def test_a_stamp_is_the_box_of_first_and_last_pixel(tmp_path: Path) -> None:
     shape = json.loads((tmp_path / "rings.json").read_text())["shapes"][0]
     assert shape["points"] == [[1, 1], [10, 7]]
     with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stamp:
-        np.testing.assert_array_equal(
-            np.asarray(stamp) != 0, rings().masks[0].record.mask[1:8, 1:11]
-        )
+        np.testing.assert_array_equal(np.asarray(stamp) != 0, rings().masks[0].mask[1:8, 1:11])
 
 
 def document(*shapes: dict[str, Any], **keys: Any) -> dict[str, Any]:
@@ -112,7 +103,9 @@ def document(*shapes: dict[str, Any], **keys: Any) -> dict[str, Any]:
     return {"version": "5.4.1", "flags": {}, "shapes": list(shapes)} | about | keys
 
 
-def read(folder: Path, *shapes: dict[str, Any], **keys: Any) -> tuple[AnnotatedImage, LossReport]:
+def read_file(
+    folder: Path, *shapes: dict[str, Any], **keys: Any
+) -> tuple[AnnotatedImage, LossReport]:
     (folder / "a.json").write_text(json.dumps(document(*shapes, **keys)))
     report = LossReport()
     (image,) = labelme.read(folder / "a.json", report)
@@ -122,31 +115,31 @@ def read(folder: Path, *shapes: dict[str, Any], **keys: Any) -> tuple[AnnotatedI
 def test_rectangles_and_circles_are_filled(tmp_path: Path) -> None:
     box = {"label": "box", "shape_type": "rectangle", "points": [[30, 35], [10, 5]]}
     disc = {"label": "disc", "shape_type": "circle", "points": [[20, 20], [30, 20]]}
-    image, _ = read(tmp_path, box, disc)
+    image, _ = read_file(tmp_path, box, disc)
     truth = np.zeros((40, 50), np.bool_)
     truth[5:35, 10:30] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
-    four, _ = read(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
-    np.testing.assert_array_equal(four.masks[0].record.mask, truth)
-    assert image.masks[1].record.area == pytest.approx(np.pi * 100, rel=0.01)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
+    four, _ = read_file(tmp_path, box | {"points": [[10, 5], [30, 5], [30, 35], [10, 35]]})
+    np.testing.assert_array_equal(four.masks[0].mask, truth)
+    assert image.masks[1].area == pytest.approx(np.pi * 100, rel=0.01)
     assert image.file_name == "photos/a.jpg"
 
 
 def test_polygons_agree_with_pillow_but_for_the_border(tmp_path: Path) -> None:
     corners = [(5.0, 5.0), (44.0, 10.0), (30.0, 35.0), (20.0, 18.0)]
-    image, _ = read(tmp_path, {"label": "x", "shape_type": "polygon", "points": corners})
+    image, _ = read_file(tmp_path, {"label": "x", "shape_type": "polygon", "points": corners})
     canvas = Image.new("L", (50, 40))
     ImageDraw.Draw(canvas).polygon(corners, fill=1)
     theirs = np.asarray(canvas) != 0
-    y, x = np.nonzero(image.masks[0].record.mask != theirs)
+    y, x = np.nonzero(image.masks[0].mask != theirs)
     outline = shapely.Polygon(corners).exterior
     assert shapely.distance(outline, shapely.points(x + 0.5, y + 0.5)).max() < 1.5
 
 
 def test_points_and_lines_have_no_area_and_are_reported(tmp_path: Path) -> None:
     line = {"label": "x", "shape_type": "line", "points": [[1, 1], [2, 2]]}
-    image, report = read(tmp_path, line)
-    assert image.masks == ()
+    image, report = read_file(tmp_path, line)
+    assert image.masks == []
     assert [str(loss) for loss in report.losses] == [
         "../photos/a.jpg: shape 0, a line, has no area"
     ]
@@ -160,7 +153,7 @@ def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
         "flags": {"hard": True},
         "score": 0.5,
     }
-    image, _ = read(tmp_path, shape, flags={"night": True}, camera="left")
+    image, _ = read_file(tmp_path, shape, flags={"night": True}, camera="left")
     assert not written(tmp_path / "out.json", [image])
     again = json.loads((tmp_path / "out.json").read_text())
     assert (again["camera"], again["flags"]) == ("left", {"night": True})
@@ -168,9 +161,9 @@ def test_unknown_keys_are_written_back(tmp_path: Path) -> None:
 
 
 def test_two_masks_of_one_group_are_kept_apart(tmp_path: Path) -> None:
-    first, second = (annotated_mask(rings().masks[n].rle, "x", group=3) for n in (0, 1))
+    first, second = (Mask(rings().masks[n].rle, "x", id=3) for n in (0, 1))
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(first, second))
-    assert written(tmp_path, [image]).counts() == {"groups": 1}
+    assert written(tmp_path, [image]).counts() == {"ids": 1}
     (found,) = labelme.read(tmp_path, LossReport())
     assert pixels(found) == pixels(image)
 
@@ -191,7 +184,7 @@ MASK = {"label": "x", "shape_type": "mask", "points": [[0, 0], [2, 2]]}
 )
 def test_a_broken_shape_is_named(shape: dict[str, Any], reason: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"a.json: shape 0: .*{reason}"):
-        read(tmp_path, {"label": "x"} | shape)
+        read_file(tmp_path, {"label": "x"} | shape)
 
 
 def test_a_stamp_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -221,6 +214,6 @@ def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath="..\\photos\\a.jpg")))
-    stream = open_stream(tmp_path / "notes")
+    stream = read(tmp_path / "notes")
     (image,) = stream
     assert stream.picture(image) == tmp_path / "photos" / "a.jpg"

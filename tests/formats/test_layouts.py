@@ -16,7 +16,7 @@ from anymask.formats import (
     iter_dataset,
     load_clips,
     load_dataset,
-    open_stream,
+    read,
     read_annotations,
     recognise,
     recognise_layout,
@@ -246,8 +246,8 @@ def test_a_clip_is_its_frames_in_order(tmp_path: Path) -> None:
     assert (clip.name, len(clip.frames), list(clip.annotations)) == ("bear", 2, [0, 1])
     assert clip.image(1).shape == (20, 30, 3)
     frame = clip.frame(1)
-    assert list(frame.by_group()) == [1, 2]
-    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[2]), truths[1].masks[1][0])
+    assert list(frame.by_id()) == [1, 2]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_id()[2]), truths[1].masks[1][0])
 
 
 def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
@@ -257,7 +257,7 @@ def test_a_layout_and_a_format_read_the_same_masks_and_a_frame_knows_its_place(
     _, frames = load_dataset(tmp_path, "davis")
     by_format, _ = read_annotations(tmp_path, "davis")
     for frame, other in zip(frames, by_format, strict=True):
-        seen = [{(m.rle, m.group, m.crowd) for m in one.masks} for one in (frame, other)]
+        seen = [{(m.rle, m.id, m.crowd) for m in one.masks} for one in (frame, other)]
         assert seen[0] == seen[1]
     assert [frame.place for frame in frames] == [SequencePlace("bear", 0), SequencePlace("bear", 1)]
 
@@ -266,8 +266,8 @@ def test_all_objects_of_davis_count_as_one_in_2016(tmp_path: Path) -> None:
     published.write_davis(tmp_path)
     (clip,) = load_clips(tmp_path, split="2016/val")
     frame = clip.frame(0)
-    assert list(frame.by_group()) == [1]
-    np.testing.assert_array_equal(rle_to_mask(frame.by_group()[1]), RING | TWO_PARTS | DOT)
+    assert list(frame.by_id()) == [1]
+    np.testing.assert_array_equal(rle_to_mask(frame.by_id()[1]), RING | TWO_PARTS | DOT)
     assert frame.ignore is None
 
 
@@ -335,7 +335,7 @@ def test_the_layout_is_recognised_when_a_split_or_its_folders_say_so(tmp_path: P
     published.write_coco(tmp_path / "coco")
     (first, _), _ = read_annotations(tmp_path / "coco", split="val")
     assert first.file_name == "val2017/000000000007.jpg"
-    assert [image.file_name for image in open_stream(tmp_path / "voc")] == [
+    assert [image.file_name for image in read(tmp_path / "voc")] == [
         "VOCdevkit/VOC2012/JPEGImages/2007_000033.jpg"
     ]
     with pytest.raises(InputError, match="sa1b has no splits, got 'val'; name the file or folder"):

@@ -10,14 +10,13 @@ from PIL import Image
 from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
-    annotated_mask,
     load_set,
     read_annotations,
     recognise,
     write_annotations,
 )
+from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -37,7 +36,7 @@ def test_a_set_comes_back_and_eval_reads_it(
     tmp_path_factory: pytest.TempPathFactory, image: AnnotatedImage
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
-    assert set(written(folder, image).counts()) <= {"groups"}
+    assert set(written(folder, image).counts()) <= {"ids"}
     assert recognise(folder) == "set"
     (found,), _ = read_annotations(folder)
     assert [(m.rle, m.label) for m in found.masks] == [(m.rle, m.label) for m in image.masks]
@@ -51,9 +50,9 @@ def test_a_set_comes_back_and_eval_reads_it(
 def test_annotators_and_the_void_come_back(tmp_path: Path) -> None:
     ring, dot, _, everything = (mask.rle for mask in rings().masks)
     masks = (
-        AnnotatedMask(ring, "ring", annotator=3),
-        annotated_mask(dot),
-        annotated_mask(everything, "void", crowd=True),
+        Mask(ring, "ring", annotator=3),
+        Mask(dot),
+        Mask(everything, "void", crowd=True),
     )
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
     assert not written(tmp_path, image)
@@ -61,7 +60,7 @@ def test_annotators_and_the_void_come_back(tmp_path: Path) -> None:
 
 
 def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
-    masks = tuple(annotated_mask(rings().masks[n].rle, "people", crowd=True) for n in (0, 1))
+    masks = tuple(Mask(rings().masks[n].rle, "people", crowd=True) for n in (0, 1))
     image = AnnotatedImage(file_name="a.png", hw=(9, 12), masks=masks)
     report = written(tmp_path, image)
     assert [str(loss) for loss in report.losses] == [
@@ -74,7 +73,7 @@ def test_crowds_are_joined_to_what_does_not_count(tmp_path: Path) -> None:
 
 
 def test_keys_of_other_formats_are_reported(tmp_path: Path) -> None:
-    mask = AnnotatedMask(rings().masks[0].rle, extra={"score": np.pi})
+    mask = Mask(rings().masks[0].rle, extra={"score": np.pi})
     report = written(tmp_path, AnnotatedImage(file_name="a.png", hw=(9, 12), masks=(mask,)))
     assert [str(loss) for loss in report.losses] == ["a.png: the keys ['score'] have no place"]
 

@@ -10,15 +10,8 @@ from hypothesis import given
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    panoptic,
-    write_files,
-)
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage, LossReport, Policy, panoptic, write_files
+from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
 
@@ -32,7 +25,7 @@ def written(path: Path, images: list[AnnotatedImage]) -> LossReport:
 def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
     values = np.random.default_rng(3).integers(0, 300, (20, 30))
     found = tuple(
-        annotated_mask(mask_to_rle(values == value), "cat" if value % 2 else "sky", crowd=value < 9)
+        Mask(mask_to_rle(values == value), "cat" if value % 2 else "sky", crowd=value < 9)
         for value in np.unique(values)
         if value
     )
@@ -43,7 +36,7 @@ def test_masks_that_do_not_overlap_come_back(tmp_path: Path) -> None:
 
 def test_numbers_are_red_then_green_then_blue(tmp_path: Path) -> None:
     values = np.arange(1, 301).reshape(20, 15)
-    found = tuple(annotated_mask(mask_to_rle(values == value), "x") for value in range(1, 301))
+    found = tuple(Mask(mask_to_rle(values == value), "x") for value in range(1, 301))
     image = AnnotatedImage(file_name="a.jpg", hw=(20, 15), masks=found)
     written(tmp_path / "p.json", [image])
     with Image.open(tmp_path / "p" / "a.png") as picture:
@@ -67,7 +60,7 @@ def test_records_tell_what_can_be_seen(
         x0, y0 = x.min(), y.min()
         assert segment["bbox"] == [x0, y0, x.max() - x0 + 1, y.max() - y0 + 1]
     hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
-    areas = sum(mask.record.area for mask in image.masks)
+    areas = sum(mask.area for mask in image.masks)
     assert (values > 0).sum() == areas - hidden
 
 

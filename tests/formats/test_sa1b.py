@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, record_to_mask, sa1b, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, sa1b, write_files
 from anymask.masks import Mask
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly
@@ -31,10 +31,8 @@ def test_everything_comes_back(
 
 
 def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
-    record = Mask(
+    mask = Mask(
         rle=rings().masks[0].rle,
-        box=(1, 1, 10, 7),
-        area=40,
         score=0.91,
         stability=0.8,
         points=((3.5, 2.0),),
@@ -42,8 +40,9 @@ def test_numbers_clicks_and_crowds_come_back(tmp_path: Path) -> None:
         label="ring",
         parent=0,
         depth=1,
+        id=7,
+        crowd=True,
     )
-    mask = record_to_mask(record, group=7, crowd=True)
     image = AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask,))
     assert not written(tmp_path / "a.json", [image])
     assert sa1b.read(tmp_path / "a.json", LossReport()) == [image]

@@ -16,28 +16,27 @@ from anymask.formats import (
     LossReport,
     Policy,
     SequencePlace,
-    annotated_mask,
     recognise,
     sav,
     write_files,
 )
-from anymask.masks import mask_to_rle
-from tests.masks.strategies import Mask, mask_lists, quickly
+from anymask.masks import Mask, mask_to_rle
+from tests.masks.strategies import Pixels, mask_lists, quickly
 
 
-def clip(*frames: dict[int, Mask], hw: tuple[int, int] = (9, 12)) -> list[AnnotatedImage]:
+def clip(*frames: dict[int, Pixels], hw: tuple[int, int] = (9, 12)) -> list[AnnotatedImage]:
     """One picture a frame, from object number -> mask."""
     return [
         AnnotatedImage(
             file_name=f"dogs/{4 * number:05d}.jpg",
             hw=hw,
-            masks=tuple(annotated_mask(mask_to_rle(mask), group=g) for g, mask in frame.items()),
+            masks=tuple(Mask(mask_to_rle(mask), id=g) for g, mask in frame.items()),
         )
         for number, frame in enumerate(frames)
     ]
 
 
-def square(side: int) -> Mask:
+def square(side: int) -> Pixels:
     mask = np.zeros((9, 12), np.bool_)
     mask[:side, :side] = True
     return mask
@@ -52,7 +51,7 @@ def written(target: Path, images: list[AnnotatedImage]) -> LossReport:
 @quickly
 @given(mask_lists())
 def test_objects_come_back_frame_by_frame(
-    tmp_path_factory: pytest.TempPathFactory, given_masks: list[Mask]
+    tmp_path_factory: pytest.TempPathFactory, given_masks: list[Pixels]
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
     frames = [{number: mask} for number, mask in enumerate(given_masks) if mask.any()]
@@ -86,17 +85,17 @@ def test_the_file_says_what_the_data_set_says(tmp_path: Path) -> None:
 
 
 def test_what_has_no_place_is_reported(tmp_path: Path) -> None:
-    mask = annotated_mask(mask_to_rle(square(2)), "dog")
-    empty = annotated_mask(mask_to_rle(square(0)))
+    mask = Mask(mask_to_rle(square(2)), "dog")
+    empty = Mask(mask_to_rle(square(0)))
     images = [AnnotatedImage(file_name="a.jpg", hw=(9, 12), masks=(mask, empty))]
     assert written(tmp_path / "a.json", images).counts() == {
         "labels": 1,
         "frames": 1,
-        "groups": 1,
+        "ids": 1,
         "empty": 1,
     }
     (found,) = sav.read(tmp_path / "a.json", LossReport())
-    assert (found.file_name, [mask.group for mask in found.masks]) == ("video/00000.jpg", [0])
+    assert (found.file_name, [mask.id for mask in found.masks]) == ("video/00000.jpg", [0])
 
 
 def test_one_video_has_one_size_and_one_file(tmp_path: Path) -> None:

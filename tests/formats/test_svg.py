@@ -72,7 +72,7 @@ def read(folder: Path, inside: str, head: str = 'viewBox="0 0 8 5"') -> Annotate
 def test_polygons_of_others_are_read(head: str, tmp_path: Path) -> None:
     image = read(tmp_path, '<g><polygon points="1,1 5,1 5,4 1,4"/></g>', head)
     assert (image.file_name, image.hw) == ("a", (5, 8))
-    assert [mask.record.area for mask in image.masks] == [12]
+    assert [mask.area for mask in image.masks] == [12]
 
 
 def test_other_shapes_are_reported(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from PIL import Image
 from anymask.formats import (
     VOC_CLASSES,
     AnnotatedImage,
-    AnnotatedMask,
     read_annotations,
     read_voc,
     write_annotations,
 )
-from anymask.masks import mask_to_rle
+from anymask.masks import Mask, mask_to_rle
 
 LEFT, RIGHT = np.zeros((2, 8, 10), bool)
 LEFT[1:4, 1:4], RIGHT[5:7, 6:9] = True, True
@@ -24,10 +23,8 @@ VOID[0] = True
 
 
 def picture(*labels: str) -> AnnotatedImage:
-    masks = [
-        AnnotatedMask(mask_to_rle(m), label) for m, label in zip((LEFT, RIGHT), labels, strict=True)
-    ]
-    masks.append(AnnotatedMask(mask_to_rle(VOID), "void", crowd=True))
+    masks = [Mask(mask_to_rle(m), label) for m, label in zip((LEFT, RIGHT), labels, strict=True)]
+    masks.append(Mask(mask_to_rle(VOID), "void", crowd=True))
     return AnnotatedImage(file_name="street.jpg", hw=(8, 10), masks=tuple(masks))
 
 

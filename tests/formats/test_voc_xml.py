@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import LossReport, open_stream, voc_palette, voc_xml
+from anymask.formats import LossReport, read, voc_palette, voc_xml
 
 
 def points(*corners: tuple[float, float]) -> str:
@@ -50,12 +50,12 @@ def test_polygons_are_read_where_tools_put_them(
 ) -> None:
     written(tmp_path / notes, shape)
     theirs = photo(tmp_path / place)
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     (image,) = stream
     assert (stream.form, image.file_name, stream.picture(image)) == ("voc", name, theirs)
     truth = np.zeros((6, 8), np.bool_)
     truth[1:3, 2:5] = True
-    np.testing.assert_array_equal(image.masks[0].record.mask, truth)
+    np.testing.assert_array_equal(image.masks[0].mask, truth)
     assert image.masks[0].label == "cat"
 
 
@@ -103,7 +103,7 @@ def test_folders_of_labelme_s_converter_are_read(end: str, tmp_path: Path) -> No
     (tmp_path / "class_names.txt").write_text("\n".join(names))
     theirs = photo(tmp_path / "JPEGImages" / "a.jpg")
     photo(tmp_path / "SegmentationClassVisualization" / "a.jpg")
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     (image,) = stream
     assert (image.file_name, [mask.label for mask in image.masks]) == ("a.jpg", ["bee", "dog"])
     assert stream.picture(image) == theirs

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    Policy,
-    annotated_mask,
-    open_stream,
-    write_files,
-    yolo,
-)
-from anymask.masks import mask_to_rle, rle_iou
+from anymask.formats import AnnotatedImage, LossReport, Policy, read, write_files, yolo
+from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
 
@@ -67,7 +59,7 @@ def test_every_mask_survives_or_is_reported(
 def test_parts_may_become_objects(tmp_path: Path) -> None:
     found = again(tmp_path, rings(), parts="split", holes="drop")
     assert [mask.label for mask in found.masks] == ["ring", "ring", "dot", "all"]
-    assert [mask.record.area for mask in found.masks] == [42, 2, 1, 108]
+    assert [mask.area for mask in found.masks] == [42, 2, 1, 108]
 
 
 def test_filled_holes_are_counted_in_pixels(tmp_path: Path) -> None:
@@ -86,7 +78,7 @@ def test_holes_may_be_refused(tmp_path: Path) -> None:
 def test_simplified_outlines_tell_what_they_changed(tmp_path: Path) -> None:
     y, x = np.mgrid[:60, :60]
     disc = mask_to_rle(np.hypot(x - 30, y - 30) < 25)
-    image = AnnotatedImage(file_name="a.png", hw=(60, 60), masks=(annotated_mask(disc, "disc"),))
+    image = AnnotatedImage(file_name="a.png", hw=(60, 60), masks=(Mask(disc, "disc"),))
     exact, short = tmp_path / "exact", tmp_path / "short"
     assert not written(exact, image)
     report = written(short, image, tolerance=1.5)
@@ -102,9 +94,7 @@ def test_simplified_outlines_tell_what_they_changed(tmp_path: Path) -> None:
 def test_a_line_is_what_shapely_sees(tmp_path: Path) -> None:
     mask = np.zeros((10, 20), np.bool_)
     mask[2:8, 5:15] = True
-    image = AnnotatedImage(
-        file_name="a.png", hw=(10, 20), masks=(annotated_mask(mask_to_rle(mask), "box"),)
-    )
+    image = AnnotatedImage(file_name="a.png", hw=(10, 20), masks=(Mask(mask_to_rle(mask), "box"),))
     written(tmp_path, image)
     place, *numbers = (tmp_path / "labels" / "a.txt").read_text().split()
     corners = np.array(numbers, float).reshape(-1, 2)
@@ -145,7 +135,7 @@ def test_class_names_are_read_in_every_usual_form(
 @example("\U0001f431, '[x]'")
 @example("\u2028\x7f\ufeff")
 def test_any_name_is_read_back_by_us_and_by_yaml(name: str) -> None:
-    mask = annotated_mask(mask_to_rle(np.ones((2, 2), bool)), label=name)
+    mask = Mask(mask_to_rle(np.ones((2, 2), bool)), label=name)
     image = AnnotatedImage(file_name="a.png", hw=(2, 2), masks=(mask,))
     files = dict(yolo.encode([image], Path("set"), LossReport(), Policy()))
     text = files[Path("set/data.yaml")].decode()
@@ -168,7 +158,7 @@ def test_pictures_that_would_share_their_labels_are_refused() -> None:
 def test_labels_of_another_set_do_not_get_other_names(tmp_path: Path) -> None:
     def named(file_name: str, *labels: str) -> AnnotatedImage:
         rle = mask_to_rle(np.ones((4, 4), bool))
-        masks = tuple(annotated_mask(rle, label=label) for label in labels)
+        masks = tuple(Mask(rle, label=label) for label in labels)
         return AnnotatedImage(file_name=file_name, hw=(4, 4), masks=masks)
 
     written(tmp_path, named("a.png", "cat", "dog"))
@@ -271,7 +261,7 @@ def test_splits_that_have_folders_of_their_own_are_one_set(tmp_path: Path) -> No
     (tmp_path / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\n\nnc: 2\n")
     with (tmp_path / "data.yaml").open("a") as file:
         file.write("names: ['cat', 'dog']\n")
-    stream = open_stream(tmp_path)
+    stream = read(tmp_path)
     found = {image.file_name: image for image in stream}
     assert {name: one.masks[0].label for name, one in found.items()} == {
         "train/a.png": "dog",
@@ -306,7 +296,7 @@ def test_boxes_among_outlines_are_told_and_boxes_alone_refused(tmp_path: Path) -
     labelled(tmp_path, ".", "a", "0 0.5 0.5 0.1 0.1", f"0 {SQUARE}")
     (tmp_path / "classes.txt").write_text("cat\n")
     (found,) = yolo.read(tmp_path, report := LossReport())
-    assert [mask.record.area for mask in found.masks] == [16]
+    assert [mask.area for mask in found.masks] == [16]
     assert [str(loss) for loss in report.losses] == [
         "a.png: line 1 is a box alone, without an outline"
     ]

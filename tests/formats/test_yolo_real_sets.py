@@ -15,17 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from anymask.formats import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    Policy,
-    read_annotations,
-    write_annotations,
-)
-from anymask.masks import mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
+from anymask.formats import AnnotatedImage, LossReport, Policy, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle, rle_box_xyxy, rle_iou, rle_to_mask
 
-Mask = NDArray[np.bool_]
+Pixels = NDArray[np.bool_]
 SETS = {"coco_val": 5, "camvid_driving": 4}  # objects with labels; regions full of holes, without
 EDGES = ndimage.generate_binary_structure(2, 1)
 
@@ -45,7 +38,7 @@ def real_set(request: pytest.FixtureRequest, shared: Path) -> Path:
 
 def there_and_back(
     folder: Path, out: Path, policy: Policy
-) -> tuple[LossReport, dict[str, list[AnnotatedMask]]]:
+) -> tuple[LossReport, dict[str, list[Mask]]]:
     """The writer's report, and the masks that are read again by their picture."""
     report = write_annotations(truth_of(folder), out, "yolo", policy)
     found, told = read_annotations(out, "yolo", folder / "images")
@@ -54,20 +47,20 @@ def there_and_back(
     return report, {image.file_name: list(image.masks) for image in found}
 
 
-def every_mask(folder: Path) -> Iterator[tuple[str, int, AnnotatedMask, Mask]]:
+def every_mask(folder: Path) -> Iterator[tuple[str, int, Mask, Pixels]]:
     for image in truth_of(folder):
         for number, mask in enumerate(image.masks):
             yield image.file_name, number, mask, rle_to_mask(mask.rle)
 
 
-def parts_of(mask: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+def parts_of(mask: Pixels) -> list[tuple[tuple[slice, slice], Pixels]]:
     """The box of each part, and its pixels there."""
     labelled, _ = ndimage.label(mask)
     boxes = ndimage.find_objects(labelled)
     return [(box, labelled[box] == part) for part, box in enumerate(boxes, start=1)]
 
 
-def holes_of(part: Mask) -> int:
+def holes_of(part: Pixels) -> int:
     return int(ndimage.label(~np.pad(part, 1))[1]) - 1
 
 
@@ -117,8 +110,8 @@ def test_filled_holes_and_split_parts_lose_what_the_report_says(
         assert sorted(one.rle.counts.tobytes() for one in mine) == sorted(filled), (name, number)
         assert ((name, number) in changed) == bool((union != pixels).any())
         if (name, number) in changed:
-            iou = mask.record.area / union.sum()
-            text = f"{union.sum()} pixels instead of {mask.record.area}, IoU {iou:.4f}"
+            iou = mask.area / union.sum()
+            text = f"{union.sum()} pixels instead of {mask.area}, IoU {iou:.4f}"
             assert changed[name, number] == text
     assert not any(found.values())
     assert changed

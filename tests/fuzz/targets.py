@@ -13,16 +13,9 @@ from PIL import Image
 
 import anymask
 from anymask.evaluation import open_sets, read_suite
-from anymask.formats import (
-    FORMATS,
-    annotated_mask,
-    load_clips,
-    load_dataset,
-    read_annotations,
-    write_annotations,
-)
+from anymask.formats import FORMATS, load_clips, load_dataset, read_annotations, write_annotations
 from anymask.images import load_image, load_mask
-from anymask.masks import Features, mask_to_rle
+from anymask.masks import Features, Mask, mask_to_rle
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import ASSETS
 from anymask.training import read_recipe
@@ -148,7 +141,7 @@ def rings_mask() -> np.ndarray:
 def annotations(root: Path) -> list[Target]:
     """Every format, written by ourselves; what can be read is written as run-lengths again."""
     image = rings()
-    labelled = tuple(annotated_mask(mask.rle, mask.label) for mask in image.masks)
+    labelled = tuple(Mask(mask.rle, mask.label) for mask in image.masks)
     image = type(image)(file_name="a.png", hw=image.hw, masks=labelled)
     targets = []
     for name in FORMATS:

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+Pixels = NDArray[np.bool_]
 
 # No deadline: a busy machine is not a failure.
 quickly = settings(deadline=None, max_examples=40, derandomize=True)
@@ -20,7 +20,7 @@ def sizes(largest: int = 24) -> st.SearchStrategy[tuple[int, int]]:
 
 
 @st.composite
-def masks(draw: Any, size: tuple[int, int] | None = None, largest: int = 24) -> Mask:
+def masks(draw: Any, size: tuple[int, int] | None = None, largest: int = 24) -> Pixels:
     """Empty, full, one pixel, noise of any density, or overlapping rectangles."""
     height, width = draw(sizes(largest)) if size is None else size
     kind = draw(st.sampled_from(["empty", "full", "pixel", "noise", "rectangles"]))
@@ -41,7 +41,7 @@ def masks(draw: Any, size: tuple[int, int] | None = None, largest: int = 24) -> 
 
 
 @st.composite
-def mask_lists(draw: Any, least: int = 1, most: int = 5) -> list[Mask]:
+def mask_lists(draw: Any, least: int = 1, most: int = 5) -> list[Pixels]:
     """Several masks of one size."""
     size = draw(sizes())
     return [draw(masks(size)) for _ in range(draw(st.integers(least, most)))]

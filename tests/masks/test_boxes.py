@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from anymask.base import InputError
 from anymask.masks import boxes as B
 from anymask.masks import mask_to_rle, rle_box_xyxy
-from tests.masks.strategies import Mask, boxes, mask_lists, quickly, thoroughly
+from tests.masks.strategies import Pixels, boxes, mask_lists, quickly, thoroughly
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def test_overlaps_equal_shapely(first: Array, second: Array) -> None:
 
 @thoroughly
 @given(mask_lists())
-def test_mask_boxes_equal_the_slow_truth_and_the_run_lengths(given_masks: list[Mask]) -> None:
+def test_mask_boxes_equal_the_slow_truth_and_the_run_lengths(given_masks: list[Pixels]) -> None:
     stack = np.stack(given_masks)
     for mask, box in zip(stack, B.mask_to_box(stack), strict=True):
         rows, columns = np.nonzero(mask)

@@ -11,12 +11,12 @@ from anymask.masks import (
     polygons_to_mask,
     ring_area,
 )
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 
 
 @quickly
 @given(masks())
-def test_bridges_change_no_pixel(mask: Mask) -> None:
+def test_bridges_change_no_pixel(mask: Pixels) -> None:
     polygons = mask_to_polygons(mask)
     if not polygons:
         return

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from anymask.base import InputError
 from anymask.masks import prompts as C
-from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
+from tests.masks.strategies import Pixels, mask_lists, masks, quickly, thoroughly
 
 EIGHT = np.ones((3, 3), int)
 
@@ -27,14 +27,14 @@ def test_a_grid_needs_a_point() -> None:
         C.point_grid(0)
 
 
-def distances(mask: Mask) -> np.ndarray:
+def distances(mask: Pixels) -> np.ndarray:
     """Every pixel's distance to the nearest pixel off the object, outside the photo included."""
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 @thoroughly
 @given(masks())
-def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Mask) -> None:
+def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Pixels) -> None:
     if not mask.any():
         with pytest.raises(InputError, match="got an empty mask"):
             C.centre_click(mask)
@@ -48,7 +48,7 @@ def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Mask) -> None:
 
 @thoroughly
 @given(masks())
-def test_depths_are_distances_and_the_deepest_pixel_has_the_largest(mask: Mask) -> None:
+def test_depths_are_distances_and_the_deepest_pixel_has_the_largest(mask: Pixels) -> None:
     np.testing.assert_allclose(C.mask_depth(mask), distances(mask), atol=1e-3)
     depth, (x, y) = C.deepest_pixel(mask)
     assert depth == C.mask_depth(mask).max(initial=0)
@@ -57,7 +57,7 @@ def test_depths_are_distances_and_the_deepest_pixel_has_the_largest(mask: Mask) 
 
 @thoroughly
 @given(mask_lists(least=3, most=3))
-def test_the_next_click_lands_in_the_largest_error(given_masks: list[Mask]) -> None:
+def test_the_next_click_lands_in_the_largest_error(given_masks: list[Pixels]) -> None:
     prediction, truth, ignore = given_masks
     missing, surplus = truth & ~prediction & ~ignore, prediction & ~truth & ~ignore
     click = C.next_click(prediction, truth, ignore=ignore)
@@ -91,7 +91,7 @@ def test_shapes_must_agree() -> None:
 
 @quickly
 @given(masks(), st.integers(0, 999))
-def test_violated_points_are_the_clicks_on_the_wrong_side(mask: Mask, seed: int) -> None:
+def test_violated_points_are_the_clicks_on_the_wrong_side(mask: Pixels, seed: int) -> None:
     rng = np.random.default_rng(seed)
     points = rng.uniform(-2, 26, (6, 2))
     labels = rng.integers(0, 2, 6)

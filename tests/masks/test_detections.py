@@ -10,23 +10,21 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import Masks
 from anymask.masks import (
     TABLE_TYPES,
+    Mask,
+    Masks,
     ModelSpec,
     geometry,
     mask_to_rle,
     measure_mask,
-    record_from_rle,
-    to_dataframe,
-    to_supervision,
 )
 from anymask.segment import Prediction
 from tests.formats.annotated import rings
 
 BLOCK = np.zeros((10, 20), np.bool_)
 BLOCK[2:5, 3:7] = True
-RECORD = record_from_rle(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
+RECORD = Mask(mask_to_rle(BLOCK), score=0.5, stability=0.25, label="a")
 
 
 @dataclass
@@ -52,11 +50,11 @@ def peer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_become_detections() -> None:
     masks = rings().masks
     records = [
-        record_from_rle(masks[0].rle, score=0.5, label="ring"),
-        record_from_rle(masks[1].rle, score=0.25),
-        record_from_rle(masks[3].rle, label="all"),
+        Mask(masks[0].rle, score=0.5, label="ring"),
+        Mask(masks[1].rle, score=0.25),
+        Mask(masks[3].rle, label="all"),
     ]
-    found = to_supervision(records)
+    found = Masks(records).to_supervision()
     np.testing.assert_array_equal(found.xyxy, [[1, 1, 10, 7], [11, 8, 11, 8], [0, 0, 11, 8]])
     np.testing.assert_array_equal(found.mask[0], records[0].mask)
     assert found.mask.dtype == np.bool_
@@ -68,19 +66,19 @@ def test_records_become_detections() -> None:
 
 @pytest.mark.usefixtures("peer")
 def test_no_record_needs_the_picture_s_size() -> None:
-    found = to_supervision([], (4, 5))
+    found = Masks(image_hw=(4, 5)).to_supervision()
     assert found.xyxy.shape == (0, 4)
     assert found.mask.shape == (0, 4, 5)
-    with pytest.raises(InputError, match="wanted masks of one size, got no record; give the rec"):
-        to_supervision([])
+    with pytest.raises(InputError, match="an empty list of masks has no size"):
+        Masks().to_supervision()
     with pytest.raises(InputError, match="wanted masks of one size, got \\[\\(4, 5\\), \\(9, 12"):
-        to_supervision([rings().masks[0].record], (4, 5))
+        Masks([rings().masks[0]], image_hw=(4, 5)).to_supervision()
 
 
 def test_without_supervision_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(InputError, match="not installed; run: pip install supervision"):
-        to_supervision([], (1, 1))
+        Masks(image_hw=(1, 1)).to_supervision()
 
 
 def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +86,7 @@ def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyP
     pandas.Series = lambda values, dtype: (values, dtype)  # type: ignore[attr-defined]
     pandas.DataFrame = dict  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pandas", pandas)
-    table = to_dataframe([RECORD])
+    table = Masks([RECORD]).to_dataframe()
     shape = dataclasses.asdict(measure_mask(RECORD.rle))
     for name in ("area", "x0", "y0", "x1", "y1"):
         assert shape.pop(name) == table[name][0][0]
@@ -99,13 +97,13 @@ def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyP
         **{name: [value] for name, value in shape.items()},
     }  # fmt: skip
     assert list(table) == list(TABLE_TYPES)
-    assert to_dataframe([]) == {name: ([], kind) for name, kind in TABLE_TYPES.items()}
+    assert Masks().to_dataframe() == {name: ([], kind) for name, kind in TABLE_TYPES.items()}
 
 
 def test_tables_of_photos_have_one_type_a_column_and_can_be_joined() -> None:
     pandas = pytest.importorskip("pandas", reason="needs pandas")
     nobody_s = replace(RECORD, label=None, stability=None, parent=2, depth=1)
-    tables = [to_dataframe(rows) for rows in ([], [RECORD], [nobody_s], [RECORD, nobody_s])]
+    tables = [Masks(rows).to_dataframe() for rows in ([], [RECORD], [nobody_s], [RECORD, nobody_s])]
     for table in tables:
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == TABLE_TYPES
     joined = pandas.concat(tables, ignore_index=True)
@@ -138,7 +136,7 @@ def test_supervision_draws_joins_and_measures_our_masks() -> None:
 def test_the_table_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(InputError, match="needs the package 'pandas'.*pip install pandas"):
-        to_dataframe([])
+        Masks([]).to_dataframe()
 
 
 @pytest.mark.usefixtures("peer")

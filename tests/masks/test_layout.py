@@ -8,29 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.masks import Mask as Record
 from anymask.masks import (
+    Mask,
+    Masks,
     Nesting,
-    coverage,
     divide,
     mask_to_rle,
-    nested,
     part_tree,
-    partition,
-    record_from_rle,
     rle_to_mask,
 )
-from tests.masks.strategies import Mask, mask_lists, quickly, thoroughly
+from tests.masks.strategies import Pixels, mask_lists, quickly, thoroughly
 
 
-def box(x0: int, y0: int, x1: int, y1: int) -> Mask:
+def box(x0: int, y0: int, x1: int, y1: int) -> Pixels:
     mask = np.zeros((20, 30), np.bool_)
     mask[y0:y1, x0:x1] = True
     return mask
 
 
-def record(mask: Mask, quality: float = 0.5) -> Record:
-    return record_from_rle(mask_to_rle(mask), score=quality)
+def record(mask: Pixels, quality: float = 0.5) -> Mask:
+    return Mask(mask_to_rle(mask), score=quality)
 
 
 CAR, WHEEL, BOLT, TREE = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12), box(22, 0, 29, 9)
@@ -56,16 +53,16 @@ def test_equal_masks_are_no_parts_of_each_other() -> None:
 
 
 def test_records_carry_their_place_in_the_tree() -> None:
-    records = nested([record(WHEEL), record(CAR)])
+    records = Masks([record(WHEEL), record(CAR)]).tree()
     assert [(r.parent, r.depth) for r in records] == [(1, 1), (None, 0)]
     assert [r.to_sa1b(1).get("parent") for r in records] == [1, None]
-    assert [Record.from_sa1b(r.to_sa1b()) for r in records] == records
+    assert [Mask.from_sa1b(r.to_sa1b()) for r in records] == records
     assert "depth" not in record(CAR).to_sa1b()
 
 
 @quickly
 @given(mask_lists(most=7), st.sampled_from([0.3, 0.5, 0.8, 1.0]))
-def test_the_tree_is_that_of_the_pixels(masks: list[Mask], share: float) -> None:
+def test_the_tree_is_that_of_the_pixels(masks: list[Pixels], share: float) -> None:
     tree = part_tree([mask_to_rle(mask) for mask in masks], share)
     for index, mask in enumerate(masks):
         wholes = [
@@ -89,7 +86,7 @@ def test_a_share_that_makes_no_sense_is_refused(share: float) -> None:
 
 @thoroughly
 @given(mask_lists(most=6), st.randoms(use_true_random=False))
-def test_each_pixel_goes_to_the_first_that_holds_it(masks: list[Mask], random: object) -> None:
+def test_each_pixel_goes_to_the_first_that_holds_it(masks: list[Pixels], random: object) -> None:
     order = list(range(len(masks)))
     random.shuffle(order)
     shares = divide([mask_to_rle(mask) for mask in masks], order)
@@ -102,19 +99,19 @@ def test_each_pixel_goes_to_the_first_that_holds_it(masks: list[Mask], random: o
 @quickly
 @given(mask_lists(most=6), st.lists(st.floats(0, 1), min_size=6, max_size=6))
 def test_a_partition_is_disjoint_and_covers_what_was_covered(
-    masks: list[Mask], qualities: list[float]
+    masks: list[Pixels], qualities: list[float]
 ) -> None:
     given_ = [record(mask, quality) for mask, quality in zip(masks, qualities, strict=False)]
-    shares = partition(given_)
+    shares = Masks(given_).partition()
     times = np.sum([share.mask for share in shares], axis=0)
     np.testing.assert_array_equal(times, np.any(masks, axis=0))
     assert all(share.area == share.mask.sum() > 0 for share in shares)
-    assert coverage(shares) == coverage(given_) == np.any(masks, axis=0).mean()
-    assert partition(shares) == shares
+    assert Masks(shares).coverage == Masks(given_).coverage == np.any(masks, axis=0).mean()
+    assert Masks(shares).partition() == shares
 
 
 def test_a_part_goes_before_its_whole_whatever_its_quality() -> None:
-    car, wheel, bolt = partition([record(CAR, 0.9), record(WHEEL, 0.5), record(BOLT, 0.1)])
+    car, wheel, bolt = Masks([record(CAR, 0.9), record(WHEEL, 0.5), record(BOLT, 0.1)]).partition()
     assert bolt.mask.sum() == BOLT.sum()
     np.testing.assert_array_equal(wheel.mask, WHEEL & ~BOLT)
     np.testing.assert_array_equal(car.mask, CAR & ~WHEEL)
@@ -124,24 +121,24 @@ def test_a_part_goes_before_its_whole_whatever_its_quality() -> None:
 
 def test_else_the_better_quality_goes_first_and_then_the_smaller_mask() -> None:
     left, right = box(0, 0, 10, 9), box(7, 0, 15, 9)
-    worse, better = partition([record(left, 0.4), record(right, 0.6)])
+    worse, better = Masks([record(left, 0.4), record(right, 0.6)]).partition()
     np.testing.assert_array_equal(better.mask, right)
     np.testing.assert_array_equal(worse.mask, left & ~right)
-    larger, smaller = partition([record(left), record(right)])
+    larger, smaller = Masks([record(left), record(right)]).partition()
     np.testing.assert_array_equal(smaller.mask, right)
     np.testing.assert_array_equal(larger.mask, left & ~right)
 
 
 def test_what_is_left_with_nothing_is_dropped() -> None:
     halves = [record(box(0, 0, 5, 9)), record(box(5, 0, 10, 9))]
-    assert partition([record(box(0, 0, 10, 9)), *halves]) == halves
+    assert Masks([record(box(0, 0, 10, 9)), *halves]).partition() == halves
 
 
 def test_no_masks_have_no_layout() -> None:
-    assert part_tree([]) == nested([]) == partition([]) == divide([], []) == []
-    assert coverage([]) == 0
+    assert part_tree([]) == Masks().tree() == Masks().partition() == divide([], []) == []
+    assert Masks().coverage == 0
 
 
 def test_records_keep_their_order_and_their_numbers() -> None:
     named = [replace(record(WHEEL, 0.2), label="wheel"), replace(record(CAR, 0.9), label="car")]
-    assert [share.label for share in partition(named)] == ["wheel", "car"]
+    assert [share.label for share in Masks(named).partition()] == ["wheel", "car"]

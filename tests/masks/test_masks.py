@@ -14,7 +14,7 @@ from scipy import ndimage
 from anymask.base import InputError
 from anymask.masks import binary as M
 from anymask.masks import mask_to_rle, rle_iou
-from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
+from tests.masks.strategies import Pixels, mask_lists, masks, quickly, thoroughly
 
 EIGHT = np.ones((3, 3), int)
 small = arrays(np.bool_, (7, 5))
@@ -22,7 +22,7 @@ small = arrays(np.bool_, (7, 5))
 
 @quickly
 @given(mask_lists())
-def test_overlap_equals_counting(given_masks: list[Mask]) -> None:
+def test_overlap_equals_counting(given_masks: list[Pixels]) -> None:
     iou = M.mask_iou(np.stack(given_masks), np.stack(given_masks[:2]))
     for i, a in enumerate(given_masks):
         for j, b in enumerate(given_masks[:2]):
@@ -49,7 +49,7 @@ def test_stability_counts_the_soft_border() -> None:
     assert M.stability_score(logits[0]) == pytest.approx(1 / 3)
 
 
-def slow_small_regions(mask: Mask, area: float, mode: str) -> Mask:
+def slow_small_regions(mask: Pixels, area: float, mode: str) -> Pixels:
     """scipy's labels, one region after the other."""
     holes = mode == "holes"
     labels, n = ndimage.label(~mask if holes else mask, structure=EIGHT)
@@ -64,7 +64,7 @@ def slow_small_regions(mask: Mask, area: float, mode: str) -> Mask:
 
 @thoroughly
 @given(masks(), st.integers(0, 40), st.sampled_from(["holes", "islands"]))
-def test_small_regions_equal_the_slow_truth(mask: Mask, area: int, mode: M.RegionMode) -> None:
+def test_small_regions_equal_the_slow_truth(mask: Pixels, area: int, mode: M.RegionMode) -> None:
     before = mask.copy()
     cleaned, changed = M.remove_small_regions(mask, area, mode)
     np.testing.assert_array_equal(mask, before)
@@ -104,9 +104,9 @@ def test_cleaning_leaves_empty_masks_empty() -> None:
 
 
 def slow_mask_nms(
-    given_masks: list[Mask], scores: NDArray[np.float64], limit: float, share_of: str
+    given_masks: list[Pixels], scores: NDArray[np.float64], limit: float, share_of: str
 ) -> list[int]:
-    def whole(a: Mask, b: Mask) -> int:
+    def whole(a: Pixels, b: Pixels) -> int:
         return int((a | b).sum() if share_of == "union" else min(a.sum(), b.sum()))
 
     kept: list[int] = []
@@ -126,7 +126,7 @@ def slow_mask_nms(
     st.sampled_from(["union", "smaller"]),
 )
 def test_suppression_equals_the_slow_truth(
-    given_masks: list[Mask], limit: float, seed: int, share_of: Literal["union", "smaller"]
+    given_masks: list[Pixels], limit: float, seed: int, share_of: Literal["union", "smaller"]
 ) -> None:
     scores = np.random.default_rng(seed).integers(0, 4, len(given_masks)) / 4  # with ties
     rles = [mask_to_rle(mask) for mask in given_masks]

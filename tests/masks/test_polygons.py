@@ -12,12 +12,12 @@ from scipy import ndimage
 
 from anymask.base import InputError
 from anymask.masks import polygons as P
-from tests.masks.strategies import Mask, masks, quickly, thoroughly
+from tests.masks.strategies import Pixels, masks, quickly, thoroughly
 
 
 @thoroughly
 @given(masks(largest=14))
-def test_exact_polygons_give_the_mask_again_and_are_valid(mask: Mask) -> None:
+def test_exact_polygons_give_the_mask_again_and_are_valid(mask: Pixels) -> None:
     polygons = P.mask_to_polygons(mask)
     np.testing.assert_array_equal(P.polygons_to_mask(polygons, mask.shape), mask)
     assert len(polygons) == ndimage.label(mask)[1]
@@ -88,7 +88,7 @@ def test_a_slope_of_pixels_becomes_a_line_and_every_centre_stays_on_its_side() -
 
 @quickly
 @given(masks(largest=14))
-def test_an_outline_without_stairs_moves_pixels_of_the_border_alone(mask: Mask) -> None:
+def test_an_outline_without_stairs_moves_pixels_of_the_border_alone(mask: Pixels) -> None:
     smooth = P.mask_to_polygons(mask, 1e-6, smooth=True)
     wrong = P.polygons_to_mask(smooth, mask.shape) ^ mask
     for side in (mask, ~mask):
@@ -98,7 +98,7 @@ def test_an_outline_without_stairs_moves_pixels_of_the_border_alone(mask: Mask) 
 
 @quickly
 @given(masks(largest=14), st.sampled_from([1.0, 4.0]))
-def test_simplifying_never_loses_a_region(mask: Mask, tolerance: float) -> None:
+def test_simplifying_never_loses_a_region(mask: Pixels, tolerance: float) -> None:
     assert len(P.mask_to_polygons(mask, tolerance)) == len(P.mask_to_polygons(mask))
 
 

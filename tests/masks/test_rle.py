@@ -10,16 +10,16 @@ from pycocotools import mask as coco
 
 from anymask.base import DataError, InputError
 from anymask.masks import rle as R
-from tests.masks.strategies import Mask, mask_lists, masks, quickly, thoroughly
+from tests.masks.strategies import Pixels, mask_lists, masks, quickly, thoroughly
 
 
-def coco_encode(mask: Mask) -> dict:
+def coco_encode(mask: Pixels) -> dict:
     return coco.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 
 @thoroughly
 @given(masks())
-def test_strings_and_boxes_equal_pycocotools(mask: Mask) -> None:
+def test_strings_and_boxes_equal_pycocotools(mask: Pixels) -> None:
     ours, theirs = R.mask_to_rle(mask), coco_encode(mask)
     assert R.rle_to_string(ours) == theirs["counts"].decode()
     assert R.string_to_rle(theirs["counts"], mask.shape) == ours
@@ -29,7 +29,7 @@ def test_strings_and_boxes_equal_pycocotools(mask: Mask) -> None:
 
 @thoroughly
 @given(masks())
-def test_a_mask_survives_every_form(mask: Mask) -> None:
+def test_a_mask_survives_every_form(mask: Pixels) -> None:
     rle = R.mask_to_rle(mask)
     decoded = R.rle_to_mask(rle)
     assert decoded.dtype == np.bool_
@@ -42,7 +42,7 @@ def test_a_mask_survives_every_form(mask: Mask) -> None:
 
 @quickly
 @given(mask_lists(), st.booleans())
-def test_merging_and_overlap_equal_pycocotools(given_masks: list[Mask], intersect: bool) -> None:
+def test_merging_and_overlap_equal_pycocotools(given_masks: list[Pixels], intersect: bool) -> None:
     ours = [R.mask_to_rle(mask) for mask in given_masks]
     theirs = [coco_encode(mask) for mask in given_masks]
     merged = coco.merge(theirs, intersect=intersect)
@@ -58,7 +58,7 @@ def test_merging_and_overlap_equal_pycocotools(given_masks: list[Mask], intersec
 
 @thoroughly
 @given(masks(largest=9), st.tuples(*[st.integers(0, 3)] * 4))
-def test_a_crop_encodes_like_the_whole_photo(mask: Mask, margins: tuple[int, ...]) -> None:
+def test_a_crop_encodes_like_the_whole_photo(mask: Pixels, margins: tuple[int, ...]) -> None:
     top, bottom, left, right = margins
     whole = np.pad(mask, ((top, bottom), (left, right)))
     assert R.crop_to_rle(mask, (left, top), whole.shape) == R.mask_to_rle(whole)

@@ -19,7 +19,7 @@ from anymask.masks import (
     rle_on_photo,
     rle_to_mask,
 )
-from tests.masks.strategies import Mask, masks, quickly, thoroughly
+from tests.masks.strategies import Pixels, masks, quickly, thoroughly
 
 
 @st.composite
@@ -33,7 +33,7 @@ def windows(draw: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 @thoroughly
 @given(st.data(), masks())
-def test_a_window_of_run_lengths_is_that_of_the_pixels(data: Any, mask: Mask) -> None:
+def test_a_window_of_run_lengths_is_that_of_the_pixels(data: Any, mask: Pixels) -> None:
     x0, y0, x1, y1 = window = data.draw(windows(mask.shape))
     assert rle_in_window(mask_to_rle(mask), window) == mask_to_rle(mask[y0:y1, x0:x1])
 
@@ -41,7 +41,7 @@ def test_a_window_of_run_lengths_is_that_of_the_pixels(data: Any, mask: Mask) ->
 @thoroughly
 @given(masks(), *[st.integers(0, 6)] * 4)
 def test_a_window_is_laid_into_the_photo(
-    mask: Mask, left: int, right: int, top: int, bottom: int
+    mask: Pixels, left: int, right: int, top: int, bottom: int
 ) -> None:
     photo = np.pad(mask, ((top, bottom), (left, right)))
     assert rle_on_photo(mask_to_rle(mask), (left, top), photo.shape) == mask_to_rle(photo)
@@ -49,7 +49,7 @@ def test_a_window_is_laid_into_the_photo(
 
 @thoroughly
 @given(masks(), st.integers(0, 4))
-def test_a_crop_holds_the_whole_mask(mask: Mask, margin: int) -> None:
+def test_a_crop_holds_the_whole_mask(mask: Pixels, margin: int) -> None:
     crop, (x0, y0, x1, y1) = rle_crop(mask_to_rle(mask), margin)
     np.testing.assert_array_equal(crop, mask[y0:y1, x0:x1])
     assert crop.sum() == mask.sum()
@@ -69,7 +69,7 @@ def test_a_mask_that_leaves_the_photo_is_refused(offset: tuple[int, int]) -> Non
 
 @quickly
 @given(masks(), st.integers(0, 40), st.integers(0, 40))
-def test_masks_are_cleaned_as_their_pixels_are(mask: Mask, holes: int, islands: int) -> None:
+def test_masks_are_cleaned_as_their_pixels_are(mask: Pixels, holes: int, islands: int) -> None:
     cleaned = clean_rle(mask_to_rle(mask), holes, islands)
     np.testing.assert_array_equal(rle_to_mask(cleaned), clean_mask(mask, holes, islands))
 
@@ -77,7 +77,7 @@ def test_masks_are_cleaned_as_their_pixels_are(mask: Mask, holes: int, islands: 
 @thoroughly
 @given(masks(), st.integers(1, 70), st.integers(1, 70))
 def test_an_enlarged_mask_is_the_one_that_opencv_interpolates(
-    mask: Mask, height: int, width: int
+    mask: Pixels, height: int, width: int
 ) -> None:
     height, width = max(height, mask.shape[0]), max(width, mask.shape[1])
     soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

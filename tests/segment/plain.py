@@ -12,15 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from anymask.base import FloatArray
-from anymask.masks import (
-    Features,
-    Mask,
-    box_nms,
-    logits_to_image,
-    mask_to_rle,
-    record_from_rle,
-    stability_score,
-)
+from anymask.masks import Features, Mask, box_nms, logits_to_image, mask_to_rle, stability_score
 from anymask.runtime import ImageRuntime, PromptDecoding, require
 from anymask.segment import Grid, click_prompts
 
@@ -60,4 +52,4 @@ def _filter(
         stability = float(stability_score(logits, threshold, offset))
         if not least or stability >= least:
             rle = mask_to_rle(logits > threshold)
-            yield record_from_rle(rle, score=float(number), stability=stability)
+            yield Mask(rle, score=float(number), stability=stability)

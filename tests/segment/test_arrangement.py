@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.masks import Mask, mask_to_rle
 from anymask.segment import (
     ADAPTIVE_NMS,
     Arrangement,
@@ -27,7 +27,7 @@ def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 
 
 def record(mask: np.ndarray, quality: float = 0.5) -> Mask:
-    return record_from_rle(mask_to_rle(mask), score=quality)
+    return Mask(mask_to_rle(mask), score=quality)
 
 
 CAR, WHEEL, BOLT = box(2, 2, 20, 15), box(4, 8, 10, 14), box(6, 10, 8, 12)
@@ -166,7 +166,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> N
 def nested_records() -> list:
     masks = np.zeros((4, 20, 30), np.bool_)
     masks[0, 2:15, 2:20] = masks[1, 8:14, 4:10] = masks[2, 10:12, 6:8] = masks[3, :9, 22:29] = True
-    return [record_from_rle(mask_to_rle(mask)) for mask in masks]
+    return [Mask(mask_to_rle(mask)) for mask in masks]
 
 
 @pytest.mark.parametrize(

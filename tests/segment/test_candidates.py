@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError
-from anymask.formats import Masks
 from anymask.masks import (
     HeldPicture,
+    Masks,
     ModelSpec,
     Prompt,
     geometry,

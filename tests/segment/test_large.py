@@ -9,15 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anymask.base import FloatArray, InputError
-from anymask.masks import (
-    ALL_KINDS,
-    EncoderOutput,
-    Mask,
-    ModelPrompts,
-    ModelSpec,
-    mask_to_rle,
-    record_from_rle,
-)
+from anymask.masks import ALL_KINDS, EncoderOutput, Mask, ModelPrompts, ModelSpec, mask_to_rle
 from anymask.models.rules import open_family
 from anymask.segment import (
     Grid,
@@ -186,7 +178,7 @@ def piece(mask: np.ndarray, window: tuple[int, int, int, int], quality: float = 
     x0, y0, x1, y1 = window
     seen = np.zeros_like(mask)
     seen[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
-    return Piece(record_from_rle(mask_to_rle(seen), score=quality), window)
+    return Piece(Mask(mask_to_rle(seen), score=quality), window)
 
 
 LEFT, RIGHT = (0, 0, 60, 40), (45, 0, 105, 40)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from anymask.base import BoolArray, DataError, InputError, ModelError, PromptError, UintImage
-from anymask.formats import Masks
-from anymask.masks import Mask, mask_to_rle, record_from_rle
+from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.runtime import MaskNaming
 from anymask.segment import (
     mask_vectors,
@@ -55,7 +54,7 @@ RED, BLUE = square(5, 5), square(40, 20)
 
 
 def record(mask: BoolArray, quality: float, objectness: float | None) -> Mask:
-    made = record_from_rle(mask_to_rle(mask), score=quality, stability=0.9)
+    made = Mask(mask_to_rle(mask), score=quality, stability=0.9)
     return replace(made, objectness=objectness)
 
 

@@ -9,15 +9,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks import (
-    Geometry,
-    Mask,
-    ModelSpec,
-    mask_to_rle,
-    record_from_rle,
-    rle_intersection,
-    rle_iou,
-)
+from anymask.masks import Geometry, Mask, ModelSpec, mask_to_rle, rle_intersection, rle_iou
 from anymask.models.rules import Family, open_family, shipped_tables
 from anymask.segment import (
     ADAPTIVE_NMS,
@@ -206,7 +198,7 @@ def test_what_is_left_out_early_changes_nothing(
 def record(x: int, quality: float, objectness: float | None) -> Mask:
     mask = np.zeros((20, 40), np.bool_)
     mask[5:15, x : x + 10] = True
-    return replace(record_from_rle(mask_to_rle(mask), score=quality), objectness=objectness)
+    return replace(Mask(mask_to_rle(mask), score=quality), objectness=objectness)
 
 
 LIKELY, COPY, BAD, UNJUDGED = (
@@ -260,7 +252,7 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
     for cx, cy, r in rng.uniform((0, 0, 4), (80, 60, 40), (8, 3)):
         whole = np.hypot(x - cx, y - cy) < r
         for mask in (whole, whole & (x < cx + r / 3), np.hypot(x - cx, y - cy) < r / 2):
-            record = record_from_rle(mask_to_rle(mask), score=1.0)
+            record = Mask(mask_to_rle(mask), score=1.0)
             records.append(replace(record, objectness=float(rng.random())))
     rles, areas = [one.rle for one in records], np.array([one.area for one in records], float)
     smaller = np.maximum(np.minimum(areas, areas[:, None]), 1)

@@ -1,5 +1,6 @@
 """Everything's masks get the edges of answers to clicks, and stay the same objects."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import anymask
 from anymask.base import UintImage
 from anymask.images import load_image
-from anymask.masks import Mask, coverage, mask_to_rle, record_from_rle, rle_iou, with_rle
+from anymask.masks import Mask, Masks, mask_to_rle, rle_iou
 from anymask.runtime import EdgeRefining
 from anymask.segment import EncodedPhoto, refine_record_edges
 
@@ -48,8 +49,8 @@ def test_a_mask_s_edge_is_that_of_its_click(photo: UintImage, found: list[Mask])
 def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[Mask]) -> None:
     corner = np.zeros(photo.shape[:2], np.bool_)
     corner[:50, :50] = True
-    elsewhere = with_rle(found[0], mask_to_rle(corner))
-    silent = record_from_rle(found[0].rle)
+    elsewhere = replace(found[0], rle=mask_to_rle(corner))
+    silent = Mask(found[0].rle)
     runtime = anymask.load().runtime
     assert refine_record_edges(runtime, photo, [elsewhere, silent]) == [elsewhere, silent]
     assert refine_record_edges(runtime, photo, []) == []
@@ -101,4 +102,6 @@ def test_without_a_network_edges_stay_as_they_are(photo: UintImage, found: list[
 def test_a_partition_stays_one(photo: UintImage) -> None:
     shares = anymask.load().everything(photo, points_per_side=6, layout="partition")
     assert len(shares) > 1
-    assert sum(share.area for share in shares) == round(coverage(shares) * shares[0].mask.size)
+    assert sum(share.area for share in shares) == round(
+        Masks(shares).coverage * shares[0].mask.size
+    )

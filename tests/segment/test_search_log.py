@@ -9,7 +9,7 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.masks import mask_to_rle, record_from_rle
+from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Lesson, LoggedBatch, Model, SearchLog
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -62,7 +62,7 @@ def test_a_killed_search_goes_on_and_finds_the_same(kind: str, tmp_path: Path) -
 
 
 def test_a_log_of_another_search_is_begun_anew(tmp_path: Path) -> None:
-    batch = LoggedBatch([record_from_rle(mask_to_rle(np.eye(5, dtype=bool)), score=0.1)], [])
+    batch = LoggedBatch([Mask(mask_to_rle(np.eye(5, dtype=bool)), score=0.1)], [])
     log = SearchLog(tmp_path / "log", {"points": 1})
     log.keep("a", batch)
     log.close(done=False)

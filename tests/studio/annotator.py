@@ -16,11 +16,12 @@ import numpy as np
 from numpy.random import Generator
 
 from anymask.base import BoolArray, FloatArray, InputError
-from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.formats import AnnotatedImage
 from anymask.images import load_plane
 from anymask.masks import (
     Click,
     Features,
+    Mask,
     Prompt,
     Rle,
     centre_click,
@@ -289,15 +290,15 @@ class SimulatedWork(Work):
         return drafts
 
 
-Fix = tuple[Draft, AnnotatedMask]
+Fix = tuple[Draft, Mask]
 
 
 def _sorted_out(
-    annotator: Annotator, proposals: list[Draft], truths: list[AnnotatedMask]
-) -> tuple[list[Draft], list[AnnotatedMask], list[Fix]]:
+    annotator: Annotator, proposals: list[Draft], truths: list[Mask]
+) -> tuple[list[Draft], list[Mask], list[Fix]]:
     """What became of the proposals: decided ones, the objects they show, and those to correct."""
     drafts: list[Draft] = []
-    taken: list[AnnotatedMask] = []
+    taken: list[Mask] = []
     fixes: list[Fix] = []
     rles = [one.rle for one in truths]
     for draft in proposals:
@@ -314,7 +315,7 @@ def _sorted_out(
     return drafts, taken, fixes
 
 
-def _nearest(truths: list[AnnotatedMask], draft: Draft) -> str | None:
+def _nearest(truths: list[Mask], draft: Draft) -> str | None:
     """The label of the object that a mask shows."""
     return truths[int(rle_iou([draft.rle], [one.rle for one in truths])[0].argmax())].label
 

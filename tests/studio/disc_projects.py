@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from anymask.formats import AnnotatedImage, annotated_mask
-from anymask.masks import mask_to_rle
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from anymask.studio import Draft, Project
 from tests.segment.fakes import discs
@@ -24,7 +24,7 @@ def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
         image, masks = discs((SIDE, SIDE), [(x + number, y, r) for x, y, r in PLACES])
         name = f"{number}.png"
         Image.fromarray(image).save(folder / name)
-        kept = tuple(annotated_mask(mask_to_rle(m), f"disc {n}") for n, m in enumerate(masks))
+        kept = tuple(Mask(mask_to_rle(m), f"disc {n}") for n, m in enumerate(masks))
         truth[name] = AnnotatedImage(file_name=name, hw=(SIDE, SIDE), masks=kept)
     return truth
 

@@ -22,7 +22,7 @@ from anymask.formats import mask_to_cvat
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.studio import CvatModel, mask_to_shape, shape_to_mask
-from tests.masks.strategies import Mask, masks, quickly
+from tests.masks.strategies import Pixels, masks, quickly
 from tests.scripts import loaded_script
 from tests.segment.fakes import ColourRuntime, discs, iou
 from tests.studio.servers import LEFT, PICTURE, RIGHT
@@ -105,7 +105,7 @@ def test_the_agent_s_detection_finds_everything(example: Any, polygons: bool) ->
 
 @quickly
 @given(masks())
-def test_masks_travel_as_the_sdk_has_them(mask: Mask) -> None:
+def test_masks_travel_as_the_sdk_has_them(mask: Pixels) -> None:
     if not mask.any():
         return
     ours = mask_to_cvat(mask_to_rle(mask))

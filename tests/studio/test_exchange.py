@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.formats import (
-    AnnotatedImage,
-    Policy,
-    annotated_mask,
-    read_annotations,
-    write_annotations,
-)
-from anymask.masks import mask_to_rle, rle_iou
+from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle, rle_iou
 from anymask.segment import Model
 from anymask.studio import (
     LEAST_HELD,
@@ -92,8 +86,8 @@ def test_small_masks_that_come_back_as_outlines_are_noticed(
     photo = project.store.image(1)
     rows, columns = np.ogrid[: photo.hw[0], : photo.hw[1]]
     pixels = (columns - 40) ** 2 + (rows - 40) ** 2 <= 64
-    small = annotated_mask(mask_to_rle(pixels), label="leaf")
-    beside = annotated_mask(mask_to_rle(np.roll(pixels, 2, axis=1)), label="leaf")
+    small = Mask(mask_to_rle(pixels), label="leaf")
+    beside = Mask(mask_to_rle(np.roll(pixels, 2, axis=1)), label="leaf")
     image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=(small,))
     write_annotations([image], tmp_path / "in.json", "coco")
     write_annotations([image], tmp_path / "set", "yolo", Policy(tolerance=0.5))

@@ -20,15 +20,8 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.formats import (
-    AnnotatedImage,
-    Policy,
-    annotated_mask,
-    picture_hw,
-    read_annotations,
-    write_annotations,
-)
-from anymask.masks import mask_to_rle, rle_to_mask
+from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
+from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from anymask.studio import ServerParts, TaskPictures
 from tests.formats.annotated import rings
 from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
@@ -119,7 +112,7 @@ def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
     ring[40:60, 60:90] = False
     corner[-1, -1] = True
     pairs = [(answer.masks[0], "cat"), (answer.masks[1], "cat"), (ring, "a ring"), (corner, "dot")]
-    masks = [annotated_mask(mask_to_rle(mask), label, 0.5) for mask, label in pairs]
+    masks = [Mask(mask_to_rle(mask), label, 0.5) for mask, label in pairs]
     return AnnotatedImage(file_name="chelsea.png", hw=(height, width), masks=tuple(masks))
 
 

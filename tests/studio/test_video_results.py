@@ -141,9 +141,9 @@ def test_json_that_is_exported_is_read_by_our_own_readers(
     (tmp_path / "masks.json").write_bytes(exported(http, video, form))
     frames, _ = read_annotations(tmp_path / "masks.json", form)
     wanted = [rles(line) for line in lines(http.get(f"{video}/results"))]
-    assert [{m.group: m.rle for m in frame.masks} for frame in frames] == wanted
+    assert [{m.id: m.rle for m in frame.masks} for frame in frames] == wanted
     if form == "coco":
-        assert {m.group: m.label for m in frames[0].masks} == {1: "cup", 2: "dish"}
+        assert {m.id: m.label for m in frames[0].masks} == {1: "cup", 2: "dish"}
 
 
 def test_a_folder_of_davis_lines_and_a_film_are_exported(

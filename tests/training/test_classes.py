@@ -9,8 +9,8 @@ import torch
 
 from anymask import models
 from anymask.base import ConfigError, InputError, ModelError
-from anymask.formats import AnnotatedImage, AnnotatedMask
-from anymask.masks import ClassOverlaps, LabelMap, mask_to_rle
+from anymask.formats import AnnotatedImage
+from anymask.masks import ClassOverlaps, LabelMap, Mask, mask_to_rle
 from anymask.models.class_head import add_class_head, class_head_of
 from anymask.runtime import TorchRuntime, load_official
 from anymask.segment import Model
@@ -58,8 +58,7 @@ def scene() -> AnnotatedImage:
         file_name="a.png",
         hw=(16, 24),
         masks=tuple(
-            AnnotatedMask(mask_to_rle(mask), label)
-            for mask, label in zip(masks, labels, strict=True)
+            Mask(mask_to_rle(mask), label) for mask, label in zip(masks, labels, strict=True)
         ),
     )
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError
-from anymask.formats import open_stream
+from anymask.formats import read
 from anymask.training import data_stamps, prepare, tuning_data
 from tests.training.small_data import write_sets
 
@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(data: Path, tmp_path: Path) -> Path:
     """The data of a run that has begun."""
-    prepare(open_stream(data), None, tmp_path / "run" / "data")
+    prepare(read(data), None, tmp_path / "run" / "data")
     return tmp_path / "run" / "data"
 
 
@@ -56,7 +56,7 @@ def later(path: Path) -> None:
 
 
 def test_data_as_they_were_are_not_read(data: Path, run: Path, hashed: list[str]) -> None:
-    prepare(open_stream(data), None, run)
+    prepare(read(data), None, run)
     assert hashed == []
 
 
@@ -65,9 +65,9 @@ def test_of_files_with_other_times_the_contents_decide_once(
 ) -> None:
     later(data / "masks.jsonl")
     later(data / "images" / "1.jpg")
-    prepare(open_stream(data), None, run)
+    prepare(read(data), None, run)
     assert sorted(hashed) == ["1.jpg", "masks.jsonl"]
-    prepare(open_stream(data), None, run)
+    prepare(read(data), None, run)
     assert len(hashed) == 2
 
 
@@ -75,9 +75,9 @@ def test_data_that_were_moved_are_looked_at_whole_but_not_decoded(
     data: Path, run: Path, hashed: list[str], tmp_path: Path
 ) -> None:
     moved = shutil.copytree(data, tmp_path / "elsewhere" / "round")
-    prepare(open_stream(moved), None, run)
+    prepare(read(moved), None, run)
     assert sorted(hashed) == ["0.jpg", "1.jpg", "2.jpg", "masks.jsonl", "set.json"]
-    prepare(open_stream(moved), None, run)
+    prepare(read(moved), None, run)
     assert len(hashed) == 5
 
 
@@ -93,7 +93,7 @@ def test_a_changed_file_of_the_same_size_is_noticed_by_its_time(
     later(path)
     assert path.stat().st_size == before
     with pytest.raises(InputError, match="was begun with other data: --data was round"):
-        prepare(open_stream(data), None, run)
+        prepare(read(data), None, run)
 
 
 def test_other_words_for_the_same_masks_are_the_same_data(
@@ -101,9 +101,9 @@ def test_other_words_for_the_same_masks_are_the_same_data(
 ) -> None:
     path = data / "masks.jsonl"
     path.write_text(path.read_text("utf-8").replace(": ", ":  "), "utf-8")
-    report = prepare(open_stream(data), None, run)
+    report = prepare(read(data), None, run)
     monkeypatch.setattr(tuning_data, "_usable", lambda *_: pytest.fail("it is read once more"))
-    assert prepare(open_stream(data), None, run) == report
+    assert prepare(read(data), None, run) == report
 
 
 def test_a_file_that_comes_or_goes_is_noticed(tmp_path: Path) -> None:
@@ -121,17 +121,17 @@ def test_a_file_that_comes_or_goes_is_noticed(tmp_path: Path) -> None:
             "annotations": [{"id": number, "segmentation": rle, "area": 9, "bbox": [0, 0, 1, 1]}],
         }
         (folder / f"{number}.json").write_text(json.dumps(document), "utf-8")
-    prepare(open_stream(folder), None, run)
+    prepare(read(folder), None, run)
     (folder / "2.json").rename(tmp_path / "kept.json")
     with pytest.raises(InputError, match=r"\(3 photos, 3 masks\), now labelled \(2 photos"):
-        prepare(open_stream(folder), None, run)
+        prepare(read(folder), None, run)
     (tmp_path / "kept.json").rename(folder / "2.json")
-    prepare(open_stream(folder), None, run)
+    prepare(read(folder), None, run)
     shutil.copyfile(sets / "square" / "images" / "0.jpg", folder / "3.jpg")
     text = (folder / "0.json").read_text("utf-8").replace("0.jpg", "3.jpg")
     (folder / "3.json").write_text(text, "utf-8")
     with pytest.raises(InputError, match=r"now labelled \(4 photos, 4 masks\)"):
-        prepare(open_stream(folder), None, run)
+        prepare(read(folder), None, run)
 
 
 def test_a_mask_picture_that_was_drawn_anew_with_the_same_size_is_noticed(tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_mask_picture_that_was_drawn_anew_with_the_same_size_is_noticed(tmp_pa
         picture = np.full((32, 32, 3), 40 * number, np.uint8)
         Image.fromarray(picture).save(folder / "images" / f"{number}.png")
         _nucleus(folder / "masks" / f"{number}.png", 4)
-    prepare(open_stream(folder), None, run)
+    prepare(read(folder), None, run)
     mask = folder / "masks" / "1.png"
     before = mask.stat().st_size
     _nucleus(mask, 9)  # the same bytes but for where the square begins
     later(mask)
     assert mask.stat().st_size == before
     with pytest.raises(InputError, match="was begun with other data: --data was cells"):
-        prepare(open_stream(folder), None, run)
+        prepare(read(folder), None, run)
 
 
 def _nucleus(path: Path, left: int) -> None:
@@ -160,4 +160,4 @@ def _nucleus(path: Path, left: int) -> None:
 
 def test_damaged_stamps_cost_a_reading_and_nothing_else(data: Path, run: Path) -> None:
     (run / data_stamps.STAMPS).write_text("{", "utf-8")
-    prepare(open_stream(data), None, run)
+    prepare(read(data), None, run)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.masks import HEADER, mask_to_rle, record_from_rle, rle_to_coco, table_row
+from anymask.masks import HEADER, Mask, mask_to_rle, rle_to_coco, table_row
 
 
 def tables() -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def tables() -> list[dict[str, Any]]:
     for number, mask in enumerate(masks, start=1):
         rle = mask_to_rle(mask)
         label = 'a "cell", round' if number == 1 else None
-        named = record_from_rle(rle, score=0.875 if number % 2 else 0.0, label=label)
+        named = Mask(rle, score=0.875 if number % 2 else 0.0, label=label)
         cells = table_row("photo.png", number, rle, named)
         cases.append({
             "rle": rle_to_coco(rle), "label": label, "quality": named.score,

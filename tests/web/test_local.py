@@ -13,15 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.masks import (
-    Mask,
-    coco_to_rle,
-    mask_to_rle,
-    measure_mask,
-    record_from_rle,
-    rle_area,
-    rle_iou,
-)
+from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure_mask, rle_area, rle_iou
 from anymask.segment import ADAPTIVE_NMS, parted, without_duplicates
 from tests.web.test_parity import ANSWER
 
@@ -117,7 +109,7 @@ def test_of_everything_those_are_shown_that_python_would_show(
     sent = ann.ask(f"[s.editor.state.masks, s.editor.spare].map{FOUND}")
     shown, others = (
         [
-            record_from_rle(coco_to_rle({"size": size, "counts": counts}), score=quality)
+            Mask(coco_to_rle({"size": size, "counts": counts}), score=quality)
             for size, counts, quality in masks
         ]
         for masks in sent

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.masks import iou, mask_to_rle, record_from_rle
+from anymask.masks import Mask, iou, mask_to_rle
 from anymask.segment import parted
 from tests.web.package_server import ASSETS, PHOTO, example_page
 
@@ -227,7 +227,7 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
     )
     assert found["told"] == [256, 256]
     records = [
-        record_from_rle(
+        Mask(
             mask_to_rle((np.frombuffer(text.encode(), np.uint8) == 49).reshape(found["size"])),
             score=quality,
         )

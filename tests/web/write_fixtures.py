@@ -16,6 +16,7 @@ import numpy as np
 
 from anymask.base import InputError
 from anymask.masks import (
+    Mask,
     ModelPrompts,
     ModelSpec,
     Prompt,
@@ -27,7 +28,6 @@ from anymask.masks import (
     parse_region_size,
     pixels_to_cells,
     point_pixels,
-    record_from_rle,
     rle_box_xywh,
     rle_to_coco,
 )
@@ -347,7 +347,7 @@ def arrangements() -> list[dict[str, Any]]:
             masks = [whole, whole & (x < cx + r / 3), whole & (np.hypot(x - cx, y - cy) < r / 2)]
             for mask in masks[: int(rng.integers(1, 4))]:
                 quality = float(np.round(rng.random(), NUMBERS))
-                records.append(record_from_rle(mask_to_rle(mask), score=quality))
+                records.append(Mask(mask_to_rle(mask), score=quality))
         once = without_duplicates(records, ADAPTIVE_NMS)
         shown, others = parted(once, least, 0.0)
         place = {id(record): n for n, record in enumerate(records)}

@@ -36,12 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed or are not there."""
-    from anymask.formats import open_stream
+    from anymask.formats import read
     from anymask.jobs import BoxesTask, BoxLabels, FolderJob
     from anymask.masks import counted
 
     model = read_model(args)
-    stream = open_stream(args.source, args.origin, args.images, boxes=True)
+    stream = read(args.source, args.origin, args.images, boxes=True)
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
         print(line, file=sys.stderr)

@@ -26,11 +26,11 @@ from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs import ArrangementChoice, EverythingTask, FolderJob, LookChoice, NamesChoice
 
 if TYPE_CHECKING:
-    from anymask.formats import Masks
+    from anymask.masks import Masks
     from anymask.segment import ArrangementDict, GridDict
 
 SUMMARY = "find the masks of everything in photos"
-OTHERS = ("csv", "svg", "geojson", "yolo", "npy")
+OTHERS = ("csv", "svg", "geojson", "cvat", "yolo", "npy")
 ENDING = ".everything"  # of results that lie in the working folder
 
 
@@ -126,7 +126,7 @@ def run_to_folder(args: argparse.Namespace, task: EverythingTask, job: FolderJob
 class Files:
     """The outputs of one photo that have names of their own.
 
-    others   of the masks in another format: .svg, .geojson, .txt, .npy, .csv
+    others   of the masks in another format: .svg, .geojson, .xml, .txt, .npy, .csv
     printed  whether the records go to standard output
     """
 
@@ -145,7 +145,7 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     """What each `-o` is. Raises InputError."""
     targets = plan_targets(outputs, photo.stem, "overlay", several=False)
     check_outputs([target.path for target in targets if target.path], photo)
-    records: list[Target] = [one for one in targets if one.kind == "json"]
+    records: list[Target] = [one for one in targets if one.kind == "sa1b"]
     pictures = [one for one in targets if one.kind == "overlay" and one.path]
     others = [one.path for one in targets if one.kind in OTHERS and one.path]
     if outputs == ["-"]:
@@ -153,8 +153,8 @@ def read_files(outputs: Sequence[str], photo: Path) -> Files:
     known = len(records) + len(pictures) + len(others)
     if len(records) > 1 or len(pictures) > 1 or known < len(targets):
         raise InputError(
-            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .txt or "
-            f".npy, got {', '.join(outputs)}; anymask convert turns the .json into other formats"
+            "wanted a folder, one .json, one picture such as .png, .csv, .svg, .geojson, .xml, "
+            f".txt or .npy, got {', '.join(outputs)}; anymask convert makes other formats of .json"
         )
     return Files(
         records[0].path if records else None,
@@ -186,9 +186,8 @@ def run_to_files(
 
 def read_records(path: Path) -> Masks:
     """The records that were written, with the name of their photo."""
-    from anymask.formats import Masks
     from anymask.images import PictureFile
-    from anymask.masks import Mask
+    from anymask.masks import Mask, Masks
 
     document = parse_json(path.read_bytes(), path)
     records = [Mask.from_sa1b(row) for row in document["annotations"]]

@@ -12,7 +12,7 @@ from anymask.cli.options import add_model_options, read_count, read_model
 
 if TYPE_CHECKING:
     from anymask.base import FloatArray
-    from anymask.formats import Stream
+    from anymask.formats import Dataset
     from anymask.segment import Model
 
 SUMMARY = "learn your own names of masks from labelled ones, or list those known"
@@ -52,16 +52,16 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.output.suffix.lower() != ".json":
         raise InputError(f"-o {args.output}: wanted the name of a .json file")
-    from anymask.formats import open_stream
+    from anymask.formats import read
 
-    streams = [open_stream(source, args.origin, args.images, None) for source in args.sources]
+    streams = [read(source, args.origin, args.images, None) for source in args.sources]
     counts = write_own_names(args.output, table, labelled_vectors(model, streams, args.most))
     told = ", ".join(f"{label} ({count})" for label, count in sorted(counts.items()))
     print(f"wrote {args.output}: {told}")
 
 
 def labelled_vectors(
-    model: Model, streams: list[Stream], most: int
+    model: Model, streams: list[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
     from anymask.segment import mask_vectors

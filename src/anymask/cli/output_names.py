@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from anymask.base import InputError, file_suffix, is_folder, near_suffix
-from anymask.masks import DOCUMENTS, picture_format
+from anymask.formats import DOCUMENTS
+from anymask.masks import picture_format
 
 # Options of every command that write one file of one kind.
 _OF_OPTION = {

@@ -1,6 +1,6 @@
 """Outputs of masks: `-o` options and found masks in, files or standard output out.
 
-What a file holds is `masks.files`; several objects share a file, or each gets its own
+What a file holds is `formats.outputs`; several objects share a file, or each gets its own
 where the name holds `{n}`.
 """
 
@@ -11,22 +11,27 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anymask.base import InputError, file_suffix, is_folder, write_whole
 from anymask.cli.output_names import check_suffix
-from anymask.masks import (
+from anymask.formats import (
     DOCUMENTS,
-    WRITTEN,
-    FoundMask,
+    OUTPUT_SUFFIXES,
     Kind,
+    PictureKind,
     output_kind,
-    picture_format,
     shows_photo,
-    write_kind,
+    write_masks,
 )
+from anymask.masks import picture_format
+
+if TYPE_CHECKING:
+    from anymask.base import UintImage
+    from anymask.masks import Masks, Prompt
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
-CONVERTED = (".xml", ".jsonl")  # suffixes of annotations that `anymask convert` writes
+CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
 OBJECT = "{n}"  # in an output's name: the number of the object
 NAME = "{name}"  # the name of the photo
 
@@ -60,12 +65,17 @@ def is_file_name(output: str) -> bool:
     if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
         return True
     converted = f"anymask convert makes {suffix} of .json; " if suffix in CONVERTED else ""
-    check_suffix(output, WRITTEN, converted)
+    check_suffix(output, OUTPUT_SUFFIXES, converted)
     return False
 
 
 def plan_targets(
-    outputs: Sequence[str], photo: str, plain: Kind, *, several: bool, default: Kind | None = None
+    outputs: Sequence[str],
+    photo: str,
+    plain: PictureKind,
+    *,
+    several: bool,
+    default: PictureKind | None = None,
 ) -> list[Target]:
     """Where the masks of one photo go.
 
@@ -83,7 +93,7 @@ def plan_targets(
     return [_target(output, photo, plain, several) for output in outputs]
 
 
-def _target(output: str, photo: str, plain: Kind, several: bool) -> Target:
+def _target(output: str, photo: str, plain: PictureKind, several: bool) -> Target:
     if output == "-" or output.startswith("-."):
         if several:
             raise InputError("standard output holds one photo's masks, got several photos; name -o")
@@ -100,7 +110,7 @@ def _target(output: str, photo: str, plain: Kind, several: bool) -> Target:
     return _of_name(path, path, plain)
 
 
-def _of_name(path: Path | None, name: Path, plain: Kind) -> Target:
+def _of_name(path: Path | None, name: Path, plain: PictureKind) -> Target:
     return Target(path, output_kind(name, plain), name.suffix.lower())
 
 
@@ -113,18 +123,31 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
             raise InputError(f"the output {str(path)!r} is the photo itself; choose another name")
 
 
-def write_objects(target: Target, found: Sequence[FoundMask]) -> list[str]:
-    """Write one output of a photo's objects; what was written. Raises InputError."""
+def write_objects(
+    target: Target, found: Masks, image: UintImage | None, prompts: Sequence[Prompt]
+) -> list[str]:
+    """Write one output of a photo's objects; what was written. Raises InputError.
+
+    image    the photo, where an output shows it
+    prompts  what was asked for each object
+    """
+
+    def encode(masks: Masks, asked: Sequence[Prompt]) -> bytes:
+        file = io.BytesIO()
+        one = len(masks) == 1
+        write_masks(file, target.suffix, target.kind, masks, image, asked, one=one)
+        return file.getvalue()
+
     if target.path is None:
-        _to_stdout(_encode(target, found))
+        _to_stdout(encode(found, prompts))
         return []
     if OBJECT not in target.path.name:
-        write_whole(target.path, _encode(target, found))
+        write_whole(target.path, encode(found, prompts))
         return [str(target.path)]
     paths = []
-    for number, one in enumerate(found, start=1):
-        path = target.path.with_name(target.path.name.replace(OBJECT, str(number)))
-        write_whole(path, _encode(target, [one]))
+    for number, asked in enumerate(prompts):
+        path = target.path.with_name(target.path.name.replace(OBJECT, str(number + 1)))
+        write_whole(path, encode(found[number : number + 1], [asked]))
         paths.append(str(path))
     return paths
 
@@ -134,10 +157,3 @@ def _to_stdout(data: bytes) -> None:
         raise InputError("a picture is nothing to print on a terminal; send it on: ... -o - > file")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
-
-
-def _encode(target: Target, found: Sequence[FoundMask]) -> bytes:
-    """The bytes of an output that holds all objects."""
-    file = io.BytesIO()
-    write_kind(file, target.suffix, target.kind, found)
-    return file.getvalue()

@@ -37,14 +37,14 @@ from anymask.jobs import (
     PictureChoice,
     find_items,
 )
-from anymask.masks import FoundMask, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.base import UintImage
+    from anymask.formats import PictureKind
     from anymask.jobs import PhotoItem, PictureChoice
-    from anymask.masks import Features, LabelMap, Prompt
+    from anymask.masks import Features, LabelMap, Mask, Prompt
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, Prediction, SegmentSettingsDict
 
@@ -166,7 +166,7 @@ class Job:
     settings: SegmentSettingsDict
     pictures: PictureChoice
     outputs: list[str]
-    plain: Kind
+    plain: PictureKind
     model: ModelChoice
     several: bool
     tell: TextIO
@@ -326,7 +326,8 @@ def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
 
 def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
     """Answer every prompt about one photo, tell of the masks and write them."""
-    from anymask.masks import Features
+    from anymask.images import PictureFile
+    from anymask.masks import Features, Masks
 
     seen: NDArray[Any] | Features
     mix = model.spec.channels
@@ -342,13 +343,14 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
     shown = cast("UintImage", seen) if drawn else None
     if shown is not None and mix is not None:
         shown = mix.to_rgb(shown)
-    found, lines = [], list[str]()
+    lines = list[str]()
     answers = named_answers(model, job, seen)
+    photo = PictureFile(Path(item.stem.name if is_embedding(item.photo) else item.name))
+    found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
-        photo = Path(item.stem.name) if is_embedding(item.photo) else Path(item.name)
-        found.append(_found(photo, shown, answer, prompt))
+        found.append(answer.first.to_record(prompt))
         named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
-        for line in report_lines(found[-1]):
+        for line in report_lines(found[-1], prompt, answer.ambiguous):
             lines.append(": ".join([*named, line]))
         if hint := scaled_prompt_hint(prompt, image_hw):
             lines.append(hint)
@@ -357,7 +359,7 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         ):
             lines.append(reason)
     for target in targets:  # before a word is said: who reads may go away, as `head` does
-        lines += [f"wrote {name}" for name in write_objects(target, found)]
+        lines += [f"wrote {name}" for name in write_objects(target, found, shown, job.prompts)]
     for line in lines:
         job.say(line)
 
@@ -410,36 +412,32 @@ def zoom_report(
     return "--zoom had no use here: by the model's own estimate the closer look was no better"
 
 
-def _found(photo: Path, image: UintImage | None, answer: Prediction, prompt: Prompt) -> FoundMask:
-    """The best mask with its numbers; the others are never made."""
-    record = answer.first.to_record(prompt)
-    return FoundMask(photo, image, record.mask, record, prompt, answer.ambiguous)
+def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
+    """The mask in one line, and each click that it does not obey in one more.
 
-
-def report_lines(found: FoundMask) -> list[str]:
-    """The mask in one line, and each click that it does not obey in one more."""
+    ambiguous  whether another mask is as likely meant (`Prediction.ambiguous`)
+    """
     from anymask.masks import counted, percent, violated_points
 
-    record, lines = found.record, []
-    if not record.area:
+    lines = []
+    if not mask.area:
         lines.append("the mask is empty; try another click, or a box")
     else:
-        box = ",".join(f"{value:g}" for value in record.box)
+        box = ",".join(f"{value:g}" for value in mask.box)
         lines.append(
-            f"quality {record.score:.2f}, {counted(record.area, 'pixel')} "
-            f"({percent(record.coverage)}), box {box}"
+            f"quality {mask.score:.2f}, {counted(mask.area, 'pixel')} "
+            f"({percent(mask.coverage)}), box {box}"
         )
-        if record.label is not None and record.label_probability is not None:
-            lines[-1] += f", {record.label} ({percent(record.label_probability)})"
-    if found.toss:
+        if mask.label is not None and mask.label_probability is not None:
+            lines[-1] += f", {mask.label} ({percent(mask.label_probability)})"
+    if ambiguous:
         lines.append(
             "ambiguous: another mask is as likely meant; click once more, give --box, or choose "
             "with --granularity"
         )
-    asked = found.prompt
-    if asked is None or asked.points is None or asked.labels is None:
+    if asked.points is None or asked.labels is None:
         return lines
-    for index in violated_points(found.mask, asked.points, asked.labels):
+    for index in violated_points(mask.mask, asked.points, asked.labels):
         x, y = asked.points[index].tolist()
         side = "outside" if asked.labels[index] else "inside"
         lines.append(f"the click at {x:g},{y:g} is {side} the mask")

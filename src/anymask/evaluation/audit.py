@@ -28,7 +28,7 @@ from anymask.evaluation.audit_features import (
 )
 from anymask.evaluation.audit_grading import Grader
 from anymask.evaluation.statistics import Histogram, find_duplicates
-from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.formats import AnnotatedImage
 from anymask.masks import (
     STABILITY_OFFSET,
     Features,
@@ -38,7 +38,6 @@ from anymask.masks import (
     logits_to_rles,
     mask_nms,
     point_grid,
-    record_from_rle,
     rle_area,
     rle_intersection,
     rle_merge,
@@ -119,9 +118,7 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
             continue
         if covered is not None and rle_intersection([rle], [covered])[0, 0] > MOST_COVERED * area:
             continue
-        record = record_from_rle(
-            rle, score=float(reply.scores[number]), stability=float(stability[number])
-        )
+        record = Mask(rle, score=float(reply.scores[number]), stability=float(stability[number]))
         records.append(replace(record, points=(click,)))
     return records
 
@@ -199,7 +196,7 @@ class SizeTable:
                     _relative_size(mask.rle)
                 )
 
-    def oddness(self, mask: AnnotatedMask) -> float:
+    def oddness(self, mask: Mask) -> float:
         """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
         tally = self.sizes.get(mask.label or "")
         if tally is None or tally.n < LEAST_USUAL_MASKS:
@@ -301,7 +298,7 @@ def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[i
 
 def _examine_mask(
     grader: Grader,
-    numbered: tuple[int, AnnotatedMask],
+    numbered: tuple[int, Mask],
     features: MaskFeatures,
     twin: int | None,
     embedding: Features,
@@ -311,7 +308,7 @@ def _examine_mask(
     answer = features.answers[best]
     rle = logits_to_rles(answer.logits[None], embedding.geometry, features.threshold)[0]
     stability = float(stability_score(answer.logits, features.threshold, STABILITY_OFFSET))
-    record = record_from_rle(rle, score=answer.quality, stability=stability, label=mask.label)
+    record = Mask(rle, score=answer.quality, stability=stability, label=mask.label)
     return ExaminedMask(
         mask=number,
         label=mask.label,

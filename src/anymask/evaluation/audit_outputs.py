@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anymask.base import UintImage
     from anymask.evaluation.audit_report import AuditReport
     from anymask.evaluation.label_errors import Suspect
-    from anymask.formats import AnnotatedImage, Stream
+    from anymask.formats import AnnotatedImage, Dataset
 
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
@@ -35,7 +35,7 @@ class AuditOptions:
     json: Path | None = None
 
 
-def write_outputs(options: AuditOptions, stream: Stream, report: AuditReport) -> None:
+def write_outputs(options: AuditOptions, stream: Dataset, report: AuditReport) -> None:
     """Pictures first, the report last; then the tables on stdout."""
     from anymask.evaluation.audit_report import audit_to_html, audit_to_json, audit_to_markdown
 
@@ -56,7 +56,7 @@ def write_outputs(options: AuditOptions, stream: Stream, report: AuditReport) ->
 
 
 def draw_suspects(
-    stream: Stream, report: AuditReport, limit: int | None, top: int
+    stream: Dataset, report: AuditReport, limit: int | None, top: int
 ) -> list[tuple[Suspect, UintImage]]:
     """The first suspects, masks and missing objects each, with their pictures; photo by photo.
 
@@ -79,7 +79,7 @@ def draw_suspects(
     return sorted(drawn, key=lambda pair: pair[0].number)
 
 
-def open_picture(stream: Stream, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+def open_picture(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """The pixels of a picture. Raises DataError where they have another size than the masks."""
     return replace(image, source=stream.pixels(image)).image()
 
@@ -113,7 +113,7 @@ def sheet_title(report: AuditReport, suspect: Suspect) -> str:
 
 
 def write_proposals(
-    options: AuditOptions, folder: Path, stream: Stream, report: AuditReport
+    options: AuditOptions, folder: Path, stream: Dataset, report: AuditReport
 ) -> None:
     """The data set with the accepted proposals in their place, and where each comes from.
 

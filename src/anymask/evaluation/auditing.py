@@ -15,7 +15,7 @@ from anymask.evaluation.audit_outputs import AuditOptions, open_picture, write_o
 if TYPE_CHECKING:
     from anymask.evaluation.audit_grading import Grader
     from anymask.evaluation.audit_report import AuditReport
-    from anymask.formats import AnnotatedImage, Stream
+    from anymask.formats import AnnotatedImage, Dataset
     from anymask.jobs import ModelChoice
     from anymask.segment import Model
 
@@ -73,7 +73,7 @@ def audit(
     at the end, where pictures could not be audited; ModelError, WeightsError.
     """
     from anymask.evaluation.audit_grading import load_grader
-    from anymask.formats import find_format, open_stream
+    from anymask.formats import find_format, read
     from anymask.jobs import ModelChoice
     from anymask.masks import counted
     from anymask.segment import Model
@@ -93,7 +93,7 @@ def audit(
         find_format(options.to)
     if not 0 <= options.below <= 1:
         raise InputError(f"below must be from 0 to 1, got {options.below:g}")
-    stream = open_stream(Path(data), form, None if images is None else Path(images), split)
+    stream = read(Path(data), form, None if images is None else Path(images), split)
     check_places(options, stream)
     grader = load_grader(None if grades is None else Path(grades))
 
@@ -113,7 +113,7 @@ def audit(
     return report
 
 
-def check_places(options: AuditOptions, stream: Stream) -> None:
+def check_places(options: AuditOptions, stream: Dataset) -> None:
     """Refuse results where they would be read as annotations from then on. Raises InputError."""
     from anymask.formats import A_FILE_A_PICTURE
 
@@ -128,7 +128,7 @@ def check_places(options: AuditOptions, stream: Stream) -> None:
 
 
 def _examine(
-    options: AuditOptions, stream: Stream, grader: Grader, opened: Callable[[], Model]
+    options: AuditOptions, stream: Dataset, grader: Grader, opened: Callable[[], Model]
 ) -> tuple[AuditReport, int]:
     """Examine what is not examined yet, and judge; how many pictures failed."""
     from anymask.evaluation.audit import count_sizes, examine_photo, hash_masks

@@ -25,8 +25,8 @@ from anymask.evaluation.audit import (
 )
 from anymask.evaluation.audit_features import FEATURES
 from anymask.evaluation.audit_grading import Grader, fit_scale
-from anymask.formats import AnnotatedImage, AnnotatedMask, record_to_mask
-from anymask.masks import Mask, Rle, rle_area
+from anymask.formats import AnnotatedImage
+from anymask.masks import Mask, Masks, Rle, rle_area
 
 MOST_REASONS = 3  # features in the reasons of one mask
 
@@ -320,6 +320,9 @@ def _grade_to_suspect(number: int, verdict: GradedMask) -> Suspect:
 
 # Proposals.
 
+# What of a mask stays when another outline takes its place.
+ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
+
 
 def apply_proposals(
     image: AnnotatedImage, suspects: Sequence[Suspect], accepted: Collection[int] | None = None
@@ -331,14 +334,14 @@ def apply_proposals(
     """
     chosen = [s for s in suspects if accepted is None or s.number in accepted]
     changed = {s.mask: s for s in chosen if s.mask is not None and s.action != "keep"}
-    masks: list[AnnotatedMask] = []
+    masks: list[Mask] = []
     for number, mask in enumerate(image.masks):
         suspect = changed.get(number)
         if suspect is None:
             masks.append(mask)
         elif suspect.proposal is not None:
-            proposal = replace(suspect.proposal, label=mask.label)
-            masks.append(replace(mask, rle=proposal.rle, made=proposal))
+            kept = {name: getattr(mask, name) for name in ANNOTATED}
+            masks.append(replace(suspect.proposal, **kept))
     added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
-    masks += [record_to_mask(record) for record in added]
-    return replace(image, masks=tuple(masks))
+    masks += added
+    return replace(image, masks=Masks(masks))

@@ -42,7 +42,7 @@ from anymask.evaluation.suite import (
     open_sets,
     read_suite,
 )
-from anymask.formats import fitting_layout, is_set, open_stream
+from anymask.formats import fitting_layout, is_set, read
 from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.track import MemorySettings
@@ -152,7 +152,7 @@ def _has_sets(path: Path) -> bool:
 def _read_labels(
     choice: SetChoice, path: Path, names: Sequence[str]
 ) -> tuple[Suite, list[EvalSet]]:
-    stream = open_stream(path, choice.origin, choice.images, choice.split)
+    stream = read(path, choice.origin, choice.images, choice.split)
     suite, sets = labelled_suite(stream)
     for line in stream.unread_lines():
         print(line, file=sys.stderr)

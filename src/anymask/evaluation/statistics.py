@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from anymask.base import Floats, IntArray
-from anymask.formats import AnnotatedImage, AnnotatedMask
+from anymask.formats import AnnotatedImage
 from anymask.masks import (
+    Mask,
     MaskShape,
     Rle,
     measure_shape,
@@ -37,7 +38,7 @@ CENTRE_SIDE = 32
 SIZE_BINS = 20  # of the relative size, to compare concavities at equal sizes
 PER_IMAGE_BINS = (0, 1, 11, 51, 101, 201)  # the first of each; the paper's, and none apart
 
-GroupOf = Callable[[AnnotatedImage, AnnotatedMask], str | None]
+GroupOf = Callable[[AnnotatedImage, Mask], str | None]
 
 
 @dataclass
@@ -242,7 +243,7 @@ def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[MaskShap
 def _count_groups(
     found: SetStatistics,
     image: AnnotatedImage,
-    masks: Iterable[tuple[AnnotatedMask, MaskShape]],
+    masks: Iterable[tuple[Mask, MaskShape]],
     group_of: GroupOf,
 ) -> None:
     height, width = image.hw

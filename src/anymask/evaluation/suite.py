@@ -31,7 +31,7 @@ from typing import Any, cast
 from anymask.base import ConfigError, DataError, parse_toml
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
-from anymask.formats import LAYOUTS, SetInfo, Stream, fitting_layout, is_set, load_dataset
+from anymask.formats import LAYOUTS, Dataset, SetInfo, fitting_layout, is_set, load_dataset
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
 _LARGEST = 1_000_000_000  # of the numbers in a suite
@@ -122,7 +122,7 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
     return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
 
 
-def labelled_suite(stream: Stream) -> tuple[Suite, list[EvalSet]]:
+def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
     """The suite of one file or folder of labels in any format, and its set, read.
 
     Raises DataError for labels that are broken, that there are none of, or without their picture.

@@ -92,7 +92,7 @@ class TrackTruth:
 def read_tracks(clip: Clip) -> list[TrackTruth]:
     """The objects of a clip, in order, each with a mask for every annotated frame."""
     frames = {index: clip.frame(index) for index in sorted(clip.annotations)}
-    by_frame = {index: frame.by_group() for index, frame in frames.items()}
+    by_frame = {index: frame.by_id() for index, frame in frames.items()}
     void = {index: frame.ignore for index, frame in frames.items() if frame.ignore is not None}
     tracks = []
     for number in sorted({number for found in by_frame.values() for number in found}):

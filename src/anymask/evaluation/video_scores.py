@@ -109,7 +109,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     frames = sorted(clip.annotations)
     if clip.layers:
         return _score_layers(clip, frames, results, rules)
-    objects = max(clip.frame(frames[0]).by_group(), default=0)
+    objects = max(clip.frame(frames[0]).by_id(), default=0)
     if rules == "unsupervised":
         return _score_proposals(clip, frames, results, objects)
     frames = _counted(frames, rules)
@@ -143,7 +143,7 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
             with located(path):
                 if not path.is_file():
                     raise DataError("there is no result of this object; one not seen is all 0")
-                mask, rle = label_values(path) > 0, truth.by_group().get(number)
+                mask, rle = label_values(path) > 0, truth.by_id().get(number)
                 if mask.shape != truth.hw:
                     raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
             true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
@@ -218,7 +218,7 @@ def _frame_pair(
                 "by nearest neighbours"
             )
     empty = np.zeros(truth.hw, np.bool_)
-    objects_here = truth.by_group()
+    objects_here = truth.by_id()
     rles = [objects_here.get(number) for number in range(1, objects + 1)]
     drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
     return values, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from anymask.base import DataError, UintImage
 from anymask.images import load_image
-from anymask.masks import UNLABELLED, Mask, Rle, record_from_rle, rle_merge
-from anymask.masks.mask import Box
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_merge
 
 if TYPE_CHECKING:
     from anymask.masks import ChannelMix
@@ -25,51 +24,15 @@ if TYPE_CHECKING:
 VOID_LABEL = "void"  # the label of a crowd that stands for pixels of every class
 
 LossKind = Literal[
-    "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "quality",
-    "stability", "clicks", "crops", "groups", "crowds", "trees", "extras",
+    "holes", "parts", "overlaps", "pixels", "empty", "shapes", "frames", "labels", "scores",
+    "stability", "clicks", "crops", "ids", "crowds", "trees", "extras",
 ]  # fmt: skip
 Trait = Literal[
-    "labels", "quality", "stability", "clicks", "crops", "groups", "crowds", "trees", "extras"
+    "labels", "scores", "stability", "clicks", "crops", "ids", "crowds", "trees", "extras"
 ]  # fmt: skip
 IN_RECORDS: frozenset[Trait] = frozenset(  # what a record in JSON has a key for
-    {"labels", "quality", "stability", "clicks", "crops", "groups", "crowds"}
+    {"labels", "scores", "stability", "clicks", "crops", "ids", "crowds"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotatedMask:
-    """One mask of a picture.
-
-    rle        the mask
-    label      its class, None where nobody gave one
-    annotator  the number of the person who drew it, None where nobody says
-    drawn_box  (x0, y0, x1, y1) that people drew around it, None where nobody did
-    group      a number that belongs to one object of the picture, or of the video; None without
-    crowd      many objects in one mask (COCO's iscrowd), or pixels that do not count
-    made       what a model or a file said of this mask: its quality, clicks, crop; None without
-    extra      keys that only the format knows that the mask came from
-    """
-
-    rle: Rle
-    label: str | None = None
-    annotator: int | None = field(default=None, kw_only=True)
-    drawn_box: Box | None = field(default=None, kw_only=True)
-    group: int | None = field(default=None, kw_only=True)
-    crowd: bool = field(default=False, kw_only=True)
-    made: Mask | None = field(default=None, kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-
-    @property
-    def score(self) -> float:
-        """The model's own number, 0 where none is known."""
-        return 0.0 if self.made is None else self.made.score
-
-    @property
-    def record(self) -> Mask:
-        """The mask in a list; box and area are worked out where nobody gave them."""
-        if self.made is None:
-            return record_from_rle(self.rle, label=self.label)
-        return replace(self.made, rle=self.rle, label=self.label)
 
 
 @dataclass(frozen=True)
@@ -124,13 +87,15 @@ class AnnotatedImage:
 
     file_name: str
     hw: tuple[int, int]
-    masks: tuple[AnnotatedMask, ...] = ()
+    masks: Masks = field(default_factory=Masks)
     place: SequencePlace | None = field(default=None, compare=False)
     source: Path | UintImage | None = field(default=None, repr=False, compare=False)
     benchmark: BenchmarkTruth = BenchmarkTruth()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        picture = getattr(self.masks, "picture", None)
+        object.__setattr__(self, "masks", Masks(self.masks, image_hw=self.hw, picture=picture))
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
@@ -138,13 +103,18 @@ class AnnotatedImage:
                     f"the mask has {mask.rle.size}; it belongs to another version of the picture"
                 )
 
+    @classmethod
+    def of(cls, masks: Masks) -> AnnotatedImage:
+        """The picture of a list of masks. Raises InputError for an empty one of unknown size."""
+        return cls(file_name=masks.image_name, hw=masks.image_hw, masks=masks)
+
     @property
     def name(self) -> str:
         """The file's name without folders."""
         return PurePosixPath(self.file_name).name
 
     @cached_property
-    def objects(self) -> tuple[AnnotatedMask, ...]:
+    def objects(self) -> tuple[Mask, ...]:
         """The masks of one object each: those that are no crowd."""
         return tuple(mask for mask in self.masks if not mask.crowd)
 
@@ -153,9 +123,9 @@ class AnnotatedImage:
         """The run-lengths of `objects`."""
         return tuple(mask.rle for mask in self.objects)
 
-    def by_group(self) -> dict[int, Rle]:
+    def by_id(self) -> dict[int, Rle]:
         """The masks of the objects that have a number, by that number."""
-        return {mask.group: mask.rle for mask in self.objects if mask.group is not None}
+        return {mask.id: mask.rle for mask in self.objects if mask.id is not None}
 
     @cached_property
     def ignore(self) -> Rle | None:
@@ -200,7 +170,7 @@ class AnnotatedImage:
 def annotated_photo(
     photo: Path,
     hw: tuple[int, int],
-    masks: Iterable[AnnotatedMask],
+    masks: Iterable[Mask],
     *,
     place: SequencePlace | None = None,
     benchmark: BenchmarkTruth | None = None,
@@ -211,31 +181,11 @@ def annotated_photo(
     return AnnotatedImage(
         file_name=photo.as_posix(),
         hw=hw,
-        masks=tuple(masks),
+        masks=Masks(masks, image_hw=hw),
         place=place,
         source=photo,
         benchmark=benchmark or BenchmarkTruth(),
     )
-
-
-def record_to_mask(record: Mask, *, group: int | None = None, crowd: bool = False) -> AnnotatedMask:
-    """A mask of a list; what its run-lengths and label say already is not kept twice."""
-    plain = record_from_rle(record.rle, label=record.label)
-    made = None if record == plain else record
-    return AnnotatedMask(record.rle, record.label, group=group, crowd=crowd, made=made)
-
-
-def annotated_mask(
-    rle: Rle,
-    label: str | None = None,
-    score: float = 0.0,
-    *,
-    group: int | None = None,
-    crowd: bool = False,
-) -> AnnotatedMask:
-    """A mask from run-lengths and, where somebody gave one, a score."""
-    made = record_from_rle(rle, score=score, label=label) if score else None
-    return AnnotatedMask(rle, label, group=group, crowd=crowd, made=made)
 
 
 def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list[str]:
@@ -268,7 +218,7 @@ class Loss:
         return f"{where}: {self.reason}"
 
 
-HOW_MADE = ("quality", "stability", "clicks", "crops")  # of a mask, beside the mask
+HOW_MADE = ("scores", "stability", "clicks", "crops")  # of a mask, beside the mask
 
 
 @dataclass
@@ -323,18 +273,18 @@ def note_traits(report: LossReport, image: AnnotatedImage, kept: frozenset[Trait
         report.add("extras", image.file_name, None, f"the keys {sorted(image.extra)} have no place")
 
 
-def _traits(mask: AnnotatedMask) -> list[Trait]:
+def _traits(mask: Mask) -> list[Trait]:
     """What a mask carries beside its pixels."""
-    made, (height, width) = mask.made, mask.rle.size
+    height, width = mask.rle.size
     held: dict[Trait, bool] = {
         "labels": mask.label is not None,
-        "quality": mask.score != 0,
-        "stability": made is not None and made.stability is not None,
-        "clicks": made is not None and bool(made.points),
-        "crops": made is not None and made.crop_box != (0, 0, width, height),
-        "groups": mask.group is not None,
+        "scores": mask.score != 0,
+        "stability": mask.stability is not None,
+        "clicks": bool(mask.points),
+        "crops": mask.crop_box != (0, 0, width, height),
+        "ids": mask.id is not None,
         "crowds": mask.crowd,
-        "trees": made is not None and made.depth is not None,
+        "trees": mask.depth is not None,
         "extras": bool(mask.extra) or mask.annotator is not None,
     }
     return [trait for trait, there in held.items() if there]

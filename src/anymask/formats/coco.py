@@ -17,12 +17,10 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     IN_RECORDS,
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     class_names,
     note_traits,
     note_unlabelled,
-    record_to_mask,
 )
 from anymask.formats.documents import (
     OutFile,
@@ -35,7 +33,9 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Mask, Rle, coco_polygons_to_rle, coco_to_rle
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
+
+KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -80,7 +80,7 @@ def _images(document: Any, report: LossReport, *, boxes: bool) -> list[Annotated
         with located(f"image {number}"):
             hw = checked_hw(row["height"], row["width"])
             bare[int(row["id"])] = AnnotatedImage(file_name=file_name(row), hw=hw)
-    masks: dict[int, list[AnnotatedMask]] = {image_id: [] for image_id in bare}
+    masks: dict[int, list[Mask]] = {image_id: [] for image_id in bare}
     for number, row in enumerate(document["annotations"]):
         with located(f"annotation {number} (id {row.get('id')})"):
             image_id = int(row["image_id"])
@@ -98,7 +98,7 @@ def _images(document: Any, report: LossReport, *, boxes: bool) -> list[Annotated
             reason = "is a box alone" if alone else "is a box off the picture"
             told = f"annotation {number} (id {row.get('id')}) {reason}"
             report.add("shapes", bare[image_id].file_name, None, told)
-    return [replace(image, masks=tuple(masks[image_id])) for image_id, image in bare.items()]
+    return [replace(image, masks=Masks(masks[image_id])) for image_id, image in bare.items()]
 
 
 def rows_by_id(rows: Iterable[Any], kind: str) -> dict[int, dict[str, Any]]:
@@ -135,29 +135,19 @@ def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
     return names[category]
 
 
-def _box(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask | None:
+def _box(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask | None:
     """The rectangle of a record's box, x, y, width and height; None off the picture."""
     x, y, wide, high = (float(number) for number in row["bbox"])
     return box_to_mask((x, y, x + wide, y + high), hw, _label_of(row, names))
 
 
-def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> AnnotatedMask:
+def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
     label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
-    numbers = {
-        key: row[key] for key in ("stability_score", "point_coords", "crop_box") if key in row
-    }
+    told = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
-    record = Mask.from_sa1b(
-        {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
-        | numbers
-    )
-    group = row.get("group_id")
-    return record_to_mask(
-        replace(record, label=label),
-        group=None if group is None else int(group),
-        crowd=bool(row.get("iscrowd", 0)),
-    )
+    about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
+    return replace(Mask.from_sa1b(about | told), label=label)
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
@@ -223,14 +213,12 @@ def json_target(target: Path) -> Path:
     return target
 
 
-def _annotation(mask: AnnotatedMask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
-    written = mask.record.to_coco(0, image_id, ids[mask.label or UNLABELLED])
-    if mask.made is None:  # nobody gave it a score
+def _annotation(mask: Mask, image_id: int, ids: dict[str, int]) -> dict[str, Any]:
+    written = mask.to_coco(0, image_id, ids[mask.label or UNLABELLED])
+    if not mask.score:  # nobody gave it one
         for key in ("predicted_iou", "score"):
             written.pop(key)
-    if mask.group is not None:
-        written["group_id"] = mask.group
-    return written | {"iscrowd": int(mask.crowd)}
+    return written
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:

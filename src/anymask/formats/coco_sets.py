@@ -21,15 +21,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    BenchmarkTruth,
-    Federated,
-    annotated_photo,
-)
+from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_photo
 from anymask.formats.coco import category_names, rows_by_id, segmentation_to_rle
 from anymask.formats.documents import checked_hw, find_photo, find_place, located, read_json
+from anymask.masks import Mask
 from anymask.masks.mask import Box
 
 _PICTURES = ("images", "image", "imgs", "data")
@@ -133,7 +128,7 @@ def _sample(
             if rle.size != hw:
                 raise DataError(f"the mask is {rle.size} (height, width), the photo {hw}")
             box, crowd = _box(annotation), bool(annotation.get("iscrowd"))
-            found.append(AnnotatedMask(rle, label, drawn_box=box, crowd=crowd))
+            found.append(Mask(rle, label, drawn_box=box, crowd=crowd))
     benchmark = BenchmarkTruth(image_id=image_id, federated=federated)
     return annotated_photo(path, hw, found, benchmark=benchmark)
 

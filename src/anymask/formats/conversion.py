@@ -1,4 +1,4 @@
-"""Annotations in any format: read them as a data set, or turn them into another format."""
+"""Turning annotations of one format into another, and telling what that loses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from anymask.base import DataError, InputError, name_keywords
 from anymask.formats.annotations import LossReport
+from anymask.formats.dataset import read
 from anymask.formats.documents import OutFile, write_files
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import (
@@ -20,7 +21,6 @@ from anymask.formats.registry import (
     recognise,
 )
 from anymask.formats.sets import picture_name
-from anymask.formats.streams import Stream, open_stream
 
 WITH_PHOTOS = ("set", "yolo")  # the formats whose folder has a place for the photos
 
@@ -55,33 +55,6 @@ class LossError(DataError):
             "--strict (strict=) out"
         )
         self.report = report
-
-
-@name_keywords
-def read(
-    path: str | Path,
-    form: str | None = None,
-    *,
-    images: str | Path | None = None,
-    split: str | None = None,
-    boxes: bool = False,
-) -> Stream:
-    """A data set in any format: iterate over it for its annotated pictures, as often as you like.
-
-        for photo in anymask.read("labels.json"):
-            print(photo.file_name, [mask.label for mask in photo.masks])
-
-    path    a file or a folder
-    form    the name of its format or published layout; recognised when left out
-    images  the folder of the photos, for formats that do not say their sizes or names
-    split   of a published data set, such as val
-    boxes   whether boxes alone come, too, as rectangles
-
-    Files are read while you iterate. What has no place in our records is counted in `unread`.
-    Raises DataError where there is nothing or no format fits, and, while iterating, one that names
-    file, record and reason; InputError for an unknown name or a split of what has none.
-    """
-    return open_stream(path, form and format_name(form), images, split, boxes=boxes)
 
 
 @name_keywords
@@ -138,11 +111,11 @@ def convert(
     encoded = encode_annotations(found, target, to, done, policy)
     done.files = write_files(_beside(encoded, source))
     if copy_images:
-        stream = open_stream(source, form, images)
+        dataset = read(source, form, images)
         for image in found:
-            stream.check_size(image)
+            dataset.check_size(image)
             place = target / picture_name(image.file_name)
-            done.files += write_files([(place, stream.content(image))])
+            done.files += write_files([(place, dataset.content(image))])
     return done
 
 

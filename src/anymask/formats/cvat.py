@@ -16,7 +16,6 @@ import numpy as np
 from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     class_names,
     note_traits,
@@ -34,6 +33,8 @@ from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
+    Mask,
+    Masks,
     Polygon,
     Rle,
     crop_to_rle,
@@ -110,12 +111,8 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
                 report.add("shapes", name, None, f"shape {number}, a {shape.tag}, has no mask")
                 continue
             group = shape.get("group_id")
-            masks.append(
-                AnnotatedMask(
-                    rle, shape.attrib["label"], group=None if group is None else int(group)
-                )
-            )
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+            masks.append(Mask(rle, shape.attrib["label"], id=None if group is None else int(group)))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
@@ -156,7 +153,7 @@ def encode(
         label = ET.SubElement(labels, "label")
         ET.SubElement(label, "name").text = xml_text(name)
     for number, image in enumerate(images):
-        note_traits(report, image, frozenset({"labels", "groups"}))
+        note_traits(report, image, frozenset({"labels", "ids"}))
         note_unlabelled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
@@ -184,8 +181,8 @@ def _write_mask(element: ET.Element, image: AnnotatedImage, place: int, report: 
         "height": y1 - y0 + 1,
         "z_order": 0,
     }
-    if mask.group is not None:
-        about["group_id"] = mask.group
+    if mask.id is not None:
+        about["group_id"] = mask.id
     ET.SubElement(element, "mask", _texts(about))
 
 

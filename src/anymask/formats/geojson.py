@@ -17,13 +17,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError, InputError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    annotated_mask,
-    note_traits,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -40,6 +34,8 @@ from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     IN_PIXELS,
     Affine,
+    Mask,
+    Masks,
     Polygon,
     mask_to_rle,
     polygons_to_geometry,
@@ -89,10 +85,10 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 report.add("shapes", name, None, f"feature {number}, a {kind}, has no area")
             else:
                 masks.append(mask)
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
-def _mask(feature: Any, hw: tuple[int, int]) -> AnnotatedMask | None:
+def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
     geometry = feature["geometry"] or {"type": "MultiPolygon", "coordinates": []}
     if geometry["type"] not in ("Polygon", "MultiPolygon"):
         return None
@@ -110,11 +106,11 @@ def _mask(feature: Any, hw: tuple[int, int]) -> AnnotatedMask | None:
     about = feature.get("properties") or {}
     kind = about.get("classification")
     label, group = about.get("label", kind and kind.get("name")), about.get("group")
-    return annotated_mask(
+    return Mask(
         mask_to_rle(polygons_to_mask(polygons, hw)),
         None if label is None else str(label),
-        float(about.get("quality", 0.0)),
-        group=None if group is None else int(group),
+        score=float(about.get("quality", 0.0)),
+        id=None if group is None else int(group),
         crowd=bool(about.get("crowd", False)),
     )
 
@@ -143,12 +139,12 @@ def to_geojson(
     if not np.isfinite(affine).all() or a * e == b * d:
         raise InputError(f"a transform has 6 numbers and an area; got {affine}")
     report = LossReport() if report is None else report
-    note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
+    note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
         about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.score}
-        rest = {"label": mask.label, "group": mask.group, "crowd": mask.crowd or None}
+        rest = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     height, width = image.hw

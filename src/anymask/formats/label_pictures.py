@@ -27,13 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import DataError, ImageError, UintImage
-from anymask.formats.annotations import (
-    VOID_LABEL,
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    note_traits,
-)
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -46,7 +40,7 @@ from anymask.formats.label_folders import has_both, label_files, photo_name, pla
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture, strips
-from anymask.masks import Rle, rle_area, rle_to_mask, runs_to_rle
+from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_mask, runs_to_rle
 
 VOID = 255
 RESOLUTIONS = ("480p", "1080p", "Full-Resolution")  # DAVIS' folders
@@ -120,10 +114,10 @@ def _image(path: Path, name: str, void: int | None) -> AnnotatedImage:
     masks = []
     for value, rle in value_rles(values).items():
         if value == void:
-            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
+            masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
-            masks.append(AnnotatedMask(rle, group=value))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+            masks.append(Mask(rle, id=value))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
@@ -273,7 +267,7 @@ def encode(
     """A 16-bit PNG a picture; the value is the mask's group, or its place from 1 on."""
     paths = output_paths(images, target, ".png")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"groups"}))
+        note_traits(report, image, frozenset({"ids"}))
         numbers = object_numbers(image, report, 65535)
         yield path, _png(paint_numbers(image, numbers, report))
 
@@ -285,8 +279,8 @@ def encode_davis(
     folder = target / "Annotations" / "480p"
     for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
-        seen = tuple(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
-        note_traits(report, replace(image, masks=seen), frozenset({"groups"}))
+        seen = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
+        note_traits(report, replace(image, masks=seen), frozenset({"ids"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))
 
@@ -307,11 +301,11 @@ def object_numbers(
             f"{image.file_name}: the format numbers at most {most} objects, this picture has "
             f"{len(objects)}; choose another format"
         )
-    groups = [mask.group for mask in objects if mask.group is not None]
+    groups = [mask.id for mask in objects if mask.id is not None]
     fit = len(set(groups)) == len(objects) and all(1 <= group <= most for group in groups)
     if groups and not fit:
         reason = f"groups must be different numbers from 1 to {most}; masks are numbered anew"
-        report.add("groups", image.file_name, None, reason)
+        report.add("ids", image.file_name, None, reason)
     numbers = iter(groups if fit else range(1, len(objects) + 1))
     return [VOID if hidden else next(numbers) for hidden in voids]
 

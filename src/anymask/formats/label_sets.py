@@ -27,12 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
-    VOID_LABEL,
-    AnnotatedImage,
-    AnnotatedMask,
-    annotated_photo,
-)
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_photo
 from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
 from anymask.formats.label_pictures import (
     VOID,
@@ -41,7 +36,7 @@ from anymask.formats.label_pictures import (
     label_values,
     value_rles,
 )
-from anymask.masks import Rle
+from anymask.masks import Mask, Rle
 
 # ADE20K
 
@@ -221,7 +216,7 @@ def _sample(
     void: NDArray[np.bool_] | None = None,
 ) -> AnnotatedImage:
     """A photo with a mask for each value but 0."""
-    masks = [AnnotatedMask(rle, labels.get(value)) for value, rle in found.items() if value]
+    masks = [Mask(rle, labels.get(value)) for value, rle in found.items() if value]
     if void is not None and void.any():
-        masks.append(AnnotatedMask(value_rles(void)[1], VOID_LABEL, crowd=True))
+        masks.append(Mask(value_rles(void)[1], VOID_LABEL, crowd=True))
     return annotated_photo(photo, checked_hw(*values.shape), masks)

@@ -36,14 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import DataError, InputError, IntArray
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    annotated_mask,
-    note_traits,
-    note_unlabelled,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
     OutFile,
@@ -61,6 +54,8 @@ from anymask.formats.outlines import Policy, single_rings
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
+    Mask,
+    Masks,
     Polygon,
     Ring,
     Rle,
@@ -210,9 +205,9 @@ def _image(task: Any, report: LossReport, pictures: Path | None) -> AnnotatedIma
             labels = region["value"].get(kind) or [None]
             label = None if labels[0] is None else str(labels[0])
             quality = float(region.get("score") or 0.0)
-            masks.append(annotated_mask(_rle(region, kind, hw), label, quality))
+            masks.append(Mask(_rle(region, kind, hw), label, score=quality))
     extra = {} if address == name else {"image": address}
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
 def picture_name(address: str) -> str:
@@ -296,7 +291,7 @@ def encode(
     tasks: list[dict[str, Any]] = []
     for image in images:
         extra = {key: value for key, value in image.extra.items() if key != "image"}
-        note_traits(report, replace(image, extra=extra), frozenset({"labels", "quality"}))
+        note_traits(report, replace(image, extra=extra), frozenset({"labels", "scores"}))
         note_unlabelled(report, image)
         height, width = image.hw
         size = {"original_width": width, "original_height": height}
@@ -321,7 +316,7 @@ def _results(
     """The regions of a task, as somebody's finished work or as a model's guess."""
     if policy.out_type == "annotations":
         return {"annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
-    score = _mean(image.masks)
+    score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
     return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
 
 
@@ -358,7 +353,3 @@ def _json_values(
         }
         for ring in single_rings(image, number, report, policy)
     ]
-
-
-def _mean(masks: tuple[AnnotatedMask, ...]) -> float:
-    return float(np.mean([mask.score for mask in masks])) if masks else 0.0

@@ -21,13 +21,7 @@ import numpy as np
 from PIL import Image
 
 from anymask.base import DataError, ImageError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    note_traits,
-    note_unlabelled,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -45,6 +39,8 @@ from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,
+    Mask,
+    Masks,
     Polygon,
     Rle,
     crop_to_rle,
@@ -101,7 +97,7 @@ def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage
 def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
     name = str(document["imagePath"]).replace("\\", "/")
     hw = _hw(document, name, pictures)
-    masks: dict[object, AnnotatedMask] = {}
+    masks: dict[object, Mask] = {}
     for number, shape in enumerate(document["shapes"]):
         with located(f"shape {number}"):
             rle = _rle(shape, hw)
@@ -117,11 +113,9 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
             extra = {key: value for key, value in shape.items() if key not in _SHAPE and value}
             group = None if group is None else int(group)
             who = extra.pop("annotator") if type(extra.get("annotator")) is int else None
-            masks[key] = AnnotatedMask(
-                rle, str(shape["label"]), annotator=who, group=group, extra=extra
-            )
+            masks[key] = Mask(rle, str(shape["label"]), annotator=who, id=group, extra=extra)
     extra = {key: value for key, value in document.items() if key not in _DOCUMENT and value}
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks.values()), extra=extra)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra)
 
 
 def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
@@ -188,7 +182,7 @@ def encode(
     """A file a picture: masks with every pixel, or polygons, whose parts share a group_id."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "groups", "extras"}))
+        note_traits(report, image, frozenset({"labels", "ids", "extras"}))
         note_unlabelled(report, image)
         groups = _groups(image, report)
         shapes: list[dict[str, Any]] = []
@@ -219,10 +213,10 @@ def _groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
     seen: set[tuple[str, int]] = set()
     groups: list[int | None] = []
     for number, mask in enumerate(image.masks):
-        group = mask.group
+        group = mask.id
         if group is not None and (mask.label or UNLABELLED, group) in seen:
             reason = f"label and group {group} are those of another mask, they would become one"
-            report.add("groups", image.file_name, number, reason)
+            report.add("ids", image.file_name, number, reason)
             group = None
         if group is not None:
             seen.add((mask.label or UNLABELLED, group))

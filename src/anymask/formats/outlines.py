@@ -17,9 +17,10 @@ from typing import Annotated, Literal
 import numpy as np
 
 from anymask.base import DataError, Setting, check_settings, describe_settings
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.masks import (
     SMOOTH,
+    Mask,
     Polygon,
     Ring,
     Rle,
@@ -140,9 +141,7 @@ def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: 
         report.add("pixels", image.file_name, number, reason)
 
 
-def box_to_mask(
-    box: Box, image_hw: tuple[int, int], label: str | None = None
-) -> AnnotatedMask | None:
+def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
     """All pixels that a box touches; the box itself, cut at the picture's border, is `drawn_box`.
 
     box  x0, y0, x1, y1 in pixel-border coordinates, the first two included
@@ -159,10 +158,10 @@ def box_to_mask(
     columns = np.arange(math.floor(cut[0]), math.ceil(cut[2]), dtype=np.int64)
     starts = columns * height + math.floor(cut[1])
     rle = runs_to_rle(starts, starts + math.ceil(cut[3]) - math.floor(cut[1]), image_hw)
-    return AnnotatedMask(rle, label, drawn_box=cut)
+    return Mask(rle, label, drawn_box=cut)
 
 
-def box_of(mask: AnnotatedMask) -> Box | None:
+def box_of(mask: Mask) -> Box | None:
     """The box, where a mask is nothing but one: its pixels fill it. None for any other mask.
 
     In pixel-border coordinates: as it was drawn, or around the pixels.

@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import DataError, ImageError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    note_traits,
-    note_unlabelled,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import (
     category_ids,
     category_names,
@@ -47,7 +41,7 @@ from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, va
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
-from anymask.masks import UNLABELLED, rle_area, rle_box_xywh
+from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -98,10 +92,10 @@ def _with_segments(
             raise DataError(f"there is no category with the id {category}")
         unknown.discard(number)
         crowd = bool(segment.get("iscrowd", 0))
-        masks.append(AnnotatedMask(found[number], names[category], crowd=crowd))
+        masks.append(Mask(found[number], names[category], crowd=crowd))
     if unknown:
         raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
-    return replace(image, masks=tuple(masks))
+    return replace(image, masks=Masks(masks))
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)

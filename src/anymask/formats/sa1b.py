@@ -10,14 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anymask.formats.annotations import (
-    IN_RECORDS,
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    note_traits,
-    record_to_mask,
-)
+from anymask.formats.annotations import IN_RECORDS, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -29,7 +22,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Mask
+from anymask.masks import Mask, Masks
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -53,19 +46,9 @@ def document_to_image(document: Any) -> AnnotatedImage:
     masks = []
     for number, annotation in enumerate(document["annotations"]):
         with located(f"annotation {number}"):
-            masks.append(_mask(annotation))
+            masks.append(Mask.from_sa1b(annotation))
     hw = checked_hw(about["height"], about["width"])
-    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=tuple(masks))
-
-
-def _mask(annotation: Any) -> AnnotatedMask:
-    record = Mask.from_sa1b(annotation)
-    group = annotation.get("group_id")
-    return record_to_mask(
-        record,
-        group=None if group is None else int(group),
-        crowd=bool(annotation.get("iscrowd", 0)),
-    )
+    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks))
 
 
 def encode(
@@ -80,7 +63,7 @@ def encode(
         first += len(image.masks)
 
 
-def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[str, Any]:
+def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:
     """The JSON of a picture's file; its masks are numbered from `first` on."""
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
@@ -88,12 +71,8 @@ def image_to_document(image: AnnotatedImage, number: int, first: int) -> dict[st
     return {"image": about, "annotations": records}
 
 
-def _annotation(mask: AnnotatedMask, annotation_id: int) -> dict[str, Any]:
-    written = mask.record.to_sa1b(annotation_id)
-    if mask.made is None:  # nobody gave it a score
+def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:
+    written = mask.to_sa1b(annotation_id)
+    if not mask.score:  # nobody gave it one
         written.pop("predicted_iou")
-    if mask.group is not None:
-        written["group_id"] = mask.group
-    if mask.crowd:
-        written["iscrowd"] = 1
     return written

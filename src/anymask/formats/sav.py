@@ -17,13 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    SequencePlace,
-    note_traits,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, note_traits
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -36,7 +30,16 @@ from anymask.formats.documents import (
 from anymask.formats.label_pictures import label_values
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Rle, coco_to_rle, empty_rle, mask_to_rle, rle_area, rle_to_coco
+from anymask.masks import (
+    Mask,
+    Masks,
+    Rle,
+    coco_to_rle,
+    empty_rle,
+    mask_to_rle,
+    rle_area,
+    rle_to_coco,
+)
 
 SPLIT_FOLDER = "Annotations_6fps"
 EVERY = 4  # frames from one annotated frame to the next
@@ -77,9 +80,9 @@ def _frame(frame: Any, place: SequencePlace, hw: tuple[int, int], ids: list[int]
         with located(f"object {group}"):
             rle = coco_to_rle(row)
         if rle_area(rle):
-            masks.append(AnnotatedMask(rle, group=group))
+            masks.append(Mask(rle, id=group))
     name = f"{place.sequence}/{place.index:05d}.jpg"
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), place=place)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), place=place)
 
 
 def _split(folder: Path) -> list[AnnotatedImage]:
@@ -95,10 +98,10 @@ def _split(folder: Path) -> list[AnnotatedImage]:
     images = []
     for (video_id, stem), rles in sorted(frames.items()):
         name = f"{video_id}/{stem}.jpg"
-        masks = [AnnotatedMask(rle, group=n) for n, rle in rles.items() if rle_area(rle)]
+        masks = [Mask(rle, id=n) for n, rle in rles.items() if rle_area(rle)]
         size = next(iter(rles.values())).size
         frame = SequencePlace(video_id, int(stem)) if stem.isdecimal() else None
-        images.append(AnnotatedImage(file_name=name, hw=size, masks=tuple(masks), place=frame))
+        images.append(AnnotatedImage(file_name=name, hw=size, masks=Masks(masks), place=frame))
     return images
 
 
@@ -151,14 +154,14 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
     """Object number -> its mask in every frame."""
     tracks: dict[int, list[Rle]] = {}
     for number, image in enumerate(frames):
-        note_traits(report, image, frozenset({"groups"}))
+        note_traits(report, image, frozenset({"ids"}))
         stem = PurePosixPath(image.file_name).stem
         if not stem.isdecimal() or int(stem) != EVERY * number:
             report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")
-        groups = [mask.group for mask in image.masks]
+        groups = [mask.id for mask in image.masks]
         if None in groups or len(set(groups)) < len(groups):
             reason = "masks have no groups of their own; their places number the objects"
-            report.add("groups", image.file_name, None, reason)
+            report.add("ids", image.file_name, None, reason)
             groups = list(range(len(groups)))
         for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
             if not rle_area(mask.rle):

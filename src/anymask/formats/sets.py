@@ -19,17 +19,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError, parse_json
-from anymask.formats.annotations import (
-    VOID_LABEL,
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    note_traits,
-)
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import OutFile, output_stem, to_json
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import Rle, rle_area, rle_to_string, string_to_rle
+from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"
 MASKS_FILE = "masks.jsonl"
@@ -162,14 +156,14 @@ def _image_of(
     masks = [_mask_of(mask, hw, f"{where}, mask {number}") for number, mask in enumerate(rows)]
     if row.get("ignore_rle") is not None:
         ignore = _rle_of(row["ignore_rle"], hw, f"{where}, ignore_rle")
-        masks.append(AnnotatedMask(ignore, VOID_LABEL, crowd=True))
+        masks.append(Mask(ignore, VOID_LABEL, crowd=True))
     name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks), source=photo)
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), source=photo)
 
 
-def _mask_of(mask: dict[str, Any], hw: tuple[int, int], where: str) -> AnnotatedMask:
+def _mask_of(mask: dict[str, Any], hw: tuple[int, int], where: str) -> Mask:
     rle = _rle_of(mask.get("rle"), hw, where)
-    return AnnotatedMask(rle, _label_of(mask, where), annotator=_annotator_of(mask, where))
+    return Mask(rle, _label_of(mask, where), annotator=_annotator_of(mask, where))
 
 
 def _size_of(row: dict[str, Any], where: str) -> tuple[int, int]:
@@ -258,7 +252,7 @@ def _row(image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
     return row
 
 
-def _mask(mask: AnnotatedMask, image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
+def _mask(mask: Mask, image: AnnotatedImage, report: LossReport) -> dict[str, Any]:
     written: dict[str, Any] = {"rle": rle_to_string(mask.rle), "area": rle_area(mask.rle)}
     if mask.label is not None:
         written["label"] = mask.label

@@ -15,13 +15,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import (
-    AnnotatedImage,
-    AnnotatedMask,
-    LossReport,
-    annotated_mask,
-    note_traits,
-)
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -34,6 +28,8 @@ from anymask.formats.documents import (
 from anymask.formats.outlines import Policy, outline
 from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
+    Mask,
+    Masks,
     Polygon,
     Ring,
     Rle,
@@ -84,7 +80,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
                 report.add("shapes", name, None, f"element {number}, a {kind}, is no outline")
             elif kind in ("path", "polygon"):
                 masks.append(_mask(element, kind, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _hw(root: ET.Element) -> tuple[int, int]:
@@ -99,14 +95,14 @@ def _hw(root: ET.Element) -> tuple[int, int]:
     return checked_hw(float(sides[0][1]), float(sides[1][1]))
 
 
-def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> AnnotatedMask:
+def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
     text = element.get("d", "") if kind == "path" else f"M{element.get('points', '')}Z"
     group = element.get("data-group")
-    return annotated_mask(
+    return Mask(
         rings_to_rle(path_to_rings(text if text != "MZ" else ""), hw),
         element.get("data-label"),
-        float(element.get("data-quality", 0.0)),
-        group=None if group is None else int(group),
+        score=float(element.get("data-quality", 0.0)),
+        id=None if group is None else int(group),
         crowd=element.get("data-crowd") == "true",
     )
 
@@ -189,7 +185,7 @@ def encode(
     """A file a picture; masks are half see-through, in the colours of our overlays."""
     paths = output_paths(images, target, ".svg")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "quality", "groups", "crowds"}))
+        note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
         height, width = image.hw
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
         root = ET.Element("svg", {"xmlns": _NAMESPACE} | size)
@@ -207,11 +203,11 @@ def encode(
         yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
-def _data(mask: AnnotatedMask) -> dict[str, str]:
+def _data(mask: Mask) -> dict[str, str]:
     about = {
         "data-label": mask.label,
         "data-quality": mask.score or None,
-        "data-group": mask.group,
+        "data-group": mask.id,
         "data-crowd": "true" if mask.crowd else None,
     }
     return {key: xml_text(value) for key, value in about.items() if value is not None}

@@ -31,13 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import DataError, UintImage
-from anymask.formats.annotations import (
-    VOID_LABEL,
-    AnnotatedImage,
-    AnnotatedMask,
-    SequencePlace,
-    annotated_photo,
-)
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, SequencePlace, annotated_photo
 from anymask.formats.coco import segmentation_to_rle
 from anymask.formats.documents import (
     checked_hw,
@@ -49,7 +43,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import VOID, label_values, value_rles
 from anymask.images import SUFFIXES, load_image
-from anymask.masks import Rle, mask_to_rle, rle_area
+from anymask.masks import Mask, Rle, mask_to_rle, rle_area
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +87,10 @@ class Clip:
         found = value_rles(values > 0 if self.single else values)
         void = None if self.single else found.pop(VOID, None)
         masks = [
-            AnnotatedMask(rle, self.labels.get(number), group=number)
-            for number, rle in found.items()
-            if number
+            Mask(rle, self.labels.get(number), id=number) for number, rle in found.items() if number
         ]
         if void is not None:
-            masks.append(AnnotatedMask(void, VOID_LABEL, crowd=True))
+            masks.append(Mask(void, VOID_LABEL, crowd=True))
         return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
 
     def _layered(self, index: int, name: str) -> AnnotatedImage:
@@ -114,7 +106,7 @@ class Clip:
                 f"{self.name}, frame {index}: wanted pictures of one size, got {sorted(sizes)}"
             )
         masks = [
-            AnnotatedMask(rle, self.labels.get(number), group=number)
+            Mask(rle, self.labels.get(number), id=number)
             for number, rle in found.items()
             if rle_area(rle)
         ]
@@ -276,7 +268,7 @@ def _frame(
     index: int,
     hw: tuple[int, int],
     names: dict[int, str],
-) -> Iterator[AnnotatedMask]:
+) -> Iterator[Mask]:
     """The objects that are seen in a frame; a group is the number of the object's track."""
     for number, row in tracks:
         with located(f"annotation {number} (id {row.get('id')}), frame {index}"):
@@ -285,4 +277,4 @@ def _frame(
             rle = segmentation_to_rle(row["segmentations"][index], hw)
             if rle.size != hw:
                 raise DataError(f"the mask is {rle.size} (height, width), the video {hw}")
-            yield AnnotatedMask(rle, names[int(row["category_id"])], group=number)
+            yield Mask(rle, names[int(row["category_id"])], id=number)

@@ -29,7 +29,6 @@ from anymask.formats import voc_xml
 from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     class_names,
     note_traits,
@@ -62,7 +61,7 @@ from anymask.formats.label_sets import VOC_CLASSES
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED
+from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
@@ -134,11 +133,11 @@ def _image(path: Path, objects: Path, name: str, names: tuple[str, ...]) -> Anno
     masks = []
     for value, rle in value_rles(values).items():
         if value == VOID:
-            masks.append(AnnotatedMask(rle, VOID_LABEL, crowd=True))
+            masks.append(Mask(rle, VOID_LABEL, crowd=True))
         elif value:
             number = classes.get(value, 0)
-            masks.append(AnnotatedMask(rle, names[number] if 0 < number < len(names) else None))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+            masks.append(Mask(rle, names[number] if 0 < number < len(names) else None))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _classes(path: Path, values: NDArray[np.generic]) -> dict[int, int]:
@@ -160,7 +159,7 @@ def encode(
 
     Pictures whose names begin with train/, val/ or test/ are listed by these splits, others as val.
     """
-    seen = [replace(image, masks=tuple(m for m in image.masks if not _void(m))) for image in images]
+    seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
     names = _names(seen, report)
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {
@@ -206,7 +205,7 @@ def _details(image: AnnotatedImage) -> bytes:
     return written + b"\n"
 
 
-def _void(mask: AnnotatedMask) -> bool:
+def _void(mask: Mask) -> bool:
     return mask.crowd and mask.label == VOID_LABEL
 
 

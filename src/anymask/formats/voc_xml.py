@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from anymask.base import DataError, Floats
-from anymask.formats.annotations import AnnotatedImage, AnnotatedMask, LossReport
+from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import (
     checked_hw,
     find_files,
@@ -29,7 +29,7 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.outlines import box_to_mask
-from anymask.masks import UNLABELLED, Polygon, Rle, mask_to_rle, polygons_to_mask
+from anymask.masks import UNLABELLED, Mask, Masks, Polygon, Rle, mask_to_rle, polygons_to_mask
 from anymask.masks.mask import Box
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
@@ -73,7 +73,7 @@ def _image(
             corners, found = _corners(element), None
             label = (element.findtext("name") or "").strip() or UNLABELLED
             if corners is not None:
-                found = AnnotatedMask(_rle(corners, hw), label)
+                found = Mask(_rle(corners, hw), label)
             elif boxes:
                 found = box_to_mask(_box(element), hw, label)
             if found is not None:
@@ -81,7 +81,7 @@ def _image(
                 continue
             reason = "is a box off the picture" if boxes else "is a box alone"
             report.add("shapes", name, None, f"object {number} {reason}")
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(masks))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
 
 
 def _photo(

@@ -25,7 +25,6 @@ import yaml
 from anymask.base import DataError, Floats
 from anymask.formats.annotations import (
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     class_names,
     note_traits,
@@ -46,11 +45,19 @@ from anymask.formats.documents import (
 from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
 from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Polygon, mask_to_rle, polygons_to_mask, ring_to_yolo
+from anymask.masks import (
+    UNLABELLED,
+    Mask,
+    Masks,
+    Polygon,
+    Ring,
+    mask_to_rle,
+    polygons_to_mask,
+)
 from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
-LineReader = Callable[[str, str, str, tuple[int, int]], AnnotatedMask | None]
+LineReader = Callable[[str, str, str, tuple[int, int]], Mask | None]
 _BOX = 4  # numbers of a line of a set for detection, behind the class
 _DIGITS = 1e-6  # of a side; twice what the last digit may be off
 
@@ -81,7 +88,7 @@ def read(
         raise DataError(f"{source}: wanted the folder with data.yaml and labels/")
     names = _names_of(source, report)
 
-    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> AnnotatedMask | None:
+    def line_of(line: str, where: str, picture: str, hw: tuple[int, int]) -> Mask | None:
         """The mask of a line; None for a box alone, which the report is told."""
         label, *numbers = line.split()
         if len(numbers) != _BOX and not (boxes and len(numbers) == _BOX + 1):
@@ -161,7 +168,7 @@ def _image(path: Path, labels: Path, folder: Path, line_of: LineReader) -> Annot
         with located(f"{path}, line {number}"):
             if line.strip():
                 masks.append(line_of(line, f"line {number}", name, hw))
-    return AnnotatedImage(file_name=name, hw=hw, masks=tuple(filter(None, masks)))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(filter(None, masks)))
 
 
 def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
@@ -172,7 +179,7 @@ def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
     return left, top, left + wide * width, top + high * height
 
 
-def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
+def _mask(line: str, hw: tuple[int, int], names: list[str]) -> Mask:
     first, *rest = line.split()
     label = _label_of(first, names)
     if len(rest) < 6 or len(rest) % 2:
@@ -187,7 +194,7 @@ def _mask(line: str, hw: tuple[int, int], names: list[str]) -> AnnotatedMask:
     # back there, for slanted lines run through pixel centres, where a hair decides.
     near = (2 * ring).round() / 2
     ring = np.where(np.abs(ring - near) < _DIGITS * sides, near, ring)
-    return AnnotatedMask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
+    return Mask(mask_to_rle(polygons_to_mask([Polygon(ring)], hw)), label)
 
 
 def _shares(numbers: list[str]) -> Floats:
@@ -300,3 +307,10 @@ def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
     first = next(iter(folders.values()))
     places = {"train": first, "val": first} | folders
     return {split: f"images/{place}" for split, place in places.items()}
+
+
+def ring_to_yolo(ring: Ring, image_hw: tuple[int, int], place: int = 0) -> str:
+    """The line of one object: its class, then x and y of each corner, 0..1 of the photo's sides."""
+    height, width = image_hw
+    numbers = (ring / (width, height)).ravel().tolist()
+    return " ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from anymask.base import DataError, InputError
-from anymask.formats import AnnotatedImage, Stream, box_of, open_stream, output_stem
+from anymask.formats import AnnotatedImage, Dataset, box_of, output_stem, read
 from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
 from anymask.jobs.folder import FolderDict, FolderJob, OnProgress, Summary, make_job, run_job
 from anymask.jobs.photo_records import PhotoFile, read_made, write_made
@@ -32,7 +32,7 @@ AT_ONCE = 64  # boxes of a photo that are asked together
 
 
 def segment_boxes(
-    source: str | Path | Stream,
+    source: str | Path | Dataset,
     output: str | Path,
     *,
     model: str | ModelChoice | None = None,
@@ -42,7 +42,7 @@ def segment_boxes(
 ) -> Summary:
     """Draw a mask in each box of a data set; the same call again goes on.
 
-    source       labels of any format of `anymask convert`, or what `formats.open_stream` gave
+    source       labels of any format of `anymask convert`, or what `formats.read` gave
                  of them with boxes=True
     output       the folder for a .json (SA-1B records with labels) and a .png of each photo
     model        a name, or `ModelChoice(model, weights, device, precision)`
@@ -54,7 +54,7 @@ def segment_boxes(
     rest goes on. Raises DataError for labels that cannot be read, have no box, or none of whose
     photos is there; whatever would make every photo fail.
     """
-    stream = source if isinstance(source, Stream) else open_stream(source, boxes=True)
+    stream = source if isinstance(source, Dataset) else read(source, boxes=True)
     labels = BoxLabels.read(stream)
     job, _ = make_job((), output, how)
     return run_job(labels.job(job), BoxesTask(model_choice(model), labels, overlay), on_progress)
@@ -76,7 +76,7 @@ class BoxLabels:
     lost: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, stream: Stream) -> BoxLabels:
+    def read(cls, stream: Dataset) -> BoxLabels:
         """Read all labels. Raises DataError where there is no box, or no photo of any."""
         labelled = [image for image in stream if image.objects]
         if not any(box_of(mask) for image in labelled for mask in image.objects):
@@ -175,7 +175,7 @@ class BoxesWork:
         asked = [box for box in boxes if box is not None]
         answers = iter(self._answers(photo, asked))
         return [
-            mask.record if box is None else replace(next(answers), label=mask.label)
+            mask if box is None else replace(next(answers), label=mask.label)
             for mask, box in zip(image.objects, boxes, strict=True)
         ]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, parse_json, write_json
 from anymask.jobs.choices import PictureChoice
 from anymask.jobs.photos import PhotoItem
-from anymask.masks import sa1b_document
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +28,15 @@ def write_made(
     path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[Mask]
 ) -> None:
     """Write a photo's records, with what they were made with and from."""
-    from anymask.masks import coverage
+    from anymask.formats import AnnotatedImage, image_to_document
+    from anymask.masks import Masks
 
     height, width = photo.pixels.shape[:2]
     made_from = about | {"image": photo.pixels_hash, "file": photo.file_hash}
-    made_from |= {"coverage": coverage(records)}
-    write_json(path, sa1b_document(photo.name, (height, width), records) | {"anymask": made_from})
+    masks = Masks(records)
+    made_from |= {"coverage": masks.coverage}
+    image = AnnotatedImage(file_name=photo.name, hw=(height, width), masks=masks)
+    write_json(path, image_to_document(image) | {"anymask": made_from})
 
 
 def read_made(

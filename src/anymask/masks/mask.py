@@ -1,29 +1,44 @@
-"""Mask records: run-lengths, box and scores of one mask in; annotations of SA-1B and COCO out."""
+"""One mask with what is known of it (`Mask`), and the masks of one picture (`Masks`).
+
+They are what models find, people draw, formats read and write, and measures compare. Masks stay
+run-lengths until somebody asks for pixels: a photo with 400 things of 12 megapixels is not 4.8 GB.
+
+Letters: N masks, H W the photo.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, InputError, UintImage, name_all_keywords
-from anymask.masks.files import (
-    FoundMask,
-    mask_picture,
-    output_kind,
-    shows_photo,
-    write_found,
+from anymask.base import (
+    BoolArray,
+    DataError,
+    FloatArray,
+    Floats,
+    InputError,
+    UintImage,
+    name_all_keywords,
+    parse_json,
 )
+from anymask.masks.binary import mask_nms
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
 from anymask.masks.preview import (
     Picture,
+    counted,
     percent,
     photo_of,
     preview_html,
+    preview_of,
     preview_png,
+    same_picture,
     show_picture,
     spare_photo,
     without_held,
@@ -34,53 +49,71 @@ from anymask.masks.rle import (
     rle_area,
     rle_box_xywh,
     rle_box_xyxy,
+    rle_merge,
     rle_to_coco,
     rle_to_mask,
 )
 
+if TYPE_CHECKING:
+    from anymask.formats import LossReport, Policy
+
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 UNLABELLED = "object"  # the class of a mask without a label, where a format wants one
+WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole photo
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
+_SHOWN = 20  # masks that a notebook lists below the picture
 
 
 @name_all_keywords
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Mask:
-    """One mask of a list, in image pixels.
+    """One mask, in image pixels: found by a model, drawn by a person or read from a file.
 
     rle         the mask
-    box    first and last pixel along x and y
-    area        object pixels
-    score       the model's own number, raw
+    label       its class or name, None where nobody gave one
+    score       the model's own number, raw; 0 where none is known
+    id          the number of its object in the picture, or in the video; None without
     stability   IoU of the mask cut a little higher and a little lower, 0..1; None where nobody
                 worked it out
     points      the clicks that made it, (x, y) each
-    crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive)
+    crop_box    the part of the photo that the model saw, x0, y0, x1, y1 (x1 and y1 exclusive); the
+                whole photo when left out
     objectness  chance that a mask which a person drew overlaps this one with an IoU of .5, 0..1;
                 None where nobody judged it
-    label       a name, where somebody gave one
     label_probability  of the label, where a model that was tuned on classes gave it
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
-    picture     reads the photo, where it is known: it is what `show` and `save` draw on; records of
+    crowd       many objects in one mask (COCO's iscrowd), or pixels that do not count
+    annotator   the number of the person who drew it, None where nobody says
+    drawn_box   (x0, y0, x1, y1) that people drew around it, None where nobody did
+    extra       keys that only the format knows that the mask came from
+    picture     reads the photo, where it is known: it is what `show` and `save` draw on; masks of
                 different pictures may be equal
     """
 
     rle: Rle
-    box: Box
-    area: int
-    score: float
-    stability: float | None
-    points: tuple[tuple[float, float], ...] = ()
-    crop_box: Box
-    objectness: float | None = None
     label: str | None = None
-    parent: int | None = None
-    depth: int | None = None
-    label_probability: float | None = None
-    picture: Picture | None = field(default=None, compare=False)
+    score: float = field(default=0.0, kw_only=True)
+    id: int | None = field(default=None, kw_only=True)
+    stability: float | None = field(default=None, kw_only=True)
+    points: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
+    crop_box: Box = field(default=WHOLE, kw_only=True)
+    objectness: float | None = field(default=None, kw_only=True)
+    label_probability: float | None = field(default=None, kw_only=True)
+    parent: int | None = field(default=None, kw_only=True)
+    depth: int | None = field(default=None, kw_only=True)
+    crowd: bool = field(default=False, kw_only=True)
+    annotator: int | None = field(default=None, kw_only=True)
+    drawn_box: Box | None = field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, kw_only=True)
+    picture: Picture | None = field(default=None, compare=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.crop_box == WHOLE:
+            height, width = self.rle.size
+            object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
     def __getstate__(self) -> dict[str, Any]:
         return without_held(vars(self))
@@ -95,6 +128,17 @@ class Mask:
 
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [], self._repr_png_())
+
+    @cached_property
+    def box(self) -> Box:
+        """First and last pixel along x and y; zeros where the mask is empty."""
+        x0, y0, x1, y1 = rle_box_xyxy(self.rle)
+        return (float(x0), float(y0), float(x1), float(y1))
+
+    @cached_property
+    def area(self) -> int:
+        """Object pixels."""
+        return rle_area(self.rle)
 
     @property
     def coverage(self) -> float:
@@ -120,33 +164,24 @@ class Mask:
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with this mask. Raises InputError without the photo."""
-        drawn: UintImage = mask_picture("overlay", self._found(image, with_photo=True))
-        return drawn
+        return Masks([self], picture=self.picture).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask; the end of the name says what, as of a list of one (`Masks`).
+        """Write this mask; the end of the name says what, as of a list of one (`Masks.save`).
 
-        .json SA-1B, .csv measurements, .geojson, .svg, .txt YOLO, .npy (H, W) bool, .mask.png,
-        .png .jpg and other pictures the photo with the mask
+        .npy is (H, W) bool.
 
-        image  the photo, where the record does not know it
+        image  the photo, where the mask does not know it
 
         Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
-        target = Path(path)
-        kind = output_kind(target, "overlay")
-        spare_photo(target, self.picture)
-        write_found(target, kind, self._found(image, shows_photo(kind)))
-        return target
+        from anymask.formats import save_masks
+
+        return save_masks(Masks([self], picture=self.picture), Path(path), image, one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with this mask in the system's viewer of pictures."""
         show_picture(self.draw(image))
-
-    def _found(self, image: UintImage | None, with_photo: bool) -> FoundMask:
-        name = Path("photo.jpg" if self.picture is None else self.picture.name)
-        photo = photo_of(image, self.picture, self.rle.size) if with_photo else None
-        return FoundMask(name, photo, self.mask, self)
 
     def to_sa1b(
         self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"
@@ -157,46 +192,41 @@ class Mask:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth` are
-        left out where there is none; `parent` counts the records of the list from 0. Raises
-        InputError for another output_mode.
+        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth`,
+        `group_id` (this mask's `id`) and `iscrowd` are left out where there is none; `parent`
+        counts the records of the list from 0. Raises InputError for another output_mode.
         """
-        x0, y0, x1, y1 = self.crop_box
-        record: dict[str, Any] = {} if record_id is None else {"id": record_id}
-        record |= {
-            "segmentation": self._segmentation(output_mode),
+        match output_mode:
+            case "coco_rle":
+                segmentation: Any = rle_to_coco(self.rle)
+            case "uncompressed_rle":
+                segmentation = {"size": list(self.rle.size), "counts": self.rle.counts.tolist()}
+            case "binary_mask":
+                segmentation = self.mask
+            case _:
+                raise InputError(
+                    f"output_mode must be one of {', '.join(get_args(OutputMode))}, "
+                    f"got {output_mode!r}"
+                )
+        (x0, y0, x1, y1), (left, top, right, bottom) = self.box, self.crop_box
+        record: dict[str, Any] = {
+            "id": record_id,
+            "segmentation": segmentation,
             "area": self.area,
-            "bbox": _xywh(self.box),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
             "predicted_iou": self.score,
             "point_coords": [list(point) for point in self.points],
             "stability_score": self.stability,
-            "crop_box": [x0, y0, x1 - x0, y1 - y0],
+            "crop_box": [left, top, right - left, bottom - top],
+            "objectness": self.objectness,
+            "label": self.label,
+            "label_probability": self.label_probability,
+            "parent": self.parent,
+            "depth": self.depth,
+            "group_id": self.id,
+            "iscrowd": int(self.crowd) or None,
         }
-        if self.stability is None:
-            record.pop("stability_score")
-        if self.objectness is not None:
-            record["objectness"] = self.objectness
-        if self.label is not None:
-            record["label"] = self.label
-        if self.label_probability is not None:
-            record["label_probability"] = self.label_probability
-        if self.parent is not None:
-            record["parent"] = self.parent
-        if self.depth is not None:
-            record["depth"] = self.depth
-        return record
-
-    def _segmentation(self, output_mode: OutputMode) -> Any:
-        match output_mode:
-            case "coco_rle":
-                return rle_to_coco(self.rle)
-            case "uncompressed_rle":
-                return {"size": list(self.rle.size), "counts": self.rle.counts.tolist()}
-            case "binary_mask":
-                return self.mask
-        raise InputError(
-            f"output_mode must be one of {', '.join(get_args(OutputMode))}, got {output_mode!r}"
-        )
+        return {key: value for key, value in record.items() if value is not None}
 
     def to_coco(
         self, record_id: int = 1, image_id: int = 1, category_id: int = 1
@@ -214,8 +244,7 @@ class Mask:
         return written | {
             "image_id": image_id,
             "category_id": category_id,
-            "iscrowd": 0,
-            "area": rle_area(self.rle),
+            "iscrowd": int(self.crowd),
             "bbox": [float(side) for side in rle_box_xywh(self.rle)],
             "score": self.score,
         }
@@ -224,9 +253,9 @@ class Mask:
     def from_sa1b(cls, record: Any) -> Mask:
         """Read such a record; only `segmentation` must be there.
 
-        The rest is worked out, zero or None.
-
-        Raises DataError on a record without a readable mask or with values of a wrong type.
+        Box and area are those of the mask, whatever the record says; the rest is zero or None where
+        it is absent. Raises DataError on a record without a readable mask or with values of a wrong
+        type.
         """
         if not isinstance(record, Mapping) or "segmentation" not in record:
             raise DataError(
@@ -234,21 +263,26 @@ class Mask:
                 f"{str(record)[:80]}"
             )
         rle = coco_to_rle(record["segmentation"])
-        crop = record.get("crop_box", [0, 0, rle.size[1], rle.size[0]])
+
+        def told(key: str, kind: Callable[[Any], Any]) -> Any:
+            value = record.get(key)
+            return None if value is None else kind(value)
+
         try:
+            x, y, width, height = map(float, record.get("crop_box", (0, 0, *rle.size[::-1])))
             return cls(
                 rle=rle,
-                box=_xyxy(record["bbox"]) if "bbox" in record else _box(rle),
-                area=int(record.get("area", rle_area(rle))),
+                label=told("label", str),
                 score=float(record.get("predicted_iou", 0.0)),
+                id=told("group_id", int),
                 stability=float(record["stability_score"]) if "stability_score" in record else None,
                 points=tuple((float(x), float(y)) for x, y in record.get("point_coords") or ()),
-                crop_box=_xyxy(crop),
-                objectness=_number_or_none(record.get("objectness")),
-                label=None if record.get("label") is None else str(record["label"]),
-                parent=None if record.get("parent") is None else int(record["parent"]),
-                depth=None if record.get("depth") is None else int(record["depth"]),
-                label_probability=_number_or_none(record.get("label_probability")),
+                crop_box=(x, y, x + width, y + height),
+                objectness=told("objectness", float),
+                label_probability=told("label_probability", float),
+                parent=told("parent", int),
+                depth=told("depth", int),
+                crowd=bool(record.get("iscrowd", 0)),
             )
         except (TypeError, ValueError, OverflowError) as error:
             raise DataError(
@@ -257,35 +291,427 @@ class Mask:
             ) from error
 
 
-def _number_or_none(value: Any) -> float | None:
-    return None if value is None else float(value)
+@name_all_keywords
+class Masks(list[Mask]):
+    """The masks of one picture: an ordinary list of `Mask`, with what users do next.
+
+    Every method leaves the list as it is and answers a new one. Masks stay run-lengths. `+` joins
+    lists of one photo; where each knows another photo of the same size, their sum knows none.
+
+    image_hw  (H, W) of the photo; that of the first mask when left out
+    picture   reads the photo, where it is known: it is what `show` and `save` draw on; masks that
+              know none get it
+    """
+
+    def __init__(
+        self,
+        masks: Iterable[Mask] = (),
+        *,
+        image_hw: tuple[int, int] | None = None,
+        picture: Picture | None = None,
+    ) -> None:
+        if picture is not None:
+            masks = (m if m.picture is not None else replace(m, picture=picture) for m in masks)
+        super().__init__(masks)
+        self._image_hw, self.picture = image_hw, picture
+
+    def __repr__(self) -> str:
+        if not self:
+            return "<Masks: none>"
+        height, width = self[0].rle.size
+        return (
+            f"<Masks: {counted(len(self), 'mask')} of {width}x{height}, "
+            f"best quality {self.best.score:.2f}, {100 * self.coverage:.0f} % of the photo>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_held(vars(self))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Mask: ...  # type: ignore[overload-overlap]  # no array is one
+
+    @overload
+    def __getitem__(self, index: slice | list[bool] | BoolArray) -> Masks: ...
+
+    def __getitem__(self, index: SupportsIndex | slice | list[bool] | BoolArray) -> Mask | Masks:
+        """One mask by its place, some by a slice or by a boolean for each, as NumPy does it."""
+        if isinstance(index, slice):
+            return self._with(super().__getitem__(index))
+        if isinstance(index, list | np.ndarray):
+            if len(index) != len(self) or np.asarray(index).dtype != np.bool_:
+                raise InputError(
+                    f"wanted a boolean for each of the {len(self)} masks, got {len(index)} of "
+                    f"{np.asarray(index).dtype}; give a condition such as masks.scores > 0.5"
+                )
+            return self._with(mask for mask, kept in zip(self, index, strict=True) if kept)
+        return super().__getitem__(index)
+
+    # A list's `+` is typed for items of any kind; this one takes masks alone.
+    def __add__(self, other: Any) -> Masks:  # type: ignore[override]
+        """All masks of both. Raises InputError where their photos are of other sizes."""
+        return self._joined(other, [*self, *other]) if isinstance(other, list) else NotImplemented
+
+    def __radd__(self, other: Any) -> Masks:
+        return self._joined(other, [*other, *self]) if isinstance(other, list) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> Masks:
+        return self._with(super().__mul__(times))
+
+    __rmul__ = __mul__
+
+    def copy(self) -> Masks:
+        """The same masks in a list of their own."""
+        return self._with(self)
+
+    __copy__ = copy
+
+    def _joined(self, other: list[Any], masks: list[Mask]) -> Masks:
+        strange = [one for one in other if not isinstance(one, Mask)]
+        if strange:
+            raise InputError(f"wanted masks to join, got {strange[0]!r}; give `Mask`s")
+        lists = [self, other if isinstance(other, Masks) else Masks(other)]
+        sizes = {mask.rle.size for mask in masks}
+        sizes |= {one._image_hw for one in lists if one._image_hw is not None}
+        if len(sizes) > 1:
+            raise InputError(
+                "wanted masks of one photo to join, got masks of "
+                f"{' and '.join(map(str, sorted(sizes)))} (height, width); keep a list for each"
+            )
+        known: list[Picture] = []
+        for picture in [one.picture for one in lists]:
+            if picture is not None and not any(same_picture(picture, one) for one in known):
+                known.append(picture)
+        return Masks(
+            masks,
+            image_hw=next(iter(sizes), None),
+            picture=known[0] if len(known) == 1 else None,
+        )
+
+    def _with(self, masks: Iterable[Mask]) -> Masks:
+        """Other masks of the same photo."""
+        return Masks(masks, image_hw=self._image_hw, picture=self.picture)
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """(H, W) of the photo. Raises InputError for an empty list that does not know it."""
+        if self._image_hw is not None:
+            return self._image_hw
+        if not self:
+            raise InputError("an empty list of masks has no size; give image_hw=(H, W) with it")
+        return self[0].rle.size
+
+    @property
+    def image_name(self) -> str:
+        """The name of the photo's file, where it is known; else a likely one."""
+        return "photo.jpg" if self.picture is None else self.picture.name
+
+    # The masks as arrays.
+
+    @property
+    def masks(self) -> BoolArray:  # (N, H, W)
+        """All masks in pixels: N * H * W bytes, decoded each time."""
+        stack = np.zeros((len(self), *self.image_hw), np.bool_)
+        for plane, mask in zip(stack, self, strict=True):
+            plane[:] = mask.mask
+        return stack
+
+    @property
+    def boxes(self) -> Floats:  # (N, 4)
+        """x0, y0, x1, y1 of each: the first and the last pixel along x and y."""
+        return np.array([mask.box for mask in self], np.float64).reshape(-1, 4)
+
+    @property
+    def scores(self) -> FloatArray:  # (N,)
+        """Each mask's score."""
+        return np.array([mask.score for mask in self], np.float32)
+
+    @property
+    def areas(self) -> NDArray[np.int64]:  # (N,)
+        """Object pixels of each."""
+        return np.array([mask.area for mask in self], np.int64)
+
+    @property
+    def labels(self) -> list[str | None]:
+        """Each mask's label; None where it has none."""
+        return [mask.label for mask in self]
+
+    @property
+    def ids(self) -> list[int | None]:
+        """The number of each mask's object; None where it has none."""
+        return [mask.id for mask in self]
+
+    @property
+    def coverage(self) -> float:
+        """The share of the photo's pixels, 0..1, that lie in at least one mask."""
+        if not self:
+            return 0.0
+        union = rle_merge([mask.rle for mask in self])
+        return rle_area(union) / max(1, union.size[0] * union.size[1])
+
+    @property
+    def best(self) -> Mask:
+        """The mask of the highest score. Raises InputError for an empty list."""
+        if not self:
+            raise InputError("an empty list of masks has no best one; look at len() first")
+        return max(self, key=lambda mask: mask.score)
+
+    # Other masks of the same photo.
+
+    def filter(
+        self,
+        keep: Callable[[Mask], bool] | None = None,
+        *,
+        min_quality: float = 0.0,
+        min_stability: float = 0.0,
+        min_area: float = 0,
+        label: str | None = None,
+    ) -> Masks:
+        """The masks that reach all of these, in their order.
+
+        keep      tells of a mask whether it stays; None: all
+        min_area  pixels
+        label     only those of this name
+        """
+        return self._with(
+            mask
+            for mask in self
+            if mask.score >= min_quality
+            and (mask.stability or 0.0) >= min_stability
+            and mask.area >= min_area
+            and (label is None or mask.label == label)
+            and (keep is None or keep(mask))
+        )
+
+    def nms(self, threshold: float = 0.7) -> Masks:
+        """Of two masks that overlap with a larger IoU the one of higher score, best first."""
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be an IoU from 0 to 1, got {threshold!r}")
+        kept = mask_nms([mask.rle for mask in self], [mask.score for mask in self], threshold)
+        return self._with(self[index] for index in kept.tolist())
+
+    def merge(self, *others: Iterable[Mask], threshold: float = 0.7) -> Masks:
+        """The masks of this and other lists of the same photo, each once (see `nms`)."""
+        return self._with([*self, *(mask for other in others for mask in other)]).nms(threshold)
+
+    def union(self, label: str | None = None) -> Mask:
+        """One mask of all pixels of any, with the best one's numbers.
+
+        Raises InputError for an empty list.
+        """
+        whole = rle_merge([mask.rle for mask in self]) if self else self.best.rle
+        return replace(self.best, rle=whole, label=label, points=(), parent=None, depth=None)
+
+    def tree(self) -> Masks:
+        """The same masks, each with its `parent` (an index in the list) and its `depth`."""
+        from anymask.masks.relations import part_tree
+
+        places = part_tree([mask.rle for mask in self])
+        return self._with(
+            replace(mask, parent=place.parent, depth=place.depth)
+            for mask, place in zip(self, places, strict=True)
+        )
+
+    def partition(self) -> Masks:
+        """Disjoint masks that cover the same pixels, in the same order (see `masks.relations`)."""
+        from anymask.masks.relations import divide, parts_first
+
+        rles = [mask.rle for mask in self]
+        shares = divide(rles, parts_first(rles, [mask.score for mask in self]))
+        return self._with(
+            replace(mask, rle=rle) for mask, rle in zip(self, shares, strict=True) if rle_area(rle)
+        )
+
+    # Pictures.
+
+    def draw(
+        self, image: UintImage | None = None, *, alpha: float = 0.45
+    ) -> UintImage:  # (H, W, 3)
+        """The photo with its masks, at the photo's size; masks are unpacked one after the other.
+
+        image  the photo, where the list does not know it
+
+        Raises InputError where the masks are of another size, or no photo is known.
+        """
+        from anymask.masks.draw import colours, overlay
+
+        if not self and self._image_hw is None and image is not None:
+            return image
+        drawn, palette = photo_of(image, self.picture, self.image_hw), colours(len(self))
+        for index in sorted(range(len(self)), key=lambda index: -self[index].area):
+            drawn = overlay(drawn, self[index].mask, alpha=alpha, palette=[palette[index]])
+        return drawn
+
+    def show(self, image: UintImage | None = None) -> None:
+        """Open the photo with its masks in the system's viewer of pictures."""
+        show_picture(self.draw(image))
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.picture is None else preview_of(self.draw)
+
+    def _repr_html_(self) -> str:
+        rows = [repr(mask) for mask in self[:_SHOWN]]
+        rows += [f"and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
+        return preview_html(repr(self), rows, self._repr_png_())
+
+    # Files. `formats` writes them; it lies above this room and is loaded when it is used.
+
+    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
+        """Write one file, whole or not at all, by the end of its name.
+
+        .json SA-1B, .csv measurements, .geojson, .svg, .xml CVAT, .txt YOLO, .npy (N, H, W) bool;
+        any picture: the photo with its masks. `write` takes all other formats by name.
+
+        image  the photo, where the list does not know it
+
+        Raises InputError for another suffix, a picture where no photo is known, or the photo.
+        """
+        from anymask.formats import save_masks
+
+        return save_masks(self, Path(path), image)
+
+    def write(
+        self, target: str | Path, form: str | None = None, policy: Policy | None = None
+    ) -> LossReport:
+        """Write a file or a folder in any format of `anymask convert`, and tell what was lost.
+
+        form    sa1b, coco, coco-polygon, labelme, label-studio, cvat, yolo, geojson, svg, ...;
+                None: as the suffix or the folder's name says (.json is coco)
+        policy  what becomes of holes and parts, and the tolerance of outlines
+
+        Raises InputError for an unknown format, DataError where it cannot hold the masks.
+        """
+        from anymask.formats import AnnotatedImage, format_of_target, write_annotations
+
+        spare_photo(Path(target), self.picture)
+        form = format_of_target(Path(target)) if form is None else form
+        return write_annotations([AnnotatedImage.of(self)], target, form, policy)
+
+    def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
+        """The files that `write` would write, by their names."""
+        from anymask.formats import encode_masks
+
+        return encode_masks(self, form, policy)
+
+    def to_sa1b(self, output_mode: OutputMode = "coco_rle") -> list[dict[str, Any]]:
+        """The SA-1B annotation records, numbered from 1."""
+        return [mask.to_sa1b(number, output_mode) for number, mask in enumerate(self, start=1)]
+
+    def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+        """A COCO document of this photo, with run-lengths or with polygons.
+
+        tolerance  here and below: pixels by which an outline may move to follow the edge; 0: along
+                   the pixels. Masks that are no outlines have none
+        """
+        return self._document("coco-polygon" if polygons else "coco", tolerance)
+
+    def to_labelme(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+        """A labelme document with masks or with polygons."""
+        return self._document("labelme-polygon" if polygons else "labelme", tolerance)
+
+    def to_label_studio(
+        self, polygons: bool = False, tolerance: float = SMOOTH
+    ) -> list[dict[str, Any]]:
+        """Label Studio's tasks, with brushes or polygons as predictions."""
+        form = "label-studio-polygon" if polygons else "label-studio"
+        return cast(list[dict[str, Any]], self._document(form, tolerance))
+
+    def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
+        """A FeatureCollection in pixels of the photo."""
+        return self._document("geojson", tolerance)
+
+    def to_cvat(self) -> str:
+        """CVAT for images 1.1, XML."""
+        return self._text("cvat", SMOOTH)
+
+    def to_svg(self, tolerance: float = SMOOTH) -> str:
+        """An SVG picture, a path a mask."""
+        return self._text("svg", tolerance)
+
+    def to_yolo(self, tolerance: float = SMOOTH) -> str:
+        """The lines of a YOLO-seg label file: class and corners, from 0 to 1."""
+        return self._text("yolo", tolerance)
+
+    def to_csv(self) -> str:
+        """A table of measurements, a row a mask (`masks.measure`)."""
+        return self._text("csv", SMOOTH)
+
+    def _text(self, form: str, tolerance: float) -> str:
+        from anymask.formats import Policy, document_of
+
+        return document_of(self, form, Policy(tolerance=tolerance)).decode()
+
+    def _document(self, form: str, tolerance: float) -> dict[str, Any]:
+        document: dict[str, Any] = parse_json(self._text(form, tolerance), form)
+        return document
+
+    # Other packages.
+
+    def to_pipeline(self) -> dict[str, Any]:
+        """As transformers' pipeline("mask-generation") answers: `masks` and `scores`.
+
+        `masks` is a list of (H, W) bool arrays, `scores` (N,) float32, in the order of the list.
+        """
+        return {"masks": [mask.mask for mask in self], "scores": self.scores}
+
+    def to_supervision(self) -> Any:
+        """A `supervision.Detections`.
+
+        Boxes are x0, y0, x1, y1 of the first and last pixel, as supervision's own `mask_to_xyxy`
+        has them; the confidence is our score; class ids count the labels in alphabetical order, and
+        the names are in `data["class_name"]`. All masks are decoded: N * H * W bytes.
+
+        Raises InputError where supervision is not installed, or sizes differ.
+        """
+        peer = _import_peer("supervision")
+        sizes = {mask.rle.size for mask in self} | {self.image_hw}
+        if len(sizes) != 1:
+            raise InputError(
+                f"wanted masks of one size, got {sorted(sizes)}; give the masks of one picture"
+            )
+        names = [mask.label or UNLABELLED for mask in self]
+        classes = sorted(set(names))
+        return peer.Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=np.array([mask.score for mask in self], np.float64),
+            class_id=np.array([classes.index(name) for name in names], np.int64),
+            data={"class_name": np.array(names, np.str_)},
+        )
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame` with a row a mask, without the pixels.
+
+        The columns: label, quality, stability, area, coverage (of the photo, 0..1), x0, y0, x1, y1
+        (first and last pixel), parent and depth, and the other measurements of a mask
+        (`masks.measure.Measurements`): its centre, perimeter, axes and so on. Their types
+        (`masks.measure.TABLE_TYPES`) are the same for any list, an empty one too, so that tables of
+        photos can be joined: what is not known is None in label, NaN in stability, NA in parent and
+        depth.
+
+        Raises InputError where pandas is not installed.
+        """
+        from anymask.masks.measure import TABLE_TYPES, measure_mask
+
+        peer = _import_peer("pandas")
+        rows = []
+        for mask in self:
+            x0, y0, x1, y1 = mask.box
+            measured = vars(measure_mask(mask.rle))
+            known = {"quality": mask.score, "area": mask.area, "coverage": mask.coverage}
+            known |= {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
+            rows.append(vars(mask) | measured | known)
+        return peer.DataFrame(
+            {
+                name: peer.Series([row[name] for row in rows], dtype=kind)
+                for name, kind in TABLE_TYPES.items()
+            }
+        )
 
 
-def _xywh(box: Box) -> list[float]:
-    x0, y0, x1, y1 = box
-    return [x0, y0, x1 - x0, y1 - y0]
-
-
-def _xyxy(box_xywh: Any) -> Box:
-    x, y, width, height = (float(value) for value in box_xywh)
-    return (x, y, x + width, y + height)
-
-
-def _box(rle: Rle) -> Box:
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
-    return (float(x0), float(y0), float(x1), float(y1))
-
-
-def record_from_rle(
-    rle: Rle, *, score: float = 0.0, stability: float | None = None, label: str | None = None
-) -> Mask:
-    """A record of a mask alone; box and area are worked out, the crop is the whole photo."""
-    return Mask(
-        rle=rle,
-        box=_box(rle),
-        area=rle_area(rle),
-        score=score,
-        stability=stability,
-        crop_box=(0.0, 0.0, float(rle.size[1]), float(rle.size[0])),
-        label=label,
-    )
+def _import_peer(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"this needs the package {name!r}, which is not installed; run: pip install {name}"
+        ) from error

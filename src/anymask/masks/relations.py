@@ -1,4 +1,4 @@
-"""Relations among the masks of a photo: run-lengths in; tree of parts, partition, coverage out.
+"""How the masks of a photo lie in each other: which is part of which, and who owns a pixel.
 
 Letters: N masks, R runs, P places where any run begins or ends.
 
@@ -7,7 +7,7 @@ has fewer pixels; of several such wholes, the smallest is its parent. As a paren
 pixels, there are no circles.
 
 **Partition.** Every pixel that any mask holds goes to exactly one of the masks that hold it: a part
-goes before its wholes; otherwise the better quality goes first, then the smaller mask, then the
+goes before its wholes; otherwise the better score goes first, then the smaller mask, then the
 earlier one. What is left of a mask is its share; masks that are left with nothing are dropped.
 """
 
@@ -15,19 +15,17 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from anymask.base import InputError, IntArray
-from anymask.masks.mask import Mask, record_from_rle
 from anymask.masks.rle import (
     Rle,
     rle_area,
     rle_box_xyxy,
     rle_intersection,
-    rle_merge,
     rle_runs,
     runs_to_rle,
 )
@@ -112,42 +110,15 @@ def _ranges(first: IntArray, last: IntArray) -> IntArray:  # (R,), (R,)
     return steps
 
 
-def coverage(records: Sequence[Mask]) -> float:
-    """The share of the photo's pixels, 0..1, that lie in at least one mask."""
-    if not records:
-        return 0.0
-    union = rle_merge([record.rle for record in records])
-    return rle_area(union) / max(1, union.size[0] * union.size[1])
-
-
-def nested(records: Sequence[Mask], share: float = PART_SHARE) -> list[Mask]:
-    """The same records in the same order, each with its `parent` (an index) and `depth`."""
-    tree = part_tree([record.rle for record in records], share)
-    return [
-        replace(record, parent=place.parent, depth=place.depth)
-        for record, place in zip(records, tree, strict=True)
-    ]
-
-
-def partition(records: Sequence[Mask]) -> list[Mask]:
-    """Records of disjoint masks that cover the same pixels, in the same order."""
-    rles = [record.rle for record in records]
-    shares = divide(rles, _parts_first(records, part_tree(rles)))
-    return [
-        with_rle(record, rle) for record, rle in zip(records, shares, strict=True) if rle_area(rle)
-    ]
-
-
-def _parts_first(records: Sequence[Mask], tree: list[Nesting]) -> list[int]:
-    """Every index once: parts before their wholes, else by quality, then the smaller one."""
-    waiting = [0] * len(records)  # parts that have not had their turn
+def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
+    """Every index once, the order of a partition: parts before their wholes, else by score."""
+    tree, areas = part_tree(rles), [rle_area(rle) for rle in rles]
+    waiting = [0] * len(rles)  # parts that have not had their turn
     for place in tree:
         if place.parent is not None:
             waiting[place.parent] += 1
     ready = [
-        (-record.score, record.area, index)
-        for index, record in enumerate(records)
-        if not waiting[index]
+        (-scores[index], areas[index], index) for index in range(len(rles)) if not waiting[index]
     ]
     heapq.heapify(ready)
     order: list[int] = []
@@ -158,12 +129,5 @@ def _parts_first(records: Sequence[Mask], tree: list[Nesting]) -> list[int]:
         if parent is not None:
             waiting[parent] -= 1
             if not waiting[parent]:
-                whole = records[parent]
-                heapq.heappush(ready, (-whole.score, whole.area, parent))
+                heapq.heappush(ready, (-scores[parent], areas[parent], parent))
     return order
-
-
-def with_rle(record: Mask, rle: Rle) -> Mask:
-    """The record with another mask; box and area follow."""
-    fresh = record_from_rle(rle)
-    return replace(record, rle=rle, box=fresh.box, area=fresh.area)

@@ -12,13 +12,13 @@ How the photo is searched is `large` and `everything`, what becomes of the masks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 from anymask.base import InputError, Progress, UintImage, check_keywords, pick_teller
-from anymask.formats import Masks
 from anymask.images import ImageSource
-from anymask.masks import CLEAN, Features, Mask, Prompt, Tile, rle_area, rle_iou, with_rle
+from anymask.masks import CLEAN, Features, Mask, Masks, Prompt, Tile, rle_area, rle_iou
 from anymask.runtime import EdgeRefining, ImageRuntime
 from anymask.segment.adaptive import SearchLog
 from anymask.segment.generate import find_everything
@@ -90,7 +90,7 @@ def _refined(record: Mask, answer: Prediction, question: Question) -> Mask:
     if alike[best] < SAME:
         return record
     rle = refine_edges(answer.picked([best]), question).first.rle()
-    return with_rle(record, rle) if rle_area(rle) else record
+    return replace(record, rle=rle) if rle_area(rle) else record
 
 
 _WORDS = ("progress", "tile", "retry", *EverythingDict.__optional_keys__)

@@ -32,7 +32,6 @@ from anymask.masks import (
     crop_boxes,
     mask_to_rle,
     points_to_model,
-    record_from_rle,
     remove_small_regions,
     rle_to_mask,
 )
@@ -278,8 +277,7 @@ def _cleaned(records: list[Mask], settings: Grid) -> list[Mask]:
         changed = filled or dropped
         untouched.append(float(not changed))
         if changed:
-            fresh = record_from_rle(mask_to_rle(mask))
-            record = replace(record, rle=fresh.rle, box=fresh.box, area=fresh.area)
+            record = replace(record, rle=mask_to_rle(mask))
         cleaned.append(record)
     threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
     return _without_duplicates(cleaned, untouched, threshold)

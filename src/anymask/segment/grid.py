@@ -38,8 +38,6 @@ from anymask.masks import (
     axis_operator,
     crop_to_rle,
     point_grid,
-    rle_area,
-    rle_box_xyxy,
     window_strips,
 )
 from anymask.models.rules import Family
@@ -328,12 +326,9 @@ def cut_mask(
 def _record(
     rle: Rle, stability: float, quality: float, click: tuple[float, float], view: CropView
 ) -> Mask:
-    x0, y0, x1, y1 = rle_box_xyxy(rle)
     left, top, right, bottom = view.window
     return Mask(
         rle=rle,
-        box=(float(x0), float(y0), float(x1), float(y1)),
-        area=rle_area(rle),
         score=quality,
         stability=stability,
         points=(click,),

@@ -71,8 +71,7 @@ from anymask.segment.requests import (
 )
 
 if TYPE_CHECKING:
-    from anymask.formats import Masks
-    from anymask.masks import LabelMap
+    from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.automatic import EverythingKeywords

@@ -28,8 +28,7 @@ from anymask.base import (
     parse_json,
     write_json,
 )
-from anymask.formats import Masks
-from anymask.masks import Mask, Rle, mask_to_rle
+from anymask.masks import Mask, Masks, Rle, mask_to_rle
 from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable, close_up
 from anymask.runtime import ImageRuntime, MaskNaming, require
 from anymask.segment.prediction import Prediction

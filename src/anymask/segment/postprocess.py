@@ -9,7 +9,7 @@ from whatever model or file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Literal, TypedDict, cast
 
@@ -17,14 +17,12 @@ from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import (
     CLEAN,
     Mask,
+    Masks,
     RegionSize,
     clean_rle,
     mask_nms,
-    nested,
     parse_region_size,
     part_tree,
-    partition,
-    with_rle,
 )
 from anymask.segment.grid import Grid, GridDict
 from anymask.segment.requests import LEVELS, Level, RefineEdges
@@ -190,9 +188,9 @@ def arrange(
         kept = refine(kept)
     kept = keep_level(kept, settings.granularity)
     if settings.layout == "tree":
-        return nested(kept)
+        return Masks(kept).tree()
     if settings.layout == "partition":
-        return [share for share in partition(kept) if share.area >= settings.min_mask_area]
+        return Masks(kept).partition().filter(min_area=settings.min_mask_area)
     return kept
 
 
@@ -243,7 +241,7 @@ def best_of(records: Sequence[Mask]) -> list[Mask]:
 
 def _cleaned(record: Mask, settings: Arrangement) -> Mask:
     rle = clean_rle(record.rle, settings.max_hole_area, settings.min_island_area)
-    return record if rle is record.rle else with_rle(record, rle)
+    return record if rle is record.rle else replace(record, rle=rle)
 
 
 def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:

@@ -20,9 +20,9 @@ from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage,
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
-    FoundMask,
     Geometry,
     Mask,
+    Masks,
     Picture,
     Polygon,
     Prompt,
@@ -30,25 +30,18 @@ from anymask.masks import (
     iou,
     logits_to_masks,
     logits_to_rles,
-    mask_picture,
     mask_to_polygons,
     mask_to_rle,
-    output_kind,
     percent,
-    photo_of,
     preview_html,
     preview_of,
     preview_png,
-    record_from_rle,
     rle_area,
     rle_box_xyxy,
     rle_to_mask,
     show_picture,
-    shows_photo,
-    spare_photo,
     stability_score,
     without_held,
-    write_found,
 )
 from anymask.masks.mask import Box
 
@@ -156,9 +149,14 @@ class Candidate:
         """The mask with its numbers, and the clicks of the prompt where one is given."""
         stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
         named, score = label or self.label, float(self.score)
-        record = record_from_rle(self.rle(), score=score, stability=stability, label=named)
-        sure = None if label else self.label_probability
-        record = replace(record, label_probability=sure, picture=self.picture)
+        record = Mask(
+            self.rle(),
+            named,
+            score=score,
+            stability=stability,
+            label_probability=None if label else self.label_probability,
+            picture=self.picture,
+        )
         if prompt is None or prompt.points is None:
             return record
         return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
@@ -204,31 +202,21 @@ class Candidate:
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with this mask. Raises InputError without the photo."""
-        drawn: UintImage = mask_picture("overlay", self.found(image, with_photo=True))
-        return drawn
+        return self.to_record().draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write this mask, as `Prediction.save` writes the first one, without the prompt.
 
         Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
-        target = Path(path)
-        kind = output_kind(target)
-        spare_photo(target, self.picture)
-        write_found(target, kind, self.found(image, shows_photo(kind)))
-        return target
+        from anymask.formats import save_masks
+
+        masks = Masks([self.to_record()], picture=self.picture)
+        return save_masks(masks, Path(path), image, plain="cutout", one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with this mask in the system's viewer of pictures."""
         show_picture(self.draw(image))
-
-    def found(
-        self, image: UintImage | None, with_photo: bool, prompt: Prompt | None = None
-    ) -> FoundMask:
-        """The mask as files are made of it. Raises InputError without a photo that is needed."""
-        name = Path("photo.jpg" if self.picture is None else self.picture.name)
-        photo = photo_of(image, self.picture, self.geometry.image_hw) if with_photo else None
-        return FoundMask(name, photo, self.pixels(), self.to_record(prompt), prompt)
 
 
 TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
@@ -422,20 +410,21 @@ class Prediction:
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
-        from anymask.masks import to_supervision
-
-        return to_supervision(self.to_records())
+        return Masks(self.to_records()).to_supervision()
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
-        from anymask.masks.detections import to_dataframe  # loads what measures
-
-        return to_dataframe(self.to_records())
+        return Masks(self.to_records()).to_dataframe()
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with the first mask and the prompt. Raises InputError without the photo."""
-        found = self.first.found(image, with_photo=True, prompt=self.prompt)
-        drawn: UintImage = mask_picture("overlay", found)
+        from anymask.formats import mask_picture
+
+        masks, prompts = (
+            Masks([self.to_record()], picture=self.picture),
+            filter(None, [self.prompt]),
+        )
+        drawn: UintImage = mask_picture("overlay", masks, image, [*prompts])
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
@@ -449,11 +438,13 @@ class Prediction:
 
         Raises InputError for another suffix, a picture of a photo that is not known, the photo.
         """
-        target = Path(path)
-        kind = output_kind(target)
-        spare_photo(target, self.picture)
-        write_found(target, kind, self.first.found(image, shows_photo(kind), self.prompt))
-        return target
+        from anymask.formats import save_masks
+
+        masks, prompts = (
+            Masks([self.to_record()], picture=self.picture),
+            filter(None, [self.prompt]),
+        )
+        return save_masks(masks, Path(path), image, plain="cutout", prompts=[*prompts], one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with the first mask in the system's viewer of pictures."""

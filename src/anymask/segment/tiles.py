@@ -39,7 +39,6 @@ from anymask.masks import (
     Tile,
     Window,
     enlarged_rle,
-    record_from_rle,
     rle_area,
     rle_in_window,
     rle_intersection,
@@ -50,7 +49,6 @@ from anymask.masks import (
     stability_score,
     tile_boxes,
     tile_side,
-    with_rle,
 )
 from anymask.masks.mask import Box
 from anymask.runtime import ImageRuntime
@@ -225,7 +223,8 @@ def _merge(pieces: list[Piece], cut: bool) -> Stitched:
     x1, y1 = windows[:, 2:].max(axis=0).tolist()
     stable = [record.stability for record in records if record.stability is not None]
     whole = replace(
-        with_rle(records[0], rle_merge([record.rle for record in records])),
+        records[0],
+        rle=rle_merge([record.rle for record in records]),
         score=float(weights @ [record.score for record in records]),
         stability=float(weights @ stable) if len(stable) == len(records) else None,
         points=tuple(point for record in records for point in record.points),
@@ -341,7 +340,8 @@ def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
     x0, y0 = window[:2]
     left, top, right, bottom = record.crop_box
     return replace(
-        with_rle(record, rle_on_photo(record.rle, (x0, y0), image_hw)),
+        record,
+        rle=rle_on_photo(record.rle, (x0, y0), image_hw),
         points=tuple((x + x0, y + y0) for x, y in record.points),
         crop_box=(left + x0, top + y0, right + x0, bottom + y0),
     )
@@ -359,9 +359,10 @@ def _seen_from_afar(eye: WindowScanner, photo: UintImage, side: int) -> list[Mas
         x0, y0, x1, y1 = record.box
         if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
             continue
-        enlarged = with_rle(record, enlarged_rle(record.rle, (height, width)))
+        enlarged = enlarged_rle(record.rle, (height, width))
         points = tuple((x * along_x, y * along_y) for x, y in record.points)
-        found.append(replace(enlarged, points=points, crop_box=(0.0, 0.0, width, height)))
+        whole = (0.0, 0.0, float(width), float(height))
+        found.append(replace(record, rle=enlarged, points=points, crop_box=whole))
     return found
 
 
@@ -470,11 +471,12 @@ def _better_record(
     if best is first or best.first.score <= record.score:
         return record
     stability = stability_score(best.first.shown_logits, best.threshold, STABILITY_OFFSET)
-    fresh = record_from_rle(best.first.rle(), score=best.first.score, stability=float(stability))
-    return replace(
-        fresh,
+    return Mask(
+        best.first.rle(),
+        record.label,
+        score=best.first.score,
+        stability=float(stability),
         points=record.points,
         crop_box=record.crop_box,
         objectness=record.objectness,
-        label=record.label,
     )

@@ -112,6 +112,7 @@ from anymask.studio.runs import run_stage as run_stage
 from anymask.studio.schemas import EVERYTHING as EVERYTHING
 from anymask.studio.schemas import SEGMENT as SEGMENT
 from anymask.studio.schemas import TRACK as TRACK
+from anymask.studio.schemas import PromptBody as PromptBody
 from anymask.studio.schemas import SegmentBody as SegmentBody
 from anymask.studio.schemas import settings_schema as settings_schema
 from anymask.studio.server import PendingConnections as PendingConnections

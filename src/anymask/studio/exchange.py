@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from anymask.base import page_name, split_page_name
-from anymask.formats import AnnotatedImage, AnnotatedMask, read_annotations, uploaded_name
+from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
 from anymask.images import page_as_png
-from anymask.masks import (
-    UNLABELLED,
-    Rle,
-    record_from_rle,
-    rle_area,
-    rle_crop,
-    rle_iou,
-    rle_to_string,
-)
+from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.project import Project
 
@@ -83,9 +75,7 @@ def take_masks(
     return TakenMasks(new, same, strange, tuple(report.lines()))
 
 
-def _without_known(
-    masks: Sequence[AnnotatedMask], entries: Sequence[StoredMask]
-) -> list[AnnotatedMask]:
+def _without_known(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Mask]:
     """The masks that are not among the entries."""
     kept = [entry for entry in entries if entry.status != "rejected"]
     if not masks or not kept:
@@ -128,7 +118,7 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
         if entry.status in wanted and not control:
             by_image.setdefault(entry.image_id, []).append(entry)
     return [
-        AnnotatedImage(file_name=name, hw=image.hw, masks=tuple(map(annotated, entries)))
+        AnnotatedImage(file_name=name, hw=image.hw, masks=Masks(map(annotated, entries)))
         for image in project.store.all_images()
         for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
     ]
@@ -179,21 +169,23 @@ def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[St
     return [e for e in entries if e.who == people[0] or e.provenance.kind != "human"]
 
 
-def annotated(entry: StoredMask) -> AnnotatedMask:
+def annotated(entry: StoredMask) -> Mask:
     """A mask as formats write it: scores and clicks only where a model gave the shape its score."""
     if entry.quality is None:
-        return AnnotatedMask(entry.rle, entry.label)
-    record = record_from_rle(
-        entry.rle, score=entry.quality, stability=entry.stability, label=entry.label
-    )
+        return Mask(entry.rle, entry.label)
     clicks = [
         (float(x), float(y))
         for prompt in entry.provenance.prompts
         for (x, y), label in zip(prompt.get("points") or (), _labels(prompt), strict=False)
         if label
     ]
-    made = replace(record, points=tuple(clicks))
-    return AnnotatedMask(entry.rle, entry.label, made=made)
+    return Mask(
+        entry.rle,
+        entry.label,
+        score=entry.quality,
+        stability=entry.stability,
+        points=tuple(clicks),
+    )
 
 
 def _labels(prompt: object) -> Sequence[int]:
@@ -221,15 +213,14 @@ def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
     return photo or known.get(Path(name).stem) or known.get(uploaded_name(Path(name).name)), 0
 
 
-def _imported(mask: AnnotatedMask, source: str, proposals: bool, page: int) -> Draft:
+def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
-    made = mask.made
     return Draft(
         rle=mask.rle,
         label=mask.label,
         status="proposal" if proposals else "accepted",
-        quality=made.score or None if made else None,
-        stability=made.stability if made else None,
+        quality=mask.score or None,
+        stability=mask.stability,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
         provenance=Provenance(kind="import", source=source),

@@ -25,7 +25,6 @@ from anymask.base import InputError, NotAllowedError
 from anymask.formats import (
     SPLITS,
     AnnotatedImage,
-    AnnotatedMask,
     LossReport,
     OutFile,
     Policy,
@@ -37,7 +36,7 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import Rle, counted, rle_area
+from anymask.masks import Mask, Masks, Rle, counted, rle_area
 from anymask.studio.entries import Action, Status
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
 from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings
@@ -293,8 +292,8 @@ def clip_images(
         AnnotatedImage(
             file_name=f"{folder}/{frame:05d}.jpg",
             hw=clip.hw,
-            masks=tuple(
-                AnnotatedMask(rle, label, group=number)
+            masks=Masks(
+                Mask(rle, label, id=number)
                 for number, label, rle in found.get(frame, [])
                 if rle_area(rle)
             ),

@@ -9,7 +9,7 @@ import re
 import struct
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,7 +27,6 @@ from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
-    annotated_mask,
     geojson,
     label_pictures,
     svg,
@@ -36,6 +35,7 @@ from anymask.masks import (
     SMOOTH,
     Features,
     Mask,
+    Masks,
     ModelSpec,
     Prompt,
     Rle,
@@ -432,16 +432,16 @@ def _answers(
                 row["polygons"] = [_outlines(rle, tolerance) for rle in answer.rles()]
             rows.append(row)
         return JSONResponse({"answers": rows, "image": image_hash})
-    first = [(answer.rles()[0], float(answer.scores[0])) for answer in answers]
+    first = Masks(Mask(one.rles()[0], score=float(one.scores[0])) for one in answers)
     if kind != "png":
-        return _drawn(first, first[0][0].size, image_hash, kind, tolerance)
+        return _drawn(first, first[0].rle.size, image_hash, kind, tolerance)
     if len(first) > 1:
         raise Refusal(
             422,
             f"wanted one prompt for format=png, got {len(first)} prompts; ask once for each, or "
             "for format=polygons",
         )
-    pixels = rle_to_mask(first[0][0]).view(np.uint8) * np.uint8(255)
+    pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     return Response(file.getvalue(), media_type="image/png")
@@ -452,7 +452,7 @@ def _records(
 ) -> Response:
     """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""
     if kind not in ("rle", "polygons"):
-        return _drawn([(one.rle, one.score) for one in found], hw, "photo", kind, tolerance)
+        return _drawn(Masks(found), hw, "photo", kind, tolerance)
     rows = [record.to_sa1b(number) for number, record in enumerate(found, 1)]
     if kind == "polygons":
         for row, record in zip(rows, found, strict=True):
@@ -469,15 +469,10 @@ def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
 
 
 def _drawn(
-    masks: Sequence[tuple[Rle, float]],
-    hw: tuple[int, int],
-    name: str,
-    kind: MaskFormat,
-    tolerance: float,
+    masks: Masks, hw: tuple[int, int], name: str, kind: MaskFormat, tolerance: float
 ) -> Response:
     """One document of several masks with their scores, by the writers of `anymask convert`."""
-    drawn = tuple(annotated_mask(rle, score=score) for rle, score in masks)
-    image = AnnotatedImage(file_name=name, hw=hw, masks=drawn)
+    image = AnnotatedImage(file_name=name, hw=hw, masks=masks)
     report, policy = LossReport(), Policy(tolerance=tolerance)
     if kind == "geojson":
         content = geojson.to_geojson(image, None, policy, report)

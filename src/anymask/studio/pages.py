@@ -87,14 +87,16 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
         """FastAPI's second page of the addresses: here the first, with its token."""
         return RedirectResponse(f"docs?{request.url.query}" if request.url.query else "docs")
 
-    api.mount("/docs", FreshFiles(directory=SWAGGER))
-    if (WEB / "index.html").is_file():
-        api.mount("/", FreshFiles(directory=WEB, html=True))
-        return
-
     @api.get("/", include_in_schema=False)
-    async def unbuilt() -> Response:
-        raise Refusal(404, "wanted the built page, got none in this installation; run: make web")
+    async def page() -> Response:
+        """The page of the browser."""
+        if not (WEB / "index.html").is_file():
+            message = "wanted the built page, got none in this installation; run: make web"
+            raise Refusal(404, message)
+        return FileResponse(WEB / "index.html", headers=_FRESH)
+
+    api.mount("/docs", FreshFiles(directory=SWAGGER))
+    api.mount("/", FreshFiles(directory=WEB, check_dir=False))
 
 
 def write_static(target: Path, bundle: Path | None) -> int:

@@ -27,7 +27,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.images import page_as_png
-from anymask.masks import rle_area
+from anymask.masks import Masks, rle_area
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
 from anymask.studio.places import ROUNDS, own_place
@@ -154,7 +154,7 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
 
 
 def _without_empty(image: AnnotatedImage) -> AnnotatedImage:
-    return replace(image, masks=tuple(mask for mask in image.masks if rle_area(mask.rle)))
+    return replace(image, masks=Masks(mask for mask in image.masks if rle_area(mask.rle)))
 
 
 def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import DataError, parse_json, write_json
-from anymask.formats import A_FILE_A_PICTURE, Stream
+from anymask.formats import A_FILE_A_PICTURE, Dataset
 
 STAMPS = "stamps.json"
 WITHIN = frozenset(A_FILE_A_PICTURE) | {
@@ -27,7 +27,7 @@ WITHIN = frozenset(A_FILE_A_PICTURE) | {
 }  # fmt: skip  # formats whose files all lie in the file or folder that is named
 
 
-def keep_stamps(folder: Path, option: str, stream: Stream, pictures: Mapping[Path, str]) -> None:
+def keep_stamps(folder: Path, option: str, stream: Dataset, pictures: Mapping[Path, str]) -> None:
     """Write down what the files of a data set are like.
 
     folder    `data` of the run's folder
@@ -44,7 +44,7 @@ def keep_stamps(folder: Path, option: str, stream: Stream, pictures: Mapping[Pat
     _write(folder, option, {"place": str(base), "files": stamps})
 
 
-def same_as_stamped(folder: Path, option: str, stream: Stream) -> bool:
+def same_as_stamped(folder: Path, option: str, stream: Dataset) -> bool:
     """Whether the files of a data set are certainly those that were stamped.
 
     New times of the same contents are taken over.
@@ -71,7 +71,7 @@ def same_as_stamped(folder: Path, option: str, stream: Stream) -> bool:
     return True
 
 
-def _base(stream: Stream) -> Path:
+def _base(stream: Dataset) -> Path:
     """The folder that names are told from."""
     place = stream.source.absolute()
     return place if place.is_dir() else place.parent

@@ -205,9 +205,9 @@ def _checked_start(folder: Path, options: TuningOptions) -> tuple[str, str]:
 
 
 def _stream(place: Path | None, options: TuningOptions) -> Any:
-    from anymask.formats import open_stream
+    from anymask.formats import read
 
-    return None if place is None else open_stream(place, options.form, options.images)
+    return None if place is None else read(place, options.form, options.images)
 
 
 def _device(options: TuningOptions) -> str:

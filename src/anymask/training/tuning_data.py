@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
-from anymask.formats import AnnotatedImage, Stream, other_size, read_info
+from anymask.formats import AnnotatedImage, Dataset, other_size, read_info
 from anymask.images import TIFF, fingerprint, first_alike, image_hw, load_image
 from anymask.masks import Rle, rle_area, rle_intersection, rle_to_string
 from anymask.training.data_stamps import keep_stamps, same_as_stamped
@@ -129,7 +129,7 @@ class _Photo:
         return f"{self.digest[:24]}{self.path.suffix.lower()}"
 
 
-def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport:
+def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataReport:
     """Check the data and write the sets `train` and `held_out` below `folder`.
 
     Without a held-out source, a fifth of the photos (`MOST_HELD` at most) is held out; which ones
@@ -169,7 +169,7 @@ def prepare(source: Stream, held_out: Stream | None, folder: Path) -> DataReport
 
 
 def _too_few(
-    source: Stream, held_out: Stream | None, report: DataReport, learned: int, held: int
+    source: Dataset, held_out: Dataset | None, report: DataReport, learned: int, held: int
 ) -> str:
     """Why nothing is left to learn from, or to hold out, and what to do."""
     wanted = (
@@ -189,7 +189,7 @@ def _too_few(
     )
 
 
-def _unread(*streams: Stream | None) -> list[str]:
+def _unread(*streams: Dataset | None) -> list[str]:
     return [line for stream in streams if stream is not None for line in stream.unread_lines()]
 
 
@@ -202,7 +202,7 @@ def own_names(folder: Path) -> dict[str, str]:
     return dict(parse_json(path.read_bytes(), path)) if path.is_file() else {}
 
 
-def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
+def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
     """What a data set holds, and says of itself; only sets of ours state licence and source."""
     found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
     found["masks"] = sum(len(photo.rles) for photo in photos)
@@ -216,7 +216,7 @@ def _source_of(stream: Stream, option: str, photos: Sequence[_Photo]) -> dict[st
     return found | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
 
 
-def _check_same(kept: DataReport, source: Stream, held_out: Stream | None, folder: Path) -> None:
+def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, folder: Path) -> None:
     """Raises InputError for data other than those that the folder was made of.
 
     Folders of earlier versions do not say what they were made of. The folder's own sets are the
@@ -263,7 +263,7 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
     return nested / max(1, count)
 
 
-def _usable(source: Stream, report: DataReport, files: dict[Path, str]) -> list[_Photo]:
+def _usable(source: Dataset, report: DataReport, files: dict[Path, str]) -> list[_Photo]:
     """The photos of a source that something can be learned from, each file once.
 
     files  gets the sha256 of every photo with masks

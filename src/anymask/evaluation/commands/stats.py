@@ -13,7 +13,8 @@ from anymask.cli import read_count
 
 if TYPE_CHECKING:
     from anymask.evaluation.statistics import GroupOf, SetStatistics
-    from anymask.formats import AnnotatedImage, AnnotatedMask, Stream
+    from anymask.formats import AnnotatedImage, Dataset
+    from anymask.masks import Mask
 
 SUMMARY = "describe data sets: masks an image, sizes, places, shapes, groups"
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         statistics_to_json,
         statistics_to_markdown,
     )
-    from anymask.formats import open_stream
+    from anymask.formats import read
 
     if args.group_by and args.groups:
         raise InputError("groups come from one place; give --group-by or --groups, not both")
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         group_of = table_groups(args.groups)
     elif args.group_by:
         group_of = key_groups(args.group_by)
-    streams = [open_stream(source, args.origin, args.images, args.split) for source in args.sources]
+    streams = [read(source, args.origin, args.images, args.split) for source in args.sources]
     found = [count(stream, args.limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
         raise InputError(
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     print(statistics_to_markdown(found), end="")
 
 
-def count(stream: Stream, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
+def count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
     """The statistics of one data set, with progress. Raises DataError where it has no picture."""
     from anymask.evaluation.statistics import collect_statistics
 
@@ -110,8 +111,8 @@ def name_apart(found: list[SetStatistics]) -> None:
 def key_groups(key: str) -> GroupOf:
     """A mask's group is its label, its group number, or a key of the mask or of its picture."""
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
-        known = {"label": mask.label, "group": mask.group, "annotator": mask.annotator}
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
+        known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
         value = known.get(key)
         if value is None and key not in ("label", "group"):
             value = mask.extra.get(key, image.extra.get(key))
@@ -130,7 +131,7 @@ def table_groups(path: Path) -> GroupOf:
 
     groups = read_groups(path)
 
-    def group_of(image: AnnotatedImage, mask: AnnotatedMask) -> str | None:
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
         return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
 
     return group_of

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from anymask.base import ImageError, InputError
-from anymask.formats import FORMATS, Masks, Policy, read_annotations
+from anymask.formats import FORMATS, Policy, read_annotations
 from anymask.images import PictureFile
-from anymask.masks import SMOOTH, HeldPicture, Mask, mask_to_rle, record_from_rle
+from anymask.masks import SMOOTH, HeldPicture, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, discs
 
@@ -24,7 +24,7 @@ from tests.segment.fakes import ColourRuntime, discs
 def square(at: int, side: int, quality: float, label: str | None = None) -> Mask:
     mask = np.zeros((20, 30), np.bool_)
     mask[at : at + side, at : at + side] = True
-    return record_from_rle(mask_to_rle(mask), score=quality, stability=quality, label=label)
+    return Mask(mask_to_rle(mask), score=quality, stability=quality, label=label)
 
 
 LARGE, INNER, OTHER = square(0, 10, 0.5), square(2, 4, 0.9, "hole"), square(12, 6, 0.7)
@@ -67,7 +67,7 @@ def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
     masks = [np.zeros((200, 300), np.bool_) for _ in range(3)]
     for mask, (low, high) in zip(masks, [(0, 100), (30, 70), (120, 180)], strict=True):
         mask[low:high, low:high] = True
-    drawn = Masks(record_from_rle(mask_to_rle(mask)) for mask in masks).draw(photo)
+    drawn = Masks(Mask(mask_to_rle(mask)) for mask in masks).draw(photo)
     assert (photo == 100).all()
     assert (drawn[:, 200:] == 100).all()
     middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
@@ -90,7 +90,7 @@ def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> No
     assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == SOME.draw(photo)).all()
     with pytest.raises(InputError, match="photo of these masks is not known .* give image="):
         SOME.save(tmp_path / "b.png")
-    with pytest.raises(InputError, match="saved as .json, .csv, .geojson"):
+    with pytest.raises(InputError, match="in .json, .csv, .svg, .geojson"):
         SOME.save(tmp_path / "b.doc")
 
 
@@ -141,7 +141,7 @@ def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_al
     with pytest.raises(InputError, match=r"one photo to join, got .*\(4, 5\) and \(20, 30\)"):
         _ = seen + Masks(image_hw=(4, 5))
     numbers = [7]
-    with pytest.raises(InputError, match="wanted records to join, got 7"):
+    with pytest.raises(InputError, match="wanted masks to join, got 7"):
         _ = seen + numbers
     with pytest.raises(TypeError, match="unsupported operand"):
         _ = seen + 7
@@ -167,7 +167,7 @@ def test_merged_lists_hold_each_mask_once() -> None:
 
 def test_a_union_is_every_pixel_of_any_mask() -> None:
     whole = SOME.union("all")
-    np.testing.assert_array_equal(whole.mask, SOME.masks().any(axis=0))
+    np.testing.assert_array_equal(whole.mask, SOME.masks.any(axis=0))
     assert whole.label == "all"
     assert whole.score == SOME.best.score == 0.9
     with pytest.raises(InputError, match="no best one"):
@@ -218,7 +218,7 @@ def document_of(files: dict[str, bytes]) -> str:
 
 def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
     disc = np.hypot(*np.ogrid[-30:30, -40:40]) < 25
-    found = Masks([record_from_rle(mask_to_rle(disc))])
+    found = Masks([Mask(mask_to_rle(disc))])
     writers: dict[str, Callable[..., Any]] = {
         "coco-polygon": partial(found.to_coco, True),
         "labelme-polygon": partial(found.to_labelme, True),
@@ -277,7 +277,7 @@ def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
 def test_the_pipeline_s_answer_is_masks_and_scores() -> None:
     told = SOME.to_pipeline()
     assert told["scores"].tolist() == pytest.approx([0.5, 0.9, 0.7])
-    np.testing.assert_array_equal(np.array(told["masks"]), SOME.masks())
+    np.testing.assert_array_equal(np.array(told["masks"]), SOME.masks)
 
 
 @pytest.mark.parametrize("name", ["a.geojson", "a.svg", "a.xml"])
@@ -318,7 +318,7 @@ def test_a_single_record_of_a_photo_is_drawn_on_it(tmp_path: Path) -> None:
 
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
     SOME.save(tmp_path / "a.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks())
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks)
     seen = Masks(SOME, picture=HeldPicture(PHOTO))
     seen.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())

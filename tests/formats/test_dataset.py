@@ -11,11 +11,11 @@ from anymask.formats import (
     FORMATS,
     LAYOUTS,
     AnnotatedImage,
-    annotated_mask,
-    open_stream,
+    read,
     read_annotations,
     write_annotations,
 )
+from anymask.masks import Mask
 from tests.formats.annotated import rings
 from tests.formats.published import WRITERS
 from tests.formats.test_formats import place, with_pictures
@@ -23,7 +23,7 @@ from tests.formats.test_formats import place, with_pictures
 
 def two() -> list[AnnotatedImage]:
     """Two pictures in one video's folder."""
-    masks = tuple(annotated_mask(mask.rle, "ring") for mask in rings().masks)
+    masks = tuple(Mask(mask.rle, "ring") for mask in rings().masks)
     names = ("0/00000.jpg", "0/00001.jpg")
     return [AnnotatedImage(file_name=name, hw=rings().hw, masks=masks) for name in names]
 
@@ -34,7 +34,7 @@ def test_every_format_streams_what_it_reads(name: str, tmp_path: Path) -> None:
         pictures = with_pictures(tmp_path, image)
     source = place(tmp_path, name)
     write_annotations(two(), source, name)
-    stream = open_stream(source, name, pictures)
+    stream = read(source, name, pictures)
     whole, lost = read_annotations(source, name, pictures)
     assert [*stream] == whole
     assert [*stream] == whole  # a second time
@@ -48,7 +48,7 @@ def test_every_format_streams_what_it_reads(name: str, tmp_path: Path) -> None:
 def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> None:
     with_pictures(tmp_path, two()[0])
     write_annotations(two()[:1], tmp_path / "all", "set")
-    stream = open_stream(tmp_path / "all")
+    stream = read(tmp_path / "all")
     (image,) = stream
     assert (stream.name, stream.form) == ("all", "set")
     assert stream.picture(image) == tmp_path / "all" / "images" / "0" / "00000.jpg"
@@ -56,7 +56,7 @@ def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> N
 
 def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
-    stream = open_stream(tmp_path / "all.json")
+    stream = read(tmp_path / "all.json")
     with pytest.raises(DataError, match="'0/00000.jpg' is not in .*images.*say where .* --images"):
         stream.picture(next(iter(stream)))
 
@@ -71,13 +71,13 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
         target = tmp_path / "coco" / "annotations" / f"instances_{split}.json"
         write_annotations([replace(masks, file_name=name)], target, "coco")
     for split, name in (("train2017", "a.png"), ("val2017", "b.png")):
-        stream = open_stream(tmp_path / "coco" / "annotations" / f"instances_{split}.json")
+        stream = read(tmp_path / "coco" / "annotations" / f"instances_{split}.json")
         assert [stream.picture(one) for one in stream] == [tmp_path / "coco" / split / name]
     write_annotations([masks], tmp_path / "other" / "lone.json", "coco")
-    lone = open_stream(tmp_path / "other" / "lone.json")
+    lone = read(tmp_path / "other" / "lone.json")
     with pytest.raises(DataError, match=r"'a.png' is not in .*other"):
         lone.picture(masks)
-    told = open_stream(tmp_path / "other" / "lone.json", pictures=tmp_path / "coco")
+    told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
     assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
     Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
     with pytest.raises(DataError, match=r"'a.png' is in .*train2017 and in .*val2017; say where"):
@@ -88,7 +88,7 @@ def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> No
     Image.new("L", (3, 3)).save(tmp_path / "secret.png")
     (tmp_path / "pictures").mkdir()
     write_annotations(two(), tmp_path / "all.json", "coco")
-    stream = open_stream(tmp_path / "all.json", pictures=tmp_path / "pictures")
+    stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
     with pytest.raises(DataError, match="is not in"):
         stream.picture(AnnotatedImage(file_name="../secret.png", hw=(3, 3)))
 
@@ -98,7 +98,7 @@ def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").symlink_to(tmp_path / "elsewhere.png")
     write_annotations(two(), tmp_path / "all.json", "coco")
-    stream = open_stream(tmp_path / "all.json", pictures=tmp_path / "pictures")
+    stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
     with pytest.raises(DataError, match=r"the link .*a\.png leads out of it; copy"):
         stream.picture(AnnotatedImage(file_name="a.png", hw=(3, 3)))
 
@@ -106,13 +106,13 @@ def test_a_link_that_leads_out_of_the_folder_is_told(tmp_path: Path) -> None:
 def test_an_absent_folder_of_pictures_is_told(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(DataError, match="wanted the folder of the pictures, there is none"):
-        open_stream(tmp_path / "all.json", pictures=tmp_path / "none")
+        read(tmp_path / "all.json", images=tmp_path / "none")
 
 
 def test_the_split_of_a_published_data_set_is_read_with_its_photos(tmp_path: Path) -> None:
     layout, write = WRITERS["VOC"]
     write(tmp_path)
-    stream = open_stream(tmp_path, split=LAYOUTS[layout].split)
+    stream = read(tmp_path, split=LAYOUTS[layout].split)
     whole, _ = read_annotations(tmp_path, split=LAYOUTS[layout].split)
     assert [*stream] == whole
     assert stream.form == layout
@@ -122,7 +122,7 @@ def test_the_split_of_a_published_data_set_is_read_with_its_photos(tmp_path: Pat
 def test_a_format_has_no_splits(tmp_path: Path) -> None:
     write_annotations(two(), tmp_path / "all.json", "coco")
     with pytest.raises(InputError, match="cvat has no splits, got 'val'"):
-        open_stream(tmp_path / "all.json", "cvat", split="val")
+        read(tmp_path / "all.json", "cvat", split="val")
 
 
 def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
@@ -133,4 +133,4 @@ def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"wanted one folder of masks with its photos, got 2 \(train, val\)"
     ):
-        list(open_stream(tmp_path))
+        list(read(tmp_path))

@@ -1,4 +1,4 @@
-"""A mask is written as what the name of its file says, by Python and by the commands alike."""
+"""Masks are written as what the name of their file says, by Python and by the commands alike."""
 
 import json
 from pathlib import Path
@@ -7,32 +7,31 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.base import InputError
-from anymask.formats import LossReport, Masks, geojson, yolo
-from anymask.images import load_mask
-from anymask.masks import (
-    FoundMask,
+from anymask.base import InputError, whole_file
+from anymask.formats import (
     Kind,
-    Mask,
-    Prompt,
-    mask_to_rle,
+    LossReport,
+    geojson,
     output_kind,
-    picture_format,
-    record_from_rle,
-    write_found,
+    write_masks,
+    yolo,
 )
+from anymask.images import load_mask
+from anymask.masks import HeldPicture, Mask, Masks, Prompt, mask_to_rle, picture_format
 
 IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:30, 10:50] = True
 MASK[10:20, 20:30] = False
-FOUND = FoundMask(
-    Path("dog.jpg"),
-    IMAGE,
-    MASK,
-    record_from_rle(mask_to_rle(MASK), score=0.9, stability=0.8),
-    Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35)),
+FOUND = Masks(
+    [Mask(mask_to_rle(MASK), score=0.9, stability=0.8)], picture=HeldPicture(IMAGE, "dog.jpg")
 )
+PROMPT = Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35))
+
+
+def write(path: Path, kind: Kind, masks: Masks = FOUND) -> None:
+    with whole_file(path) as file:
+        write_masks(file, path.suffix, kind, masks, prompts=[PROMPT], one=True)
 
 
 @pytest.mark.parametrize(
@@ -42,11 +41,12 @@ FOUND = FoundMask(
         ("a.PNG", "cutout"),
         ("a.overlay.png", "overlay"),
         ("a.mask.png", "mask"),
-        ("a.json", "json"),
+        ("a.json", "sa1b"),
         ("a.svg", "svg"),
         ("a.b.npy", "npy"),
         ("a.geojson", "geojson"),
         ("a.txt", "yolo"),
+        ("a.xml", "cvat"),
         ("a.webp", "cutout"),
         ("a.tiff", "cutout"),
         ("a.jpg", "overlay"),
@@ -68,13 +68,13 @@ def test_an_option_says_what_a_plain_png_is() -> None:
 def test_other_endings_are_refused(name: str) -> None:
     with pytest.raises(
         InputError,
-        match=r"ends in .png, .jpg, .webp.* in .json, .csv, .svg, .geojson, .txt or .npy, got",
+        match=r"ends in .png, .jpg, .webp.* in .json, .csv, .svg, .geojson, .xml, .txt, .npy, got",
     ):
         output_kind(Path(name))
 
 
 def test_a_cut_out_hides_nothing_in_its_transparent_part(tmp_path: Path) -> None:
-    write_found(tmp_path / "cut.png", "cutout", FOUND)
+    write(tmp_path / "cut.png", "cutout")
     with Image.open(tmp_path / "cut.png") as picture:
         pixels = np.asarray(picture)
     np.testing.assert_array_equal(pixels[..., 3], MASK * 255)
@@ -84,12 +84,12 @@ def test_a_cut_out_hides_nothing_in_its_transparent_part(tmp_path: Path) -> None
 
 def test_a_mask_picture_reads_back_as_the_mask(tmp_path: Path) -> None:
     for kind in ("mask", "cutout"):
-        write_found(tmp_path / "m.png", kind, FOUND)
+        write(tmp_path / "m.png", kind)
         np.testing.assert_array_equal(load_mask(tmp_path / "m.png"), MASK)
 
 
 def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
-    write_found(tmp_path / "over.png", "overlay", FOUND)
+    write(tmp_path / "over.png", "overlay")
     with Image.open(tmp_path / "over.png") as picture:
         pixels = np.asarray(picture)
     assert pixels.shape == IMAGE.shape
@@ -98,7 +98,7 @@ def test_an_overlay_is_the_photo_with_something_on_it(tmp_path: Path) -> None:
 
 
 def test_json_is_a_record_of_sa_1b(tmp_path: Path) -> None:
-    write_found(tmp_path / "dog.json", "json", FOUND)
+    write(tmp_path / "dog.json", "sa1b")
     told = json.loads((tmp_path / "dog.json").read_text())
     assert told["image"] == {"image_id": 1, "width": 60, "height": 40, "file_name": "dog.jpg"}
     (annotation,) = told["annotations"]
@@ -108,12 +108,12 @@ def test_json_is_a_record_of_sa_1b(tmp_path: Path) -> None:
 
 
 def test_an_array_file_is_the_mask(tmp_path: Path) -> None:
-    write_found(tmp_path / "m.npy", "npy", FOUND)
+    write(tmp_path / "m.npy", "npy")
     np.testing.assert_array_equal(np.load(tmp_path / "m.npy"), MASK)
 
 
 def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
-    write_found(tmp_path / "m.svg", "svg", FOUND)
+    write(tmp_path / "m.svg", "svg")
     text = (tmp_path / "m.svg").read_text()
     assert 'viewBox="0 0 60 40"' in text
     assert 'fill-rule="evenodd"' in text
@@ -121,13 +121,13 @@ def test_an_outline_has_the_photo_s_size_and_the_hole(tmp_path: Path) -> None:
 
 
 def test_folders_are_made_and_drafts_never_stay(tmp_path: Path) -> None:
-    write_found(tmp_path / "a" / "b" / "m.npy", "npy", FOUND)
+    write(tmp_path / "a" / "b" / "m.npy", "npy")
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["m.npy"]
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".png"])
 def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
-    write_found(tmp_path / f"cut{suffix}", "cutout", FOUND)
+    write(tmp_path / f"cut{suffix}", "cutout")
     with Image.open(tmp_path / f"cut{suffix}") as picture:
         pixels = np.asarray(picture.convert("RGBA"))
     np.testing.assert_array_equal(pixels[..., 3], MASK * 255)
@@ -136,41 +136,38 @@ def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, s
 
 @pytest.mark.parametrize("suffix", [".bmp", ".tif", ".webp", ".gif", ".jp2", ".jpg"])
 def test_a_mask_in_any_format_of_pillow_reads_back(tmp_path: Path, suffix: str) -> None:
-    write_found(tmp_path / f"m{suffix}", "mask", FOUND)
+    write(tmp_path / f"m{suffix}", "mask")
     np.testing.assert_array_equal(load_mask(tmp_path / f"m{suffix}"), MASK)
 
 
 def test_what_a_format_cannot_hold_is_one_clear_error(tmp_path: Path) -> None:
     wide = np.zeros((1, 70_000), bool)
-    found = FoundMask(Path("w.jpg"), None, wide, record_from_rle(mask_to_rle(wide)))
     with pytest.raises(InputError, match=r"70000 x 1 pixels cannot be written as .jpg .* .png"):
-        write_found(tmp_path / "wide.jpg", "mask", found)
+        write(tmp_path / "wide.jpg", "mask", Masks([Mask(mask_to_rle(wide))]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_geojson_reads_back_as_the_mask(tmp_path: Path) -> None:
-    write_found(tmp_path / "m.geojson", "geojson", FOUND)
+    write(tmp_path / "m.geojson", "geojson")
     (image,) = geojson.read(tmp_path / "m.geojson", LossReport())
     assert image.file_name == "dog.jpg"
-    assert image.masks[0].rle == FOUND.record.rle
-    assert image.masks[0].score == FOUND.record.score
+    assert image.masks[0].rle == FOUND[0].rle
+    assert image.masks[0].score == FOUND[0].score
 
 
 def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> None:
     with_part = MASK.copy()
     with_part[34:38, 2:9] = True
-    again = FoundMask(Path("dog.jpg"), None, with_part, record_from_rle(mask_to_rle(with_part)))
-    none = FoundMask(
-        Path("dog.jpg"), None, MASK & False, record_from_rle(mask_to_rle(MASK & False))
-    )
+    again, none = Mask(mask_to_rle(with_part)), Mask(mask_to_rle(MASK & False))
     labels = tmp_path / "labels" / "dog.txt"
-    write_found(labels, "yolo", FOUND, none, again)
-    assert labels.read_text() == Masks([one.record for one in (FOUND, none, again)]).to_yolo()
+    found = FOUND + Masks([none, again])
+    write(labels, "yolo", found)
+    assert labels.read_text() == found.to_yolo()
     assert [line.split()[0] for line in labels.read_text().splitlines()] == ["0", "0"]
     Image.fromarray(IMAGE).save(tmp_path / "dog.png")
     (image,) = yolo.read(tmp_path, LossReport(), tmp_path)
-    assert [mask.rle for mask in image.masks] == [FOUND.record.rle, again.record.rle]
-    write_found(tmp_path / "empty.txt", "yolo", none)
+    assert [mask.rle for mask in image.masks] == [FOUND[0].rle, again.rle]
+    write(tmp_path / "empty.txt", "yolo", Masks([none]))
     assert (tmp_path / "empty.txt").read_bytes() == b""
 
 
@@ -187,15 +184,15 @@ def test_every_suffix_that_pillow_writes_is_an_output(tmp_path: Path, kind: Kind
     for suffix in WRITABLE:
         if kind == "overlay" and suffix in (".msp", ".xbm"):  # black and white alone
             with pytest.raises(InputError, match=f"cannot be written as {suffix} .* choose .png"):
-                write_found(tmp_path / f"a{suffix}", kind, FOUND)
+                write(tmp_path / f"a{suffix}", kind)
             continue
-        write_found(tmp_path / f"a{suffix}", kind, FOUND)
+        write(tmp_path / f"a{suffix}", kind)
         assert (tmp_path / f"a{suffix}").stat().st_size > 40
 
 
 @pytest.mark.parametrize("suffix", [".xbm", ".msp", ".qoi"])
 def test_a_mask_survives_formats_of_few_modes(tmp_path: Path, suffix: str) -> None:
-    write_found(tmp_path / f"m{suffix}", "mask", FOUND)
+    write(tmp_path / f"m{suffix}", "mask")
     with Image.open(tmp_path / f"m{suffix}") as picture:
         seen = np.asarray(picture.convert("L")) > 127
     assert np.array_equal(seen, MASK) or np.array_equal(seen, ~MASK)  # .xbm: ink is 1

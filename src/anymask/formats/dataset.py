@@ -1,4 +1,4 @@
-"""Streams of annotated images: a source of any format in, its pictures one by one out.
+"""A data set that is read while one looks at it: a source of any format, picture by picture.
 
 A folder with a file a picture is read file by file, a set of ours line by line; formats of one file
 for everything (COCO, CVAT, ...) are read whole, as their readers do. Published data sets are read
@@ -17,7 +17,14 @@ from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
-from anymask.formats.registry import FORMATS, check_readable, find_format, place_of, recognise
+from anymask.formats.registry import (
+    FORMATS,
+    check_readable,
+    find_format,
+    format_name,
+    place_of,
+    recognise,
+)
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
 from anymask.images import image_hw, load_image, load_page, page_as_png
 
@@ -26,7 +33,7 @@ PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
 
 
 @dataclass
-class Stream:
+class Dataset:
     """A data set that is read while one looks at it; iterate over it as often as one likes.
 
     name      of the data set: its folder, or its file without suffix
@@ -217,34 +224,39 @@ class Stream:
         return next(iter(found.values()), None)
 
 
-def open_stream(
-    source: str | Path,
+def read(
+    path: str | Path,
     form: str | None = None,
-    pictures: str | Path | None = None,
+    images: str | Path | None = None,
     split: str | None = None,
     *,
     boxes: bool = False,
-) -> Stream:
-    """Find a data set's format; nothing else is read yet.
+) -> Dataset:
+    """A data set in any format: iterate over it for its pictures, as often as you like.
 
-    form      the format's or layout's name; recognised when left out
-    pictures  the folder of the pictures
-    split     the part of a published data set, such as val
-    boxes     whether boxes alone are read, too, as rectangles
+        for photo in anymask.read("labels.json"):
+            print(photo.file_name, photo.masks.labels)
 
-    Raises DataError where there is nothing or no format fits, InputError for an unknown name or a
-    split of what has none.
+    path    a file or a folder
+    form    the name of its format or published layout; recognised when left out
+    images  the folder of the photos, for formats that do not say their sizes or names
+    split   of a published data set, such as val
+    boxes   whether boxes alone come, too, as rectangles
+
+    Files are read while you iterate. What has no place in our masks is counted in `unread`.
+    Raises DataError where there is nothing or no format fits, and, while iterating, one that names
+    file, record and reason; InputError for an unknown name or a split of what has none.
     """
-    path = place_of(Path(source))
-    name = form or recognise(path, split)
+    place = place_of(Path(path))
+    name = format_name(form) if form else recognise(place, split)
     check_readable(name)
     if split is not None and name not in LAYOUTS:
         raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
-    folder = None if pictures is None else Path(pictures)
+    folder = None if images is None else Path(images)
     if name == FORM and folder is None:
-        folder = places_of(path).photos
+        folder = places_of(place).photos
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: wanted the folder of the pictures, there is none")
-    shown = path.resolve()
-    title = shown.name if path.is_dir() else shown.stem
-    return Stream(title, path, name, folder, split, boxes)
+    shown = place.resolve()
+    title = shown.name if place.is_dir() else shown.stem
+    return Dataset(title, place, name, folder, split, boxes)
