@@ -11,14 +11,13 @@ import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from anymask.studio import (
-    Limits,
     Project,
+    ServedProject,
     TrackDraft,
     TrackEntry,
     TrackMask,
     TrackSaid,
     create_project,
-    project_router,
 )
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
@@ -81,8 +80,8 @@ def reviewer(sit: Callable[..., Viewer], project: Project) -> Iterator[Viewer]:
 
 def project_page(project: Project) -> Any:
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    return served(behind, routers=[router])
+    site = ServedProject(project, "ann")
+    return served(behind, project=site)
 
 
 def begin(viewer: Viewer, name: str = "drive.mkv", frame: int = 0) -> None:

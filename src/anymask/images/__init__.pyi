@@ -1,3 +1,4 @@
+from anymask.images.channels import ChannelValues as ChannelValues
 from anymask.images.channels import load_channels as load_channels
 from anymask.images.channels import load_for_mix as load_for_mix
 from anymask.images.channels import load_for_model as load_for_model

@@ -1,4 +1,4 @@
-"""Runs the server: an application on a bound socket, until it is stopped."""
+"""uvicorn with our limits: an application on a bound socket, until it is stopped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, cast
 
 import uvicorn
@@ -53,9 +54,11 @@ class PendingConnections:
         """A header is expected from now on; asked again, the time runs on from the first asking."""
         if transport in self._waiting:
             return
-        self._waiting[transport] = loop.call_later(self._seconds, self._close, transport)
+        self._waiting[transport] = loop.call_later(self._seconds, transport.abort)
         if len(self._waiting) > self._most:
-            self._close(next(iter(self._waiting)))
+            oldest = next(iter(self._waiting))
+            self.come(oldest)
+            oldest.abort()
 
     def come(self, transport: asyncio.Transport) -> None:
         """The header is there, or the connection has gone."""
@@ -63,22 +66,18 @@ class PendingConnections:
         if timer is not None:
             timer.cancel()
 
-    def _close(self, transport: asyncio.Transport) -> None:
-        self.come(transport)
-        transport.abort()
-
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's HTTP, which does not wait for a header for ever."""
+    """uvicorn's HTTP with a time limit for headers, which uvicorn has not."""
 
-    def __init__(self, doorway: PendingConnections, **more: Any) -> None:
+    def __init__(self, pending: PendingConnections, **more: Any) -> None:
         super().__init__(**more)
-        self._doorway = doorway
+        self._pending = pending
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """A client is there."""
         super().connection_made(transport)
-        self._doorway.wait(transport, self.loop)
+        self._pending.wait(transport, self.loop)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes, of which the last of a header may be one."""
@@ -86,13 +85,13 @@ class TimedProtocol(H11Protocol):
         idle = before is None or before.response_complete
         super().data_received(data)
         if self.cycle is not before:
-            self._doorway.come(self.transport)
+            self._pending.come(self.transport)
         elif idle:  # the beginning of a further request
-            self._doorway.wait(self.transport, self.loop)
+            self._pending.wait(self.transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
-        self._doorway.come(self.transport)
+        self._pending.come(self.transport)
         super().connection_lost(exc)
 
 
@@ -105,16 +104,12 @@ class Server(uvicorn.Server):
         told: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
-        doorway = PendingConnections(limits or Limits())
-
-        def protocol(**more: Any) -> TimedProtocol:
-            return TimedProtocol(doorway, **more)
-
+        protocol = partial(TimedProtocol, PendingConnections(limits or Limits()))
         super().__init__(
             uvicorn.Config(
                 app,
                 http=protocol,  # type: ignore[arg-type]  # called as the class would be
-                log_config=None,  # `logs.log_to_stderr` says where, if anybody wants it
+                log_config=None,  # `log_to_stderr` says where, if anybody wants it
                 access_log=False,  # addresses may hold tokens
                 server_header=False,
                 ws="none",
