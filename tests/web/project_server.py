@@ -300,7 +300,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         record = project.records[project.queue[0]]
         about = {"image": record["image"], "page": record.get("page", 0)}
-        return about | {"record": record["id"], "why": "low quality 0.41"}
+        return about | {"record": record["id"], "why": "low score 0.41"}
 
     def verdict(self, project: Project, name: str) -> Any:
         body = self.json()

@@ -29,7 +29,7 @@ def square(x: int, y: int, side: int, hw: tuple[int, int], **about: Any) -> dict
         "rle": rle_to_coco(mask_to_rle(mask)),
         "box": [x, y, side, side],
         "area": side * side,
-        "quality": 0.41,
+        "score": 0.41,
         "label": None,
         "status": "accepted",
         "provenance": {},

@@ -39,9 +39,9 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
     slider = ann.page.get_by_label("Least score of proposals")
     slider.fill("0")
     assert ann.ask("s.editor.shown.length") == kept + others
-    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.quality))")
-    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.quality === {lowest}).key)")
-    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.quality))")
+    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.score))")
+    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.score === {lowest}).key)")
+    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.score))")
     slider.fill(str(int(highest * 100) / 100))
     assert 1 <= ann.ask("s.editor.shown.length") < kept
     assert of_proposals(project) == asked

@@ -59,7 +59,7 @@ function rectangle(key: string, x: number, y: number, wide: number, high: number
     rle,
     box: rleBox(rle),
     area: rleArea(rle),
-    quality: 0.9,
+    score: 0.9,
     label: "cell",
     status: "accepted",
     provenance: {},
@@ -95,7 +95,7 @@ describe("a mask that takes its pixels from those beneath", () => {
         const own = cover([mask, made[3]]);
         const whole = masks.find((one) => one.key === mask.key)!;
         if (mask !== whole) expect(Math.max(...own)).toBe(1);
-        if (mask !== whole) expect([mask.quality, mask.provenance.by]).toEqual([null, "human"]);
+        if (mask !== whole) expect([mask.score, mask.provenance.by]).toEqual([null, "human"]);
       }
       expect(after.every((n, i) => n > 0 === before[i] > 0)).toBe(true);
     }

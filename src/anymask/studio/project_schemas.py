@@ -122,17 +122,15 @@ class OriginBody(Strict):
 class NotesBody(Strict):
     """What people note on a mask beside its shape and name (`MaskNotes`)."""
 
-    tags: list[str] | None = None
-    attributes: dict[str, str] | None = None
-    comment: str | None = None
-    locked: bool | None = Field(default=None, description="tools leave it alone")
-    hidden: bool | None = Field(default=None, description="it is not drawn")
-    level: int | None = Field(default=None, description="the higher lies above the lower")
-    label_probability: float | None = Field(
-        default=None, description="of a label that is a model's guess"
-    )
-    objectness: float | None = Field(
-        default=None, description="how likely a proposal is an object, where its model judged that"
+    tags: list[str] = Field(default_factory=list)
+    attributes: dict[str, str] = Field(default_factory=dict)
+    comment: str = ""
+    locked: bool = Field(default=False, description="tools leave it alone")
+    hidden: bool = Field(default=False, description="it is not drawn")
+    level: int = Field(default=0, description="the higher lies above the lower")
+    label_probability: float = Field(default=0.0, description="of a label that is a model's guess")
+    objectness: float = Field(
+        default=0.0, description="how likely a proposal is an object, where its model judged that"
     )
 
 

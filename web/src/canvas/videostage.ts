@@ -192,7 +192,7 @@ export class VideoStage {
     const found = this.videoWork.tracks.at(frame).filter(([, { area }]) => area > 0);
     const masks = found.map(([object, { segmentation, score }]): Mask => {
       const rle = cocoToRle(segmentation);
-      const about = { rle, box: rleBox(rle), area: rleArea(rle), quality: score };
+      const about = { rle, box: rleBox(rle), area: rleArea(rle), score };
       const name = String(object);
       const { clip, chosen } = this.videoWork;
       const away = object !== chosen && clip?.of(object)?.status === "rejected";

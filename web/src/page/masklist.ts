@@ -10,7 +10,7 @@ import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
-  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its quality";
+  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its score";
 
 /** The least score of the proposals that are shown; all that were found are at hand. */
 export function leastSlider(session: Session): HTMLElement {
@@ -145,7 +145,7 @@ export function maskList(session: Session): HTMLElement {
           m.label,
           JSON.stringify(m.notes),
           colour(m),
-          m.quality,
+          m.score,
           m.status,
           m.area,
           places.get(m),
@@ -178,7 +178,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
   const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
   const selected = session.editor?.selection.includes(mask) ?? false;
-  const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
+  const score = mask.score === null ? "by hand" : mask.score.toFixed(2);
   const element = h(
     "button",
     {
@@ -199,7 +199,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
     !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
     !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
     !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),
-    h("span", { class: "dim" }, quality),
+    h("span", { class: "dim" }, score),
   );
   element.style.top = `${top}px`;
   return element;

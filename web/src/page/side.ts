@@ -94,11 +94,11 @@ function drawCandidates(session: Session, element: HTMLElement): void {
   const found = editor?.looks.candidates ?? [];
   const chosen = Math.min(editor?.draft.candidate ?? 0, found.length - 1);
   const looks = editor
-    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.quality}`
+    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.score}`
     : "";
   fill(element, looks, () =>
     found.length && editor
-      ? found.map(({ patch, quality }, i) =>
+      ? found.map(({ patch, score }, i) =>
           h(
             "button",
             {
@@ -106,11 +106,11 @@ function drawCandidates(session: Session, element: HTMLElement): void {
               type: "button",
               role: "radio",
               "aria-checked": String(i === chosen),
-              "aria-label": `Candidate ${i + 1}, quality ${quality.toFixed(2)}`,
+              "aria-label": `Candidate ${i + 1}, score ${score.toFixed(2)}`,
               onclick: () => editor.choose(i),
             },
             thumbnail(patch),
-            h("span", {}, h("kbd", {}, `⇧${i + 1}`), quality.toFixed(2)),
+            h("span", {}, h("kbd", {}, `⇧${i + 1}`), score.toFixed(2)),
           ),
         )
       : [h("p", { class: "dim small" }, hint(session))],

@@ -56,8 +56,8 @@ async function proposed(editor: Editor, model: Model, tell: (done: number, all: 
   return { shown: found.shown.map(named), others: found.others.map(named) };
 }
 
-/** What proposals are shown by: how likely each is an object; its quality where nobody judged. */
-export const scoreOf = ({ notes, quality }: Mask) => notes?.objectness || (quality ?? 1);
+/** What proposals are shown by: how likely each is an object; its score where nobody judged. */
+export const scoreOf = ({ notes, score }: Mask) => notes?.objectness || (score ?? 1);
 
 /** Masks that are there for the eye: proposals from the least score on, those aside too. */
 export function shownMasks(

@@ -49,7 +49,7 @@ export function madeMask(
     rle,
     box: rleBox(rle),
     area: rleArea(rle),
-    quality: draft.strokes.length ? null : looks.quality,
+    score: draft.strokes.length ? null : looks.score,
     status: "accepted",
     provenance: provenanceOf(draft, old, model),
     ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),

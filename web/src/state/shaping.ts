@@ -7,7 +7,7 @@ import type { Mask } from "./work";
 /** The mask with another shape, whose score nobody knows. */
 export function shaped(mask: Mask, rle: Rle, key = mask.key): Mask {
   const provenance = { ...mask.provenance, by: "human", drawn: true };
-  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), quality: null, provenance };
+  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), score: null, provenance };
 }
 
 /**

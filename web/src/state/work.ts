@@ -14,7 +14,7 @@ export interface Mask {
   rle: Rle;
   box: BoxXywh;
   area: number;
-  quality: number | null;
+  score: number | null;
   label: string | null;
   status: Status;
   provenance: Record<string, unknown>;
@@ -184,8 +184,8 @@ export function toSent(mask: Mask): Sent {
 }
 
 export function toMask(record: SavedRecord | Sent, key: string): Mask {
-  const { box, area, quality, label, status, provenance, notes = {}, page = 0 } = record;
+  const { box, area, score, label, status, provenance, notes = {}, page = 0 } = record;
   const rle = cocoToRle(record.rle);
-  const about = { quality, label, status, provenance: provenance ?? {}, notes, page };
+  const about = { score, label, status, provenance: provenance ?? {}, notes, page };
   return { key, rle, box, area, ...about };
 }

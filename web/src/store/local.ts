@@ -194,14 +194,14 @@ export class LocalStore implements Store {
     );
   }
 
-  /** The mask of the lowest quality that nobody has looked at again. */
+  /** The mask of the lowest score that nobody has looked at again. */
   async nextReview(): Promise<ReviewItem | null> {
     const all = await this.db.all<Kept>("records");
     const open = all.filter((record) => !record.reviewed && record.status !== "rejected");
-    open.sort((a, b) => (a.quality ?? 1) - (b.quality ?? 1));
+    open.sort((a, b) => (a.score ?? 1) - (b.score ?? 1));
     const first = open[0];
     if (!first) return null;
-    const why = first.quality === null ? "drawn by hand" : `quality ${first.quality.toFixed(2)}`;
+    const why = first.score === null ? "drawn by hand" : `score ${first.score.toFixed(2)}`;
     return { image: first.image, record: first.id, why };
   }
 
