@@ -278,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def configure(self, project: Project) -> Any:
-        project.stage, project.arm = self.json()["stage"], self.json()["arm"]
+        project.stage = self.json()["stage"]
         return describe(project)
 
     def log(self, project: Project, image: str) -> Any:

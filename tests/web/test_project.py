@@ -200,14 +200,14 @@ def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project)
     ann.until_so(
         lambda: [r["status"] for r in project.records.values()].count("accepted") == 1, "accepting"
     )
-    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.status === 'proposal').key)")
+    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.state === 'proposed').key)")
     ann.keys("Delete")
     ann.until_so(lambda: "rejected" in [r["status"] for r in project.records.values()], "rejecting")
     if ann.page.get_by_role("button", name="Accept all").count():
         ann.page.get_by_role("button", name="Accept all").click()
     ann.saved()
     assert project.records.keys() == proposals.keys()  # nothing was kept twice
-    assert "proposal" not in [r["status"] for r in project.records.values()]
+    assert "proposed" not in [r["status"] for r in project.records.values()]
 
 
 # One transaction that ends with the page: whatever the page writes meanwhile waits behind it.

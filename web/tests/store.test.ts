@@ -33,7 +33,7 @@ function draft(label: string): Draft {
     area: 2,
     score: 0.5,
     label,
-    status: "accepted",
+    state: "accepted",
     provenance: { by: "human" },
   };
 }

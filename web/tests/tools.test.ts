@@ -61,7 +61,7 @@ function rectangle(key: string, x: number, y: number, wide: number, high: number
     area: rleArea(rle),
     score: 0.9,
     label: "cell",
-    status: "accepted",
+    state: "accepted",
     provenance: {},
     ...more,
   };
@@ -108,7 +108,7 @@ describe("a mask that takes its pixels from those beneath", () => {
       rectangle("hidden", 0, 0, 4, 4, { notes: { hidden: true } }),
       rectangle("raised", 0, 0, 4, 4, { notes: { level: 1 } }),
       rectangle("covered", 4, 4, 2, 2),
-      rectangle("proposal", 0, 0, 4, 4, { status: "proposal" }),
+      rectangle("proposed", 0, 0, 4, 4, { state: "proposed" }),
       rectangle("apart", 12, 9, 2, 2),
     ];
     expect(withoutOverlap([...others, big], [big])).toEqual([...others, big]);

@@ -147,7 +147,7 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const looks = `${making && keep} ${selected?.key} ${selected?.status} ${session.review !== null}`;
+  const looks = `${making && keep} ${selected?.key} ${selected?.state} ${session.review !== null}`;
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
@@ -158,7 +158,7 @@ function drawActions(session: Session, element: HTMLElement): void {
         button("Drop", "Esc", () => editor.drop()),
       ];
     }
-    if (selected?.status === "proposal") {
+    if (selected?.state === "proposed") {
       return [
         button("Accept", "Enter", () => editor.judge([selected.key], "accepted"), "primary"),
         button("Fix", "Q", () => editor.edit(false)),

@@ -50,7 +50,7 @@ export function madeMask(
     box: rleBox(rle),
     area: rleArea(rle),
     score: draft.strokes.length ? null : looks.score,
-    status: "accepted",
+    state: "accepted",
     provenance: provenanceOf(draft, old, model),
     ...(old?.label === label ? { label, notes: old.notes } : labelled(old ?? {}, label)),
     page,

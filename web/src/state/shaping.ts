@@ -32,7 +32,7 @@ export function withoutOverlap(masks: readonly Mask[], over: readonly Mask[]): r
 function gives(mask: Mask, top: Mask): boolean {
   const { locked, hidden, level = 0 } = mask.notes ?? {};
   const beneath = level <= (top.notes?.level ?? 0);
-  const meets = mask.status === "accepted" && touching(mask.box, top.box);
+  const meets = mask.state === "accepted" && touching(mask.box, top.box);
   return meets && beneath && !locked && !hidden;
 }
 

@@ -148,7 +148,7 @@ export interface FoundMaskBody {
   box: [number, number, number, number];
   area: number;
   label: string | null;
-  status: "proposal" | "accepted" | "rejected";
+  state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
   notes: NotesBody;
@@ -206,14 +206,14 @@ export interface KeptMaskBody {
   box: [number, number, number, number];
   area: number;
   label: string | null;
-  status: "proposal" | "accepted" | "rejected";
+  state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
   notes: NotesBody;
   provenance: OriginBody;
   id: string;
   version: number;
-  who: string;
+  author: string;
   stability: number | null;
   seconds: number;
   client_id: string | null;
@@ -329,7 +329,6 @@ export interface OffersBody {
 export interface OriginBody {
   by: "human" | "model" | "import";
   kind: "human" | "model" | "import";
-  arm: "model" | "control";
   model?: string | null;
   model_hash?: string | null;
   tool?: string | null;
@@ -392,7 +391,6 @@ export interface ProjectAnswer {
   made: number;
   labels: Label[];
   stage: "assisted" | "semi" | "auto" | "review";
-  arm: "model" | "control";
   user: string;
   hint_seconds: number;
   counts: CountsBody;
@@ -401,7 +399,6 @@ export interface ProjectAnswer {
 /** A way of working for everybody in the project; what is left out stays. */
 export interface ProjectBody {
   stage?: "assisted" | "semi" | "auto" | "review" | null;
-  arm?: "model" | "control" | null;
 }
 
 /** One object, in pixels of the photo. */
@@ -438,7 +435,6 @@ export interface Provenance {
   prompts?: Record<string, unknown>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
-  arm?: "model" | "control";
   source?: string | null;
 }
 
@@ -446,7 +442,7 @@ export interface Provenance {
 export interface RecordBody {
   rle: CocoRleBody;
   label?: string | null;
-  status?: "proposal" | "accepted" | "rejected";
+  state?: "proposed" | "accepted" | "rejected";
   score?: number | null;
   stability?: number | null;
   seconds?: number;
@@ -460,14 +456,13 @@ export interface ReportBody {
   name: string;
   images: Record<string, number>;
   masks: Record<string, number>;
-  paces: Record<string, string | number | boolean | null>[];
-  saving: number | null;
+  paces: (Record<string, string | number | boolean | null>)[];
   verdicts: Record<string, number>;
-  batches: Record<string, string | number | boolean | null>[];
-  agreements: Record<string, string | number | boolean | null>[];
-  labels: Record<string, string | number | boolean | null>[];
-  groups: Record<string, string | number | boolean | null>[];
-  clips: Record<string, string | number | boolean | null>[];
+  batches: (Record<string, string | number | boolean | null>)[];
+  agreements: (Record<string, string | number | boolean | null>)[];
+  labels: (Record<string, string | number | boolean | null>)[];
+  groups: (Record<string, string | number | boolean | null>)[];
+  clips: (Record<string, string | number | boolean | null>)[];
   tracks: Record<string, number>;
   track_verdicts: Record<string, number>;
   looked_at: number;
@@ -558,10 +553,10 @@ export interface TrackEntry {
   clip_id: number;
   object: number;
   version: number;
-  who: string;
-  at: number;
+  author: string;
+  created: number;
   label: string | null;
-  status: "proposal" | "accepted" | "rejected";
+  state: "proposed" | "accepted" | "rejected";
   seconds: number;
   first: number;
   last: number;
@@ -614,7 +609,7 @@ export interface VideoAnswer {
   size: number[] | null; // height and width; null before a frame came
   objects: number[];
   known: Record<string, number[][]>; // object: frames with its mask, first to last
-  doubtful: (number | string[])[][]; // frame, object, doubts
+  doubtful: ((number | string[])[])[]; // frame, object, doubts
   fault: string | null; // why the frames end before the video does
   seconds_left: number;
 }

@@ -20,8 +20,8 @@ import type {
 
 export type { Changes, ChannelValues, FolderNews, LabelEntry, Notes };
 export type Stage = ProjectAnswer["stage"];
-export type Arm = ProjectAnswer["arm"];
-export type Status = FoundMaskBody["status"];
+export type Arm = "model" | "control"; // with the model, or by hand; of this page alone
+export type Status = FoundMaskBody["state"];
 export type Verdict = VerdictBody["verdict"];
 export type LabelChange = { to?: string; colour?: string; place?: number };
 export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of a name that goes
@@ -36,7 +36,7 @@ export interface Project {
   made?: number; // when, which tells it from another project of this name
   labels: LabelEntry[];
   stage: Stage;
-  arm: Arm;
+  arm?: Arm;
   user: string;
   counts: Record<string, number>;
 }
@@ -71,7 +71,7 @@ export interface SavedRecord {
   area: number;
   score: number | null;
   label: string | null;
-  status: Status;
+  state: Status;
   provenance: Record<string, unknown>;
   notes?: Notes;
   client_id?: string;
