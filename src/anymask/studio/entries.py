@@ -2,7 +2,7 @@
 
 What a project knows of a mask is declared here alone: `Draft` is a mask on its way in,
 `StoredMask` the same mask with a number and a version. The rows of the database (`rows`), the HTTP
-schema (`studio.answers`) and the exports take their fields from it. Letters: H W.
+schema (`studio.project_schemas`) and the exports take their fields from it. Letters: H W.
 """
 
 from __future__ import annotations
