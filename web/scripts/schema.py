@@ -81,8 +81,9 @@ def _type(schema: dict[str, Any]) -> str:
         case "array" if "prefixItems" in schema:
             return f"[{', '.join(_type(item) for item in schema['prefixItems'])}]"
         case "array":
-            inner = _type(schema.get("items", {}))
-            return f"({inner})[]" if "|" in inner else f"{inner}[]"
+            items = schema.get("items", {})
+            several = "anyOf" in items or "enum" in items
+            return f"({_type(items)})[]" if several else f"{_type(items)}[]"
         case "object":
             more = schema.get("additionalProperties")
             return f"Record<string, {_type(more) if isinstance(more, dict) else 'unknown'}>"

@@ -404,7 +404,7 @@ def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
     side, layers = whole("points_per_side", 32), whole("crop_n_layers", 0)
     factor = max(1, whole("crop_n_points_downscale_factor", 1))
     clicks = [max(1, side // factor**layer) ** 2 for layer in range(layers + 1)]
-    cost = sum(4**layer * (count + A_LOOK) for layer, count in enumerate(clicks))
+    cost: int = sum(4**layer * (count + A_LOOK) for layer, count in enumerate(clicks))
     return count_looks(settings.get("tile", "auto"), image_hw) * cost
 
 

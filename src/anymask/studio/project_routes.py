@@ -212,7 +212,8 @@ def save_records(
     ]
     results = []
     for made in project.store.save_records(image_id, changes, who):
-        current, error = made, None
+        current: object = made
+        error = None
         if isinstance(made, AnymaskError):
             current = made.current if isinstance(made, Conflict) else None
             error = refusal_of(made).error

@@ -83,7 +83,7 @@ class RecordBody(BaseModel):
 class NewRecordBody(BaseModel):
     """A mask to be kept; sent twice with the same client_id, it is kept once."""
 
-    model_config = example(record=RecordBody.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index, call-overload]  # made above
+    model_config = example(record=RecordBody.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index]  # made above
 
     record: RecordBody
     client_id: str | None = Field(default=None, max_length=400)

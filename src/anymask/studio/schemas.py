@@ -194,11 +194,11 @@ class SegmentBody(PromptBody):
         """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
         names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
         bare = PromptBody.model_construct(**{name: getattr(self, name) for name in names})
-        boxes = self.boxes and [PromptBody.model_construct(box=box) for box in self.boxes]
+        boxes = [PromptBody.model_construct(box=box) for box in self.boxes or ()]
         ways = {
             "prompts": self.prompts,
             "prompt": None if self.prompt is None else [self.prompt],
-            "boxes": boxes,
+            "boxes": None if self.boxes is None else boxes,
             " and ".join(names): [bare] if names else None,
         }
         given = {name: way for name, way in ways.items() if way is not None}

@@ -456,13 +456,13 @@ export interface ReportBody {
   name: string;
   images: Record<string, number>;
   masks: Record<string, number>;
-  paces: (Record<string, string | number | boolean | null>)[];
+  paces: Record<string, string | number | boolean | null>[];
   verdicts: Record<string, number>;
-  batches: (Record<string, string | number | boolean | null>)[];
-  agreements: (Record<string, string | number | boolean | null>)[];
-  labels: (Record<string, string | number | boolean | null>)[];
-  groups: (Record<string, string | number | boolean | null>)[];
-  clips: (Record<string, string | number | boolean | null>)[];
+  batches: Record<string, string | number | boolean | null>[];
+  agreements: Record<string, string | number | boolean | null>[];
+  labels: Record<string, string | number | boolean | null>[];
+  groups: Record<string, string | number | boolean | null>[];
+  clips: Record<string, string | number | boolean | null>[];
   tracks: Record<string, number>;
   track_verdicts: Record<string, number>;
   looked_at: number;
@@ -609,7 +609,7 @@ export interface VideoAnswer {
   size: number[] | null; // height and width; null before a frame came
   objects: number[];
   known: Record<string, number[][]>; // object: frames with its mask, first to last
-  doubtful: ((number | string[])[])[]; // frame, object, doubts
+  doubtful: (number | string[])[][]; // frame, object, doubts
   fault: string | null; // why the frames end before the video does
   seconds_left: number;
 }

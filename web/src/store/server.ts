@@ -103,7 +103,7 @@ function troubleOf(
   wait: number,
   current: SavedRecord | null,
 ): StoreError {
-  // An error of one sentence comes as what was got (studio/refusals.py).
+  // An error of one sentence comes as what was got (studio/errors.py).
   const sentence = wanted === "a request that can be answered" && got;
   const parts = [wanted && `wanted ${wanted}`, got && `got ${got}`, remedy];
   const said = sentence || parts.filter(Boolean).join("; ");

@@ -8,8 +8,8 @@ import { Server } from "./server";
 import { StoreError } from "./store";
 
 export type { OffersBody as Offers, VideoExportBody as VideoWish } from "./schema";
-export type VideoFacts = Omit<VideoAnswer, "size" | "known"> & {
-  size: Stretch;
+export type VideoFacts = Omit<VideoAnswer, "size" | "known" | "doubtful"> & {
+  size: [height: number, width: number];
   known: Record<string, Stretch[]>;
 };
 
