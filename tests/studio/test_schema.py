@@ -151,8 +151,8 @@ def open_objects(schema: Any, whole: dict[str, Any], seen: set[str]) -> list[str
     if name := schema.get("$ref", "").rpartition("/")[2]:
         known, _ = name in seen, seen.add(name)
         schema = {} if known else whole["components"]["schemas"][name]
-    more = schema.get("additionalProperties", True)
-    named = "properties" in schema or more is False or isinstance(more, dict)
+    more = schema.get("additionalProperties")
+    named = "properties" in schema or more is not None
     if schema.get("type") == "object" and not named:
         found.append(name or str(schema)[:80])
     return found + open_objects(list(schema.values()), whole, seen)

@@ -46,8 +46,6 @@ from anymask.studio.labels import nth_colour as nth_colour
 from anymask.studio.limits import COSTLY as COSTLY
 from anymask.studio.limits import SLOWEST as SLOWEST
 from anymask.studio.limits import Limits as Limits
-from anymask.studio.logs import LOGGERS as LOGGERS
-from anymask.studio.logs import log_to_stderr as log_to_stderr
 from anymask.studio.middleware import HEADERS as HEADERS
 from anymask.studio.middleware import Access as Access
 from anymask.studio.middleware import BoundedBody as BoundedBody
@@ -111,9 +109,11 @@ from anymask.studio.schemas import TRACK as TRACK
 from anymask.studio.schemas import PromptBody as PromptBody
 from anymask.studio.schemas import SegmentBody as SegmentBody
 from anymask.studio.schemas import settings_schema as settings_schema
+from anymask.studio.server import LOGGERS as LOGGERS
 from anymask.studio.server import PendingConnections as PendingConnections
 from anymask.studio.server import Server as Server
 from anymask.studio.server import address_of as address_of
+from anymask.studio.server import log_to_stderr as log_to_stderr
 from anymask.studio.server import open_socket as open_socket
 from anymask.studio.stages import ProjectSettings as ProjectSettings
 from anymask.studio.stages import propose as propose

@@ -99,6 +99,8 @@ class SavedBody(NewRecordBody):
 class SavedBodies(BaseModel):
     """Several masks of one photo."""
 
+    model_config = example(records=[{"record": {"rle": DISC_RLE, "label": "disc"}}])
+
     records: Annotated[list[SavedBody], Few, at_most(200, "masks")]
 
 

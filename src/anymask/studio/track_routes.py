@@ -33,7 +33,7 @@ from anymask.studio.video_schemas import (
     TrackMasksBody,
     TracksBody,
     TrackVerdictBody,
-    VideoAnswer,
+    VideoStateBody,
     clip_to_json,
     framed_mask,
 )
@@ -78,7 +78,7 @@ def clip_file(clip: ClipId, project: OfProject) -> Response:
     return FileResponse(project.file(project.tracks.clip(clip).name))
 
 
-@router.post("/clips/{clip}/session", response_model=VideoAnswer)
+@router.post("/clips/{clip}/session", response_model=VideoStateBody)
 async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
     """Open a session about a clip; /api/videos/{name} of its name has all the rest."""
     entry = await run_in_threadpool(project.tracks.clip, clip)

@@ -31,10 +31,10 @@ from anymask.studio.video_schemas import (
     KnownMasksBody,
     OffersBody,
     PromptedBody,
-    VideoAnswer,
     VideoBody,
     VideoExportBody,
     VideoPromptBody,
+    VideoStateBody,
     frame_body,
     object_body,
 )
@@ -78,7 +78,7 @@ router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
 
 
 def video_to_json(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
-    """As `VideoAnswer`; in the thread of the sessions."""
+    """As `VideoStateBody`; in the thread of the sessions."""
     objects = video.session.objects
     length = video.session.frames.length  # less, once a fault was met
     return {
@@ -113,7 +113,7 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
     }
 
 
-@router.post("", response_model=VideoAnswer)
+@router.post("", response_model=VideoStateBody)
 async def begin(body: VideoBody, videos: OfVideos) -> Response:
     """Open a session; frames are handed over one by one, or a file is sent."""
     if strange := sorted(set(body.settings) - set(_SETTINGS)):
@@ -122,7 +122,7 @@ async def begin(body: VideoBody, videos: OfVideos) -> Response:
     return await _told(videos, await done(videos.work(lambda: videos.begin(body.settings))))
 
 
-@router.put("/{name}/file", response_model=VideoAnswer, openapi_extra=FILE_BODY)
+@router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
 async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
     """The video that the session is about; before anything else is said."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -130,14 +130,14 @@ async def take_file(video: Asked, videos: OfVideos, request: Request) -> Respons
     return await _told(videos, video)
 
 
-@router.put("/{name}/clip", response_model=VideoAnswer)
+@router.put("/{name}/clip", response_model=VideoStateBody)
 async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
     """One of the server's own videos, which the session is then about."""
     await done(videos.work(lambda: videos.take_clip(video, body.clip)))
     return await _told(videos, video)
 
 
-@router.get("/{name}", response_model=VideoAnswer)
+@router.get("/{name}", response_model=VideoStateBody)
 async def look(video: Asked, videos: OfVideos) -> Response:
     """Objects, doubtful frames, and the seconds that are left of a session."""
     return await _told(videos, video)
@@ -195,7 +195,7 @@ async def prompt(
     return JSONResponse(await done(videos.work(add)))
 
 
-@router.put("/{name}/objects/{number}/masks", response_model=VideoAnswer)
+@router.put("/{name}/objects/{number}/masks", response_model=VideoStateBody)
 async def take_up(
     video: Asked, number: Number, body: KnownMasksBody, videos: OfVideos, limits: OfLimits
 ) -> Response:
@@ -213,7 +213,7 @@ async def take_up(
     return await _told(videos, video)
 
 
-@router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoAnswer)
+@router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoStateBody)
 async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: OfVideos) -> Response:
     """Undo what was said of an object on a frame; without another prompt it is forgotten."""
 
@@ -225,7 +225,7 @@ async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: Of
     return await _told(videos, video)
 
 
-@router.delete("/{name}/objects/{number}", response_model=VideoAnswer)
+@router.delete("/{name}/objects/{number}", response_model=VideoStateBody)
 async def remove(video: Asked, number: Number, videos: OfVideos) -> Response:
     """Forget an object; the others are left alone."""
     await done(videos.work(lambda: video.session.remove(number)))

@@ -196,7 +196,7 @@ class VideoPromptBody(PromptBody):
 Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 
-class VideoAnswer(Strict):
+class VideoStateBody(Strict):
     """An open session: its name, frames so far or in all, and how long it waits to be asked."""
 
     name: str

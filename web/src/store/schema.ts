@@ -601,19 +601,6 @@ export interface VerdictBody {
   seconds?: number;
 }
 
-/** An open session: its name, frames so far or in all, and how long it waits to be asked. */
-export interface VideoAnswer {
-  name: string;
-  frames: number;
-  rate: number; // frames a second on average
-  size: number[] | null; // height and width; null before a frame came
-  objects: number[];
-  known: Record<string, number[][]>; // object: frames with its mask, first to last
-  doubtful: (number | string[])[][]; // frame, object, doubts
-  fault: string | null; // why the frames end before the video does
-  seconds_left: number;
-}
-
 /** `settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}. */
 export interface VideoBody {
   settings?: Record<string, unknown>;
@@ -635,4 +622,17 @@ export interface VideoPromptBody {
   frame?: number;
   object?: number;
   anew?: boolean; // forget what was said on this frame before
+}
+
+/** An open session: its name, frames so far or in all, and how long it waits to be asked. */
+export interface VideoStateBody {
+  name: string;
+  frames: number;
+  rate: number; // frames a second on average
+  size: number[] | null; // height and width; null before a frame came
+  objects: number[];
+  known: Record<string, number[][]>; // object: frames with its mask, first to last
+  doubtful: (number | string[])[][]; // frame, object, doubts
+  fault: string | null; // why the frames end before the video does
+  seconds_left: number;
 }

@@ -3,12 +3,12 @@
 import type { CocoRle } from "../masks/rle";
 import type { Found, Stretch, Way } from "../state/tracks";
 import { framed } from "./clips";
-import type { OffersBody, VideoAnswer, VideoExportBody } from "./schema";
+import type { OffersBody, VideoStateBody, VideoExportBody } from "./schema";
 import { Server } from "./server";
 import { StoreError } from "./store";
 
 export type { OffersBody as Offers, VideoExportBody as VideoWish } from "./schema";
-export type VideoFacts = Omit<VideoAnswer, "size" | "known" | "doubtful"> & {
+export type VideoFacts = Omit<VideoStateBody, "size" | "known" | "doubtful"> & {
   size: [height: number, width: number];
   known: Record<string, Stretch[]>;
 };

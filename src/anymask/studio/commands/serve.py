@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
 
 def read_server(args: argparse.Namespace) -> ServerSettings:
     """The words of the server and the model as settings, and logging as it is wanted."""
-    from anymask.studio.logs import log_to_stderr
+    from anymask.studio.server import log_to_stderr
 
     log_to_stderr(args.log_level, args.log_format)
     choice, token = read_model(args), "?token=..." if args.token else ""
