@@ -20,7 +20,7 @@ from anymask.runtime import (
     onnx,
     read_manifest,
 )
-from anymask.studio import model_assets, write_static
+from anymask.studio import model_files, write_static
 
 SMALL = ASSETS / "small"
 CLICK = {"points": [(60, 40)], "multimask": True}
@@ -106,6 +106,6 @@ def test_a_slow_machine_is_told_once(
 
 
 def test_the_page_asks_the_server_for_it(tmp_path: Path) -> None:
-    assert model_assets(SMALL) == {}
+    assert model_files(SMALL) == {}
     with pytest.raises(InputError, match="--model nano"):
         write_static(tmp_path / "page", SMALL)

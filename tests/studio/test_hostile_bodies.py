@@ -55,7 +55,7 @@ def http() -> Iterator[TestClient]:
 
 @pytest.fixture
 def seen(http: TestClient) -> str:
-    name: str = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+    name: str = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
     return name
 
 
@@ -92,7 +92,7 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
     monkeypatch.setattr(Inference, "segment", segment)
     mask = CLICK | {"mask": {"size": [80, 120], "counts": [0, 9600]}}
     with client() as http:
-        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
         replies: list[int] = []
 
         def post() -> None:
@@ -119,7 +119,7 @@ def test_a_list_of_wrong_prompts_is_one_error(
     http: TestClient, seen: str, item: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    import anymask.studio.refusals as refusals
+    from anymask.studio import errors as refusals
 
     class Counting(refusals.RequestValidationError):
         def __init__(self, errors: Any, **more: Any) -> None:
@@ -159,7 +159,7 @@ def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
         assert reply.status_code == 422
         reply = http.post("/api/segment", content=content + b"," * 2, headers=JSON)
         assert error_of(reply, 413) == "JSON of at most 2000 values"
-        assert http.post("/api/embed", content=png(PICTURE) + b"," * 3000).status_code == 200
+        assert http.post("/api/encode", content=png(PICTURE) + b"," * 3000).status_code == 200
 
 
 @pytest.mark.parametrize("labels", [[10**400], [2], ["1"]])
@@ -174,8 +174,8 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Failed to decode image: no av1 codec")
 
-    monkeypatch.setattr("anymask.studio.photos.Image.open", fail)
-    error_of(http.post("/api/embed", content=b"\0\0\0\x1cftypavif"), 415)
+    monkeypatch.setattr("anymask.studio.requests.Image.open", fail)
+    error_of(http.post("/api/encode", content=b"\0\0\0\x1cftypavif"), 415)
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 100_000])
@@ -285,7 +285,7 @@ def test_clicks_are_not_answered_once_their_client_has_gone(more: dict[str, Any]
     behind = inference(lambda: Model(runtime))
     app = create_app(ServerParts(behind))
     with TestClient(app, LOCAL) as http:
-        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
         first = in_thread(lambda: http.post("/api/segment", json={"image": name} | CLICK))
         assert runtime.entered.acquire(timeout=PATIENCE_S)  # the model is at work
         body = json.dumps({"image": name, "prompts": [CLICK | more] * 3}).encode()
@@ -319,7 +319,7 @@ def post_and_go(app: Any, path: str, body: bytes) -> int:
 def test_a_server_that_is_stopped_tells_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("anymask.studio.run.PATIENCE", 0)
+    monkeypatch.setattr("anymask.studio.server.PATIENCE", 0)
     runtime = GatedRuntime()
     body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
 

@@ -10,7 +10,7 @@ import pytest
 from anymask.formats import brush_to_rle
 from anymask.masks import rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits, Refusal, TaskPictures, label_studio_router
+from anymask.studio import Limits, Refusal, TaskPictures
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, client, inference, png
 
@@ -37,8 +37,8 @@ def http(tmp_path: Path):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf/a.png").write_bytes(png(PICTURE))
     behind = inference()
-    router = label_studio_router(behind, TaskPictures(tmp_path), Limits())
-    with client(behind, routers=[router]) as started:
+    place = TaskPictures(tmp_path)
+    with client(behind, label_studio=place) as started:
         behind.model.result(PATIENCE_S)
         yield started
 

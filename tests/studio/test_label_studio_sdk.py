@@ -22,7 +22,7 @@ from PIL import Image
 import anymask
 from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
-from anymask.studio import Limits, ServerParts, TaskPictures, label_studio_router
+from anymask.studio import ServerParts, TaskPictures
 from tests.formats.annotated import rings
 from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening
@@ -87,8 +87,8 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 def labelling(model: anymask.Model, photos: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
     behind = inference(lambda: model)
-    router = label_studio_router(behind, TaskPictures(photos), Limits())
-    with listening(ServerParts(behind, routers=[router])) as address:
+    place = TaskPictures(photos)
+    with listening(ServerParts(behind, label_studio=place)) as address:
         behind.model.result(PATIENCE_S)
         yield address
 

@@ -278,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def configure(self, project: Project) -> Any:
-        project.stage, project.arm = self.json()["stage"], self.json()["arm"]
+        project.stage = self.json()["stage"]
         return describe(project)
 
     def log(self, project: Project, image: str) -> Any:
@@ -300,7 +300,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         record = project.records[project.queue[0]]
         about = {"image": record["image"], "page": record.get("page", 0)}
-        return about | {"record": record["id"], "why": "low quality 0.41"}
+        return about | {"record": record["id"], "why": "low score 0.41"}
 
     def verdict(self, project: Project, name: str) -> Any:
         body = self.json()

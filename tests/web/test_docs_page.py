@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.studio import Access, ServerParts, page_assets
+from anymask.studio import Access, ServerParts
 from tests.patience import PATIENCE_S
 from tests.studio.servers import inference, listening
 from tests.web.conftest import late
@@ -20,7 +20,7 @@ TOKEN = "open sesame"
 
 def with_page(access: Access) -> ServerParts:
     """What a server with the page is made of."""
-    return ServerParts(inference(), access, assets=page_assets())
+    return ServerParts(inference(), access)
 
 
 def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
@@ -51,7 +51,7 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         videos = {address for address in told if address.startswith("/api/videos")}
         assert len(videos) == 14
         assert told - videos == {
-            "/health", "/api/embed", "/api/segment", "/api/everything", "/api/names",
+            "/health", "/api/encode", "/api/segment", "/api/everything", "/api/names",
             "/model/{name}",
         }  # fmt: skip
         page.locator("#operations-default-health_health_get .opblock-summary-control").click()

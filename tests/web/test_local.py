@@ -95,7 +95,7 @@ def export(ann: Any, name: str, folder: Path) -> Path:
     return target
 
 
-FOUND = """(masks => masks.map(m => [m.rle.size, [...m.rle.counts], m.quality]))"""
+FOUND = """(masks => masks.map(m => [m.rle.size, [...m.rle.counts], m.score]))"""
 
 
 def test_of_everything_those_are_shown_that_python_would_show(
@@ -109,8 +109,8 @@ def test_of_everything_those_are_shown_that_python_would_show(
     sent = ann.ask(f"[s.editor.state.masks, s.editor.spare].map{FOUND}")
     shown, others = (
         [
-            Mask(coco_to_rle({"size": size, "counts": counts}), score=quality)
-            for size, counts, quality in masks
+            Mask(coco_to_rle({"size": size, "counts": counts}), score=score)
+            for size, counts, score in masks
         ]
         for masks in sent
     )

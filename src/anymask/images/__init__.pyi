@@ -22,6 +22,7 @@ from anymask.images.load import load_mask as load_mask
 from anymask.images.load import picture_of as picture_of
 from anymask.images.load import sample as sample
 from anymask.images.stacks import TIFF as TIFF
+from anymask.images.stacks import ChannelValues as ChannelValues
 from anymask.images.stacks import PixelSize as PixelSize
 from anymask.images.stacks import load_channels as load_channels
 from anymask.images.stacks import load_for_mix as load_for_mix

@@ -1,5 +1,5 @@
 """Labelling: projects, review and rounds, the server and its page, CVAT, Label Studio."""
 
-from anymask.base import lazy_names
+from anymask.base.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -41,10 +41,10 @@ SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
 @dataclass(frozen=True)
 class CvatMask:
-    """A mask as CVAT takes it, and its quality within 0..1."""
+    """A mask as CVAT takes it, and its score within 0..1."""
 
     mask: list[int]
-    quality: float
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class CvatModel:
         return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
-        """Everything in a picture; of masks of at least this quality, where one is given."""
+        """Everything in a picture; of masks of at least this score, where one is given."""
         found = self.model.everything(image)
         return [
             CvatMask(mask_to_cvat(record.rle), _share(record.score))
@@ -160,5 +160,5 @@ def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
     return flat
 
 
-def _share(quality: float) -> float:
-    return min(1.0, max(0.0, quality))
+def _share(score: float) -> float:
+    return min(1.0, max(0.0, score))

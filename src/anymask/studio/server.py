@@ -1,12 +1,28 @@
-"""Runs the server: an application on a bound socket, until it is stopped."""
+"""uvicorn with our limits, an application on a bound socket until it is stopped; and logging.
+
+    anymask.studio            the server: where it listens, what it refuses, defects
+    anymask.studio.requests   each request: method, path, status, milliseconds
+    anymask.studio.model      loading of the model and searches for everything
+    anymask.studio.videos     sessions about videos, opened and closed
+    anymask.studio.stages     stages run over the photos of a project
+    anymask.studio.rounds     rounds of training
+    anymask.studio.exports    masks that left a project
+
+A path is logged without its query, which may hold a token.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import socket
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, cast
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal, cast, get_args
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +31,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from anymask.base import InputError
 from anymask.studio.limits import Limits
 
+LEVELS = ("debug", "info", "warning", "error")
+LogFormat = Literal["text", "json"]
+LOGGERS = ("anymask", "uvicorn")
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 BACKLOG = 128  # connections that are accepted at once: fewer than a process may have open
 PATIENCE = 5  # seconds for what is under way when the server is stopped
 
@@ -53,9 +73,11 @@ class PendingConnections:
         """A header is expected from now on; asked again, the time runs on from the first asking."""
         if transport in self._waiting:
             return
-        self._waiting[transport] = loop.call_later(self._seconds, self._close, transport)
+        self._waiting[transport] = loop.call_later(self._seconds, transport.abort)
         if len(self._waiting) > self._most:
-            self._close(next(iter(self._waiting)))
+            oldest = next(iter(self._waiting))
+            self.come(oldest)
+            oldest.abort()
 
     def come(self, transport: asyncio.Transport) -> None:
         """The header is there, or the connection has gone."""
@@ -63,22 +85,18 @@ class PendingConnections:
         if timer is not None:
             timer.cancel()
 
-    def _close(self, transport: asyncio.Transport) -> None:
-        self.come(transport)
-        transport.abort()
-
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's HTTP, which does not wait for a header for ever."""
+    """uvicorn's HTTP with a time limit for headers, which uvicorn has not."""
 
-    def __init__(self, doorway: PendingConnections, **more: Any) -> None:
+    def __init__(self, pending: PendingConnections, **more: Any) -> None:
         super().__init__(**more)
-        self._doorway = doorway
+        self._pending = pending
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """A client is there."""
         super().connection_made(transport)
-        self._doorway.wait(transport, self.loop)
+        self._pending.wait(transport, self.loop)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes, of which the last of a header may be one."""
@@ -86,13 +104,13 @@ class TimedProtocol(H11Protocol):
         idle = before is None or before.response_complete
         super().data_received(data)
         if self.cycle is not before:
-            self._doorway.come(self.transport)
+            self._pending.come(self.transport)
         elif idle:  # the beginning of a further request
-            self._doorway.wait(self.transport, self.loop)
+            self._pending.wait(self.transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
-        self._doorway.come(self.transport)
+        self._pending.come(self.transport)
         super().connection_lost(exc)
 
 
@@ -105,16 +123,12 @@ class Server(uvicorn.Server):
         told: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
-        doorway = PendingConnections(limits or Limits())
-
-        def protocol(**more: Any) -> TimedProtocol:
-            return TimedProtocol(doorway, **more)
-
+        protocol = partial(TimedProtocol, PendingConnections(limits or Limits()))
         super().__init__(
             uvicorn.Config(
                 app,
                 http=protocol,  # type: ignore[arg-type]  # called as the class would be
-                log_config=None,  # `logs.log_to_stderr` says where, if anybody wants it
+                log_config=None,  # `log_to_stderr` says where, if anybody wants it
                 access_log=False,  # addresses may hold tokens
                 server_header=False,
                 ws="none",
@@ -161,3 +175,60 @@ def run_server(
         server.run(sockets=[bound])
     if failed:
         raise failed[0]
+
+
+# Logging.
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: time, level, logger, message, what came as `extra`, error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        row: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        row |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info:
+            row["error"] = self.formatException(record.exc_info)
+        return json.dumps(row, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """A record as a line of text, in which no control character of a client stays."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        """The line, without its traceback."""
+        line = super().formatMessage(record)
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+
+
+def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
+    """Write what is logged to standard error, in place of what was asked for before.
+
+    level  "debug", "info", "warning" or "error"
+    form   "text", or "json": one JSON object a line
+
+    Raises InputError for another word.
+    """
+    if level not in LEVELS or form not in get_args(LogFormat):
+        raise InputError(
+            f"wanted a level of {', '.join(LEVELS)} and the format text or json, got "
+            f"{level!r} and {form!r}"
+        )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.set_name("anymask")
+    handler.setFormatter(JsonLines() if form == "json" else PlainLines())
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        for old in [one for one in logger.handlers if one.get_name() == "anymask"]:
+            logger.removeHandler(old)
+        logger.addHandler(handler)
+        logger.setLevel(level.upper())
+        logger.propagate = False
