@@ -211,8 +211,7 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
   session.changed();
 }
 
-const keptOf = (masks: readonly Mask[]) =>
-  masks.filter((mask) => mask.state !== "rejected").length;
+const keptOf = (masks: readonly Mask[]) => masks.filter((mask) => mask.state !== "rejected").length;
 
 export async function done(session: Session): Promise<void> {
   const { editor } = session;
