@@ -150,6 +150,11 @@ from anymask.evaluation.suite import open_sets as open_sets
 from anymask.evaluation.suite import read_suite as read_suite
 from anymask.evaluation.suite import shipped_suites as shipped_suites
 from anymask.evaluation.suite import with_measures as with_measures
+from anymask.evaluation.timing import ProcessRun as ProcessRun
+from anymask.evaluation.timing import TimedCall as TimedCall
+from anymask.evaluation.timing import Timing as Timing
+from anymask.evaluation.timing import run_process as run_process
+from anymask.evaluation.timing import time_in_turns as time_in_turns
 from anymask.evaluation.video_metrics import TrackScores as TrackScores
 from anymask.evaluation.video_metrics import TrackStatistics as TrackStatistics
 from anymask.evaluation.video_metrics import mean_over_objects as mean_over_objects

@@ -91,7 +91,6 @@ from anymask.training.photos import SmallMasks as SmallMasks
 from anymask.training.photos import enough as enough
 from anymask.training.photos import kept_hw as kept_hw
 from anymask.training.presets import LARGE_RATE as LARGE_RATE
-from anymask.training.presets import OPTIONS as OPTIONS
 from anymask.training.presets import TuningOptions as TuningOptions
 from anymask.training.presets import check_same_options as check_same_options
 from anymask.training.presets import check_way as check_way
