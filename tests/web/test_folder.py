@@ -36,7 +36,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[FolderNews]:
         found.append(look_into_folder(project))
         return found[-1]
 
-    monkeypatch.setattr("anymask.studio.project_api.look_into_folder", look)
+    monkeypatch.setattr("anymask.studio.project_routes.look_into_folder", look)
     return found
 
 
