@@ -307,8 +307,8 @@ class Handler(BaseHTTPRequestHandler):
         project.verdicts.append({"record": name, **body})
         project.queue.remove(name)
         record = project.records[name]
-        project.before[name] = {key: record[key] for key in ("status", "rle")}
-        record["status"] = "rejected" if body["verdict"] == "reject" else "accepted"
+        project.before[name] = {key: record[key] for key in ("state", "rle")}
+        record["state"] = "rejected" if body["verdict"] == "reject" else "accepted"
         record["version"] += 1
         if body.get("rle"):
             record["rle"] = body["rle"]

@@ -42,7 +42,7 @@ def record(mask: np.ndarray, score: float, label: str | None) -> dict[str, Any]:
     box = [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
     return {
         "rle": rle_to_coco(rle), "box": [int(v) for v in box], "area": int(mask.sum()),
-        "score": score, "label": label, "status": "accepted", "provenance": {},
+        "score": score, "label": label, "state": "accepted", "provenance": {},
     }  # fmt: skip
 
 

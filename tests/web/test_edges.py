@@ -94,7 +94,8 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
         embedding = model().encode(photos[name])
         for prompt in ASKED[name]:
-            asked = {key: value or None for key, value in prompt.items()}
+            words = {"labels": "point_labels"}
+            asked = {words.get(key, key): value or None for key, value in prompt.items()}
             wanted = model().segment(photos[name], **asked)
             once = model().segment(photos[name], **asked, zoom=False).masks
             own = model().segment(embedding, **asked).masks

@@ -113,7 +113,7 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     project.stage, project.arm = "review", "control"
     for image in ("coffee", "cat"):
         shape = square(50, 100, 60, project.photos[image].shape[:2], label="cup")
-        project.add(image, {**shape, "status": "proposed"})
+        project.add(image, {**shape, "state": "proposed"})
     project.queue = ["r1", "r2"]
     ann = sit_down(project)
     ann.open()
@@ -123,10 +123,10 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     ann.until("s.editor?.entry.id", "cat")
     ann.keys("a")
     ann.message("The review queue is empty")
-    assert [project.records[name]["status"] for name in ("r1", "r2")] == ["rejected", "accepted"]
+    assert [project.records[name]["state"] for name in ("r1", "r2")] == ["rejected", "accepted"]
     ann.keys("Control+z")
     under_review(ann, "r2")
-    assert project.records["r2"]["status"] == "proposed"
+    assert project.records["r2"]["state"] == "proposed"
     ann.keys("Control+z")
     under_review(ann, "r1")
     ann.until("s.editor?.entry.id", "coffee")
@@ -141,7 +141,7 @@ def test_a_review_shows_what_is_around_and_asks_for_a_name(
     sit_down: SitDown, project: Project
 ) -> None:
     project.stage, project.arm = "review", "control"
-    project.add("coffee", {**square(300, 200, 20, (400, 600)), "status": "proposed"})
+    project.add("coffee", {**square(300, 200, 20, (400, 600)), "state": "proposed"})
     project.queue = ["r1"]
     ann = sit_down(project)
     ann.open()

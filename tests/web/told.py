@@ -54,7 +54,7 @@ def proposal(record: Any) -> dict[str, Any]:
         "area": record.area,
         "score": record.score,
         "label": None,
-        "status": "proposed",
+        "state": "proposed",
         "provenance": {"by": "model"},
     }
 
