@@ -52,7 +52,7 @@ def compatible(model: Model) -> list[dict[str, Any]]:
     predictor.set_image(np.zeros((30, 40, 3), np.uint8))
     masks, scores, logits = predictor.predict(point_coords=np.array([[3, 4]]))
     assert len(masks) == len(scores) == len(logits)
-    return SamAutomaticMaskGenerator(model, grid=4).generate(np.zeros((9, 9, 3)))
+    return SamAutomaticMaskGenerator(model, points_per_side=4).generate(np.zeros((9, 9, 3)))
 
 
 try:

@@ -54,7 +54,7 @@ def ask(http, regions: list, **changes: object):
         ([key_point(35, 40)], {"points": [(35, 40)]}, "ring"),
         (
             [key_point(95, 40), key_point(3, 3, False)],
-            {"points": [(95, 40), (3, 3)], "labels": [1, 0]},
+            {"points": [(95, 40), (3, 3)], "point_labels": [1, 0]},
             "ring",
         ),
         ([rectangle(75, 20, 115, 60)], {"box": (75, 20, 115, 60)}, "disc"),

@@ -112,7 +112,7 @@ def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
     ring[40:60, 60:90] = False
     corner[-1, -1] = True
     pairs = [(answer.masks[0], "cat"), (answer.masks[1], "cat"), (ring, "a ring"), (corner, "dot")]
-    masks = [Mask(mask_to_rle(mask), label, 0.5) for mask, label in pairs]
+    masks = [Mask(mask_to_rle(mask), label, score=0.5) for mask, label in pairs]
     return AnnotatedImage(file_name="chelsea.png", hw=(height, width), masks=tuple(masks))
 
 
