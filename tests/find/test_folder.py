@@ -111,13 +111,13 @@ def test_a_wrong_word_is_told_before_any_work(
 def test_a_folder_by_the_models_own_names(tmp_path: Path) -> None:
     Path("cats").mkdir()
     Path("cats", "cat.jpg").write_bytes(anymask.sample("cat").read_bytes())
-    done = jobs.find("cats", "out", words=["cat", "airplane"])
+    done = jobs.run("find", "cats", "out", words=["cat", "airplane"])
     assert done.made >= 1
     document = json.loads(Path("out", "cat.json").read_text())
     assert {record["label"] for record in document["annotations"]} == {"cat"}
     assert Path("out", "cat.png").is_file()
-    assert jobs.find("cats", "out", words=["cat", "airplane"]).there == 1
-    assert jobs.find("cats", "out", words=["dog"]).done == 1  # other words, another answer
+    assert jobs.run("find", "cats", "out", words=["cat", "airplane"]).there == 1
+    assert jobs.run("find", "cats", "out", words=["dog"]).done == 1  # other words, another answer
 
 
 def test_a_detector_that_is_not_there_stops_the_job(

@@ -36,7 +36,7 @@ CONFIG = """<View>
 PROMPTS: list[tuple[str, str, dict[str, Any]]] = [
     ("coffee", "keypointlabels", {"points": [(290, 120)]}),
     ("coffee", "rectanglelabels", {"box": (150, 50, 480, 350)}),
-    ("chelsea", "keypointlabels", {"points": [(220, 110), (20, 20)], "labels": [1, 0]}),
+    ("chelsea", "keypointlabels", {"points": [(220, 110), (20, 20)], "point_labels": [1, 0]}),
 ]
 
 
@@ -73,7 +73,7 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
         value = {"x": 100 * x0 / width, "y": 100 * y0 / height, "rotation": 0}
         value |= {"width": 100 * (x1 - x0) / width, "height": 100 * (y1 - y0) / height}
         return [rest | {"from_name": "box", "value": value | {kind: ["thing"]}}]
-    labels = prompt.get("labels", [1] * len(prompt["points"]))
+    labels = prompt.get("point_labels", [1] * len(prompt["points"]))
     return [
         rest | {
             "from_name": "kp", "is_positive": bool(label),

@@ -175,7 +175,7 @@ def _steps(model: Any, image: Any) -> list[TimedCall]:
     accepts = model.spec.accepts
     before = model.segment(features, points=points[[100]], multimask=True)
     further = {"points": points[[100, 200]], "multimask": False,
-               "labels": [1, 0] if "negative_point" in accepts else [1, 1],
+               "point_labels": [1, 0] if "negative_point" in accepts else [1, 1],
                "mask": before.logits[0] if "mask" in accepts else None}  # fmt: skip
 
     def click(count: int) -> Any:
