@@ -13,7 +13,7 @@ import type { VideoPlace } from "./video";
 
 const NO_SERVER =
   "Objects are followed through a video by a server, and there is none behind this page. " +
-  "Install anymask[serve,video], run “anymask serve”, and open the page that it names.";
+  "Install anymask[studio,video], run “anymask serve”, and open the page that it names.";
 
 /** A clip of the project; a video of its folder becomes one. */
 async function entryOf(clips: Clips, source: ClipEntry | number | string): Promise<ClipEntry> {
