@@ -32,7 +32,6 @@ from anymask.masks import (
     Prompt,
     Rle,
     empty_rle,
-    logits_to_rles,
     logits_used,
     mask_to_rle,
     rle_area,
@@ -59,6 +58,7 @@ from anymask.segment import (
     Question,
     SegmentSettings,
     answer_prompts,
+    without_small_regions,
 )
 from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
@@ -347,14 +347,19 @@ class ImageTracker:
         return FramePrediction(rle, there * float(soft[inside].mean()), quality, soft)
 
     def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
-        """The mask in the frame's size; its edge where the frame has it, if that is wanted."""
+        """The mask in the frame's size, without specks and pinholes, as a photo's; its edge where
+        the frame has it, if that is wanted."""
         where = seen.embedding.geometry
-        (rle,) = logits_to_rles(logits, where)
+        drawn = Candidate(logits[0], where, score=0.0)
+        height, width = where.image_hw
+        anywhere = Prompt.of(box=(0, 0, width, height))
+        whole = without_small_regions(drawn, anywhere, *SegmentSettings().least_areas)
+        rle = whole.rle()
         if not self._refine or not rle_area(rle):
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
-        mask = Prediction((Candidate(logits[0], where, score=0.0),))
+        mask = Prediction((whole,))
         question = Question(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
