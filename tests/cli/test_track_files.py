@@ -112,6 +112,11 @@ def test_frames_and_their_masks_are_not_one_video(
     assert Path("c.jsonl").read_text("utf-8") == Path("a.jsonl").read_text("utf-8")
 
 
+def masks_by_frame(path: str) -> dict[int, list[dict]]:
+    lines = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+    return {line["frame"]: [one["segmentation"] for one in line["objects"]] for line in lines}
+
+
 def objects_by_frame(path: str) -> dict[int, list[int]]:
     lines = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
     return {line["frame"]: [one["object"] for one in line["objects"]] for line in lines}
@@ -162,3 +167,64 @@ def test_an_unfinished_run_of_another_video_begins_anew(
     assert track("clip.mkv", "--box", BOX, "-o", "a.jsonl") == 0
     assert track("clip.mkv", "--box", BOX, "-o", "b.jsonl") == 0
     assert Path("a.jsonl").read_text("utf-8") == Path("b.jsonl").read_text("utf-8")
+
+
+def test_known_tracks_are_taken_up_corrected_and_written_in_another_form(here: Path) -> None:
+    assert track("clip.mkv", "--box", BOX, "-o", "a.jsonl", "-o", "sav.json") == 0
+    first = masks_by_frame("a.jsonl")
+    assert track("clip.mkv", "--from", "a.jsonl", "-o", "cut.webm", "--cutout") == 0
+    assert Path("cut.webm").stat().st_size > 0
+    assert track("clip.mkv", "--from", "a.jsonl", "-o", "same.jsonl") == 0
+    assert masks_by_frame("same.jsonl") == first
+    masks = [one for (one,) in first.values()]
+    height, width = masks[0]["size"]
+    vis = {
+        "videos": [{"id": 1, "height": height, "width": width, "file_names": []}],
+        "annotations": [{"id": 9, "video_id": 1, "category_id": 1, "segmentations": masks}],
+        "categories": [{"id": 1, "name": "disc"}],
+    }
+    Path("vis.json").write_text(json.dumps(vis))
+    for name in ("sav.json", "vis.json"):
+        correction = ("--box", "2:1:1,1,9,9")
+        assert track("clip.mkv", "--from", name, *correction, "-o", f"{name}l") == 0
+        corrected = masks_by_frame(f"{name}l")
+        for frame in (0, 1):  # before what was corrected all is as it was
+            assert corrected[frame] == [masks[frame]]
+        assert corrected[2] != [masks[2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "JSON of another kind"),
+        ('{"masklet_id": [1], "masklet": [[{"size": [2, 2], "counts": [0, 4]}]]}', "of the video"),
+        ('{"masklet_id": [1, 2], "masklet": [[7]]}', "record is {"),
+        ('{"videos": [{}, {}], "annotations": []}', "one video, got 2"),
+        ('{"masklet_id": [], "masklet": []}', "mask that has pixels"),
+    ],
+)
+def test_files_that_are_no_tracks_of_the_video_are_refused(
+    here: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("known.json").write_text(text)
+    assert track("clip.mkv", "--from", "known.json", "-o", "a.jsonl") == 2
+    assert message in capsys.readouterr().err
+    assert not Path("a.jsonl").exists()
+
+
+def test_a_finished_run_is_not_done_anew(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMASK_HOME", str(here / "home"))
+    words = ["clip.mkv", "--box", BOX, "-o", "a.jsonl", "-o", "davis"]
+    assert track(*words) == 0
+    before = Path("a.jsonl").stat().st_mtime_ns
+    assert track(*words) == 0
+    assert "there already: a.jsonl" in capsys.readouterr().out
+    assert Path("a.jsonl").stat().st_mtime_ns == before
+    assert track(*words, "--point", "30,30") == 0  # other prompts
+    assert Path("a.jsonl").stat().st_mtime_ns != before
+    assert track(*words) == 0
+    Path("davis/00001.png").unlink()  # a part is missing
+    assert track(*words) == 0
+    assert Path("davis/00001.png").is_file()

@@ -334,3 +334,16 @@ def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() 
     for threads, each in ((1, 1), (2, 1), (3, 2)):
         with open_session(Model(runtime.with_threads(threads)), PICTURES) as session:
             assert session.tracker.model.runtime.threads == each  # type: ignore[attr-defined]
+
+
+def test_masks_that_disagree_with_looks_and_motion_are_told_and_learned_from() -> None:
+    found = []
+    for least in (0.0, 1.0):
+        with begin(least_agreement=least) as session:
+            session.add(frame=0, points=[START])
+            found.append(list(session))
+    never, always = found
+    assert not any("unclear" in frame.objects[1].doubts for frame in never)
+    assert all("unclear" in frame.objects[1].doubts for frame in always[1:])
+    for one, other in zip(never, always, strict=True):
+        np.testing.assert_array_equal(one.masks[1], other.masks[1])

@@ -140,7 +140,7 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
     found: dict[tuple[int, int], FilePrompt] = {}
     for name, (shape, _) in TRACKED.items():
         for text in getattr(args, name):
-            (frame, number), rest = split_place(text, args.start or 0)
+            (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape)
             one = found.setdefault((frame, number), FilePrompt())
             if name in ("point", "negative"):
                 one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
@@ -148,15 +148,17 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
             elif getattr(one, name) is not None:
                 raise PromptError(
                     f"wanted one --{name} for object {number} on frame {frame}, got two; give the "
-                    f"second object a number: --{name} {number + 1}:..."
+                    f"second object a number: --{name} {frame}:{number + 1}:..."
                 )
             elif name == "box":
                 one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
             else:
                 one.mask = Path(rest)
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+    if args.known is not None:  # prompts correct what is in the file
+        return found
     if not found:
-        raise PromptError(f"nothing says which object is meant; give {ways}")
+        raise PromptError(f"nothing says which object is meant; give {ways}, or --from FILE")
     begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
     for _, number in found:
         if number not in begun:
@@ -167,14 +169,21 @@ def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], File
     return found
 
 
-def split_place(text: str, first: int) -> tuple[tuple[int, int], str]:
-    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest.
+def split_place(text: str, first: int, option: str, shape: str) -> tuple[tuple[int, int], str]:
+    """FRAME:OBJECT:REST or REST -> (frame, object), rest.
 
     first  the frame where none is named
+
+    Raises PromptError for one number alone, which might be the frame or the object.
     """
-    parts = text.split(":")
-    head: list[int] = []
-    while len(head) < 2 and len(parts) > 1 and parts[0].isdecimal():
-        head.append(int(parts.pop(0)))
-    frame, number = (head if len(head) == 2 else [first, *head]) if head else (first, 1)
-    return (frame, number), ":".join(parts)
+    head, colon, rest = text.partition(":")
+    if not (colon and head.isdecimal()):
+        return (first, 1), text
+    number, colon, place = rest.partition(":")
+    if not (colon and number.isdecimal()):
+        raise PromptError(
+            f"{option}: wanted {shape} or FRAME:OBJECT:{shape}, got {text!r}, whose {head} may be "
+            f"either; write {head}:1:{rest} for object 1 on frame {head}, or {first}:{head}:{rest} "
+            f"for object {head} on frame {first}"
+        )
+    return (int(head), int(number)), place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
@@ -11,9 +12,9 @@ from anymask.cli.sources import check_not_address
 
 SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
-PLACE is FRAME:OBJECT:, OBJECT: or nothing: which frame of the video, from 0 on, and which object,
-by a number of your own choice; the first frame that is looked at and object 1 where nothing is
-said. `--point 0:2:500,375` is a click on object 2 in frame 0.
+PLACE is FRAME:OBJECT: or nothing: which frame of the video, from 0 on, and which object, by a
+number of your own choice; the first frame that is looked at and object 1 where nothing is said.
+`--point 0:2:500,375` is a click on object 2 in frame 0.
 
 An interrupted run goes on when the same command is given again.
 """
@@ -32,6 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
             help=f"{about}; may be given several times",
         )  # fmt: skip
+    said.add_argument(
+        "--from", metavar="FILE", dest="known", type=Path,
+        help="masks that are known already: a .jsonl of this command, a .json of SA-V or of "
+        "YouTube-VIS; what else is said corrects them",
+    )  # fmt: skip
     out = parser.add_argument_group("the masks")
     out.add_argument(
         "-o", "--output", metavar="OUT", action="append", dest="outputs", required=True,
@@ -65,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
         video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
-        cutout=args.cutout, direction=args.direction, settings=settings,
+        cutout=args.cutout, direction=args.direction, known=args.known, settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
     model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)

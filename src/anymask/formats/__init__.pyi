@@ -6,6 +6,7 @@ from anymask.formats.annotations import LossReport as LossReport
 from anymask.formats.annotations import SequencePlace as SequencePlace
 from anymask.formats.annotations import annotated_photo as annotated_photo
 from anymask.formats.annotations import class_names as class_names
+from anymask.formats.coco import segmentation_to_rle as segmentation_to_rle
 from anymask.formats.conversion import LossError as LossError
 from anymask.formats.conversion import convert as convert
 from anymask.formats.cvat import cvat_to_rle as cvat_to_rle

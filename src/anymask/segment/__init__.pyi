@@ -61,6 +61,7 @@ from anymask.segment.postprocess import settled_pixels as settled_pixels
 from anymask.segment.postprocess import violated as violated
 from anymask.segment.postprocess import with_fine_edges as with_fine_edges
 from anymask.segment.postprocess import without_crumbs as without_crumbs
+from anymask.segment.postprocess import without_small_regions as without_small_regions
 from anymask.segment.prediction import TOSS_IOU as TOSS_IOU
 from anymask.segment.prediction import TOSS_QUALITY as TOSS_QUALITY
 from anymask.segment.prediction import Candidate as Candidate

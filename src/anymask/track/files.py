@@ -5,17 +5,21 @@ An unfinished run is kept beside its first output, and goes on when the same is 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, UintImage
+from anymask.base import DataError, InputError, UintImage, whole_file
 from anymask.images import load_mask
+from anymask.runtime import home
 from anymask.segment import Model
+from anymask.track.known import read_tracks
 from anymask.track.outputs import MaskWriter, VideoFacts, check_paths, open_writers
 from anymask.track.records import Direction, TrackedFrame
 from anymask.track.session import VideoSession, open_session
@@ -51,6 +55,7 @@ class TrackFiles:
     outputs    as `outputs.open_writers` takes them; paths that end in a slash are folders
     cutout     films show the objects alone, with alpha
     direction  which way to follow them from their prompts
+    known      a file of tracks that are known already (`read_tracks`); prompts correct them
     settings   as for `Model.track`
 
     Raises InputError for an output that is read, too, or named twice, and for settings.
@@ -61,6 +66,7 @@ class TrackFiles:
     outputs: Sequence[str]
     cutout: bool = False
     direction: Direction = "forward"
+    known: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,6 +77,8 @@ class TrackFiles:
         if self.settings.get("session") is not None:
             read[os.path.realpath(self.settings["session"])] = "the session's file"
         read[os.path.realpath(self.video)] = "the video itself"
+        if self.known is not None:
+            read[os.path.realpath(self.known)] = "the file of the known tracks"
         written: set[str] = set()
         for text in self.outputs:
             place = os.path.realpath(text)
@@ -94,15 +102,22 @@ class TrackFiles:
         """The masks of the prompts."""
         return [one.mask for one in self.prompts.values() if one.mask is not None]
 
+    def stamp(self, model: str) -> str:
+        """What a finished file is known by: all that decides about what is in it."""
+        whole = replace(self, settings={**self.settings, "session": None})
+        told = whole.words(model) + json.dumps([self.cutout, self.direction])
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
     def words(self, model: str) -> str:
         """What the run is known by: prompts, and without a session's name settings and files."""
         told: list[Any] = sorted(
             (frame, number, str(one)) for (frame, number), one in self.prompts.items()
         )
         if self.settings.get("session") is not None:
-            return json.dumps([told])
+            return json.dumps([told, self.known and str(self.known)])
         stamps = []
-        for path in (Path(self.video), *self.mask_files):
+        known = [] if self.known is None else [self.known]
+        for path in (Path(self.video), *self.mask_files, *known):
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             stats = [(file.name, file.stat()) for file in files if file.exists()]
             stamps.append([[name, one.st_size, one.st_mtime_ns] for name, one in stats])
@@ -124,6 +139,9 @@ def track_files(
     Raises what `Model.track` raises, InputError for a session of other prompts, DataError for a
     frame that cannot be read again.
     """
+    stamp, journal = asked.stamp(model), _journal(asked.paths)
+    if journal.is_file() and journal.read_text("utf-8") == stamp + _state_of(asked.paths):
+        return TrackReport([f"there already: {path}" for path in asked.paths], [])
     video = Path(asked.video)
     source: Any = int(asked.video) if asked.video.isdecimal() and not video.exists() else video
     kept, words = asked.settings.get("session"), asked.words(model)
@@ -136,11 +154,31 @@ def track_files(
             moved = _begin(session, asked, words)
             leave = True
             notes = _write(session, asked, progress or (lambda done, total: None))
+            complete = not session.frames.fault
         leave = kept is not None
     finally:
         if not leave:
             path.unlink(missing_ok=True)
+    if complete:
+        with contextlib.suppress(OSError):  # of a home that cannot be written to
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(journal) as file:
+                file.write((stamp + _state_of(asked.paths)).encode())
     return TrackReport(notes, moved)
+
+
+def _journal(paths: Sequence[Path]) -> Path:
+    """Where it is noted that a run into some files is complete; it is not done again."""
+    places = json.dumps([os.path.realpath(path) for path in paths])
+    return home() / "tracks" / hashlib.sha256(places.encode()).hexdigest()[:32]
+
+
+def _state_of(paths: Sequence[Path]) -> str:
+    """Sizes and times of some files, and of what is in folders."""
+    files = [one for path in paths for one in (sorted(path.glob("*")) if path.is_dir() else [path])]
+    stats = [(str(one), one.stat()) for one in files if one.is_file()]
+    told = json.dumps([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _forget_other(path: Path, words: str, *, kept: bool) -> None:
@@ -170,6 +208,8 @@ def _begin(session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
     if session.note("command") == words:
         return []
     moved: list[str] = []
+    if asked.known is not None:
+        _take_up(session, asked.known)
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
         place = find_place(session.frames, frame)
         taken = session.frames.source_frame(place)
@@ -185,6 +225,25 @@ def _begin(session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
     session.note("command", words)
     session.checkpoint()
     return moved
+
+
+def _take_up(session: VideoSession, path: Path) -> None:
+    """Know the objects of a file of tracks. Raises InputError for masks of another video."""
+    tracks, frames = read_tracks(path), session.frames
+    picture = session.picture(0)
+    for number, masks in tracks.masks.items():
+        placed = {
+            find_place(frames, frame) if tracks.sourced else frame: one
+            for frame, one in masks.items()
+        }
+        sizes = {one.rle.size for one in masks.values()}
+        if picture is not None and sizes != {picture.shape[:2]}:
+            raise InputError(
+                f"{path}: wanted masks of the video's (H, W) = {picture.shape[:2]}, object "
+                f"{number} has {sorted(sizes)}; give the video that was followed"
+            )
+        if any(one.area for one in placed.values()):
+            session.import_masks(number, placed)
 
 
 def find_place(frames: SampledFrames, frame: int) -> int:
@@ -226,8 +285,6 @@ def _write(
     notes: list[str] = []
     for writer in writers:
         writer.close()
-        if writer.note is not None:
-            notes.append(writer.note)
     for folder in asked.paths:
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:

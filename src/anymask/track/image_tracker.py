@@ -32,7 +32,7 @@ from anymask.masks import (
     Prompt,
     Rle,
     empty_rle,
-    logits_to_rles,
+    iou,
     logits_used,
     mask_to_rle,
     rle_area,
@@ -59,6 +59,7 @@ from anymask.segment import (
     Question,
     SegmentSettings,
     answer_prompts,
+    without_small_regions,
 )
 from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
@@ -261,7 +262,7 @@ class ImageTracker:
         maps = frame_maps(seen)
         hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
         said = self._reader.read_memory(make_questions(maps, states, hints))
-        return [self._recalled(seen, *one) for one in zip(said, drawn, strict=True)]
+        return [self._recalled(seen, *one) for one in zip(said, priors, drawn, strict=True)]
 
     def remember(
         self,
@@ -331,10 +332,11 @@ class ImageTracker:
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return _nothing(seen, share / 2)
         rle = self._pixels(seen, self._whole(drawing.mixed))
-        return FramePrediction(rle, float(prior.mixed[inside].mean()), drawing.quality, soft)
+        score, agreement = float(prior.mixed[inside].mean()), iou(prior.mixed > 0.5, inside)
+        return FramePrediction(rle, score, drawing.quality, soft, agreement)
 
     def _recalled(
-        self, seen: SeenFrame, answer: MemoryAnswer, drawn: DrawnLogits | None
+        self, seen: SeenFrame, answer: MemoryAnswer, prior: Prior, drawn: DrawnLogits | None
     ) -> FramePrediction:
         """What the network of memory says, as a prediction."""
         there = float(_sigmoid(np.array(answer.seen)))
@@ -344,17 +346,23 @@ class ImageTracker:
             return _nothing(seen, there / 2)
         rle = self._pixels(seen, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
-        return FramePrediction(rle, there * float(soft[inside].mean()), quality, soft)
+        score, agreement = there * float(soft[inside].mean()), iou(prior.mixed > 0.5, inside)
+        return FramePrediction(rle, score, quality, soft, agreement)
 
     def _pixels(self, seen: SeenFrame, logits: FloatArray) -> Rle:  # (1, m, m)
-        """The mask in the frame's size; its edge where the frame has it, if that is wanted."""
+        """The mask in the frame's size, without specks and pinholes, as a photo's; its edge where
+        the frame has it, if that is wanted."""
         where = seen.embedding.geometry
-        (rle,) = logits_to_rles(logits, where)
+        drawn = Candidate(logits[0], where, score=0.0)
+        height, width = where.image_hw
+        anywhere = Prompt.of(box=(0, 0, width, height))
+        whole = without_small_regions(drawn, anywhere, *SegmentSettings().least_areas)
+        rle = whole.rle()
         if not self._refine or not rle_area(rle):
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
-        mask = Prediction((Candidate(logits[0], where, score=0.0),))
+        mask = Prediction((whole,))
         question = Question(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle

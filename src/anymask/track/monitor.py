@@ -75,6 +75,8 @@ def check_tracked(
     if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.centre, centre):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
+    if prediction.agreement < settings.least_agreement:  # a person looks; it is learned from
+        doubts.append("unclear")
     if monitor.missing:
         doubts.append("back")
     after = TrackMonitor((*monitor.areas[-(SEEN - 1) :], area), centre)

@@ -33,6 +33,7 @@ from anymask.track.sources import import_av
 
 MOST_NUMBERS = 255  # objects of a palette PNG
 CLOCK = 90_000  # ticks a second
+OPUS_RATE, OPUS_FRAME = 48_000, 960  # samples a second, and in a packet of 20 ms
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 Look = Literal["picture", "cutout"]
@@ -60,8 +61,6 @@ class VideoFacts:
 
 class MaskWriter:
     """Something that frames are written to, in order."""
-
-    note: str | None = None  # what should be told of the file
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """One frame."""
@@ -295,8 +294,7 @@ class FilmWriter(MaskWriter):
     path  .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
     draw  makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out
 
-    `note` says why a sound track is left out. Raises InputError for an ending that cannot be
-    written.
+    Raises InputError for an ending that cannot be written.
     """
 
     def __init__(
@@ -359,22 +357,21 @@ class FilmWriter(MaskWriter):
         self._stream.codec_context.time_base = Fraction(1, CLOCK)
 
     def _take_sound(self, like: Path) -> None:
-        """Copy the packets of the first sound track, where the file's format can hold it."""
+        """Copy the packets of the first sound track, or where the file's format does not hold
+        them, as AAC in WebM, encode it as Opus."""
         original = self._av.open(str(like))
         track = next(iter(original.streams.audio), None)
-        try:
-            held = None if track is None else self._out.add_stream_from_template(track)
-        except (ValueError, self._av.error.FFmpegError):  # as AAC in WebM
-            held = None
-        if held is None:
-            if track is not None:
-                name = self.path.suffix.removeprefix(".").lower()
-                codec = track.codec_context.name
-                self.note = f"{self.path}: without sound: {name} does not hold {codec}"
+        if track is None:
             original.close()
             return
         self._original = original
-        self._sound = self._packets(original, track, held)
+        try:
+            held = self._out.add_stream_from_template(track)
+            self._sound = self._packets(original, track, held)
+        except (ValueError, self._av.error.FFmpegError):
+            held = self._out.add_stream("libopus", rate=OPUS_RATE)
+            held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
+            self._sound = self._encoded(original, track, held)
 
     def _packets(self, original: Any, track: Any, held: Any) -> Iterator[tuple[float, Any]]:
         try:
@@ -389,6 +386,29 @@ class FilmWriter(MaskWriter):
                 yield seconds, packet
         except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
             return
+
+    def _encoded(self, original: Any, track: Any, held: Any) -> Iterator[tuple[float, Any]]:
+        layout, begun = held.layout.name, False
+        resampler = self._av.AudioResampler("flt", layout, OPUS_RATE, frame_size=OPUS_FRAME)
+        place = 0
+        try:
+            for frame in original.decode(track):
+                if frame.time is None or frame.time < self.begin:
+                    continue
+                if not begun:
+                    begun, place = True, round((frame.time - self.begin) * OPUS_RATE)
+                frame.pts = None
+                for part in resampler.resample(frame):
+                    part.pts, part.time_base = place, Fraction(1, OPUS_RATE)
+                    place += part.samples
+                    yield from self._timed(held.encode(part))
+        except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
+            pass
+        yield from self._timed(held.encode(None))
+
+    def _timed(self, packets: Sequence[Any]) -> Iterator[tuple[float, Any]]:
+        for packet in packets:
+            yield float(packet.pts * packet.time_base), packet
 
     def _write_sound(self, seconds: float) -> None:
         if self._ahead is None:

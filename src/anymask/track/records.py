@@ -13,7 +13,7 @@ from anymask.base import BoolArray, UintImage
 from anymask.masks import Prompt, Rle, rle_area, rle_to_mask
 
 ObjectState = Literal["visible", "occluded", "lost", "back"]
-Doubt = Literal["score", "area", "jump", "gone", "back", "cut"]
+Doubt = Literal["score", "unclear", "area", "jump", "gone", "back", "cut"]
 Direction = Literal["forward", "backward", "both"]
 
 
@@ -26,7 +26,8 @@ class ObjectMask:
     quality   the model's own estimate of the mask's IoU, raw
     state     "visible"; "occluded": not seen for a short while; "lost": for long; "back": seen
               again on this frame
-    doubts    why a person should look here: "score" low, "area" changed at once, "jump" to another
+    doubts    why a person should look here: "score" low, "unclear": not where appearance and
+              motion say, "area" changed at once, "jump" to another
               place, "gone", "back", "cut" to another shot
     prompted  whether a person spoke about the object on this frame
     """
@@ -100,12 +101,14 @@ class FramePrediction:
     score    how sure the tracker is that this is the object, 0..1
     quality  the model's own estimate of the mask's IoU
     soft     what the tracker itself wants to remember of it; the session never reads it
+    agreement  IoU of the mask with what remembered looks and motion say; 1 where nobody compares
     """
 
     rle: Rle
     score: float
     quality: float
     soft: Any = None
+    agreement: float = 1.0
 
 
 class Tracker(Protocol):

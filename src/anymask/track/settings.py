@@ -80,6 +80,15 @@ class MonitorSettings:
     least_score: Annotated[
         float, Setting("a prediction below this score, 0 to 1, is doubted", least=0, most=1)
     ] = 0.5
+    least_agreement: Annotated[
+        float,
+        Setting(
+            "a mask is unclear whose IoU with what remembered looks and motion say is lower, 0 to "
+            "1; 0: none is",
+            least=0,
+            most=1,
+        ),
+    ] = 0.7
     area_jump: Annotated[
         float, Setting("so many times larger or smaller than lately is doubted", least=1)
     ] = 2.5

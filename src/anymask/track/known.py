@@ -1,0 +1,104 @@
+"""Reads tracks that are known already: .jsonl, SA-V and YouTube-VIS files in, masks out.
+
+What `anymask track` and the page write is read back, so that a run can correct it, go on from it or
+write it in another form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from anymask.base import DataError, InputError, file_suffix, parse_json
+from anymask.formats import located, read_json, segmentation_to_rle
+from anymask.masks import Rle, coco_to_rle, rle_area
+from anymask.track.records import Doubt, ObjectMask, ObjectState
+
+KINDS = "a .jsonl of `anymask track`, a .json of SA-V or of YouTube-VIS"
+
+
+@dataclass(frozen=True)
+class KnownTracks:
+    """The masks of some objects.
+
+    masks    object -> frame -> its mask there
+    sourced  whether frames are the source's numbers; else they are counted among those looked at
+    """
+
+    masks: dict[int, dict[int, ObjectMask]]
+    sourced: bool
+
+
+def read_tracks(path: Path) -> KnownTracks:
+    """Read a file of tracks.
+
+    path  .jsonl as `anymask track` writes it, SA-V's JSON (Ravi et al. 2024), or YouTube-VIS' JSON
+          of one video
+
+    Raises InputError for another kind of file and for one without an object, DataError that names
+    file, place and reason.
+    """
+    if not path.is_file():
+        raise InputError(f"wanted {KINDS}, there is no file {str(path)!r}")
+    masks: dict[int, dict[int, ObjectMask]] = {}
+    lines = file_suffix(path) == ".jsonl"
+    with located(path):
+        for number, frame, one in _lines(path) if lines else _document(path):
+            if frame in masks.setdefault(number, {}):
+                raise DataError(f"object {number} has two masks on frame {frame}")
+            masks[number][frame] = one
+    if not any(rle_area(one.rle) for known in masks.values() for one in known.values()):
+        raise InputError(f"{path}: wanted {KINDS} with a mask that has pixels, got none")
+    return KnownTracks(masks, lines)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            with located(f"line {number}"):
+                row = parse_json(line, f"line {number}")
+                for one in row["objects"]:
+                    state, doubts = one.get("state", "visible"), one.get("doubts", ())
+                    yield int(one["object"]), int(row["frame"]), ObjectMask(
+                        coco_to_rle(one["segmentation"]),
+                        float(one.get("score", 1)),
+                        float(one.get("quality", 1)),
+                        state if state in get_args(ObjectState) else "visible",
+                        tuple(doubt for doubt in doubts if doubt in get_args(Doubt)),
+                        bool(one.get("prompted", False)),
+                    )  # fmt: skip
+
+
+def _document(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
+    document = read_json(path)
+    if isinstance(document, dict) and "masklet" in document:
+        numbers = [int(one) for one in document["masklet_id"]]
+        for frame, row in enumerate(document["masklet"]):
+            for number, one in zip(numbers, row, strict=True):
+                yield number, frame, _plain(coco_to_rle(one))
+    elif isinstance(document, dict) and "videos" in document and "annotations" in document:
+        yield from _youtube_vis(document)
+    else:
+        raise InputError(f"wanted {KINDS}, got JSON of another kind")
+
+
+def _youtube_vis(document: dict[str, Any]) -> Iterator[tuple[int, int, ObjectMask]]:
+    if len(document["videos"]) != 1:
+        raise InputError(
+            f"wanted the tracks of one video, got {len(document['videos'])} videos; "
+            "`anymask convert` takes such a set apart"
+        )
+    (video,) = document["videos"]
+    hw = int(video["height"]), int(video["width"])
+    for number, track in enumerate(document["annotations"] or [], start=1):
+        for frame, drawn in enumerate(track["segmentations"]):
+            if drawn is not None:
+                yield number, frame, _plain(segmentation_to_rle(drawn, hw))
+
+
+def _plain(rle: Rle) -> ObjectMask:
+    return ObjectMask(rle, 1.0, 1.0, "visible" if rle_area(rle) else "occluded")
