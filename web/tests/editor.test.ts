@@ -61,6 +61,7 @@ function desk(label = "") {
     changed: vi.fn(),
     say: (text: string) => said.push(text),
     learn: vi.fn(),
+    likelyName: () => null,
     keepDraft: vi.fn(),
     counted: vi.fn(),
     outbox: { add: async (note: unknown) => void sent.push(note) },

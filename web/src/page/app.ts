@@ -192,6 +192,17 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
   });
 }
 
+/** This way of working begins with the model's proposals: on the photo that is open, too. */
+async function proposeHere(session: Session): Promise<void> {
+  const { editor } = session;
+  if (!editor || editor.finding) return;
+  if (editor.state.masks.some((mask) => mask.state !== "rejected"))
+    return session.say(
+      "This photo has masks already: M proposes more. Other photos begin with proposals.",
+    );
+  if (editor.seen) await everything(session); // else it does once the model has seen the photo
+}
+
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
   try {
     await session.store.configure({ stage: mode });
@@ -206,8 +217,6 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
   session.editor?.refresh();
   session.changed();
   await session.wantModel();
-  if (mode === "auto" && session.editor?.seen && !session.editor.state.masks.length) {
-    await everything(session);
-  }
+  if (mode === "semi" || mode === "auto") await proposeHere(session);
   if (mode === "review") await nextReview(session);
 }

@@ -132,6 +132,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
+    command("Object", "Ctrl+A", "Pick all masks", () => pickAll(session)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
     command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
@@ -189,6 +190,11 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];
+}
+
+function pickAll({ editor }: Session): void {
+  const there = editor?.shown.filter((mask) => mask.state !== "rejected") ?? [];
+  editor?.selectMany(there.map((mask) => mask.key));
 }
 
 function turnBar(session: Session): void {

@@ -39,7 +39,7 @@ export function helpDialog(
   const lists = groups.map((group) =>
     h(
       "section",
-      {},
+      { class: "help-group" },
       h("h3", {}, group),
       ...commands
         .filter((command) => command.group === group)
@@ -56,13 +56,40 @@ export function helpDialog(
   const mouse = gestures.map(([gesture, does]) =>
     h("p", { class: "help-row" }, h("span", {}, does), h("span", { class: "keys" }, gesture)),
   );
+  const search = h("input", {
+    class: "label",
+    type: "search",
+    placeholder: "Search",
+    "aria-label": "Search in the help",
+  });
+  const none = h("p", { class: "dim", role: "status", hidden: true }, "Nothing is called so.");
   const close = h("button", { class: "button", type: "button", autofocus: true }, "Close");
   const dialog = h(
     "dialog",
     { class: "dialog help", "aria-label": "Help" },
-    h("header", {}, h("h2", {}, "Keys and gestures"), close),
-    h("div", { class: "help-lists" }, h("section", {}, h("h3", {}, "Mouse"), ...mouse), ...lists),
+    h("header", {}, h("h2", {}, "Keys and gestures"), search, close),
+    h(
+      "div",
+      { class: "help-lists" },
+      h("section", { class: "help-group" }, h("h3", {}, "Mouse"), ...mouse),
+      ...lists,
+    ),
+    none,
   );
+  search.addEventListener("input", () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const group of dialog.querySelectorAll<HTMLElement>(".help-group")) {
+      const rows = [...group.querySelectorAll<HTMLElement>(".help-row")];
+      for (const row of rows) {
+        const text = row.textContent!.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+        found += Number(!row.hidden);
+      }
+      group.hidden = rows.every((row) => row.hidden);
+    }
+    none.hidden = found > 0;
+  });
   close.addEventListener("click", () => dialog.close());
   return dialog;
 }

@@ -10,7 +10,8 @@ import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
-  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its score";
+  "Score: how likely a proposal is an object, 0 to 1; of a mask that you asked for, how well the " +
+  "model thinks that it fits";
 
 /** The least score of the proposals that are shown; all that were found are at hand. */
 export function leastSlider(session: Session): HTMLElement {
@@ -61,6 +62,7 @@ export function drawLayers(session: Session, element: HTMLElement): void {
     session.taking,
     open,
     naming.busy,
+    session.editor?.state.label,
   ]);
   const layer = (name: "masks" | "proposals", text: string, count: number, key: string) =>
     h(
@@ -75,11 +77,13 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       icon("eye"),
       `${text} ${count}`,
     );
+  const label = session.editor?.state.label.trim() ?? "";
   const all = (state: "accepted" | "rejected") => () => {
     const open = session.editor!.shown.filter((mask) => mask.state === "proposed");
     session.editor!.judge(
       open.map((mask) => mask.key),
       state,
+      label,
     );
   };
   fill(element, looks, () => [
@@ -101,7 +105,8 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       h(
         "div",
         { class: "all" },
-        proposals.length > 0 && link("Accept all", "", all("accepted")),
+        proposals.length > 0 &&
+          link(label ? `Accept all as ${label}` : "Accept all", "", all("accepted")),
         proposals.length > 0 && link("Reject all", "", all("rejected")),
         naming.busy && h("span", { class: "dim" }, "Naming …"),
         !naming.busy && open > 0 && link("Suggest names", GUESSES, () => void naming.nameAll()),
@@ -178,7 +183,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
   const dot = h("i", { class: mask.state === "proposed" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
   const selected = session.editor?.selection.includes(mask) ?? false;
-  const score = mask.score === null ? "by hand" : mask.score.toFixed(2);
+  const score = mask.score === null ? "by hand" : scoreOf(mask).toFixed(2);
   const element = h(
     "button",
     {
@@ -188,8 +193,10 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
       "aria-selected": String(selected),
       tabindex: "-1",
       onclick: (event: MouseEvent) => {
-        const more = event.shiftKey || event.ctrlKey || event.metaKey;
-        session.editor?.select(selected && !more ? null : mask.key, more);
+        if (event.shiftKey) return session.editor?.selectTo(mask.key);
+        const more = event.ctrlKey || event.metaKey;
+        const alone = selected && session.editor?.selection.length === 1;
+        session.editor?.select(alone && !more ? null : mask.key, more);
       },
     },
     dot,
@@ -199,7 +206,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
     !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
     !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
     !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),
-    h("span", { class: "dim" }, score),
+    h("span", { class: "dim", title: mask.score === null ? null : SCORE }, score),
   );
   element.style.top = `${top}px`;
   return element;

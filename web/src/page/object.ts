@@ -63,9 +63,13 @@ function suggestions(session: Session): HTMLElement {
     const { naming } = session;
     naming.follow();
     element.hidden = !naming.able;
-    const named = session.editor?.state.label ?? "";
-    fill(element, JSON.stringify([named, naming.shown]), () =>
-      naming.shown.map((one, place) => suggestion(session, one, place, one.label === named)),
+    const { editor } = session;
+    const named = editor?.state.label ?? "";
+    const kept = editor ? naming.likelyName(editor) : null; // what Enter will call it
+    fill(element, JSON.stringify([named, kept, naming.shown]), () =>
+      naming.shown.map((one, place) =>
+        suggestion(session, one, place, one.label === (named || kept), one.label === kept),
+      ),
     );
   });
   return element;
@@ -76,18 +80,21 @@ function suggestion(
   { label, probability }: Suggestion,
   place: number,
   chosen: boolean,
+  kept: boolean,
 ): HTMLElement {
+  const key = kept ? " (Enter keeps it with the mask)" : place ? "" : " (Ctrl+Enter)";
   return h(
     "button",
     {
       class: "chip suggestion",
       type: "button",
-      title: `The model's suggestion: ${label}${place ? "" : " (Ctrl+Enter)"}`,
+      title: `The model's suggestion: ${label}${key}`,
       "aria-pressed": String(chosen),
       onclick: () => session.naming.take(place),
     },
     h("span", {}, label),
     h("i", {}, `${Math.round(100 * probability)}%`),
+    kept && h("kbd", {}, "Enter"),
   );
 }
 

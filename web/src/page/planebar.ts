@@ -62,6 +62,7 @@ function nameOf(look: Channel, { channels }: Planes): string {
 function tell(session: Session, place: HTMLElement, at: number): void {
   const pages = session.editor?.sight.planes.pages ?? [];
   const name = pages[at]?.name;
-  const text = `${at + 1} / ${pages.length}${name ? ` · ${name}` : ""}`;
+  const [number, last] = [pages[at]?.page ?? 0, pages.at(-1)?.page ?? 0]; // as `--page` counts
+  const text = `page ${number} of 0 to ${last}${name ? ` · ${name}` : ""}`;
   if (place.textContent !== text) place.textContent = text;
 }

@@ -31,6 +31,7 @@ export interface EditorHost {
   changed(): void;
   say(text: string): void;
   learn(label: string): void;
+  likelyName(editor: Editor): string | null; // of the object in the making, where it is sure
   keepDraft(editor: Editor, state: State): void;
   counted(image: string, records: number): void;
   readonly outbox: Outbox;
@@ -113,6 +114,11 @@ export class Editor {
   /** A step on the draft alone; while a mask is being kept, on the next draft. */
   say(what: string, change: (draft: Draft) => Partial<Draft>): void {
     this.turns.take(() => this.act(what, { draft: { ...this.draft, ...change(this.draft) } }));
+  }
+
+  /** A word to the user. */
+  tell(text: string): void {
+    this.host.say(text);
   }
 
   undo = () => this.move("undo");
@@ -250,7 +256,8 @@ export class Editor {
   }
 
   private async keep(): Promise<Mask | null> {
-    const said = this.state;
+    const likely = this.state.label.trim() ? null : this.host.likelyName(this);
+    const said = likely === null ? this.state : { ...this.state, label: likely, once: true };
     const { draft } = said;
     if (isEmpty(draft)) return null;
     const old = this.find(draft.fixes);
@@ -268,7 +275,7 @@ export class Editor {
     const masks = this.host.takes() ? withoutOverlap(all, [mask]) : all;
     const seconds = Math.round(performance.now() - this.startedAt) / 1000;
     this.cost = { key: mask.key, seconds };
-    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [], ...forNext(this.state) });
+    this.act("mask", { masks, draft: NO_DRAFT, selected: null, also: [], ...forNext(said) });
     this.cost = null;
     this.diary.kept(mask.key, seconds);
     return mask;
@@ -285,6 +292,21 @@ export class Editor {
     const label = mask && !more ? { label: mask.label ?? "" } : {};
     this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1), ...label });
     this.host.changed();
+  }
+
+  /** Select several masks at once, the first one at the front. */
+  selectMany(keys: readonly string[]): void {
+    this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1) });
+    this.host.changed();
+  }
+
+  /** Select all masks of the list between the selected one and another. */
+  selectTo(key: string): void {
+    const keys = this.shown.filter((one) => one.state !== "rejected").map((one) => one.key);
+    const [from, to] = [this.state.selected, key].map((one) => keys.indexOf(one ?? ""));
+    if (from < 0 || to < 0) return this.select(key);
+    const between = keys.slice(Math.min(from, to), Math.max(from, to) + 1);
+    this.selectMany(from <= to ? between : between.reverse());
   }
 
   /** The selected masks, the one that was selected first at the front. */
@@ -363,11 +385,15 @@ export class Editor {
     this.act("delete", { masks, selected: null, also: [] });
   }
 
-  /** Proposals that become masks of their own, or go. */
-  judge(keys: readonly string[], state: "accepted" | "rejected"): void {
+  /** Proposals that become masks of their own, or go; `label` for those without a name. */
+  judge(keys: readonly string[], state: "accepted" | "rejected", label = ""): void {
     const chosen = new Set(keys);
     const all = withSpare(this.state.masks, this.spare, chosen);
-    let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? { ...one, state } : one));
+    const judged = (one: Mask): Mask => {
+      const named = label && (one.label === null || isGuess(one)) ? labelled(one, label) : {};
+      return { ...one, ...named, state };
+    };
+    let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? judged(one) : one));
     if (state === "accepted" && this.host.takes()) {
       masks = withoutOverlap(
         masks,

@@ -3,6 +3,7 @@
 import type { Model } from "../model/client";
 import type { Proposal } from "../model/everything";
 import type { SavedRecord } from "../store/store";
+import { rleIou } from "../masks/rle";
 import type { Editor } from "./editor";
 import type { Session } from "./session";
 import { toMask } from "./work";
@@ -27,8 +28,9 @@ export async function everything(session: Session): Promise<void> {
     } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
     else {
       const { shown, others } = await proposed(editor, model, tell);
+      const there = editor.state.masks.filter((mask) => mask.state !== "rejected");
       editor.spare = others;
-      editor.add("everything", shown, false);
+      editor.add("everything", withoutDoubles(shown, there), false);
     }
   } catch (error) {
     session.say(`Everything was not found: ${(error as Error).message}`);
@@ -36,6 +38,13 @@ export async function everything(session: Session): Promise<void> {
     editor.finding = null;
     session.changed();
   }
+}
+
+const SAME = 0.7; // IoU from which a proposal is a mask that is there already
+
+/** Proposals that show something new. */
+function withoutDoubles(found: readonly Mask[], there: readonly Mask[]): Mask[] {
+  return found.filter((one) => !there.some((mask) => rleIou(one.rle, mask.rle) >= SAME));
 }
 
 function learned(session: Session, editor: Editor, records: SavedRecord[]): Mask[] {

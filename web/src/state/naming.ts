@@ -15,7 +15,6 @@ import type { Mask } from "./work";
 const STILL_MS = 400; // an object that is meant so long is asked about
 const MOST = 3; // names of one object
 const LEAST = 0.05; // chance of a name that is shown
-const FITS = 0.15; // chance of the project's likeliest name, below which all names are asked for
 const SURE = 0.4; // chance from which a mask gets a name as a guess
 const AT_ONCE = 64; // masks of one question
 
@@ -82,17 +81,20 @@ export class Naming {
     this.session.changed();
   }
 
-  /** The likeliest names: of the project's, or of all where none of those fits. */
+  /** The likeliest names: of the project's alone, or of all that the model knows where the project
+   * has none, or none that the model knows. */
   private async likely(editor: Editor, rles: readonly Rle[], signal: AbortSignal) {
     const names = this.session.labels.all.map((one) => one.name);
-    const told = await this.ask(editor, rles, names, signal);
-    if (!told.among) return told.suggestions;
-    const open = told.suggestions.flatMap((row, i) => ((row[0]?.probability ?? 1) < FITS ? i : []));
-    if (!open.length) return told.suggestions;
-    const rest = open.map((i) => rles[i]);
-    const { suggestions } = await this.ask(editor, rest, [], signal);
-    const others = new Map(open.map((i, place) => [i, suggestions[place]]));
-    return told.suggestions.map((row, i) => others.get(i) ?? row);
+    return (await this.ask(editor, rles, names, signal)).suggestions;
+  }
+
+  /** The name that the object in the making gets by itself: a sure one of the project's. */
+  likelyName(editor: Editor): string | null {
+    const object = namelessObject(editor);
+    const [first] = this.shown;
+    if (!object || !first || first.probability < SURE || isEmpty(editor.draft)) return null;
+    if (this.of !== `${editor.sight.key} ${object.of}`) return null;
+    return this.session.labels.all.some((one) => one.name === first.label) ? first.label : null;
   }
 
   /** Where a server has forgotten the photo it sees it once more. */

@@ -151,6 +151,7 @@ export class Session implements EditorHost {
     only: this.review ? this.editor?.state.selected : null,
   });
   learn = (label: string) => void this.labels.learn(label);
+  likelyName = (editor: Editor) => this.naming.likelyName(editor);
   tool = () => this.toolName;
   takes = () => this.taking;
 
@@ -281,6 +282,13 @@ export class Session implements EditorHost {
     else this.say(step > 0 ? "This was the last photo." : "This is the first photo.");
   }
 
+  /** Tell what is left behind: the mask in the making waits where it is. */
+  private tellLeft({ draft, entry }: Editor): void {
+    if (isEmpty(draft)) return;
+    const back = { title: "Go back", run: () => void this.open(entry.id) };
+    this.say(`A mask in the making was left on ${entry.name}: Enter there keeps it.`, [back]);
+  }
+
   /** Open a photo; `page`: of its file, else the one that was open last, or its first. */
   async open(id: string, page = this.pages.get(id) ?? null): Promise<void> {
     const entry = this.images.find((image) => image.id === id);
@@ -289,6 +297,7 @@ export class Session implements EditorHost {
     const before = this.editor?.entry.id;
     this.turningTo = before === id ? page : null;
     if (before !== id) this.moveOn();
+    if (before !== id && this.editor) this.tellLeft(this.editor);
     this.at = id;
     this.opening = entry.name;
     this.changed();

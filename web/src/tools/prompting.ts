@@ -3,6 +3,7 @@
 import { drawBox, drawLine } from "../canvas/shapes";
 import type { XY } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
+import { isEmpty } from "../state/work";
 import { clipped, onPhoto } from "./tool";
 import type { Bench, Pointed, Tool } from "./tool";
 
@@ -30,13 +31,16 @@ export class PointTool implements Tool {
   }
 }
 
+/** A drag is a box around the object; a click corrects the mask in the making. */
 export class BoxTool implements Tool {
   readonly cursor = "crosshair";
   private corners: [XY, XY] | null = null;
   private byKey = false;
+  private negative = false;
 
-  down({ at }: Pointed, { editor }: Bench): void {
+  down({ at, negative }: Pointed, { editor }: Bench): void {
     this.byKey = false;
+    this.negative = negative;
     this.corners = [clipped(at, editor), clipped(at, editor)];
   }
 
@@ -50,9 +54,11 @@ export class BoxTool implements Tool {
     if (this.corners) this.finish(clipped(at, bench.editor), bench);
   }
 
-  press({ at }: Pointed, bench: Bench): void {
+  press({ at, negative }: Pointed, bench: Bench): void {
     if (this.corners && this.byKey) return this.finish(clipped(at, bench.editor), bench);
-    this.down({ at } as Pointed, bench);
+    if (!isEmpty(bench.editor.draft) && !this.corners)
+      return bench.editor.click(at[0], at[1], negative ? 0 : 1);
+    this.down({ at, negative } as Pointed, bench);
     this.byKey = true;
   }
 
@@ -67,8 +73,11 @@ export class BoxTool implements Tool {
     this.corners = null;
     const xs = [start[0], end[0]].sort((a, b) => a - b);
     const ys = [start[1], end[1]].sort((a, b) => a - b);
+    if (xs[1] - xs[0] < LEAST_SIDE && ys[1] - ys[0] < LEAST_SIDE && !isEmpty(editor.draft))
+      return editor.click(end[0], end[1], this.negative ? 0 : 1);
     if (xs[1] - xs[0] < 1 || ys[1] - ys[0] < 1) return;
     const box = [xs[0], ys[0], xs[1], ys[1]] as const;
+    if (editor.draft.box) editor.tell(REPLACED);
     editor.say("box", () => ({ box: [...box], rings: null, candidate: 0 }));
   }
 
@@ -77,6 +86,8 @@ export class BoxTool implements Tool {
   }
 }
 
+const LEAST_SIDE = 3; // pixels: a shorter drag is a click
+const REPLACED = "This box took the place of the one before: Ctrl+Z brings that back, Enter keeps.";
 const SCRIBBLE_CLICKS = 6;
 const NEAR_START = 0.25; // of the line's length: an end so near the start closes a lasso
 

@@ -1,0 +1,105 @@
+"""What an annotator does all day: pick many, accept many, correct in the box tool, find a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+HW = (400, 600)
+PICKED = "s.editor.selection.length"
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    return Project(photos)
+
+
+def opened(sit_down: SitDown, project: Project) -> Any:
+    ann = sit_down(project)
+    ann.open()
+    ann.seen()
+    return ann
+
+
+def add_squares(project: Project, count: int, **about: Any) -> None:
+    for number in range(count):
+        project.add("coffee", {**square(40 + 60 * number, 100, 50, HW), "label": None, **about})
+
+
+def test_all_masks_or_a_range_are_picked_and_named_at_once(
+    sit_down: SitDown, project: Project
+) -> None:
+    add_squares(project, 5)
+    ann = opened(sit_down, project)
+    ann.keys("Control+a")
+    ann.until(PICKED, 5)
+    lines = ann.page.get_by_role("listbox", name="Masks").get_by_role("option")
+    lines.nth(1).click()
+    ann.until(PICKED, 1)
+    lines.nth(3).click(modifiers=["Shift"])
+    ann.until(PICKED, 3)
+    ann.keys("2")
+    ann.saved()
+    names = [record["label"] for record in project.of("coffee")]
+    assert names == [None, "cup", "cup", "cup", None]
+    lines.nth(1).click(modifiers=["Control"])  # out of the selection again
+    ann.until(PICKED, 2)
+
+
+def test_all_proposals_are_accepted_with_a_name(sit_down: SitDown, project: Project) -> None:
+    add_squares(project, 3, state="proposed")
+    ann = opened(sit_down, project)
+    ann.keys("1")
+    ann.page.get_by_role("button", name="Accept all as cat").click()
+    ann.saved()
+    kept = [(record["state"], record["label"]) for record in project.of("coffee")]
+    assert kept == [("accepted", "cat")] * 3
+
+
+def test_a_click_in_the_box_tool_corrects_the_mask_in_the_making(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("b")
+    ann.drag((220, 90), (390, 260))
+    ann.click(300, 180)
+    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1")
+    ann.click(230, 100, negative=True)
+    ann.until("s.editor.draft.clicks.map(c => c.label).join()", "1,0")
+    assert ann.ask("s.editor.draft.box !== null")
+    ann.drag((100, 90), (200, 200))
+    ann.message("took the place of the one before")
+
+
+def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.click(300, 180)
+    ann.keys("PageDown")
+    ann.message("left on coffee")
+    ann.page.get_by_role("button", name="Go back").click()
+    ann.until("s.editor?.entry.id === 'coffee' && s.editor.draft.clicks.length", 1)
+
+
+def test_semi_automatic_begins_on_the_open_photo(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.page.get_by_label("Way of working").select_option("Semi-automatic")
+    ann.until("s.editor.state.masks.some(m => m.state === 'proposed')")
+
+
+def test_the_help_is_searched(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("?")
+    dialog = ann.page.get_by_role("dialog", name="Help")
+    dialog.get_by_label("Search in the help").fill("split parts")
+    rows = dialog.locator(".help-row:visible")
+    ann.until_so(lambda: rows.count() == 1, "the one row")
+    assert "Ctrl + K" in rows.inner_text()
+    dialog.get_by_label("Search in the help").fill("no such thing")
+    dialog.get_by_text("Nothing is called so").wait_for()
