@@ -2,7 +2,8 @@
 
 WHAT is whatever `anymask evaluate` takes, or
 
-    paper  the 23 data sets of "Segment Anything", section 7.1, under --data
+    paper    the 23 data sets of "Segment Anything", section 7.1, under --data
+    natural  photos of everyday scenes, on which the order of a click's masks is judged
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ from anymask.evaluation import (
 )
 from research import datasets
 from research.paper.baselines import list_baselines
+from research.paper.calibration import measure_calibration
 from research.paper.edges import measure_edges
 from research.paper.naming import measure_names
 
 SUITES = Path(__file__).parent / "suites"
 FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
 PAPER_MEASURES = {
+    "calibration": Measure(
+        about="does the predicted quality rank the candidates of a click, and is it right?",
+        function=measure_calibration,
+    ),
     "names": Measure(
         about="the right name among a set's labels, first and first five: drawn masks, box answers",
         function=measure_names,
