@@ -134,9 +134,8 @@ def grade_masks(
             continue
         grade, given, odds = next(rows)
         if found.twin is not None:
-            reasons = (f"it says the same as mask {found.twin}",)
-            least = min(grade, DUPLICATE_GRADE)
-            one = replace(one, grade=least, reasons=reasons, action="remove")
+            same, least = f"it says the same as mask {found.twin}", min(grade, DUPLICATE_GRADE)
+            one = replace(one, grade=least, reasons=(same,), action="remove")
         elif grade < below:
             error = grader.errors[int(odds.argmax())]
             reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
