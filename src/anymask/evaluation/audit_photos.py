@@ -340,14 +340,15 @@ class AuditFile:
     def add(self, photo: ExaminedPhoto) -> None:
         """Append one photo; the line is on disk when this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [photo_to_json(photo)] if self._whole else [self._header, photo_to_json(photo)]
+        row = photo_to_json(photo)
+        rows = [row] if self._whole else [self._header, row]
         data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
             file.truncate(self._whole)
             file.seek(self._whole)
             file.write(data)
         self._whole += len(data)
-        self.photos[photo.file_name] = photo
+        self.photos[photo.file_name] = photo_from_json(row)  # rounded, as a resumed run reads it
 
     def _check(self, row: Any) -> None:
         for key, value in self._header.items():
