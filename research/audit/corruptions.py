@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray
-from anymask.masks import Polygon, mask_to_box, mask_to_polygons, polygons_to_mask
-from research.paper.perturbation import perturb_mask, shift_mask
+from anymask.masks import Polygon, mask_depth, mask_to_box, mask_to_polygons, polygons_to_mask
 
 Corruption = Literal["shifted", "dilated", "eroded", "halved", "merged", "swapped", "coarse"]
 CORRUPTIONS: tuple[Corruption, ...] = get_args(Corruption)
 
 CORRUPTION_SHIFT = 0.25  # of the square root of the area
+THICKNESS = 0.1  # of the same: how much a mask grows or shrinks
 COARSE_TOLERANCE = 0.12  # of the same: how far a coarse outline may lie off
 
 
@@ -60,11 +60,16 @@ def corrupt(
     made: BoolArray | None
     if kind == "merged":
         return _merge_nearest(mask, around)
-    if kind in ("dilated", "eroded"):
-        made = perturb_mask(mask, "dilated" if kind == "dilated" else "eroded")
+    reach = max(1, round(THICKNESS * float(np.sqrt(np.count_nonzero(mask)))))
+    if kind == "dilated":
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        made = cv2.dilate(mask.astype(np.uint8), disc) > 0
+    elif kind == "eroded":  # by less where nothing would be left
+        depth = mask_depth(mask)
+        made = depth > min(reach, float(depth.max()) / 2)
     elif kind == "shifted":
-        reach, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
-        made = shift_mask(mask, round(reach * np.cos(angle)), round(reach * np.sin(angle)))
+        away, angle = CORRUPTION_SHIFT * np.sqrt(mask.sum()), rng.uniform(0, 2 * np.pi)
+        made = _shift_mask(mask, round(away * np.cos(angle)), round(away * np.sin(angle)))
     elif kind == "halved":
         made = _cut_in_half(mask, rng.uniform(0, 2 * np.pi))
     elif kind == "coarse":
@@ -74,6 +79,17 @@ def corrupt(
     if made is None or not made.any() or np.array_equal(made, mask):
         return None
     return CorruptedMask(made, around)
+
+
+def _shift_mask(mask: BoolArray, right: int, down: int) -> BoolArray:
+    """The mask moved; the mask itself where it would leave the photo."""
+    height, width = mask.shape
+    moved = np.zeros_like(mask)
+    y0, y1 = max(down, 0), min(height + down, height)
+    x0, x1 = max(right, 0), min(width + right, width)
+    if y0 < y1 and x0 < x1:
+        moved[y0:y1, x0:x1] = mask[y0 - down : y1 - down, x0 - right : x1 - right]
+    return moved if moved.any() else mask
 
 
 def _cut_in_half(mask: BoolArray, angle: float) -> BoolArray:

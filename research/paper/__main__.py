@@ -2,8 +2,8 @@
 
 WHAT is whatever `anymask evaluate` takes, or
 
-    paper  the 23 data sets of "Segment Anything", section 7.1, under --data
-    hard   rendered scenes of glass, smoke, wires, ...; they need no files
+    paper    the 23 data sets of "Segment Anything", section 7.1, under --data
+    natural  photos of everyday scenes, on which the order of a click's masks is judged
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 from anymask.base import AnymaskError
 from anymask.cli import add_options, read_options
 from anymask.evaluation import (
+    MEASURES,
     EvalSet,
     EvalSettings,
-    SetPlan,
+    Measure,
     SetQuery,
     Suite,
     add_report_options,
@@ -28,17 +29,30 @@ from anymask.evaluation import (
     evaluate_photos,
     read_methods,
     read_photos,
-    with_measures,
     write_report,
 )
 from research import datasets
 from research.paper.baselines import list_baselines
-from research.paper.hard_scenes import SCENES, scene_set
-from research.paper.measures import register
+from research.paper.calibration import measure_calibration
+from research.paper.edges import measure_edges
+from research.paper.naming import measure_names
 
 SUITES = Path(__file__).parent / "suites"
-HARD = "hard"
 FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
+PAPER_MEASURES = {
+    "calibration": Measure(
+        about="does the predicted quality rank the candidates of a click, and is it right?",
+        function=measure_calibration,
+    ),
+    "names": Measure(
+        about="the right name among a set's labels, first and first five: drawn masks, box answers",
+        function=measure_names,
+    ),
+    "edges": Measure(
+        about="edges of a grid of clicks against people's: ODS, OIS, AP, R50 (annotated sets)",
+        function=measure_edges,
+    ),
+}
 
 
 def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
@@ -48,11 +62,6 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
     """
     names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
     labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
-    if what == HARD:
-        scenes = [name for name in SCENES if name in names or not names]
-        plans = tuple(SetPlan(name=name, groups=(HARD,)) for name in scenes)
-        sets = [EvalSet(plan, *scene_set(plan.name)) for plan in plans]
-        return Suite(name=HARD, sets=plans), with_measures(sets, only, also)
     own = SUITES / f"{what}.toml"
     labels["root"] = labels["root"] and Path(labels["root"])
     what = str(own) if own.is_file() else what
@@ -67,14 +76,10 @@ def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
 
 def read_words(words: Sequence[str] | None) -> argparse.Namespace:
     """The options; from here on the paper's measures and data sets are known by their names."""
-    groups = argparse.ArgumentParser(add_help=False)
-    groups.add_argument(
-        "--groups", metavar="FILE", type=Path, help="groups for `fairness`: image,mask,GROUP,..."
-    )
-    register(groups.parse_known_args(words)[0].groups)
+    MEASURES.update(PAPER_MEASURES)
     datasets.register()
     parser = argparse.ArgumentParser(
-        "python -m research.paper", description=__doc__, parents=[groups],
+        "python -m research.paper", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     configure_photos(parser)

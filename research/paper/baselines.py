@@ -1,15 +1,13 @@
-"""Baselines without a learned model: a photo and a prompt in, a mask (or edges, regions) out.
+"""Baselines without a learned model: a photo and a prompt in, a mask (or edges) out.
 
     grabcut            OpenCV's GrabCut (Rother et al. 2004), from the box or from clicks
     filled box         the box itself
     flood              flood fill from the clicks, by colour
     superpixel         the Felzenszwalb region under the click
-    felzenszwalb, slic all their regions at three sizes, for what a method finds by itself
     sobel, canny       the grey gradient, and Canny at all thresholds, for edges
 
-Those with regions need scikit-image, and are skipped without.
-Each is a `Segmenter`, so it is asked and scored exactly like a model. Letters: H W the photo, N
-prompts.
+The superpixel needs scikit-image, and is skipped without. Each is a `Segmenter`, so it is asked and
+scored exactly like a model. Letters: H W the photo, N prompts.
 """
 
 from __future__ import annotations
@@ -26,13 +24,11 @@ from anymask.base import BoolArray, UintImage
 from anymask.evaluation import BOX, CLICK, CLICKS, FromFunction, Segmenter
 from anymask.masks import Prompt
 from research.paper.edges import EDGE_BASELINES
-from research.paper.region_quality import REGION_BASELINES
 
 GRABCUT_ROUNDS = 5
 GRABCUT_CLICK_SIDE = 320  # a click's GrabCut looks at the whole photo: half a second at 1024 px
 FLOOD_TOLERANCE = 20
 SEED_SHARE = 0.01
-REGION_METHODS = ("superpixel", "felzenszwalb", "slic")
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,9 @@ def list_baselines() -> Baselines:
     ]
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_photo))
-        methods += REGION_BASELINES
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
-    return Baselines(tuple(methods), tuple((name, reason) for name in REGION_METHODS))
+    return Baselines(tuple(methods), (("superpixel", reason),))
 
 
 # --- from a box

@@ -50,7 +50,6 @@ from research.paper.edge_maps import (
     suppress,
 )
 from research.paper.edge_matching import match_levels
-from research.paper.region_quality import is_by_people, sample_to_regions
 
 EDGE_TOLERANCE = 0.0075  # of the photo's diagonal
 _TINY = np.finfo(np.float64).eps
@@ -107,7 +106,7 @@ def measure_edges(
     """
     chosen = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     samples = [one.samples[int(n)] for n in chosen]
-    samples = [sample for sample in samples if is_by_people(sample)]
+    samples = [s for s in samples if all(mask.annotator is not None for mask in s.objects)]
     if not samples:
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
@@ -134,7 +133,14 @@ def sample_to_edges(sample: AnnotatedImage) -> list[BoolArray]:
     """Each annotator's lines (H, W): those of the set, or the thin borders of the regions."""
     if sample.benchmark.boundaries:
         return [rle_to_mask(rle) for rle in sample.benchmark.boundaries]
-    return [region_edges(regions) for regions in sample_to_regions(sample)]
+    lines = []
+    for person in sorted({mask.annotator for mask in sample.objects if mask.annotator is not None}):
+        regions = np.zeros(sample.hw, np.int64)  # 0 where nobody's mask is
+        for number, mask in enumerate(sample.objects):
+            if mask.annotator == person:
+                regions[rle_to_mask(mask.rle)] = number + 1
+        lines.append(region_edges(regions))
+    return lines
 
 
 def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> IntArray:  # -> (4, L)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +13,6 @@ import pytest
 import anymask
 from anymask.base import AnymaskError, WeightsError
 from anymask.cli.main import main
-from anymask.evaluation import ProcessRun
 from anymask.evaluation.commands import bench as command
 from anymask.masks import ALL_KINDS, EncoderOutput, ModelPrompts, ModelSpec
 from anymask.models.rules import open_family
@@ -46,9 +47,9 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """No process is started; what would have been is kept."""
     asked: list[list[str]] = []
 
-    def pretend(words: list[str], env: None = None) -> ProcessRun:
+    def pretend(words: list[str]) -> tuple[float, int]:
         asked.append(list(words[1:]))
-        return ProcessRun(0.5 if "segment" in words else 0.1, 2**20 * 200)
+        return (0.5 if "segment" in words else 0.1), 2**20 * 200
 
     monkeypatch.setattr(command, "run_process", pretend)
     return asked
@@ -121,10 +122,10 @@ def test_the_options_reach_the_model_and_the_processes(
 def test_a_cold_start_that_fails_is_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(words: list[str], env: None = None) -> ProcessRun:
+    def fail(words: list[str]) -> tuple[float, None]:
         if "segment" in words:
             raise AnymaskError("it fell over")
-        return ProcessRun(0.1, None)
+        return 0.1, None
 
     monkeypatch.setattr(command, "run_process", fail)
     assert main(["bench", "--grid", "3", "--rounds", "1"]) == 0
@@ -154,3 +155,31 @@ def test_wrong_options_are_sentences(
 def test_everything_is_timed_in_every_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "tiny", "--everything", "--grid", "3"]) == 0
     assert capsys.readouterr().out.startswith("|  | onnx | onnx, exact | onnx, mixed |")
+
+
+def test_steps_take_turns_and_the_warm_up_does_not_count() -> None:
+    clock, order = [0.0], []
+    slow, fast = iter((90, 3, 5, 4)), iter((9, 1, 1, 2))
+
+    def step(name: str, seconds: Iterator[float]) -> None:
+        order.append(name)
+        clock[0] += next(seconds)
+
+    steps = {"slow": lambda: step("slow", slow), "fast": lambda: step("fast", fast)}
+    timed = command.time_in_turns(steps, rounds=3, clock=lambda: clock[0])
+    assert order == ["slow", "fast"] * 4
+    assert timed == {"slow": (3, 5, 4), "fast": (1, 1, 2)}
+
+
+def test_a_process_is_timed_and_its_memory_read() -> None:
+    seconds, small = command.run_process([sys.executable, "-c", "pass"])
+    _, large = command.run_process([sys.executable, "-c", "a = b'x' * 300_000_000"])
+    assert seconds > 0
+    if small is not None and large is not None:
+        assert 300_000_000 < large < 2**40
+
+
+def test_a_failing_process_is_an_error_with_its_last_words() -> None:
+    program = "import sys; print('no more', file=sys.stderr); exit(3)"
+    with pytest.raises(AnymaskError, match=r"failed with exit code 3: no more"):
+        command.run_process([sys.executable, "-c", program])

@@ -120,13 +120,13 @@ def test_suites_of_the_package_are_found_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert set(shipped_suites()) >= {"natural", "zero-shot"}
+    assert set(shipped_suites()) >= {"zero-shot"}
     for name in shipped_suites():
         assert read_suite(find_suite(name)).sets
     with pytest.raises(ConfigError, match="zeroshot: .* did you mean 'zero-shot'"):
         find_suite("zeroshot")
-    write_suite(tmp_path, '[[set]]\nname = "own"').rename("natural.toml")
-    assert find_suite("natural.toml") == Path("natural.toml")
+    write_suite(tmp_path, '[[set]]\nname = "own"').rename("zero-shot.toml")
+    assert find_suite("zero-shot.toml") == Path("zero-shot.toml")
 
 
 def test_sets_are_picked_by_name(data: Path) -> None:

@@ -28,9 +28,6 @@ from anymask.evaluation.audit_photos import find_missing as find_missing
 from anymask.evaluation.audit_photos import hash_masks as hash_masks
 from anymask.evaluation.audit_photos import photo_to_json as photo_to_json
 from anymask.evaluation.audit_report import draw_suspect as draw_suspect
-from anymask.evaluation.calibration import RankedCandidates as RankedCandidates
-from anymask.evaluation.calibration import describe_calibration as describe_calibration
-from anymask.evaluation.calibration import measure_calibration as measure_calibration
 from anymask.evaluation.coco import AREA_RANGES as AREA_RANGES
 from anymask.evaluation.coco import DetectedPhoto as DetectedPhoto
 from anymask.evaluation.coco import Detection as Detection
@@ -47,7 +44,6 @@ from anymask.evaluation.evaluating import evaluate as evaluate
 from anymask.evaluation.evaluating import evaluate_photos as evaluate_photos
 from anymask.evaluation.evaluating import score_in_workers as score_in_workers
 from anymask.evaluation.everything import GRID_SETTINGS as GRID_SETTINGS
-from anymask.evaluation.everything import FindsEverything as FindsEverything
 from anymask.evaluation.everything import average_recall as average_recall
 from anymask.evaluation.everything import measure_everything as measure_everything
 from anymask.evaluation.everything import measure_shown as measure_shown
@@ -62,11 +58,8 @@ from anymask.evaluation.label_errors import grade_masks as grade_masks
 from anymask.evaluation.label_errors import list_suspects as list_suspects
 from anymask.evaluation.measures import MASK_MEASURES as MASK_MEASURES
 from anymask.evaluation.measures import MEASURES as MEASURES
-from anymask.evaluation.measures import Accepts as Accepts
-from anymask.evaluation.measures import MaskMeasure as MaskMeasure
 from anymask.evaluation.measures import Measure as Measure
 from anymask.evaluation.measures import check_measures as check_measures
-from anymask.evaluation.measures import columns_of as columns_of
 from anymask.evaluation.measures import score_set as score_set
 from anymask.evaluation.metrics import Shares as Shares
 from anymask.evaluation.metrics import boundary_iou as boundary_iou
@@ -75,6 +68,7 @@ from anymask.evaluation.metrics import cluster_mean as cluster_mean
 from anymask.evaluation.metrics import draw_photos as draw_photos
 from anymask.evaluation.metrics import inner_rim as inner_rim
 from anymask.evaluation.metrics import mean_of_means as mean_of_means
+from anymask.evaluation.metrics import sum_by_photo as sum_by_photo
 from anymask.evaluation.page import Points as Points
 from anymask.evaluation.page import Series as Series
 from anymask.evaluation.page import bar_plot as bar_plot
@@ -98,7 +92,6 @@ from anymask.evaluation.photo_report import report_photos as report_photos
 from anymask.evaluation.protocols import BOX as BOX
 from anymask.evaluation.protocols import CLICK as CLICK
 from anymask.evaluation.protocols import CLICKS as CLICKS
-from anymask.evaluation.protocols import PROMPTS_A_CALL as PROMPTS_A_CALL
 from anymask.evaluation.protocols import Goal as Goal
 from anymask.evaluation.protocols import NotMeasured as NotMeasured
 from anymask.evaluation.protocols import Segmenter as Segmenter
@@ -108,7 +101,6 @@ from anymask.evaluation.protocols import click_masks as click_masks
 from anymask.evaluation.protocols import click_rounds as click_rounds
 from anymask.evaluation.protocols import deepest_click as deepest_click
 from anymask.evaluation.protocols import largest_click as largest_click
-from anymask.evaluation.protocols import score_first as score_first
 from anymask.evaluation.protocols import tight_box as tight_box
 from anymask.evaluation.report import Report as Report
 from anymask.evaluation.report import Section as Section
@@ -149,12 +141,6 @@ from anymask.evaluation.suite import labelled_suite as labelled_suite
 from anymask.evaluation.suite import open_sets as open_sets
 from anymask.evaluation.suite import read_suite as read_suite
 from anymask.evaluation.suite import shipped_suites as shipped_suites
-from anymask.evaluation.suite import with_measures as with_measures
-from anymask.evaluation.timing import ProcessRun as ProcessRun
-from anymask.evaluation.timing import TimedCall as TimedCall
-from anymask.evaluation.timing import Timing as Timing
-from anymask.evaluation.timing import run_process as run_process
-from anymask.evaluation.timing import time_in_turns as time_in_turns
 from anymask.evaluation.video_metrics import TrackScores as TrackScores
 from anymask.evaluation.video_metrics import TrackStatistics as TrackStatistics
 from anymask.evaluation.video_metrics import mean_over_objects as mean_over_objects

@@ -94,25 +94,21 @@ class Peer:
         self, embedding: Any, *, prompts: Sequence[Prompt], multimask: bool
     ) -> list[PlainAnswer]:
         """One call a prompt. Raises InputError for an answer of another shape."""
-        hw, image = embedding
-        return [
-            self._check_answer(self.function(image, prompt.points, prompt.labels, prompt.box), hw)
-            for prompt in prompts
-        ]
-
-    def _check_answer(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
-        wanted = f"peer {self.name!r} must return (masks, scores), masks (K, {hw[0]}, {hw[1]})"
-        if not isinstance(said, tuple) or len(said) != 2:
-            raise InputError(f"{wanted}; got {type(said).__name__}")
-        masks = np.asarray(said[0])
-        if masks.ndim != 3 or masks.shape[1:] != hw or not len(masks):
-            raise InputError(f"{wanted}; got masks of shape {masks.shape}")
-        if said[1] is None:
-            return PlainAnswer(masks > 0)
-        scores = np.asarray(said[1], np.float64).reshape(-1)
-        if len(scores) != len(masks):
-            raise InputError(f"{wanted}; got {len(masks)} masks and {len(scores)} scores")
-        return PlainAnswer(masks > 0, scores)
+        (height, width), image = embedding
+        wanted = f"peer {self.name!r} must return (masks, scores), masks (K, {height}, {width})"
+        answers = []
+        for prompt in prompts:
+            said = self.function(image, prompt.points, prompt.labels, prompt.box)
+            if not isinstance(said, tuple) or len(said) != 2:
+                raise InputError(f"{wanted}; got {type(said).__name__}")
+            masks = np.asarray(said[0])
+            if masks.ndim != 3 or masks.shape[1:] != (height, width) or not len(masks):
+                raise InputError(f"{wanted}; got masks of shape {masks.shape}")
+            scores = None if said[1] is None else np.asarray(said[1], np.float64).reshape(-1)
+            if scores is not None and len(scores) != len(masks):
+                raise InputError(f"{wanted}; got {len(masks)} masks and {len(scores)} scores")
+            answers.append(PlainAnswer(masks > 0, scores))
+        return answers
 
 
 class RenamedSegmenter:
@@ -180,7 +176,19 @@ def open_peer(name: str) -> Segmenter:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         raise ConfigError(f"a peer is named module:callable, got {name!r}")
-    found = _import_attribute(module, attribute)
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(
+            f"{module}: wanted a module that can be imported from here ({error}); run where it "
+            "lies, or put its folder on PYTHONPATH"
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(f"{module}: it has no {attribute!r}") from error
+    finally:
+        sys.path.remove(here)
     if all(hasattr(found, part) for part in ("spec", "encode", "segment")):
         return RenamedSegmenter(cast(Segmenter, found), name)
     if not callable(found):
@@ -192,22 +200,6 @@ def open_peer(name: str) -> Segmenter:
             f"{name}: `accepts` may hold {', '.join(sorted(PEER_PROMPTS))}; got {unknown[0]!r}"
         )
     return Peer(name, found, accepts, getattr(found, "encode", None))
-
-
-def _import_attribute(module: str, attribute: str) -> Any:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        return getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise ConfigError(
-            f"{module}: wanted a module that can be imported from here ({error}); run where it "
-            "lies, or put its folder on PYTHONPATH"
-        ) from error
-    except AttributeError as error:
-        raise ConfigError(f"{module}: it has no {attribute!r}") from error
-    finally:
-        sys.path.remove(here)
 
 
 def open_methods(

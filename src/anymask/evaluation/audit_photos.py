@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ import numpy as np
 from anymask.base import DataError, Floats, UintImage, parse_json
 from anymask.evaluation.audit_features import (
     FEATURES,
-    AuditPhoto,
     MaskFeatures,
     measure_features,
     prepare_photo,
@@ -80,16 +79,22 @@ def find_missing(
     Their quality is the model's own, so that lists of several photos can be joined. A model that
     takes no clicks finds nothing.
     """
-    clicks = _find_free_clicks(embedding.image_hw, given, grid)
-    if not len(clicks) or "point" not in model.spec.accepts:
+    if grid < 1 or "point" not in model.spec.accepts:
+        return []
+    height, width = embedding.image_hw
+    clicks = np.floor(point_grid(grid).astype(np.float64) * (width, height))
+    covered = rle_merge(list(given)) if given else None
+    if covered is not None:
+        x, y = clicks.astype(np.int64).T
+        clicks = clicks[~rle_to_mask(covered)[y, x]]
+    if not len(clicks):
         return []
     prompts = [Prompt.of(points=[click]) for click in clicks.tolist()]
     found: list[Mask] = []
-    covered = rle_merge(list(given)) if given else None
-    for prompt, reply in zip(prompts, model.segment(embedding, prompts=prompts), strict=True):
-        assert prompt.points is not None
-        x, y = prompt.points[0].tolist()
-        found += _keep_certain(reply, (x, y), covered)
+    for click, reply in zip(
+        clicks.tolist(), model.segment(embedding, prompts=prompts), strict=True
+    ):
+        found += _keep_certain(reply, (click[0], click[1]), covered)
     kept = mask_nms(
         [one.rle for one in found], [object_certainty(one) for one in found], SAME_ANSWER_IOU
     )
@@ -99,22 +104,6 @@ def find_missing(
 def object_certainty(record: Mask) -> float:
     """How sure the model is of a mask: quality times stability."""
     return record.score * (record.stability or 0.0)
-
-
-def _find_free_clicks(
-    image_hw: tuple[int, int], given: Sequence[Rle], grid: int
-) -> Floats:  # (P, 2)
-    """The points of the grid that no mask covers, in pixels."""
-    if grid < 1:
-        return np.zeros((0, 2))
-    height, width = image_hw
-    clicks = np.floor(point_grid(grid).astype(np.float64) * (width, height))
-    if not given:
-        return clicks
-    covered = rle_to_mask(rle_merge(list(given)))
-    x, y = clicks.astype(np.int64).T
-    free: Floats = clicks[~covered[y, x]]
-    return free
 
 
 def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | None) -> list[Mask]:
@@ -180,10 +169,6 @@ class ExaminedPhoto:
 # What sizes are usual.
 
 
-def _size_histogram() -> Histogram:
-    return Histogram(np.linspace(-10, 0, 401))
-
-
 @dataclass
 class SizeTable:
     """What relative sizes the masks of each label have, as logarithms; and how many there are."""
@@ -191,16 +176,6 @@ class SizeTable:
     sizes: dict[str, Histogram] = field(default_factory=dict)
     images: int = 0
     masks: int = 0
-
-    def add(self, image: AnnotatedImage) -> None:
-        """Count a photo's masks."""
-        self.images += 1
-        self.masks += sum(not mask.crowd for mask in image.masks)
-        for mask in image.masks:
-            if not mask.crowd and rle_area(mask.rle):
-                self.sizes.setdefault(mask.label or "", _size_histogram()).add(
-                    _relative_size(mask.rle)
-                )
 
     def oddness(self, mask: Mask) -> float:
         """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
@@ -211,16 +186,23 @@ class SizeTable:
         return float((_relative_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
 
 
-def _relative_size(rle: Rle) -> float:
-    return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
-
-
 def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
     """Count a whole data set."""
     table = SizeTable()
     for image in images:
-        table.add(image)
+        table.images += 1
+        for mask in image.masks:
+            table.masks += not mask.crowd
+            if not mask.crowd and rle_area(mask.rle):
+                tally = table.sizes.setdefault(
+                    mask.label or "", Histogram(np.linspace(-10, 0, 401))
+                )
+                tally.add(_relative_size(mask.rle))
     return table
+
+
+def _relative_size(rle: Rle) -> float:
+    return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
 
 
 # One photo.
@@ -254,14 +236,16 @@ def examine_photo(
     rles = [mask.rle for _, mask in filled]
     odd = [sizes.oddness(mask) for _, mask in filled]
     pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
-    features = _measure_masks(model, view, rles, odd, pairs)
-    twins = {later: earlier for earlier, later in reversed(pairs)}
-    examined = [
-        _examine_mask(
-            grader, filled[n], found, filled[twins[n]][0] if n in twins else None, view.embedding
+    twins = {later: filled[earlier][0] for earlier, later in reversed(pairs)}
+    examined = []
+    for start in range(0, len(rles), MASKS_A_CALL):
+        part = range(start, min(start + MASKS_A_CALL, len(rles)))
+        others = [_list_neighbours(rles, place, pairs) for place in part]
+        features = measure_features(
+            model, view, [rles[n] for n in part], others, [odd[n] for n in part]
         )
-        for n, found in enumerate(features)
-    ]
+        for n, found in zip(part, features, strict=True):
+            examined.append(_examine_mask(grader, filled[n], found, twins.get(n), view.embedding))
     examined += [
         ExaminedMask(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
         for n, mask in counted
@@ -275,23 +259,6 @@ def examine_photo(
         masks=tuple(sorted(examined, key=lambda one: one.mask)),
         missing=tuple(find_missing(model, view.embedding, known, grid)),
     )
-
-
-def _measure_masks(
-    model: Model,
-    view: AuditPhoto,
-    rles: Sequence[Rle],
-    odd_sizes: Sequence[float],
-    pairs: Sequence[Sequence[int]],
-) -> list[MaskFeatures]:
-    """`measure_features`, a few masks at once."""
-    found: list[MaskFeatures] = []
-    for start in range(0, len(rles), MASKS_A_CALL):
-        part = slice(start, start + MASKS_A_CALL)
-        places = range(start, min(start + MASKS_A_CALL, len(rles)))
-        others = [_list_neighbours(rles, place, pairs) for place in places]
-        found += measure_features(model, view, rles[part], others, odd_sizes[part])
-    return found
 
 
 def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
@@ -346,69 +313,45 @@ class AuditFile:
     path    of the file; it is made with its folder when the first photo is added
     header  of this run
 
-    Raises DataError when the file is another audit's.
+    Raises DataError when the file is another audit's, or damaged.
     """
 
     def __init__(self, path: Path, header: AuditHeader) -> None:
-        self.path, self.header = path, header
-        self._whole = 0  # bytes that are read as whole lines
-        self.known: dict[str, str] = {}  # file name -> key, of the photos in the file
-        for row in self._rows():
-            self.known[row["image"]] = row["key"]
+        self.path = path
+        self.photos: dict[str, ExaminedPhoto] = {}  # by file name
+        self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
+        written = path.read_bytes() if path.is_file() else b""
+        self._whole = written.rfind(b"\n") + 1  # a killed run leaves a torn last line
+        for number, line in enumerate(written[: self._whole].splitlines(), start=1):
+            where = f"{path}, line {number}"
+            row = parse_json(line, where)
+            if number == 1:
+                self._check(row)
+                continue
+            try:
+                photo = photo_from_json(row)
+            except (KeyError, TypeError, ValueError, DataError) as error:
+                raise DataError(
+                    f"{where}: no photo of an audit ({type(error).__name__}: {error}); remove the "
+                    "file and audit again"
+                ) from error
+            self.photos[photo.file_name] = photo
 
     def add(self, photo: ExaminedPhoto) -> None:
         """Append one photo; the line is on disk when this returns."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        start = b""
-        if not self._whole:
-            start = _line({"format": RESULTS_FORMAT, "names": FEATURES, **asdict(self.header)})
-        data = start + _line(photo_to_json(photo))
+        row = photo_to_json(photo)
+        rows = [row] if self._whole else [self._header, row]
+        data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
         with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.truncate(self._whole)  # a torn line of a killed run
+            file.truncate(self._whole)
             file.seek(self._whole)
             file.write(data)
         self._whole += len(data)
-        self.known[photo.file_name] = photo.key
-
-    def photos(self) -> list[ExaminedPhoto]:
-        """Every photo, in the order in which they were finished; of one twice the last."""
-        found = {row["image"]: row for row in self._rows()}
-        return [self._read(row) for row in found.values()]
-
-    def _read(self, row: dict[str, Any]) -> ExaminedPhoto:
-        try:
-            return photo_from_json(row)
-        except (KeyError, TypeError, ValueError, DataError) as error:
-            raise DataError(
-                f"{self.path}: a damaged line ({type(error).__name__}: {error}); remove the file "
-                "and audit again"
-            ) from error
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """The lines of photos; the header is checked, a torn last line is left out."""
-        self._whole = 0
-        if not self.path.is_file():
-            return
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    row = parse_json(line, f"{self.path}, line {number + 1}")
-                    named = {"image", "key"} <= set(row) if number else True
-                except TypeError as error:
-                    raise DataError(f"{self.path}, line {number + 1}: {error}") from error
-                if not number:
-                    self._check(row)
-                elif not named:
-                    raise DataError(f"{self.path}, line {number + 1}: no photo of an audit")
-                self._whole += len(line)
-                if number:
-                    yield row
+        self.photos[photo.file_name] = photo_from_json(row)  # rounded, as a resumed run reads it
 
     def _check(self, row: Any) -> None:
-        wanted = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(self.header)}
-        for key, value in wanted.items():
+        for key, value in self._header.items():
             got = row.get(key) if isinstance(row, dict) else None
             if got != value:
                 shown = "another list" if key == "names" else f"{got!r}, now it is {value!r}"
@@ -418,33 +361,25 @@ class AuditFile:
                 )
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row).encode() + b"\n"
-
-
 def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
     """One photo, ready for JSON."""
+    masks = []
+    for found in photo.masks:
+        row: dict[str, Any] = {
+            "mask": found.mask, "label": found.label, "rle": rle_to_string(found.rle),
+            "values": [round(value, 4) for value in found.values.tolist()], "twin": found.twin,
+        }  # fmt: skip
+        if found.answer is not None:
+            row["answer"] = found.answer.to_sa1b()
+            row |= {"asked": found.asked, "guess": round(found.guess, 4)}
+        masks.append(row)
     return {
         "image": photo.file_name,
         "hw": list(photo.hw),
         "key": photo.key,
-        "masks": [_mask_to_json(found) for found in photo.masks],
+        "masks": masks,
         "missing": [record.to_sa1b() for record in photo.missing],
     }
-
-
-def _mask_to_json(found: ExaminedMask) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "mask": found.mask,
-        "label": found.label,
-        "rle": rle_to_string(found.rle),
-        "values": [round(value, 4) for value in found.values.tolist()],
-        "twin": found.twin,
-    }
-    if found.answer is not None:
-        row["answer"] = found.answer.to_sa1b()
-        row |= {"asked": found.asked, "guess": round(found.guess, 4)}
-    return row
 
 
 def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:

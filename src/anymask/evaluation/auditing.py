@@ -194,40 +194,28 @@ def _examine(
     )
     file = AuditFile(folder / PHOTOS, header)
 
-    def examine(image: AnnotatedImage) -> None:
-        if file.known.get(image.file_name) != hash_masks(image):
-            pixels = _open_picture(stream, image)
-            file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
-
-    images = follow(islice(stream, options.limit), "photos", sizes.images)
-    done, failed = _work_through(images, examine)
-    photos = [photo for photo in file.photos() if photo.file_name in done]
-    photos.sort(key=lambda photo: done[photo.file_name])
+    done: dict[str, None] = {}  # in order
+    failed = 0
+    for image in follow(islice(stream, options.limit), "photos", sizes.images):
+        name = image.file_name
+        try:
+            if name in done:
+                raise DataError("another picture of the set is called so, too; rename one of them")
+            if name not in file.photos or file.photos[name].key != hash_masks(image):
+                pixels = _open_picture(stream, image)
+                file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
+            done[name] = None
+        except (AnymaskError, OSError) as error:
+            failed += 1
+            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+            print(f"{clear}anymask: {name}: {error}", file=sys.stderr)
+    photos = [file.photos[name] for name in done]
     graded = grade_masks(grader, photos, options.below)
     suspects = list_suspects(photos, graded, options.below)
     return AuditResult(
         name=stream.name, header=header, below=options.below, photos=photos, graded=graded,
         suspects=suspects,
     ), failed  # fmt: skip
-
-
-def _work_through(
-    images: Iterable[AnnotatedImage], work: Callable[[AnnotatedImage], None]
-) -> tuple[dict[str, int], int]:
-    """Do each picture; a failure is told and the rest goes on. The done ones' places; failures."""
-    done: dict[str, int] = {}
-    failed = 0
-    for image in images:
-        try:
-            if image.file_name in done:
-                raise DataError("another picture of the set is called so, too; rename one of them")
-            work(image)
-            done[image.file_name] = len(done)
-        except (AnymaskError, OSError) as error:
-            failed += 1
-            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-            print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
-    return done, failed
 
 
 # What is written.

@@ -10,7 +10,8 @@ in the table, on the pictures and when a proposal is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,105 +47,44 @@ EMPTY_REASON = "it has no pixel"
 UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
 LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
 MISSING_REASON = "missing: the model is sure of an object that no mask covers"
+# What of a mask stays when another outline takes its place.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
-
-
-@dataclass(frozen=True)
-class ExplainedMask:
-    """One mask as the rules see it: its features (F,), its label or None, its pixels."""
-
-    values: Floats
-    label: str | None
-    area: int
-
-    def at(self, name: str) -> float:
-        """One feature by its name."""
-        return float(self.values[FEATURES.index(name)])
-
-    @property
-    def parts(self) -> int:
-        return round(float(np.exp(self.at("parts"))))
-
-    @property
-    def holes(self) -> int:
-        return round(float(np.expm1(self.at("holes"))))
-
-
-# One thing that can be wrong: how badly it is so, about 0..1 (not so: 0 or less); how to say it.
-ExplanationRule = tuple[Callable[[ExplainedMask], float], Callable[[ExplainedMask], str]]
 
 
 def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
     """What the mask looks like, then its unusual features, the heaviest first.
 
-    error  the kind of error that it resembles most
+    error   the kind of error that it resembles most
+    values  (F,)
     """
-    case = ExplainedMask(values, label, area)
-    weighed = [(weight(case), words) for weight, words in EXPLANATION_RULES]
+    at = dict(zip(FEATURES, values.tolist(), strict=True))
+    parts, holes = round(math.exp(at["parts"])), round(math.expm1(at["holes"]))
+    inside, of = at["inside_clicks"], at["of_clicks"]
+    kind = f"for {label!r}" if label else "here"
+    weighed = [  # how badly it is so, about 0..1 (not so: 0 or less); how to say it
+        (0.55 - at["best"],
+         f"the model finds nothing like it there (best IoU {at['best']:.2f})"),
+        (0.7 * (inside - of - 0.2),
+         f"the object goes on where the mask ends: the mask is {100 * of:.0f} % of what clicks "
+         "inside it find"),
+        (0.7 * (of - inside - 0.2),
+         f"it takes in more than its object: clicks inside it find {100 * inside:.0f} % of it"),
+        (0.4 * (0.3 - at["one_object"]), "clicks at two places inside it find two things"),
+        (0.5 * (0.6 - at["outline"]),
+         f"the model draws another outline (agreement {at['outline']:.2f})"),
+        (-0.7 * at["edge_beside"], "the photo's edges lie beside its outline"),
+        (0.6 * (at["bare_stretch"] - 0.25),
+         f"a stretch of {100 * at['bare_stretch']:.0f} % of its outline has no edge"),
+        (0.4 * (0.3 - at["contrast"]), "both sides of its outline look alike"),
+        (at["swallows"] - 0.6, f"it covers {100 * at['swallows']:.0f} % of another mask"),
+        (0.2 * math.sqrt(max(parts - 4, 0)), f"it falls into {parts} parts"),
+        (0.2 * math.sqrt(max(holes - 3, 0)), f"it has {holes} holes"),
+        (0.15 * (at["odd_size"] - 2.5), f"its size is unusual {kind}"),
+        (0.1 * (area < TINY_AREA), f"it has {area} pixels"),
+    ]  # fmt: skip
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
     looks = ERROR_PHRASES.get(error, f"it looks {error}")
-    return (looks, *(words(case) for _, words in holding[:MOST_REASONS]))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _many(number: int, usual: int) -> float:
-    return 0.2 * float(np.sqrt(max(number - usual, 0)))
-
-
-EXPLANATION_RULES: tuple[ExplanationRule, ...] = (
-    (
-        lambda case: 0.55 - case.at("best"),
-        lambda case: f"the model finds nothing like it there (best IoU {case.at('best'):.2f})",
-    ),
-    (
-        lambda case: 0.7 * (case.at("inside_clicks") - case.at("of_clicks") - 0.2),
-        lambda case: (
-            "the object goes on where the mask ends: the mask is "
-            f"{_percent(case.at('of_clicks'))} of what clicks inside it find"
-        ),
-    ),
-    (
-        lambda case: 0.7 * (case.at("of_clicks") - case.at("inside_clicks") - 0.2),
-        lambda case: (
-            "it takes in more than its object: clicks inside it find "
-            f"{_percent(case.at('inside_clicks'))} of it"
-        ),
-    ),
-    (
-        lambda case: 0.4 * (0.3 - case.at("one_object")),
-        lambda case: "clicks at two places inside it find two things",
-    ),
-    (
-        lambda case: 0.5 * (0.6 - case.at("outline")),
-        lambda case: f"the model draws another outline (agreement {case.at('outline'):.2f})",
-    ),
-    (
-        lambda case: -0.7 * case.at("edge_beside"),
-        lambda case: "the photo's edges lie beside its outline",
-    ),
-    (
-        lambda case: 0.6 * (case.at("bare_stretch") - 0.25),
-        lambda case: f"a stretch of {_percent(case.at('bare_stretch'))} of its outline has no edge",
-    ),
-    (
-        lambda case: 0.4 * (0.3 - case.at("contrast")),
-        lambda case: "both sides of its outline look alike",
-    ),
-    (
-        lambda case: case.at("swallows") - 0.6,
-        lambda case: f"it covers {_percent(case.at('swallows'))} of another mask",
-    ),
-    (lambda case: _many(case.parts, 4), lambda case: f"it falls into {case.parts} parts"),
-    (lambda case: _many(case.holes, 3), lambda case: f"it has {case.holes} holes"),
-    (
-        lambda case: 0.15 * (case.at("odd_size") - 2.5),
-        lambda case: "its size is unusual " + (f"for {case.label!r}" if case.label else "here"),
-    ),
-    (lambda case: 0.1 * (case.area < TINY_AREA), lambda case: f"it has {case.area} pixels"),
-)
+    return (looks, *(words for _, words in holding[:MOST_REASONS]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,42 +120,31 @@ def grade_masks(
     filled = [one.values for _, one in places if len(one.values)]
     values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
     usual = fit_scale(values) if len(values) >= LEAST_USUAL_MASKS else None
+    rows = zip(
+        grader.grade(values, usual).tolist(),
+        grader.guess_given(values, usual).tolist(),
+        grader.log_odds(values, usual),
+        strict=True,
+    )
     verdicts = []
-    row = 0
-    grades, guesses = grader.grade(values, usual), grader.guess_given(values, usual)
-    odds = grader.log_odds(values, usual)
     for photo, found in places:
-        bare = GradedMask(photo=photo, found=found, grade=0.0)
+        one = GradedMask(photo=photo, found=found, grade=0.0)
         if not len(found.values):
-            verdicts.append(replace(bare, reasons=(EMPTY_REASON,), action="remove"))
+            verdicts.append(replace(one, reasons=(EMPTY_REASON,), action="remove"))
             continue
-        graded = replace(bare, grade=float(grades[row]))
+        grade, given, odds = next(rows)
         if found.twin is not None:
-            verdicts.append(_mark_duplicate(graded, found.twin))
-        elif graded.grade < below:
-            error = grader.errors[int(odds[row].argmax())]
-            verdicts.append(_propose_answer(graded, error, float(guesses[row])))
-        else:
-            verdicts.append(graded)
-        row += 1
+            same, least = f"it says the same as mask {found.twin}", min(grade, DUPLICATE_GRADE)
+            one = replace(one, grade=least, reasons=(same,), action="remove")
+        elif grade < below:
+            error = grader.errors[int(odds.argmax())]
+            reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
+            one = replace(one, grade=grade, error=error, reasons=reasons)
+            gain = found.guess - given
+            if found.answer and gain >= LEAST_GAIN and error not in UNREPLACED_ERRORS:
+                one = replace(one, action="replace", gain=gain)
+        verdicts.append(one if one.reasons else replace(one, grade=grade))
     return verdicts
-
-
-def _mark_duplicate(verdict: GradedMask, of: int) -> GradedMask:
-    reasons = (f"it says the same as mask {of}",)
-    least = min(verdict.grade, DUPLICATE_GRADE)
-    return replace(verdict, grade=least, reasons=reasons, action="remove")
-
-
-def _propose_answer(verdict: GradedMask, error: str, given: float) -> GradedMask:
-    """With reasons, and the model's answer where that promises to be better."""
-    found = verdict.found
-    reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
-    verdict = replace(verdict, error=error, reasons=reasons)
-    gain = found.guess - given
-    if found.answer is None or gain < LEAST_GAIN or error in UNREPLACED_ERRORS:
-        return verdict
-    return replace(verdict, action="replace", gain=gain)
 
 
 # Suspects.
@@ -255,54 +184,30 @@ def list_suspects(
     photos: Sequence[ExaminedPhoto], verdicts: Sequence[GradedMask], below: float = SUSPECT_BELOW
 ) -> list[Suspect]:
     """All suspects in the order of their numbers."""
-    low = sorted(
-        (verdict for verdict in verdicts if verdict.grade < below),
-        key=lambda verdict: (verdict.grade, verdict.photo, verdict.found.mask),
-    )
-    suspects = [_grade_to_suspect(n, verdict) for n, verdict in enumerate(low, start=1)]
-    unlisted = sorted(
-        ((place, record) for place, photo in enumerate(photos) for record in photo.missing),
-        key=lambda pair: -object_certainty(pair[1]),
-    )
-    for n, (place, record) in enumerate(unlisted, start=len(suspects) + 1):
+    suspects: list[Suspect] = []
+    low = [verdict for verdict in verdicts if verdict.grade < below]
+    for one in sorted(low, key=lambda one: (one.grade, one.photo, one.found.mask)):
+        found, replaced = one.found, one.action == "replace"
         suspects.append(
             Suspect(
-                number=n,
-                photo=place,
-                mask=None,
-                label=None,
-                grade=None,
-                reasons=(MISSING_REASON,),
-                action="add",
-                given=None,
-                proposal=record,
-                asked="click",
+                number=len(suspects) + 1, photo=one.photo, mask=found.mask, label=found.label,
+                grade=one.grade, reasons=one.reasons, action=one.action, given=found.rle,
+                proposal=found.answer if replaced else None, gain=one.gain,
+                asked=found.asked if replaced else "",
             )
-        )
+        )  # fmt: skip
+    missing = [(place, record) for place, photo in enumerate(photos) for record in photo.missing]
+    for place, record in sorted(missing, key=lambda pair: -object_certainty(pair[1])):
+        suspects.append(
+            Suspect(
+                number=len(suspects) + 1, photo=place, mask=None, label=None, grade=None,
+                reasons=(MISSING_REASON,), action="add", given=None, proposal=record, asked="click",
+            )
+        )  # fmt: skip
     return suspects
 
 
-def _grade_to_suspect(number: int, verdict: GradedMask) -> Suspect:
-    found: ExaminedMask = verdict.found
-    replaced = verdict.action == "replace"
-    return Suspect(
-        number=number,
-        photo=verdict.photo,
-        mask=found.mask,
-        label=found.label,
-        grade=verdict.grade,
-        reasons=verdict.reasons,
-        action=verdict.action,
-        given=found.rle,
-        proposal=found.answer if replaced else None,
-        gain=verdict.gain,
-        asked=found.asked if replaced else "",
-    )
-
-
 # Proposals.
-
-# What of a mask stays when another outline takes its place.
 
 
 def apply_proposals(

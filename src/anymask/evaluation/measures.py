@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import ConfigError, Floats
-from anymask.evaluation.calibration import measure_calibration
 from anymask.evaluation.coco import measure_instance_ap
 from anymask.evaluation.everything import measure_everything, measure_shown
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
@@ -176,10 +175,6 @@ MEASURES: dict[str, Measure] = {
     "box": Measure(about="mean IoU from the truth's tight box"),
     "noc": Measure(about="clicks needed to an IoU of .85 and of .90, at most 20"),
     "boundary": Measure(about="mean boundary IoU: how well the outline fits, whatever the size"),
-    "calibration": Measure(
-        about="does the predicted quality rank the candidates of a click, and is it right?",
-        function=measure_calibration,
-    ),
     "everything": Measure(
         about="what a grid of clicks finds by itself: average recall of 10, 100 and 1000 masks",
         function=measure_everything,

@@ -9,21 +9,20 @@ Kirillov et al., CVPR 2019, counted as the official panopticapi counts (`evaluat
       picture's (last) crowd of its class
     - of each class PQ = IoUs / (TP + FP / 2 + FN / 2), SQ = IoUs / TP, RQ = the rest; means are
       over the classes that occur at all
-
-Letters: H W a picture.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.base import DataError
-from anymask.formats import PanopticCategory, PanopticPicture, PanopticSegment, located
+from anymask.base import DataError, InputError, ProgressBar
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.formats import PanopticCategory, PanopticPicture, located, read_panoptic
 
 VOID_ID = 0
 MATCH_IOU = 0.5
@@ -40,55 +39,35 @@ class PanopticQuality:
 
 
 @dataclass
-class PanopticCounts:
-    """What is summed of one class over all pictures."""
-
-    iou: float = 0.0
-    right: int = 0
-    wrong: int = 0
-    missed: int = 0
-
-    def quality(self) -> PanopticQuality | None:
-        """PQ, SQ and RQ; None for a class that does not occur."""
-        bottom = self.right + (self.wrong + self.missed) / 2
-        if not bottom:
-            return None
-        sq = self.iou / self.right if self.right else 0.0
-        return PanopticQuality(self.iou / bottom, sq, self.right / bottom)
-
-
-@dataclass
 class PanopticScores:
-    """The counts of every class by its id."""
+    """What is summed over all pictures, by the ids of classes: IoUs of matches, how many segments
+    are right, wrong and missed."""
 
     categories: Mapping[int, PanopticCategory]
-    counts: dict[int, PanopticCounts] = field(default_factory=dict)
+    iou: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    right: Counter[int] = field(default_factory=Counter)
+    wrong: Counter[int] = field(default_factory=Counter)
+    missed: Counter[int] = field(default_factory=Counter)
 
-    def of(self, category: int) -> PanopticCounts:
-        """The counts of a class."""
-        return self.counts.setdefault(category, PanopticCounts())
-
-    def classes(self) -> dict[str, PanopticQuality]:
-        """Every class that occurs, by its name."""
-        rows = [(category, self.of(number).quality()) for number, category in self._sorted()]
-        return {category.name: quality for category, quality in rows if quality is not None}
+    def classes(self, thing: bool | None = None) -> dict[str, PanopticQuality]:
+        """Every class (or thing, or stuff) that occurs, by its name."""
+        found = {}
+        for number, category in sorted(self.categories.items()):
+            bottom = self.right[number] + (self.wrong[number] + self.missed[number]) / 2
+            if bottom and thing in (None, category.thing):
+                sq = self.iou[number] / self.right[number] if self.right[number] else 0.0
+                rq = self.right[number] / bottom
+                found[category.name] = PanopticQuality(self.iou[number] / bottom, sq, rq)
+        return found
 
     def mean(self, thing: bool | None = None) -> PanopticQuality:
         """The mean over all classes, over things, or over stuff."""
-        picked = [
-            quality
-            for number, category in self._sorted()
-            if thing in (None, category.thing)
-            and (quality := self.of(number).quality()) is not None
-        ]
+        picked = self.classes(thing).values()
         if not picked:
             return PanopticQuality(0.0, 0.0, 0.0, 0)
-        table = np.array([(one.pq, one.sq, one.rq) for one in picked])
-        pq, sq, rq = (float(value) for value in table.mean(axis=0))
+        means = np.array([(one.pq, one.sq, one.rq) for one in picked]).mean(axis=0)
+        pq, sq, rq = (float(value) for value in means)
         return PanopticQuality(pq, sq, rq, len(picked))
-
-    def _sorted(self) -> list[tuple[int, PanopticCategory]]:
-        return sorted(self.categories.items())
 
 
 def score_panoptic(
@@ -113,70 +92,100 @@ def score_panoptic(
     return scores
 
 
-def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture) -> None:
+def _shared_areas(
+    scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture
+) -> dict[tuple[int, int], int]:
+    """Pixels of every pair of a truth's and a result's segment that meet. Raises DataError."""
     for side in (truth, result):
         if unknown := [s.category for s in side.segments if s.category not in scores.categories]:
             raise DataError(f"{side.path.name}: the truth has no category with the id {unknown[0]}")
     drawn, found = truth.values(), result.values()
     if drawn.shape != found.shape:
         raise DataError(f"the result has (H, W) = {found.shape}, the truth {drawn.shape}")
-    shared = count_shared_areas(drawn, found)
-    theirs = {segment.number: segment for segment in truth.segments}
-    ours = {segment.number: segment for segment in result.segments}
-    size = _sizes(shared)
-    matched: set[tuple[str, int]] = set()
-    for (one, other), area in shared.items():
-        if one not in theirs or other not in ours or theirs[one].crowd:
-            continue
-        category = theirs[one].category
-        union = size["truth", one] + size["result", other] - area - shared.get((VOID_ID, other), 0)
-        if category == ours[other].category and area / union > MATCH_IOU:
-            counts = scores.of(category)
-            counts.right, counts.iou = counts.right + 1, counts.iou + area / union
-            matched |= {("truth", one), ("result", other)}
-    _add_unmatched(scores, (theirs, ours), shared, size, matched)
-
-
-def _add_unmatched(
-    scores: PanopticScores,
-    sides: tuple[Mapping[int, PanopticSegment], Mapping[int, PanopticSegment]],
-    shared: Mapping[tuple[int, int], int],
-    size: Mapping[tuple[str, int], int],
-    matched: set[tuple[str, int]],
-) -> None:
-    """Count what was missed, and what is wrong without an excuse; the truth is the first side."""
-    theirs, ours = sides
-    crowds: dict[int, int] = {}
-    for number, segment in theirs.items():
-        if segment.crowd:
-            crowds[segment.category] = number
-        elif ("truth", number) not in matched:
-            scores.of(segment.category).missed += 1
-    for number, segment in ours.items():
-        if ("result", number) in matched:
-            continue
-        excused = shared.get((VOID_ID, number), 0)
-        if segment.category in crowds:
-            excused += shared.get((crowds[segment.category], number), 0)
-        if excused / size["result", number] <= MATCH_IOU:
-            scores.of(segment.category).wrong += 1
-
-
-def count_shared_areas(
-    drawn: NDArray[Any], found: NDArray[Any]
-) -> dict[tuple[int, int], int]:  # (H, W), (H, W)
-    """Pixels of every pair of a truth's and a result's segment that meet."""
-    pairs, counts = np.unique(
-        (drawn.astype(np.int64) << 24 | found).reshape(-1), return_counts=True
-    )
+    pairs, counts = np.unique(drawn.astype(np.int64) << 24 | found, return_counts=True)
     rows = zip(pairs.tolist(), counts.tolist(), strict=True)
     return {(pair >> 24, pair & 0xFFFFFF): count for pair, count in rows}
 
 
-def _sizes(shared: Mapping[tuple[int, int], int]) -> dict[tuple[str, int], int]:
-    """The pixels of every segment of the truth and of the result."""
-    sizes: dict[tuple[str, int], int] = {}
+def _add(scores: PanopticScores, truth: PanopticPicture, result: PanopticPicture) -> None:
+    """Match one picture's segments, then count what was missed and what is wrong."""
+    shared = _shared_areas(scores, truth, result)
+    theirs = {segment.number: segment for segment in truth.segments}
+    ours = {segment.number: segment for segment in result.segments}
+    their_size: Counter[int] = Counter()
+    our_size: Counter[int] = Counter()
     for (one, other), area in shared.items():
-        for key in (("truth", one), ("result", other)):
-            sizes[key] = sizes.get(key, 0) + area
-    return sizes
+        their_size[one] += area
+        our_size[other] += area
+
+    matched_theirs, matched_ours = set(), set()
+    for (one, other), area in shared.items():
+        if one not in theirs or other not in ours or theirs[one].crowd:
+            continue
+        category = theirs[one].category
+        union = their_size[one] + our_size[other] - area - shared.get((VOID_ID, other), 0)
+        if category == ours[other].category and area / union > MATCH_IOU:
+            scores.right[category] += 1
+            scores.iou[category] += area / union
+            matched_theirs.add(one)
+            matched_ours.add(other)
+
+    crowds = {one.category: number for number, one in theirs.items() if one.crowd}
+    for number, segment in theirs.items():
+        if not segment.crowd and number not in matched_theirs:
+            scores.missed[segment.category] += 1
+    for number, segment in ours.items():
+        if number in matched_ours:
+            continue
+        excused = shared.get((VOID_ID, number), 0)
+        if segment.category in crowds:
+            excused += shared.get((crowds[segment.category], number), 0)
+        if excused / our_size[number] <= MATCH_IOU:
+            scores.wrong[segment.category] += 1
+
+
+def report_panoptic(results: Path, truth: Path) -> Report:
+    """Two panoptic JSON files, each with the folder of its PNGs beside it, compared.
+
+    Raises InputError for a folder, DataError that names file, record and reason.
+    """
+    for path in (truth, results):
+        if path.is_dir():
+            raise InputError(
+                f"wanted a panoptic JSON file, {str(path)!r} is a folder; name the file, its PNGs "
+                "lie in the folder of the same name"
+            )
+    categories, drawn = read_panoptic(truth)
+    _, found = read_panoptic(results)
+    if not drawn:
+        raise DataError(f"{truth}: it has no annotations")
+    with ProgressBar("pictures", len(drawn)) as progress:
+        scores = score_panoptic(categories, drawn, found, progress.update)
+    kinds = {"all": None, "things": True, "stuff": False}
+    means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
+    classes = scores.classes()
+
+    def percent(one: PanopticQuality) -> list[str]:
+        return [f"{100 * value:.1f}" for value in (one.pq, one.sq, one.rq)]
+
+    def shares(one: PanopticQuality) -> dict[str, float]:
+        return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}
+
+    tables = [
+        TextTable(
+            ("", "PQ", "SQ", "RQ", "classes"),
+            [[name, *percent(one), str(one.classes)] for name, one in means.items()],
+        ),
+        TextTable(("class", "PQ", "SQ", "RQ"), [[n, *percent(one)] for n, one in classes.items()]),
+    ]
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"panoptic quality of {len(drawn)} pictures",
+        sections=[Section(tables=tables)],
+        rows=[{"class": name} | shares(one) for name, one in (means | classes).items()],
+        data={
+            "pictures": len(drawn),
+            "means": {name: shares(one) | {"classes": one.classes} for name, one in means.items()},
+            "classes": {name: shares(one) for name, one in classes.items()},
+        },
+    )

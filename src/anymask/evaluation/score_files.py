@@ -1,4 +1,4 @@
-"""Files of results that any program wrote, scored against the truth: J & F of videos, PQ.
+"""Files of results that any program wrote, scored against the truth: J & F of videos.
 
 Tracks, as davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to
 the largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
@@ -22,8 +22,8 @@ from typing import Any, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
-from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
+from anymask.base import BoolArray, DataError, InputError, MissingExtra, ProgressBar
+from anymask.evaluation.panoptic_quality import report_panoptic
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.video_metrics import (
     ObjectScores,
@@ -41,7 +41,6 @@ from anymask.formats import (
     label_values,
     load_clips,
     located,
-    read_panoptic,
 )
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
@@ -72,7 +71,7 @@ def score_files(
     if protocol == "panoptic":
         if split is not None or rules != "davis":
             raise InputError("split and rules are for videos; leave them out")
-        return _panoptic_report(results, truth)
+        return report_panoptic(results, truth)
     if rules not in get_args(Rules):
         raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
     return _track_report(results, truth, cast(Rules, rules), split)
@@ -160,34 +159,35 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """J and F of the objects of one video; none where its first frame has none."""
     frames = sorted(clip.annotations)
+    if rules == "davis":  # the first and the last do not count
+        if len(frames) < 3:
+            raise DataError(
+                f"it has {len(frames)} annotated frames, and the first and the last do not count; "
+                "the rules 'all-frames' count them"
+            )
+        counted = frames[1:-1]
+    else:
+        counted = frames
     if clip.layers:
-        return _score_layers(clip, frames, results, rules)
+        return _score_layers(clip, counted, results, rules)
     objects = max(clip.frame(frames[0]).by_id(), default=0)
     if rules == "unsupervised":
-        return _score_proposals(clip, frames, results, objects)
-    frames = _counted(frames, rules)
-    table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
+        return _score_proposals(clip, counted, results, objects)
+    table = np.zeros((len(counted), objects, 2))
+    for place, frame in enumerate(counted):
+        values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
+        for number, truth in enumerate(drawn, start=1):
+            found = values == number
+            table[place, number - 1] = iou(found, truth, void), outline_f(found, truth, void)
     numbers = range(1, objects + 1)
     return [score_frames(clip.name, n, clip.labels.get(n), n, table[:, n - 1]) for n in numbers]
-
-
-def _counted(frames: list[int], rules: Rules) -> list[int]:
-    """The frames that count. Raises DataError where none does."""
-    if rules != "davis":
-        return frames
-    if len(frames) < 3:
-        raise DataError(
-            f"it has {len(frames)} annotated frames, and the first and the last do not count; "
-            "the rules 'all-frames' count them"
-        )
-    return frames[1:-1]
 
 
 def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
     """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
     if rules == "unsupervised":
         raise DataError("its objects overlap, and proposals in one picture cannot; leave it out")
-    truths = {frame: clip.frame(frame) for frame in _counted(frames, rules)}
+    truths = {frame: clip.frame(frame) for frame in frames}
     found = []
     for number, folder in clip.layers.items():
         rows = []
@@ -215,7 +215,11 @@ def _score_proposals(
     rows = max(PROPOSALS, objects)
     table, seen = np.zeros((len(frames), rows, objects, 2)), np.zeros(rows, np.bool_)
     for place, frame in enumerate(frames):
-        present, scores = _score_proposals_frame(clip, frame, results, objects)
+        values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
+        present = np.unique(values[values > 0]).astype(np.intp)
+        masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
+        j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
+        scores = np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)  # (P + 1, O, 2)
         table[place] = scores[-1]  # of an empty mask
         table[place, present - 1] = scores[:-1]
         seen[present - 1] = True
@@ -234,25 +238,6 @@ def _score_proposals(
     return found
 
 
-def _score_proposals_frame(
-    clip: Clip, frame: int, results: Path, objects: int
-) -> tuple[NDArray[np.intp], Floats]:  # (P,), (P + 1, O, 2)
-    """The proposals in one frame, and J and F of each, and of an empty mask, with each object."""
-    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
-    present = np.unique(values[values > 0]).astype(np.intp)
-    masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
-    j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
-    return present, np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)
-
-
-def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Floats:  # (O, 2)
-    """J and F of every object in one frame."""
-    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
-    pairs = [(values == number, truth) for number, truth in enumerate(drawn, start=1)]
-    scores = [(iou(found, truth, void), outline_f(found, truth, void)) for found, truth in pairs]
-    return np.array(scores).reshape(objects, 2)
-
-
 def _frame_pair(
     clip: Clip, frame: int, results: Path, objects: int, *, proposals: bool
 ) -> tuple[NDArray[Any], list[BoolArray], BoolArray | None]:
@@ -261,8 +246,19 @@ def _frame_pair(
     with located(path):
         if not path.is_file():
             raise DataError("there is no result for this frame; a frame without objects is all 0")
-        truth = clip.frame(frame)
-        values = _found_values(path, clip, objects, proposals)
+        truth, values = clip.frame(frame), label_values(path).astype(np.int64)
+        largest = 0 if clip.single else int(values.max(initial=0))
+        if proposals and largest > PROPOSALS:
+            raise DataError(
+                f"it has a proposal {largest}, a video has at most {PROPOSALS}; number the best "
+                "ones from 1 on, and a result has no void (255)"
+            )
+        if not proposals and largest > objects:
+            raise DataError(
+                f"it has an object {largest}, the first frame of the truth has {objects}; objects "
+                "keep the numbers that they have there, and a result has no void (255); the rules "
+                "'unsupervised' match them"
+            )
         if values.shape != truth.hw:
             raise DataError(
                 f"the result has (H, W) = {values.shape}, the truth {truth.hw}; scale it "
@@ -272,70 +268,5 @@ def _frame_pair(
     objects_here = truth.by_id()
     rles = [objects_here.get(number) for number in range(1, objects + 1)]
     drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
-    return values, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)
-
-
-def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDArray[Any]:  # (H, W)
-    values = label_values(path)
-    if clip.single:
-        return (values > 0).astype(np.int64)
-    largest = int(values.max(initial=0))
-    if proposals and largest > PROPOSALS:
-        raise DataError(
-            f"it has a proposal {largest}, a video has at most {PROPOSALS}; number the best ones "
-            "from 1 on, and a result has no void (255)"
-        )
-    if not proposals and largest > objects:
-        raise DataError(
-            f"it has an object {largest}, the first frame of the truth has {objects}; objects keep "
-            "the numbers that they have there, and a result has no void (255); the rules "
-            "'unsupervised' match them"
-        )
-    return values.astype(np.int64)
-
-
-# Panoptic pictures.
-
-
-def _panoptic_report(results: Path, truth: Path) -> Report:
-    for path in (truth, results):
-        if path.is_dir():
-            raise InputError(
-                f"wanted a panoptic JSON file, {str(path)!r} is a folder; name the file, its PNGs "
-                "lie in the folder of the same name"
-            )
-    categories, drawn = read_panoptic(truth)
-    _, found = read_panoptic(results)
-    if not drawn:
-        raise DataError(f"{truth}: it has no annotations")
-    with ProgressBar("pictures", len(drawn)) as progress:
-        scores = score_panoptic(categories, drawn, found, progress.update)
-    kinds = {"all": None, "things": True, "stuff": False}
-    means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
-    classes = scores.classes()
-    tables = [
-        TextTable(
-            ("", "PQ", "SQ", "RQ", "classes"),
-            [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
-        ),
-        TextTable(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
-    ]
-    return Report(
-        title=f"{results.name} against {truth.name}",
-        about=f"panoptic quality of {len(drawn)} pictures",
-        sections=[Section(tables=tables)],
-        rows=[{"class": name} | _fractions(one) for name, one in (means | classes).items()],
-        data={
-            "pictures": len(drawn),
-            "means": {n: _fractions(one) | {"classes": one.classes} for n, one in means.items()},
-            "classes": {name: _fractions(one) for name, one in classes.items()},
-        },
-    )
-
-
-def _percent(one: PanopticQuality) -> list[str]:
-    return [f"{100 * value:.1f}" for value in (one.pq, one.sq, one.rq)]
-
-
-def _fractions(one: PanopticQuality) -> dict[str, float]:
-    return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}
+    found = (values > 0).astype(np.int64) if clip.single else values
+    return found, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import DataError, InputError, follow
+from anymask.base import DataError, Floats, InputError, follow
 from anymask.evaluation.page import Series, bar_plot, heat_map, legend, line_plot
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.evaluation.statistics import (
@@ -26,6 +26,7 @@ from anymask.masks import Mask
 STATISTICS_FORMAT = 1
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
+GROUP_HEADER = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
 NOT_COUNTED = "–"
 
 
@@ -52,10 +53,7 @@ def stats(
     group.
     """
     sources = [data] if isinstance(data, (str, Path)) else list(data)
-    group_of = None
-    if groups is not None:
-        table = str(groups).endswith(".csv")
-        group_of = _table_groups(Path(groups)) if table else _key_groups(str(groups))
+    group_of = None if groups is None else _groups_by(str(groups))
     pictures = None if images is None else Path(images)
     streams = [read(Path(source), form, pictures, split) for source in sources]
     found = [_count(stream, limit, group_of) for stream in streams]
@@ -91,8 +89,14 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     return found
 
 
-def _key_groups(key: str) -> GroupOf:
-    """A mask's group is its label, its group number, or a key of the mask or of its picture."""
+def _groups_by(key: str) -> GroupOf:
+    """A mask's group: its label, its group number, a key of the mask or of its picture; or that of
+    its picture in a table FILE.csv, where the picture's name is that of the data set or its end."""
+    if key.endswith(".csv"):
+        groups = read_groups(Path(key))
+        return lambda image, mask: groups.get(
+            image.file_name, groups.get(image.file_name.rpartition("/")[2])
+        )
 
     def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
         known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
@@ -104,33 +108,34 @@ def _key_groups(key: str) -> GroupOf:
     return group_of
 
 
-def _table_groups(path: Path) -> GroupOf:
-    """A picture's group from a table; an image's name is that in the data set, or the end of it."""
-    groups = read_groups(path)
-
-    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
-        return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
-
-    return group_of
-
-
 def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     """The report on counted sets.
 
     about  where they are from
     """
     names = [found.name for found in sets]
-    overview = _overview(sets)
     plain = [_set_to_json(found) for found in sets]
+    bins = [found.per_image_bins() for found in sets]
+    shares = [
+        (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
+        for place, name in enumerate(MASK_BINS)
+    ]
+    total: Counter[str] = sum((found.labels for found in sets), Counter())
+    order = sorted(total, key=lambda label: (-total[label], label))
+    labels = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
     centres = [
         (f"{s.name}: centres over width and height", heat_map(s.centres, f"centres of {s.name}"))
         for s in sets
     ]
     sections = [
-        _section("Overview", ("", *names), overview),
-        _section("Masks an image", ("share of images with", *names), _bins_rows(sets)),
-        _label_section(sets),
-        *(_group_section(found) for found in sets if found.groups),
+        _section("Overview", ("", *names), _overview(sets)),
+        _section("Masks an image", ("share of images with", *names), shares),
+        _section("Labels", ("masks with the label", *names), labels, MOST_LABELS),
+        *(
+            _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MOST_LABELS)
+            for found in sets
+            if found.groups
+        ),
         Section(title="Images and masks", plots=_image_plots(sets)),
         Section(title="Shapes", plots=_shape_plots(sets)),
         Section(title="Where masks lie", plots=centres),
@@ -140,34 +145,33 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         for found in sets
         if found.unread
     ]
+    rows = []
+    for raw in plain:  # counts, and mean and quantiles of what was measured
+        row: dict[str, Any] = {"set": raw["name"]}
+        for name, value in raw.items():
+            if isinstance(value, int):
+                row[name] = value
+            elif isinstance(value, dict) and "p50" in value:
+                row |= {f"{name}_{key}": value[key] for key in ("mean", "p10", "p50", "p90")}
+        rows.append(row)
     return Report(
         title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} data sets",
         about=about,
         sections=[one for one in sections if one.plots or any(t.rows for t in one.tables)],
         notes=unread,
-        rows=[_set_to_row(one) for one in plain],
+        rows=rows,
         data={"format": STATISTICS_FORMAT, "sets": plain},
     )
 
 
 def _section(
-    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], hidden: int = 0
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], most: int | None = None
 ) -> Section:
-    """A table of figures; `hidden` rows are in the JSON alone."""
+    """A table of figures; rows after the first `most` are in the JSON alone."""
+    hidden = len(rows) - len(rows[:most])
     more = f"{hidden} more {title.split()[0].lower()}; --json FILE has all" if hidden else ""
     align = "l" + "r" * (len(header) - 1)
-    return Section(title=title, tables=[TextTable(header, rows, align=align, more=more)])
-
-
-def _set_to_row(raw: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a set: its counts, and mean and quantiles of what was measured."""
-    row: dict[str, Any] = {"set": raw["name"]}
-    for name, value in raw.items():
-        if isinstance(value, int):
-            row[name] = value
-        elif isinstance(value, dict) and "p50" in value:
-            row |= {f"{name}_{key}": value[key] for key in ("mean", "p10", "p50", "p90")}
-    return row
+    return Section(title=title, tables=[TextTable(header, rows[:most], align=align, more=more)])
 
 
 # Tables.
@@ -204,37 +208,18 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     """The table of figures; concavities of several sets also at equal sizes."""
     rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
-        means = [_histogram_mean(found) for found in reweight_concavity(list(sets))]
-        texts = tuple(_number(mean, 3) for mean in means)
+        texts = []
+        for shares in reweight_concavity(list(sets)):
+            middles = (np.arange(len(shares)) + 0.5) / len(shares)
+            texts.append(_number(float((shares * middles).sum()) if shares.sum() else np.nan, 3))
         place = next(n for n, row in enumerate(rows) if row[0] == "concavity, mean")
         rows.insert(place + 1, ("concavity at equal sizes, mean", *texts))
     return rows
 
 
-def _histogram_mean(shares: np.ndarray[Any, Any]) -> float:
-    middles = (np.arange(len(shares)) + 0.5) / len(shares)
-    return float((shares * middles).sum()) if shares.sum() else float("nan")
-
-
-def _bins_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
-    bins = [found.per_image_bins() for found in sets]
-    return [
-        (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
-        for place, name in enumerate(MASK_BINS)
-    ]
-
-
-def _label_section(sets: Sequence[SetStatistics]) -> Section:
-    total: Counter[str] = sum((found.labels for found in sets), Counter())
-    order = sorted(total, key=lambda label: (-total[label], label))
-    rows = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
-    header = ("masks with the label", *(found.name for found in sets))
-    return _section("Labels", header, rows[:MOST_LABELS], max(len(rows) - MOST_LABELS, 0))
-
-
-def _group_section(found: SetStatistics) -> Section:
+def _group_rows(found: SetStatistics) -> list[tuple[str, ...]]:
     order = sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
-    rows = [
+    return [
         (
             name,
             f"{group.images:,}",
@@ -246,9 +231,6 @@ def _group_section(found: SetStatistics) -> Section:
         )
         for name, group in order
     ]
-    header = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
-    title = f"Groups of {found.name}"
-    return _section(title, header, rows[:MOST_LABELS], max(len(rows) - MOST_LABELS, 0))
 
 
 def _number(value: float, digits: int) -> str:
@@ -323,75 +305,60 @@ def histogram_to_json(tally: Histogram) -> dict[str, Any]:
 # Plots.
 
 
-def _series(
-    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Histogram]
+def _lines(
+    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Floats], step: int = 1
 ) -> list[Series]:
-    return [Series(found.name, pick(found).shares) for found in sets]
+    """Shares (B,) of each set; `step` bins in one, for calmer lines."""
+    return [Series(s.name, pick(s).reshape(-1, step).sum(axis=1)) for s in sets]
+
+
+def _first(shares: Floats, n: int = 6) -> Floats:
+    """The first n - 1 shares, and all others in one."""
+    return np.concatenate([shares[: n - 1], [shares[n - 1 :].sum()]])
 
 
 def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
-    bins = [found.per_image_bins() / max(found.images, 1) for found in sets]
-    per_image = [Series(found.name, row) for found, row in zip(sets, bins, strict=True)]
-    sizes = [
-        Series(found.name, found.coco_sizes / max(found.coco_sizes.sum(), 1)) for found in sets
-    ]
-    pixels = _trim_empty_bins(sets, lambda found: found.megapixels)
-    unit = np.linspace(0, 1, 101)
-    coverage = _merge_bins(_series(sets, lambda found: found.coverage), 4)
+    per_image = _lines(sets, lambda s: s.per_image_bins() / max(s.images, 1))
+    sizes = _lines(sets, lambda s: s.coco_sizes / max(s.coco_sizes.sum(), 1))
+    coverage = _lines(sets, lambda s: s.coverage.shares, 4)
+    # Of megapixels the bins that hold something in some set, with two more around.
+    filled = np.flatnonzero(np.sum([s.megapixels.counts for s in sets], axis=0))
+    start, end = (max(filled[0] - 2, 0), filled[-1] + 3) if len(filled) else (0, 1)
+    edges = sets[0].megapixels.edges[start : end + 1]
+    pixels = _lines(sets, lambda s: s.megapixels.shares[start : start + len(edges) - 1])
     keys = legend([found.name for found in sets])
     plots = [
         ("Masks an image", bar_plot(MASK_BINS, per_image, "masks in one image")),
         ("Sizes by COCO's limits",
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
-        ("Sizes of images", line_plot(*pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
-        ("Coverage", line_plot(unit[::4], coverage, "share of the image under masks", _two)),
+        ("Sizes of images", line_plot(edges, pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
+        ("Coverage", line_plot(np.linspace(0, 1, 26), coverage,
+                               "share of the image under masks", _two)),
     ]  # fmt: skip
     return [(title, plot + keys) for title, plot in plots]
 
 
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
-    unit = np.linspace(0, 1, 101)
-    size = _merge_bins(_series(sets, lambda found: found.size), 2)
-    shared = reweight_concavity(list(sets))
-    concave = _merge_bins([Series(s.name, row) for s, row in zip(sets, shared, strict=True)], 4)
+    size = _lines(sets, lambda s: s.size.shares, 2)
+    concave = [
+        Series(found.name, row.reshape(-1, 4).sum(axis=1))
+        for found, row in zip(sets, reweight_concavity(list(sets)), strict=True)
+    ]
     equal = ", at equal sizes" if len(sets) > 1 else ""
-    aspect = _merge_bins(_series(sets, lambda found: found.aspect), 2)
-    ratios = np.linspace(-5, 5, 51)
+    aspect = _lines(sets, lambda s: s.aspect.shares, 2)
     few = ("1", "2", "3", "4", "5", "more")
-    parts = [Series(s.name, _first_shares(s.parts.shares[1:], 6)) for s in sets]
-    holes = [Series(s.name, _first_shares(s.holes.shares, 6)) for s in sets]
+    parts = _lines(sets, lambda s: _first(s.parts.shares[1:]))
+    holes = _lines(sets, lambda s: _first(s.holes.shares))
     keys = legend([found.name for found in sets])
+    unit = np.linspace(0, 1, 101)
     plots = [
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _two)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _two)),
-        ("Boxes", line_plot(ratios, aspect, "width / height of the box", _ratio)),
+        ("Boxes", line_plot(np.linspace(-5, 5, 51), aspect, "width / height of the box", _ratio)),
         ("Parts", bar_plot(few, parts, "regions of one mask")),
         ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes in one mask")),
     ]
     return [(title, plot + keys) for title, plot in plots]
-
-
-def _first_shares(shares: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
-    """The first n - 1 shares, and all others in one."""
-    return np.concatenate([shares[: n - 1], [shares[n - 1 :].sum()]])
-
-
-def _merge_bins(series: Sequence[Series], step: int) -> list[Series]:
-    """Several bins in one, for calmer lines."""
-    return [Series(one.name, one.values.reshape(-1, step).sum(axis=1)) for one in series]
-
-
-def _trim_empty_bins(
-    sets: Sequence[SetStatistics], pick: Callable[[SetStatistics], Histogram]
-) -> tuple[np.ndarray[Any, Any], list[Series]]:
-    """The bins from the first to the last that hold something in some set, with one more around."""
-    tallies = [pick(found) for found in sets]
-    filled = np.flatnonzero(np.sum([tally.counts for tally in tallies], axis=0))
-    start, end = (0, 1) if not len(filled) else (max(filled[0] - 2, 0), filled[-1] + 3)
-    edges = tallies[0].edges[start : end + 1]
-    end = start + len(edges) - 1
-    named = zip(sets, tallies, strict=True)
-    return edges, [Series(found.name, tally.shares[start:end]) for found, tally in named]
 
 
 def _two(value: float) -> str:

@@ -117,16 +117,15 @@ def folder_suite(folder: str | Path) -> tuple[Suite, Path]:
     if is_set(folder):
         return Suite(name=folder.name, sets=(SetPlan(name=folder.name),)), folder.parent
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and is_set(path))
-    if not names and (layout := fitting_layout(folder)):
-        return Suite(
-            name=folder.name, sets=(SetPlan(name=folder.name, layout=layout),)
-        ), folder.parent
-    if not names:
-        raise ConfigError(
-            f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
-            "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
-        )
-    return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
+    if names:
+        return Suite(name=folder.name, sets=tuple(SetPlan(name=name) for name in names)), folder
+    if layout := fitting_layout(folder):
+        plan = SetPlan(name=folder.name, layout=layout)
+        return Suite(name=folder.name, sets=(plan,)), folder.parent
+    raise ConfigError(
+        f"{folder}: wanted a suite file (.toml), a set folder (with masks.jsonl), a folder of "
+        "sets or a published data set; got none of them (docs/formats.md lists the layouts)"
+    )
 
 
 def labelled_suite(stream: Dataset) -> tuple[Suite, list[EvalSet]]:
@@ -189,14 +188,24 @@ class SetQuery:
         not go together.
         """
         suite, sets = self._find()
-        return suite, with_measures(sets, self.protocol, self.also)
+        asked = [[*(self.protocol or one.plan.measures), *self.also] for one in sets]
+        return suite, [
+            replace(one, plan=replace(one.plan, measures=check_measures(names, "measures")))
+            for one, names in zip(sets, asked, strict=True)
+        ]
 
     def _find(self) -> tuple[Suite, list[EvalSet]]:
         path = Path(self.data).expanduser()
         about_labels = {"form": self.form, "images": self.images, "split": self.split}
         said = [name for name, value in about_labels.items() if value is not None]
         if path.exists() and path.suffix != ".toml" and (said or not _has_sets(path)):
-            return self._read_labels(path)
+            stream = read(path, self.form, self.images, self.split)
+            suite, sets = labelled_suite(stream)
+            for line in stream.unread_lines():
+                print(line, file=sys.stderr)
+            if self.sets and list(self.sets) != [suite.name]:
+                raise ConfigError(f"--sets names sets of a suite, {path} is one set; leave it out")
+            return suite, sets
         if said:
             raise InputError(
                 f"{said[0]} is for one file or folder of labels, got {self.data!r}; leave it out"
@@ -215,32 +224,12 @@ class SetQuery:
             )
         return suite, open_sets(suite, folder, self.sets)
 
-    def _read_labels(self, path: Path) -> tuple[Suite, list[EvalSet]]:
-        stream = read(path, self.form, self.images, self.split)
-        suite, sets = labelled_suite(stream)
-        for line in stream.unread_lines():
-            print(line, file=sys.stderr)
-        if self.sets and list(self.sets) != [suite.name]:
-            raise ConfigError(f"--sets names sets of a suite, {path} is one set; leave it out")
-        return suite, sets
-
 
 def _has_sets(path: Path) -> bool:
     """Whether a path is a set of ours, a folder of such, or a published data set."""
     if not path.is_dir():
         return False
     return is_set(path) or any(map(is_set, path.iterdir())) or fitting_layout(path) is not None
-
-
-def with_measures(
-    sets: Sequence[EvalSet], protocol: Sequence[str] = (), also: Sequence[str] = ()
-) -> list[EvalSet]:
-    """The sets with no other measures, or with more. Raises ConfigError for an unknown name."""
-    found = []
-    for one in sets:
-        names = check_measures([*(protocol or one.plan.measures), *also], "measures")
-        found.append(replace(one, plan=replace(one.plan, measures=names)))
-    return found
 
 
 def _plan(row: dict[str, Any], where: str) -> SetPlan:

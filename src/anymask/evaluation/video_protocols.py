@@ -23,7 +23,6 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -100,37 +99,31 @@ def evaluate_videos(
     if not isinstance(model, Model):
         named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
         model = model_choice(named).load()
+    opened, way = model, VIDEO_PROTOCOLS[protocol]
     tracker = settings.get("tracker", "auto")
     more: dict[str, Any] = {**memory, **({"refine_edges": True} if edges else {})}
-    follow = partial(_open_session, model, tracker, more)
-    way = VIDEO_PROTOCOLS[protocol]
-    after = _follow_all(clips[: settings.get("limit")], follow, way, rounds)
+
+    def follow(clip: Clip) -> VideoSession:
+        return open_session(opened, list(clip.frames), tracker=tracker, **more)
+
+    by_clip: list[list[list[ObjectScores]]] = []  # once, or after each round of clicks
+    clips = clips[: settings.get("limit")]
+    with ProgressBar("videos", len(clips)) as progress:
+        for done, clip in enumerate(clips, start=1):
+            with located(f"video {clip.name}"):
+                if way == "semi":
+                    by_clip.append([follow_given(clip, follow)])
+                elif way == "offline":
+                    by_clip.append(list(follow_offline(clip, follow, rounds)))
+                else:
+                    by_clip.append(list(follow_online(clip, follow, rounds)))
+            progress.update(done)
+    after = [[one for found in some for one in found] for some in zip(*by_clip, strict=True)]
     if not after or not after[-1]:
         raise DataError(f"{data}: no object in any of its videos")
     about: dict[str, Any] = {"tracker": tracker, "memory": memory, "refine_edges": edges}
     about |= {"model": model.name, "weights_hash": model.runtime.weights_hash}
     return _video_report(way, after, about)
-
-
-def _open_session(model: Model, tracker: Any, settings: dict[str, Any], clip: Clip) -> VideoSession:
-    return open_session(model, list(clip.frames), tracker=tracker, **settings)
-
-
-def _follow_all(
-    clips: Sequence[Clip], follow: Follow, way: str, rounds: int
-) -> list[list[ObjectScores]]:
-    """The scores of all objects of all videos, once or after each round of clicks."""
-    found = []
-    with ProgressBar("videos", len(clips)) as progress:
-        for done, clip in enumerate(clips, start=1):
-            with located(f"video {clip.name}"):
-                if way == "semi":
-                    found.append([follow_given(clip, follow)])
-                else:
-                    by_clicks = follow_offline if way == "offline" else follow_online
-                    found.append(list(by_clicks(clip, follow, rounds)))
-            progress.update(done)
-    return [[one for of_clip in some for one in of_clip] for some in zip(*found, strict=True)]
 
 
 def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, Any]) -> Report:
@@ -140,46 +133,28 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
         return [f"{value:.3f}" for value in (scores.j_and_f, scores.j.mean, scores.f.mean)]
 
     title = f"{way}, {len(rounds[-1])} objects, tracker {about['tracker']}"
-    asked = [f"{n} frames with clicks" for n in range(1, len(rounds) + 1)]
-    total = [
-        [what, *cells(mean_over_objects(scores))]
-        for what, scores in zip(
-            ["first masks given"] if way == "semi" else asked, rounds, strict=True
-        )
-    ]
+    total, rows, plain = [], [], []
+    for n, scores in enumerate(rounds, start=1):
+        mean, objects = mean_over_objects(scores), []
+        said = "first masks given" if way == "semi" else f"{n} frames with clicks"
+        total.append([said, *cells(mean)])
+        for one in scores:
+            of, whole = {"video": one.video, "object": one.number}, one.scores
+            means = {"J&F": whole.j_and_f, "J": whole.j.mean, "F": whole.f.mean}
+            rows.append({"round": n} | of | means)
+            frames = {"J": one.j.tolist(), "F": one.f.tolist(), "j_and_f": whole.j_and_f}
+            objects.append(of | frames)
+        plain.append({"j_and_f": mean.j_and_f, "objects": objects})
     videos = [[name, *cells(scores)] for name, scores in mean_by_video(rounds[-1]).items()]
-    tables = [TextTable((title, *HEADER), total), TextTable(("", *HEADER), videos)]
     machine = this_machine()
-    objects = [
-        [
-            {
-                "video": one.video, "object": one.number, "J": one.j.tolist(),
-                "F": one.f.tolist(), "j_and_f": one.scores.j_and_f,
-            }
-            for one in scores
-        ]
-        for scores in rounds
-    ]  # fmt: skip
     return Report(
         title=f"{about['model']} on videos",
         about=title,
-        sections=[Section(tables=tables)],
+        sections=[Section(tables=[TextTable((title, *HEADER), total),
+                                  TextTable(("", *HEADER), videos)])],
         notes=[f"machine: {machine.line()}"],
-        rows=[
-            {
-                "round": n, "video": one.video, "object": one.number,
-                "J&F": one.scores.j_and_f, "J": one.scores.j.mean, "F": one.scores.f.mean,
-            }
-            for n, scores in enumerate(rounds, start=1)
-            for one in scores
-        ],
-        data={"protocol": way, **about, "machine": dataclasses.asdict(machine)}
-        | {
-            "rounds": [
-                {"j_and_f": mean_over_objects(scores).j_and_f, "objects": some}
-                for scores, some in zip(rounds, objects, strict=True)
-            ]
-        },
+        rows=rows,
+        data={"protocol": way, **about, "machine": dataclasses.asdict(machine), "rounds": plain},
     )  # fmt: skip
 
 
@@ -233,6 +208,16 @@ class TrackTruth:
             rle_to_mask(self.masks[frame]), None if void is None else rle_to_mask(void)
         )
 
+    def pair(self, frame: int, rle: Rle | None) -> tuple[BoolArray, BoolArray, BoolArray | None]:
+        """A mask that was found (None: an empty one), the true one, pixels that do not count."""
+        truth = self.at(frame)
+        mask = np.zeros_like(truth.mask) if rle is None else rle_to_mask(rle)
+        return mask, truth.mask, truth.ignore
+
+    def iou(self, frame: int, rle: Rle | None) -> float:
+        """Of a mask that was found."""
+        return iou(*self.pair(frame, rle))
+
 
 def read_tracks(clip: Clip) -> list[TrackTruth]:
     """The objects of a clip, in order, each with a mask for every annotated frame."""
@@ -266,26 +251,24 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
 def follow_offline(
     clip: Clip, follow: Follow, rounds: int, rules: Rules = "all-frames"
 ) -> Iterator[list[ObjectScores]]:
-    """After each of R rounds of clicks the scores of every object, each followed by itself."""
-    tracks = read_tracks(clip)
-    runs = [_offline(clip, follow, track, rounds, rules) for track in tracks]
+    """After each of R rounds of clicks the scores of every object, each followed by itself.
+
+    An object without an error left keeps its last score.
+    """
+    runs = []
+    for track in read_tracks(clip):
+        scores: list[ObjectScores] = []
+        with follow(clip) as session:
+            frame: int | None = track.first
+            for _ in range(rounds):
+                if frame is not None:
+                    click_on_frame(session, track, frame)
+                    deque(session.propagate(start=track.first), maxlen=0)
+                    found = _found(session, track)
+                scores.append(score_object(clip, track, found, rules))
+                frame = worst_frame(track, found)
+        runs.append(scores)
     yield from (list(scores) for scores in zip(*runs, strict=True))
-
-
-def _offline(
-    clip: Clip, follow: Follow, track: TrackTruth, rounds: int, rules: Rules
-) -> list[ObjectScores]:
-    """R scores; an object without an error left keeps its last one."""
-    scores: list[ObjectScores] = []
-    with follow(clip) as session:
-        frame: int | None = track.first
-        for _ in range(rounds):
-            if frame is not None:
-                click_on_frame(session, track, frame)
-                found = _followed(session, track)
-            scores.append(score_object(clip, track, found, rules))
-            frame = worst_frame(track, found)
-    return scores
 
 
 def follow_online(
@@ -294,21 +277,17 @@ def follow_online(
     """For 1 to R frames with clicks at most, the scores of every object; each is a new pass."""
     tracks = read_tracks(clip)
     for most in range(1, rounds + 1):
-        yield [
-            score_object(clip, track, _online(clip, follow, track, most), rules) for track in tracks
-        ]
-
-
-def _online(clip: Clip, follow: Follow, track: TrackTruth, most: int) -> dict[int, Rle]:
-    """The masks of one pass that stops at most so often."""
-    found: dict[int, Rle] = {}
-    with follow(clip) as session:
-        start: int | None = track.first
-        while start is not None:
-            click_on_frame(session, track, start)
-            stops = len(session.prompts(track.number)) < most
-            start = _until_wrong(session, track, start, found, stops)
-    return found
+        after = []
+        for track in tracks:
+            found: dict[int, Rle] = {}
+            with follow(clip) as session:
+                start: int | None = track.first
+                while start is not None:
+                    click_on_frame(session, track, start)
+                    stops = len(session.prompts(track.number)) < most
+                    start = _until_wrong(session, track, start, found, stops)
+            after.append(score_object(clip, track, found, rules))
+        yield after
 
 
 def _until_wrong(
@@ -318,7 +297,7 @@ def _until_wrong(
     for frame in session.propagate(start=start):
         if frame.index in track.masks:
             found[frame.index] = frame.objects[track.number].rle
-            bad = _quality(track, frame.index, found[frame.index]) < GOOD
+            bad = track.iou(frame.index, found[frame.index]) < GOOD
             if stops and bad and frame.index != start:
                 return frame.index
     return None
@@ -337,11 +316,6 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
         ).mask
 
 
-def _followed(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
-    deque(session.propagate(start=track.first), maxlen=0)
-    return _found(session, track)
-
-
 def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
     """What a session in the end says of an object, where that is annotated."""
     known = {index: session.result(index).objects.get(track.number) for index in track.masks}
@@ -350,14 +324,9 @@ def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
 
 def worst_frame(track: TrackTruth, found: Mapping[int, Rle]) -> int | None:
     """The annotated frame with the lowest IoU, the first of several; None where all are right."""
-    values = {index: _quality(track, index, found.get(index)) for index in track.masks}
+    values = {index: track.iou(index, found.get(index)) for index in track.masks}
     worst = min(values, key=lambda index: values[index])
     return None if values[worst] == 1 else worst
-
-
-def _quality(track: TrackTruth, frame: int, rle: Rle | None) -> float:
-    truth = track.at(frame)
-    return iou(_pixels(rle, truth.mask), truth.mask, truth.ignore)
 
 
 def score_object(
@@ -368,16 +337,8 @@ def score_object(
     "davis" leaves out the first and the last annotated frame, unless nothing is left then.
     """
     frames = sorted(track.masks)
-    counted: Sequence[int] = frames[1:-1] if rules == "davis" and len(frames) > 2 else frames
-    values = []
-    for index in counted:
-        truth = track.at(index)
-        mask = _pixels(found.get(index), truth.mask)
-        pair = (mask, truth.mask, truth.ignore)
-        values.append((iou(*pair), outline_f(*pair)))
+    counted = frames[1:-1] if rules == "davis" and len(frames) > 2 else frames
+    pairs = [track.pair(index, found.get(index)) for index in counted]
+    values = np.array([(iou(*pair), outline_f(*pair)) for pair in pairs])
     label = clip.labels.get(track.number)
-    return score_frames(clip.name, track.number, label, track.number, np.array(values))
-
-
-def _pixels(rle: Rle | None, like: BoolArray) -> BoolArray:
-    return np.zeros(like.shape, np.bool_) if rle is None else rle_to_mask(rle)
+    return score_frames(clip.name, track.number, label, track.number, values)

@@ -1,28 +1,28 @@
-"""`anymask bench`: how fast this machine is, from a cold start to the last click."""
+"""`anymask bench`: how fast this machine is, from a cold start to the last click.
+
+Contenders take turns, so that a busy moment of the machine hits all of them; the median counts.
+"""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
+import os
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import (
-    AnymaskError,
-    InputError,
-    this_machine,
-    thread_setting,
-)
+from anymask.base import AnymaskError, InputError, this_machine, thread_setting
 from anymask.cli import add_model_options, read_count, read_model
 from anymask.evaluation.commands import write_report
 from anymask.evaluation.report import Report, Section, TextTable
-from anymask.evaluation.timing import Measurement, TimedCall, Timing, run_process, time_in_turns
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -32,6 +32,24 @@ MODES: dict[str, dict[str, Any]] = {
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
 }
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One cell of the table: the row, the column, the value and its unit ("s", "bytes" or "" for a
+    plain number), and each turn's value where there were several."""
+
+    what: str
+    runtime: str
+    value: float
+    unit: str = "s"
+    turns: tuple[float, ...] = ()
+
+    def text(self) -> str:
+        """The value as the table shows it."""
+        if self.unit == "s":
+            return f"{self.value * 1000:.1f} ms" if self.value < 1 else f"{self.value:.2f} s"
+        return f"{self.value / 2**20:.0f} MiB" if self.unit else f"{self.value:.4g}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,82 +71,106 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table. Raises InputError where nothing can be measured."""
     notes = ["medians of turns in which all steps alternate"]
-    if args.name:
-        args.model = args.name
+    args.model = args.name or args.model
     machine = this_machine()
-    with _photo(args.photo) as photo, thread_setting(args.threads):
-        figures = [] if args.everything else _process_figures(args, photo, notes)
-        figures += _runtime_figures(args, photo, notes)
+    with tempfile.TemporaryDirectory() as folder, thread_setting(args.threads):
+        photo = Path(args.photo) if args.photo else _draw_photo(Path(folder) / "photo.jpg")
+        if not photo.is_file():
+            raise InputError(f"--photo {args.photo}: wanted a picture file, there is none")
+        figures = [] if args.everything else _measure_processes(args, photo, Path(folder), notes)
+        figures += _measure_steps(args, photo, notes)
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
-    cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
+    cells = {(figure.what, figure.runtime): figure.text() for figure in figures}
     rows = [
         [what, *(cells.get((what, column), "") for column in columns)]
         for what in dict.fromkeys(figure.what for figure in figures)
     ]
     plain = [dataclasses.asdict(figure) for figure in figures]
-    data = {
-        "machine": dataclasses.asdict(machine),
-        "model": read_model(args).model,
-        "threads": args.threads,
-    }
+    about = {"machine": dataclasses.asdict(machine), "model": read_model(args).model}
     report = Report(
         title="bench",
         sections=[Section(tables=[TextTable(["", *columns], rows)])],
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
-        data={**data, "threads": args.threads, "notes": notes, "figures": plain},
+        data={**about, "threads": args.threads, "notes": notes, "figures": plain},
     )
     write_report(report, args)
 
 
-@contextlib.contextmanager
-def _photo(given: str | None) -> Iterator[Path]:
-    """The photo that was given, or soft blobs, the same every time, for as long as needed."""
+def _draw_photo(path: Path) -> Path:
+    """Soft blobs, the same every time, as a file."""
     import cv2
     import numpy as np
 
-    if given:
-        if not Path(given).is_file():
-            raise InputError(f"--photo {given}: wanted a picture file, there is none")
-        yield Path(given)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        small = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
-        image = cv2.resize(small, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC)
-        path = Path(folder) / "photo.jpg"
-        path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
-        yield path
+    small = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
+    image = cv2.resize(small, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return path
 
 
-def _process_figures(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
+def _measure_processes(
+    args: argparse.Namespace, photo: Path, folder: Path, notes: list[str]
+) -> list[Measurement]:
     """The import, and a whole `anymask segment` in a process of its own, with its peak memory."""
     given = [f"--{name}={value}" for name in ("model", "weights") if (value := vars(args)[name])]
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["-m", "anymask", "segment", str(photo), "--point", "40,40", "-o"]
-        segment = [*words, str(Path(folder) / "mask.png"), *given]
-        jobs = {"python": ["-c", "pass"], "import": ["-c", "import anymask"], "segment": segment}
-        try:  # the first turn fills the disk cache
-            turns = [
-                {name: run_process([sys.executable, *words]) for name, words in jobs.items()}
-                for _ in range(args.rounds + 1)
-            ]
-        except AnymaskError as error:
-            notes.append(f"skipped: cold start: {error}")
-            return []
-    bare = Timing("", tuple(turn["python"].seconds for turn in turns[1:])).median
-    imports = tuple(max(turn["import"].seconds - bare, 0.0) for turn in turns[1:])
-    starts = tuple(turn["segment"].seconds for turn in turns[1:])
+    segment = ["-m", "anymask", "segment", str(photo), "--point", "40,40"]
+    jobs = {
+        "python": ["-c", "pass"],
+        "import": ["-c", "import anymask"],
+        "segment": [*segment, "-o", str(folder / "mask.png"), *given],
+    }
+    try:  # the first turn fills the disk cache
+        turns = [
+            {name: run_process([sys.executable, *words]) for name, words in jobs.items()}
+            for _ in range(args.rounds + 1)
+        ]
+    except AnymaskError as error:
+        notes.append(f"skipped: cold start: {error}")
+        return []
+    bare = statistics.median(turn["python"][0] for turn in turns[1:])
+    imports = tuple(max(turn["import"][0] - bare, 0.0) for turn in turns[1:])
+    starts = tuple(turn["segment"][0] for turn in turns[1:])
     figures = [
-        Measurement(what, "process", Timing("", seconds).median, "s", seconds)
+        Measurement(what, "process", statistics.median(seconds), turns=seconds)
         for what, seconds in (("import anymask", imports), ("cold start to first mask", starts))
     ]
-    peaks = [peak for turn in turns if (peak := turn["segment"].peak) is not None]
+    peaks = [peak for turn in turns if (peak := turn["segment"][1]) is not None]
     if peaks:
         figures.append(Measurement("peak memory of that", "process", max(peaks), "bytes"))
     return figures
 
 
-def _runtime_figures(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
+def run_process(words: list[str]) -> tuple[float, int | None]:
+    """Run a program: seconds to its end, its largest resident memory in bytes (None on Windows).
+
+    Raises AnymaskError with its last words when it fails. On Linux a process starts with its
+    parent's memory as its peak: call this from a small one.
+    """
+    with tempfile.TemporaryFile() as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=said)
+        peak = None
+        try:
+            if sys.platform == "win32":
+                process.wait()
+            else:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        except BaseException:  # Ctrl-C: it may have workers of its own, which it ends
+            process.terminate()
+            process.wait()
+            raise
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        if process.returncode:
+            last = said.read().decode(errors="replace").strip()[-300:]
+            failed = f"failed with exit code {process.returncode}"
+            raise AnymaskError(f"{' '.join(words)} {failed}: {last}")
+    return seconds, peak
+
+
+def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
     """Every step inside this process, for each runtime that can open the model."""
     from anymask.images import load_image
 
@@ -138,35 +180,52 @@ def _runtime_figures(args: argparse.Namespace, photo: Path, notes: list[str]) ->
     asked = args.runtime or "auto"
     for runtime in ("onnx", "torch") if asked == "auto" else (asked,):
         try:
-            model, loading = _timed("load", read_model(args, runtime=runtime).load)
+            start = time.perf_counter()
+            model = read_model(args, runtime=runtime).load()
+            once = [("load", time.perf_counter() - start)]
         except AnymaskError as error:
             notes.append(f"skipped: {runtime}: {error}")
             continue
-        timings = [loading]
-        if not args.everything:
-            timings.append(_timed("first encode", partial(model.encode, image))[1])
-            timings += time_in_turns(_steps(model, image), args.rounds)
-        figures += [Measurement(t.name, runtime, t.median, "s", t.seconds) for t in timings]
+        start = time.perf_counter()
         features = model.encode(image)
+        if not args.everything:
+            once.append(("first encode", time.perf_counter() - start))
+        figures += [Measurement(what, runtime, spent, turns=(spent,)) for what, spent in once]
+        if not args.everything:
+            timed = time_in_turns(_steps(model, image), args.rounds)
+            figures += [
+                Measurement(what, runtime, statistics.median(seconds), turns=seconds)
+                for what, seconds in timed.items()
+            ]
         for mode, settings in (MODES if args.everything else {"": {}}).items():
             column = f"{runtime}, {mode}" if mode else runtime
-            settings = {"grid": args.grid, **settings}
-            found, timing = _timed("everything", partial(model.everything, features, **settings))
-            figures.append(Measurement(timing.name, column, timing.median, "s", timing.seconds))
+            start = time.perf_counter()
+            found = model.everything(features, **{"grid": args.grid, **settings})
+            spent = time.perf_counter() - start
+            figures.append(Measurement("everything", column, spent, turns=(spent,)))
             figures.append(Measurement("masks of everything", column, len(found), ""))
     if not figures:
         raise InputError("nothing could be measured; " + "; ".join(notes[2:]))
     return figures
 
 
-def _timed(name: str, call: Callable[[], Any]) -> tuple[Any, Timing]:
-    """What a call returns, and how long it took."""
-    start = time.perf_counter()
-    result = call()
-    return result, Timing(name, (time.perf_counter() - start,))
+def time_in_turns(
+    steps: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, tuple[float, ...]]:
+    """Seconds of each step: all one after the other, `rounds` times, after a turn to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(1 + rounds):
+        for name, step in steps.items():
+            start = clock()
+            step()
+            if turn:
+                seconds[name].append(clock() - start)
+    return {name: tuple(spent) for name, spent in seconds.items()}
 
 
-def _steps(model: Any, image: Any) -> list[TimedCall]:
+def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
     """What is timed in turns."""
     from anymask.masks import Prompt, point_grid
 
@@ -186,22 +245,13 @@ def _steps(model: Any, image: Any) -> list[TimedCall]:
     def masks(of: Any, **asked: Any) -> Any:
         return model.segment(of, **asked).masks
 
-    steps = [
-        TimedCall("encode (with preprocessing)", partial(model.encode, image)),
-        *(TimedCall(f"{n} prompt{'s' * (n > 1)}", partial(click, n)) for n in PROMPT_COUNTS),
-        TimedCall("a further click, with its mask", partial(masks, features, **further)),
-    ]
+    steps: dict[str, Callable[[], object]] = {
+        "encode (with preprocessing)": partial(model.encode, image),
+        **{f"{n} prompt{'s' * (n > 1)}": partial(click, n) for n in PROMPT_COUNTS},
+        "a further click, with its mask": partial(masks, features, **further),
+    }
     if "box" in accepts:
         box = (*points[68], *points[187])
-        steps.append(TimedCall("a box, with its mask", partial(masks, features, box=box)))
-    whole = partial(masks, image, points=points[[100]], multimask=True)
-    return [*steps, TimedCall("encode + click + masks", whole)]
-
-
-def _cell(figure: Measurement) -> str:
-    value = figure.value
-    if value is None:
-        return ""
-    if figure.unit == "s":
-        return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
-    return f"{value / 2**20:.0f} MiB" if figure.unit == "bytes" else f"{value:.4g}{figure.unit}"
+        steps["a box, with its mask"] = partial(masks, features, box=box)
+    steps["encode + click + masks"] = partial(masks, image, points=points[[100]], multimask=True)
+    return steps

@@ -14,14 +14,12 @@ from anymask.evaluation import (
     EvalSettings,
     FromFunction,
     NotMeasured,
-    RankedCandidates,
     SetPlan,
     SetResult,
-    describe_calibration,
-    measure_calibration,
 )
 from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt
+from research.paper.calibration import RankedCandidates, describe_calibration, measure_calibration
 from tests.evaluation.small_sets import filled_box, perfect, same_colour, write_set
 
 
