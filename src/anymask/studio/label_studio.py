@@ -29,8 +29,7 @@ from anymask.segment import Prediction
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
-from anymask.studio.model_routes import done
-from anymask.studio.requests import BodyRoute, OfLimits, OfModel, read_photo
+from anymask.studio.model_routes import BodyRoute, OfLimits, OfModel, done, read_photo
 from anymask.studio.schemas import DISC, Few, at_most, example
 
 MOST_TASKS = 1000  # of one question

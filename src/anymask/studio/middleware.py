@@ -30,7 +30,7 @@ from anymask.studio.errors import Refusal, going_down
 from anymask.studio.limits import COSTLY, SLOWEST, Limits
 
 LOG = logging.getLogger("anymask.studio")
-REQUESTS = logging.getLogger("anymask.studio.requests")
+REQUESTS = logging.getLogger("anymask.studio.model_routes")
 _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; "

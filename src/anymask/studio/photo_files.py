@@ -19,8 +19,7 @@ from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.project import Project
 from anymask.studio.records import Action
-from anymask.studio.rows import event_row
-from anymask.studio.tables import EventRow, RecordRow
+from anymask.studio.tables import EventRow, RecordRow, event_row
 
 SEEN = "image file"  # the event that tells what a photo's file is
 FINISHED = "image done"

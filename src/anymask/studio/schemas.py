@@ -24,10 +24,10 @@ from anymask.masks import (
 )
 from anymask.models.rules import Multimask, Ranking
 from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, SegmentSettings, Zoom
-from anymask.studio.checks import MOST_ID
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
+from anymask.studio.records import MOST_ID
 from anymask.track import GROUPS
 
 MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer

@@ -214,12 +214,16 @@ class VideoSessions:
         """Of the sessions that are open."""
         return list(self._open)
 
-    def begin(self, settings: dict[str, Any]) -> OpenVideo:
+    def begin(self, settings: dict[str, Any], name: str | None = None) -> OpenVideo:
         """Open a session to which frames are handed; in the thread of the sessions.
+
+        name  that its client gives it: asked for twice, it is opened once
 
         Raises Refusal (429) where too many are open, InputError and ModelError for settings.
         """
         self.end_old()
+        if name in self._open:
+            return self.find(name)
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
@@ -230,7 +234,7 @@ class VideoSessions:
             )
         now = self._clock()
         session = open_session(self._model(), None, **settings)
-        video = OpenVideo(secrets.token_urlsafe(16), session, settings, now, now)
+        video = OpenVideo(name or secrets.token_urlsafe(16), session, settings, now, now)
         with self._lock:
             self._open[video.name] = video
         LOG.info("a session about a video begins, %d open", len(self._open))

@@ -33,11 +33,19 @@ export interface ChannelValues {
   high: number;
 }
 
-/**
- * A video; `frames` is null where nobody knows how many it has. Of its tracks so many are
- * `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
- */
-export interface ClipAnswer {
+/** A video of the project's folder. */
+export interface ClipBody {
+  name: string;
+  video?: string | null;
+}
+
+/** `clip`: the name of one of the server's own videos. */
+export interface ClipChoiceBody {
+  clip: string;
+}
+
+/** A video of the project; `frames` is null where nobody knows how many it has. */
+export interface ClipEntry {
   id: number;
   name: string;
   width: number;
@@ -50,20 +58,9 @@ export interface ClipAnswer {
   rejected: number;
 }
 
-/** A video of the project's folder. */
-export interface ClipBody {
-  name: string;
-  video?: string | null;
-}
-
-/** `clip`: the name of one of the server's own videos. */
-export interface ClipChoiceBody {
-  clip: string;
-}
-
 /** The videos of a project, and the names of those in its folder that were not taken up. */
 export interface ClipsBody {
-  clips: ClipAnswer[];
+  clips: ClipEntry[];
   found: string[];
 }
 
@@ -151,7 +148,7 @@ export interface FoundMaskBody {
   state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
-  notes: NotesBody;
+  notes: MaskNotes;
   provenance: OriginBody;
 }
 
@@ -183,7 +180,7 @@ export interface Health {
 }
 
 /** A photo; `records` counts its masks that are not rejected. */
-export interface ImageBody {
+export interface ImageEntry {
   id: string;
   name: string;
   width: number;
@@ -196,7 +193,7 @@ export interface ImageBody {
 
 /** Photos, and what to ask with as `after` for more. */
 export interface ImagesBody {
-  images: ImageBody[];
+  images: ImageEntry[];
   next: string | null;
 }
 
@@ -209,7 +206,7 @@ export interface KeptMaskBody {
   state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
-  notes: NotesBody;
+  notes: MaskNotes;
   provenance: OriginBody;
   id: string;
   version: number;
@@ -256,6 +253,18 @@ export interface LabelsBody {
   labels: Label[];
 }
 
+/** What people note on a mask beside its shape and name. */
+export interface MaskNotes {
+  tags?: string[];
+  attributes?: Record<string, string>;
+  comment?: string;
+  locked?: boolean; // tools leave it alone
+  hidden?: boolean; // it is not drawn
+  level?: number; // the higher lies above the lower
+  label_probability?: number; // of a label that is a model's guess
+  objectness?: number; // how likely a proposal is an object, where its model judged that
+}
+
 /** What an object is called, and its colour on a film. */
 export interface NamedObjectBody {
   object: number;
@@ -293,18 +302,6 @@ export interface NewTrackBody {
   provenance?: Record<string, unknown>;
 }
 
-/** What people note on a mask beside its shape and name (`MaskNotes`). */
-export interface NotesBody {
-  tags?: string[];
-  attributes?: Record<string, string>;
-  comment?: string;
-  locked?: boolean; // tools leave it alone
-  hidden?: boolean; // it is not drawn
-  level?: number; // the higher lies above the lower
-  label_probability?: number; // of a label that is a model's guess
-  objectness?: number; // how likely a proposal is an object, where its model judged that
-}
-
 /** One object on a frame. */
 export interface ObjectBody {
   object: number;
@@ -327,14 +324,14 @@ export interface OffersBody {
 
 /** Where a mask comes from (`Provenance`), in the page's words beside ours. */
 export interface OriginBody {
-  by: "human" | "model" | "import";
-  kind: "human" | "model" | "import";
+  kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
   source?: string | null;
-  prompts?: Record<string, unknown[]>[] | null;
+  by: "human" | "model" | "import";
   points?: [number, number][] | null;
   labels?: number[] | null;
   box?: [number, number, number, number] | null;
@@ -432,7 +429,7 @@ export interface Provenance {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
-  prompts?: Record<string, unknown>[];
+  prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
   source?: string | null;
@@ -603,6 +600,7 @@ export interface VerdictBody {
 
 /** `settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}. */
 export interface VideoBody {
+  name?: string | null;
   settings?: Record<string, unknown>;
 }
 
