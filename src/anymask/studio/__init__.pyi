@@ -41,7 +41,6 @@ from anymask.studio.inference import size_of as size_of
 from anymask.studio.label_studio import TaskPictures as TaskPictures
 from anymask.studio.labels import LabelSet as LabelSet
 from anymask.studio.labels import nth_colour as nth_colour
-from anymask.studio.limits import COSTLY as COSTLY
 from anymask.studio.limits import SLOWEST as SLOWEST
 from anymask.studio.limits import Limits as Limits
 from anymask.studio.middleware import HEADERS as HEADERS
@@ -106,7 +105,6 @@ from anymask.studio.schemas import PromptBody as PromptBody
 from anymask.studio.schemas import SegmentBody as SegmentBody
 from anymask.studio.schemas import settings_schema as settings_schema
 from anymask.studio.server import LOGGERS as LOGGERS
-from anymask.studio.server import PendingConnections as PendingConnections
 from anymask.studio.server import Server as Server
 from anymask.studio.server import address_of as address_of
 from anymask.studio.server import log_to_stderr as log_to_stderr

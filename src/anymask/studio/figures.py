@@ -91,13 +91,19 @@ class ClipShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The report of a project; counts of words are by the word."""
+    """The report of `anymask project report`; null: nothing was measured.
+
+    looked_at  masks that reviewers have judged
+
+    Counts of words are by the word.
+    """
 
     name: str
     images: dict[str, int]
     masks: dict[str, int]
     paces: tuple[Pace, ...]
     verdicts: dict[str, int]
+    looked_at: int
     batches: tuple[BatchState, ...]
     agreements: tuple[Agreement, ...]
     labels: tuple[Share, ...]
@@ -121,12 +127,14 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         "proposed": sum(clip.proposals for clip in clips),
         "rejected": sum(clip.rejected for clip in clips),
     }
+    verdicts = _counted(one.verdict for one in all_verdicts(store))
     return Figures(
         name=name,
         images=_counted(image.status for image in images),
         masks=_counted(entry.state for entry in entries),
         paces=tuple(_paces(entries)),
-        verdicts=_counted(one.verdict for one in all_verdicts(store)),
+        verdicts=verdicts,
+        looked_at=sum(verdicts.values()),
         batches=tuple(batch_states(store, settings)),
         agreements=tuple(agreements(entries)),
         labels=tuple(_shares(images, entries, by_label=True)),

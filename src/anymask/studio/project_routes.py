@@ -25,8 +25,9 @@ from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.jobs import PictureChoice
 from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.exports import OF_PAGE, export_archive
+from anymask.studio.figures import Figures
 from anymask.studio.model_routes import BodyRoute, file_answer
-from anymask.studio.photo_files import look_into_folder, photo_file
+from anymask.studio.photo_files import FolderNews, look_into_folder, photo_file
 from anymask.studio.project import Project
 from anymask.studio.project_schemas import (
     AddedBody,
@@ -34,7 +35,6 @@ from anymask.studio.project_schemas import (
     DoneBody,
     EventsBody,
     ExportBody,
-    FolderBody,
     ImagesBody,
     KeptMaskBody,
     KeptMasksBody,
@@ -45,7 +45,6 @@ from anymask.studio.project_schemas import (
     ProjectAnswer,
     ProjectBody,
     RecordBody,
-    ReportBody,
     ReviewBody,
     SavedAnswers,
     SavedBodies,
@@ -54,7 +53,6 @@ from anymask.studio.project_schemas import (
 )
 from anymask.studio.records import MOST_ID, ImageEntry, StoredMask
 from anymask.studio.review import (
-    all_verdicts,
     asked_about,
     give_verdict,
     next_asked,
@@ -145,13 +143,11 @@ def images(
     return {"images": found, "next": follows}
 
 
-@router.post("/folder", response_model=FolderBody)
-def folder(project: OfProject, request: Request) -> dict[str, Any]:
+@router.post("/folder", response_model=FolderNews)
+def folder(project: OfProject, request: Request) -> FolderNews:
     """Take up the photos that were put into the folder since; which ones are gone?"""
     with request.app.state.looking:  # one look at a time
-        news = look_into_folder(project)
-    gone = [str(number) for number in news.gone]
-    return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
+        return look_into_folder(project)
 
 
 # Masks.
@@ -383,10 +379,10 @@ def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, An
 # What leaves.
 
 
-@router.get("/report", response_model=ReportBody)
-def report(project: OfProject) -> dict[str, Any]:
+@router.get("/report", response_model=Figures)
+def report(project: OfProject) -> Figures:
     """The figures of `anymask project report`."""
-    return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
+    return project.figures()
 
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))

@@ -299,14 +299,6 @@ class ImagesBody(Strict):
     next: TextId | None
 
 
-class FolderBody(Strict):
-    """Photos that were taken up, those whose files are gone, and what cannot be read, and why."""
-
-    added: int
-    gone: list[TextId]
-    unreadable: dict[str, str]
-
-
 class PageBody(Strict):
     """A page that masks lie on, and where it is in the stack."""
 
@@ -382,27 +374,6 @@ class LabelFateBody(BaseModel):
 
     name: str
     masks: Fate = "unname"
-
-
-Row = dict[str, str | float | bool | None]
-
-
-class ReportBody(Strict):
-    """The figures of `anymask project report`; null: nothing was measured."""
-
-    name: str
-    images: dict[str, int]
-    masks: dict[str, int]
-    paces: list[Row]
-    verdicts: dict[str, int]
-    batches: list[Row]
-    agreements: list[Row]
-    labels: list[Row]
-    groups: list[Row]
-    clips: list[Row]
-    tracks: dict[str, int]
-    track_verdicts: dict[str, int]
-    looked_at: int
 
 
 class ExportBody(BaseModel):

@@ -106,7 +106,7 @@ def checked_json(what: str, value: object) -> None:
                     raise InputError(f"{what} has texts of at most {MOST_VALUES} characters, got "
                                      "a longer one")  # fmt: skip
                 _check_encodable(what, one)
-            elif (isinstance(one, int) and one.bit_length() > 64) or not _is_plain(one):
+            elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
                 raise InputError(f"{what} must hold finite numbers, got {_short(one)}")
         level, count = below, count + len(below)
         if count > MOST_VALUES:
@@ -115,8 +115,11 @@ def checked_json(what: str, value: object) -> None:
         raise InputError(f"{what} has at most {MOST_DEPTH} levels, got more; send it flatter")
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of more digits than a float has
+        return False
 
 
 def _short(value: object) -> str:
@@ -210,7 +213,9 @@ class MaskNotes(Kept):
     """What people note on a mask beside its shape and name."""
 
     tags: Annotated[tuple[Text, ...], Field(max_length=MOST_TAGS)] = ()
-    attributes: Annotated[dict[Text, Text], Field(max_length=MOST_TAGS)] = Field(default_factory=dict)
+    attributes: Annotated[dict[Text, Text], Field(max_length=MOST_TAGS)] = Field(
+        default_factory=dict
+    )
     comment: Annotated[str, Field(max_length=MOST_COMMENT), AfterValidator(_encodable)] = ""
     locked: bool = Field(default=False, description="tools leave it alone", strict=True)
     hidden: bool = Field(default=False, description="it is not drawn", strict=True)

@@ -1,7 +1,7 @@
 """uvicorn with our limits, an application on a bound socket until it is stopped; and logging.
 
     anymask.studio            the server: where it listens, what it refuses, defects
-    anymask.studio.model_routes   each request: method, path, status, milliseconds
+    anymask.studio.requests   each request: method, path, status, milliseconds
     anymask.studio.model      loading of the model and searches for everything
     anymask.studio.videos     sessions about videos, opened and closed
     anymask.studio.stages     stages run over the photos of a project

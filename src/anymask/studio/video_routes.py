@@ -454,13 +454,11 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "jsonl":
             return LineWriter(path)
         case "film":
-            colours = {one.object: _rgb(one.colour) for one in body.objects}
+            colours: dict[int, Colour] = {}
+            for one in body.objects:
+                red, green, blue = bytes.fromhex(one.colour[1:])
+                colours[one.object] = (red, green, blue)
             return FilmWriter(path, facts, partial(draw_frame, colours=colours))
-
-
-def _rgb(colour: str) -> Colour:
-    red, green, blue = bytes.fromhex(colour[1:])
-    return red, green, blue
 
 
 def _zip(folder: Path, path: Path) -> None:

@@ -5,6 +5,28 @@ export interface AddedBody {
   added: number;
 }
 
+/** Two annotators on the photos that both have labelled. */
+export interface Agreement {
+  first: string;
+  second: string;
+  images: number;
+  pairs: number;
+  alone: number;
+  iou: number | null;
+}
+
+/** How a batch of photos stands. */
+export interface BatchState {
+  batch: number;
+  masks: number;
+  open: number;
+  sampled: number;
+  doubtful: number;
+  needed: number;
+  good: number | null;
+  met: boolean;
+}
+
 /** What one prompt brought: its candidates, best first, as run-lengths. */
 export interface CandidatesBody {
   masks: CocoRleBody[];
@@ -56,6 +78,18 @@ export interface ClipEntry {
   proposals: number;
   accepted: number;
   rejected: number;
+}
+
+/** The tracks of one clip. */
+export interface ClipShare {
+  name: string;
+  frames: number | null;
+  proposals: number;
+  accepted: number;
+  rejected: number;
+  doubtful: number;
+  seconds: number;
+  seconds_a_track: number | null;
 }
 
 /** The videos of a project, and the names of those in its folder that were not taken up. */
@@ -132,8 +166,25 @@ export interface FailureBody {
   current?: Record<string, unknown> | null;
 }
 
-/** Photos that were taken up, those whose files are gone, and what cannot be read, and why. */
-export interface FolderBody {
+/** The report of `anymask project report`; null: nothing was measured. */
+export interface Figures {
+  name: string;
+  images: Record<string, number>;
+  masks: Record<string, number>;
+  paces: Pace[];
+  verdicts: Record<string, number>;
+  looked_at: number;
+  batches: BatchState[];
+  agreements: Agreement[];
+  labels: Share[];
+  groups: Share[];
+  clips: ClipShare[];
+  tracks: Record<string, number>;
+  track_verdicts: Record<string, number>;
+}
+
+/** What a look into the folder found. */
+export interface FolderNews {
   added: number;
   gone: string[];
   unreadable: Record<string, string>;
@@ -352,6 +403,16 @@ export interface OutlinesBody {
   ambiguous: boolean;
 }
 
+/** Seconds a mask in one stage; None where no mask was accepted, or none cost a second. */
+export interface Pace {
+  stage: string;
+  masks: number;
+  images: number;
+  seconds: number;
+  seconds_a_mask: number | null;
+  masks_an_hour: number | null;
+}
+
 /** A page that masks lie on, and where it is in the stack. */
 export interface PageBody {
   page: number;
@@ -448,23 +509,6 @@ export interface RecordBody {
   notes?: Record<string, unknown>;
 }
 
-/** The figures of `anymask project report`; null: nothing was measured. */
-export interface ReportBody {
-  name: string;
-  images: Record<string, number>;
-  masks: Record<string, number>;
-  paces: Record<string, string | number | boolean | null>[];
-  verdicts: Record<string, number>;
-  batches: Record<string, string | number | boolean | null>[];
-  agreements: Record<string, string | number | boolean | null>[];
-  labels: Record<string, string | number | boolean | null>[];
-  groups: Record<string, string | number | boolean | null>[];
-  clips: Record<string, string | number | boolean | null>[];
-  tracks: Record<string, number>;
-  track_verdicts: Record<string, number>;
-  looked_at: number;
-}
-
 /** A mask to look at, and why. */
 export interface ReviewBody {
   image: string;
@@ -536,6 +580,14 @@ export interface SegmentBody {
   refine_edges?: boolean | "auto";
   zoom?: boolean | "auto";
   mirror?: boolean;
+}
+
+/** How much of the project one label or one group of photos is. */
+export interface Share {
+  name: string;
+  masks: number;
+  images: number;
+  pixels: number;
 }
 
 /** A name that a mask may have, and how likely it is. */

@@ -6,7 +6,7 @@ import type {
   ChangesBody as Changes,
   ChannelValues,
   ExportBody,
-  FolderBody as FolderNews,
+  FolderNews,
   FoundMaskBody,
   ImageEntry as ImageRow,
   Label as LabelEntry,
