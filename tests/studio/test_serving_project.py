@@ -155,8 +155,11 @@ def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
     assert refused.json()["current"] == answer.json()
     assert "'bob' has changed it" in refused.json()["error"]["got"]
     assert ask.delete(address, headers=late).status_code == 409
-    assert ask.delete(address, headers={"If-Match": "2"}).status_code == 200
-    gone = ask.put(address, json=changed, headers={"If-Match": "2"})
+    forced = ask.put(address, json=changed, headers={"If-Match": "*"})  # whatever it is by now
+    assert forced.json()["version"] == 3
+    assert ask.put(address, json=changed).status_code == 422
+    assert ask.delete(address, headers={"If-Match": "3"}).status_code == 200
+    gone = ask.put(address, json=changed, headers={"If-Match": "*"})
     assert (gone.status_code, gone.json()["current"]) == (409, None)
     assert ask.get("/api/images/1/records").json()["records"] == []
 

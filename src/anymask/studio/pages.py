@@ -61,7 +61,13 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
         tags=["model"],
         response_class=FileResponse,
         responses={
-            200: {"description": "The file", "content": {"application/octet-stream": BINARY}},
+            200: {
+                "description": "The file",
+                "content": {
+                    "application/octet-stream": BINARY,
+                    "application/json": {"schema": {"type": "object"}},
+                },
+            },
             304: {"description": "The file of If-None-Match is the same still"},
         },
     )
