@@ -118,7 +118,8 @@ def test_a_request_for_a_mask_enters_few_files() -> None:
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         path = Path(frame.f_code.co_filename)
-        if tracing and event == "call" and PACKAGE in path.parents:
+        clock = threading.current_thread().name == "anymask-video-ends"  # every 5 s, for no request
+        if tracing and not clock and event == "call" and PACKAGE in path.parents:
             entered.add(path.relative_to(PACKAGE).as_posix())
 
     model = anymask.load()
