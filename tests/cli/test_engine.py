@@ -9,7 +9,7 @@ from PIL import Image
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle
-from anymask.studio import Project, figures_to_html
+from anymask.studio import Project, to_report
 from tests.segment.fakes import discs
 from tests.studio.disc_projects import label
 
@@ -137,6 +137,6 @@ def test_groups_of_photos_are_counted(photos: Path, capsys: pytest.CaptureFixtur
     assert {(g.name, g.masks) for g in project.figures().groups} == {("day", 3), ("night", 3)}
     row = {"round": 1, "train_masks": 5, "before": 0.5, "after": 0.6, "gain": 0.1, "low": 0.05,
            "high": 0.2, "promoted": True}  # fmt: skip
-    page = figures_to_html(project.figures(), [row])
+    page = to_report(project.figures(), [row]).to_html()
     assert "+0.050 to +0.200" in page
     assert "night" in page

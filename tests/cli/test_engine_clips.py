@@ -10,7 +10,7 @@ import pytest
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.segment import Model
-from anymask.studio import Project, TrackSaid, create_project
+from anymask.studio import Project, create_project
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.track.clips import moving_discs, write_video
@@ -42,7 +42,7 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert told[1].startswith("  track 1, object 1 (disc): proposed, frames 0 to 5, ")
     assert main(["project", "clips", folder, "-o", str(out)]) == 2
     assert "no track is accepted; look at them first" in capsys.readouterr().err
-    project.tracks.give_verdict(2, TrackSaid(verdict="accept", version=1), "ann")
+    project.tracks.give_verdict(2, "accept", 1, "ann")
     assert main(["project", "report", folder, "--json", str(out)]) == 0
     assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1

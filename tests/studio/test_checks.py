@@ -36,21 +36,21 @@ BAD_PROMPTS: list[Any] = [
 
 @pytest.mark.parametrize("prompt", BAD_PROMPTS, ids=lambda prompt: repr(prompt)[:30])
 def test_a_prompt_that_makes_no_sense_is_refused(prompt: Any) -> None:
-    with pytest.raises(InputError, match=r"must|has points, labels, box or lasso"):
-        Provenance.from_json({"prompts": [prompt]})
+    with pytest.raises(InputError, match="wanted prompts"):
+        Provenance(prompts=[prompt])
 
 
 def test_what_the_page_sends_passes() -> None:
-    prompt = {"points": [[1, 2.5]], "labels": [1, 0], "box": [0, 0, 9, 9], "lasso": [(1, 2)]}
-    kept = Provenance.from_json({"kind": "human", "tool": "box", "prompts": [prompt, {}]})
+    prompt = {"points": [[1, 2.5]], "labels": [1, 0], "box": [0, 0, 9, 9], "lasso": [[1, 2]]}
+    kept = Provenance(kind="human", tool="box", prompts=[prompt, {}])
     assert kept.to_json()["prompts"] == [prompt, {}]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "x" * 401, 7, ["a"]])
 @pytest.mark.parametrize("name", ["model", "model_hash", "tool", "source"])
 def test_text_that_cannot_be_stored_is_refused(name: str, text: Any) -> None:
-    with pytest.raises(InputError, match=f"{name} (must be text|has at most 400 characters)"):
-        Provenance.from_json({name: text})
+    with pytest.raises(InputError, match=f"wanted {name}"):
+        Provenance(**{name: text})
 
 
 @pytest.mark.parametrize(

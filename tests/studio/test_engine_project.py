@@ -33,7 +33,7 @@ from anymask.studio import (
     plan,
     propose,
     take_back_verdict,
-    to_markdown,
+    to_report,
 )
 from tests.segment.fakes import SPEC, ColourRuntime
 from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
@@ -91,7 +91,7 @@ def test_the_stages_are_told_apart_in_the_figures(
     assert paces["assisted"].masks_an_hour == 3600 / SECONDS
     assert (paces["semi"].masks, paces["semi"].images) == (3, 3)
     json.dumps(figures.to_json(), allow_nan=False)
-    page = to_markdown(figures)
+    page = str(to_report(figures))
     assert "| assisted | 3 | 1 | 3.0 | 1,200.0 |" in page
     assert "| disc 0 | 2 | 2 |" in page
 

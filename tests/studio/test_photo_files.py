@@ -1,14 +1,27 @@
-"""What becomes of a project's photos while others work in the folder."""
+"""Files of a project's folder while others work there: new, gone, replaced; its videos."""
 
+import itertools
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
-from anymask.base import Conflict, NotFoundError
+from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
-from anymask.studio import Draft, Project, checked_picture, create_project, look_into_folder
+from anymask.studio import (
+    SEEN,
+    Draft,
+    EventRow,
+    Project,
+    checked_picture,
+    create_project,
+    look_into_folder,
+    photo_file,
+    reading,
+)
 
 
 def photo(path: Path, width: int, height: int) -> None:
@@ -49,3 +62,98 @@ def test_another_size_is_taken_over_until_there_is_a_mask(project: Project, tmp_
     with pytest.raises(Conflict, match=told):
         checked_picture(project, 1)
     assert project.store.image(1).hw == (9, 10)
+
+
+# Photos whose files are replaced by others of the same size.
+
+MASK = mask_to_rle(np.ones((6, 8), bool))
+
+
+@pytest.fixture
+def painted(tmp_path: Path) -> Project:
+    paint(tmp_path, "red")
+    ticks = itertools.count(1.0)
+    return create_project(tmp_path, clock=lambda: next(ticks))
+
+
+def paint(folder: Path, colour: str, time: int = 1) -> None:
+    """Another photo of the same number of bytes."""
+    Image.new("RGB", (8, 6), colour).save(folder / "a.bmp")
+    os.utime(folder / "a.bmp", (time, time))
+
+
+def written(project: Project) -> int:
+    with reading(project.store.database) as session:
+        return len(list(session.scalars(select(EventRow).where(EventRow.kind == SEEN))))
+
+
+def test_a_replaced_file_is_told_until_somebody_has_looked(
+    painted: Project, tmp_path: Path
+) -> None:
+    first = photo_file(painted, 1)
+    painted.store.add_records(1, [Draft(rle=MASK)], "ann")
+    assert photo_file(painted, 1) == first
+    assert not first.replaced
+    paint(tmp_path, "blue", time=2)
+    now = photo_file(painted, 1)
+    assert now.replaced
+    assert now.mark != first.mark
+    assert photo_file(painted, 1) == now  # somebody else is told, too
+    painted.store.mark_image(1, "done", "ann")
+    assert not photo_file(painted, 1).replaced
+    paint(tmp_path, "lime", time=3)
+    assert photo_file(painted, 1).replaced
+    record = painted.store.record(1)
+    painted.store.change_record(1, record.version, Draft(rle=MASK, label="x"), "ann")
+    assert not photo_file(painted, 1).replaced  # no mask is older
+    assert written(painted) == 3
+
+
+def test_a_photo_without_masks_may_be_replaced(painted: Project, tmp_path: Path) -> None:
+    photo_file(painted, 1)
+    paint(tmp_path, "blue", time=2)
+    assert not photo_file(painted, 1).replaced
+    painted.store.add_records(1, [Draft(rle=MASK)], "ann")
+    assert not photo_file(painted, 1).replaced
+
+
+def test_a_copy_of_the_folder_is_no_other_photo(painted: Project, tmp_path: Path) -> None:
+    first = photo_file(painted, 1)
+    painted.store.add_records(1, [Draft(rle=MASK)], "ann")
+    paint(tmp_path, "red", time=9)
+    assert photo_file(painted, 1) == first
+    (tmp_path / "a.bmp").unlink()
+    with pytest.raises(NotFoundError, match="not in the project's folder any more"):
+        photo_file(painted, 1)
+
+
+# Videos.
+
+
+def test_videos_of_the_folder_are_listed_until_they_are_taken_up(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.MKV", "in/c.webm", ".hidden.mp4", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"frames")
+    project = create_project(tmp_path)
+    assert project.new_videos() == ["a.MKV", "b.mp4", "in/c.webm"]
+    project.tracks.add_clip("b.mp4", (4, 4), 2, 25.0)
+    assert project.new_videos() == ["a.MKV", "in/c.webm"]
+
+
+def test_a_video_is_copied_into_the_folder_once(tmp_path: Path) -> None:
+    folder, source = tmp_path / "photos", tmp_path / "sent.video"
+    folder.mkdir()
+    source.write_bytes(b"frames")
+    project = create_project(folder)
+    assert [project.keep_video(source, "drive.mp4") for _ in range(2)] == ["drive.mp4"] * 2
+    assert (folder / "drive.mp4").read_bytes() == b"frames"
+    assert project.keep_video(folder / "drive.mp4", "another.mp4") == "drive.mp4"
+    (folder / "link.mp4").symlink_to(source)
+    source.write_bytes(b"others")
+    for name in ("drive.mp4", "link.mp4"):
+        with pytest.raises(InputError, match=f"got '{name}', which another file"):
+            project.keep_video(source, name)
+    for name in ("../out.mp4", "in/out.mp4", ".hidden.mp4", "photo.jpg", "x.mp4\0", ""):
+        with pytest.raises(InputError, match=r"the name of a video file such as clip\.mp4"):
+            project.keep_video(source, name)
+    assert sorted(path.name for path in folder.glob("*.mp4")) == ["drive.mp4", "link.mp4"]

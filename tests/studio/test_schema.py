@@ -26,7 +26,6 @@ from tests.studio.servers import (
     LEFT,
     PICTURE,
     client,
-    error_of,
     inference,
     listening,
     png,
@@ -229,32 +228,6 @@ def test_every_failure_of_the_schema_has_the_form_that_is_sent(schema: Any) -> N
                     (content,) = answer["content"].values()
                     assert content["schema"]["$ref"].endswith("/FailureBody"), (path, status)
             assert {"4XX", "5XX"} <= set(operation["responses"])
-
-
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        ("/health", "GET or HEAD"),
-        ("/api/encode", "POST"),
-        ("/api/segment", "POST"),
-        ("/api/everything", "POST"),
-        ("/api/names", "POST"),
-        ("/model/manifest.json", "GET or HEAD"),
-        ("/docs", "GET or HEAD"),
-        ("/redoc", "GET or HEAD"),
-        ("/", "GET or HEAD"),
-    ],
-)
-def test_a_wrong_method_is_405_and_says_which_is_right(path: str, allowed: str) -> None:
-    with client(bundle=ASSETS / "nano") as http:
-        for method in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {allowed[:4].strip()}:
-            reply = http.request(method, path)
-            assert error_of(reply, 405) == f"the method {allowed} at this address"
-            assert set(reply.headers["allow"].split(", ")) == set(allowed.split(" or "))
-        for method in ("GET", "POST"):
-            assert (
-                error_of(http.request(method, "/api/nothing"), 404) == "an address of this server"
-            )
 
 
 def test_head_is_answered_as_get_without_its_body() -> None:

@@ -24,7 +24,16 @@ from anymask.studio import (
 )
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
-from tests.studio.servers import LEFT, PICTURE, RIGHT, GatedRuntime, client, in_thread, inference
+from tests.studio.servers import (
+    LEFT,
+    PICTURE,
+    RIGHT,
+    GatedRuntime,
+    client,
+    error_of,
+    in_thread,
+    inference,
+)
 
 
 @pytest.fixture
@@ -146,8 +155,11 @@ def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
     assert refused.json()["current"] == answer.json()
     assert "'bob' has changed it" in refused.json()["error"]["got"]
     assert ask.delete(address, headers=late).status_code == 409
-    assert ask.delete(address, headers={"If-Match": "2"}).status_code == 200
-    gone = ask.put(address, json=changed, headers={"If-Match": "2"})
+    forced = ask.put(address, json=changed, headers={"If-Match": "*"})  # whatever it is by now
+    assert forced.json()["version"] == 3
+    assert ask.put(address, json=changed).status_code == 422
+    assert ask.delete(address, headers={"If-Match": "3"}).status_code == 200
+    gone = ask.put(address, json=changed, headers={"If-Match": "*"})
     assert (gone.status_code, gone.json()["current"]) == (409, None)
     assert ask.get("/api/images/1/records").json()["records"] == []
 
@@ -353,9 +365,17 @@ def test_a_wrong_method_is_told_every_right_one(ask: TestClient) -> None:
         "/api/images/1/done": "DELETE, POST",
         "/api/labels": "DELETE, GET, HEAD, POST, PUT",
         "/api/images/1/embedding": "GET",  # HEAD would compute it
+        "/api/encode": "POST",
+        "/health": "GET, HEAD",
+        "/docs": "GET, HEAD",
+        "/redoc": "GET, HEAD",
+        "/": "GET, HEAD",
     }.items():
         reply = ask.patch(path)
         assert (reply.status_code, reply.headers["Allow"]) == (405, allowed)
         assert reply.json()["error"]["wanted"].startswith(f"the method {allowed.split(', ')[0]}")
+        if "POST" not in allowed:
+            assert ask.post(path).status_code == 405
+    assert error_of(ask.patch("/api/nothing"), 404) == "an address of this server"
     assert ask.head("/api/images/1/embedding").status_code == 405
     assert ask.head("/api/project").status_code == 200

@@ -98,6 +98,7 @@ def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> No
     late = ask.put(place, json={"label": "van", "was": "disc"})
     assert late.status_code == 409
     assert late.json()["current"] == kept
+    assert "is named 'bus'" in late.json()["error"]["got"]
     assert ask.put(place, json={"label": "", "was": "bus"}).json()["label"] is None
     assert ask.put(place, json={"label": "bus", "was": None}).json()["label"] == "bus"
     assert ask.put("/api/tracks/9/label", json={"label": "bus"}).status_code == 404

@@ -16,13 +16,12 @@ from anymask.studio import (
     SLOWEST,
     BoundedBody,
     Limits,
-    PendingConnections,
     Refusal,
     ServerParts,
     create_app,
 )
 from tests.patience import PATIENCE_S
-from tests.studio.servers import client, inference, listening
+from tests.studio.servers import inference, listening
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
 WHOLE = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -156,36 +155,3 @@ def test_a_client_that_leaves_within_its_body_writes_no_traceback(
     asyncio.run(app(scope, receive, send))
     assert sent[0]["status"] == 499
     assert caplog.records == []
-
-
-def test_a_connection_that_has_gone_is_forgotten() -> None:
-    async def check() -> None:
-        doorway = PendingConnections(Limits(header_seconds=1000, headers_waiting=1))
-        loop = asyncio.get_running_loop()
-
-        class Transport:
-            aborted = False
-
-            def abort(self) -> None:
-                self.aborted = True
-
-        first, second = Transport(), Transport()
-        doorway.wait(first, loop)  # type: ignore[arg-type]
-        doorway.come(first)  # type: ignore[arg-type]
-        doorway.wait(second, loop)  # type: ignore[arg-type]
-        doorway.wait(second, loop)  # type: ignore[arg-type]
-        assert not first.aborted
-        assert not second.aborted
-        doorway.come(second)  # type: ignore[arg-type]
-
-    asyncio.run(check())
-
-
-def test_pixels_count_as_costly() -> None:
-    """They are refused like any other work of a server that is full."""
-    from anymask.studio import COSTLY
-
-    assert COSTLY.fullmatch("/api/images/1/pixels")
-    assert not COSTLY.fullmatch("/api/images/1/records")
-    with client() as http:
-        assert http.get("/api/images/1/pixels").status_code == 404

@@ -116,6 +116,15 @@ def test_a_closed_session_is_gone_and_so_is_its_file(clip: Path) -> None:
         assert "a session that is open" in error_of(http.delete(video), 404)
 
 
+def test_a_session_may_be_named_by_its_client_and_is_opened_once() -> None:
+    with client(limits=Limits(videos=1)) as http:
+        first, again = (http.post("/api/videos", json={"name": "mine"}).json() for _ in range(2))
+        assert first["name"] == again["name"] == "mine"
+        assert http.get("/api/videos/mine").status_code == 200
+        for name in ("", "../x", "a" * 41):
+            error_of(http.post("/api/videos", json={"name": name}))
+
+
 def test_what_cannot_be_done_is_refused(clip: Path) -> None:
     with client() as http:
         video = opened(http)

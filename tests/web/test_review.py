@@ -130,7 +130,7 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     ann.keys("Control+z")
     under_review(ann, "r1")
     ann.until("s.editor?.entry.id", "coffee")
-    ann.until("s.editor.selected?.status", "proposed")
+    ann.until("s.editor.selected?.state", "proposed")
     assert project.verdicts == []
     ann.keys("a")
     under_review(ann, "r2")

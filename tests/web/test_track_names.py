@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anymask.studio import Project, TrackRenaming
+from anymask.studio import Project
 from tests.web.test_video_project import begin, project, reviewer, stored, track_of
 from tests.web.viewers import Viewer
 
@@ -58,7 +58,7 @@ def test_a_name_that_somebody_else_has_changed_is_shown_as_it_is_now(
     reviewer: Viewer, project: Project
 ) -> None:
     begin(reviewer)
-    project.tracks.rename(1, TrackRenaming(label="van", was="disc"), "bob")
+    project.tracks.rename(1, "van", "disc", "bob")
     name_field(reviewer, 1).fill("bus")
     name_field(reviewer, 1).press("Enter")
     reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()

@@ -16,7 +16,6 @@ from anymask.studio import (
     TrackDraft,
     TrackEntry,
     TrackMask,
-    TrackSaid,
     create_project,
 )
 from tests.studio.servers import inference
@@ -231,7 +230,7 @@ def test_a_clip_is_left_when_all_is_stored_or_somebody_says_so(
 
 def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, project: Project) -> None:
     begin(reviewer)
-    project.tracks.give_verdict(1, TrackSaid(verdict="reject", version=1), "bob")
+    project.tracks.give_verdict(1, "reject", 1, "bob")
     reviewer.keys("a")
     reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()
     reviewer.until("f.clip.of(1).state", "rejected")
@@ -240,7 +239,7 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     reviewer.until("f.clip.of(1).state", "proposed")
     stored(reviewer)
     correct(reviewer)
-    project.tracks.give_verdict(1, TrackSaid(verdict="accept", version=3), "bob")
+    project.tracks.give_verdict(1, "accept", 3, "bob")
     reviewer.keys("c")
     reviewer.page.get_by_text("C stores yours over it.").wait_for()
     stored(reviewer)
@@ -267,7 +266,7 @@ def test_tracks_are_left_for_later_and_the_last_one_is_told(
     reviewer: Viewer, project: Project
 ) -> None:
     for track in (2, 3):
-        project.tracks.give_verdict(track, TrackSaid(verdict="reject", version=1), "bob")
+        project.tracks.give_verdict(track, "reject", 1, "bob")
     begin(reviewer)
     reviewer.keys("PageDown")
     reviewer.page.get_by_text("This is the last track to look at.").wait_for()

@@ -26,11 +26,9 @@ from anymask.studio.exports import export_masks as export_masks
 from anymask.studio.exports import masks_file as masks_file
 from anymask.studio.exports import read_split as read_split
 from anymask.studio.exports import split_names as split_names
-from anymask.studio.figures import figures_to_html as figures_to_html
 from anymask.studio.figures import measure as measure
 from anymask.studio.figures import plan as plan
-from anymask.studio.figures import summary as summary
-from anymask.studio.figures import to_markdown as to_markdown
+from anymask.studio.figures import to_report as to_report
 from anymask.studio.inference import BACKGROUND as BACKGROUND
 from anymask.studio.inference import PHOTO_THREADS as PHOTO_THREADS
 from anymask.studio.inference import EmbeddingCache as EmbeddingCache
@@ -43,7 +41,6 @@ from anymask.studio.inference import size_of as size_of
 from anymask.studio.label_studio import TaskPictures as TaskPictures
 from anymask.studio.labels import LabelSet as LabelSet
 from anymask.studio.labels import nth_colour as nth_colour
-from anymask.studio.limits import COSTLY as COSTLY
 from anymask.studio.limits import SLOWEST as SLOWEST
 from anymask.studio.limits import Limits as Limits
 from anymask.studio.middleware import HEADERS as HEADERS
@@ -79,8 +76,6 @@ from anymask.studio.records import Stage as Stage
 from anymask.studio.records import TrackDraft as TrackDraft
 from anymask.studio.records import TrackEntry as TrackEntry
 from anymask.studio.records import TrackMask as TrackMask
-from anymask.studio.records import TrackRenaming as TrackRenaming
-from anymask.studio.records import TrackSaid as TrackSaid
 from anymask.studio.review import ReviewItem as ReviewItem
 from anymask.studio.review import agreements as agreements
 from anymask.studio.review import all_verdicts as all_verdicts
@@ -110,7 +105,6 @@ from anymask.studio.schemas import PromptBody as PromptBody
 from anymask.studio.schemas import SegmentBody as SegmentBody
 from anymask.studio.schemas import settings_schema as settings_schema
 from anymask.studio.server import LOGGERS as LOGGERS
-from anymask.studio.server import PendingConnections as PendingConnections
 from anymask.studio.server import Server as Server
 from anymask.studio.server import address_of as address_of
 from anymask.studio.server import log_to_stderr as log_to_stderr

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from anymask.base import Conflict, NotFoundError
 from anymask.studio import (
     model_routes,
     picture_routes,
@@ -92,6 +93,8 @@ def create_app(parts: ServerParts) -> FastAPI:
     install_errors(api)
     routers = [model_routes.router, video_routes.router]
     if parts.project is not None:
+        for kind in (Conflict, NotFoundError):
+            api.add_exception_handler(kind, project_routes.answer_late)
         look = PictureLook(parts.project.project, parts.project.pictures, parts.limits)
         state.own_names = OwnNames(look.labelled)
         routers += [project_routes.router, picture_routes.router, track_routes.router]

@@ -170,12 +170,7 @@ def _explained(database: Database) -> Iterator[None]:
     except IntegrityError as error:
         raise Conflict(f"{where}: it is there already, or has gone ({error.orig})") from error
     except DBAPIError as error:
-        if _is_full(error.orig):
-            raise DiskFull(
-                f"{where}: wanted room to write, got a full disk ({error.orig}); nothing was "
-                "written: make room and do it again"
-            ) from error
-        raise _other_error(error, where) from error
+        raise _told(error, where) from error
     except NoSuchModuleError as error:
         raise InputError(f"{where}: no driver for this database ({error})") from error
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -185,13 +180,14 @@ def _explained(database: Database) -> Iterator[None]:
         ) from error
 
 
-def _is_full(error: object) -> bool:
-    names = (getattr(error, "sqlite_errorname", None), getattr(error, "sqlstate", None))
-    return any(name in _FULL for name in names)
-
-
-def _other_error(error: DBAPIError, where: str) -> StoreError:
-    if getattr(error.orig, "sqlite_errorname", "").startswith(_SHUT):
+def _told(error: DBAPIError, where: str) -> StoreError:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
+        return DiskFull(
+            f"{where}: wanted room to write, got a full disk ({error.orig}); nothing was written: "
+            "make room and do it again"
+        )
+    if name.startswith(_SHUT):
         return StoreError(
             f"{where}: wanted a database that can be written, got {str(error.orig)!r}; is its "
             "folder there, and may you write in it?"

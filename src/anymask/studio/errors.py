@@ -86,7 +86,17 @@ class Refusal(HTTPException):
     def __init__(
         self, status: int, message: str | tuple[str, str, str], retry_after: float | None = None
     ) -> None:
-        wanted, got, remedy = (_sendable(part) for part in _parts_of(message))
+        if isinstance(message, str):
+            found = _PARTS.fullmatch(message[:_LONGEST])
+            if found is None:
+                message = ("a request that can be answered", message, "see what came")
+            else:
+                wish, came, help_ = found.groups()
+                message = (wish, came, help_ or f"send what is wanted: {wish}")
+        # They may quote a client: nothing that UTF-8 cannot hold, and nothing endless.
+        wanted, got, remedy = (
+            part[:1000].encode("utf-8", "backslashreplace").decode() for part in message
+        )
         self.error = {"wanted": wanted, "got": got, "remedy": remedy, "status": status}
         wait = None if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
         super().__init__(status, f"wanted {wanted}, got {got}; {remedy}", wait)
@@ -94,21 +104,6 @@ class Refusal(HTTPException):
     def response(self) -> JSONResponse:
         """The answer."""
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
-
-
-def _parts_of(message: str | tuple[str, str, str]) -> tuple[str, str, str]:
-    if not isinstance(message, str):
-        return message
-    found = _PARTS.fullmatch(message[:_LONGEST])
-    if found is None:
-        return "a request that can be answered", message, "see what came"
-    wanted, got, remedy = found.groups()
-    return wanted, got, remedy or f"send what is wanted: {wanted}"
-
-
-def _sendable(text: str) -> str:
-    """Text that may quote a client, without what UTF-8 cannot hold, and not endless."""
-    return text[:1000].encode("utf-8", "backslashreplace").decode()
 
 
 def going_down() -> Refusal:

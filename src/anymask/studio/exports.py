@@ -198,11 +198,20 @@ def export_masks(
     """
     settings = settings or ExportSettings()
     find_format(name)
-    _check_target(target, name, settings)
+    if target.suffix and not target.is_dir() and (settings.images or settings.shares):
+        raise InputError(
+            f"with photos or a split the output is a folder, got {target.name!r}; leave its "
+            "ending out"
+        )
     if settings.proposals and not settings.force:
         check_rule(project, advice)
     images, left = _leaving(project, settings, advice)
-    _check_enough(len(images), settings)
+    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
+    if len(images) < len(splits):
+        raise InputError(
+            f"wanted a photo for each of {', '.join(splits)}, got {len(images)} to export; label "
+            "more, or leave the split out"
+        )
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report))
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
@@ -217,24 +226,6 @@ def export_masks(
     if name == "yolo" and not settings.images:
         lines.append(f"data.yaml expects the photos in images/; {advice.images}")
     return lines + report.lines()
-
-
-def _check_target(target: Path, name: str, settings: ExportSettings) -> None:
-    if target.suffix and not target.is_dir() and (settings.images or settings.shares):
-        raise InputError(
-            f"with photos or a split the output is a folder, got {target.name!r}; leave its "
-            "ending out"
-        )
-
-
-def _check_enough(photos: int, settings: ExportSettings) -> None:
-    """Raises InputError where a split would stay empty."""
-    splits = [part for part, share in zip(SPLITS, settings.shares, strict=False) if share > 0]
-    if photos < len(splits):
-        raise InputError(
-            f"wanted a photo for each of {', '.join(splits)}, got {photos} to export; label more, "
-            "or leave the split out"
-        )
 
 
 def _leaving(
@@ -357,18 +348,15 @@ def export_archive(
 ) -> list[str]:
     """The same as one ZIP file. Raises as `export_masks` does."""
     root = archive.with_suffix("")
-    lines = export_masks(project, _whole(root, name, settings), name, settings, advice)
+    # A file where a format is one file and nothing else is written.
+    alone = settings is None or not (settings.images or settings.shares)
+    target = root / masks_file(name) if alone else root
+    lines = export_masks(project, target, name, settings, advice)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(root.rglob("*")):
             if path.is_file():
                 file.write(path, path.relative_to(root).as_posix())
     return lines
-
-
-def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
-    """The target below a folder: a file where a format is one file and nothing else is written."""
-    alone = settings is None or not (settings.images or settings.shares)
-    return root / masks_file(name) if alone else root
 
 
 def clip_images(

@@ -16,15 +16,13 @@ from sqlalchemy import select
 from anymask.base import InputError
 from anymask.evaluation import (
     Points,
+    Report,
+    Section,
     Series,
+    TextTable,
     bar_plot,
     curve_plot,
-    html_page,
-    html_table,
     legend,
-    markdown_table,
-    section,
-    sheets,
 )
 from anymask.masks import rle_area, rle_merge
 from anymask.studio.database import reading
@@ -93,13 +91,19 @@ class ClipShare:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The report of a project; counts of words are by the word."""
+    """The report of `anymask project report`; null: nothing was measured.
+
+    looked_at  masks that reviewers have judged
+
+    Counts of words are by the word.
+    """
 
     name: str
     images: dict[str, int]
     masks: dict[str, int]
     paces: tuple[Pace, ...]
     verdicts: dict[str, int]
+    looked_at: int
     batches: tuple[BatchState, ...]
     agreements: tuple[Agreement, ...]
     labels: tuple[Share, ...]
@@ -123,12 +127,14 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         "proposed": sum(clip.proposals for clip in clips),
         "rejected": sum(clip.rejected for clip in clips),
     }
+    verdicts = _counted(one.verdict for one in all_verdicts(store))
     return Figures(
         name=name,
         images=_counted(image.status for image in images),
         masks=_counted(entry.state for entry in entries),
         paces=tuple(_paces(entries)),
-        verdicts=_counted(one.verdict for one in all_verdicts(store)),
+        verdicts=verdicts,
+        looked_at=sum(verdicts.values()),
         batches=tuple(batch_states(store, settings)),
         agreements=tuple(agreements(entries)),
         labels=tuple(_shares(images, entries, by_label=True)),
@@ -202,21 +208,19 @@ def _clip_shares(tracks: Tracks) -> list[ClipShare]:
 # As text and as a page.
 
 
-def summary(figures: Figures) -> str:
-    """One line."""
+def to_report(figures: Figures, rounds: Sequence[Row] = ()) -> Report:
+    """Tables of everything that there is to tell, plots, and all figures as data.
+
+    rounds  of training, as `Project.rounds` tells them
+    """
 
     def told(counts: dict[str, int]) -> str:
         return ", ".join(f"{count} {word}" for word, count in counts.items()) or "none"
 
-    line = f"images: {told(figures.images)}; masks: {told(figures.masks)}"
+    about = f"images: {told(figures.images)}; masks: {told(figures.masks)}"
     if figures.clips:
-        line += f"; clips: {len(figures.clips)}; tracks: {told(figures.tracks)}"
-    return line
-
-
-def tables(figures: Figures) -> list[tuple[str, list[Row]]]:
-    """(title, rows by the names of their columns) of everything that there is to tell."""
-    found: list[tuple[str, list[Row]]] = [
+        about += f"; clips: {len(figures.clips)}; tracks: {told(figures.tracks)}"
+    tables: list[tuple[str, list[Row]]] = [
         ("Pace", [
             {"stage": p.stage, "masks": p.masks, "images": p.images,
              "seconds a mask": _number(p.seconds_a_mask), "masks an hour": _number(p.masks_an_hour)}
@@ -243,36 +247,21 @@ def tables(figures: Figures) -> list[tuple[str, list[Row]]]:
              "frames to look at": c.doubtful, "seconds a track": _number(c.seconds_a_track)}
             for c in figures.clips
         ]),
-    ]  # fmt: skip
-    return [(title, rows) for title, rows in found if rows]
-
-
-def to_markdown(figures: Figures) -> str:
-    """The report for people."""
-    parts = [f"# {figures.name}\n\n{summary(figures)}\n"]
-    for title, rows in tables(figures):
-        parts.append(f"## {title}\n\n{markdown_table(list(rows[0]), _cells(rows))}\n")
-    return "\n".join(parts)
-
-
-def figures_to_html(figures: Figures, rounds: Sequence[Row] = ()) -> str:
-    """A self-contained page of tables and plots.
-
-    rounds  of training, as `Project.rounds` tells them
-    """
-    told = tables(figures)
-    if rounds:
-        told.append(("Rounds of training", [
+        ("Rounds of training", [
             {"round": row["round"], "masks": row["train_masks"], "before": f"{row['before']:.3f}",
              "after": f"{row['after']:.3f}", "gain": f"{row['gain']:+.3f}",
              "95 %": f"{row['low']:+.3f} to {row['high']:+.3f}",
              "leads": "yes" if row["promoted"] else "no"}
             for row in rounds
-        ]))  # fmt: skip
-    parts = [section(title, html_table(list(rows[0]), _cells(rows))) for title, rows in told]
-    if plots := _plots(figures, rounds):
-        parts.insert(0, sheets(*plots))
-    return html_page(figures.name, summary(figures), parts)
+        ]),
+    ]  # fmt: skip
+    sections = [Section(plots=_plots(figures, rounds))]
+    for title, rows in tables:
+        cells = [[str(value) for value in row.values()] for row in rows]
+        if rows:
+            sections.append(Section(title=title, tables=[TextTable(list(rows[0]), cells)]))
+    data = figures.to_json() | {"rounds": list(rounds)}
+    return Report(title=figures.name, about=about, sections=sections, data=data)
 
 
 def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
@@ -300,10 +289,6 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
             plot = bar_plot([share.name for share in shares], series, what)
             plots.append((f"Masks by {what}", plot))
     return plots
-
-
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    return [[str(value) for value in row.values()] for row in rows]
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -29,8 +29,7 @@ from anymask.segment import Prediction
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
-from anymask.studio.model_routes import done
-from anymask.studio.requests import BodyRoute, OfLimits, OfModel, read_photo
+from anymask.studio.model_routes import BodyRoute, OfLimits, OfModel, done, read_photo
 from anymask.studio.schemas import DISC, Few, at_most, example
 
 MOST_TASKS = 1000  # of one question
@@ -214,7 +213,9 @@ async def predict(
             seen = await done(inference.encode(lambda read=read: read_photo(read(), limits)))  # type: ignore[misc]  # bound now, called at once
             prompt = prompt_of(regions, seen.embedding.image_hw)
             (answer,) = await done(inference.segment(seen, [prompt]))
-            label = tag.label(_label(regions))
+            last = regions[-1]["value"]  # `prompt_of` has read it
+            names = last.get("keypointlabels") or last.get("rectanglelabels")
+            label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
             found = await run_in_threadpool(prediction, answer, tag, label)
         results.append({"model_version": _version(inference)} | found)
     return {"results": results}
@@ -257,13 +258,6 @@ def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Promp
         got = f"{type(error).__name__}: {error}"
         raise Refusal(422, (wanted, got, "send them as Label Studio does")) from error
     return Prompt.of(points=points or None, labels=labels or None, box=box)
-
-
-def _label(regions: list[dict[str, Any]]) -> str:
-    """The last region's, or "" where it has none; `prompt_of` has read its value."""
-    last = regions[-1]["value"]
-    names = last.get("keypointlabels") or last.get("rectanglelabels")
-    return str(names[0]) if isinstance(names, list) and names else ""
 
 
 def prediction(answer: Prediction, tag: Tag, label: str) -> dict[str, Any]:

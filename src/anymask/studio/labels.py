@@ -18,11 +18,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import InputError, NotFoundError
-from anymask.studio.checks import checked_text
 from anymask.studio.database import reading, writing
-from anymask.studio.records import Action
-from anymask.studio.rows import event_row, remember
-from anymask.studio.tables import EventRow, LabelRow, RecordRow
+from anymask.studio.records import Action, checked_text
+from anymask.studio.tables import EventRow, LabelRow, RecordRow, event_row, remember
 
 RENAMED = "label renamed"  # the event that tells it
 GOLDEN = 137.508  # degrees: neighbouring numbers get distant hues

@@ -177,8 +177,13 @@ class Guard:
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                self._tell_browser(MutableHeaders(scope=message), headers.get("origin"))
+                status, answer = message["status"], MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    answer.setdefault(name, value)
+                answer.setdefault("Cache-Control", "no-store")
+                origin = headers.get("origin")
+                if origin and {origin, "*"} & {*self.access.origins}:
+                    answer["Cross-Origin-Resource-Policy"] = "cross-origin"
             await send(message)
 
         try:
@@ -201,13 +206,6 @@ class Guard:
             spent = round(1000 * (time.perf_counter() - began), 1)
             told = {"method": method, "path": path, "status": status, "ms": spent}
             REQUESTS.info("%s %s %d %.1f ms", *told.values(), extra=told)
-
-    def _tell_browser(self, answer: MutableHeaders, origin: str | None) -> None:
-        for name, value in self._headers.items():
-            answer.setdefault(name, value)
-        answer.setdefault("Cache-Control", "no-store")
-        if origin and {origin, "*"} & {*self.access.origins}:
-            answer["Cross-Origin-Resource-Policy"] = "cross-origin"
 
     async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Answer, if what is under way leaves room for it. Raises Refusal (413, 429)."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
+from fastapi import Path as InPath
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -60,11 +61,19 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
         tags=["model"],
         response_class=FileResponse,
         responses={
-            200: {"description": "The file", "content": {"application/octet-stream": BINARY}},
+            200: {
+                "description": "The file",
+                "content": {
+                    "application/octet-stream": BINARY,
+                    "application/json": {"schema": {"type": "object"}},
+                },
+            },
             304: {"description": "The file of If-None-Match is the same still"},
         },
     )
-    async def model_file(name: str, request: Request) -> Response:
+    async def model_file(
+        name: Annotated[str, InPath(examples=["manifest.json"])], request: Request
+    ) -> Response:
         """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
         if name not in files:
             remedy = "for a checkpoint: anymask export NAME -o DIR; anymask serve --model DIR"

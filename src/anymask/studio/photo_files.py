@@ -7,20 +7,19 @@ so that a copy of the project's folder is no other photo.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, DataError, StoreError
 from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.project import Project
-from anymask.studio.records import Action
-from anymask.studio.rows import event_row
-from anymask.studio.tables import EventRow, RecordRow
+from anymask.studio.records import Action, IdAsText
+from anymask.studio.tables import EventRow, RecordRow, event_row
 
 SEEN = "image file"  # the event that tells what a photo's file is
 FINISHED = "image done"
@@ -44,43 +43,31 @@ class CurrentFile:
 def photo_file(project: Project, image_id: int) -> CurrentFile:
     """What a photo's file is. Raises NotFoundError, DataError."""
     path = project.picture(image_id)
+    query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
     with reading(project.store.database) as session:
-        seen = _seen(session, image_id)
+        seen = list(session.scalars(query.order_by(EventRow.id)))
     try:
         about = path.stat()
         last = seen[-1].detail if seen else {}
         now = {"bytes": about.st_size, "time": about.st_mtime_ns}
         same = all(last.get(name) == value for name, value in now.items())
-        mark = last["sha256"] if same else _content(path)
+        if same:
+            mark = last["sha256"]
+        else:
+            with path.open("rb") as file:
+                mark = hashlib.sha256(file.read(MOST_READ)).hexdigest()
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror}") from error
     if not same:
         detail = now | {"sha256": mark}
         row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
         seen.append(row)
-        _write_down(project, row)
-    return CurrentFile(mark[:16], _is_replaced(project, image_id, seen))
-
-
-def _seen(session: Session, image_id: int) -> list[EventRow]:
-    query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
-    return list(session.scalars(query.order_by(EventRow.id)))
-
-
-def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.sha256(file.read(MOST_READ)).hexdigest()
-
-
-def _write_down(project: Project, row: EventRow) -> None:
-    """Write what a file is; a project that cannot be written shows its photos all the same."""
-    try:
-        with writing(project.store.database) as session:
+        # A project that cannot be written shows its photos all the same.
+        with suppress(StoreError), writing(project.store.database) as session:
             session.add(row)
             session.flush()
             session.expunge(row)
-    except StoreError:
-        return
+    return CurrentFile(mark[:16], _is_replaced(project, image_id, seen))
 
 
 def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
@@ -117,8 +104,8 @@ class FolderNews:
     """
 
     added: int
-    gone: list[int]
-    unreadable: dict[str, str] = field(default_factory=dict)
+    gone: list[IdAsText]
+    unreadable: dict[str, str]
 
 
 def look_into_folder(project: Project) -> FolderNews:

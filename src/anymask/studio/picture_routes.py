@@ -18,11 +18,18 @@ from anymask.base import InputError, Told, UintImage
 from anymask.images import PictureView, Ranges, load_plane, read_planes, read_values
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
 from anymask.segment import grid_of, least_objectness, split_by_score
-from anymask.studio.checks import MOST_PAGE
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
-from anymask.studio.model_routes import EMBEDDING, done, embedded, file_answer
+from anymask.studio.model_routes import (
+    EMBEDDING,
+    BodyRoute,
+    OfModel,
+    done,
+    embedded,
+    file_answer,
+    too_large,
+)
 from anymask.studio.names import LabelledMask
 from anymask.studio.photo_files import checked_picture, photo_file
 from anymask.studio.project import Project
@@ -35,8 +42,7 @@ from anymask.studio.project_schemas import (
     found_mask,
     kept_mask,
 )
-from anymask.studio.records import Draft, StoredMask
-from anymask.studio.requests import BodyRoute, OfModel, too_large
+from anymask.studio.records import MOST_PAGE, Draft, StoredMask
 from anymask.studio.stages import grid_settings, proposals_of
 
 THUMBNAIL = 160  # pixels

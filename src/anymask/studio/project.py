@@ -5,12 +5,15 @@
     DIR/.anymask/project.db   SQLite
     DIR/.anymask/rounds/N/    weights of each round of training
 
-Nothing outside of DIR is read or written, a database server apart (`places`).
+Nothing outside of DIR is read or written, a database server apart. DIR may come from somebody else,
+with links and addresses in it that were made to have other files read or written: so they are
+checked when a project is opened, before anything is.
 """
 
 from __future__ import annotations
 
 import filecmp
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
+from sqlalchemy.exc import ArgumentError
 
 from anymask.base import AnymaskError, DataError, InputError, NotFoundError, StoreError, whole_file
 from anymask.formats import picture_hw, read_json, to_json, write_files
@@ -33,13 +37,6 @@ from anymask.studio.database import (
 )
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
-from anymask.studio.places import (
-    check_address,
-    check_own_folder,
-    is_file_database,
-    lies_in_folder,
-    own_place,
-)
 from anymask.studio.records import (
     ImageEntry,
     Stage,
@@ -69,6 +66,8 @@ if TYPE_CHECKING:
 FOLDER = ".anymask"
 DATABASE = "project.db"
 ADDRESS = "project.json"
+ROUNDS = "rounds"
+_BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the database's name
 LEAD = DEFAULT_MODEL
 
 
@@ -478,3 +477,74 @@ def _address(folder: Path) -> str | Path:
         raise DataError(f"{place}: wanted {{'database': ADDRESS}}")
     check_address(address, folder)
     return address
+
+
+# Places: an error for what lies or leads outside of the folder.
+
+
+def check_own_folder(inside: Path) -> None:
+    """That our own folder is one, and that nothing which is written in it is a link.
+
+    Raises InputError.
+    """
+    links = [path for path in (inside, inside / ROUNDS) if path.is_symlink()]
+    for folder in (inside, inside / ROUNDS):
+        if not links and folder.is_dir():
+            with os.scandir(folder) as entries:
+                links += [Path(entry.path) for entry in entries if entry.is_symlink()]
+    if links:
+        raise InputError(
+            f"wanted a project whose files lie in its own folder, got the link {links[0]}; remove "
+            "it, or put the file itself there"
+        )
+
+
+def own_place(inside: Path, place: object) -> Path:
+    """A path of the database, below our own folder. Raises StoreError for one that leads out."""
+    path = inside / str(place)
+    if not _lies_in(path, inside):
+        raise StoreError(
+            f"wanted a place in {inside}, got {str(place)[:200]!r} from the project's database; "
+            "was it written by another program?"
+        )
+    return path
+
+
+def lies_in_folder(path: Path, folder: Path) -> bool:
+    """Whether a file of the project is one, and no link to somewhere else."""
+    return _lies_in(path, folder) and path.is_file()
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL, too long, links in a circle
+        return False
+
+
+def is_file_database(address: str | Path) -> bool:
+    """Whether a database is a file, not a server."""
+    return isinstance(address, Path) or "://" not in address or address.startswith("sqlite")
+
+
+def check_address(address: str, folder: Path) -> None:
+    """That a database which is a file lies in the project's folder. Raises InputError."""
+    if not is_file_database(address):
+        return
+    path, options = _file_of(address)
+    if options or not path or not all(_lies_in(Path(path + more), folder) for more in _BESIDE):
+        raise InputError(
+            f"wanted a server (postgresql://USER@HOST/NAME) or a SQLite file in {folder} for the "
+            f"database, got {address[:200]!r}; leave it out for a file beside the photos"
+        )
+
+
+def _file_of(address: str) -> tuple[str, Any]:
+    """Path and options of a SQLite address."""
+    if "://" not in address:
+        return address, None
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        return "", None
+    return url.database or "", dict(url.query)

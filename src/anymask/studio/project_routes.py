@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,17 +17,17 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as InPath
+from fastapi.encoders import jsonable_encoder
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.jobs import PictureChoice
-from anymask.studio.checks import MOST_ID
 from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.exports import OF_PAGE, export_archive
-from anymask.studio.model_routes import file_answer
-from anymask.studio.photo_files import look_into_folder, photo_file
+from anymask.studio.figures import Figures
+from anymask.studio.model_routes import BodyRoute, file_answer
+from anymask.studio.photo_files import FolderNews, look_into_folder, photo_file
 from anymask.studio.project import Project
 from anymask.studio.project_schemas import (
     AddedBody,
@@ -36,8 +35,6 @@ from anymask.studio.project_schemas import (
     DoneBody,
     EventsBody,
     ExportBody,
-    FolderBody,
-    ImageBody,
     ImagesBody,
     KeptMaskBody,
     KeptMasksBody,
@@ -48,18 +45,14 @@ from anymask.studio.project_schemas import (
     ProjectAnswer,
     ProjectBody,
     RecordBody,
-    ReportBody,
     ReviewBody,
     SavedAnswers,
     SavedBodies,
     VerdictBody,
-    image_to_json,
     kept_mask,
 )
-from anymask.studio.records import StoredMask
-from anymask.studio.requests import BodyRoute
+from anymask.studio.records import MOST_ID, ImageEntry, StoredMask
 from anymask.studio.review import (
-    all_verdicts,
     asked_about,
     give_verdict,
     next_asked,
@@ -94,19 +87,32 @@ async def user_of(
 
 
 async def version_of(
-    version: Annotated[str, Header(alias="If-Match", examples=["1"])],
-) -> int:
-    """The number in an If-Match header, with or without quotes. Raises Refusal (422)."""
+    version: Annotated[str, Header(alias="If-Match", examples=["*"])],
+) -> int | None:
+    """The number in an If-Match header, with or without quotes; None for *, any version.
+
+    Raises Refusal (422).
+    """
     number = version.strip().removeprefix("W/").strip('"')
+    if number == "*":
+        return None
     if not re.fullmatch("[0-9]{1,18}", number):
         wanted = "If-Match: VERSION, a record's number"
         raise Refusal(422, (wanted, repr(version[:40]), "send its version"))
     return int(number)
 
 
+async def version_if_any(
+    version: Annotated[str | None, Header(alias="If-Match")] = None,
+) -> int | None:
+    """The same, of a header that may be left out."""
+    return None if version is None else await version_of(version)
+
+
 OfProject = Annotated[Project, Depends(project_of)]
 Who = Annotated[str, Depends(user_of)]
-Version = Annotated[int, Depends(version_of)]
+Version = Annotated[int | None, Depends(version_of)]
+MaybeVersion = Annotated[int | None, Depends(version_if_any)]
 ImageId = Annotated[int, InPath(examples=[1])]
 RecordId = Annotated[int, InPath(examples=[1])]
 router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
@@ -134,32 +140,27 @@ def images(
     """Photos in pages: ask again with `after` = `next` until that is null."""
     found = project.store.images(after, limit)
     follows = str(found[-1].id) if len(found) == limit else None
-    return {"images": [image_to_json(image) for image in found], "next": follows}
+    return {"images": found, "next": follows}
 
 
-@router.post("/folder", response_model=FolderBody)
-def folder(project: OfProject, request: Request) -> dict[str, Any]:
+@router.post("/folder", response_model=FolderNews)
+def folder(project: OfProject, request: Request) -> FolderNews:
     """Take up the photos that were put into the folder since; which ones are gone?"""
     with request.app.state.looking:  # one look at a time
-        news = look_into_folder(project)
-    gone = [str(number) for number in news.gone]
-    return {"added": news.added, "gone": gone, "unreadable": news.unreadable}
+        return look_into_folder(project)
 
 
 # Masks.
 
 
-def _or_current(work: Callable[[], StoredMask | None]) -> Response:
-    """The changed mask; or 409 with the mask as it is now, null where it was deleted."""
-    try:
-        made = work()
-        return JSONResponse({} if made is None else kept_mask(made))
-    except (Conflict, NotFoundError) as error:
-        current = error.current if isinstance(error, Conflict) else None
-        wanted = "the record as it is now"
-        refusal = Refusal(409, (wanted, str(error), "look at `current` and decide again"))
-        record = kept_mask(current) if isinstance(current, StoredMask) else None
-        return JSONResponse({"error": refusal.error, "current": record}, 409)
+async def answer_late(request: Request, error: Exception) -> Response:
+    """409 with the mask or track as it is now, null where it was deleted."""
+    if isinstance(error, NotFoundError) and not request.url.path.startswith("/api/records/"):
+        return refusal_of(error).response()
+    now = error.current if isinstance(error, Conflict) else None
+    refusal = Refusal(409, str(error))
+    current = kept_mask(now) if isinstance(now, StoredMask) else jsonable_encoder(now)
+    return JSONResponse({"error": refusal.error, "current": current}, 409)
 
 
 @router.get(
@@ -224,26 +225,26 @@ def save_records(
     return {"results": results}
 
 
-@router.put("/records/{record_id}", response_model=KeptMaskBody)
+@router.put("/records/{record_id}", response_model=KeptMaskBody, response_model_exclude_unset=True)
 def change_record(
     record_id: RecordId, body: RecordBody, version: Version, project: OfProject, who: Who
-) -> Response:
+) -> dict[str, Any]:
     """Replace a mask that is still at the version of If-Match; else 409 with the current one.
 
     The seconds of the body are added to those that the mask has cost before.
     """
 
-    def work() -> StoredMask:
-        draft = body.draft(project.stage)
-        return project.store.change_record(record_id, version, draft, who, told=True)
-
-    return _or_current(work)
+    draft = body.draft(project.stage)
+    return kept_mask(project.store.change_record(record_id, version, draft, who, told=True))
 
 
 @router.delete("/records/{record_id}", response_model=dict[str, str])
-def delete_record(record_id: RecordId, version: Version, project: OfProject, who: Who) -> Response:
+def delete_record(
+    record_id: RecordId, version: Version, project: OfProject, who: Who
+) -> dict[str, str]:
     """Take a mask away; what it was stays in the history."""
-    return _or_current(lambda: project.store.delete_record(record_id, version, who))
+    project.store.delete_record(record_id, version, who)
+    return {}
 
 
 @router.get("/images/{image_id}/changes", response_model=ChangesBody)
@@ -280,20 +281,20 @@ def add_events(image_id: ImageId, body: EventsBody, project: OfProject, who: Who
     return {"added": project.store.add_events(image_id, actions, who)}
 
 
-@router.post("/images/{image_id}/done", response_model=ImageBody)
+@router.post("/images/{image_id}/done", response_model=ImageEntry)
 def finish(
     image_id: ImageId, project: OfProject, who: Who, body: DoneBody | None = None
-) -> dict[str, Any]:
+) -> ImageEntry:
     """The photo is finished."""
     seconds = 0.0 if body is None else body.seconds
-    return image_to_json(project.store.mark_image(image_id, "done", who, seconds))
+    return project.store.mark_image(image_id, "done", who, seconds)
 
 
-@router.delete("/images/{image_id}/done", response_model=ImageBody)
-def reopen(image_id: ImageId, project: OfProject, who: Who) -> dict[str, Any]:
+@router.delete("/images/{image_id}/done", response_model=ImageEntry)
+def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
     """The photo is not finished after all; its masks stay."""
     status = "proposed" if project.store.image(image_id).records else "new"
-    return image_to_json(project.store.mark_image(image_id, status, who))
+    return project.store.mark_image(image_id, status, who)
 
 
 # Labels.
@@ -349,43 +350,39 @@ def next_review(project: OfProject) -> Response:
     return JSONResponse(about | {"why": asked.why})
 
 
-@router.post("/records/{record_id}/verdict", response_model=KeptMaskBody)
-async def verdict(
-    record_id: RecordId,
-    body: VerdictBody,
-    project: OfProject,
-    who: Who,
-    if_match: Annotated[str | None, Header(alias="If-Match")] = None,
-) -> Response:
+@router.post(
+    "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
+)
+def verdict(
+    record_id: RecordId, body: VerdictBody, project: OfProject, who: Who, version: MaybeVersion
+) -> dict[str, Any]:
     """Accept, fix (with the better mask) or reject."""
-    version = None if if_match is None else await version_of(if_match)
-
-    def work() -> StoredMask:
-        rle = None if body.rle is None else body.rle.rle()
-        asked = asked_about(project.store, record_id)
-        if version is not None and (now := asked.entry.version) != version:
-            raise Conflict(f"record {record_id} is at version {now}", asked.entry)
-        return give_verdict(
-            project.store, asked, body.verdict, who,
-            rle=rle, seconds=body.seconds, told=rle is not None,
-        )  # fmt: skip
-
-    return await run_in_threadpool(_or_current, work)
+    rle = None if body.rle is None else body.rle.rle()
+    asked = asked_about(project.store, record_id)
+    if version is not None and (now := asked.entry.version) != version:
+        raise Conflict(f"record {record_id} is at version {now}", asked.entry)
+    judged = give_verdict(
+        project.store, asked, body.verdict, who,
+        rle=rle, seconds=body.seconds, told=rle is not None,
+    )  # fmt: skip
+    return kept_mask(judged)
 
 
-@router.delete("/records/{record_id}/verdict", response_model=KeptMaskBody)
-def take_back(record_id: RecordId, project: OfProject, who: Who) -> Response:
+@router.delete(
+    "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
+)
+def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, Any]:
     """Undo the last verdict; 409 where the mask has changed since, or has none."""
-    return _or_current(lambda: take_back_verdict(project.store, record_id, who))
+    return kept_mask(take_back_verdict(project.store, record_id, who))
 
 
 # What leaves.
 
 
-@router.get("/report", response_model=ReportBody)
-def report(project: OfProject) -> dict[str, Any]:
+@router.get("/report", response_model=Figures)
+def report(project: OfProject) -> Figures:
     """The figures of `anymask project report`."""
-    return project.figures().to_json() | {"looked_at": len(all_verdicts(project.store))}
+    return project.figures()
 
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))

@@ -8,17 +8,17 @@ beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from anymask.images import ChannelValues, PixelSize
 from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
-from anymask.studio.checks import MOST_PAGE
 from anymask.studio.errors import Failure
 from anymask.studio.exports import ExportSettings, Only, read_split
 from anymask.studio.labels import Fate, Label
 from anymask.studio.records import (
+    MOST_PAGE,
     Action,
     Draft,
     ImageEntry,
@@ -76,7 +76,7 @@ class RecordBody(BaseModel):
             score=self.score if by_model else None,
             stability=self.stability if by_model else None,
             seconds=self.seconds, page=self.page, client_id=client_id, provenance=origin,
-            notes=MaskNotes.from_json(self.notes),
+            notes=MaskNotes(**self.notes),
         )  # fmt: skip
 
 
@@ -104,36 +104,14 @@ class SavedBodies(BaseModel):
     records: Annotated[list[SavedBody], Few, at_most(200, "masks")]
 
 
-class OriginBody(Strict):
+class OriginBody(Provenance):
     """Where a mask comes from (`Provenance`), in the page's words beside ours."""
 
     by: Kind
-    kind: Kind
-    model: str | None = None
-    model_hash: str | None = None
-    tool: str | None = None
-    stage: Stage | None = None
-    source: str | None = None
-    prompts: list[dict[str, list[Any]]] | None = None
     points: list[Place] | None = None
     labels: list[int] | None = None
     box: Corners | None = None
     lasso: list[Place] | None = None
-
-
-class NotesBody(Strict):
-    """What people note on a mask beside its shape and name (`MaskNotes`)."""
-
-    tags: list[str] = Field(default_factory=list)
-    attributes: dict[str, str] = Field(default_factory=dict)
-    comment: str = ""
-    locked: bool = Field(default=False, description="tools leave it alone")
-    hidden: bool = Field(default=False, description="it is not drawn")
-    level: int = Field(default=0, description="the higher lies above the lower")
-    label_probability: float = Field(default=0.0, description="of a label that is a model's guess")
-    objectness: float = Field(
-        default=0.0, description="how likely a proposal is an object, where its model judged that"
-    )
 
 
 class FoundMaskBody(Strict):
@@ -146,7 +124,7 @@ class FoundMaskBody(Strict):
     state: State
     score: float | None
     page: int
-    notes: NotesBody
+    notes: MaskNotes
     provenance: OriginBody
 
 
@@ -185,14 +163,14 @@ def kept_mask(mask: StoredMask) -> dict[str, Any]:
 
 def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:
     """The page's words, or our own, as a `Provenance`. Raises InputError."""
-    ours = {key: raw[key] for key in Provenance.__dataclass_fields__ if key in raw}
+    ours = {key: raw[key] for key in Provenance.model_fields if key in raw}
     prompt = {key: raw[key] for key in PROMPT if raw.get(key)}
     if prompt:
         ours["prompts"] = [prompt]
     ours["kind"] = raw.get("by") or ours.get("kind") or "human"
     if "tool" not in ours and ours["kind"] == "human":
         ours["tool"] = "brush" if raw.get("drawn") else next(iter(prompt), "click")
-    return Provenance.from_json({"stage": stage, **ours})
+    return Provenance(**{"stage": stage, **ours})
 
 
 class KeptMasksBody(Strict):
@@ -314,37 +292,11 @@ class ProjectAnswer(Strict):
     counts: CountsBody
 
 
-class ImageBody(Strict):
-    """A photo; `records` counts its masks that are not rejected."""
-
-    id: TextId
-    name: str
-    width: int
-    height: int
-    status: Literal["new", "proposed", "done"]
-    version: int
-    records: int
-    group: str | None
-
-
-def image_to_json(image: ImageEntry) -> dict[str, Any]:
-    """As `ImageBody`."""
-    return image.to_json() | {"id": str(image.id)}
-
-
 class ImagesBody(Strict):
     """Photos, and what to ask with as `after` for more."""
 
-    images: list[ImageBody]
+    images: list[ImageEntry]
     next: TextId | None
-
-
-class FolderBody(Strict):
-    """Photos that were taken up, those whose files are gone, and what cannot be read, and why."""
-
-    added: int
-    gone: list[TextId]
-    unreadable: dict[str, str]
 
 
 class PageBody(Strict):
@@ -422,27 +374,6 @@ class LabelFateBody(BaseModel):
 
     name: str
     masks: Fate = "unname"
-
-
-Row = dict[str, str | float | bool | None]
-
-
-class ReportBody(Strict):
-    """The figures of `anymask project report`; null: nothing was measured."""
-
-    name: str
-    images: dict[str, int]
-    masks: dict[str, int]
-    paces: list[Row]
-    verdicts: dict[str, int]
-    batches: list[Row]
-    agreements: list[Row]
-    labels: list[Row]
-    groups: list[Row]
-    clips: list[Row]
-    tracks: dict[str, int]
-    track_verdicts: dict[str, int]
-    looked_at: int
 
 
 class ExportBody(BaseModel):

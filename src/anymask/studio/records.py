@@ -3,28 +3,31 @@
 What is known of a mask is declared here alone: `Draft` is a mask on its way in, `StoredMask` the
 same mask with its id and version, `TrackMask` a track's mask on one frame. The columns of the
 tables, the journal of versions (`tables`), the bodies of HTTP and the page's types have these
-fields under these names. Letters: H W.
+fields under these names; photos, clips and tracks travel as they are declared. Letters: H W.
+
+Whatever passes here is stored: text is Unicode without NUL and lone surrogates, numbers are finite,
+lists and objects are bounded. So nothing that is stored can spoil a report or an export later.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from anymask.base import BoolArray, InputError
 from anymask.masks import Mask, Rle, rle_area, rle_to_mask
-from anymask.studio.checks import (
-    MOST_ID,
-    MOST_PAGE,
-    MOST_PROMPTS,
-    MOST_SECONDS,
-    checked_json,
-    checked_number,
-    checked_prompt,
-    checked_text,
-)
 
 State = Literal["proposed", "accepted", "rejected"]
 ImageStatus = Literal["new", "proposed", "done"]
@@ -33,10 +36,21 @@ Stage = Literal["assisted", "semi", "auto", "review"]
 Verdict = Literal["accept", "fix", "reject"]
 TrackSaying = Literal["accept", "correct", "reject"]
 Why = Literal["uncertain", "random"]
+MOST_TEXT = 400  # characters of a name or a label
+MOST_PLACES = 100_000  # points of one prompt
+MOST_PROMPTS = 1000  # of one mask
+MOST_SECONDS = 1e9  # thirty years
+MOST_PAGE = 10_000_000  # of a file
+MOST_ID = 2**31 - 1  # numbers of photos and masks: what a column of each database holds
+MOST_DEPTH = 8  # of lists and objects in each other
+MOST_VALUES = 10_000  # of an event's detail, and characters of each of its texts
 MOST_TAGS = 100
 MOST_COMMENT = 10_000  # characters
 MOST_LEVEL = 1_000_000
 MOST_RATE = 1e6  # frames a second
+
+
+# Checks.
 
 
 def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
@@ -45,122 +59,174 @@ def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
         raise InputError(f"{name} must be one of {', '.join(map(str, known))}; got {value!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
+def is_id(number: int) -> bool:
+    """Whether a photo or a mask can have this number."""
+    return 0 < number <= MOST_ID
+
+
+def checked_text(what: str, text: object) -> None:
+    """Text of at most MOST_TEXT characters, or None. Raises InputError."""
+    if text is None:
+        return
+    if not isinstance(text, str):
+        raise InputError(f"{what} must be text, got {_short(text)}")
+    if len(text) > MOST_TEXT:
+        raise InputError(f"{what} has at most {MOST_TEXT} characters, got {len(text)}")
+    _check_encodable(what, text)
+
+
+def _check_encodable(what: str, text: str) -> None:
+    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(
+            f"{what} must be text that UTF-8 can hold, without NUL, got {_short(text)}"
+        )
+
+
+def checked_number(what: str, number: object, least: float, most: float) -> None:
+    """A finite number in a range. Raises InputError."""
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    if not plain or not least <= number <= most:  # type: ignore[operator]  # a number, or not asked
+        raise InputError(
+            f"{what} must be a number from {least:g} to {most:g}, got {_short(number)}"
+        )
+
+
+def checked_json(what: str, value: object) -> None:
+    """Plain JSON of at most MOST_DEPTH levels and MOST_VALUES values. Raises InputError."""
+    level, count = [value], 0
+    for _ in range(MOST_DEPTH):
+        below: list[object] = []
+        for one in level:
+            if isinstance(one, Mapping):
+                below += [*one.keys(), *one.values()]
+            elif isinstance(one, list | tuple):
+                below += one
+            elif isinstance(one, str):
+                if len(one) > MOST_VALUES:
+                    raise InputError(f"{what} has texts of at most {MOST_VALUES} characters, got "
+                                     "a longer one")  # fmt: skip
+                _check_encodable(what, one)
+            elif one is not None and not (isinstance(one, int | float) and _is_finite(one)):
+                raise InputError(f"{what} must hold finite numbers, got {_short(one)}")
+        level, count = below, count + len(below)
+        if count > MOST_VALUES:
+            raise InputError(f"{what} has at most {MOST_VALUES} values, got more; send less")
+    if level:
+        raise InputError(f"{what} has at most {MOST_DEPTH} levels, got more; send it flatter")
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of more digits than a float has
+        return False
+
+
+def _short(value: object) -> str:
+    """The beginning of a value, in ASCII; never the whole of a large one."""
+    if isinstance(value, list | tuple | Mapping):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a whole number of {value.bit_length()} bits"
+    return ascii(value)[:60]
+
+
+# Masks.
+
+
+def _encodable(text: str) -> str:
+    _check_encodable("it", text)
+    return text
+
+
+Text = Annotated[str, Field(max_length=MOST_TEXT), AfterValidator(_encodable)]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Places = Annotated[list[tuple[Finite, Finite]], Field(max_length=MOST_PLACES, fail_fast=True)]
+Labels = Annotated[list[Literal[0, 1]], Field(max_length=MOST_PLACES, fail_fast=True)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Kept(BaseModel):
+    """A part of a mask that a database keeps as one JSON object.
+
+    Raises InputError for other keys or values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"wanted {place} as {type(self).__name__} has it, got {_short(first['input'])}; it "
+                f"must be changed: {first['msg']}"
+            ) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is as it always is."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class _Prompt(Kept):
+    """What a model was asked: clicks with 1 or 0 each, a box x0, y0, x1, y1, a drawn line."""
+
+    points: Places | None = None
+    labels: Labels | None = None
+    box: tuple[Finite, Finite, Finite, Finite] | None = None
+    lasso: Places | None = None
+
+
+Prompted = Annotated[
+    dict[str, list[Any]], BeforeValidator(lambda one: _Prompt.model_validate(one).to_json())
+]
+
+
+class Provenance(Kept):
     """Where a mask comes from.
 
     kind        "human": drawn or corrected by hand; "model": as a model answered; "import": a file
     model       the model's name, where one took part
     model_hash  of its weights
-    prompts     what it was asked, one JSON object a prompt ({"points", "labels", "box"})
+    prompts     what it was asked
     tool        the annotator's tool: click, box, brush, polygon, everything, ...
     stage       of the data engine in which the mask was made
     source      the file that it was read from
-
-    Raises InputError for words, texts or prompts that make no sense.
     """
 
     kind: Kind = "human"
-    model: str | None = None
-    model_hash: str | None = None
-    prompts: tuple[Mapping[str, Any], ...] = ()
-    tool: str | None = None
+    model: Text | None = None
+    model_hash: Text | None = None
+    prompts: Annotated[tuple[Prompted, ...], Field(max_length=MOST_PROMPTS)] = ()
+    tool: Text | None = None
     stage: Stage | None = None
-    source: str | None = None
-
-    def __post_init__(self) -> None:
-        one_of("kind", self.kind, get_args(Kind))
-        if self.stage is not None:
-            one_of("stage", self.stage, get_args(Stage))
-        for name in ("model", "model_hash", "tool", "source"):
-            checked_text(name, getattr(self, name))
-        if len(self.prompts) > MOST_PROMPTS:
-            raise InputError(f"a mask has at most {MOST_PROMPTS} prompts, got {len(self.prompts)}")
-        for prompt in self.prompts:
-            checked_prompt(prompt)
+    source: Text | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Without what nobody knows."""
-        row = asdict(self) | {"prompts": [dict(prompt) for prompt in self.prompts]}
-        return {key: value for key, value in row.items() if value not in (None, [])}
-
-    @classmethod
-    def from_json(cls, row: object) -> Provenance:
-        """Raises InputError for other keys or values."""
-        if not isinstance(row, Mapping):
-            raise InputError(f"provenance must be an object, got {str(row)[:60]!r}")
-        known = {key: row[key] for key in cls.__dataclass_fields__ if key in row}
-        if strange := sorted(set(row) - set(known)):
-            raise InputError(
-                f"provenance has no {strange[0]!r}; it has {', '.join(cls.__dataclass_fields__)}"
-            )
-        prompts = known.get("prompts") or ()
-        if not isinstance(prompts, list | tuple):
-            raise InputError(f"prompts must be a list of objects, got {str(prompts)[:60]!r}")
-        return cls(**known | {"prompts": tuple(prompts)})
+        return {"kind": self.kind} | super().to_json()
 
 
-@dataclass(frozen=True, kw_only=True)
-class MaskNotes:
-    """What is written on one mask.
+class MaskNotes(Kept):
+    """What people note on a mask beside its shape and name."""
 
-    tags        words such as "occluded"
-    attributes  values by their names, such as {"colour": "red"}
-    comment     for the next person
-    locked      tools leave it alone
-    hidden      it is not drawn
-    level       masks of a higher level lie above those of a lower one
-    label_probability
-                of the mask's label, where it is a model's guess that nobody has confirmed; else 0
-    objectness  how likely a proposal is an object, as its model judged; 0 where none did
-
-    Raises InputError for what no database can hold.
-    """
-
-    tags: tuple[str, ...] = ()
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    comment: str = ""
-    locked: bool = False
-    hidden: bool = False
-    level: int = 0
-    label_probability: float = 0.0
-    objectness: float = 0.0
-
-    def __post_init__(self) -> None:
-        if len(self.tags) > MOST_TAGS or len(self.attributes) > MOST_TAGS:
-            raise InputError(f"a mask has at most {MOST_TAGS} tags and attributes, got more")
-        for text in (*self.tags, *self.attributes, *self.attributes.values()):
-            checked_text("a tag or an attribute", text)
-        for start in range(0, min(len(self.comment), MOST_COMMENT), 400):
-            checked_text("a comment", self.comment[start : start + 400])
-        if len(self.comment) > MOST_COMMENT:
-            raise InputError(f"a comment has at most {MOST_COMMENT} characters, got more")
-        if abs(self.level) > MOST_LEVEL:
-            raise InputError(f"a level is from -{MOST_LEVEL} to {MOST_LEVEL}, got {self.level}")
-        for name in ("label_probability", "objectness"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} is from 0 to 1, got {getattr(self, name)}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Without what is as it always is."""
-        row = {one.name: getattr(self, one.name) for one in fields(self)}
-        row |= {"tags": list(self.tags), "attributes": dict(self.attributes)}
-        return {name: value for name, value in row.items() if value}
-
-    @classmethod
-    def from_json(cls, row: object) -> MaskNotes:
-        """Raises InputError for other keys or kinds of values."""
-        if not isinstance(row, Mapping):
-            raise InputError(f"notes must be an object, got {str(row)[:60]!r}")
-        kinds = {"tags": list, "attributes": Mapping, "comment": str, "locked": bool,
-                 "hidden": bool, "level": int, "label_probability": int | float,
-                 "objectness": int | float}  # fmt: skip
-        for name, value in row.items():
-            if name not in kinds or not isinstance(value, kinds[name]):
-                raise InputError(
-                    f"notes have {', '.join(kinds)}, got {str(name)[:40]!r}: {str(value)[:40]!r}"
-                )
-        return cls(**dict(row) | {"tags": tuple(row.get("tags", ()))})
+    tags: Annotated[tuple[Text, ...], Field(max_length=MOST_TAGS)] = ()
+    attributes: Annotated[dict[Text, Text], Field(max_length=MOST_TAGS)] = Field(
+        default_factory=dict
+    )
+    comment: Annotated[str, Field(max_length=MOST_COMMENT), AfterValidator(_encodable)] = ""
+    locked: bool = Field(default=False, description="tools leave it alone", strict=True)
+    hidden: bool = Field(default=False, description="it is not drawn", strict=True)
+    level: int = Field(
+        default=0, description="the higher lies above the lower", strict=True,
+        ge=-MOST_LEVEL, le=MOST_LEVEL,
+    )  # fmt: skip
+    label_probability: Share = Field(default=0.0, description="of a label that is a model's guess")
+    objectness: Share = Field(
+        default=0.0, description="how likely a proposal is an object, where its model judged that"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,30 +316,26 @@ class StoredMask(Draft):
         return Draft(**held | {"seconds": 0.0} | changes)
 
 
+IdAsText = Annotated[int, PlainSerializer(str, return_type=str)]  # as the page has it
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageEntry:
-    """A photo of the project; `records` counts masks that are not rejected."""
+    """A photo; `records` counts its masks that are not rejected."""
 
-    id: int
+    id: IdAsText
     name: str
-    hw: tuple[int, int]
+    width: int
+    height: int
     status: ImageStatus
     version: int
     records: int
-    group: str | None = None
+    group: str | None
 
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it."""
-        return row_with_size(asdict(self))
-
-
-def row_with_size(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose "hw" is told as "width" and "height"."""
-    height, width = row["hw"]
-    return {key: value for key, value in row.items() if key != "hw"} | {
-        "width": width,
-        "height": height,
-    }
+    @property
+    def hw(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,28 +359,29 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipEntry:
-    """A video of the project.
+    """A video of the project; `frames` is null where nobody knows how many it has.
+
+    Of its tracks so many are `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
 
     name    its path in the project's folder
-    frames  None where nobody knows how many
     rate    frames a second
-    tracks  that are not rejected
-    proposals, accepted, rejected  how many of its tracks are so
     """
 
     id: int
     name: str
-    hw: tuple[int, int]
+    width: int
+    height: int
     frames: int | None
     rate: float
     tracks: int
-    proposals: int = 0
-    accepted: int = 0
-    rejected: int = 0
+    proposals: int
+    accepted: int
+    rejected: int
 
-    def to_json(self) -> dict[str, Any]:
-        """As the server sends it."""
-        return row_with_size(asdict(self))
+    @property
+    def hw(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,45 +449,3 @@ class TrackEntry:
     last: int
     doubtful: int
     provenance: Provenance
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackRenaming:
-    """Another name for a track that had the name `was`, where somebody saw it; None: none."""
-
-    label: str | None
-    was: str | None
-
-    def __post_init__(self) -> None:
-        checked_text("a label", self.label)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackSaid:
-    """What somebody says of a track that they saw at `version`."""
-
-    verdict: TrackSaying
-    version: int
-    seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        one_of("verdict", self.verdict, get_args(TrackSaying))
-        checked_number("seconds", self.seconds, 0, MOST_SECONDS)
-
-
-def check_run(masks: Sequence[TrackMask], clip: ClipEntry) -> None:
-    """Masks of one frame after the other, which lie in a clip. Raises InputError."""
-    frames = [mask.frame for mask in masks]
-    if not frames or frames != list(range(frames[0], frames[0] + len(frames))):
-        raise InputError(
-            f"a track has one mask for each frame from its first to its last, got "
-            f"{len(frames)} for {frames[:1]} to {frames[-1:]}; give empty masks where it is hidden"
-        )
-    if clip.frames is not None and frames[-1] >= clip.frames:
-        raise InputError(f"the clip has frames 0 to {clip.frames - 1}, got frame {frames[-1]}")
-    for mask in masks:
-        if mask.rle.size != clip.hw:
-            raise InputError(
-                f"the masks must have the clip's (H, W) = {clip.hw}, got {mask.rle.size} on frame "
-                f"{mask.frame}"
-            )

@@ -22,10 +22,17 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import Rle, rle_iou
 from anymask.studio.database import reading, writing
 from anymask.studio.records import StoredMask, Verdict, Why, one_of
-from anymask.studio.rows import mask_of, record_row, remember, restore_row
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import RecordRow, VerdictRow, VersionRow
+from anymask.studio.tables import (
+    RecordRow,
+    VerdictRow,
+    VersionRow,
+    mask_of,
+    record_row,
+    remember,
+    restore_row,
+)
 
 SAME = 0.5  # IoU from which two annotators mean the same object
 
@@ -112,7 +119,7 @@ def give_verdict(
         if rle.size != entry.rle.size:
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
-        origin = replace(entry.provenance, kind="human", tool="review")
+        origin = entry.provenance.model_copy(update={"kind": "human", "tool": "review"})
         draft = replace(draft, rle=rle, provenance=origin, score=None, stability=None)
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,

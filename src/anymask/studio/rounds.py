@@ -40,8 +40,7 @@ from anymask.masks import Masks, rle_to_mask
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
-from anymask.studio.places import ROUNDS, own_place
-from anymask.studio.project import Project
+from anymask.studio.project import ROUNDS, Project, own_place
 from anymask.training import WEIGHTS, licence_with_data, named, variant_of, write_weights
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from anymask.masks import (
 )
 from anymask.models.rules import Multimask, Ranking
 from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, SegmentSettings, Zoom
-from anymask.studio.checks import MOST_ID
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
+from anymask.studio.records import MOST_ID
 from anymask.track import GROUPS
 
 MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
@@ -116,21 +116,23 @@ def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
         if bool in one.members:
             ways.append({"type": "boolean"})
         if one.number is not None:
-            kind = "integer" if one.number is int else "number"
-            ways.append({"type": kind} | _range(one.about))
+            about, kind = one.about, "integer" if one.number is int else "number"
+            way: dict[str, Any] = {"type": kind}
+            way |= (
+                {"minimum": about.least}
+                if about.above is None
+                else {"exclusiveMinimum": about.above}
+            )
+            if about.most != math.inf:
+                way["maximum"] = about.most
+            if about.below not in (None, math.inf):
+                way["exclusiveMaximum"] = about.below
+            ways.append(way)
         if NoneType in one.members:
             ways.append({"type": "null"})
         shape = ways[0] if len(ways) == 1 else {"anyOf": ways}
         properties[one.name] = shape | {"description": one.about.does}
     return {"type": "object", "properties": properties, "additionalProperties": False}
-
-
-def _range(about: Setting) -> dict[str, float]:
-    low = {"minimum": about.least} if about.above is None else {"exclusiveMinimum": about.above}
-    high = {"maximum": about.most} if about.most != math.inf else {}
-    if about.below not in (None, math.inf):
-        high["exclusiveMaximum"] = about.below
-    return low | high
 
 
 # The model: prompts and masks.

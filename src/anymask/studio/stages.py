@@ -159,23 +159,6 @@ def propose(
     return sorted(drafts, key=lambda draft: -(draft.score or 0))
 
 
-def ask_larger(
-    larger: Model,
-    model: Model,
-    photo: UintImage,
-    records: Sequence[Mask],
-    settings: ProjectSettings,
-) -> list[Mask]:
-    """A photo's masks, those of low quality as the larger model sees them where that is better.
-
-    Each mask stays the same object.
-    """
-    seconds = settings.retry_seconds or LARGER_SECONDS
-    quality = settings.asked_again_below
-    retry = Retry(seconds=seconds, score=quality, steps=("larger",), larger=larger)
-    return better_records(model.runtime, photo, records, RetryTime.start(retry))
-
-
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """What `Model.everything` is told."""
     wanted: dict[str, Any] = {"grid": settings.grid}

@@ -18,11 +18,24 @@ from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
 from anymask.masks import rle_to_string
-from anymask.studio.checks import MOST_ID, is_id
 from anymask.studio.database import reading, writing
 from anymask.studio.labels import current_label, learn_label
-from anymask.studio.records import Action, Draft, ImageEntry, State, StoredMask
-from anymask.studio.rows import (
+from anymask.studio.records import (
+    MOST_ID,
+    Action,
+    Draft,
+    ImageEntry,
+    State,
+    StoredMask,
+    is_id,
+)
+from anymask.studio.tables import (
+    EventRow,
+    ImageRow,
+    RecordRow,
+    Table,
+    VersionRow,
+    draw_of,
     event_row,
     fill_row,
     image_entry,
@@ -31,7 +44,6 @@ from anymask.studio.rows import (
     record_row,
     remember,
 )
-from anymask.studio.tables import EventRow, ImageRow, RecordRow, Table, VersionRow, draw_of
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
@@ -251,14 +263,14 @@ class Store:
     def change_record(
         self,
         record_id: int,
-        version: int,
+        version: int | None,
         draft: Draft,
         who: str,
         beside: Sequence[Table] = (),
         *,
         told: bool = False,
     ) -> StoredMask:
-        """Replace a mask that is at `version`; it stays on its page.
+        """Replace a mask that is at `version`, None: at any; it stays on its page.
 
         beside  rows of other tables that are written in the same transaction
         told    as for `add_records`
@@ -271,7 +283,7 @@ class Store:
             return entry
 
     def _change(
-        self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
+        self, session: Session, at: tuple[int, int | None], draft: Draft, who: str, told: bool
     ) -> StoredMask:
         row = self._at_version(session, *at)
         if draft.rle.size != row.rle.size:
@@ -309,16 +321,16 @@ class Store:
 
             return [one(draft, at) for draft, at in changes]
 
-    def delete_record(self, record_id: int, version: int, who: str) -> None:
+    def delete_record(self, record_id: int, version: int | None, who: str) -> None:
         """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
             row = self._at_version(session, record_id, version)
             row.deleted, row.author, row.created = True, who, self.clock()
             remember(session, row, "record deleted", 0.0)
 
-    def _at_version(self, session: Session, record_id: int, version: int) -> RecordRow:
+    def _at_version(self, session: Session, record_id: int, version: int | None) -> RecordRow:
         row = record_row(session, record_id, lock=True)
-        if row.version != version:
+        if version not in (None, row.version):
             raise Conflict(
                 f"record {record_id} is at version {row.version}, got version {version}: "
                 f"{row.author!r} has changed it; look at it and decide again",

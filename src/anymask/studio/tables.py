@@ -1,4 +1,4 @@
-"""The tables of a project's database, as SQLAlchemy declares them.
+"""The tables of a project's database, and their rows as values of `records`.
 
     projects   one row: name, stage, settings
     labels     the names of masks, with their colours, in their order
@@ -23,6 +23,7 @@ updates and deletions in the database itself. Times are seconds since 1970, UTC.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
@@ -40,12 +41,22 @@ from sqlalchemy import (
     UniqueConstraint,
     event,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from anymask.base import DataError, InputError, StoreError
+from anymask.base import DataError, InputError, NotFoundError, StoreError
 from anymask.masks import Rle, rle_to_string, string_to_rle
-from anymask.studio.records import MaskNotes, Provenance
+from anymask.studio.records import (
+    Action,
+    Draft,
+    ImageEntry,
+    Kept,
+    MaskNotes,
+    Provenance,
+    StoredMask,
+    checked_text,
+    is_id,
+)
 
 NAMES = {  # of indexes and constraints, the same in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -82,12 +93,12 @@ class RleColumn(TypeDecorator[Rle]):
 
 
 class Document(TypeDecorator[Any]):
-    """A value of a class with `to_json` and `from_json`, kept as a JSON object."""
+    """A `records.Kept`, as a JSON object."""
 
     impl = JSON
     cache_ok = True
 
-    def __init__(self, kept: type[Provenance | MaskNotes]) -> None:
+    def __init__(self, kept: type[Kept]) -> None:
         super().__init__()
         self.kept = kept
 
@@ -98,7 +109,7 @@ class Document(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read. Raises StoreError for other keys or values."""
         try:
-            return self.kept.from_json(value)
+            return self.kept(**value)
         except (InputError, TypeError) as error:
             raise _damaged(f"{self.kept.__name__} of a mask", value) from error
 
@@ -389,3 +400,94 @@ class TrackVerdictRow(Table):
     version: Mapped[int]
     agreed: Mapped[float]
     seconds: Mapped[float]
+
+
+# Rows and values; how events and versions are written.
+
+_FIXED = ("client_id", "page")  # of a mask, from its first version on
+_CHANGING = [one.name for one in fields(Draft) if one.name not in _FIXED]
+_JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
+
+
+def image_row(session: Session, image_id: int, lock: bool = False) -> ImageRow:
+    """A photo's row. Raises NotFoundError."""
+    known = is_id(image_id)
+    row = session.get(ImageRow, image_id, with_for_update=lock) if known else None
+    if row is None:
+        raise NotFoundError(f"the project has no image {image_id}; GET /api/images lists them")
+    return row
+
+
+def image_entry(row: ImageRow, records: int) -> ImageEntry:
+    """A photo as a value; `records` counts its masks."""
+    return ImageEntry(
+        id=row.id,
+        name=row.name,
+        width=row.width,
+        height=row.height,
+        status=row.status,  # type: ignore[arg-type]  # only this floor writes it
+        version=row.version,
+        records=records,
+        group=row.group_name,
+    )
+
+
+def record_row(session: Session, record_id: int, lock: bool = False) -> RecordRow:
+    """A mask's row. Raises NotFoundError, also for one that was deleted."""
+    known = is_id(record_id)
+    row = session.get(RecordRow, record_id, with_for_update=lock) if known else None
+    if row is None or row.deleted:
+        raise NotFoundError(f"the project has no record {record_id}, or it was deleted")
+    return row
+
+
+def mask_of(row: RecordRow | VersionRow) -> StoredMask:
+    """A row as a value. Raises StoreError where the row holds what no mask can be."""
+    number = row.record_id if isinstance(row, VersionRow) else row.id
+    held = {one.name: getattr(row, one.name) for one in fields(StoredMask)}
+    try:
+        return StoredMask(**held | {"id": number})
+    except InputError as error:
+        raise StoreError(
+            f"the database is damaged: record {number} holds no mask ({error}); copy it again"
+        ) from error
+
+
+def fill_row(row: RecordRow, draft: Draft, who: str, now: float) -> None:
+    """Write what a draft says into a row; name and page are those that the row was made with."""
+    for name in _CHANGING:
+        setattr(row, name, getattr(draft, name))
+    row.author, row.created = who, now
+
+
+def restore_row(row: RecordRow, old: VersionRow, who: str, now: float) -> None:
+    """Make a record what it was in a version; its seconds stay."""
+    for name in _CHANGING:
+        if name != "seconds":
+            setattr(row, name, getattr(old, name))
+    row.deleted, row.author, row.created = old.deleted, who, now
+
+
+def remember(session: Session, row: RecordRow, kind: str, seconds: float) -> None:
+    """Write the change, the record's new version and the event."""
+    checked_text("a user's name", row.author)
+    session.flush()
+    state = {name: getattr(row, name) for name in _JOURNAL}
+    session.add(VersionRow(record_id=row.id, **state))
+    action = Action(kind=kind, tool=row.provenance.tool, seconds=seconds, record_id=row.id)
+    session.add(event_row(action, row.image_id, row.author, row.created))
+
+
+def event_row(action: Action, image_id: int | None, who: str, now: float) -> EventRow:
+    """An action as it is written down."""
+    checked_text("a user's name", who)
+    return EventRow(
+        at=now,
+        who=who,
+        kind=action.kind,
+        tool=action.tool,
+        seconds=action.seconds,
+        image_id=image_id,
+        record_id=action.record_id,
+        detail=dict(action.detail),
+    )

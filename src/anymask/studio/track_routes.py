@@ -5,27 +5,21 @@ A change of a track that comes too late is answered with 409 and the track as it
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse
 
-from anymask.base import Conflict
-from anymask.studio.checks import MOST_ID
 from anymask.studio.errors import Refusal
-from anymask.studio.model_routes import done, file_answer
+from anymask.studio.model_routes import BodyRoute, done, file_answer
 from anymask.studio.project_routes import OfProject, Who
 from anymask.studio.project_schemas import provenance_of
-from anymask.studio.records import TrackDraft, TrackEntry, TrackRenaming, TrackSaid
-from anymask.studio.requests import BodyRoute
+from anymask.studio.records import MOST_ID, ClipEntry, TrackDraft, TrackEntry
 from anymask.studio.video_routes import OfVideos, video_to_json
 from anymask.studio.video_schemas import (
-    ClipAnswer,
     ClipBody,
     ClipsBody,
     NewTrackBody,
@@ -34,7 +28,6 @@ from anymask.studio.video_schemas import (
     TracksBody,
     TrackVerdictBody,
     VideoStateBody,
-    clip_to_json,
     framed_mask,
 )
 from anymask.track import read_facts
@@ -49,12 +42,11 @@ router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 @router.get("/clips", response_model=ClipsBody)
 def clips(project: OfProject) -> dict[str, Any]:
     """The videos of the project, and those of its folder that could be."""
-    known = [clip_to_json(clip) for clip in project.tracks.clips()]
-    return {"clips": known, "found": project.new_videos()}
+    return {"clips": project.tracks.clips(), "found": project.new_videos()}
 
 
-@router.post("/clips", response_model=ClipAnswer, status_code=201)
-async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> dict[str, Any]:
+@router.post("/clips", response_model=ClipEntry, status_code=201)
+async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> ClipEntry:
     """Take up a video of the project's folder; the one that is there comes back."""
     source: Path | None = None
     if body.video is not None:
@@ -63,11 +55,10 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> dict
             message = "wanted a session about a video file, got one about frames; put it there"
             raise Refusal(409, message)
 
-    def take() -> dict[str, Any]:
+    def take() -> ClipEntry:
         name = body.name if source is None else project.keep_video(source, body.name)
         facts = read_facts(project.file(name))
-        clip = project.tracks.add_clip(name, facts.hw, facts.frames, facts.rate)
-        return clip_to_json(clip)
+        return project.tracks.add_clip(name, facts.hw, facts.frames, facts.rate)
 
     return await run_in_threadpool(take)
 
@@ -102,17 +93,6 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
 # Tracks.
 
 
-def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:
-    """The changed track; or 409 with the track as it is now."""
-    try:
-        return JSONResponse(asdict(work()), status)
-    except Conflict as error:
-        remedy = "look at `current` and decide again"
-        refusal = Refusal(409, ("the track as it is now", str(error), remedy))
-        current = asdict(cast("TrackEntry", error.current))  # `studio.tracks` raises no other one
-        return JSONResponse({"error": refusal.error, "current": current}, 409)
-
-
 @router.get("/clips/{clip}/tracks", response_model=TracksBody)
 def tracks(clip: ClipId, project: OfProject) -> dict[str, Any]:
     """The tracks of a clip by their objects; rejected ones too."""
@@ -120,14 +100,14 @@ def tracks(clip: ClipId, project: OfProject) -> dict[str, Any]:
 
 
 @router.post("/clips/{clip}/tracks", response_model=TrackEntry, status_code=201)
-def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -> Response:
+def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -> TrackEntry:
     """Keep an object's masks; 409 where the clip has an object of that number."""
     draft = TrackDraft(
         object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
         seconds=body.seconds,
         provenance=provenance_of(body.provenance, project.stage),
     )  # fmt: skip
-    return _or_current(lambda: project.tracks.add_track(clip, draft, who), 201)
+    return project.tracks.add_track(clip, draft, who)
 
 
 @router.get(
@@ -135,13 +115,15 @@ def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -
     response_model=TrackEntry,
     responses={204: {"description": "All have been looked at"}},
 )
-def next_track(project: OfProject, clip: MaybeId = None, after: MaybeId = None) -> Response:
+def next_track(
+    project: OfProject, clip: MaybeId = None, after: MaybeId = None
+) -> Response | TrackEntry:
     """The track that should be looked at next, that with the most doubtful frames.
 
     clip: those of this clip come first; after: a track that is left for later.
     """
     asked = project.tracks.next_asked(clip, after)
-    return Response(status_code=204) if asked is None else JSONResponse(asdict(asked))
+    return Response(status_code=204) if asked is None else asked
 
 
 @router.get("/tracks/{track}/masks", response_model=TrackMasksBody)
@@ -155,21 +137,19 @@ def track_masks(
 
 
 @router.post("/tracks/{track}/verdict", response_model=TrackEntry)
-def judge_track(track: TrackId, body: TrackVerdictBody, project: OfProject, who: Who) -> Response:
+def judge_track(track: TrackId, body: TrackVerdictBody, project: OfProject, who: Who) -> TrackEntry:
     """Accept, reject, or correct from a frame on; 409 where it is at another version."""
-    said = TrackSaid(verdict=body.verdict, version=body.version, seconds=body.seconds)
     masks = [one.mask() for one in body.masks]
-    return _or_current(lambda: project.tracks.give_verdict(track, said, who, masks))
+    return project.tracks.give_verdict(track, body.verdict, body.version, who, masks, body.seconds)
 
 
 @router.delete("/tracks/{track}/verdict", response_model=TrackEntry)
-def take_back_track(track: TrackId, project: OfProject, who: Who) -> Response:
+def take_back_track(track: TrackId, project: OfProject, who: Who) -> TrackEntry:
     """Undo the last verdict; 409 where the track has changed since."""
-    return _or_current(lambda: project.tracks.take_back_verdict(track, who))
+    return project.tracks.take_back_verdict(track, who)
 
 
 @router.put("/tracks/{track}/label", response_model=TrackEntry)
-def rename_track(track: TrackId, body: TrackLabelBody, project: OfProject, who: Who) -> Response:
+def rename_track(track: TrackId, body: TrackLabelBody, project: OfProject, who: Who) -> TrackEntry:
     """Give a track another name; 409 where it has not the name `was`."""
-    said = TrackRenaming(label=body.label or None, was=body.was or None)
-    return _or_current(lambda: project.tracks.rename(track, said, who))
+    return project.tracks.rename(track, body.label or None, body.was or None, who)

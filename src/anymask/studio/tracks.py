@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy import Engine as Database
@@ -22,22 +22,23 @@ from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import rle_iou
-from anymask.studio.checks import checked_number, checked_text, is_id
 from anymask.studio.database import reading, writing
 from anymask.studio.labels import learn_label
 from anymask.studio.records import (
     MOST_RATE,
+    MOST_SECONDS,
     Action,
     ClipEntry,
     TrackDraft,
     TrackEntry,
     TrackMask,
-    TrackRenaming,
-    TrackSaid,
-    check_run,
+    TrackSaying,
+    checked_number,
+    checked_text,
+    is_id,
+    one_of,
 )
-from anymask.studio.rows import event_row
-from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow
+from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow, event_row
 
 # what a track becomes with a verdict, and the event
 _BECOMES = {
@@ -102,7 +103,7 @@ class Tracks:
         """
         with writing(self.database) as session:
             clip = _clip_row(session, clip_id)
-            check_run(draft.masks, _clip_entry(session, clip))
+            _check_run(draft.masks, _clip_entry(session, clip))
             query = select(TrackRow).where(
                 TrackRow.clip_id == clip.id, TrackRow.object == draft.object
             )
@@ -159,9 +160,15 @@ class Tracks:
             return None if row is None else _entry(session, row)
 
     def give_verdict(
-        self, track_id: int, said: TrackSaid, who: str, masks: Sequence[TrackMask] = ()
+        self,
+        track_id: int,
+        verdict: TrackSaying,
+        version: int,
+        who: str,
+        masks: Sequence[TrackMask] = (),
+        seconds: float = 0.0,
     ) -> TrackEntry:
-        """Write down what somebody says of a track, and carry it out.
+        """Write down what somebody says of a track that they saw at `version`, and carry it out.
 
         masks  for the verdict "correct": those that take the places of the old ones, from the
                frame that was corrected on, up to where the correction reaches
@@ -169,27 +176,28 @@ class Tracks:
         Raises NotFoundError, Conflict where the track is at another version, InputError for masks
         that do not fit the clip or leave a gap in the track.
         """
-        if (said.verdict == "correct") != bool(masks):
+        one_of("verdict", verdict, get_args(TrackSaying))
+        checked_number("seconds", seconds, 0, MOST_SECONDS)
+        if (verdict == "correct") != bool(masks):
             raise InputError(
                 "the verdict 'correct' comes with the better masks, the others without; got "
-                f"{said.verdict!r} with {len(masks)}"
+                f"{verdict!r} with {len(masks)}"
             )
         with writing(self.database) as session:
             row = _track_row(session, track_id, lock=True)
-            _check_version(session, row, said.version)
-            state, event = _BECOMES[said.verdict]
+            _check_version(session, row, version)
+            state, event = _BECOMES[verdict]
             row.version, row.state = row.version + 1, state
             row.author, row.created = who, self.clock()
-            row.seconds += said.seconds
-            agreed = _replace(session, row, masks) if masks else float(said.verdict == "accept")
+            row.seconds += seconds
+            agreed = _replace(session, row, masks) if masks else float(verdict == "accept")
             session.add(
                 TrackVerdictRow(
-                    track_id=row.id, who=who, at=row.created, verdict=said.verdict, agreed=agreed,
-                    frame=masks[0].frame if masks else None, version=said.version,
-                    seconds=said.seconds,
+                    track_id=row.id, who=who, at=row.created, verdict=verdict, agreed=agreed,
+                    frame=masks[0].frame if masks else None, version=version, seconds=seconds,
                 )
             )  # fmt: skip
-            return _remember(session, row, event, said.seconds)
+            return _remember(session, row, event, seconds)
 
     def take_back_verdict(self, track_id: int, who: str) -> TrackEntry:
         """Undo the last verdict on a track: it is a proposal again, with the masks of before.
@@ -210,21 +218,24 @@ class Tracks:
             session.delete(verdict)
             return _remember(session, row, "track verdict taken back", 0.0)
 
-    def rename(self, track_id: int, renaming: TrackRenaming, who: str) -> TrackEntry:
+    def rename(self, track_id: int, label: str | None, was: str | None, who: str) -> TrackEntry:
         """Give a track another name, or none; its masks, version and verdicts stay.
 
-        Raises NotFoundError, and Conflict where it has not the name that somebody saw.
+        was  the name that somebody saw
+
+        Raises NotFoundError, InputError, and Conflict where it has another name by now.
         """
+        checked_text("a label", label)
         with writing(self.database) as session:
             row = _track_row(session, track_id, lock=True)
-            if row.label != renaming.was:
+            if row.label != was:
                 raise Conflict(
-                    f"track {row.id} is named {row.label!r}, not {renaming.was!r}: "
+                    f"track {row.id} is named {row.label!r}, not {was!r}: "
                     f"{row.author!r} has changed it; look at it and decide again",
                     _entry(session, row),
                 )
-            learn_label(session, renaming.label)
-            row.label, row.author, row.created = renaming.label, who, self.clock()
+            learn_label(session, label)
+            row.label, row.author, row.created = label, who, self.clock()
             return _remember(session, row, "track renamed", 0.0)
 
     def verdicts(self) -> list[TrackVerdictRow]:
@@ -260,10 +271,28 @@ def _next_proposal(
     return None
 
 
+def _check_run(masks: Sequence[TrackMask], clip: ClipEntry) -> None:
+    """Masks of one frame after the other, which lie in a clip. Raises InputError."""
+    frames = [mask.frame for mask in masks]
+    if not frames or frames != list(range(frames[0], frames[0] + len(frames))):
+        raise InputError(
+            f"a track has one mask for each frame from its first to its last, got "
+            f"{len(frames)} for {frames[:1]} to {frames[-1:]}; give empty masks where it is hidden"
+        )
+    if clip.frames is not None and frames[-1] >= clip.frames:
+        raise InputError(f"the clip has frames 0 to {clip.frames - 1}, got frame {frames[-1]}")
+    for mask in masks:
+        if mask.rle.size != clip.hw:
+            raise InputError(
+                f"the masks must have the clip's (H, W) = {clip.hw}, got {mask.rle.size} on frame "
+                f"{mask.frame}"
+            )
+
+
 def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
     """Let new masks count from this version on; mean IoU with those that they replace."""
     clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
-    check_run(masks, clip)
+    _check_run(masks, clip)
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(
@@ -363,7 +392,8 @@ def _clip_entry(
         counts[row.id, state] for state in ("proposed", "accepted", "rejected")
     )
     return ClipEntry(
-        id=row.id, name=row.name, hw=(row.height, row.width), frames=row.frames, rate=row.rate,
+        id=row.id, name=row.name, width=row.width, height=row.height, frames=row.frames,
+        rate=row.rate,
         tracks=proposed + accepted, proposals=proposed, accepted=accepted, rejected=rejected,
     )  # fmt: skip
 

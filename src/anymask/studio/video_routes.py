@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import io
 import json
 import re
+import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import zipfile
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
 from PIL import Image
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
-from anymask.base import AnymaskError
-from anymask.studio.checks import MOST_ID
+from anymask.base import AnymaskError, UintImage
+from anymask.masks import Colour, overlay
 from anymask.studio.errors import Refusal, refusal_of
-from anymask.studio.model_routes import BINARY, PICTURE_BODY, done, file_answer
-from anymask.studio.requests import BodyRoute, OfLimits, picture_of, read_photo
+from anymask.studio.model_routes import (
+    BINARY,
+    PICTURE_BODY,
+    BodyRoute,
+    OfLimits,
+    done,
+    file_answer,
+    picture_of,
+    read_photo,
+)
+from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import TRACK, check_prompts
-from anymask.studio.video_export import FILES, write_export
 from anymask.studio.video_schemas import (
     ClipChoiceBody,
     FrameBody,
@@ -39,15 +53,32 @@ from anymask.studio.video_schemas import (
     object_body,
 )
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
-from anymask.track import Direction, TrackedFrame
+from anymask.track import (
+    CocoWriter,
+    Direction,
+    FilmWriter,
+    LineWriter,
+    MaskWriter,
+    PaletteWriter,
+    SavWriter,
+    TrackedFrame,
+    VideoFacts,
+)
 
 _SETTINGS = sorted(setting.name for setting in TRACK)
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
 Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
-Number = Annotated[int, Path(ge=0, le=MOST_ID, examples=[1])]
-FrameNumber = Annotated[int, Path(ge=0, le=MOST_ID, examples=[0])]
+Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
+FrameNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
+FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
+    "sav": (".json", "application/json"),
+    "davis": (".zip", "application/zip"),
+    "coco": (".json", "application/json"),
+    "jsonl": (".jsonl", "application/x-ndjson"),
+    "film": (".mp4", "video/mp4"),
+}
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A line of JSON a frame; a last line with `error` where following failed",
@@ -66,7 +97,7 @@ OfVideos = Annotated[VideoSessions, Depends(videos_of)]
 
 
 async def video_of(
-    name: Annotated[str, Path(max_length=40, examples=["the name that POST /api/videos gave"])],
+    name: Annotated[str, InPath(max_length=40, examples=["example"])],
     videos: OfVideos,
 ) -> OpenVideo:
     """The session that an address names, which counts as asked. Raises Refusal (404)."""
@@ -119,7 +150,9 @@ async def begin(body: VideoBody, videos: OfVideos) -> Response:
     if strange := sorted(set(body.settings) - set(_SETTINGS)):
         wanted = f"settings of {', '.join(_SETTINGS)}"
         raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
-    return await _told(videos, await done(videos.work(lambda: videos.begin(body.settings))))
+    return await _told(
+        videos, await done(videos.work(lambda: videos.begin(body.settings, body.name)))
+    )
 
 
 @router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
@@ -340,3 +373,95 @@ async def export(video: Asked, body: VideoExportBody, videos: OfVideos) -> Respo
         filename=path.name,
         background=BackgroundTask(shutil.rmtree, path.parent, True),
     )
+
+
+# Files: frame by frame, what is known in the thread of the sessions and the frame itself in the
+# viewing thread, so that others take their turns and nothing is held.
+
+
+def draw_frame(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colour]) -> UintImage:
+    """A frame with the masks in the colours that the page shows them in."""
+    seen = {number: one for number, one in frame.objects.items() if one.area}
+    if not seen:
+        return image
+    palette = [colours.get(number, (30, 144, 255)) for number in seen]
+    return overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
+
+
+async def write_export(
+    videos: VideoSessions, video: OpenVideo, body: VideoExportBody, title: str
+) -> Path:
+    """Write all that is known; the file lies in the session's folder. Raises Refusal (409, 422)."""
+    if video.folder is None or video.hw is None:
+        message = "wanted a session about a file, got one without; keep the lines of its masks"
+        raise Refusal(409, message)
+    if video.exporting:
+        raise Refusal(409, "wanted one export at a time, got another; wait for the first one")
+    video.exporting = True
+    folder = Path(video.folder.name) / f"export-{secrets.token_hex(8)}"
+    try:
+        known = await done(videos.work(lambda: video.session.objects))
+        if not known:
+            message = "wanted an object that was clicked on, got a video without one; click first"
+            raise Refusal(422, message)
+        folder.mkdir(parents=True)
+        target, path = folder / title, folder / (title + FILES[body.format][0])
+        sound = video.path if video.path is not None and video.path.is_file() else None
+        facts = VideoFacts(title, video.hw, video.session.frames.rate, tuple(known), sound)
+        place = target if body.format == "davis" else path
+        await _write(videos, video, await done(videos.view(lambda: _open(body, place, facts))))
+        if body.format == "davis":
+            await done(videos.view(lambda: _zip(target, path)))
+        return path
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        video.exporting = False
+
+
+async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) -> None:
+    """Write every frame, each in its turn."""
+
+    def picture(frame: int) -> UintImage:
+        image = videos.picture(video, frame)
+        if image is None:
+            raise Refusal(
+                422,
+                f"wanted a video whose frame {frame} can be read, got a damaged one; export the "
+                "masks alone, as SA-V or COCO",
+            )
+        return image
+
+    try:
+        for frame in range(video.session.frames.length or 0):
+            found = await done(videos.work(partial(video.session.result, frame)))
+            await done(videos.view(partial(writer.write, found, partial(picture, frame))))
+        await done(videos.view(writer.close))
+    except (Exception, asyncio.CancelledError):
+        videos.view(writer.abandon)
+        raise
+
+
+def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
+    match body.format:
+        case "sav":
+            return SavWriter(path, facts)
+        case "davis":
+            return PaletteWriter(path, facts)
+        case "coco":
+            return CocoWriter(path, facts, {one.object: one.name for one in body.objects})
+        case "jsonl":
+            return LineWriter(path)
+        case "film":
+            colours: dict[int, Colour] = {}
+            for one in body.objects:
+                red, green, blue = bytes.fromhex(one.colour[1:])
+                colours[one.object] = (red, green, blue)
+            return FilmWriter(path, facts, partial(draw_frame, colours=colours))
+
+
+def _zip(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # PNGs are small already
+        for one in sorted(folder.iterdir()):
+            archive.write(one, f"{folder.name}/{one.name}")

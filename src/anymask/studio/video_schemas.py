@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from anymask.masks import rle_area, rle_to_coco
-from anymask.studio.checks import MOST_ID
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
-from anymask.studio.records import ClipEntry, TrackEntry, TrackMask, TrackSaying
+from anymask.studio.records import MOST_ID, ClipEntry, TrackEntry, TrackMask, TrackSaying
 from anymask.studio.schemas import (
+    DISC_RLE,
     TRACK,
     CocoRleBody,
     Count,
@@ -25,6 +24,7 @@ from anymask.studio.schemas import (
 from anymask.track import ObjectMask, TrackedFrame, frame_to_json, object_to_json
 
 MOST_MASKS = 100_000  # of a track in one request
+FRAMED_DISC = {"frame": 0, "segmentation": DISC_RLE}
 
 
 class FramedMaskBody(BaseModel):
@@ -48,6 +48,8 @@ class FramedMaskBody(BaseModel):
 
 class KnownMasksBody(BaseModel):
     """An object's masks, each on a frame of its own; `prompted` ones count as what was said."""
+
+    model_config = example(masks=[FRAMED_DISC])
 
     masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
 
@@ -75,6 +77,8 @@ class KnownMasksBody(BaseModel):
 class NewTrackBody(BaseModel):
     """An object's masks, one for each frame from the first to the last."""
 
+    model_config = example(object=1, masks=[FRAMED_DISC], label="disc")
+
     object: Count
     masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
     label: str | None = None
@@ -99,7 +103,7 @@ class TrackVerdictBody(BaseModel):
 class TrackLabelBody(BaseModel):
     """Another name for a track, and the name that it has as somebody saw it; null: none."""
 
-    model_config = example(label="disc", was=None)
+    model_config = example(label="disc", was="disc")
 
     label: str | None = None
     was: str | None = None
@@ -137,41 +141,23 @@ class ClipBody(BaseModel):
     video: str | None = Field(default=None, max_length=40)
 
 
-class ClipAnswer(Strict):
-    """A video; `frames` is null where nobody knows how many it has. Of its tracks so many are
-    `proposals`, `accepted` or `rejected`; `tracks` counts the first two."""
-
-    id: int
-    name: str
-    width: int
-    height: int
-    frames: int | None
-    rate: float
-    tracks: int
-    proposals: int
-    accepted: int
-    rejected: int
-
-
-def clip_to_json(clip: ClipEntry) -> dict[str, Any]:
-    """As `ClipAnswer`."""
-    row = asdict(clip)
-    height, width = row.pop("hw")
-    return row | {"width": width, "height": height}
-
-
 class ClipsBody(Strict):
     """The videos of a project, and the names of those in its folder that were not taken up."""
 
-    clips: list[ClipAnswer]
+    clips: list[ClipEntry]
     found: list[str]
 
 
 class VideoBody(BaseModel):
-    """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}."""
+    """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}.
 
-    model_config = example(settings={"tracker": "match"})
+    name  of the session, by its client; of one that is open, that one comes back. Left out, it is
+          one that nobody can guess
+    """
 
+    model_config = example(name="example", settings={"tracker": "match"})
+
+    name: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,40}$")
     settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(TRACK))] = {}
 
 

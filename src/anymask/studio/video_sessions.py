@@ -79,21 +79,14 @@ class VideoFiles:
 def delete_abandoned(place: Path) -> None:
     """Delete the folders of servers that do not live any more; those of others stay."""
     for folder in place.glob(f"{PREFIX}*"):
-        if not folder.is_symlink() and _is_ours(folder) and _is_abandoned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_ours(folder: Path) -> bool:
-    try:
-        return not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
-    except OSError:  # it goes away just now
-        return False
-
-
-def _is_abandoned(folder: Path) -> bool:
-    with contextlib.suppress(OSError), (folder / LOCK).open("r+b") as lock:
-        return lock_file(lock.fileno(), wait=False) == "held"
-    return False
+        with contextlib.suppress(OSError):  # it goes away just now, or has no lock
+            ours = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
+            if folder.is_symlink() or not ours:
+                continue
+            with (folder / LOCK).open("r+b") as lock:
+                abandoned = lock_file(lock.fileno(), wait=False) == "held"
+            if abandoned:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
@@ -187,7 +180,13 @@ class VideoSessions:
         self.files.open()
         self._pool = ThreadPoolExecutor(1, "anymask-videos", step_back)
         self._viewers = ThreadPoolExecutor(1, "anymask-viewers")
-        threading.Thread(target=self._look, name="anymask-video-ends", daemon=True).start()
+        wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
+
+        def look() -> None:
+            while not self._stop.wait(wait):
+                self.end_old()
+
+        threading.Thread(target=look, name="anymask-video-ends", daemon=True).start()
 
     def close(self) -> None:
         """Close every session."""
@@ -214,12 +213,16 @@ class VideoSessions:
         """Of the sessions that are open."""
         return list(self._open)
 
-    def begin(self, settings: dict[str, Any]) -> OpenVideo:
+    def begin(self, settings: dict[str, Any], name: str | None = None) -> OpenVideo:
         """Open a session to which frames are handed; in the thread of the sessions.
+
+        name  that its client gives it: asked for twice, it is opened once
 
         Raises Refusal (429) where too many are open, InputError and ModelError for settings.
         """
         self.end_old()
+        if name in self._open:
+            return self.find(name)
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
@@ -230,7 +233,7 @@ class VideoSessions:
             )
         now = self._clock()
         session = open_session(self._model(), None, **settings)
-        video = OpenVideo(secrets.token_urlsafe(16), session, settings, now, now)
+        video = OpenVideo(name or secrets.token_urlsafe(16), session, settings, now, now)
         with self._lock:
             self._open[video.name] = video
         LOG.info("a session about a video begins, %d open", len(self._open))
@@ -337,8 +340,19 @@ class VideoSessions:
             return False
         LOG.info("a session about a video ends, %d open", len(self._open))
         video.turn += 1
-        self.view(lambda: _close_viewer(video))
-        self.work(lambda: _close(video))
+
+        def close() -> None:
+            video.session.close()
+            if video.folder is not None:
+                video.folder.cleanup()
+
+        def close_viewer() -> None:
+            video.path = None
+            if video.viewer is not None:
+                video.viewer.close()
+
+        self.view(close_viewer)
+        self.work(close)
         return True
 
     def end_old(self) -> None:
@@ -347,26 +361,9 @@ class VideoSessions:
             if not self.seconds_left(video):
                 self.end(name)
 
-    def _look(self) -> None:
-        wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
-        while not self._stop.wait(wait):
-            self.end_old()
-
     def _model(self) -> Model:
         model = self.inference.ready()
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
-
-
-def _close(video: OpenVideo) -> None:
-    video.session.close()
-    if video.folder is not None:
-        video.folder.cleanup()
-
-
-def _close_viewer(video: OpenVideo) -> None:
-    video.path = None
-    if video.viewer is not None:
-        video.viewer.close()
 
 
 def _closed(name: str) -> Refusal:

@@ -2,10 +2,10 @@
 
 import type { Found, ObjectState } from "../state/tracks";
 import type { Server } from "./server";
-import type { ClipAnswer, ClipsBody, TrackEntry, TrackVerdictBody } from "./schema";
+import type { ClipEntry, ClipsBody, TrackEntry, TrackVerdictBody } from "./schema";
 import type { VideoFacts } from "./videos";
 
-export type { ClipAnswer as ClipEntry, TrackEntry } from "./schema";
+export type { ClipEntry, TrackEntry } from "./schema";
 export type TrackVerdict = TrackVerdictBody["verdict"];
 
 /** A mask of a track as it travels. */
@@ -25,7 +25,7 @@ export class Clips {
   }
 
   /** Take up a video of the folder, or the file of a session, which is copied there. */
-  take(name: string, video?: string): Promise<ClipAnswer> {
+  take(name: string, video?: string): Promise<ClipEntry> {
     return this.server.json("api/clips", "POST", { name, video }, undefined, true);
   }
 

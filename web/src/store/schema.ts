@@ -5,6 +5,28 @@ export interface AddedBody {
   added: number;
 }
 
+/** Two annotators on the photos that both have labelled. */
+export interface Agreement {
+  first: string;
+  second: string;
+  images: number;
+  pairs: number;
+  alone: number;
+  iou: number | null;
+}
+
+/** How a batch of photos stands. */
+export interface BatchState {
+  batch: number;
+  masks: number;
+  open: number;
+  sampled: number;
+  doubtful: number;
+  needed: number;
+  good: number | null;
+  met: boolean;
+}
+
 /** What one prompt brought: its candidates, best first, as run-lengths. */
 export interface CandidatesBody {
   masks: CocoRleBody[];
@@ -33,11 +55,19 @@ export interface ChannelValues {
   high: number;
 }
 
-/**
- * A video; `frames` is null where nobody knows how many it has. Of its tracks so many are
- * `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
- */
-export interface ClipAnswer {
+/** A video of the project's folder. */
+export interface ClipBody {
+  name: string;
+  video?: string | null;
+}
+
+/** `clip`: the name of one of the server's own videos. */
+export interface ClipChoiceBody {
+  clip: string;
+}
+
+/** A video of the project; `frames` is null where nobody knows how many it has. */
+export interface ClipEntry {
   id: number;
   name: string;
   width: number;
@@ -50,20 +80,21 @@ export interface ClipAnswer {
   rejected: number;
 }
 
-/** A video of the project's folder. */
-export interface ClipBody {
+/** The tracks of one clip. */
+export interface ClipShare {
   name: string;
-  video?: string | null;
-}
-
-/** `clip`: the name of one of the server's own videos. */
-export interface ClipChoiceBody {
-  clip: string;
+  frames: number | null;
+  proposals: number;
+  accepted: number;
+  rejected: number;
+  doubtful: number;
+  seconds: number;
+  seconds_a_track: number | null;
 }
 
 /** The videos of a project, and the names of those in its folder that were not taken up. */
 export interface ClipsBody {
-  clips: ClipAnswer[];
+  clips: ClipEntry[];
   found: string[];
 }
 
@@ -135,8 +166,25 @@ export interface FailureBody {
   current?: Record<string, unknown> | null;
 }
 
-/** Photos that were taken up, those whose files are gone, and what cannot be read, and why. */
-export interface FolderBody {
+/** The report of `anymask project report`; null: nothing was measured. */
+export interface Figures {
+  name: string;
+  images: Record<string, number>;
+  masks: Record<string, number>;
+  paces: Pace[];
+  verdicts: Record<string, number>;
+  looked_at: number;
+  batches: BatchState[];
+  agreements: Agreement[];
+  labels: Share[];
+  groups: Share[];
+  clips: ClipShare[];
+  tracks: Record<string, number>;
+  track_verdicts: Record<string, number>;
+}
+
+/** What a look into the folder found. */
+export interface FolderNews {
   added: number;
   gone: string[];
   unreadable: Record<string, string>;
@@ -151,7 +199,7 @@ export interface FoundMaskBody {
   state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
-  notes: NotesBody;
+  notes: MaskNotes;
   provenance: OriginBody;
 }
 
@@ -183,7 +231,7 @@ export interface Health {
 }
 
 /** A photo; `records` counts its masks that are not rejected. */
-export interface ImageBody {
+export interface ImageEntry {
   id: string;
   name: string;
   width: number;
@@ -196,7 +244,7 @@ export interface ImageBody {
 
 /** Photos, and what to ask with as `after` for more. */
 export interface ImagesBody {
-  images: ImageBody[];
+  images: ImageEntry[];
   next: string | null;
 }
 
@@ -209,7 +257,7 @@ export interface KeptMaskBody {
   state: "proposed" | "accepted" | "rejected";
   score: number | null;
   page: number;
-  notes: NotesBody;
+  notes: MaskNotes;
   provenance: OriginBody;
   id: string;
   version: number;
@@ -256,6 +304,18 @@ export interface LabelsBody {
   labels: Label[];
 }
 
+/** What people note on a mask beside its shape and name. */
+export interface MaskNotes {
+  tags?: string[];
+  attributes?: Record<string, string>;
+  comment?: string;
+  locked?: boolean; // tools leave it alone
+  hidden?: boolean; // it is not drawn
+  level?: number; // the higher lies above the lower
+  label_probability?: number; // of a label that is a model's guess
+  objectness?: number; // how likely a proposal is an object, where its model judged that
+}
+
 /** What an object is called, and its colour on a film. */
 export interface NamedObjectBody {
   object: number;
@@ -293,18 +353,6 @@ export interface NewTrackBody {
   provenance?: Record<string, unknown>;
 }
 
-/** What people note on a mask beside its shape and name (`MaskNotes`). */
-export interface NotesBody {
-  tags?: string[];
-  attributes?: Record<string, string>;
-  comment?: string;
-  locked?: boolean; // tools leave it alone
-  hidden?: boolean; // it is not drawn
-  level?: number; // the higher lies above the lower
-  label_probability?: number; // of a label that is a model's guess
-  objectness?: number; // how likely a proposal is an object, where its model judged that
-}
-
 /** One object on a frame. */
 export interface ObjectBody {
   object: number;
@@ -327,14 +375,14 @@ export interface OffersBody {
 
 /** Where a mask comes from (`Provenance`), in the page's words beside ours. */
 export interface OriginBody {
-  by: "human" | "model" | "import";
-  kind: "human" | "model" | "import";
+  kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
   source?: string | null;
-  prompts?: Record<string, unknown[]>[] | null;
+  by: "human" | "model" | "import";
   points?: [number, number][] | null;
   labels?: number[] | null;
   box?: [number, number, number, number] | null;
@@ -353,6 +401,16 @@ export interface OutlinesBody {
   score: number[];
   violated_points: number[];
   ambiguous: boolean;
+}
+
+/** Seconds a mask in one stage; None where no mask was accepted, or none cost a second. */
+export interface Pace {
+  stage: string;
+  masks: number;
+  images: number;
+  seconds: number;
+  seconds_a_mask: number | null;
+  masks_an_hour: number | null;
 }
 
 /** A page that masks lie on, and where it is in the stack. */
@@ -432,7 +490,7 @@ export interface Provenance {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
-  prompts?: Record<string, unknown>[];
+  prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
   source?: string | null;
@@ -449,23 +507,6 @@ export interface RecordBody {
   page?: number;
   provenance?: Record<string, unknown>;
   notes?: Record<string, unknown>;
-}
-
-/** The figures of `anymask project report`; null: nothing was measured. */
-export interface ReportBody {
-  name: string;
-  images: Record<string, number>;
-  masks: Record<string, number>;
-  paces: Record<string, string | number | boolean | null>[];
-  verdicts: Record<string, number>;
-  batches: Record<string, string | number | boolean | null>[];
-  agreements: Record<string, string | number | boolean | null>[];
-  labels: Record<string, string | number | boolean | null>[];
-  groups: Record<string, string | number | boolean | null>[];
-  clips: Record<string, string | number | boolean | null>[];
-  tracks: Record<string, number>;
-  track_verdicts: Record<string, number>;
-  looked_at: number;
 }
 
 /** A mask to look at, and why. */
@@ -541,6 +582,14 @@ export interface SegmentBody {
   mirror?: boolean;
 }
 
+/** How much of the project one label or one group of photos is. */
+export interface Share {
+  name: string;
+  masks: number;
+  images: number;
+  pixels: number;
+}
+
 /** A name that a mask may have, and how likely it is. */
 export interface SuggestionBody {
   label: string;
@@ -603,6 +652,7 @@ export interface VerdictBody {
 
 /** `settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}. */
 export interface VideoBody {
+  name?: string | null;
   settings?: Record<string, unknown>;
 }
 

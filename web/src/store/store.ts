@@ -6,12 +6,12 @@ import type {
   ChangesBody as Changes,
   ChannelValues,
   ExportBody,
-  FolderBody as FolderNews,
+  FolderNews,
   FoundMaskBody,
-  ImageBody,
+  ImageEntry as ImageRow,
   Label as LabelEntry,
   LabelFateBody,
-  NotesBody as Notes,
+  MaskNotes as Notes,
   PlanesBody,
   ProjectAnswer,
   ReviewBody,
@@ -25,7 +25,7 @@ export type Status = FoundMaskBody["state"];
 export type Verdict = VerdictBody["verdict"];
 export type LabelChange = { to?: string; colour?: string; place?: number };
 export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of a name that goes
-export type ImageEntry = Omit<ImageBody, "group" | "status"> & { status: string };
+export type ImageEntry = Omit<ImageRow, "group" | "status"> & { status: string };
 export type ReviewItem = Omit<ReviewBody, "page"> & { page?: number };
 export type ExportWish = Required<ExportBody>; // formats are those of `anymask convert`
 /** What of a photo's file can be looked at; only a server knows what its file is. */

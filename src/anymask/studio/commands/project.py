@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import InputError, ProgressBar, write_json, write_whole
+from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import add_options, need_engine, need_torch, read_options
 from anymask.studio.exports import ExportSettings
 from anymask.studio.records import State
@@ -240,15 +240,14 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Print the figures as Markdown."""
-    from anymask.studio.figures import figures_to_html, to_markdown
+    from anymask.studio.figures import to_report
 
     project = opened(args)
-    figures = project.figures()
-    if args.json:
-        write_json(args.json, figures.to_json() | {"rounds": project.rounds()})
-    if args.html:
-        write_whole(args.html, figures_to_html(figures, project.rounds()))
-    print(to_markdown(figures), end="")
+    figures = to_report(project.figures(), project.rounds())
+    for form in ("json", "html"):
+        if target := getattr(args, form):
+            figures.save(target, form)
+    print(f"# {figures.title}\n\n{figures.about}\n\n{figures}", end="")
 
 
 # export
