@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anymask import models
 from anymask.models.image_model import ImageModel
-from anymask.models.variants import EFFICIENT_SAM_TI, TINY, Variant, build_variant
+from anymask.models.variants import EFFICIENT_SAM_TI, TINY, Variant
 
 SIDE, MASK = 64, 32
 TINY_EFFICIENT = Variant(
@@ -29,7 +29,7 @@ FAMILIES = {"tiny": 4, "tiny_hq": 5, "tiny_efficient": 3}  # name -> T
 
 def model_of(name: str, precision: torch.dtype = torch.float32) -> ImageModel:
     torch.manual_seed(3)
-    model = build_variant(TINY_EFFICIENT) if name == "tiny_efficient" else models.build(name)
+    model = TINY_EFFICIENT.build() if name == "tiny_efficient" else models.build(name)
     assert isinstance(model, ImageModel)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)

@@ -12,9 +12,7 @@ from typing import Any, TypeVar, cast
 from anymask.base import FloatArray
 from anymask.masks import EncoderOutput, ModelSpec
 from anymask.models.rules import Family
-from anymask.runtime.protocol import ImageRuntime
-from anymask.runtime.sweep import Sweep, SweepAnswer
-from anymask.runtime.video import VideoSteps
+from anymask.runtime.protocol import ImageRuntime, Sweep, SweepAnswer, VideoSteps
 
 C = TypeVar("C")
 
