@@ -82,6 +82,7 @@ from anymask.runtime.protocol import Sweeps as Sweeps
 from anymask.runtime.protocol import ThreadSharing as ThreadSharing
 from anymask.runtime.protocol import VideoAnswer as VideoAnswer
 from anymask.runtime.protocol import VideoSteps as VideoSteps
+from anymask.runtime.protocol import WrappedRuntime as WrappedRuntime
 from anymask.runtime.protocol import check_maps as check_maps
 from anymask.runtime.protocol import import_torch as import_torch
 from anymask.runtime.protocol import open_sweep as open_sweep
@@ -108,4 +109,3 @@ from anymask.runtime.torch import map_names as map_names
 from anymask.runtime.weight_files import ABOUT as ABOUT
 from anymask.runtime.weight_files import about_weights as about_weights
 from anymask.runtime.weight_files import channels_of_weights as channels_of_weights
-from anymask.runtime.wrapped import WrappedRuntime as WrappedRuntime

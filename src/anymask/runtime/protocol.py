@@ -11,10 +11,19 @@ around an edge, n its cells, s the side of a close-up, D the length of a name's 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    runtime_checkable,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -444,3 +453,73 @@ def fast_halves(device: torch.device) -> bool:
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(import_torch().ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+# A runtime whose every computing call goes through one function, which may let the call wait for
+# its turn, count it, or answer it from memory; whatever the runtime can do (its capabilities, and
+# the sweeps that they open) is forwarded alike.
+
+# Is told the method's name and what it was given, and makes the call (or does without it).
+Around = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
+
+
+class WrappedRuntime:
+    """The same model as the runtime inside.
+
+    around  makes each call of a method that computes
+    """
+
+    def __init__(self, inside: ImageRuntime, around: Around) -> None:
+        self._inside, self._around = inside, around
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model sees a picture."""
+        return self._inside.spec
+
+    @property
+    def family(self) -> Family:
+        """The model's rules."""
+        return self._inside.family
+
+    @property
+    def weights_hash(self) -> str:
+        """Names the weights."""
+        return self._inside.weights_hash
+
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
+        """See `ImageRuntime.see`."""
+        seen: list[EncoderOutput] = self._around("see", (images,), lambda: self._inside.see(images))
+        return seen
+
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`."""
+        found = self._inside.capability(kind)
+        return None if found is None else cast(C, Forwarded(found, self._around))
+
+
+class Forwarded:
+    """An object whose methods are called through `around`; other attributes are its own.
+
+    A sweep, an answer or steps that a method returns are forwarded as well; a generator is read to
+    its end inside the call, as its work is done there.
+    """
+
+    def __init__(self, inside: object, around: Around) -> None:
+        self._inside, self._around = inside, around
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inside, name)
+        if not callable(method):
+            return method
+
+        def call(*given: Any, **named: Any) -> Any:
+            def compute() -> Any:
+                found = method(*given, **named)
+                return iter(list(found)) if isinstance(found, Iterator) else found
+
+            found = self._around(name, (*given, *named.values()), compute)
+            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | Forwarded)
+            return Forwarded(found, self._around) if opened else found
+
+        return call
