@@ -226,17 +226,6 @@ class VideoModel(nn.Module):
         decoded = self._decode(features, coords, labels, masks.clamp(*LIMITS), has_mask)
         return decoded.logits.float(), decoded.quality.float()
 
-    def forward(
-        self,
-        images: Tensor,
-        coords: Tensor,
-        labels: Tensor,
-        masks: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`encode` and `decode` in one, for one image or for N images with one prompt each."""
-        return self.decode(self.encode(images), coords, labels, masks, has_mask)
-
     def _decode(
         self,
         features: tuple[Tensor, ...],

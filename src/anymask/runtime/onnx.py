@@ -117,7 +117,7 @@ class OnnxRuntime:
         tables = read_tables(self._folder, self.manifest)
         self.family: Family = open_family(self.spec, tables, self.weights_hash)
         self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[str, tuple[GraphInfo, Any]] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
         self._checked: set[str] = set()  # files that were compared with their hashes
         self._added: dict[Any, Any] = {}  # capabilities that were asked for, or None
@@ -178,8 +178,8 @@ class OnnxRuntime:
 
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
-        names = [tensor.name for tensor in self.manifest.graph(ENCODER).outputs]
-        self._session(self.manifest.graph(ENCODER))  # opening it is no part of the time
+        info, _ = self._open(ENCODER)  # which is no part of the time
+        names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
         found: list[EncoderOutput] = [
             StoredMaps(
@@ -229,7 +229,7 @@ class OnnxRuntime:
     def _maps(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
         """What was seen as the inputs of a graph. Raises DataError for maps of another model."""
         maps = seen.maps()
-        inputs = {one.name: one.shape for one in self.manifest.graph(graph).inputs}
+        inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
         wanted = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
         check_maps(maps, wanted, self.spec.name)
         return {one.name: one.values[None] for one in maps}
@@ -243,19 +243,19 @@ class OnnxRuntime:
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
         """The outputs of one graph for its inputs, in the manifest's order."""
-        names = [tensor.name for tensor in self.manifest.graph(name).inputs]
+        names = [tensor.name for tensor in self._open(name)[0].inputs]
         return self.run_named(name, dict(zip(names, given, strict=True)))
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
         """The same for inputs by name. Raises AnymaskError for what the graph cannot do."""
-        session = self._session(self.manifest.graph(name))
+        _, session = self._open(name)
         with running(f"the {name} of {self.spec.name}"):
             found: list[FloatArray] = session.run(None, given)
             return found
 
     def _check_side(self, side: int) -> None:
         """Raises InputError for graphs that were written for one side alone."""
-        session = self._session(self.manifest.graph(DECODER))
+        _, session = self._open(DECODER)
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
             raise InputError(
@@ -263,14 +263,15 @@ class OnnxRuntime:
                 "or export the model again"
             )
 
-    def _session(self, info: GraphInfo) -> Any:
-        """The session of one graph, opened by the first thread that needs it."""
+    def _open(self, name: str) -> tuple[GraphInfo, Any]:
+        """What a graph takes and gives, and its session; the first thread that asks opens it."""
         with self._lock:
-            if info.name not in self._sessions:
+            if name not in self._sessions:
+                info = self.manifest.graph(name)
                 session = self._create_session(info.file)
                 _check_signature(session, info, str(self._folder / info.file))
-                self._sessions[info.name] = session
-            return self._sessions[info.name]
+                self._sessions[name] = info, session
+            return self._sessions[name]
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart

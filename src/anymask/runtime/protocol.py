@@ -40,12 +40,16 @@ from anymask.base import (
     UintImage,
 )
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec
-from anymask.models.rules import Family, TrackingSettings
+from anymask.models.rules import (
+    Family,
+    MemoryAnswer,
+    MemoryQuestion,
+    NameTable,
+    TrackingSettings,
+)
 
 if TYPE_CHECKING:
     import torch
-
-    from anymask.models.rules import MemoryAnswer, MemoryQuestion, NameTable
 
 
 C = TypeVar("C")

@@ -14,20 +14,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.masks import ONE_OR_THREE, TokenRoles
-from anymask.models.rules.family import by_quality, wants_many
+from anymask.base import FloatArray, IntArray
+from anymask.masks import (
+    ONE_OR_THREE,
+    CloserLook,
+    Geometry,
+    GridDefaults,
+    ModelPrompts,
+    ModelSpec,
+    TokenRoles,
+)
+from anymask.models.rules.family import (
+    Decode,
+    Multimask,
+    Ordered,
+    Ranking,
+    Tables,
+    by_quality,
+    wants_many,
+)
 
-if TYPE_CHECKING:
-    from anymask.base import FloatArray, IntArray
-    from anymask.masks import CloserLook, Geometry, GridDefaults, ModelPrompts, ModelSpec
-    from anymask.models.rules.family import Decode, Multimask, Ordered, Ranking, Tables
-
-    # (N, T, m, m), (N, T) -> (N, K, m, m), (N, K)
-    Choice = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
+# (N, T, m, m), (N, T) -> (N, K, m, m), (N, K)
+Choice = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -69,37 +80,40 @@ class SamFamily:
 
 def sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
     """Three masks or one."""
-
-    def several(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return logits[:, 1:], quality[:, 1:]
-
-    def single(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return logits[:, :1], quality[:, :1]
-
-    return SamFamily(spec, grid, tables, several, single)
+    return SamFamily(spec, grid, tables, _last_three, _first)
 
 
 def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
     """All masks for every prompt."""
-
-    def every(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return logits, quality
-
     roles = TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
-    return SamFamily(spec, grid, tables, every, every, roles)
+    return SamFamily(spec, grid, tables, _every, _every, roles)
 
 
 def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
     """One mask, corrected; the quality may leave out the correction: (N, T) or (N, T - 1)."""
+    roles = replace(ONE_OR_THREE, added=4)
+    return SamFamily(spec, grid, tables, _best_corrected, _first_corrected, roles)
 
-    def several(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        best = quality[:, 1 : logits.shape[1] - 1].argmax(axis=1) + 1
-        return _corrected(logits, quality, best)
 
-    def single(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return _corrected(logits, quality, np.zeros(len(logits), np.int64))
+def _last_three(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return logits[:, 1:], quality[:, 1:]
 
-    return SamFamily(spec, grid, tables, several, single, replace(ONE_OR_THREE, added=4))
+
+def _first(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return logits[:, :1], quality[:, :1]
+
+
+def _every(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return logits, quality
+
+
+def _best_corrected(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    best = quality[:, 1 : logits.shape[1] - 1].argmax(axis=1) + 1
+    return _corrected(logits, quality, best)
+
+
+def _first_corrected(logits: FloatArray, quality: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return _corrected(logits, quality, np.zeros(len(logits), np.int64))
 
 
 def _corrected(
