@@ -189,6 +189,7 @@ def table_of(weights: TanhNetwork) -> dict[str, Any]:
     return {
         name: np.vectorize(lambda x: float(f"{x:.4g}"))(values).tolist()
         for name, values in vars(weights).items()
+        if name != "level"  # the order of clicks does not depend on it
     }
 
 
