@@ -35,10 +35,10 @@ from anymask.masks import mask_nms, rle_iou
 from anymask.models.rules import SHIPPED, adaptive_table
 from anymask.runtime import open_sweep, read_manifest, read_tables, write_tables
 from anymask.segment import (
-    AdaptiveWeights,
     CropView,
     Frontier,
     Grid,
+    TanhNetwork,
     click_prompts,
     encode_image,
     good_enough,
@@ -106,13 +106,13 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
     return Answered(clicks, view, maps, planes, finds)
 
 
-def shipped(model: anymask.Model) -> AdaptiveWeights:
+def shipped(model: anymask.Model) -> TanhNetwork:
     """The weights that the model has now."""
-    return AdaptiveWeights.of(adaptive_table(model.runtime.family))
+    return TanhNetwork.of(adaptive_table(model.runtime.family))
 
 
 def play(
-    photo: Answered, settings: Grid, weights: AdaptiveWeights
+    photo: Answered, settings: Grid, weights: TanhNetwork
 ) -> Iterator[tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]]:
     """Adaptive mode on one photo: at each state the facts (N, F), which clicks are left, and which
     of them find something that is missing. The last state is followed by nothing."""
@@ -129,7 +129,7 @@ def play(
                 frontier.learn(frontier.lesson(plane, quality, photo.clicks[click]))
 
 
-def share_found(photo: Answered, settings: Grid, weights: AdaptiveWeights) -> float:
+def share_found(photo: Answered, settings: Grid, weights: TanhNetwork) -> float:
     """The part of exact mode's masks that adaptive mode finds; 1 where there are none."""
     frontier = Frontier(photo.clicks, photo.view, settings, weights, photo.maps)
     found = np.zeros(photo.finds.shape[1], np.bool_)
@@ -141,7 +141,7 @@ def share_found(photo: Answered, settings: Grid, weights: AdaptiveWeights) -> fl
     return float(found.mean()) if len(found) else 1.0
 
 
-def learn(states: list[tuple[Floats, Floats, Floats]], start: AdaptiveWeights) -> AdaptiveWeights:
+def learn(states: list[tuple[Floats, Floats, Floats]], start: TanhNetwork) -> TanhNetwork:
     """Facts (n, F), labels (n,) and weights (n,) of many clicks -> the network that tells them."""
     facts, labels, counts = (
         torch.from_numpy(np.concatenate(column)).float() for column in zip(*states, strict=True)
@@ -162,10 +162,10 @@ def learn(states: list[tuple[Floats, Floats, Floats]], start: AdaptiveWeights) -
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return AdaptiveWeights(*(v.detach().numpy().astype(np.float64) for v in (into, bias, out)))
+    return TanhNetwork(*(v.detach().numpy().astype(np.float64) for v in (into, bias, out)))
 
 
-def fit(photos: list[Answered], settings: Grid, start: AdaptiveWeights) -> AdaptiveWeights:
+def fit(photos: list[Answered], settings: Grid, start: TanhNetwork) -> TanhNetwork:
     """Rounds of playing and learning."""
     weights = start
     states: list[tuple[Floats, Floats, Floats]] = []
@@ -184,11 +184,12 @@ def fit(photos: list[Answered], settings: Grid, start: AdaptiveWeights) -> Adapt
     return weights
 
 
-def table_of(weights: AdaptiveWeights) -> dict[str, Any]:
+def table_of(weights: TanhNetwork) -> dict[str, Any]:
     """The table as the bundle holds it, four digits each."""
     return {
         name: np.vectorize(lambda x: float(f"{x:.4g}"))(values).tolist()
         for name, values in vars(weights).items()
+        if name != "level"  # the order of clicks does not depend on it
     }
 
 

@@ -47,9 +47,9 @@ from anymask.segment import (
     CropView,
     Grid,
     Objectness,
-    ObjectnessNetwork,
     ObjectnessWeights,
     Scan,
+    TanhNetwork,
     encode_image,
     grid_of,
     search_view,
@@ -199,7 +199,7 @@ def learn(known: Sequence[JudgedPhoto]) -> ObjectnessWeights:
         into, bias, out, level = (one.detach().double().numpy() for one in network.parameters())
         into = into.T / spread[:width, None].numpy()
         bias = bias - middle[:width].numpy() @ into
-        networks.append(ObjectnessNetwork(into, bias, out[0], float(level[0])))
+        networks.append(TanhNetwork(into, bias, out[0], float(level[0])))
     return ObjectnessWeights(networks, 0.0)
 
 

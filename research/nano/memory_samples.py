@@ -26,9 +26,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.base import BoolArray, DataError, UintImage, whole_file
-from anymask.models.rules import ANCHOR, PARTS, RECENT, Rehearsal
+from anymask.models.rules import ANCHOR, PARTS, RECENT
 from anymask.training import Recipe, TrainingPictures
 from research.nano.motion import make_clip
+from research.nano.rehearsal import Rehearsal
 
 HELD_OUT = 12  # one in so many clips is kept for judging
 FOLLOWED = 3  # objects of a clip

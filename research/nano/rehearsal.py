@@ -9,10 +9,11 @@ Letters: T frames, N objects, H W a frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from anymask.base import BoolArray, UintImage
+from anymask.base import BoolArray, FloatArray, IntArray, UintImage
 from anymask.masks import Prompt
 from anymask.models.rules import (
     HINTS,
@@ -22,7 +23,6 @@ from anymask.models.rules import (
     FrameMaps,
     MemoryAnswer,
     MemoryQuestion,
-    Rehearsal,
 )
 from anymask.runtime import Remembering
 from anymask.segment import Model
@@ -38,6 +38,23 @@ from anymask.track import (
 
 SURE = 0.5  # score from which a finding is remembered
 THERE = 5.0  # the logit of an object that is seen
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What the network was asked while N objects were followed through T frames.
+
+    maps      of each frame
+    hints     (T, N, 5, 4h, 4w), from the second frame on
+    parts     (T, N, h * w, 16) what was found on each frame, as it is remembered
+    memories  (T, N, R) the frames that were remembered, -1 where there was none; frame 0 is the
+              one that a person spoke of
+    """
+
+    maps: list[FrameMaps]
+    hints: FloatArray
+    parts: FloatArray
+    memories: IntArray
 
 
 class RuleReader:

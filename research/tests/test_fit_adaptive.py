@@ -60,7 +60,7 @@ def test_learning_tells_clicks_apart_that_differ_in_one_fact(recipe: ModuleType)
     rng = np.random.default_rng(0)
     facts = rng.normal(size=(400, 16))
     labels = (facts[:, 3] > 0.2).astype(np.float64)
-    start = recipe.AdaptiveWeights(rng.normal(0, 0.1, (16, 4)), np.zeros(4), rng.normal(0, 0.1, 4))
+    start = recipe.TanhNetwork(rng.normal(0, 0.1, (16, 4)), np.zeros(4), rng.normal(0, 0.1, 4))
     recipe.STEPS = 300
     learned = recipe.learn([(facts, labels, np.ones(400))], start)
     score = np.tanh(facts @ learned.into + learned.bias) @ learned.out

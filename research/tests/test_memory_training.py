@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anymask.base import BoolArray, DataError, UintImage
-from anymask.models.rules import ANCHOR, CARRIED, HINTS, MIXED, RECENT, FrameMaps, Rehearsal
+from anymask.models.rules import ANCHOR, CARRIED, HINTS, MIXED, RECENT, FrameMaps
 from research.nano.memory_samples import (
     ClipStore,
     MemoryBatch,
@@ -24,6 +24,7 @@ from research.nano.memory_training import (
     memory_loss,
     train_memory,
 )
+from research.nano.rehearsal import Rehearsal
 from tests.training.small_data import write_sets
 
 GRID = (5, 7)  # coarse cells

@@ -23,7 +23,7 @@ from anymask.masks import (
     logits_to_image,
     points_to_model,
 )
-from anymask.models.rules import Sam, SamHq
+from anymask.models.rules import SamFamily
 from anymask.runtime import TorchRuntime
 from tests.golden.parity import assert_embedding, assert_logits, assert_quality, load_recipe
 
@@ -82,7 +82,7 @@ def chosen(
 ) -> tuple[FloatArray, FloatArray]:
     """The masks of one family or the other, in the model's order."""
     family = runtime.family
-    assert isinstance(family, Sam | SamHq)
+    assert isinstance(family, SamFamily)
     return (family.candidates if multimask else family.single)(logits, quality)
 
 

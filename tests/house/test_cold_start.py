@@ -14,7 +14,7 @@ LATER = {  # modules of these rooms for which one answer has no use
     "segment": {"adaptive", "automatic", "labels", "search"},
     "masks": {"draw", "relations"},
     "base": {"machine"},
-    "runtime": {"onnx_video", "sweep", "torch"},
+    "runtime": {"onnx_video", "torch"},
 }  # fmt: skip
 HEAVY = {"torch", "tomllib", "zipfile", "importlib.metadata", "asyncio"}
 SEGMENT = """

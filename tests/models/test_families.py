@@ -20,7 +20,6 @@ from anymask.models.rules import (
     mean_mask,
     open_family,
     shipped_tables,
-    split_choice,
     wants_many,
 )
 
@@ -129,8 +128,8 @@ def test_sam_hq_adds_its_residual_to_the_mask_that_sam_would_give(
     logits, quality = made_up(n, 5, seed)
     given_quality = quality if with_residual_quality else quality[:, :4]
     for multimask in (True, False):
-        answers = split_choice(
-            family("sam_hq"), lambda _: (logits, given_quality), prompts(*[CLICK] * n), multimask
+        answers = family("sam_hq").answer(
+            lambda _: (logits, given_quality), prompts(*[CLICK] * n), PLACE, multimask, "own"
         )
         for i, (masks, kept, order) in enumerate(answers):  # the slow truth, one after the other
             token = max((1, 2, 3), key=lambda t: quality[i, t]) if multimask else 0
@@ -224,6 +223,20 @@ def test_a_family_without_tables_of_its_own_borrows_the_default_model_s_for_adap
     assert adaptive_table(open_family(ModelSpec(name="x"), {"adaptive": own})) == own
 
 
+def test_tuned_weights_go_without_tables_of_others_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spec = ModelSpec(name="tuned", family="nano")
+    tuned = open_family(spec, weights_hash="0123456789abcdef")
+    assert {"ranking", "adaptive"} <= set(tuned.tables)
+    assert "objectness" not in tuned.tables
+    assert "tuned (weights 0123456789ab) goes without the tables objectness" in caplog.text
+    caplog.clear()
+    shipped = shipped_tables("nano")
+    assert open_family(spec, weights_hash=shipped["objectness"]["weights"]).tables == shipped
+    assert not caplog.text
+
+
 def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
     spec = ModelSpec(name="x", family="nano")
     ranking = {k: (np.array(v) * 0).tolist() for k, v in shipped_tables("nano")["ranking"].items()}
@@ -234,4 +247,4 @@ def test_tables_that_are_handed_in_go_before_those_of_the_package() -> None:
 
 def test_the_default_thresholds_are_those_of_the_default_model() -> None:
     assert default_grid() == family(DEFAULT_MODEL).grid
-    assert family("sam").grid.pred_iou_thresh == 0.88
+    assert family("sam").grid.score == 0.88

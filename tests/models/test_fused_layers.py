@@ -12,7 +12,6 @@ from anymask.models.fast import (
     LEAST_ROWS,
     Activation,
     activated,
-    by_default_library,
     convolved,
     times_transposed,
 )
@@ -76,8 +75,6 @@ def test_other_layers_few_rows_and_hooks_are_called_as_they_are(calls: list[torc
         torch.testing.assert_close(activated(x, scaled, "relu"), scaled(x).relu())
         activated(x, watched, None)
         activated(x[1:], plain, None)
-        with by_default_library():
-            activated(x, plain, None)
     assert len(seen) == 1
     assert calls == []
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anymask import models
 from anymask.models.image_model import ImageModel
-from anymask.models.variants import EFFICIENT_SAM_TI, TINY, Variant, build_variant
+from anymask.models.variants import EFFICIENT_SAM_TI, TINY, Variant
 
 SIDE, MASK = 64, 32
 TINY_EFFICIENT = Variant(
@@ -29,7 +29,7 @@ FAMILIES = {"tiny": 4, "tiny_hq": 5, "tiny_efficient": 3}  # name -> T
 
 def model_of(name: str, precision: torch.dtype = torch.float32) -> ImageModel:
     torch.manual_seed(3)
-    model = build_variant(TINY_EFFICIENT) if name == "tiny_efficient" else models.build(name)
+    model = TINY_EFFICIENT.build() if name == "tiny_efficient" else models.build(name)
     assert isinstance(model, ImageModel)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -87,9 +87,10 @@ def test_many_prompts_at_once_equal_one_by_one(
 def test_many_images_at_once_equal_one_by_one(name: str) -> None:
     model = model_of(name)
     given_prompts = prompts(2, 3)
-    together = model(photo(2), *given_prompts)
+    together = model.decode(model.encode(photo(2)), *given_prompts)
     for i in range(2):
-        alone = model(photo(2)[i : i + 1], *(part[i : i + 1] for part in given_prompts))
+        features = model.encode(photo(2)[i : i + 1])
+        alone = model.decode(features, *(part[i : i + 1] for part in given_prompts))
         for ours, one in zip(together, alone, strict=True):
             torch.testing.assert_close(ours[i : i + 1], one, atol=1e-5, rtol=1e-5)
 
@@ -160,7 +161,7 @@ def test_gradients_reach_every_weight_that_a_prompt_uses() -> None:
     model = model_of("tiny_hq")
     coords, _, masks, has_mask = prompts(5, 5)
     labels = torch.arange(-1, 4).expand(5, 5)
-    logits, quality = model(photo(), coords, labels, masks, has_mask)
+    logits, quality = model.decode(model.encode(photo()), coords, labels, masks, has_mask)
     (logits.square().mean() + quality.square().mean()).backward()
     unreached = [name for name, p in model.named_parameters() if p.grad is None]
     assert unreached == []

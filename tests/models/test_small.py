@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from anymask.models.efficientnet import EfficientNetLite0
 from anymask.models.frozen_vit import PLACES, FrozenVit, bicubic, shrinking
+from anymask.models.mobilenet import EfficientNetLite0
 from anymask.models.nano import SMALL, Nano
 from anymask.runtime import ASSETS, load_official, read_checkpoint
 from research.small.pack import whole_state

@@ -8,7 +8,7 @@ import torch
 from anymask import models
 from anymask.models.fast import ClickSweep, fits
 from anymask.models.image_model import ImageModel
-from anymask.models.variants import EFFICIENT_SAM_TI, TINY, TINY_HQ, build_variant
+from anymask.models.variants import EFFICIENT_SAM_TI, TINY, TINY_HQ
 
 N = 5
 
@@ -17,7 +17,7 @@ N = 5
 def tiny() -> ImageModel:
     """Random weights whose norms are no identities and whose biases are no zeros."""
     torch.manual_seed(0)
-    model = build_variant(TINY).requires_grad_(False)
+    model = TINY.build().requires_grad_(False)
     for parameter in (*model.mask_decoder.parameters(), *model.prompt_encoder.parameters()):
         parameter += 0.3 * torch.randn_like(parameter)
     return model
@@ -96,7 +96,7 @@ def test_sixteen_bits_are_nearer_than_a_model_in_sixteen_bits(
 
 def test_only_sam_s_own_decoder_is_unrolled(tiny: ImageModel) -> None:
     assert fits(tiny)
-    assert not fits(build_variant(TINY_HQ))
+    assert not fits(TINY_HQ.build())
     assert not fits(models.build("nano"))
     assert not fits(torch.nn.Linear(1, 1))
 
@@ -104,4 +104,4 @@ def test_only_sam_s_own_decoder_is_unrolled(tiny: ImageModel) -> None:
 def test_a_decoder_with_a_norm_over_the_map_is_not_unrolled() -> None:
     assert EFFICIENT_SAM_TI.decoder.norm == "map"
     with torch.device("meta"):
-        assert not fits(build_variant(EFFICIENT_SAM_TI))
+        assert not fits(EFFICIENT_SAM_TI.build())

@@ -23,6 +23,7 @@ from anymask.models.positions import (
 from anymask.models.repvit import RepViT, RepViTConfig
 from anymask.models.repvit_stages import TINY, StagedRepViT
 from anymask.models.rules import Memory, MemoryBank, VideoMoment
+from anymask.models.variants import TINY_VIDEO
 from anymask.models.video_model import (
     Frame,
     FramePrompts,
@@ -31,7 +32,6 @@ from anymask.models.video_model import (
     stability_of,
     without_overlaps,
 )
-from anymask.models.video_variants import TINY_VIDEO, build_video_variant
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -97,7 +97,7 @@ def test_a_key_with_a_count_weighs_as_much_as_so_many(dtype: torch.dtype) -> Non
 @torch.inference_mode()
 def test_pooled_memories_are_read_as_if_each_place_had_the_mean_of_its_square() -> None:
     torch.manual_seed(0)
-    model = build_video_variant(TINY_VIDEO).eval()
+    model = TINY_VIDEO.build().eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     side, at = TINY_VIDEO.spec.image_side, VideoMoment(3)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from anymask import models
 from anymask.masks import ModelSpec
+from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
-from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.training import export_bundle
 from tests.runtime.stand_in import build
 
@@ -36,7 +36,7 @@ def network(name: str) -> nn.Module:
 def random_network(variant: VideoVariant) -> VideoModel:
     """All of its weights count."""
     torch.manual_seed(0)
-    module = build_video_variant(variant)
+    module = variant.build()
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.05)
     return module

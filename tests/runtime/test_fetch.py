@@ -336,7 +336,11 @@ def test_the_part_remembers_no_weak_validator(tmp_path: Path):
     headers["ETag"] = 'W/"weak"'
     part = Part(tmp_path / "m.part")
     part.note("https://example.org", headers, 10)
-    assert part.facts == {"source": "https://example.org", "validator": None, "total": 10}
+    assert part.validator("https://example.org") is None
+    headers.replace_header("ETag", '"strong"')
+    part.note("https://example.org", headers, 10)
+    assert part.validator("https://example.org") == '"strong"'
+    assert part.validator("https://elsewhere.example.org") is None
 
 
 def test_more_bytes_than_the_file_has_are_not_kept(server, shelf, content):

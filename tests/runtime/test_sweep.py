@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from anymask.masks import Geometry, ModelPrompts
-from anymask.models.variants import TINY, TINY_HQ, Variant, build_variant
+from anymask.models.variants import TINY, TINY_HQ, Variant
 from anymask.runtime import DecodingSweep, TorchRuntime, TorchSweep, open_sweep
 from tests.segment.fakes import ColourRuntime
 
@@ -22,7 +22,7 @@ def prompts(side: int) -> ModelPrompts:
 @pytest.mark.parametrize(("variant", "kind"), [(TINY, TorchSweep), (TINY_HQ, DecodingSweep)])
 def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: type) -> None:
     torch.manual_seed(0)
-    runtime = TorchRuntime(build_variant(variant), device="cpu")
+    runtime = TorchRuntime(variant.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
     seen = runtime.see(images)[0]
     sweep = open_sweep(runtime, seen, GEOMETRY)
@@ -49,7 +49,7 @@ def test_a_runtime_without_a_sweep_decodes() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: int) -> None:
     torch.manual_seed(0)
-    runtime = TorchRuntime(build_variant(TINY), device="cpu")
+    runtime = TorchRuntime(TINY.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
     seen = runtime.see(images)[0]
     _, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))

@@ -5,10 +5,10 @@ import pytest
 
 from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_MODEL, shipped_tables
-from anymask.segment import AdaptiveWeights, CropView, Frontier, Grid, Model, most_clicks
+from anymask.segment import CropView, Frontier, Grid, Model, TanhNetwork, most_clicks
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
-WEIGHTS = AdaptiveWeights.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
+WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
 EASY = {"score": 0.3, "stability": 0.3}
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
 

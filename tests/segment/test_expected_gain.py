@@ -5,11 +5,11 @@ import pytest
 
 from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_MODEL, shipped_tables
-from anymask.segment import AdaptiveWeights, ExpectedGain
+from anymask.segment import ExpectedGain, TanhNetwork
 from tests.segment.fakes import SPEC
 
 SIDE = 16
-WEIGHTS = AdaptiveWeights.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
+WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
 FACTS = (
     "new", "new too", "unusual", "unusual too", "unseen", "smallest", "rim", "asked", "passed",
     "worth", "nearly", "value", "wide", "crowd", "mean", "alike",

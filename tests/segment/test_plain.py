@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymask.masks import Mask
-from anymask.models.variants import TINY, build_variant
+from anymask.models.variants import TINY
 from anymask.runtime import TorchRuntime
 from anymask.segment import Grid, encode_image, find_everything
 from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime
@@ -55,7 +55,7 @@ def test_a_photo_much_larger_than_the_masks() -> None:
 
 def test_a_network_of_sam_s_form() -> None:
     torch.manual_seed(3)
-    module = build_variant(TINY)
+    module = TINY.build()
     with torch.no_grad():
         module.mask_decoder.iou_prediction_head.get_submodule("layers.2").bias += 1
         for parameter in module.mask_decoder.output_hypernetworks_mlps.parameters():

@@ -1,11 +1,13 @@
 """Objects on a closer look."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from anymask.base import FloatArray
 from anymask.masks import CloserLook, EncoderOutput, ModelPrompts, Prompt
-from anymask.models.rules import Family, Sam
+from anymask.models.rules import Family, SamFamily
 from anymask.segment import (
     Model,
     Prediction,
@@ -36,21 +38,15 @@ class Blunt(ColourRuntime):
         return logits, 1 - quality
 
 
-class Gains(Sam):
-    """A family that gains by windows."""
-
-    @property
-    def closer(self) -> CloserLook:
-        return CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
-
-
 class Gaining(Blunt):
-    """A model of such a family, whose own quality says nothing of it. It keeps what was asked."""
+    """A model of a family that gains by windows; its own quality says nothing of it."""
 
     @property
     def family(self) -> Family:
         family = super().family
-        return Gains(family.spec, family.grid, family.tables)
+        assert isinstance(family, SamFamily)
+        close = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
+        return replace(family, closer=close)
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         self.started = bool(prompts.has_mask.any())

@@ -14,8 +14,8 @@ import torch
 from anymask.base import InputError, ModelError
 from anymask.masks import geometry, image_to_model, logits_to_rles, points_to_model, rle_to_mask
 from anymask.models.rules import MemoryBank, VideoMoment, with_postprocessing
+from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import FramePrompts
-from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant, build_video_variant
 from anymask.runtime import TorchRuntime, VideoSteps
 from anymask.segment import Model
 from anymask.track import open_session
@@ -28,7 +28,7 @@ POINT = [(30.0, 30.0)]
 
 def tiny(variant: VideoVariant = TINY_VIDEO, precision: str = "fp32") -> Model:
     torch.manual_seed(0)
-    module = build_video_variant(variant)
+    module = variant.build()
     for parameter in module.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     return Model(TorchRuntime(module, "tiny", device="cpu", precision=precision))

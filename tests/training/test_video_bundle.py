@@ -16,8 +16,8 @@ import torch
 from anymask.base import WeightsError
 from anymask.cli.main import main
 from anymask.models.rules import MultimaskStability, TrackingSettings
+from anymask.models.variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.models.video_model import VideoModel
-from anymask.models.video_variants import TINY_EDGE, TINY_VIDEO, VideoVariant
 from anymask.runtime import (
     ATTENTION,
     TRACK_DECODER,

@@ -17,7 +17,9 @@ from anymask.masks import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-    from anymask.models.variants import RegistryEntry
+    from anymask.models.variants import RegistryEntry, Variant, VideoVariant
+
+    Entry = Variant | VideoVariant | RegistryEntry
 
 __all__ = ["build", "names", "spec"]
 
@@ -41,7 +43,7 @@ def build(name: str) -> nn.Module:
     return _entry(name).build()
 
 
-def _entry(name: str) -> RegistryEntry:
+def _entry(name: str) -> Entry:
     published, for_tests = _registries()
     entry = published.get(name) or for_tests.get(name)
     if entry is None:
@@ -53,7 +55,7 @@ def _entry(name: str) -> RegistryEntry:
     return entry
 
 
-def _registries() -> tuple[dict[str, RegistryEntry], dict[str, RegistryEntry]]:
+def _registries() -> tuple[dict[str, Entry], dict[str, Entry]]:
     """The published variants, and tiny ones for tests. Raises MissingExtra without torch."""
     if importlib.util.find_spec("torch") is None:
         raise MissingExtra("torch", "torch", "a model that runs in torch")

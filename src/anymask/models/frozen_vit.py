@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models import efficientnet
-from anymask.models.efficientnet import EfficientNetLite0
+from anymask.models.mobilenet import EfficientNetLite0
 
 PATCH, STRIDE = 14, 16  # pixels of the smaller picture, and of the picture
 PLACES = 37  # along a side of the table of positions: 518 pixels
@@ -106,10 +105,7 @@ def bicubic(cells: int, like: Tensor) -> Tensor:  # -> (cells, PLACES)
 class EfficientNetBesideVit(nn.Module):
     """Maps at strides 4 to 32: EfficientNet's, the last two with the transformer's beside them."""
 
-    TAP_CHANNELS = tuple(
-        own + added
-        for own, added in zip(efficientnet.TAP_CHANNELS, (0, 0, len(TAKEN) * DIM, DIM), strict=True)
-    )
+    TAP_CHANNELS = (*EfficientNetLite0.TAP_CHANNELS[:2], 112 + len(TAKEN) * DIM, 320 + DIM)
 
     def __init__(self) -> None:
         super().__init__()

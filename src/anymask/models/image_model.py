@@ -97,14 +97,3 @@ class ImageModel(nn.Module):
             *detail,
         )
         return logits.float(), quality.float()
-
-    def forward(
-        self,
-        images: Tensor,
-        coords: Tensor,
-        labels: Tensor,
-        masks: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`encode` and `decode` in one, for one image or for N images with one prompt each."""
-        return self.decode(self.encode(images), coords, labels, masks, has_mask)

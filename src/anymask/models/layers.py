@@ -1,11 +1,10 @@
-"""Layers that the models share: 2-D layer norm, pointwise convolution, MLP, planted names.
+"""Layers that the models share (norm, pointwise convolution, MLP, planted names), and their parts.
 
 A checkpoint's parameter names are data here, not code: a layer takes the dotted names that its
-official checkpoint uses, so that one class serves several families and loads each unchanged.
+official checkpoint uses, so that one class serves several families and loads each unchanged. The
+parts of a model, for training, are prefixes of parameter names.
 
 Letters: B images or prompts, C channels, h w a feature map.
-
-Parts of a model for training: prefixes of the parameter names of each part.
 """
 
 from __future__ import annotations

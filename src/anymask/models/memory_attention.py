@@ -3,9 +3,9 @@
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory attention", and appendix D.1);
 Zhou et al. 2025 (EdgeTAM, arXiv:2501.07256) for memories of a few tokens; sam2 and EdgeTAM
 (Apache-2.0), `modeling/memory_attention.py` and `modeling/sam/transformer.py`, for names and
-numbers. Deviations: positions turn real numbers (`rotary.py`), so that the graph exports; what no
-object changes (the first layer's look at the frame itself, and its queries) is done once for all;
-values stay as narrow as the memories until after the product (`narrow_attention.py`).
+numbers. Deviations: positions turn real numbers (`positions.py`), so that the graph exports; what
+no object changes (the first layer's look at the frame itself, and its queries) is done once for
+all; values stay as narrow as the memories until after the product (`fast/attention.py`).
 
 Letters: N objects, L places of the frame, K tokens of memories, C channels, Cm of a memory.
 """

@@ -1,44 +1,23 @@
-"""MobileNetV2 1.0, batch norm folded: pictures in, maps at strides 4 to 32 out.
+"""MobileNetV2 1.0 and EfficientNet-Lite0, batch norm folded: pictures in, maps of four strides out.
 
-Source: Sandler et al. 2018, MobileNetV2, table 2. Deviations: no batch norm (the weights come
-folded, so training has no running statistics), TensorFlow's "SAME" padding, no classifier.
+Sources: Sandler et al. 2018, MobileNetV2, table 2; Tan and Le 2019, EfficientNet (arXiv
+1905.11946), table 1, in the "Lite" form of TensorFlow's model garden: ReLU6, no squeeze and
+excitation, a stem of fixed width. Deviations: no batch norm (the weights come folded, so training
+has no running statistics), TensorFlow's "SAME" padding, no classifier.
 
 Letters: B images, S input side.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.models.layers import Pointwise
-
-# (expansion, channels out, stride) of the 17 blocks b0..b16
-BLOCKS: tuple[tuple[int, int, int], ...] = (
-    (1, 16, 1),
-    (6, 24, 2),
-    (6, 24, 1),
-    (6, 32, 2),
-    (6, 32, 1),
-    (6, 32, 1),
-    (6, 64, 2),
-    (6, 64, 1),
-    (6, 64, 1),
-    (6, 64, 1),
-    (6, 96, 1),
-    (6, 96, 1),
-    (6, 96, 1),
-    (6, 160, 2),
-    (6, 160, 1),
-    (6, 160, 1),
-    (6, 320, 1),
-)
-# the last block before each change of stride: strides 4, 8, 16, 32
-TAPS: tuple[int, ...] = (2, 5, 12, 16)
-TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i][1] for i in TAPS)
 
 
 class SameConv(nn.Conv2d):
@@ -72,26 +51,37 @@ class InvertedResidual(nn.Module):
         return x + y if self.residual else y
 
 
-class MobileNetV2(nn.Module):
-    """Images in -1..1 to four maps at strides 4, 8, 16 and 32."""
+class BlockSize(NamedTuple):
+    """Of one inverted residual block."""
 
-    TAP_CHANNELS = TAP_CHANNELS
+    expansion: int
+    c_out: int
+    stride: int
+    kernel: int = 3
 
-    def __init__(self) -> None:
+
+class InvertedResiduals(nn.Module):
+    """A stem and inverted residual blocks b0, b1, ...: images in -1..1 to four maps.
+
+    taps  the last block before each change of stride: strides 4, 8, 16, 32
+    """
+
+    def __init__(self, blocks: Iterable[BlockSize], taps: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = SameConv(3, 32, 3, 2)
-        channels = 32
-        for i, (expansion, c_out, stride) in enumerate(BLOCKS):
-            self.add_module(f"b{i}", InvertedResidual(channels, c_out, expansion, stride))
-            channels = c_out
+        self.taps, self.depth, channels = taps, 0, 32
+        for one in blocks:
+            block = InvertedResidual(channels, one.c_out, one.expansion, one.stride, one.kernel)
+            self.add_module(f"b{self.depth}", block)
+            channels, self.depth = one.c_out, self.depth + 1
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) -> (B, 24, S/4, S/4), (B, 32, S/8, ..), (B, 96, ..), (B, 320, S/32, ..)."""
+        """(B, 3, S, S) -> (B, C, S/4, S/4), (B, C, S/8, ..), (B, C, S/16, ..), (B, C, S/32, ..)."""
         x = F.relu6(self.stem(images))
         maps = []
-        for i in range(len(BLOCKS)):
+        for i in range(self.depth):
             x = cast(Tensor, self.get_submodule(f"b{i}")(x))
-            if i in TAPS:
+            if i in self.taps:
                 maps.append(x)
         return tuple(maps)
 
@@ -99,3 +89,42 @@ class MobileNetV2(nn.Module):
         """Take `stem.weight`, `b0.dw.weight`, ...; a classifier head in `arrays` is ignored."""
         own = self.state_dict()
         self.load_state_dict({name: arrays[name].to(torch.float32) for name in own})
+
+
+BLOCKS = tuple(
+    BlockSize(expansion, c_out, stride if n == 0 else 1)
+    for expansion, c_out, count, stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    for n in range(count)
+)  # fmt: skip
+TAPS = (2, 5, 12, 16)
+TAP_CHANNELS: tuple[int, ...] = tuple(BLOCKS[i].c_out for i in TAPS)
+
+
+class MobileNetV2(InvertedResiduals):
+    """Of 24, 32, 96 and 320 channels."""
+
+    TAP_CHANNELS = TAP_CHANNELS
+
+    def __init__(self) -> None:
+        super().__init__(BLOCKS, TAPS)
+
+
+class EfficientNetLite0(InvertedResiduals):
+    """Of 24, 40, 112 and 320 channels."""
+
+    TAP_CHANNELS = (24, 40, 112, 320)
+    STAGES = (  # expansion, channels out, blocks, stride of the first, kernel
+        (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5),
+        (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        blocks = (
+            BlockSize(expansion, c_out, stride if n == 0 else 1, kernel)
+            for expansion, c_out, count, stride, kernel in self.STAGES
+            for n in range(count)
+        )
+        super().__init__(blocks, (2, 4, 10, 15))

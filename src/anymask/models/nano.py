@@ -1,26 +1,16 @@
-"""`nano`'s attention: few tokens and an image's places in, both updated by each other out.
-
-Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
-
-Dense prompts.
-
-What `nano` adds to the paper's prompt encoder (section 3, "Prompt encoder"): clicks as gaussians of
-three widths, the soft inside of the box, the earlier mask, and how alike every place is to the
-clicked ones. With few training photos this is what makes the decoder learn to follow a prompt.
-
-Letters: N prompts, P points, C channels, h w a feature map, L = h * w.
-
-`nano` and `small`, the models in the package: pictures in, maps out; maps and prompts in, four
-masks out.
+"""`nano` and `small`, the models in the package: pictures and prompts in, four masks out.
 
 An ImageNet backbone (of `nano` MobileNetV2, of `small` EfficientNet-Lite0 beside a frozen vision
 transformer) with a light neck, SAM's prompt tokens (Kirillov et al. 2023, section 3 and appendix A)
-joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a
-quality head that looks at the masks it judges. Deviations from SAM: no batch norm, ReLU in the
-upscaler, image features read under each click, high-resolution skips, the image reads the tokens
-once, empty points are masked out of attention.
+joined by dense prompt maps, a light two-way decoder, four masks at stride 4 and a quality head that
+looks at the masks it judges. The dense maps show clicks as gaussians of three widths, the soft
+inside of the box, the earlier mask, and how alike every place is to the clicked ones: with few
+training photos this is what makes the decoder learn to follow a prompt. Further deviations from
+SAM: no batch norm, ReLU in the upscaler, image features read under each click, high-resolution
+skips, the image reads the tokens once, empty points are masked out of attention.
 
-Letters: B images, N prompts, P points, T tokens and masks (1 + 3), C channels, L = h * w places.
+Letters: B images, N prompts, P points, T tokens and masks (1 + 3), C channels, H heads, D head
+width, h w a feature map, L = h * w places.
 """
 
 from __future__ import annotations

@@ -1,18 +1,13 @@
-"""Positional encodings: places in; random Fourier features, relative biases or sines out.
+"""Positional encodings: random Fourier features, relative biases, sines and rotary positions.
 
 Sources: Tancik et al. 2020 (Fourier features), as in Segment Anything, appendix A, "Prompt
-encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions.
+encoder"; Li et al. 2022 (MViTv2, section 4.1) for the decomposed relative positions; Su et al. 2021
+(RoFormer, arXiv:2104.09864), along two axes as in Heo et al. 2024 (RoPE for vision transformers,
+arXiv:2403.13298, "axial"). Deviation: the reference multiplies complex numbers of neighbouring
+channels, which ONNX does not have; here all first halves of the pairs come before all second
+halves, for queries and keys alike, which leaves their products as they are.
 
 Letters: N prompts, P points, C channels, h w a map, L = h * w, D head width.
-
-Rotary positions on a map.
-
-Source: Su et al. 2021 (RoFormer, arXiv:2104.09864), along two axes as in Heo et al. 2024 (RoPE for
-vision transformers, arXiv:2403.13298, "axial"). Deviation: the reference multiplies complex numbers
-of neighbouring channels, which ONNX does not have; here all first halves of the pairs come before
-all second halves, for queries and keys alike, which leaves their products as they are.
-
-Letters: h w a map, L = h * w, C channels of a head.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
-"""The registry of image models: a name in, the numbers of the variant and a built model out.
+"""The registry of models: a name in, the numbers of the variant and a built model out.
 
 A family is one row: how it sees a picture (ModelSpec), its encoder, its prompt encoder, its mask
 decoder. Aliases share a row and change what the checkpoint's own code does differently. Sources of
 the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM and TinySAM,
-`build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM.
-
-A model that is not an ImageModel is one more line in `REGISTRY`, its spec and a function that
-builds it: `nano`, and SAM 2's families (`video_variants.py`).
+`build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM; the configurations of
+sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM (`configs/edgetam.yaml`) and EfficientTAM
+(`configs/`), all three Apache-2.0.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from anymask.masks import ALL_KINDS, ModelSpec
-from anymask.models import efficient_vit, nano, repvit, tiny_vit
+from anymask.models import efficient_vit, hiera, nano, repvit, repvit_stages, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
+from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
+from anymask.models.hiera import Hiera, HieraConfig
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import (
     EFFICIENT_SAM_HEAD,
@@ -26,6 +27,8 @@ from anymask.models.mask_decoder import (
     MaskDecoder,
     MaskDecoderConfig,
 )
+from anymask.models.memory_attention import MemoryAttentionConfig
+from anymask.models.memory_encoder import MemoryEncoderConfig
 from anymask.models.nano import Nano, NanoConfig, nano_spec
 from anymask.models.prompt_encoder import (
     EFFICIENT_SAM_NAMES,
@@ -33,22 +36,21 @@ from anymask.models.prompt_encoder import (
     PromptEncoderConfig,
 )
 from anymask.models.repvit import RepViT, RepViTConfig
+from anymask.models.repvit_stages import StagedRepViT
+from anymask.models.rules import TrackingSettings
+from anymask.models.spatial_perceiver import PerceiverConfig
 from anymask.models.tiny_vit import TinyViT, TinyViTConfig
 from anymask.models.two_way import TwoWayConfig
-from anymask.models.video_variants import (
-    VIDEO_FOR_TESTS,
-    VIDEO_VARIANTS,
-    VideoVariant,
-    build_video_variant,
-)
+from anymask.models.video_model import VideoConfig, VideoModel
 from anymask.models.vit import Vit, VitConfig
 
 EncoderConfig = VitConfig | TinyViTConfig | RepViTConfig | EfficientVitConfig
+TrunkConfig = HieraConfig | EfficientVitConfig | RepViTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One image model of the family, as numbers."""
+    """One image model, as numbers."""
 
     spec: ModelSpec
     encoder: EncoderConfig
@@ -59,29 +61,43 @@ class Variant:
         """The same architecture under another name, with other values of its spec."""
         return replace(self, spec=replace(self.spec, name=name, **spec))  # type: ignore[arg-type]
 
+    def build(self) -> ImageModel:
+        """A randomly initialised model in eval mode."""
+        encoder: nn.Module
+        match self.encoder:
+            case VitConfig() as config:
+                encoder = Vit(config)
+            case TinyViTConfig() as config:
+                encoder = TinyViT(config)
+            case RepViTConfig() as config:
+                encoder = RepViT(config)
+            case EfficientVitConfig() as config:
+                encoder = EfficientVit(config)
+        prompts, decoder = PromptEncoder(self.prompts), MaskDecoder(self.decoder)
+        return ImageModel(self.spec, encoder, prompts, decoder).eval()
 
-def build_encoder(config: EncoderConfig) -> nn.Module:
-    """The encoder that a config describes."""
-    match config:
-        case VitConfig():
-            return Vit(config)
-        case TinyViTConfig():
-            return TinyViT(config)
-        case RepViTConfig():
-            return RepViT(config)
-        case EfficientVitConfig():
-            return EfficientVit(config)
 
+@dataclass(frozen=True, kw_only=True)
+class VideoVariant:
+    """One model of SAM 2's families, as numbers."""
 
-def build_variant(variant: Variant) -> ImageModel:
-    """A randomly initialised model in eval mode."""
-    model = ImageModel(
-        variant.spec,
-        build_encoder(variant.encoder),
-        PromptEncoder(variant.prompts),
-        MaskDecoder(variant.decoder),
-    )
-    return model.eval()
+    spec: ModelSpec
+    trunk: TrunkConfig
+    neck: NeckConfig
+    config: VideoConfig = field(default_factory=VideoConfig)
+
+    def build(self) -> VideoModel:
+        """A randomly initialised model in eval mode."""
+        trunk: nn.Module
+        match self.trunk:
+            case HieraConfig() as config:
+                trunk = Hiera(config)
+            case EfficientVitConfig() as config:
+                trunk = EfficientVit(config)
+            case RepViTConfig() as config:
+                trunk = StagedRepViT(config)
+        encoder = ImageEncoder(trunk, Neck(self.neck))
+        return VideoModel(self.spec, encoder, self.config).eval()
 
 
 # Segment Anything: ViT-B, L and H differ in four numbers.
@@ -192,6 +208,105 @@ TINY_EFFICIENT = Variant(
 )
 
 
+# SAM 2, SAM 2.1, EdgeTAM and EfficientTAM.
+
+
+def _video_spec(name: str, side: int = 1024) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        accepts=ALL_KINDS,
+        image_side=side,
+        mask_side=side // 4,
+        fit="square",
+        resample="torch_antialias",
+        pad_box=True,
+    )
+
+
+# The decoder of SAM with an object score, a quality between 0 and 1 and, but for EfficientTAM, the
+# encoder's fine maps.
+_TWO_WAY = TwoWayConfig(mlp_names=("layers.0", "layers.1"))
+_VIDEO_DECODER = MaskDecoderConfig(
+    transformer=_TWO_WAY, fine=True, object_score=True, quality="sigmoid"
+)
+SAM_2 = VideoConfig(decoder=_VIDEO_DECODER)
+SAM_2_1 = replace(SAM_2, absent_memory=True, settings=TrackingSettings(pointer_times="signed"))
+
+
+def _hiera(name: str, trunk: HieraConfig, config: VideoConfig) -> VideoVariant:
+    return VideoVariant(
+        spec=_video_spec(name), trunk=trunk, neck=NeckConfig(widths=trunk.widths), config=config
+    )
+
+
+EDGE_TAM = VideoVariant(
+    spec=_video_spec("edgetam"),
+    trunk=repvit_stages.EDGE_TAM,
+    neck=NeckConfig(widths=repvit_stages.EDGE_TAM.widths),
+    config=replace(
+        SAM_2,
+        attention=MemoryAttentionConfig(depth=2),
+        perceiver=PerceiverConfig(),
+        settings=TrackingSettings(corrected="kept"),
+    ),
+)
+
+
+def _efficient_tam(name: str, trunk: EfficientVitConfig, side: int = 1024) -> VideoVariant:
+    return VideoVariant(
+        spec=_video_spec(name, side),
+        trunk=trunk,
+        neck=NeckConfig(widths=(trunk.width,), added=(), dropped=0),
+        config=VideoConfig(
+            prompts=PromptEncoderConfig(image_side=side),
+            decoder=replace(_VIDEO_DECODER, fine=False),
+        ),
+    )
+
+
+VIDEO_VARIANTS: tuple[VideoVariant, ...] = (
+    _hiera("sam2_hiera_t", hiera.HIERA_T, SAM_2),
+    _hiera("sam2_hiera_s", hiera.HIERA_S, SAM_2),
+    _hiera("sam2_hiera_b+", hiera.HIERA_B_PLUS, SAM_2),
+    _hiera("sam2_hiera_l", hiera.HIERA_L, SAM_2),
+    _hiera("sam2.1_hiera_t", hiera.HIERA_T, SAM_2_1),
+    _hiera("sam2.1_hiera_s", hiera.HIERA_S, SAM_2_1),
+    _hiera("sam2.1_hiera_b+", hiera.HIERA_B_PLUS, SAM_2_1),
+    _hiera("sam2.1_hiera_l", hiera.HIERA_L, SAM_2_1),
+    EDGE_TAM,
+    _efficient_tam("efficienttam_ti", efficient_vit.EFFICIENT_TAM_TI),
+    _efficient_tam("efficienttam_s", efficient_vit.EFFICIENT_TAM_S),
+    _efficient_tam("efficienttam_ti_512x512", efficient_vit.EFFICIENT_TAM_TI, 512),
+    _efficient_tam("efficienttam_s_512x512", efficient_vit.EFFICIENT_TAM_S, 512),
+)
+
+# Small enough for a test: a 64 px picture, 4 x 4 features of 128 channels, 16 px masks.
+_TINY_VIDEO_TWO_WAY = replace(_TWO_WAY, dim=128, heads=4, mlp_dim=48)
+TINY_VIDEO = VideoVariant(
+    spec=_video_spec("tiny_video", 64),
+    trunk=hiera.TINY,
+    neck=NeckConfig(widths=hiera.TINY.widths, dim=128),
+    config=VideoConfig(
+        prompts=PromptEncoderConfig(dim=128, image_side=64),
+        decoder=replace(_VIDEO_DECODER, dim=128, transformer=_TINY_VIDEO_TWO_WAY),
+        attention=MemoryAttentionConfig(dim=128, depth=2, mlp_dim=48),
+        memory=MemoryEncoderConfig(dim=128),
+        absent_memory=True,
+        settings=SAM_2_1.settings,
+    ),
+)
+TINY_EDGE = replace(
+    TINY_VIDEO,
+    spec=_video_spec("tiny_edge", 64),
+    config=replace(
+        TINY_VIDEO.config,
+        absent_memory=False,
+        perceiver=PerceiverConfig(everywhere=3, side=2),
+        settings=EDGE_TAM.config.settings,
+    ),
+)
+
+
 @dataclass(frozen=True)
 class RegistryEntry:
     """What the registry knows of a model: how it sees a picture, and how to build it."""
@@ -200,24 +315,17 @@ class RegistryEntry:
     build: Callable[[], nn.Module]
 
 
-def _entry(variant: Variant) -> RegistryEntry:
-    return RegistryEntry(variant.spec, lambda: build_variant(variant))
+_PUBLISHED: tuple[Variant | VideoVariant, ...] = (*VARIANTS, *VIDEO_VARIANTS)
+_TINY: tuple[Variant | VideoVariant, ...] = (TINY, TINY_HQ, TINY_EFFICIENT, TINY_VIDEO, TINY_EDGE)
 
-
-def _video_entry(variant: VideoVariant) -> RegistryEntry:
-    return RegistryEntry(variant.spec, lambda: build_video_variant(variant))
-
-
-REGISTRY: dict[str, RegistryEntry] = {
+REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano": RegistryEntry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     "small": RegistryEntry(nano_spec(nano.SMALL), lambda: Nano(nano.SMALL).eval()),
-    **{variant.spec.name: _entry(variant) for variant in VARIANTS},
-    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_VARIANTS},
+    **{variant.spec.name: variant for variant in _PUBLISHED},
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
-FOR_TESTS: dict[str, RegistryEntry] = {
+FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano_tiny": RegistryEntry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
-    **{variant.spec.name: _entry(variant) for variant in (TINY, TINY_HQ, TINY_EFFICIENT)},
-    **{variant.spec.name: _video_entry(variant) for variant in VIDEO_FOR_TESTS},
+    **{variant.spec.name: variant for variant in _TINY},
 }

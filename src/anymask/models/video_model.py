@@ -1,23 +1,13 @@
-"""Values of video models: configuration, encoded frames and prompts of objects on a frame.
-
-Letters: N objects, P points, C channels, h w features, m side of a mask.
-
-Choice of an object's mask on a frame.
-
-Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` (`_forward_sam_heads`),
-`modeling/sam/mask_decoder.py` (dynamic multi-mask) and `sam2_video_predictor.py` (holes, overlaps).
-
-Letters: N objects, T masks of the decoder, m side of a mask, C channels.
-
-SAM 2's model of pictures and videos.
+"""SAM 2's model of pictures and videos, and those of EdgeTAM and EfficientTAM.
 
 A picture is encoded and decoded as by every image model. A video adds a memory: each frame is read
 together with what is remembered of an object, and what is found is remembered in turn. The network
-keeps nothing: memories are values (`memory_bank.py`) that come in and go out.
+keeps nothing: memories are values (`models/rules/memory.py`) that come in and go out.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4 and appendix D.1); Zhou et al. 2025
 (EdgeTAM, arXiv:2501.07256); Xiong et al. 2024 (EfficientTAM, arXiv:2411.18933); sam2, EdgeTAM and
-EfficientTAM (all Apache-2.0), `modeling/sam2_base.py`, for names and numbers.
+EfficientTAM (all Apache-2.0), for names, numbers and rules: `modeling/sam2_base.py`,
+`modeling/sam/mask_decoder.py` (dynamic multi-mask), `sam2_video_predictor.py` (holes, overlaps).
 
 Letters: B images, S input side, N objects or prompts, P points, T masks, C channels, h w features,
 L = h * w, m side of a mask, K tokens of a memory, Cm their channels.
@@ -134,41 +124,22 @@ class ObjectAnswer:
     pointer: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class ChosenObjectMask:
-    """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C)."""
-
-    logits: Tensor
-    quality: Tensor
-    token: Tensor
-
-
 def choose(
     decoded: Decoded, several: bool, stability: MultimaskStability | None
-) -> ChosenObjectMask:
-    """The mask of each object.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One of the T masks for each object: (N, 1, m, m), (N, 1) and its token (N, C).
 
     several    the best of the masks of an unclear prompt, instead of the one of a clear one
     stability  when the one gives way to the best of the others
     """
     best = decoded.quality[:, 1:].argmax(dim=1) + 1
-    alone = torch.zeros_like(best)
-    if several:
-        return _taken(decoded, best, best)
-    if stability is None:
-        return _taken(decoded, alone, alone)
-    # The pointer stays that of token 0, as in the reference.
-    stable = stability_of(decoded.logits[:, 0], stability.delta) >= stability.threshold
-    return _taken(decoded, torch.where(stable, alone, best), alone)
-
-
-def _taken(decoded: Decoded, mask: Tensor, token: Tensor) -> ChosenObjectMask:
+    mask = token = best if several else torch.zeros_like(best)
+    if stability is not None and not several:  # the pointer stays that of token 0, as published
+        stable = stability_of(decoded.logits[:, 0], stability.delta) >= stability.threshold
+        mask = torch.where(stable, token, best)
     rows = torch.arange(len(mask), device=mask.device)
-    return ChosenObjectMask(
-        decoded.logits[rows, mask][:, None],
-        decoded.quality[rows, mask][:, None],
-        decoded.tokens[rows, token],
-    )
+    logits, quality = decoded.logits[rows, mask], decoded.quality[rows, mask]
+    return logits[:, None], quality[:, None], decoded.tokens[rows, token]
 
 
 def stability_of(logits: Tensor, delta: float) -> Tensor:  # (N, m, m) -> (N,)
@@ -254,17 +225,6 @@ class VideoModel(nn.Module):
         """Answer N prompts about one image, or one each about N images: `ImageModel.decode`."""
         decoded = self._decode(features, coords, labels, masks.clamp(*LIMITS), has_mask)
         return decoded.logits.float(), decoded.quality.float()
-
-    def forward(
-        self,
-        images: Tensor,
-        coords: Tensor,
-        labels: Tensor,
-        masks: Tensor,
-        has_mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """`encode` and `decode` in one, for one image or for N images with one prompt each."""
-        return self.decode(self.encode(images), coords, labels, masks, has_mask)
 
     def _decode(
         self,
@@ -381,12 +341,12 @@ class VideoModel(nn.Module):
         points = 0 if prompts is None else prompts.labels.shape[1]
         decoded = self._decode_prompts(frame, features, n, prompts)
         low, high = settings.several_points
-        chosen = choose(decoded, low <= points <= high, settings.stability)
+        logits, quality, token = choose(decoded, low <= points <= high, settings.stability)
         score = decoded.object_score
-        there = (score > 0).to(chosen.token.dtype)
-        pointer = self._pointer(chosen.token, there)
-        logits = torch.where(there[..., None, None] > 0, chosen.logits, ABSENT)
-        return ObjectAnswer(logits.float(), chosen.quality, score, pointer)
+        there = (score > 0).to(token.dtype)
+        pointer = self._pointer(token, there)
+        logits = torch.where(there[..., None, None] > 0, logits, ABSENT)
+        return ObjectAnswer(logits.float(), quality, score, pointer)
 
     def _decode_prompts(
         self, frame: Frame, features: Tensor, n: int, prompts: FramePrompts | None
@@ -419,7 +379,7 @@ class VideoModel(nn.Module):
             self.mask_downsample(masks),
             masks.new_ones(len(masks)),
         )
-        own, token = seen.object_score > 0, choose(seen, False, None).token
+        own, (_, _, token) = seen.object_score > 0, choose(seen, False, None)
         pointer = self._pointer(token, own.to(self.dtype))
         pointer = there * pointer + (1 - there) * self.no_obj_ptr
         score = (2 * there - 1) * SURE

@@ -1,9 +1,7 @@
-"""Low-rank adapters in PEFT's files: a folder in, a network with changed weights out, and back.
+"""Low-rank adapters in PEFT's files, into a network's weights and out again; licences of weights.
 
 Hu et al. 2021, "LoRA" (arXiv 2106.09685, 4.1): W + (alpha / r) * B A. The folder holds
 adapter_config.json and adapter_model.safetensors, with the parameter names of the package PEFT.
-
-Licences of weights.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Reading checkpoints: a .pt, .pth or .safetensors file in, tensors by name out; no code runs.
+"""Reading checkpoints and loading them, strictly: tensors by name; no code of a file runs.
 
 Only `torch.load(weights_only=True)` and safetensors read; a file that wants more is refused. The
 wrappers that published and home-made checkpoints come in are taken off: {"model": ...} of
 EfficientSAM and most training loops, "module." of DistributedDataParallel, "_orig_mod." of
 torch.compile, "sam." of wrappers around a whole model.
-
-Strict loading.
 
 Our modules carry the official names, so nothing is renamed. Two sorts of tensors are dropped when
 the model does not have them, because they are constants that it computes itself: SAM's `pixel_mean`
@@ -34,17 +32,15 @@ except ImportError as error:  # pragma: no cover - the core installs without tor
     raise MissingExtra("torch", "torch", "reading a checkpoint") from error
 
 Weights = dict[str, torch.Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+LINES = 12  # of difference that are shown
+CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
+TRANSFORMERS = ("vision_encoder.", "shared_image_embedding.")
 
 WRAPPERS = (
-    "average",
-    "model",
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "module",
-    "net",
-    "weights",
-)
+    "average", "model", "state_dict", "model_state_dict", "model_state", "module", "net", "weights",
+)  # fmt: skip
 SCALE = "_scale"  # after the name of a tensor of 8 bits
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 
@@ -90,8 +86,9 @@ def unwrap(content: Any, path: Path) -> Weights:
             break
         content = content[inner[0]]
     if not isinstance(content, Mapping) or not content:
+        kind = "an empty mapping" if isinstance(content, Mapping) else f"a {type(content).__name__}"
         raise WeightsError(
-            f"{path} holds {_kind(content)}, not weights by name; save the model's state_dict() "
+            f"{path} holds {kind}, not weights by name; save the model's state_dict() "
             "with torch.save or safetensors"
         )
     odd = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
@@ -180,25 +177,6 @@ def _broken(path: Path, reason: object) -> str:
     )
 
 
-def _kind(content: Any) -> str:
-    if isinstance(content, Mapping):
-        return "an empty mapping"
-    return f"a {type(content).__name__}"
-
-
-try:
-    import torch
-except ImportError as error:  # pragma: no cover - the core installs without torch
-    raise MissingExtra("torch", "torch", "loading weights into a model") from error
-
-
-Shapes = dict[str, tuple[int, ...]]
-
-LINES = 12
-CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
-TRANSFORMERS = ("vision_encoder.", "shared_image_embedding.")
-
-
 def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Copy a checkpoint's tensors into a model, strictly.
 
@@ -227,8 +205,8 @@ def detect_variant(state_dict: Mapping[str, torch.Tensor]) -> str | None:
 
     Networks that share an architecture answer with the first name (MedSAM: sam_vit_b).
     """
-    got = {name: tuple(value.shape) for name, value in without_prefix(dict(state_dict)).items()}
-    return _whose(got)
+    weights = without_prefix(dict(state_dict))
+    return _whose({name: tuple(value.shape) for name, value in weights.items()})
 
 
 def difference(wanted: Shapes, got: Shapes, name: str) -> str:
@@ -242,23 +220,20 @@ def difference(wanted: Shapes, got: Shapes, name: str) -> str:
     ]
     lines += [f"  missing   {key} {_x(wanted[key])}" for key in missing]
     lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
-    shown = lines if len(lines) <= LINES else _sample(lines)
+    if len(lines) > LINES:  # a few of each sort, and how many more there are
+        sorts = (misshapen, missing, left_over)
+        share = (LINES - 1) // sum(bool(one) for one in sorts)
+        begins = (0, len(misshapen), len(misshapen) + len(missing))
+        few = [
+            line
+            for begin, sort in zip(begins, sorts, strict=True)
+            for line in lines[begin : begin + min(share, len(sort))]
+        ]
+        lines = [*few, f"  ... and {len(lines) - len(few)} more"]
     return (
         f"the weights do not fit {name}: {len(misshapen)} of another shape, {len(missing)} missing,"
-        f" {len(left_over)} left over\n" + "\n".join(shown) + f"\n{_hint(got, name)}"
+        f" {len(left_over)} left over\n" + "\n".join(lines) + f"\n{_hint(got, name)}"
     )
-
-
-def _sample(lines: list[str]) -> list[str]:
-    """A few lines of each sort, and how many more there are."""
-    sorts = [
-        [line for line in lines if line.startswith(f"  {sort}")]
-        for sort in ("shape", "missing", "left over")
-    ]
-    present = [lines_of for lines_of in sorts if lines_of]
-    share = (LINES - 1) // len(present)
-    shown = [line for lines_of in present for line in lines_of[:share]]
-    return [*shown, f"  ... and {len(lines) - len(shown)} more"]
 
 
 def _hint(got: Shapes, name: str) -> str:

@@ -68,16 +68,20 @@ class Part:
         return self.path.stat().st_size if there else 0
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """The source, its validator and the whole length, as far as the server told them."""
-        return read_json(self.path.with_name(self.path.name + ".json"))
+    def _notes(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def validator(self, source: str) -> str | None:
+        """What the source said of the edition that the bytes are of; None where it said nothing."""
+        facts = read_json(self._notes)
+        value = facts.get("validator") if facts.get("source") == source else None
+        return value if isinstance(value, str) else None
 
     def note(self, source: str, headers: Message, total: int | None) -> None:
         """Remember where the bytes come from; weak validators cannot resume (RFC 9110, 8.8.1)."""
         etag = headers.get("ETag") or ""
         validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
-        facts = {"source": source, "validator": validator, "total": total}
-        write_json(self.path.with_name(self.path.name + ".json"), facts)
+        write_json(self._notes, {"source": source, "validator": validator, "total": total})
 
     def open(self, start: int) -> IO[bytes]:
         """The file to go on with from a byte on; a link in its place is removed, not followed."""
@@ -88,7 +92,7 @@ class Part:
     def discard(self) -> None:
         """Forget the bytes."""
         self.path.unlink(missing_ok=True)
-        self.path.with_name(self.path.name + ".json").unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
 
 
 def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -> Installed:
@@ -104,12 +108,21 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
     with exclusive(lock_of(what)):
         state = current(name)
         if target.is_file() and not again and state.status != "altered":
-            return state if state.sha256 else adopt(what, target)
+            if state.sha256:
+                return state
+            state = check(what, target)  # it lies in its place without a record
+            if state.status == "altered":
+                raise WeightsError(
+                    f"{target} is not the published file "
+                    f"({mismatch(what, target, state.sha256)}); delete it and run: anymask models "
+                    f"get {name}"
+                )
+            return record(what, state, source=str(target))
         failures = []
         for source in addresses(what):
             try:
                 check_protected(what, source)
-                return download(what, source, target, progress or _silent)
+                return download(what, source, target, progress or (lambda done, total: None))
             except Refused as error:
                 failures.append(f"  {source}: {error}")
     raise WeightsError(
@@ -140,17 +153,6 @@ def check_protected(what: Checkpoint, source: str) -> None:
             f"no sha256 of {what.file} is public, and plain http does not protect it either; use "
             "an https address or a folder as the mirror"
         )
-
-
-def adopt(what: Checkpoint, target: Path) -> Installed:
-    """Check and record a file that lies in its place without a record."""
-    state = check(what, target)
-    if state.status == "altered":
-        raise WeightsError(
-            f"{target} is not the published file ({mismatch(what, target, state.sha256)}); "
-            f"delete it and run: anymask models get {what.name}"
-        )
-    return record(what, state, source=str(target))
 
 
 def download(what: Checkpoint, source: str, target: Path, progress: Progress) -> Installed:
@@ -193,9 +195,10 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
         response = ask(source, start, part)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416 and start and _whole_length(error.headers) == start:
-                return
-            if error.code == 416:
+            if error.code == 416:  # nothing lies behind the bytes that are there
+                told = error.headers.get("Content-Range") or ""
+                if start and told.strip() == f"bytes */{start}":
+                    return
                 part.discard()
             raise Refused(f"the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -208,8 +211,18 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: Progress) -> N
         except Refused:
             part.discard()
             raise
-        guard(what, response.headers, total)
-        room(part.path.parent, total, start)
+        if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+            raise Refused("the address answered with a web page, not with the file")
+        if what.bytes is not None and total not in (None, what.bytes):
+            raise Refused(f"the server's file has {total} bytes, the published one {what.bytes}")
+        folder = part.path.parent
+        make_folder(folder)
+        free = shutil.disk_usage(folder).free
+        if total is not None and free < total - start:
+            raise WeightsError(
+                f"the download needs {total - start} more bytes in {folder}, where {free} are "
+                "free; make room, or set ANYMASK_HOME to a folder on another disk"
+            )
         part.note(source, response.headers, total)
         most = what.bytes or total or LARGEST
         if pour(response, part, start, total, most, progress):
@@ -224,10 +237,9 @@ def resume_point(what: Checkpoint, source: str, part: Part) -> int:
 
     Without a validator of the same source, only a published hash can tell a mixture.
     """
-    facts, size = part.facts, part.size
-    known = bool(what.sha256 or what.md5)
-    same = facts.get("source") == source and facts.get("validator")
-    if (size and not (known or same)) or (what.bytes is not None and size > what.bytes):
+    size = part.size
+    known = what.sha256 or what.md5 or part.validator(source)
+    if (size and not known) or (what.bytes is not None and size > what.bytes):
         part.discard()
         return 0
     return size
@@ -238,9 +250,8 @@ def ask(source: str, start: int, part: Part) -> Any:
     headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        facts = part.facts
-        if facts.get("source") == source and isinstance(facts.get("validator"), str):
-            headers["If-Range"] = facts["validator"]
+        if validator := part.validator(source):
+            headers["If-Range"] = validator
     request = urllib.request.Request(source, headers=headers)
     return urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT)
 
@@ -259,26 +270,6 @@ def total_of(headers: Message, start: int) -> int | None:
     if match is None or int(match[1]) != start:
         raise Refused(f"the server sent another part than the one from byte {start} on")
     return None if match[2] == "*" else int(match[2])
-
-
-def guard(what: Checkpoint, headers: Message, total: int | None) -> None:
-    """Raises Refused for headers that cannot belong to the file."""
-    kind = headers.get_content_type()
-    if kind in ("text/html", "application/xhtml+xml"):
-        raise Refused("the address answered with a web page, not with the file")
-    if what.bytes is not None and total not in (None, what.bytes):
-        raise Refused(f"the server's file has {total} bytes, the published one {what.bytes}")
-
-
-def room(folder: Path, total: int | None, start: int) -> None:
-    """Raise WeightsError when the disk cannot take the rest of the file."""
-    make_folder(folder)
-    free = shutil.disk_usage(folder).free
-    if total is not None and free < total - start:
-        raise WeightsError(
-            f"the download needs {total - start} more bytes in {folder}, where {free} are free; "
-            "make room, or set ANYMASK_HOME to a folder on another disk"
-        )
 
 
 def pour(
@@ -317,12 +308,6 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(*details)
 
 
-def _whole_length(headers: Message) -> int | None:
-    """The length in the Content-Range of a 416 answer."""
-    match = re.fullmatch(r"bytes \*/([0-9]{1,18})", (headers.get("Content-Range") or "").strip())
-    return int(match[1]) if match else None
-
-
 def _network(error: Exception) -> str:
     """A network failure in words, with the remedy where there is one."""
     reason = getattr(error, "reason", None) or error
@@ -330,7 +315,3 @@ def _network(error: Exception) -> str:
     if "CERTIFICATE" in text.upper():
         return f"{text}; behind a company proxy, set SSL_CERT_FILE to its certificate"
     return text
-
-
-def _silent(done: int, total: int | None) -> None:
-    """Progress that nobody watches."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import DataError, WeightsError, parse_json, write_whole
-from anymask.masks import MOST_POINTS, Fit, ModelSpec, PromptKind, Resample, spec_at
+from anymask.masks import MOST_POINTS, ChannelMix, Fit, ModelSpec, PromptKind, Resample, spec_at
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL, Tables, family_names, open_family
 
 ASSETS: Path = Path(__file__).parents[1] / "assets"
@@ -172,7 +172,21 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             f"{remedy}, or use the anymask that made it"
         )
     try:
-        return _read_record(record)
+        return Manifest(
+            spec=spec_from_dict(record["spec"]),
+            graphs=tuple(
+                GraphInfo(
+                    str(name),
+                    *(tuple(map(_tensor_info, graph[side])) for side in ("inputs", "outputs")),
+                )
+                for name, graph in record["graphs"].items()
+            ),
+            sha256={_file_name(name): str(digest) for name, digest in record["sha256"].items()},
+            weights_hash=str(record["weights_hash"]),
+            licence=str(record["licence"]),
+            precision=str(record["precision"]),
+            opset=int(record["opset"]),
+        )
     except KeyError as error:
         raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -262,38 +276,22 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
 
 def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     """The ModelSpec of a JSON record; KeyError, TypeError or ValueError where it does not fit."""
-    names = [field.name for field in fields(ModelSpec)]
-    values = {name: record[name] for name in names if name not in ("channels", "classes")}
-    values["channels"] = record.get("channels")
+    values = {field.name: record[field.name] for field in fields(ModelSpec)
+              if field.name not in ("channels", "classes")}  # fmt: skip
     values["classes"] = tuple(record.get("classes", ()))
-    if not all(isinstance(name, str) for name in values["classes"]):
-        raise ValueError(f"'classes' is {values['classes']!r}, not names")
-    unknown = set(record) - set(values)
-    if unknown:
+    values["channels"] = record.get("channels")
+    if unknown := set(record) - set(values):
         raise ValueError(f"unknown entries {sorted(unknown)} in 'spec'")
-    choices = (
-        ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("family", family_names())
-    )  # fmt: skip
-    for name, known in choices:
+    for name, known in (
+        ("fit", get_args(Fit)), ("resample", get_args(Resample)), ("family", family_names()),
+        ("pad_point", (True, False)),
+    ):  # fmt: skip
         if values[name] not in known:
             raise ValueError(f"'{name}' is {values[name]!r}, not one of {known}")
+    if not all(isinstance(name, str) for name in (values["name"], *values["classes"])):
+        raise ValueError(f"the names {values['name']!r}, {values['classes']!r} are not all text")
     if not set(values["accepts"]) <= set(get_args(PromptKind)):
         raise ValueError(f"'accepts' is {values['accepts']!r}, not of {get_args(PromptKind)}")
-    for name in ("mean", "std"):
-        values[name] = tuple(float(number) for number in values[name])
-    values["accepts"] = frozenset(values["accepts"])
-    if values["channels"] is not None:
-        from anymask.masks import ChannelMix
-
-        values["channels"] = ChannelMix.of(values["channels"])
-    _check_numbers(values)
-    return ModelSpec(**values)
-
-
-def _check_numbers(values: Mapping[str, Any]) -> None:
-    """Raises ValueError for numbers of a spec that nothing can be computed with."""
-    if not isinstance(values["name"], str) or not isinstance(values["pad_point"], bool):
-        raise ValueError("'name' is text and 'pad_point' is true or false")
     for name, least, most in (
         ("image_side", 1, _LARGEST_SIDE), ("mask_side", 1, _LARGEST_SIDE),
         ("pad_multiple", 0, values["image_side"]), ("fixed_points", 0, MOST_POINTS),
@@ -301,16 +299,19 @@ def _check_numbers(values: Mapping[str, Any]) -> None:
         value = values[name]
         if type(value) is not int or not least <= value <= most:
             raise ValueError(f"'{name}' is {value!r}, not a whole number from {least} to {most}")
-    for name in ("mean", "std"):
-        if len(values[name]) != 3 or not all(abs(number) < 1e6 for number in values[name]):
-            raise ValueError(f"'{name}' is {values[name]}, not 3 finite numbers")
+    for name, count in (("mean", 3), ("std", 3), ("mask_threshold", 1)):
+        numbers = [values[name]] if count == 1 else list(values[name])
+        if len(numbers) != count or not all(
+            type(one) in (int, float) and abs(one) < 1e6 for one in numbers
+        ):
+            raise ValueError(f"'{name}' is {values[name]!r}, not {count} finite numbers")
+    values["mean"], values["std"] = (tuple(map(float, values[name])) for name in ("mean", "std"))
     if not min(values["std"]) > 0:
         raise ValueError(f"'std' is {values['std']}, not 3 numbers above 0")
-    if (
-        type(values["mask_threshold"]) not in (int, float)
-        or not abs(values["mask_threshold"]) < 1e6
-    ):
-        raise ValueError(f"'mask_threshold' is {values['mask_threshold']!r}, not a finite number")
+    values["accepts"] = frozenset(values["accepts"])
+    if values["channels"] is not None:
+        values["channels"] = ChannelMix.of(values["channels"])
+    return ModelSpec(**values)
 
 
 def describe_preprocessing(spec: ModelSpec) -> list[str]:
@@ -344,25 +345,6 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
         masks,
         f"an output logit above {spec.mask_threshold} is object",
     ]
-
-
-def _read_record(record: Mapping[str, Any]) -> Manifest:
-    return Manifest(
-        spec=spec_from_dict(record["spec"]),
-        graphs=tuple(
-            GraphInfo(
-                name=str(name),
-                inputs=tuple(_tensor_info(info) for info in graph["inputs"]),
-                outputs=tuple(_tensor_info(info) for info in graph["outputs"]),
-            )
-            for name, graph in record["graphs"].items()
-        ),
-        sha256={_file_name(name): str(digest) for name, digest in record["sha256"].items()},
-        weights_hash=str(record["weights_hash"]),
-        licence=str(record["licence"]),
-        precision=str(record["precision"]),
-        opset=int(record["opset"]),
-    )
 
 
 def _file_name(name: str) -> str:

@@ -1,15 +1,11 @@
-"""A network of memory on ONNX Runtime: questions about objects in, their logits out.
+"""A model on ONNX Runtime: the graphs of a bundle behind the runtime protocol. No torch here.
 
-A network of names on ONNX Runtime: close-ups in, vectors and logits out; its names from a file.
+A graph is opened when it is first used, so that a program that only decodes saved features never
+reads the encoder. One session serves any number of threads. What a bundle has further graphs for
+(classes, edges, names, memory, videos) are capabilities.
 
-names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list) and
-`also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
-
-A model on ONNX Runtime.
-
-Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask.
-No torch here. A graph is opened when it is first used, so that a program that only decodes saved
-embeddings never reads the encoder. One session serves any number of threads.
+Letters: B images, S the model's input side, N prompts, T mask tokens, m the side of a mask, D the
+length of a name's vector.
 """
 
 from __future__ import annotations
@@ -18,8 +14,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -71,123 +67,14 @@ from anymask.runtime.protocol import (
     EdgeRefining,
     MaskNaming,
     Remembering,
+    VideoSteps,
     check_maps,
     running,
 )
-from anymask.runtime.video import VideoSteps
 
 LOG = logging.getLogger(__name__)
 SLOW = 2.0  # seconds a photo, from which on the smaller model of the package is named
 _TOLD: set[str] = set()  # models of which it was said
-
-INPUTS = (
-    "keys", "middle", "fine", "hints",
-    "anchor_keys", "anchor_labels", "recent_keys", "recent_labels", "recent_there",
-)  # fmt: skip
-
-
-class OnnxMemory:
-    """See `Remembering`.
-
-    run  the graph of `training/export_added_graphs.py`, with its inputs in order
-    """
-
-    def __init__(self, run: Callable[..., list[FloatArray]]) -> None:
-        self._run = run
-
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-        """See `Remembering`."""
-        alike: dict[int, list[int]] = {}
-        for place, question in enumerate(questions):
-            alike.setdefault(id(question.memory_keys), []).append(place)
-        found: dict[int, MemoryAnswer] = {}
-        for places in alike.values():
-            answers = self._read([questions[place] for place in places])
-            found |= dict(zip(places, answers, strict=True))
-        return [found[place] for place in range(len(questions))]
-
-    def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
-        """Those of one frame and one memory, in one call."""
-        first, frame = questions[0], questions[0].frame
-        anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
-        anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
-        there = np.ones((1, recent[0].shape[1]), np.float32)
-        if not there.size:
-            recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
-        logits, seen = self._run(
-            frame.keys[None], frame.middle[None], frame.fine[None],
-            np.stack([one.hints for one in questions]), *anchored, *recent, there,
-        )  # fmt: skip
-        return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
-
-
-def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
-    """Keys (1, M, K) and labels (N, M, 16) of some of the remembered cells."""
-    labels = np.stack([one.memory_labels[part] for one in questions])
-    return questions[0].memory_keys[None, part], labels
-
-
-AT_ONCE = 16  # close-ups: larger batches are no faster
-
-
-class OnnxNames:
-    """See `MaskNaming`.
-
-    run    the graph, with close-ups and masks
-    table  reads the names
-    """
-
-    def __init__(
-        self, run: Callable[..., list[FloatArray]], table: Callable[[], NameTable]
-    ) -> None:
-        self._run, self._table = run, cache(table)
-
-    def name_table(self) -> NameTable:
-        """See `MaskNaming`."""
-        return self._table()
-
-    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
-        """See `MaskNaming`."""
-        vectors, logits = [], []
-        for start in range(0, len(photos), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
-            covered = masks[part, None].astype(np.float32) / 255
-            vector, logit = self._run(planes, covered)
-            vectors.append(vector)
-            logits.append(logit)
-        return np.concatenate(vectors), np.concatenate(logits)
-
-
-def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
-    """The arrays of `names.npz`."""
-    told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
-    return {
-        "words": np.frombuffer(told.encode(), np.uint8),
-        "vectors": table.vectors.astype(np.float16),
-        "learned": table.learned,
-        "scale": np.array(table.scale, np.float32),
-    }
-
-
-def read_table(path: Path, network: str = "") -> NameTable:
-    """The names of a bundle, made for `network`. Raises WeightsError for a file of other things."""
-    try:
-        with path.open("rb") as file:
-            arrays = read_arrays(file)
-        told = parse_json(arrays["words"].tobytes(), path)
-        words, also = tuple(map(str, told["words"])), dict(told["also"])
-        vectors = arrays["vectors"].astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
-        learned = arrays["learned"].astype(np.bool_)
-        if not len(words) == len(vectors) == len(learned):
-            raise DataError(f"{len(words)} names, {len(vectors)} vectors")
-    except (DataError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise WeightsError(
-            f"{path}: not the names of a network ({str(error)[:120]}); train it again"
-        ) from error
-    return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
-
 
 C = TypeVar("C")
 
@@ -230,10 +117,10 @@ class OnnxRuntime:
         tables = read_tables(self._folder, self.manifest)
         self.family: Family = open_family(self.spec, tables, self.weights_hash)
         self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[str, tuple[GraphInfo, Any]] = {}
         self._siblings: dict[int, OnnxRuntime] = {}
         self._checked: set[str] = set()  # files that were compared with their hashes
-        self._added: dict[type, Any] = {}  # capabilities that were asked for, or None
+        self._added: dict[Any, Any] = {}  # capabilities that were asked for, or None
         if side is not None:
             self._check_side(side)
 
@@ -291,49 +178,84 @@ class OnnxRuntime:
 
         One after the other: a batch is no faster on a CPU and needs B times the memory.
         """
-        names = [tensor.name for tensor in self.manifest.graph(ENCODER).outputs]
-        self._session(self.manifest.graph(ENCODER))  # opening it is no part of the time
+        info, _ = self._open(ENCODER)  # which is no part of the time
+        names = [tensor.name for tensor in info.outputs]
         began = time.monotonic()
-        found = [_seen(names, self.run(ENCODER, image[None])) for image in images]
+        found: list[EncoderOutput] = [
+            StoredMaps(
+                tuple(
+                    FeatureMap(name, array[0])
+                    for name, array in zip(names, self.run(ENCODER, image[None]), strict=True)
+                )
+            )
+            for image in images
+        ]
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_MODEL:
             _tell_if_slow(self.spec.name, (time.monotonic() - began) / max(1, len(images)))
         return found
 
     def capability(self, kind: type[C]) -> C | None:
         """See `ImageRuntime.capability`: it answers clicks, and what else it has graphs for."""
-        if kind not in _ADDED:
+        if kind not in _ADDED and cast(object, kind) is not VideoSteps:
             return self if isinstance(self, kind) else None
         with self._lock:
             if kind not in self._added:
-                self._added[kind] = _ADDED[kind](self)
+                self._added[kind] = self._add(kind)
             return cast(C | None, self._added[kind])
+
+    def _add(self, kind: Any) -> Any:
+        """What a further graph is good for; None where there is no such graph."""
+        if kind is VideoSteps:
+            constants = self.file(CONSTANTS)
+            if constants is None:
+                return None
+            from anymask.runtime.onnx_video import OnnxVideo, read_constants
+
+            return OnnxVideo(self._see_one, self.run_named, read_constants(constants))
+        graph, made = _ADDED[kind]
+        bundle = self.having(graph) if graph in (REFINER, NAMES) else self
+        return made(bundle) if bundle.manifest.has_graph(graph) else None
+
+    def _see_one(self, image: FloatArray) -> dict[str, FloatArray]:
+        """The maps of one image, (1, C, h, w) by name."""
+        return {one.name: one.values[None] for one in self.see(image[None])[0].maps()}
+
+    def label_cells(self, seen: EncoderOutput) -> FloatArray:
+        """See `ClassLabelling`; of a bundle that has a graph of classes."""
+        (logits,) = self.run_named(CLASSES, self._maps(CLASSES, seen))
+        cells: FloatArray = logits[0]
+        return cells
+
+    def _maps(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
+        """What was seen as the inputs of a graph. Raises DataError for maps of another model."""
+        maps = seen.maps()
+        inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
+        wanted = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
+        check_maps(maps, wanted, self.spec.name)
+        return {one.name: one.values[None] for one in maps}
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
-        info, maps = self.manifest.graph(DECODER), seen.maps()
-        wanted = {tensor.name: tensor.shape for tensor in info.inputs}
-        wanted = {name: shape for name, shape in wanted.items() if name not in PROMPT_INPUTS}
-        check_maps(maps, wanted, self.spec.name)
-        given = {one.name: one.values[None] for one in maps}
+        given = self._maps(DECODER, seen)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
         logits, quality = self.run_named(DECODER, given)
         return logits, quality
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
         """The outputs of one graph for its inputs, in the manifest's order."""
-        names = [tensor.name for tensor in self.manifest.graph(name).inputs]
+        names = [tensor.name for tensor in self._open(name)[0].inputs]
         return self.run_named(name, dict(zip(names, given, strict=True)))
 
     def run_named(self, name: str, given: Mapping[str, NDArray[Any]]) -> list[FloatArray]:
         """The same for inputs by name. Raises AnymaskError for what the graph cannot do."""
-        session = self._session(self.manifest.graph(name))
+        _, session = self._open(name)
         with running(f"the {name} of {self.spec.name}"):
             found: list[FloatArray] = session.run(None, given)
             return found
 
     def _check_side(self, side: int) -> None:
         """Raises InputError for graphs that were written for one side alone."""
-        session = self._session(self.manifest.graph(DECODER))
+        _, session = self._open(DECODER)
         shapes = {node.name: node.shape for node in session.get_inputs()}
         if isinstance(shapes["masks"][2], int) and shapes["masks"][2] != self.spec.mask_side:
             raise InputError(
@@ -341,14 +263,15 @@ class OnnxRuntime:
                 "or export the model again"
             )
 
-    def _session(self, info: GraphInfo) -> Any:
-        """The session of one graph, opened by the first thread that needs it."""
+    def _open(self, name: str) -> tuple[GraphInfo, Any]:
+        """What a graph takes and gives, and its session; the first thread that asks opens it."""
         with self._lock:
-            if info.name not in self._sessions:
+            if name not in self._sessions:
+                info = self.manifest.graph(name)
                 session = self._create_session(info.file)
                 _check_signature(session, info, str(self._folder / info.file))
-                self._sessions[info.name] = session
-            return self._sessions[info.name]
+                self._sessions[name] = info, session
+            return self._sessions[name]
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
@@ -377,94 +300,8 @@ class OnnxRuntime:
             ) from error
 
 
-class OnnxClasses:
-    """Classes told apart by a graph of the bundle."""
-
-    def __init__(self, runtime: OnnxRuntime) -> None:
-        self._runtime = runtime
-
-    def label_cells(self, seen: EncoderOutput) -> FloatArray:
-        """See `ClassLabelling`."""
-        manifest, maps = self._runtime.manifest, seen.maps()
-        wanted = {one.name: one.shape for one in manifest.graph(CLASSES).inputs}
-        check_maps(maps, wanted, manifest.spec.name)
-        (logits,) = self._runtime.run_named(CLASSES, {one.name: one.values[None] for one in maps})
-        cells: FloatArray = logits[0]
-        return cells
-
-
-class OnnxEdges:
-    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
-
-    def __init__(self, runtime: OnnxRuntime) -> None:
-        self._runtime = runtime
-
-    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-        """See `EdgeRefining`."""
-        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
-        (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
-        change: FloatArray = said[0, 0]
-        return change
-
-
-def _open_classes(runtime: OnnxRuntime) -> ClassLabelling | None:
-    return OnnxClasses(runtime) if runtime.manifest.has_graph(CLASSES) else None
-
-
-def _open_edges(runtime: OnnxRuntime) -> EdgeRefining | None:
-    runtime = runtime.having(REFINER)
-    return OnnxEdges(runtime) if runtime.manifest.has_graph(REFINER) else None
-
-
-def _open_memory(runtime: OnnxRuntime) -> Remembering | None:
-    if not runtime.manifest.has_graph(MEMORY):
-        return None
-    names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
-    if names != INPUTS:
-        raise WeightsError(
-            f"wanted a network of memory of {', '.join(INPUTS)}; that of {runtime.spec.name} takes "
-            f"{', '.join(names)}; train it again (docs/training.md)"
-        )
-    return OnnxMemory(partial(runtime.run, MEMORY))
-
-
-def _open_names(runtime: OnnxRuntime) -> MaskNaming | None:
-    runtime = runtime.having(NAMES)
-    if not runtime.manifest.has_graph(NAMES):
-        return None
-    path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
-    if path is None:
-        raise WeightsError(f"wanted {NAME_VECTORS} beside {network}, found none; export it again")
-    weights = runtime.manifest.sha256[network]
-    return OnnxNames(partial(runtime.run, NAMES), lambda: read_table(path, weights))
-
-
-def _open_video(runtime: OnnxRuntime) -> VideoSteps | None:
-    constants = runtime.file(CONSTANTS)
-    if constants is None:
-        return None
-    from anymask.runtime.onnx_video import OnnxVideo, read_constants
-
-    def see(image: FloatArray) -> dict[str, FloatArray]:
-        return {one.name: one.values[None] for one in runtime.see(image[None])[0].maps()}
-
-    return OnnxVideo(see, runtime.run_named, read_constants(constants))
-
-
-# what a bundle's further graphs are good for; what it has no graph for is None
-_ADDED: Mapping[type, Callable[[OnnxRuntime], Any]] = {
-    ClassLabelling: _open_classes,
-    EdgeRefining: _open_edges,
-    MaskNaming: _open_names,
-    Remembering: _open_memory,
-    VideoSteps: _open_video,
-}
-
-
-def _seen(names: list[str], arrays: list[FloatArray]) -> EncoderOutput:
-    return StoredMaps(
-        tuple(FeatureMap(name, array[0]) for name, array in zip(names, arrays, strict=True))
-    )
+def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:
+    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device, side=side)
 
 
 def _tell_if_slow(name: str, seconds: float) -> None:
@@ -475,10 +312,6 @@ def _tell_if_slow(name: str, seconds: float) -> None:
             "%s took %.1f s to see a photo on this machine; %s takes a tenth of that: --model %s, "
             "or load(%r)", name, seconds, DEFAULT_MODEL, DEFAULT_MODEL, DEFAULT_MODEL,
         )  # fmt: skip
-
-
-def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:
-    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device, side=side)
 
 
 def _pick_providers(device: str) -> tuple[str, ...]:
@@ -520,3 +353,140 @@ def _check_signature(session: Any, info: GraphInfo, path: str) -> None:
             f"{path} takes {', '.join(got[0])} and gives {got[1]} outputs, but its manifest says "
             f"{', '.join(wanted[0])} and {wanted[1]}; export the model again"
         )
+
+
+# What a bundle's further graphs are good for.
+
+
+class OnnxEdges:
+    """Edges refined by a graph of photo (1, 3, W, W), logits (1, 1, n, n), prompt (1, 2, W, W)."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+
+    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+        """See `EdgeRefining`."""
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+        (said,) = self._runtime.run(REFINER, planes[None], logits[None, None], prompt[None])
+        change: FloatArray = said[0, 0]
+        return change
+
+
+class OnnxMemory:
+    """Objects' earlier frames read by a graph of `training/export_added_graphs.py`."""
+
+    INPUTS = (
+        "keys", "middle", "fine", "hints",
+        "anchor_keys", "anchor_labels", "recent_keys", "recent_labels", "recent_there",
+    )  # fmt: skip
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self._runtime = runtime
+        names = tuple(tensor.name for tensor in runtime.manifest.graph(MEMORY).inputs)
+        if names != self.INPUTS:
+            raise WeightsError(
+                f"wanted a network of memory of {', '.join(self.INPUTS)}; that of "
+                f"{runtime.spec.name} takes {', '.join(names)}; train it again (docs/training.md)"
+            )
+
+    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+        """See `Remembering`."""
+        alike: dict[int, list[int]] = {}
+        for place, question in enumerate(questions):
+            alike.setdefault(id(question.memory_keys), []).append(place)
+        found: dict[int, MemoryAnswer] = {}
+        for places in alike.values():
+            answers = self._read([questions[place] for place in places])
+            found |= dict(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(questions))]
+
+    def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
+        """Those of one frame and one memory, in one call."""
+        first, frame = questions[0], questions[0].frame
+        anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
+        anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
+        there = np.ones((1, recent[0].shape[1]), np.float32)
+        if not there.size:
+            recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
+        logits, seen = self._runtime.run(
+            MEMORY, frame.keys[None], frame.middle[None], frame.fine[None],
+            np.stack([one.hints for one in questions]), *anchored, *recent, there,
+        )  # fmt: skip
+        return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
+
+
+def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
+    """Keys (1, M, K) and labels (N, M, 16) of some of the remembered cells."""
+    labels = np.stack([one.memory_labels[part] for one in questions])
+    return questions[0].memory_keys[None, part], labels
+
+
+CLOSE_UPS = 16  # looked at in one call: more are no faster
+
+
+class OnnxNames:
+    """Masks named by a graph of close-ups and masks, with the names in a file beside it."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
+        if path is None:
+            raise WeightsError(
+                f"wanted {NAME_VECTORS} beside {network}, found none; export it again"
+            )
+        self._runtime = runtime
+        self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
+
+    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
+        """See `MaskNaming`."""
+        vectors, logits = [], []
+        for start in range(0, len(photos), CLOSE_UPS):
+            part = slice(start, start + CLOSE_UPS)
+            planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
+            covered = masks[part, None].astype(np.float32) / 255
+            vector, logit = self._runtime.run(NAMES, planes, covered)
+            vectors.append(vector)
+            logits.append(logit)
+        return np.concatenate(vectors), np.concatenate(logits)
+
+
+# names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list)
+# and `also` (other spellings to places); `vectors` (N, D), `learned` (N,) and `scale`.
+
+
+def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
+    """The arrays of `names.npz`."""
+    told = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
+    return {
+        "words": np.frombuffer(told.encode(), np.uint8),
+        "vectors": table.vectors.astype(np.float16),
+        "learned": table.learned,
+        "scale": np.array(table.scale, np.float32),
+    }
+
+
+def read_table(path: Path, network: str = "") -> NameTable:
+    """The names of a bundle, made for `network`. Raises WeightsError for a file of other things."""
+    try:
+        with path.open("rb") as file:
+            arrays = read_arrays(file)
+        told = parse_json(arrays["words"].tobytes(), path)
+        words, also = tuple(map(str, told["words"])), dict(told["also"])
+        vectors = arrays["vectors"].astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
+        learned = arrays["learned"].astype(np.bool_)
+        if not len(words) == len(vectors) == len(learned):
+            raise DataError(f"{len(words)} names, {len(vectors)} vectors")
+    except (DataError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise WeightsError(
+            f"{path}: not the names of a network ({str(error)[:120]}); train it again"
+        ) from error
+    return NameTable(words, vectors, learned, also, float(arrays["scale"]), network)
+
+
+# The graph of each capability, and what makes it of a bundle.
+_ADDED: Mapping[Any, tuple[str, Any]] = {
+    ClassLabelling: (CLASSES, lambda runtime: runtime),
+    EdgeRefining: (REFINER, OnnxEdges),
+    MaskNaming: (NAMES, OnnxNames),
+    Remembering: (MEMORY, OnnxMemory),
+}

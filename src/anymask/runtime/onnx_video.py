@@ -2,7 +2,7 @@
 
 The graphs (`training/export_video_graphs.py`) hold the networks. What stands between them is here:
 which memories are read, what tells their age, which of the decoder's masks is the object's. It says
-what `models/video_model.py` and `models/video_model.py` say, and a test compares the two.
+what `models/video_model.py` says, and a test compares the two.
 
 Letters: S the model's input side, N objects, P points, T masks of the decoder, m side of a mask, K
 tokens of memories, Cm their channels, C channels of a pointer.
@@ -42,18 +42,11 @@ from anymask.models.rules import (
     TrackingSettings,
     VideoMoment,
     fill_plane,
+    for_users,
     group_alike,
     longest_pointer,
 )
-from anymask.runtime.video import (
-    BANK_PARTS,
-    BankArrays,
-    MemoryChoice,
-    VideoAnswer,
-    for_users,
-    grown_bank,
-    with_choice,
-)
+from anymask.runtime.protocol import MemoryChoice, VideoAnswer
 
 ATTENTION, TRACK_DECODER, TRACK_MEMORY = "video_attention", "video_decoder", "video_memory"
 Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # a graph's name, its inputs
@@ -104,7 +97,7 @@ class OnnxFrame:
 
 @dataclass(frozen=True, eq=False)
 class OnnxObject:
-    """One object on a frame: `object_answer.ObjectAnswer` of N = 1, without torch."""
+    """One object on a frame: `models.video_model.ObjectAnswer` of N = 1, without torch."""
 
     logits: FloatArray  # (1, 1, m, m)
     quality: float
@@ -130,7 +123,7 @@ class OnnxVideo:
         if choice.pool > 1:
             raise InputError("pool_memory is for models on torch, got a bundle; leave it out")
         other = OnnxVideo(self._see, self._run, self._about)
-        other._settings = with_choice(self._settings, choice)
+        other._settings = choice.applied_to(self._settings)
         return other
 
     def see_frame(self, image: FloatArray) -> OnnxFrame:
@@ -166,7 +159,14 @@ class OnnxVideo:
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
     ) -> VideoAnswer:
         """See `VideoSteps`."""
-        decoded = self._decode_tracked(frame, banks, VideoMoment(number, backward))
+        at = VideoMoment(number, backward)
+        selections = [bank.select(at, self._settings) for bank in banks]
+        coords, labels = (
+            np.zeros((len(banks), 2, 2), np.float32),
+            np.full((len(banks), 2), NO_POINT),
+        )
+        conditioned = self._condition(frame, selections, at)
+        decoded = self._decode(frame, conditioned, coords, labels, None)
         low, high = self._settings.several_points
         return self._told(self._chosen(decoded, low <= 0 <= high))
 
@@ -190,26 +190,15 @@ class OnnxVideo:
         if settings.memory_dtype == "bfloat16":
             tokens = to_bfloat16(tokens)
         memory = Memory(at.frame, tokens, handle.pointer)
-        return grown_bank(bank, memory, at, settings, prompted)
+        return (bank or MemoryBank()).grown(memory, at, settings, prompted)
 
-    def bank_to_arrays(self, bank: MemoryBank) -> BankArrays:
+    def bank_to_arrays(self, bank: MemoryBank) -> Mapping[str, NDArray[Any]]:
         """See `VideoSteps`."""
-        return {
-            f"{kind}/{number}/{part}": getattr(memory, part)
-            for kind in BANK_PARTS
-            for number, memory in getattr(bank, kind).items()
-            for part in ("tokens", "pointer")
-        }
+        return bank.to_arrays(np.asarray)
 
-    def arrays_to_bank(self, arrays: BankArrays) -> MemoryBank:
+    def arrays_to_bank(self, arrays: Mapping[str, NDArray[Any]]) -> MemoryBank:
         """See `VideoSteps`."""
-        bank = MemoryBank()
-        for name, tokens in arrays.items():
-            kind, number, part = name.split("/")
-            if part == "tokens":
-                memory = Memory(int(number), tokens, arrays[f"{kind}/{number}/pointer"])
-                getattr(bank, kind)[int(number)] = memory
-        return bank
+        return MemoryBank.of_arrays(arrays, np.asarray, np.asarray)
 
     def _condition(
         self, frame: OnnxFrame, selections: Sequence[MemorySelection], at: VideoMoment
@@ -262,14 +251,6 @@ class OnnxVideo:
         sines = np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
         return np.asarray(sines @ about.times_weight.T + about.times_bias, np.float32)[None]
 
-    def _decode_tracked(
-        self, frame: OnnxFrame, banks: Sequence[MemoryBank], at: VideoMoment
-    ) -> _Decoded:
-        selections = [bank.select(at, self._settings) for bank in banks]
-        conditioned = self._condition(frame, selections, at)
-        coords = np.zeros((len(banks), 2, 2), np.float32)
-        return self._decode(frame, conditioned, coords, np.full((len(banks), 2), NO_POINT), None)
-
     def _decode(
         self,
         frame: OnnxFrame,
@@ -290,27 +271,20 @@ class OnnxVideo:
         return _Decoded(*self._run(TRACK_DECODER, given))
 
     def _chosen(self, decoded: _Decoded, several: bool) -> list[OnnxObject]:
-        """The mask of each object: `object_answer.choose`."""
-        found = []
-        for row in range(len(decoded.score)):
+        """The mask of each object: `models.video_model.choose`."""
+        found, stability = [], self._settings.stability
+        for row, (score,) in enumerate(decoded.score.tolist()):
             planes, quality = decoded.logits[row], decoded.quality[row]
             best = int(quality[1:].argmax()) + 1
-            stability = self._settings.stability
             clear = stability is None or _stability(planes[0], stability.delta) >= (
                 stability.threshold
             )
             mask = best if several or not clear else 0
-            found.append(self._object(decoded, row, mask, best if several else 0))
+            logits, pointer = np.full_like(planes[mask], ABSENT), self._about.no_object
+            if score > 0:
+                logits, pointer = planes[mask], decoded.pointers[row, best if several else 0][None]
+            found.append(OnnxObject(logits[None, None], float(quality[mask]), score, pointer))
         return found
-
-    def _object(self, decoded: _Decoded, row: int, mask: int, token: int) -> OnnxObject:
-        """One of the masks of an object, with what one of the tokens says of it."""
-        plane, score = decoded.logits[row, mask], float(decoded.score[row, 0])
-        there = score > 0
-        logits = plane if there else np.full_like(plane, ABSENT)
-        pointer = decoded.pointers[row, token][None] if there else self._about.no_object
-        quality = float(decoded.quality[row, mask])
-        return OnnxObject(logits[None, None], quality, score, pointer)
 
     def _told(self, found: list[OnnxObject]) -> VideoAnswer:
         planes = [one.logits[0, 0] for one in found]

@@ -162,7 +162,7 @@ def stated_channels(name: str, weights: str | Path | None = None) -> ChannelMix 
 
 
 def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module, str]:
-    """A checkpoint's network with its weights, in eval mode, and the sha256 of the file.
+    """A checkpoint's network with its weights, in eval mode, and what names the weights.
 
     Raises ModelError, WeightsError and MissingExtra as `open_runtime` does.
     """
@@ -191,24 +191,21 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
 
         add_class_head(module, len(classes))
     load_official(module, read_checkpoint(path))
-    weights_hash = file_hash(path)
+    # The package's own tensors are those of its graphs, whatever their file's bytes are.
+    ours = path.parent.parent == ASSETS
+    weights_hash = read_manifest(path.parent).weights_hash if ours else file_hash(path)
     if adapters is not None:
-        weights_hash = _merge(module, name, adapters, weights_hash)
+        from anymask.runtime.adapters import adapters_hash, check_base, merge_files, read_adapters
+
+        learned = read_adapters(adapters)
+        check_base(learned, name)
+        merge_files(module, learned)
+        weights_hash = adapters_hash(adapters, weights_hash)
     spec = replace(
         models.spec(variant), name=name, channels=channels_of_weights(path), classes=classes
     )
     module.spec = cast(Any, spec if side is None else spec_at(spec, side))
     return module.eval(), weights_hash
-
-
-def _merge(module: nn.Module, name: str, folder: Path, base_hash: str) -> str:
-    """Adapters into a network of their model; what names its weights then."""
-    from anymask.runtime.adapters import adapters_hash, check_base, merge_files, read_adapters
-
-    adapters = read_adapters(folder)
-    check_base(adapters, name)
-    merge_files(module, adapters)
-    return adapters_hash(folder, base_hash)
 
 
 def _checkpoint_of(name: str, weights: str | Path | None) -> tuple[Path, Path | None]:
@@ -246,12 +243,13 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
 
 def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:
     from anymask.runtime import entry
-    from anymask.runtime.torch import TorchRuntime
 
     network, _ = split_side(name)
     entry(network)  # an unknown name is said before a missing file
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)
+    from anymask.runtime.torch import TorchRuntime  # only where torch is there, as that loaded it
+
     place = None if weights is None else Path(weights).absolute()
     again = (open_runtime, (name, place, device, precision, "torch"))  # in another process
     shared = shared_folder(cast("ModelSpec", module.spec))

@@ -1,43 +1,59 @@
 """What a predictor needs of a model, whatever runs it: pictures in, handles and capabilities out.
 
 A runtime sees pictures. What else it can do is a capability: a small protocol (`PromptDecoding`,
-`EdgeRefining`, `MaskNaming`, `Remembering`, `sweep.Sweeps`) that is asked for by type.
+`EdgeRefining`, `MaskNaming`, `Remembering`, `Sweeps`, `VideoSteps`) that is asked for by type.
 
-Letters: B images, K classes, S the model's input side, N prompts, T the masks that the decoder
-makes for a prompt, m the side of its low-resolution masks, W that of a window around an edge, n its
-cells, s the side of a close-up, D the length of a name's vector.
-
-Failures of a runtime.
-
-Devices of torch.
+Letters: B images, K classes, S the model's input side, N prompts or objects, P points, T the masks
+that the decoder makes for a prompt, m the side of its low-resolution masks, W that of a window
+around an edge, n its cells, s the side of a close-up, D the length of a name's vector.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    runtime_checkable,
+)
+
+import numpy as np
+from numpy.typing import NDArray
 
 from anymask.base import (
     AnymaskError,
+    BoolArray,
     DataError,
     FloatArray,
     InputError,
+    IntArray,
     MissingExtra,
     ModelError,
     UintImage,
 )
-from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec
-from anymask.models.rules import Family
+from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec
+from anymask.models.rules import (
+    Family,
+    MemoryAnswer,
+    MemoryQuestion,
+    NameTable,
+    TrackingSettings,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from anymask.models.rules import MemoryAnswer, MemoryQuestion, NameTable
-
 
 C = TypeVar("C")
+SweepPrecision = Literal["model", "mixed"]
 
 
 @runtime_checkable
@@ -136,6 +152,139 @@ class ThreadSharing(Protocol):
         ...
 
 
+# Many prompts on one picture.
+
+
+@runtime_checkable
+class SweepAnswer(Protocol):
+    """What N prompts were answered with.
+
+    quality  (N, K) of the candidates of an ambiguous prompt, as `Family.candidates` gives them
+    """
+
+    @property
+    def quality(self) -> FloatArray: ...
+
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """(N, K) bool -> (m, m) float32 of each chosen candidate, row by row.
+
+        To be read before the sweep is asked again.
+        """
+        ...
+
+
+@runtime_checkable
+class Sweep(Protocol):
+    """A sweep over one image, for one thread at a time.
+
+    bytes_per_prompt  memory that a batch needs for each of its prompts, about
+    """
+
+    @property
+    def bytes_per_prompt(self) -> int: ...
+
+    def ask(self, prompts: ModelPrompts) -> SweepAnswer:
+        """Answer N prompts without masks of their own."""
+        ...
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """The capability of a faster way for many prompts on one picture."""
+
+    def sweep(
+        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision
+    ) -> Sweep | None:
+        """One picture -> its sweep, or None where this model has no faster way.
+
+        geometry   of the photo: masks need not be true beyond it
+        precision  "model": as the model was loaded; "mixed": large products in 16 bits where the
+                   machine multiplies them faster
+        """
+        ...
+
+
+# Objects through a video. Banks of memories are handles of the runtime, as `EncoderOutput` is: they
+# stay where they were computed, and are copied out only to be saved.
+
+
+@dataclass(frozen=True, eq=False)
+class VideoAnswer:
+    """N objects on one frame.
+
+    logits   (N, m, m) as users get them: holes filled, overlaps taken away where the model does so
+    quality  (N,) predicted IoU
+    score    (N,) the logit of "the object is there"
+    handles  one of each object, for `VideoSteps.remember`
+    """
+
+    logits: FloatArray
+    quality: NDArray[np.float32]
+    score: NDArray[np.float32]
+    handles: tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryChoice:
+    """Which memories a video model reads beside the published choice: see `TrackingSettings`."""
+
+    stride: int | None = None
+    pool: int = 1
+    fill_gaps: bool = False
+
+    def applied_to(self, settings: TrackingSettings) -> TrackingSettings:
+        """A family's settings with this choice."""
+        stride = self.stride or settings.stride
+        return replace(settings, stride=stride, fill_gaps=self.fill_gaps, pool=self.pool)
+
+
+@runtime_checkable
+class VideoSteps(Protocol):
+    """A video model's steps; nothing is kept between them."""
+
+    def choosing(self, choice: MemoryChoice) -> VideoSteps:
+        """The same steps with another choice of memories. Raises InputError for one that the model
+        cannot make."""
+        ...
+
+    def see_frame(self, image: FloatArray) -> Any:
+        """(3, S, S) float32, normalised -> the frame's handle."""
+        ...
+
+    def answer_points(
+        self, frame: Any, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
+    ) -> VideoAnswer:
+        """One object's prompt (P, 2), (P,) in model pixels; `earlier` (m, m): what is corrected."""
+        ...
+
+    def answer_mask(self, frame: Any, mask: FloatArray) -> VideoAnswer:
+        """A mask that a person gave, (S, S) with 1 for the object."""
+        ...
+
+    def step_video(
+        self, frame: Any, banks: Sequence[Any], number: int, backward: bool
+    ) -> VideoAnswer:
+        """Find the objects of some banks on a frame."""
+        ...
+
+    def remember(
+        self, frame: Any, bank: Any | None, handle: Any, moment: tuple[int, bool], prompted: bool
+    ) -> Any:
+        """A bank, or a new one, with one object of an answer; `moment`: the frame, backwards."""
+        ...
+
+    def bank_to_arrays(self, bank: Any) -> Mapping[str, NDArray[Any]]:
+        """A bank in memory, to be saved."""
+        ...
+
+    def arrays_to_bank(self, arrays: Mapping[str, NDArray[Any]]) -> Any:
+        """The bank that `bank_to_arrays` gave."""
+        ...
+
+
+# Asking for capabilities.
+
+
 def require(runtime: ImageRuntime, kind: type[C]) -> C:
     """A capability that must be there. Raises ModelError where it is not."""
     found = runtime.capability(kind)
@@ -148,7 +297,53 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
     return found
 
 
-_REASON = 300  # characters of a runtime's own message that are told
+def open_sweep(
+    runtime: ImageRuntime,
+    seen: EncoderOutput,
+    geometry: Geometry,
+    precision: SweepPrecision = "model",
+) -> Sweep:
+    """The runtime's own sweep over one picture, or one that decodes everything."""
+    sweeps = runtime.capability(Sweeps)
+    faster = None if sweeps is None else sweeps.sweep(seen, geometry, precision)
+    return DecodingSweep(runtime, seen) if faster is None else faster
+
+
+class DecodingSweep:
+    """A sweep of any runtime: all masks are made, and kept until the next question."""
+
+    # Of the arrays inside a decoder, each as large as the image's maps; measured with nano.
+    _ARRAYS = 12
+
+    def __init__(self, runtime: ImageRuntime, seen: EncoderOutput) -> None:
+        self._clicks = require(runtime, PromptDecoding)
+        self._family = runtime.family
+        self._seen = seen
+        masks = 4 * 4 * runtime.spec.mask_side**2
+        self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
+
+    def ask(self, prompts: ModelPrompts) -> KeptMasks:
+        """Answer N prompts."""
+        decoded = self._clicks.decode(self._seen, prompts)
+        return KeptMasks(*self._family.candidates(*decoded))
+
+
+@dataclass(frozen=True, eq=False)
+class KeptMasks:
+    """Answers whose masks are there already: (N, K, m, m) and (N, K)."""
+
+    masks: FloatArray
+    quality: FloatArray
+
+    def logits(self, chosen: BoolArray) -> Iterator[FloatArray]:
+        """(N, K) bool -> (m, m) of each chosen one."""
+        for row, mask in np.argwhere(chosen):
+            yield self.masks[row, mask]
+
+
+# Failures of a runtime.
+
+_REASON = 300  # characters of its own message that are told
 
 
 @contextmanager
@@ -188,6 +383,8 @@ def check_maps(
             f"{name} reads the maps {listed}; this embedding has {found}; embed the photo again"
         )
 
+
+# Devices of torch.
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -260,3 +457,73 @@ def fast_halves(device: torch.device) -> bool:
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(import_torch().ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+# A runtime whose every computing call goes through one function, which may let the call wait for
+# its turn, count it, or answer it from memory; whatever the runtime can do (its capabilities, and
+# the sweeps that they open) is forwarded alike.
+
+# Is told the method's name and what it was given, and makes the call (or does without it).
+Around = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
+
+
+class WrappedRuntime:
+    """The same model as the runtime inside.
+
+    around  makes each call of a method that computes
+    """
+
+    def __init__(self, inside: ImageRuntime, around: Around) -> None:
+        self._inside, self._around = inside, around
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How the model sees a picture."""
+        return self._inside.spec
+
+    @property
+    def family(self) -> Family:
+        """The model's rules."""
+        return self._inside.family
+
+    @property
+    def weights_hash(self) -> str:
+        """Names the weights."""
+        return self._inside.weights_hash
+
+    def see(self, images: FloatArray) -> list[EncoderOutput]:
+        """See `ImageRuntime.see`."""
+        seen: list[EncoderOutput] = self._around("see", (images,), lambda: self._inside.see(images))
+        return seen
+
+    def capability(self, kind: type[C]) -> C | None:
+        """See `ImageRuntime.capability`."""
+        found = self._inside.capability(kind)
+        return None if found is None else cast(C, Forwarded(found, self._around))
+
+
+class Forwarded:
+    """An object whose methods are called through `around`; other attributes are its own.
+
+    A sweep, an answer or steps that a method returns are forwarded as well; a generator is read to
+    its end inside the call, as its work is done there.
+    """
+
+    def __init__(self, inside: object, around: Around) -> None:
+        self._inside, self._around = inside, around
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inside, name)
+        if not callable(method):
+            return method
+
+        def call(*given: Any, **named: Any) -> Any:
+            def compute() -> Any:
+                found = method(*given, **named)
+                return iter(list(found)) if isinstance(found, Iterator) else found
+
+            found = self._around(name, (*given, *named.values()), compute)
+            opened = isinstance(found, Sweep | SweepAnswer | VideoSteps | Forwarded)
+            return Forwarded(found, self._around) if opened else found
+
+        return call

@@ -1,15 +1,9 @@
-"""The store's folder: platform and environment in, where weights and caches lie out.
+"""The store of weights on this machine: where files lie, what is known of them, their hashes.
 
-File hashes: a path in, its sha256 out; cached by path, size and time of change.
-
-The cache lies in the store's folder. Where it cannot be written, digests are computed again; where
-it is broken, it is replaced. It saves time and is never proof: `anymask models verify` reads the
-file itself.
-
-The store of weights on this machine.
-
-Nothing is downloaded here. The record (record.json beside the file) holds the digest that the file
-had when it arrived, so that a later change is seen even where no public digest exists.
+Nothing is downloaded here. The record (record.json beside a file) holds the digest that the file
+had when it arrived, so that a later change is seen even where no public digest exists. Digests are
+remembered by path, size and time of change (hashes.json); that saves time and is never proof:
+`anymask models verify` reads the file itself.
 """
 
 from __future__ import annotations
@@ -20,12 +14,13 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from anymask.base import DataError, InputError, WeightsError, exclusive, parse_json, write_json
 from anymask.runtime.catalogue import Checkpoint, entry
+from anymask.runtime.manifest import ASSETS, MANIFEST, WEIGHTS
 from anymask.runtime.weight_files import sniff
 
 HOME = "ANYMASK_HOME"
@@ -60,7 +55,6 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-BLOCK = 1 << 20
 CACHE = "hashes.json"
 
 
@@ -73,45 +67,38 @@ def file_hash(path: str | Path, *, fresh: bool = False) -> str:
     path = Path(path)
     try:
         facts = path.stat()
-        key = str(path.resolve())
         stamp = [facts.st_size, facts.st_mtime_ns]
         remembered = {} if fresh else read_json(home() / CACHE)
-        match remembered.get(key):
+        match remembered.get(str(path.resolve())):
             case [size, mtime, str() as digest] if [size, mtime] == stamp:
                 return digest
         digest = digests(path, "sha256")["sha256"]
+        remember(path, digest)
     except OSError as error:
         raise WeightsError(
             f"cannot read the weights {path}: {error.strerror or error}; check the path and "
             "its permissions"
         ) from error
-    remember(key, [*stamp, digest])
     return digest
-
-
-def learn(path: Path, sha256: str) -> None:
-    """Remember a digest that was just computed, so that nobody computes it again."""
-    facts = path.stat()
-    remember(str(path.resolve()), [facts.st_size, facts.st_mtime_ns, sha256])
 
 
 def digests(path: Path, *algorithms: str) -> dict[str, str]:
     """Digests of a file by algorithm ("sha256", "md5"), in one pass over it."""
     running = {name: hashlib.new(name, usedforsecurity=name != "md5") for name in algorithms}
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(1 << 20):
             for digest in running.values():
                 digest.update(block)
     return {name: digest.hexdigest() for name, digest in running.items()}
 
 
-def remember(key: str, value: list[Any]) -> None:
-    """Add one digest to the cache; a cache that cannot be written is no error."""
-    path = home() / CACHE
-    known = {name: old for name, old in read_json(path).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
-    known[key] = value
+def remember(path: Path, sha256: str) -> None:
+    """Keep a digest that was just computed; a cache that cannot be written is no error."""
+    facts, cache = path.stat(), home() / CACHE
+    known = {name: old for name, old in read_json(cache).items() if os.path.exists(name)}  # noqa: PTH110 - names, no Paths
+    known[str(path.resolve())] = [facts.st_size, facts.st_mtime_ns, sha256]
     with contextlib.suppress(OSError, InputError):
-        write_json(path, known, indent=1)
+        write_json(cache, known, indent=1)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -124,9 +111,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 Status = Literal["bundled", "absent", "verified", "verified_md5", "unverified", "altered"]
-
-ASSETS = Path(__file__).parents[1] / "assets"
-WEIGHTS = "weights.safetensors"  # of the bundled model, beside its graphs: what training takes
 
 SAYS: dict[Status, str] = {
     "bundled": "ships inside the package",
@@ -213,15 +197,7 @@ def verify(name: str) -> Installed:
     state = installed(name)
     if state.path is None or what.bundled:
         return state
-    now = check(what, state.path, recorded=state.sha256)
-    return Installed(
-        name=name,
-        status=now.status,
-        path=state.path,
-        sha256=now.sha256,
-        bytes=now.bytes,
-        source=state.source,
-    )
+    return replace(check(what, state.path, recorded=state.sha256), source=state.source)
 
 
 def installed(name: str) -> Installed:
@@ -233,24 +209,20 @@ def installed(name: str) -> Installed:
     if not path.is_file():
         return Installed(name=name, status="absent")
     size, facts = path.stat().st_size, read_json(record_of(what))
-    told = _text(facts, "status")
-    status: Status = told if told in SAYS else "unverified"
+    # Anybody may have altered the record: what is no text counts as not there.
+    told = {key: value for key, value in facts.items() if isinstance(value, str)}
+    said = told.get("status", "")
+    status: Status = said if said in SAYS else "unverified"
     if (facts and size != facts.get("bytes")) or what.bytes not in (None, size):
         status = "altered"
     return Installed(
         name=name,
         status=status,
         path=path,
-        sha256=_text(facts, "sha256"),
+        sha256=told.get("sha256", ""),
         bytes=size,
-        source=_text(facts, "source"),
+        source=told.get("source", ""),
     )
-
-
-def _text(facts: dict[str, Any], key: str) -> str:
-    """An entry of a record that anybody may have altered; "" where it is no text."""
-    value = facts.get(key, "")
-    return value if isinstance(value, str) else ""
 
 
 def current(name: str) -> Installed:
@@ -267,7 +239,7 @@ def current(name: str) -> Installed:
 def bundled(name: str) -> Installed:
     """A model that ships inside the package."""
     folder = ASSETS / name
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         raise WeightsError(
             f"the package lacks its own model: {folder} has no manifest.json; install anymask again"
         )
@@ -309,24 +281,12 @@ def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
 
 def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:
     """Write down what was put into the store; the file is already in its place."""
-    path = path_of(what)
-    facts = {
-        "name": what.name,
-        "status": state.status,
-        "sha256": state.sha256,
-        "bytes": state.bytes,
-        "source": source,
-    }
+    stored = replace(state, path=path_of(what), source=source)
+    facts = asdict(stored)
+    del facts["path"]
     write_json(record_of(what), facts, indent=1)
-    learn(path, state.sha256)
-    return Installed(
-        name=what.name,
-        status=state.status,
-        path=path,
-        sha256=state.sha256,
-        bytes=state.bytes,
-        source=source,
-    )
+    remember(path_of(what), state.sha256)
+    return stored
 
 
 def mismatch(what: Checkpoint, path: Path, sha256: str) -> str:

@@ -1,5 +1,4 @@
 from anymask.segment.adaptive import MAPS as MAPS
-from anymask.segment.adaptive import AdaptiveWeights as AdaptiveWeights
 from anymask.segment.adaptive import CropView as CropView
 from anymask.segment.adaptive import ExpectedGain as ExpectedGain
 from anymask.segment.adaptive import Frontier as Frontier
@@ -7,6 +6,7 @@ from anymask.segment.adaptive import Lesson as Lesson
 from anymask.segment.adaptive import LoggedBatch as LoggedBatch
 from anymask.segment.adaptive import Saliency as Saliency
 from anymask.segment.adaptive import SearchLog as SearchLog
+from anymask.segment.adaptive import TanhNetwork as TanhNetwork
 from anymask.segment.adaptive import most_clicks as most_clicks
 from anymask.segment.adaptive import squares as squares
 from anymask.segment.adaptive import values_at as values_at
@@ -69,7 +69,6 @@ from anymask.segment.prediction import Prediction as Prediction
 from anymask.segment.search import SHAPE as SHAPE
 from anymask.segment.search import Clock as Clock
 from anymask.segment.search import Objectness as Objectness
-from anymask.segment.search import ObjectnessNetwork as ObjectnessNetwork
 from anymask.segment.search import ObjectnessWeights as ObjectnessWeights
 from anymask.segment.search import Scan as Scan
 from anymask.segment.search import click_prompts as click_prompts

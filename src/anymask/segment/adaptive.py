@@ -232,27 +232,35 @@ RIM = 4.0  # from so far inside, the photo's rim does not matter
 
 
 @dataclass(frozen=True, eq=False)
-class AdaptiveWeights:
-    """The network that judges a click; the facts in the order of `ExpectedGain.facts`.
+class TanhNetwork:
+    """One hidden layer of tanh on the first f facts, as a model's tables have it.
 
-    into  (F, H)        bias  (H,)        out  (H,)
+    into  (f, H)        bias  (H,)        out  (H,)        level  of all alike
     """
 
     into: Floats
     bias: Floats
     out: Floats
+    level: float = 0.0
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> AdaptiveWeights:
-        """From lists, as a family's table has them."""
-        return cls(**{name: np.array(values) for name, values in table.items()})
+    def of(cls, table: Mapping[str, Any]) -> TanhNetwork:
+        """From lists and a number."""
+        into, bias, out = (np.array(table[name], np.float64) for name in ("into", "bias", "out"))
+        return cls(into, bias, out, float(table.get("level", 0.0)))
+
+    def scores(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
+        """One number of each row of facts."""
+        found: Floats = np.tanh(facts[:, : len(self.into)] @ self.into + self.bias) @ self.out
+        return found + self.level
 
 
 class ExpectedGain:
     """Estimates how likely each click of a grid finds a mask that is still missing.
 
-    clicks  (N, 2) in pixels of the view, row by row
-    maps    the encoder's, (C, h, w) each
+    clicks   (N, 2) in pixels of the view, row by row
+    maps     the encoder's, (C, h, w) each
+    weights  of the facts in the order of `facts`
     """
 
     def __init__(
@@ -260,7 +268,7 @@ class ExpectedGain:
         clicks: Floats,
         geometry: Geometry,
         maps: Sequence[FloatArray],
-        weights: AdaptiveWeights,
+        weights: TanhNetwork,
     ) -> None:
         count = len(clicks)
         self._weights = weights
@@ -312,10 +320,7 @@ class ExpectedGain:
 
     def of_clicks(self) -> Floats:  # (N,)
         """The larger, the likelier a click finds a new mask; once some answers were noticed."""
-        weights = self._weights
-        hidden = np.tanh(self.facts() @ weights.into + weights.bias)  # -> (N, H)
-        gain: Floats = hidden @ weights.out
-        return gain
+        return self._weights.scores(self.facts())
 
     def facts(self) -> Floats:  # (N, F)
         """Sixteen numbers of each click."""
@@ -374,7 +379,7 @@ class Frontier:
         clicks: Floats,
         view: CropView,
         settings: Grid,
-        weights: AdaptiveWeights,
+        weights: TanhNetwork,
         maps: Sequence[FloatArray] = (),
     ) -> None:
         self._clicks, self._view, self._settings = clicks, view, settings

@@ -130,16 +130,15 @@ def find_masks(
                 f"tiles and retries look at the photo again (tile={looks.tile!r}, "
                 f"retry={looks.retry!r}), got only its features; pass the photo instead"
             )
-    elif photo is not None:
-        once = count_looks(looks.tile, photo.shape[:2]) == 1 and not grid.crop_n_layers
-        if once and looks.retry is None and "point" in runtime.spec.accepts:
-            features = encode_image(runtime, photo)
+    whole = photo if photo is not None and tile_side(looks.tile, photo.shape[:2]) is None else None
+    once = looks.retry is None and not grid.crop_n_layers and "point" in runtime.spec.accepts
+    if features is None and whole is not None and once:
+        features = encode_image(runtime, whole)
 
     refine, refines = None, wanted.refine_edges
     refines = grid.mode == "adaptive" if refines == "auto" else refines
-    has_edges = refines and runtime.capability(EdgeRefining) is not None
-    if has_edges and photo is not None and count_looks(looks.tile, photo.shape[:2]) == 1:
-        refine = partial(refine_record_edges, runtime, photo, seen=features)
+    if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
+        refine = partial(refine_record_edges, runtime, whole, seen=features)
     look = partial(_look, runtime, photo, features)
     with pick_teller(progress, "everything") as tell:
         every = look(grid, looks, tell, wanted.min_objectness)
@@ -174,7 +173,11 @@ def _look(
         return find_everything(runtime, features, grid, tell, looks.log, least)
     assert photo is not None
     time = None if looks.retry is None else RetryTime.start(looks.retry)
-    return look_around(WindowScanner(runtime, grid, time, looks.log), photo, looks.tile, tell)
+    eye = WindowScanner(runtime, grid, time, looks.log)
+    side = tile_side(looks.tile, photo.shape[:2])
+    if side is None:
+        return eye.everything(photo, progress=tell)
+    return find_in_tiles(eye, photo, side, tell)
 
 
 # What becomes of the masks.
@@ -373,16 +376,6 @@ class WindowScanner:
             ]
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
-
-
-def look_around(
-    eye: WindowScanner, photo: UintImage, tile: Tile, progress: Told | None = None
-) -> list[Mask]:
-    """Every mask of a photo (H, W, 3), in one look or in tiles. Raises InputError for `tile`."""
-    side = tile_side(tile, (photo.shape[0], photo.shape[1]))
-    if side is None:
-        return eye.everything(photo, progress=progress)
-    return find_in_tiles(eye, photo, side, progress)
 
 
 def find_in_tiles(

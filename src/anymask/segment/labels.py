@@ -12,10 +12,10 @@ Letters: n masks, D the length of a vector, K classes, m the side of the low-res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -154,21 +154,15 @@ def with_labels(
     """What `Model.with_labels` answers: empty masks have no name."""
     rles = _rles_of(found, photo.shape[:2])
     told = suggest_labels(runtime, photo, found, names, 1)
-    labels = [
-        (one[0].label, one[0].probability) if len(rle.counts) > 1 else (None, None)
-        for one, rle in zip(told, rles, strict=True)
-    ]
+    names_of = [one[0] if len(rle.counts) > 1 else (None, None)
+                for one, rle in zip(told, rles, strict=True)]  # fmt: skip
     if isinstance(found, Prediction):
-        items = zip(found.items, labels, strict=True)
-        return replace(
-            found,
-            items=tuple(replace(one, label=a, label_probability=b) for one, (a, b) in items),
-        )
-    records = [
-        replace(record, label=a, label_probability=b)
-        for record, (a, b) in zip(found, labels, strict=True)
-    ]
-    return Masks(records, image_hw=found.image_hw, picture=found.picture)
+        rows = zip(found.items, names_of, strict=True)
+        items = tuple(replace(one, label=a, label_probability=b) for one, (a, b) in rows)
+        return replace(found, items=items)
+    pairs = zip(found, names_of, strict=True)
+    named = [replace(one, label=a, label_probability=b) for one, (a, b) in pairs]
+    return Masks(named, image_hw=found.image_hw, picture=found.picture)
 
 
 def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
@@ -218,16 +212,13 @@ def label_answers(
     without classes."""
     if not runtime.spec.classes or not answers:
         return list(answers)
-    shares = _shares(_cell_logits(runtime, embedding))
+    class_of = _classifier(runtime, embedding)
     named = []
     for answer in answers:
         items = []
         for one in answer.items:
             cover = (one.shown_logits > one.threshold).astype(np.float32)
-            if cover.any():
-                label, probability = _class_of(cover, shares, runtime.spec.classes)
-                one = replace(one, label=label, label_probability=probability)
-            items.append(one)
+            items.append(replace(one, **class_of(cover)) if cover.any() else one)
         named.append(replace(answer, items=tuple(items)))
     return named
 
@@ -236,14 +227,29 @@ def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Ma
     """Each record with its class; as they are where the model has none."""
     if not runtime.spec.classes or not records:
         return list(records)
-    shares = _shares(_cell_logits(runtime, embedding))
+    class_of = _classifier(runtime, embedding)
     named = []
     for record in records:
         cells = mask_to_model(rle_to_mask(record.rle), embedding.geometry, runtime.spec.mask_side)
-        cover = 1 / (1 + np.exp(-cells[0]))
-        label, probability = _class_of(cover, shares, runtime.spec.classes)
-        named.append(replace(record, label=label, label_probability=probability))
+        named.append(replace(record, **class_of(1 / (1 + np.exp(-cells[0])))))
     return named
+
+
+def _classifier(
+    runtime: ImageRuntime, embedding: Features
+) -> Callable[[FloatArray], dict[str, Any]]:
+    """What tells the class of a mask (m, m), and its probability among the classes."""
+    logits = _cell_logits(runtime, embedding)
+    powers = np.exp(logits - logits.max(0))
+    shares = (powers / powers.sum(0))[1:]
+
+    def class_of(cover: FloatArray) -> dict[str, Any]:
+        sums = (shares * cover).sum((1, 2)) + 1e-9
+        best = int(sums.argmax())
+        probability = round(float(sums[best] / sums.sum()), 4)
+        return {"label": runtime.spec.classes[best], "label_probability": probability}
+
+    return class_of
 
 
 def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (1 + K, m, m)
@@ -254,16 +260,3 @@ def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (
             "--classes all"
         )
     return labelling.label_cells(embedding.seen)
-
-
-def _shares(logits: FloatArray) -> FloatArray:  # (1 + K, m, m) -> the same, in all 1
-    powers = np.exp(logits - logits.max(0))
-    shares: FloatArray = powers / powers.sum(0)
-    return shares
-
-
-def _class_of(cover: FloatArray, shares: FloatArray, classes: tuple[str, ...]) -> tuple[str, float]:
-    """The class of a mask (m, m) and its probability among the classes."""
-    sums = (shares[1:] * cover).sum((1, 2)) + 1e-9
-    best = int(sums.argmax())
-    return classes[best], round(float(sums[best] / sums.sum()), 4)

@@ -3,8 +3,8 @@
 Automatic mask generation of the Segment Anything paper (section 5 and appendix B); names, defaults
 and order of the steps follow segment-anything's `SamAutomaticMaskGenerator` (Apache-2.0), so that
 its settings carry over. Deviations: masks are run lengths from the start, so memory does not grow
-with the photo; work that no mask can come from is left out (`cut_mask`, `runtime.sweep`), which
-changes no mask; a crop without masks is an empty list, not an error.
+with the photo; work that no mask can come from is left out (`cut_mask`, `runtime.open_sweep`),
+which changes no mask; a crop without masks is an empty list, not an error.
 
 Letters: N clicks, K candidates of each, m the side of a low-resolution mask, h w its cells that are
 photo, n masks, C channels of the encoder's first map, F facts, H hidden units.
@@ -46,12 +46,12 @@ from anymask.masks import (
 from anymask.models.rules import DEFAULT_MODEL, NO_POINT, Family, adaptive_table
 from anymask.runtime import ImageRuntime, Sweep, open_sweep
 from anymask.segment.adaptive import (
-    AdaptiveWeights,
     CropView,
     Frontier,
     Lesson,
     LoggedBatch,
     SearchLog,
+    TanhNetwork,
     batch_key,
     most_clicks,
 )
@@ -212,7 +212,7 @@ def search_view(scan: Scan, clicks: Floats, clock: Clock) -> list[Mask]:
     if scan.settings.mode == "exact":
         ask(clicks)
         return found
-    weights = AdaptiveWeights.of(adaptive_table(scan.family))
+    weights = TanhNetwork.of(adaptive_table(scan.family))
     maps = [one.values for one in scan.embedding.maps]
     frontier = Frontier(clicks, scan.view, scan.settings, weights, maps)
     left = most_clicks(len(clicks))
@@ -408,40 +408,16 @@ SHAPE = (
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectnessNetwork:
-    """One hidden layer on the first f facts.
-
-    into  (f, H)        bias  (H,)        out  (H,)        level  of all masks alike
-    """
-
-    into: Floats
-    bias: Floats
-    out: Floats
-    level: float
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> ObjectnessNetwork:
-        """From lists and a number, as a family's table has them."""
-        into, bias, out = (np.array(table[name], np.float64) for name in ("into", "bias", "out"))
-        return cls(into, bias, out, float(table["level"]))
-
-    def scores(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
-        """Before they are made chances."""
-        found: Floats = np.tanh(facts[:, : len(self.into)] @ self.into + self.bias) @ self.out
-        return found + self.level
-
-
-@dataclass(frozen=True, eq=False)
 class ObjectnessWeights:
     """Networks whose scores are averaged, and the least chance of masks that are shown."""
 
-    networks: Sequence[ObjectnessNetwork]
+    networks: Sequence[TanhNetwork]
     least: float
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ObjectnessWeights:
         """From a family's table."""
-        networks = [ObjectnessNetwork.of(one) for one in table["networks"]]
+        networks = [TanhNetwork.of(one) for one in table["networks"]]
         return cls(networks, float(table["least"]))
 
     @property

@@ -356,7 +356,7 @@ class Grid:
 
     @property
     def sweep_precision(self) -> SweepPrecision:
-        """As `runtime.sweep.open_sweep` takes it."""
+        """As `runtime.open_sweep` takes it."""
         if self.decoder_precision == "auto":
             return "mixed" if self.mode == "adaptive" else "model"
         return self.decoder_precision

@@ -96,13 +96,13 @@ from anymask.runtime import (
     TRACK_MEMORY,
     GraphInfo,
     Manifest,
+    OnnxMemory,
     TensorInfo,
     file_sha256,
     read_manifest,
     settings_to_bytes,
     table_to_arrays,
 )
-from anymask.runtime import onnx as onnx_memory
 from anymask.training.export_folder import (
     add_shared_networks,
     enter_graphs,
@@ -566,7 +566,7 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
     n, a, r = (torch.export.Dim(name, min=1, max=MOST_CELLS) for name in "NAR")
     dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
     dims |= {"N": n, "A": a, "R": r}
-    takes = dict(zip(onnx_memory.INPUTS, shapes, strict=True))
+    takes = dict(zip(OnnxMemory.INPUTS, shapes, strict=True))
     gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
     info = _write(folder, MEMORY, MemoryGraph(network), given, takes, gives, dims)
     enter_graphs(folder, info)

@@ -8,7 +8,6 @@ from anymask.models.fast.folding import fuse as fuse
 from anymask.models.fast.layers import LEAST_ROWS as LEAST_ROWS
 from anymask.models.fast.layers import Activation as Activation
 from anymask.models.fast.layers import activated as activated
-from anymask.models.fast.layers import by_default_library as by_default_library
 from anymask.models.fast.layers import convolved as convolved
 from anymask.models.fast.layers import projected as projected
 from anymask.models.fast.layers import times_transposed as times_transposed

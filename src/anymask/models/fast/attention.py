@@ -1,6 +1,4 @@
-"""Thread pools for torch: each thread computes alone, without torch's own helper threads.
-
-One-head attention of narrow values: queries, keys, values in, weighted means out, in blocks.
+"""One-head attention of narrow values in blocks, and pools of threads that each compute alone.
 
 Source: Milakov and Gimelshein 2018 (online softmax, arXiv:1805.02867), as in Dao et al. 2022
 (FlashAttention, arXiv:2205.14135): weights of a block of queries and a block of keys at a time,

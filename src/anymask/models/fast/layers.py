@@ -7,9 +7,6 @@ library's or faster, and a GELU behind one costs no pass of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Literal
 
@@ -19,19 +16,8 @@ from torch.nn import functional as F
 
 Activation = Literal["relu", "gelu"]
 
-_ALLOWED = ContextVar("fused_layers", default=True)
 EXACT = "none"  # of GELU: by the error function, no approximation
 LEAST_ROWS = 256  # for fewer, the call costs more than it saves
-
-
-@contextmanager
-def by_default_library() -> Iterator[None]:
-    """Nothing is fused inside: as the published code computes."""
-    token = _ALLOWED.set(False)
-    try:
-        yield
-    finally:
-        _ALLOWED.reset(token)
 
 
 @cache
@@ -57,7 +43,6 @@ def fuses(x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and not torch.compiler.is_exporting()
         and not torch.is_autocast_enabled("cpu")
-        and _ALLOWED.get()
         and _is_built()
     )
 

@@ -1,16 +1,4 @@
-"""Products of attention heads: tokens and places in, products in the layouts of a sweep out.
-
-Letters: N prompts, T tokens, L places, C channels, H heads, D head width.
-
-Mask upscaling of a sweep.
-
-The upscaling of `mask_decoder.py`, equal up to rounding. Its first transposed convolution is
-linear, so that of the shared image is made once; the rest goes place by place, with the channels
-last, and ends in the asked masks alone. No place needs another one: padding is not drawn at all.
-
-Letters: L = h * w places, C channels, S rows of a view, k masks, p drawn places.
-
-Sweep of clicks on one image: clicks in, SAM's decoder answers out, shared work done once.
+"""Sweep of clicks on one image: clicks in, SAM's decoder answers out, shared work done once.
 
 The two-way transformer (`two_way.py`) and the upscaling (`mask_decoder.py`), equal up to rounding,
 for prompts without masks of their own. The image enters the decoder as X (L, C) for all prompts.
@@ -24,11 +12,15 @@ where r1, r2 (L) are the scales of the layer norms, whose means vanish as all ro
 C beforehand, and whose variances follow from the products of the rows with each other (R x R) and
 with X. Projections to queries, keys and values are linear: those of X are made once an image, and
 those of U and W are made of R rows instead of L. So nothing of size L x C x C is done for a prompt.
-Masks are drawn of the same sums (`drawing.py`), and only those that are asked for.
+
+Masks are drawn of the same sums, and only those that are asked for. The first transposed
+convolution of the upscaling is linear, so that of the shared image is made once; the rest goes
+place by place, with the channels last. No place needs another one: padding is not drawn at all.
 
 Source of the network: Kirillov et al. 2023, appendix A. The algebra is this project's own.
 
-Letters: N prompts, T tokens, L places, C channels, H heads, D head width, R = H * T.
+Letters: N prompts, T tokens, L = h * w places, C channels, H heads, D head width, R = H * T, S rows
+of a view, k masks, p drawn places.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from anymask.models.rules.family import clean_logits as clean_logits
 from anymask.models.rules.family import group_prompts as group_prompts
 from anymask.models.rules.family import lone_clicks as lone_clicks
 from anymask.models.rules.family import mask_on_photo as mask_on_photo
-from anymask.models.rules.family import split_choice as split_choice
 from anymask.models.rules.family import wants_many as wants_many
 from anymask.models.rules.memory import ABSENT as ABSENT
 from anymask.models.rules.memory import ANCHOR as ANCHOR
@@ -47,10 +46,10 @@ from anymask.models.rules.memory import MemoryBank as MemoryBank
 from anymask.models.rules.memory import MemoryQuestion as MemoryQuestion
 from anymask.models.rules.memory import MemorySelection as MemorySelection
 from anymask.models.rules.memory import MultimaskStability as MultimaskStability
-from anymask.models.rules.memory import Rehearsal as Rehearsal
 from anymask.models.rules.memory import TrackingSettings as TrackingSettings
 from anymask.models.rules.memory import VideoMoment as VideoMoment
 from anymask.models.rules.memory import fill_plane as fill_plane
+from anymask.models.rules.memory import for_users as for_users
 from anymask.models.rules.memory import group_alike as group_alike
 from anymask.models.rules.memory import longest_pointer as longest_pointer
 from anymask.models.rules.memory import with_postprocessing as with_postprocessing
@@ -83,5 +82,4 @@ from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
 from anymask.models.rules.registry import open_family as open_family
 from anymask.models.rules.registry import shipped_tables as shipped_tables
-from anymask.models.rules.sam import Sam as Sam
-from anymask.models.rules.sam import SamHq as SamHq
+from anymask.models.rules.sam import SamFamily as SamFamily

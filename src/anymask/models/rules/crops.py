@@ -1,34 +1,33 @@
-"""A closer look at an object: its box in, a window of the photo out; two answers in, one out.
+"""Windows around an object: the one of a closer look at a prompt, and the close-up that is named.
 
-A window is x0, y0, x1, y1 in whole pixels of the photo, x1 and y1 exclusive.
+A closer look is a window of the photo, x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive; its
+answer is brought together with the first one. A close-up is what the network of names
+(`models/namer.py`) looks at: the object in the middle, `CONTEXT` times as large as the longer side
+of its box, and which part of each pixel is object; beyond the photo is gray and no object.
 
-Letters: H W the photo, m the side of low-resolution logits, P clicks.
-
-The close-up of a mask.
-
-What the network of names (`models/namer.py`) looks at: the object in the middle, `CONTEXT` times as
-large as the longer side of its box, and which part of each pixel is object. What lies beyond the
-photo is gray and no object.
-
-Letters: H W a photo, S the side of a close-up.
+Letters: H W the photo, m the side of low-resolution logits, P clicks, S the side of a close-up.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from anymask.base import UintImage
-from anymask.masks import Rle, Window, rle_box_xyxy, rle_in_window, rle_to_mask
-
-if TYPE_CHECKING:
-    from anymask.base import BoolArray, FloatArray
-    from anymask.masks import CloserLook, Geometry, Prompt, Window
-
-    Box = tuple[float, float, float, float]
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import (
+    Box,
+    CloserLook,
+    Geometry,
+    Prompt,
+    Rle,
+    Window,
+    rle_box_xyxy,
+    rle_in_window,
+    rle_to_mask,
+)
 
 SURE = np.float32(12.0)  # logits beyond it are as sure
 

@@ -10,14 +10,12 @@ Letters: H W the photo, m the side of low-resolution logits, n the cells of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from anymask.base import BoolArray, FloatArray, UintImage
-    from anymask.masks import Geometry, Prompt
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import Geometry, Prompt
 
 SIDE = 256  # pixels of a window
 MARGIN, SHARE = 4, 0.12  # around the object: cells at least, of its longer side

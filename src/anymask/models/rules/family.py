@@ -1,29 +1,17 @@
-"""The interface of a model family: decoder outputs for N prompts in, ordered candidates out.
+"""The interface of a model family, and what families share: prompts for a decoder, clean masks.
 
 A family is what a model's users must know and its network does not say: which of the decoder's T
 masks answer a prompt and in which order, what is asked again, and the thresholds that suit its
 numbers. Everything is numpy in model space.
 
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask.
-
-Shared rules of families.
-
-Letters: N prompts, P points, K candidates, m the side of a mask.
-
-Prompts for a decoder.
-
-Letters: N prompts, P points, m the side of a low-resolution mask.
-
-A decoder takes N prompts of equal length at once, so prompts are grouped by their number of points;
-nothing is padded that the reference code would not pad, so that a prompt's answer does not depend
-on its neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -44,11 +32,6 @@ from anymask.masks import (
     mask_to_model,
     points_to_model,
 )
-
-if TYPE_CHECKING:
-    from anymask.base import BoolArray, FloatArray
-    from anymask.masks import Geometry
-
 
 Multimask = bool | Literal["auto"]
 Ranking = Literal["expected", "own"]
@@ -138,19 +121,6 @@ def in_order(logits: FloatArray, quality: FloatArray, order: Any) -> Ordered:
     return logits[places], quality[places], places
 
 
-def split_choice(
-    family: Any, decode: Decode, prompts: ModelPrompts, multimask: Multimask
-) -> list[Ordered]:
-    """The answer of a family whose masks are chosen by `candidates` or `single`, and no more."""
-    logits, quality = decode(prompts)
-    answers = []
-    for row, many in enumerate(wants_many(prompts, multimask)):
-        pick = family.candidates if many else family.single
-        masks, numbers = pick(logits[row : row + 1], quality[row : row + 1])
-        answers.append(by_quality(masks[0], numbers[0]))
-    return answers
-
-
 # --- small holes and islands
 
 
@@ -210,6 +180,12 @@ def small_regions(
     return found
 
 
+# --- prompts
+#
+# A decoder takes N prompts of equal length at once, so prompts are grouped by their number of
+# points; nothing is padded that the reference code would not pad, so that a prompt's answer does
+# not depend on its neighbours.
+
 KIND_NAMES: dict[PromptKind, str] = {
     "point": "positive clicks",
     "negative_point": "negative clicks",
@@ -231,50 +207,35 @@ def check_prompt(prompt: Prompt, image_hw: tuple[int, int], spec: ModelSpec) -> 
             f"{spec.name} takes {_listed(spec.accepts)}, got {_listed(refused)}; "
             "leave them out or take another model of `anymask models list`"
         )
-    if spec.fixed_points and n_points(prompt) > spec.fixed_points:
+    height, width = image_hw
+    points, box = prompt.points, prompt.box
+    count = (0 if points is None else len(points)) + 2 * (box is not None)
+    if spec.fixed_points and count > spec.fixed_points:
         raise PromptError(
             f"{spec.name} takes at most {spec.fixed_points} points (a box counts as two), got "
-            f"{n_points(prompt)}; leave some out"
+            f"{count}; leave some out"
         )
-    _check_points(prompt, image_hw)
-    box = _box_on_photo(prompt.box, image_hw)
-    return prompt if box is None else replace(prompt, box=box)
-
-
-def n_points(prompt: Prompt) -> int:
-    """Clicks, and two for a box."""
-    clicks = 0 if prompt.points is None else len(prompt.points)
-    return clicks + 2 * (prompt.box is not None)
-
-
-def _listed(some: frozenset[PromptKind]) -> str:
-    return " and ".join(name for kind, name in KIND_NAMES.items() if kind in some)
-
-
-def _check_points(prompt: Prompt, image_hw: tuple[int, int]) -> None:
-    if prompt.points is None:
-        return
-    height, width = image_hw
-    outside = ((prompt.points < 0) | (prompt.points >= (width, height))).any(axis=1)
-    if outside.any():
-        x, y = prompt.points[outside][0].tolist()
-        raise PromptError(
-            f"points must lie on the photo, 0 <= x < {width} and 0 <= y < {height}; "
-            f"got ({x:g}, {y:g}); points are (x, y) in pixels of the photo, upright"
-        )
-
-
-def _box_on_photo(box: FloatArray | None, image_hw: tuple[int, int]) -> FloatArray | None:
+    if points is not None:
+        outside = ((points < 0) | (points >= (width, height))).any(axis=1)
+        if outside.any():
+            x, y = points[outside][0].tolist()
+            raise PromptError(
+                f"points must lie on the photo, 0 <= x < {width} and 0 <= y < {height}; "
+                f"got ({x:g}, {y:g}); points are (x, y) in pixels of the photo, upright"
+            )
     if box is None:
-        return None
-    height, width = image_hw
+        return prompt
     cut: FloatArray = np.clip(box, 0, np.array([width, height] * 2, np.float32))
     if cut[0] >= cut[2] or cut[1] >= cut[3]:
         raise PromptError(
             f"a box must overlap the photo of {width} x {height} pixels; got "
             f"({', '.join(f'{value:g}' for value in box.tolist())}); boxes are x0, y0, x1, y1"
         )
-    return cut
+    return replace(prompt, box=cut)
+
+
+def _listed(some: frozenset[PromptKind]) -> str:
+    return " and ".join(name for kind, name in KIND_NAMES.items() if kind in some)
 
 
 def group_prompts(

@@ -1,38 +1,26 @@
-"""Object masks of SAM 2's families: a decoder's logits in, filled masks and numbers out.
+"""Memory of videos: SAM 2's memory banks and settings, and the questions of a memory network.
 
-Source of the rules: sam2 (Apache-2.0), `modeling/sam2_base.py` and `sam2_video_predictor.py`.
+Sources: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank");
+rules and order of choice are those of sam2 (Apache-2.0), `modeling/sam2_base.py` and
+`sam2_video_predictor.py`. Off unless asked for: gaps that older memories fill, after Ding et al.
+2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024 (SAMURAI, arXiv:2411.11922). A deviation from
+these: what is unsure is not written at all, by the session, instead of being passed over when
+memories are read.
 
-Letters: m side of a mask.
-
-What a network of memory is asked about one object on one frame, and what it answers.
-
-The grid is that of the model's coarse cells, of the part that the frame fills. Beside the frame's
-maps and the remembered cells the network is given hints: what matching, flow and decoder say of the
-object. Its answer begins at the first hint, so that an untrained network answers as they do.
-
-Letters: h w the grid, C K channels, M remembered cells.
-
-Memory banks.
-
-Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 4, "Memory encoder and memory bank"); the
-order of choice is that of sam2 (Apache-2.0), `modeling/sam2_base.py`. Off unless asked for: gaps
-that older memories fill, after Ding et al. 2024 (SAM2Long, arXiv:2410.16268) and Yang et al. 2024
-(SAMURAI, arXiv:2411.11922). A deviation from these: what is unsure is not written at all, by the
-session, instead of being passed over when memories are read.
-
-No torch here: memories are arrays or tensors. Letters: K tokens of a memory, Cm their channels, C
-channels of a pointer.
+No torch here: memories are arrays or tensors. Letters: m side of a mask, K tokens of a memory, Cm
+their channels, C channels of a pointer; of questions h w the grid, C K channels, M cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.base import FloatArray, IntArray
+from anymask.base import FloatArray
 from anymask.masks import remove_small_regions
 
 ABSENT = -1024.0  # every logit of an object that is not there
@@ -40,6 +28,7 @@ FILLED = 0.1  # the logit of a filled hole
 OVERLAPPED = -10.0  # the largest logit where another object is likelier
 SURE = 10.0  # the logit of a pixel of a mask that a person gave
 MASK_LIMIT = 32.0  # logits that are fed back are cut here, as the reference does
+PROMPTED_LIMIT = 4  # prompted frames that a frame reads, and that a bank keeps: memory is bounded
 
 
 def fill_plane(plane: FloatArray, largest: int) -> FloatArray:  # (m, m) -> (m, m)
@@ -49,6 +38,12 @@ def fill_plane(plane: FloatArray, largest: int) -> FloatArray:  # (m, m) -> (m, 
         return plane
     return np.where(np.asarray(mask) & (plane <= 0), np.float32(FILLED), plane)
 
+
+# What a network of memory is asked about one object on one frame, and what it answers.
+#
+# The grid is that of the model's coarse cells, of the part that the frame fills. Beside the frame's
+# maps and the remembered cells the network is given hints: what matching, flow and decoder say of
+# the object. Its answer begins at the first hint, so that an untrained network answers as they do.
 
 PARTS = 4  # fine cells along a side of a coarse one: the stride of the decoder's masks
 LIMIT = 12.0  # of the logits among the hints
@@ -96,21 +91,7 @@ class MemoryAnswer:
     seen: float
 
 
-@dataclass(frozen=True, eq=False)
-class Rehearsal:
-    """What the network was asked while N objects were followed through T frames.
-
-    maps      of each frame
-    hints     (T, N, 5, 4h, 4w), from the second frame on
-    parts     (T, N, h * w, 16) what was found on each frame, as it is remembered
-    memories  (T, N, R) the frames that were remembered, -1 where there was none; frame 0 is the
-              one that a person spoke of
-    """
-
-    maps: list[FrameMaps]
-    hints: FloatArray
-    parts: FloatArray
-    memories: IntArray
+# Memory banks.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,18 +155,20 @@ class TrackingSettings:
     fill_gaps: bool = False
 
 
-# What the official builders switch on unless they are told not to (`apply_postprocessing`).
-POSTPROCESSING = TrackingSettings(stability=MultimaskStability(), hole_area=8, sharp_prompted=True)
-
-
 def with_postprocessing(settings: TrackingSettings) -> TrackingSettings:
-    """A family's settings as its official builder changes them for users."""
-    return replace(
-        settings,
-        stability=POSTPROCESSING.stability,
-        hole_area=POSTPROCESSING.hole_area,
-        sharp_prompted=POSTPROCESSING.sharp_prompted,
-    )
+    """A family's settings as its official builder changes them for users, unless it is told not to
+    (`apply_postprocessing`)."""
+    return replace(settings, stability=MultimaskStability(), hole_area=8, sharp_prompted=True)
+
+
+def for_users(settings: TrackingSettings) -> TrackingSettings:
+    """A family's settings as its official builder gives them to users, with bounded memory.
+
+    A person's word always counts: every frame with a prompt becomes a prompted memory. The length
+    of a video is not told to the model, so that a file and a stream give the same numbers.
+    """
+    limit = min(settings.prompted_limit or PROMPTED_LIMIT, PROMPTED_LIMIT)
+    return replace(with_postprocessing(settings), prompted_limit=limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +278,42 @@ class MemoryBank:
         if settings.pointer_times == "distance":
             pointers = [(abs(age), pointer) for age, pointer in pointers]
         return MemorySelection(tuple(memories), tuple(pointers))
+
+    def grown(
+        self, memory: Memory, at: VideoMoment, settings: TrackingSettings, prompted: bool
+    ) -> MemoryBank:
+        """This bank with what a frame left, and without what is not read again."""
+        if not prompted:
+            return self.with_tracked(memory).kept(at, settings)
+        known = {f: m for f, m in self.prompted.items() if at.age(f) > 0}
+        nearest = sorted(known, key=at.age)
+        kept = {*nearest[: PROMPTED_LIMIT - 2], *nearest[-1:]}  # the first one stays
+        return MemoryBank({f: m for f, m in known.items() if f in kept}).with_prompted(memory)
+
+    def to_arrays(self, copied: Callable[[Any], NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Every array of the bank by its name, to be saved; `copied` brings one to numpy."""
+        return {
+            f"{kind}/{number}/{part}": copied(getattr(memory, part))
+            for kind in ("prompted", "tracked")
+            for number, memory in getattr(self, kind).items()
+            for part in ("tokens", "pointer")
+        }
+
+    @classmethod
+    def of_arrays(
+        cls,
+        arrays: Mapping[str, NDArray[Any]],
+        tokens_of: Callable[[NDArray[Any]], Any],
+        pointer_of: Callable[[NDArray[Any]], Any],
+    ) -> MemoryBank:
+        """The bank that `to_arrays` gave, each array where the runtime keeps it."""
+        bank = cls()
+        for name, tokens in arrays.items():
+            kind, number, part = name.split("/")
+            if part == "tokens":
+                pointer = pointer_of(arrays[f"{kind}/{number}/pointer"])
+                getattr(bank, kind)[int(number)] = Memory(int(number), tokens_of(tokens), pointer)
+        return bank
 
     def _nearest(self, frame: int, limit: int | None) -> dict[int, Memory]:
         """Prompted memories: the last before, the first after, then by distance."""

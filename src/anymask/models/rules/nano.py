@@ -14,48 +14,45 @@ time, with the first answer and a click at its deepest cell, as `nano` learned t
 answers (`training/interaction.py`). With a box, the threshold moves until the mask fills the box,
 as long as that pays, and what lies off the box is taken away (`fit_to_box`).
 
-At run time this file imports numpy and OpenCV alone: an exported bundle carries it.
 Letters: N prompts, P points, T masks of the decoder, K candidates, m the side of a mask, F facts,
 h w the cells of a mask that the photo fills.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.masks.spec import ONE_OR_THREE  # training alone asks for it
+from anymask.base import BoolArray, FloatArray, Floats
+from anymask.masks import (
+    ONE_OR_THREE,
+    CloserLook,
+    Geometry,
+    GridDefaults,
+    ModelPrompts,
+    ModelSpec,
+    TokenRoles,
+)
 from anymask.models.rules.family import (
     CORNERS,
     NO_POINT,
     POSITIVE,
+    Decode,
+    Multimask,
+    Ordered,
+    Ranking,
+    Tables,
     by_quality,
     in_order,
     lone_clicks,
     wants_many,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
-    from anymask.base import BoolArray, FloatArray
-    from anymask.masks import (
-        CloserLook,
-        Geometry,
-        GridDefaults,
-        ModelPrompts,
-        ModelSpec,
-        TokenRoles,
-    )
-    from anymask.models.rules.family import Decode, Multimask, Ordered, Ranking, Tables
-
-    Floats = NDArray[np.float64]
 
 LIMIT = np.float32(12.0)  # logits beyond it are as sure
 SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, -3.0)  # of the threshold, in logits
@@ -114,11 +111,7 @@ class NanoFamily:
     grid: GridDefaults
     tables: Tables
     closer: CloserLook | None = None
-
-    @property
-    def roles(self) -> TokenRoles:
-        """See `family.Family`."""
-        return ONE_OR_THREE
+    roles: TokenRoles = ONE_OR_THREE
 
     @cached_property
     def weights(self) -> RankingWeights:

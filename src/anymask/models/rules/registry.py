@@ -6,6 +6,7 @@ outside of a family's own names it; the rest of the package asks `open_family` f
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -16,22 +17,9 @@ from anymask.base import ModelError, parse_json
 from anymask.masks import CloserLook, GridDefaults, ModelSpec
 from anymask.models.rules.family import Family, Tables
 from anymask.models.rules.nano import NanoFamily
-from anymask.models.rules.sam import EfficientSam, Sam, SamHq
+from anymask.models.rules.sam import efficient_sam, sam, sam_hq
 
-__all__ = [
-    "BUNDLED",
-    "DEFAULT_MODEL",
-    "MODEL_VARIABLE",
-    "SHIPPED",
-    "Family",
-    "Tables",
-    "adaptive_table",
-    "default_grid",
-    "default_model",
-    "family_names",
-    "open_family",
-    "shipped_tables",
-]
+LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
@@ -44,9 +32,9 @@ NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
 SAM_GRID = GridDefaults(score=0.88, stability=0.95)
 
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
-    "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
-    "sam_hq": lambda spec, tables: SamHq(spec, SAM_GRID, tables),
-    "efficient_sam": lambda spec, tables: EfficientSam(spec, SAM_GRID, tables),
+    "sam": lambda spec, tables: sam(spec, SAM_GRID, tables),
+    "sam_hq": lambda spec, tables: sam_hq(spec, SAM_GRID, tables),
+    "efficient_sam": lambda spec, tables: efficient_sam(spec, SAM_GRID, tables),
     "nano": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
     "small": lambda spec, tables: NanoFamily(spec, NANO_GRID, tables, NANO_CLOSER),
 }
@@ -72,8 +60,8 @@ def open_family(
     """The rules of a model.
 
     tables        what was learned beside its weights; None: what the package ships for its family
-    weights_hash  of its weights; a table that names other ones, as tuned weights have them, is not
-                  the model's
+    weights_hash  of its weights; a table that names other ones was learned with these, so tuned
+                  weights go without it, and the log says so
 
     Raises ModelError for a family that this version does not know.
     """
@@ -84,12 +72,20 @@ def open_family(
             f"{', '.join(_MAKERS)}; update anymask"
         )
     learned = shipped_tables(spec.family) if tables is None else tables
-    own = {
-        name: table
-        for name, table in learned.items()
-        if "weights" not in table or table["weights"] == weights_hash
-    }
-    return maker(spec, own)
+    others = {name for name, table in learned.items()
+              if "weights" in table and table["weights"] != weights_hash}  # fmt: skip
+    if others and weights_hash:
+        _tell_once(
+            f"{spec.name} (weights {weights_hash[:12]}) goes without the tables "
+            f"{', '.join(sorted(others))}, which were learned with other weights: everything finds "
+            "masks by score and stability alone; give score= or min_objectness= of your own"
+        )
+    return maker(spec, {name: table for name, table in learned.items() if name not in others})
+
+
+@cache
+def _tell_once(text: str) -> None:
+    LOG.warning(text)
 
 
 @cache
@@ -113,8 +109,17 @@ def default_grid() -> GridDefaults:
 
 
 def adaptive_table(family: Family) -> Mapping[str, Any]:
-    """What chooses the clicks of adaptive mode: the family's own, else the default model's."""
-    table: Mapping[str, Any] = (
-        family.tables.get("adaptive") or shipped_tables(DEFAULT_MODEL)["adaptive"]
-    )
+    """What chooses the clicks of adaptive mode: the family's own, else the default model's.
+
+    That one can serve any model, as it knows score and stability in units of what the settings
+    want; that it was not learned with this one stands in the log.
+    """
+    own: Mapping[str, Any] | None = family.tables.get("adaptive")
+    if own is not None:
+        return own
+    LOG.info(
+        "%s has no table of its own for adaptive mode, that of %s chooses its clicks; exact mode "
+        "asks them all", family.spec.name, DEFAULT_MODEL,
+    )  # fmt: skip
+    table: Mapping[str, Any] = shipped_tables(DEFAULT_MODEL)["adaptive"]
     return table
