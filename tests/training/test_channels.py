@@ -67,7 +67,7 @@ def paths(data: Path) -> list[Path]:
 
 def stack_recipe(data: Path, steps: int = 4, **changes: object) -> Recipe:
     mix = starting_mix(paths(data), COUNT, (1, 2, 3))
-    return small_recipe(steps, synthetic=0.0, channels=asdict(mix), **changes)
+    return small_recipe(steps, channels=asdict(mix), **changes)
 
 
 def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:

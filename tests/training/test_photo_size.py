@@ -51,7 +51,7 @@ def disc(hw: tuple[int, int], radius: float) -> BoolArray:
 
 
 def recipe_of(**changes: object) -> Recipe:
-    return small_recipe(synthetic=0.0, sets=("one",), **changes)
+    return small_recipe(sets=("one",), **changes)
 
 
 def test_what_is_kept_is_enough_for_the_finest_crop() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
 from anymask.base import InputError, write_whole
 from anymask.cli import need_torch
 from anymask.training.presets import check_end, with_paths
+
+if TYPE_CHECKING:
+    from anymask.training.samples import Scenes
 
 MB = 1_000_000
 
@@ -23,6 +26,7 @@ class TrainSettings(TypedDict, total=False):
     bundle       a new folder for the averaged weights as an ONNX bundle, once it is done
     json         a file for the log's last row, once it is done
     tensorboard  write the log for TensorBoard, too, into events/ of `out`
+    scenes       composes pictures, where the recipe has `synthetic` ones
     """
 
     source: str | Path | None
@@ -32,6 +36,7 @@ class TrainSettings(TypedDict, total=False):
     bundle: str | Path | None
     json: str | Path | None
     tensorboard: bool
+    scenes: Scenes | None
 
 
 def train(
@@ -73,6 +78,7 @@ def train(
         source=given.get("source"),
         told=teller.step,
         parallel=given.get("parallel", "ddp"),
+        scenes=given.get("scenes"),
     )
     loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):

@@ -50,7 +50,7 @@ from anymask.training.run_folder import (
     remove_drafts,
     save_checkpoint,
 )
-from anymask.training.samples import Batch, batches, training_sets
+from anymask.training.samples import Batch, Scenes, batches, training_sets
 from anymask.training.shards import index_shards, is_sharded
 from anymask.training.step import StepOutcome, build_step
 from anymask.training.trainee import (
@@ -102,6 +102,7 @@ class TrainingRun:
     told         is told of each step (by the first worker)
     parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
     held_out     keys of pictures that are not learned from (`held_pictures`)
+    scenes       composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
     """
 
     data: Path
@@ -114,6 +115,7 @@ class TrainingRun:
     told: Told | None = None
     parallel: Parallel = "ddp"
     held_out: frozenset[str] = frozenset()
+    scenes: Scenes | None = None
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
@@ -123,6 +125,11 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     system killed: the same call goes on from the last checkpoint.
     """
     check_sides(recipe)
+    if recipe.synthetic and run.scenes is None:
+        raise ConfigError(
+            f"the recipe has synthetic = {recipe.synthetic:g}, and nothing composes scenes; write "
+            "synthetic = 0, or hand over what does (research/nano/scenes.py of a checkout)"
+        )
     place = TorchrunPlace.of_environment()
     if place is not None:
         _train_under_torchrun(recipe, run, place)
@@ -318,6 +325,7 @@ class TrainingWorker:
             coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
                 index=self.sitting.folder, without=self.sitting.held_out,
+                scenes=self.sitting.scenes,
             )  # fmt: skip
             self.learn_all(coming)
 

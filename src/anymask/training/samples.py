@@ -7,7 +7,7 @@ the model's low-resolution masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
 from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen, largest_side
 from anymask.training.recipe import Recipe
-from anymask.training.scenes import compose
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared
 
@@ -38,6 +37,13 @@ SPOT = 8  # pixels a side of a place that is asked about, where no object is kno
 LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
 TRIES = 1000  # pictures without an object in a row, after which there is none to learn
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
+
+# Composes a picture of a side from some photo and cut-out objects (h, w, 3), (h, w), which it asks
+# for: the picture (S, S, 3) and masks (M, S, S).
+Scenes = Callable[
+    [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
+    tuple[UintImage, UintImage],
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +87,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         first_step: int = 0,
         index: Path | None = None,
         without: frozenset[str] = frozenset(),
+        scenes: Scenes | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.scenes = scenes
         self.photos = photos
         self.rank = rank
         self.first_step = first_step
@@ -155,7 +163,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
-            image, masks = compose(side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng))
+            assert self.scenes is not None  # `loop.train` has looked
+            image, masks = self.scenes(
+                side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng)
+            )
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
@@ -353,15 +364,18 @@ def batches(
     first_step: int,
     index: Path | None = None,
     without: frozenset[str] = frozenset(),
+    scenes: Scenes | None = None,
 ) -> Iterator[Batch]:
     """The batches of one worker, from a process beside it; a new stage begins a new loader.
 
     index    folder of the index of `data`, where these are shards
     without  keys of pictures that are held out (`held_pictures`)
+    scenes   what composes pictures, where the recipe has some
     """
     pictures = TrainingPictures(
-        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without
-    )
+        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without,
+        scenes=scenes,
+    )  # fmt: skip
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

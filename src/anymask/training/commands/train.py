@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from anymask.base import InputError
 from anymask.cli import need_torch, new_folder
+
+if TYPE_CHECKING:
+    from anymask.training.samples import Scenes
 
 SUMMARY = "train an image model by a recipe; resumes by itself"
 
@@ -35,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "all weights (ddp), or a part of them (fsdp)")  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train to the recipe's end. Raises as `anymask.train`."""
+def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
+    """Train to the recipe's end, with composed `scenes`, if any. Raises as `anymask.train`."""
     need_torch()  # to name the extra before anything else starts
     from anymask.training.by_recipe import train, write_recipe_shards
 
@@ -48,5 +52,5 @@ def run(args: argparse.Namespace) -> None:
     train(
         args.recipe, args.data, args.output, source=args.source, device=args.device,
         max_minutes=args.max_minutes, parallel=args.parallel, bundle=args.bundle, json=args.json,
-        tensorboard=args.tensorboard,
+        tensorboard=args.tensorboard, scenes=scenes,
     )  # fmt: skip
