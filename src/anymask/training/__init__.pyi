@@ -83,8 +83,6 @@ from anymask.training.losses import mask_losses as mask_losses
 from anymask.training.losses import normalised_focal_loss as normalised_focal_loss
 from anymask.training.losses import prompt_loss as prompt_loss
 from anymask.training.losses import quality_loss as quality_loss
-from anymask.training.photos import INDEX as INDEX
-from anymask.training.photos import PIXELS as PIXELS
 from anymask.training.photos import PhotoStore as PhotoStore
 from anymask.training.photos import SmallMasks as SmallMasks
 from anymask.training.photos import enough as enough

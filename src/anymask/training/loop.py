@@ -210,12 +210,8 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     if is_sharded(run.data):
         index_shards(run.data, run.folder)
     elif recipe.decode_once:
-        photos = [one for _, some in sets for one in some]
-        paths = (one.source for one in photos if isinstance(one.source, Path))
-        mix, shorter = mix_of(recipe.channels), enough(recipe)
-        store = PhotoStore.build(paths, run.folder / PHOTOS, channels=mix, shorter=shorter)
-        for one in photos:
-            store.check_size(one)
+        store = PhotoStore(run.folder / PHOTOS, mix_of(recipe.channels), enough(recipe))
+        store.keep([one for _, some in sets for one in some])
 
 
 def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:

@@ -151,6 +151,11 @@ class Recipe:
         return self.task == "masks"
 
     @property
+    def largest_side(self) -> int:
+        """Pixels of the largest training pictures; 0 where there are no stages."""
+        return max((side for one in self.stages for side in (one.side, *one.sides)), default=0)
+
+    @property
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)

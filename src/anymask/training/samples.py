@@ -27,7 +27,7 @@ from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELLED
 from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
-from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen, largest_side
+from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
 from anymask.training.recipe import Recipe
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared
@@ -183,8 +183,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
         if self.photos is None or not isinstance(sample.source, Path):
             return sample.image()
-        self.photos.check_size(sample)
-        return self.photos.image(sample.source)
+        return self.photos.pixels(sample)
 
     def _some_masks(
         self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
@@ -194,11 +193,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         hw  of what is kept of the photo
         """
         order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
-        masks = [self.masks.of_object(sample, int(number), hw) for number in order]
+        masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
         labels = [one.label or UNLABELLED for one in sample.objects]
         for name in self.recipe.classes:
-            numbers = [number for number, label in enumerate(labels) if label == name]
-            masks.append(self.masks.of_objects(sample, name, numbers, hw))
+            numbers = tuple(number for number, label in enumerate(labels) if label == name)
+            masks.append(self.masks.mask(sample, numbers, hw))
         return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
 
     def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
@@ -206,7 +205,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         for _ in range(20):
             sample = self.source.sample(rng, 0)
             image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
-            mask = self.masks.of_object(sample, number, (image.shape[0], image.shape[1]))
+            mask = self.masks.mask(sample, (number,), (image.shape[0], image.shape[1]))
             area = int(mask.sum(dtype=np.int64))
             if 400 <= area <= 0.6 * mask.size:
                 break
@@ -242,7 +241,7 @@ class SetPictures:
         if not sets:
             raise DataError(
                 f"{data}: no mask has {SMALLEST} pixels in training pictures of "
-                f"{largest_side(recipe)} pixels a side, which show a third of a photo's shorter "
+                f"{recipe.largest_side} pixels a side, which show a third of a photo's shorter "
                 "side at least; cut the photos into tiles around their objects"
             )
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
