@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -32,23 +32,25 @@ from anymask.training.held_out import (
 )
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import save_adapters
+from anymask.training.options import (
+    OPTIONS,
+    TuningOptions,
+    TuningSettings,
+    as_options,
+    check_end,
+    refuse_other_options,
+)
 from anymask.training.presets import (
     LEARN,
-    TuningOptions,
-    Way,
-    check_end,
-    check_options,
+    asked,
     check_parts,
-    check_same_options,
     check_way,
-    keep_options,
     named,
     tuning_recipe,
     with_fields,
-    with_paths,
 )
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.reports import PAGE, RESULT, curve, gain_table, shots, worst
+from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
 from anymask.training.run_folder import (
     TrainingTeller,
     check_one_process,
@@ -81,53 +83,6 @@ JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
 
 
-class TuningSettings(TypedDict, total=False):
-    """What `finetune` takes besides.
-
-    weights      start from this file, not from the model's own
-    way          "full", "decoder" (the encoder stays), "lora" (small adapters), "hq" (what SAM-HQ
-                 adds to SAM)
-    val          held-out pictures (default: a fifth of `data`)
-    form         of `data` and `val` (default: recognised)
-    images       the folder of their pictures
-    pictures     to see (default: by how many there are)
-    kind         of pictures: "microscopy" and "satellite" have no side up, "medical" are turned
-                 never and prompted by boxes first (default: "photos")
-    classes      "all" or "NAME,NAME": labels that it learns to tell apart
-    channels     the pictures are (H, W, channels) of any type of numbers, 1 to 16, and no photos
-    rgb          which of them are red, green and blue, counted from 1
-    keep         the last K checkpoints beside last.pt
-    accumulate   learn each step in so many parts, which takes less memory
-    lora_rank    of the adapters of way="lora" (default: 8)
-    lora_alpha   their scale is lora_alpha / lora_rank (default: 16)
-    device       "cpu", "cuda", "cuda:1" or "mps"
-    max_minutes  end with a checkpoint after so many minutes; the same call goes on
-    bundle       a new folder for the tuned model as an ONNX bundle
-    json         a file for what result.json says
-    tensorboard  write the log for TensorBoard, too, into events/ of `out`
-    """
-
-    weights: str | Path | None
-    way: Way
-    val: str | Path | None
-    form: str | None
-    images: str | Path | None
-    pictures: int | None
-    kind: Literal["photos", "microscopy", "medical", "satellite"] | None
-    classes: str | None
-    channels: int | None
-    rgb: tuple[int, int, int] | None
-    keep: int | None
-    accumulate: int | None
-    lora_rank: int | None
-    lora_alpha: float | None
-    device: str
-    max_minutes: float | None
-    bundle: str | Path | None
-    json: str | Path | None
-    tensorboard: bool
-
-
 def finetune(
     data: str | Path,
     *,
@@ -142,6 +97,7 @@ def finetune(
     data         a file or folder of annotations that `anymask.read` understands
     out          the run's folder: checkpoints, weights.safetensors, result.json, report.html
     model        a name of `anymask models list`, or a weights.safetensors of an earlier run
+    settings     the fields of `anymask.training.TuningOptions`, which says what each means
 
     Returns the path of the tuned weights, which `anymask.load` takes. After `max_minutes` the file
     is not there yet.
@@ -149,11 +105,9 @@ def finetune(
     Raises InputError for options that cannot be meant, DataError for broken annotations,
     ModelError, WeightsError, MissingExtra without torch.
     """
-    given = with_paths(settings, ("weights", "val", "images", "bundle", "json"))
-    options = TuningOptions(data=Path(data), output=Path(out), model=model, **given)
+    options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=model)
     need_torch()
-    check_end(options.data, options.max_minutes, options.bundle, options.json)
-    check_options(options)
+    check_end(options.data, options)
     check_one_process("anymask finetune")
     folder, device = options.output, str(pick_device(options.device))
 
@@ -199,8 +153,9 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     start = start or "shipped"
     check_way(variant, options.way)
     check_parts(variant, options.accumulate)
-    check_same_options(options.output, options)
-    if not (options.output / RECIPE).is_file():
+    if (options.output / RECIPE).is_file():
+        refuse_other_options(options.output, asked(options))
+    else:
         recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
         starting_module(options.output, recipe)
     return variant, start
@@ -225,7 +180,7 @@ def _kept_recipe(
         return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
         variant, options.way, report.photos, init=start, pictures=options.pictures,
-        nested=report.nested, kind=options.kind or "photos",
+        nested=report.nested, kind=options.kind,
     )  # fmt: skip
     if options.classes is not None:
         words = [word.strip() for word in options.classes.split(",")]
@@ -245,7 +200,7 @@ def _kept_recipe(
         recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
     options.output.mkdir(parents=True, exist_ok=True)
     made = dataclasses.asdict(with_fields(recipe, options))
-    keep_options(options.output, options)
+    write_json(options.output / OPTIONS, asked(options), indent=1)
     write_json(path, made, indent=1)
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
@@ -361,7 +316,7 @@ def write_page(
         if rows
         else "",
         curve(folder, "held_out", "held out, mean over the clicks"),
-        shots(model, held, worst(held, outcome.kept, shown)),
+        worst_answers(model, held, outcome.kept, shown),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]

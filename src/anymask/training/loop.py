@@ -40,6 +40,7 @@ from anymask.base import (
 from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
 from anymask.training.interaction import Draws
+from anymask.training.options import Parallel, Scenes
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
@@ -50,7 +51,7 @@ from anymask.training.run_folder import (
     remove_drafts,
     save_checkpoint,
 )
-from anymask.training.samples import Batch, Scenes, batches, training_sets
+from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.shards import index_shards, is_sharded
 from anymask.training.step import StepOutcome, build_step
 from anymask.training.trainee import (
@@ -62,7 +63,6 @@ from anymask.training.trainee import (
 )
 from anymask.training.workers import (
     GOES_ON,
-    Parallel,
     TorchrunPlace,
     heeding_signals,
     load_whole,

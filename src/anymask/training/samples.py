@@ -7,7 +7,7 @@ the model's low-resolution masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELLED
 from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
+from anymask.training.options import Scenes
 from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
 from anymask.training.recipe import Recipe
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
@@ -37,13 +38,6 @@ SPOT = 8  # pixels a side of a place that is asked about, where no object is kno
 LARGEST = 0.95  # of a training picture: a mask that covers more says nothing
 TRIES = 1000  # pictures without an object in a row, after which there is none to learn
 MOST_PER_PHOTO = 40  # masks that are decoded from one photo
-
-# Composes a picture of a side from some photo and cut-out objects (h, w, 3), (h, w), which it asks
-# for: the picture (S, S, 3) and masks (M, S, S).
-Scenes = Callable[
-    [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
-    tuple[UintImage, UintImage],
-]
 
 
 @dataclass(frozen=True, eq=False)
