@@ -25,6 +25,7 @@ from anymask.training import (
     Batch,
     DistilOptions,
     begin,
+    distillation,
     held_out,
     held_part,
     loop,
@@ -35,6 +36,12 @@ from anymask.training import (
 )
 from anymask.training.distillation import BEFORE
 from tests.training.small_data import write_sets
+
+
+@pytest.fixture(autouse=True)
+def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds, and is that of a fine-tuning."""
+    monkeypatch.setattr(distillation, "export_beside", lambda _weights: None)
 
 
 @pytest.fixture

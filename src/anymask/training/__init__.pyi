@@ -25,6 +25,7 @@ from anymask.training.export_folder import add_shared_networks as add_shared_net
 from anymask.training.export_folder import copy_bundle as copy_bundle
 from anymask.training.export_folder import enter_graphs as enter_graphs
 from anymask.training.export_folder import export as export
+from anymask.training.export_folder import export_beside as export_beside
 from anymask.training.export_graphs import OPSET as OPSET
 from anymask.training.export_graphs import SMALLEST_HALF as SMALLEST_HALF
 from anymask.training.export_graphs import AttentionGraph as AttentionGraph

@@ -21,6 +21,7 @@ from anymask.cli import need_torch
 from anymask.evaluation import html_page, note, section
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
+from anymask.training.export_folder import export_beside
 from anymask.training.held_out import evenly, measure, measure_boxes, model_of
 from anymask.training.loop import TrainingRun, train
 from anymask.training.options import (
@@ -40,6 +41,7 @@ from anymask.training.run_folder import (
     is_done,
     licence_with_data,
     newest_state,
+    tidy,
     write_bundle,
 )
 from anymask.training.samples import key_of, training_sets
@@ -325,8 +327,10 @@ def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> Non
         write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     if figures and options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
+    export_beside(folder / WEIGHTS)
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
+    print(tidy(folder))
     print("  ".join(str(folder / one) for one in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 

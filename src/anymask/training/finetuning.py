@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.channels import mix_of, starting_mix
 from anymask.training.classes import class_names
+from anymask.training.export_folder import export_beside
 from anymask.training.held_out import (
     CLICKS,
     Measured,
@@ -57,6 +59,7 @@ from anymask.training.run_folder import (
     is_done,
     licence_with_data,
     newest_state,
+    tidy,
     write_module,
 )
 from anymask.training.samples import SetPictures
@@ -75,9 +78,10 @@ from anymask.training.weights import WEIGHTS, write_weights
 if TYPE_CHECKING:
     from torch import nn
 
-    from anymask.formats import AnnotatedImage
+    from anymask.formats import AnnotatedImage, Dataset
     from anymask.segment import Model
 
+PROJECT = ".anymask"  # in the folder of a project
 DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # of a run's folder
 JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
@@ -114,9 +118,13 @@ def finetune(
     variant, start = _checked_start(options)
 
     # What it learns from.
-    form, images = options.form, options.images
-    held_from = None if options.val is None else read(options.val, form, images)
-    report = prepare(read(options.data, form, images), held_from, folder / DATA)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, *more = (
+            _opened(path, options, Path(scratch) / name)
+            for name, path in (("data", options.data), ("val", options.val))
+            if path is not None
+        )
+        report = prepare(source, more[0] if more else None, folder / DATA)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
@@ -142,6 +150,21 @@ def finetune(
     if options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
     return folder / WEIGHTS
+
+
+def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
+    """The annotated pictures of a data set, or of a project's folder, whose accepted masks and
+    photos are written below `scratch`. Raises DataError, InputError, MissingExtra."""
+    if options.form is not None or not (path / PROJECT).is_dir():
+        return read(path, options.form, options.images)
+    from anymask import Project
+
+    project, exported = Project(path), scratch / path.resolve().name
+    try:
+        project.export(exported, "set", only="labelled", images=True)
+    finally:
+        project.close()
+    return read(exported)
 
 
 def _checked_start(options: TuningOptions) -> tuple[str, str]:
@@ -249,7 +272,7 @@ def finish(
     data, licence = report.stated(), licence_with_data(recipe, report.licences())
     about = {"data": data, "figures": figures, "licence": licence}
     write_weights(folder / WEIGHTS, module, recipe, about)
-    again = anymask.load(str(folder / WEIGHTS), device="cpu")
+    again = anymask.load(str(folder / WEIGHTS), device="cpu", runtime="torch")
     apart = difference(measure(again, held), outcome.kept)
     if apart:
         raise AnymaskError(
@@ -260,6 +283,7 @@ def finish(
     if adapters_are_all(recipe) and not outcome.started:
         _write_adapters(folder, recipe, state_at(found[1], end))
     write_page(folder, again, held, outcome, report, recipe, kinds)
+    export_beside(folder / WEIGHTS)
     if bundle is not None:
         write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
@@ -267,7 +291,8 @@ def finish(
     told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
     told += [f"after:  {_in_words(outcome.trained)}"]
     told += [outcome.verdict(), "" if outcome.started else end.in_words()]
-    print("\n".join(line for line in [*told, f"{folder / WEIGHTS}  {folder / PAGE}"] if line))
+    told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
+    print("\n".join(line for line in told if line))
 
 
 def adapters_are_all(recipe: Recipe) -> bool:

@@ -44,6 +44,7 @@ from anymask.training.options import Parallel, Scenes
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
+    PHOTOS,
     TrainingProgress,
     append_log,
     copy_run,
@@ -80,7 +81,6 @@ BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint c
 GOOD_STEPS = 100  # in a row with one before it may come back again
 LOG_EVERY = 20
 SAVING_S = 300  # at most, for a checkpoint of the workers that are left when one has failed
-PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
 Judge = Callable[[nn.Module], float]
