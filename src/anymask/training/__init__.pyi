@@ -8,6 +8,8 @@ from anymask.training.augment import turn as turn
 from anymask.training.blocks import layer_decays as layer_decays
 from anymask.training.blocks import recompute_blocks as recompute_blocks
 from anymask.training.blocks import repeated_blocks as repeated_blocks
+from anymask.training.by_recipe import TrainOptions as TrainOptions
+from anymask.training.by_recipe import TrainSettings as TrainSettings
 from anymask.training.channels import MIX as MIX
 from anymask.training.channels import ChannelConvolution as ChannelConvolution
 from anymask.training.channels import as_colours as as_colours
@@ -86,8 +88,6 @@ from anymask.training.options import DistilOptions as DistilOptions
 from anymask.training.options import DistilSettings as DistilSettings
 from anymask.training.options import RunOptions as RunOptions
 from anymask.training.options import RunSettings as RunSettings
-from anymask.training.options import TrainOptions as TrainOptions
-from anymask.training.options import TrainSettings as TrainSettings
 from anymask.training.options import TuningOptions as TuningOptions
 from anymask.training.options import TuningSettings as TuningSettings
 from anymask.training.options import refuse_other_options as refuse_other_options

@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Annotated, Unpack
 
-from anymask.base import InputError, write_whole
+from anymask.base import InputError, Setting, describe_settings, write_whole
 from anymask.cli import need_torch
-from anymask.training.options import RunOptions, TrainOptions, TrainSettings, as_options, check_end
+from anymask.training.options import (
+    Parallel,
+    RunOptions,
+    RunSettings,
+    Scenes,
+    as_options,
+    check_end,
+)
 
 MB = 1_000_000
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """What a training by a recipe is asked for.
+
+    scenes  composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
+    """
+
+    source: Annotated[
+        Path | None,
+        Setting("begin with weights and optimiser of another run's folder, which is only read",
+                option="--from", default="none"),
+    ] = None  # fmt: skip
+    parallel: Annotated[
+        Parallel, Setting("of several processes: each has all weights (ddp), or a part (fsdp)")
+    ] = "ddp"
+    scenes: Scenes | None = None
+
+
+class TrainSettings(RunSettings, total=False):
+    """See `TrainOptions`."""
+
+    source: str | Path | None
+    parallel: Parallel
+    scenes: Scenes | None
 
 
 def train(

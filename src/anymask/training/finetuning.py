@@ -118,13 +118,7 @@ def finetune(
     variant, start = _checked_start(options)
 
     # What it learns from.
-    with tempfile.TemporaryDirectory() as scratch:
-        source, *more = (
-            _opened(path, options, Path(scratch) / name)
-            for name, path in (("data", options.data), ("val", options.val))
-            if path is not None
-        )
-        report = prepare(source, more[0] if more else None, folder / DATA)
+    report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
@@ -150,6 +144,14 @@ def finetune(
     if options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
     return folder / WEIGHTS
+
+
+def _prepared(options: TuningOptions) -> DataReport:
+    """Write the data into the run's folder, and say what they are. Raises as `_opened`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = _opened(options.data, options, Path(scratch) / "data")
+        held = options.val and _opened(options.val, options, Path(scratch) / "val")
+        return prepare(source, held, options.output / DATA)
 
 
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:

@@ -128,7 +128,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     if recipe.synthetic and run.scenes is None:
         raise ConfigError(
             f"the recipe has synthetic = {recipe.synthetic:g}, and nothing composes scenes; write "
-            "synthetic = 0, or hand over what does (research/nano/scenes.py of a checkout)"
+            "synthetic = 0, or hand over what does (as research/ in a checkout does)"
         )
     place = TorchrunPlace.of_environment()
     if place is not None:

@@ -82,33 +82,6 @@ class RunSettings(TypedDict, total=False):
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(RunOptions):
-    """What a training by a recipe is asked for.
-
-    scenes  composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
-    """
-
-    source: Annotated[
-        Path | None,
-        Setting("begin with weights and optimiser of another run's folder, which is only read",
-                option="--from", default="none"),
-    ] = None  # fmt: skip
-    parallel: Annotated[
-        Parallel, Setting("of several processes: each has all weights (ddp), or a part (fsdp)")
-    ] = "ddp"
-    scenes: Scenes | None = None
-
-
-class TrainSettings(RunSettings, total=False):
-    """See `TrainOptions`."""
-
-    source: str | Path | None
-    parallel: Parallel
-    scenes: Scenes | None
-
-
-@describe_settings
-@dataclass(frozen=True, kw_only=True)
 class TuningOptions(RunOptions):
     """What a fine-tuning is asked for; `anymask.finetune` tells of data, output and model."""
 

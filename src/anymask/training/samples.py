@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -68,6 +68,19 @@ class Batch:
         return Batch(*(one[rows] for one in given if one is not None))
 
 
+class PictureSource(TypedDict, total=False):
+    """What there is to know of the data beside their folder.
+
+    index    folder of the index of the data, where these are shards
+    without  keys of pictures that are held out (`held_pictures`)
+    scenes   what composes pictures, where the recipe has some
+    """
+
+    index: Path | None
+    without: frozenset[str]
+    scenes: Scenes | None
+
+
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
 
@@ -79,13 +92,12 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         *,
         rank: int = 0,
         first_step: int = 0,
-        index: Path | None = None,
-        without: frozenset[str] = frozenset(),
-        scenes: Scenes | None = None,
+        **source: Unpack[PictureSource],
     ) -> None:
         super().__init__()
+        index, without = source.get("index"), source.get("without", frozenset())
         self.recipe = recipe
-        self.scenes = scenes
+        self.scenes = source.get("scenes")
         self.photos = photos
         self.rank = rank
         self.first_step = first_step
@@ -355,20 +367,10 @@ def batches(
     *,
     rank: int,
     first_step: int,
-    index: Path | None = None,
-    without: frozenset[str] = frozenset(),
-    scenes: Scenes | None = None,
+    **source: Unpack[PictureSource],
 ) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a new stage begins a new loader.
-
-    index    folder of the index of `data`, where these are shards
-    without  keys of pictures that are held out (`held_pictures`)
-    scenes   what composes pictures, where the recipe has some
-    """
-    pictures = TrainingPictures(
-        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without,
-        scenes=scenes,
-    )  # fmt: skip
+    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

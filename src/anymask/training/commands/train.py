@@ -7,7 +7,8 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli import add_options, need_torch, new_folder, read_options
-from anymask.training.options import Scenes, TrainOptions
+from anymask.training.by_recipe import TrainOptions, train, write_recipe_shards
+from anymask.training.options import Scenes
 
 SUMMARY = "train an image model by a recipe; resumes by itself"
 
@@ -28,8 +29,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, scenes: Scenes | None = None) -> None:
     """Train to the recipe's end, with composed `scenes`, if any. Raises as `anymask.train`."""
     need_torch()  # to name the extra before anything else starts
-    from anymask.training.by_recipe import train, write_recipe_shards
-
     if args.shards is not None:
         write_recipe_shards(args.recipe, args.data, args.shards, args.shard_mb)
         return
