@@ -150,7 +150,9 @@ def _prepared(options: TuningOptions) -> DataReport:
     """Write the data into the run's folder, and say what they are. Raises as `_opened`."""
     with tempfile.TemporaryDirectory() as scratch:
         source = _opened(options.data, options, Path(scratch) / "data")
-        held = options.val and _opened(options.val, options, Path(scratch) / "val")
+        held = None
+        if options.val is not None:
+            held = _opened(options.val, options, Path(scratch) / "val")
         return prepare(source, held, options.output / DATA)
 
 
