@@ -21,8 +21,9 @@ from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Prompt, centre_click, iou, next_click, rle_to_mask
 from anymask.models.rules import window_around
 from anymask.segment import Candidate, Prediction
-from anymask.training import Recipe, TrainingPictures, compose, page
+from anymask.training import Recipe, TrainingPictures
 from research.nano.edge_samples import MEANT, WindowWriter
+from research.nano.scenes import compose, page
 
 PAGES, SCENES, FALSE_COLOURS = 0.10, 0.12, 0.25  # parts of the pictures
 SIDES = (512, 640, 768)  # of drawn pictures, pixels

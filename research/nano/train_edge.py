@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out answers, IoU {one.before:.3f} -> {one.after:.3f}")
     if args.bundle is not None:
-        from anymask.training import add_refiner
+        from research.nano.graphs import add_refiner
 
         write_bundle_with(source, args.bundle, lambda bundle: add_refiner(bundle, refiner))
 

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     for one in judged:
         print(f"{one.kind}: {one.count} held-out, {one.rule:.3f} -> {one.network:.3f}")
     if args.bundle is not None:
-        from anymask.training import add_memory
+        from research.nano.graphs import add_memory
 
         write_bundle_with(source, args.bundle, lambda bundle: add_memory(bundle, reader))
 

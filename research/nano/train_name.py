@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     for what, figure in judged.figures.items():
         print(f"{what}: {figure:.3f}")
     if args.bundle is not None:
-        from anymask.training import add_names, table_of
+        from research.nano.graphs import add_names, table_of
 
         said = words.words, words.also
         table = table_of(said, learned.vectors, learned.learned, judged.temperature)

@@ -28,6 +28,7 @@ from anymask.training import (
     TRAIN,
     check_result,
     curve,
+    export_beside,
     held_out,
     nested_part,
     prepare,
@@ -44,11 +45,13 @@ from tests.training.small_data import write_sets
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=2)
     monkeypatch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
+    monkeypatch.setattr(finetune, "export_beside", lambda _weights: None)  # takes seconds
 
 
 def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
-    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(finetune, "export_beside", export_beside)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     more = ["--json", str(tmp_path / "told.json")]
@@ -60,9 +63,12 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
     assert figures["kept"] == "start" or figures["share"] in held_out.SHARES
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
-    for place in (run / finetune.WEIGHTS,):
-        again = held_out.measure(anymask.load(str(place), device="cpu"), kept)
+    for runtime in ("torch", "onnx"):  # the export beside the weights is theirs
+        model = anymask.load(str(run / finetune.WEIGHTS), device="cpu", runtime=runtime)
+        again = held_out.measure(model, kept)
         assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
+    assert re.search(rf"{run} has \d+\.\d MB, \d+\.\d MB of them checkpoints", told)
+    assert not (run / "photos").exists()
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
     assert image_hw(run / finetune.SHEET)[0] > 100

@@ -12,7 +12,8 @@ from anymask.cli.main import main
 from anymask.masks import mask_to_rle, rle_to_string
 from anymask.models.namer import Namer, NameVectors
 from anymask.runtime import ASSETS
-from anymask.training import add_names, copy_bundle, table_of
+from anymask.training import copy_bundle
+from research.nano.graphs import add_names, table_of
 
 WORDS = ("cat", "dog", "lamp")
 

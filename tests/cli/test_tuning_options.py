@@ -3,19 +3,29 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import torch
 
+import anymask
 from anymask import models
-from anymask.base import InputError
+from anymask.base import InputError, list_settings, write_json
 from anymask.cli.main import main
 from anymask.training import (
+    OPTIONS,
+    DistilOptions,
+    DistilSettings,
+    RunOptions,
+    RunSettings,
+    TrainOptions,
+    TrainSettings,
     TuningOptions,
-    check_same_options,
+    TuningSettings,
+    asked,
     check_way,
-    keep_options,
     presets,
+    refuse_other_options,
     with_fields,
     write_result,
 )
@@ -25,19 +35,19 @@ from anymask.training import finetuning as finetune
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--way", "half"], "--way must be one of full, decoder, lora, hq, got 'half'"),
+        (["--way", "half"], "half"),
         (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
         (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
         (["--model", "samm"], "samm"),
-        (["--pictures", "0"], "--pictures must be at least 1"),
-        (["--keep", "0"], "--keep must be at least 1, got 0"),
-        (["--accumulate", "0"], "--accumulate must be at least 1, got 0"),
+        (["--pictures", "0"], "pictures must be a whole number of at least 1"),
+        (["--keep", "0"], "keep must be"),
+        (["--accumulate", "0"], "accumulate must be"),
         (["--accumulate", "3"], "--accumulate must be one of 1, 2, 4, got 3: a step of nano has 4"),
         (["--accumulate", "4", "--model", "mobile_sam"], "--accumulate must be one of 1, 2, got 4"),
-        (["--lora-rank", "4"], "--lora-rank is of adapters, and --way full has none; give --way"),
-        (["--lora-alpha", "4", "--way", "hq"], "--lora-alpha is of adapters, and --way hq has no"),
-        (["--lora-rank", "0", "--way", "lora"], "--lora-rank must be at least 1, got 0"),
-        (["--lora-alpha", "0", "--way", "lora"], "--lora-alpha must be more than 0, got 0"),
+        (["--lora-rank", "4"], "lora_rank is of adapters"),
+        (["--lora-alpha", "4", "--way", "hq"], "lora_alpha is of adapters"),
+        (["--lora-rank", "0", "--way", "lora"], "lora_rank must be"),
+        (["--lora-alpha", "0", "--way", "lora"], "lora_alpha must be"),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
         (["--bundle", "/"], "/ holds files that are no exported model"),
         (["--json", f"{__file__}/told.json"], "wanted a folder for 'told.json', but a part of"),
@@ -65,6 +75,23 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     begun = json.loads((run / "recipe.json").read_text("utf-8"))
     assert (begun["model"], begun["init"]) == ("nano", str(tmp_path / "w.safetensors"))
     assert main([*command, "nano"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (RunOptions, RunSettings), (TrainOptions, TrainSettings), (TuningOptions, TuningSettings),
+        (DistilOptions, DistilSettings),
+    ],
+)  # fmt: skip
+def test_keywords_are_those_of_the_options(options: type, settings: type) -> None:
+    declared = {one.name for one in list_settings(options)}
+    assert declared <= get_type_hints(settings).keys() <= declared | {"scenes"}
+
+
+def test_a_keyword_that_there_is_not_is_named(coco: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="pictures"):
+        anymask.finetune(coco, out=tmp_path / "run", picture=3)  # type: ignore[call-arg]
 
 
 def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
@@ -102,11 +129,11 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     )
     run.mkdir()
     (run / "recipe.json").write_text("{}", "utf-8")
-    keep_options(run, begun)
-    check_same_options(run, begun)
+    write_json(run / OPTIONS, asked(begun))
+    refuse_other_options(run, asked(begun))
     other = replace(begun, way="lora", classes="all", rgb=None)
     with pytest.raises(InputError) as raised:
-        check_same_options(run, other)
+        refuse_other_options(run, asked(other))
     assert str(raised.value) == (
         f"{run} was begun with other options: --way was full, now lora; --classes was not given, "
         "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "

@@ -54,7 +54,7 @@ def test_the_wheel_carries_its_licence_its_notices_and_its_model(wheel: Path) ->
     assert {Path(name).name for name in small} >= NANO_FILES
     assert sum(nano.values()) + sum(small.values()) <= 60_000_000
     recipes = {Path(n).name for n in archive.namelist() if n.startswith("anymask/assets/recipes/")}
-    assert recipes >= {"nano.toml", "nano-cool.toml", "nano-quality.toml"}
+    assert recipes >= {"nano.toml", "sam.toml"}
 
 
 def test_the_core_is_five_packages(wheel: Path) -> None:

@@ -42,7 +42,6 @@ def small_recipe(steps: int = 4, **changes: object) -> Recipe:
         "prepare_ahead": False,
         "warmup": 2,
         "save_every": 2,
-        "synthetic": 0.3,
         "bf16": False,  # the same numbers on every processor
     }
     return Recipe(**{**values, **changes})  # type: ignore[arg-type]

@@ -85,7 +85,7 @@ def test_recomputed_blocks_keep_less_and_give_the_same_gradients(name: str) -> N
 
 
 def test_parts_of_a_step_add_up_to_its_gradient(data: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(model="tiny", synthetic=0.0)
+    recipe = small_recipe(model="tiny")
     recipe = replace(recipe, stages=(replace(recipe.stages[0], images=4),))
     (batch, *_) = batches(recipe, data, None, rank=0, first_step=0)
     found = []

@@ -11,6 +11,7 @@ import torch
 
 from anymask import models
 from anymask.base import ConfigError, InputError, write_json
+from anymask.formats import load_set
 from anymask.masks import ChannelMix, mask_to_rle, rle_to_string
 from anymask.training import (
     MIX,
@@ -67,7 +68,7 @@ def paths(data: Path) -> list[Path]:
 
 def stack_recipe(data: Path, steps: int = 4, **changes: object) -> Recipe:
     mix = starting_mix(paths(data), COUNT, (1, 2, 3))
-    return small_recipe(steps, synthetic=0.0, channels=asdict(mix), **changes)
+    return small_recipe(steps, channels=asdict(mix), **changes)
 
 
 def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:
@@ -84,8 +85,9 @@ def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:
 def test_pictures_are_learned_from_with_all_of_their_channels(data: Path) -> None:
     recipe = stack_recipe(data)
     mix = ChannelMix.of(recipe.channels)
-    store = PhotoStore.build(paths(data), data / "store", channels=mix)
-    kept = store.image(paths(data)[0])
+    store, photos = PhotoStore(data / "store", channels=mix), load_set(data / "stacks")[1]
+    store.keep(photos)
+    kept = store.pixels(photos[0])
     assert kept.shape == (48, 64, COUNT)
     np.testing.assert_array_equal(
         kept, mix.scaled(np.moveaxis(tifffile.imread(paths(data)[0]), 0, -1))

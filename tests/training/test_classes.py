@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def class_recipe(steps: int = 4, **changes: object) -> Recipe:
-    return small_recipe(steps, synthetic=0.0, classes=CLASSES, **changes)
+    return small_recipe(steps, classes=CLASSES, **changes)
 
 
 def scene() -> AnnotatedImage:

@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def one_step(model: str, **changes: object) -> Recipe:
     stage = RecipeStage(steps=1, side=TINY[model], images=2, masks=2)
-    return small_recipe(model=model, stages=(stage,), synthetic=0.0, **changes)
+    return small_recipe(model=model, stages=(stage,), **changes)
 
 
 @pytest.mark.parametrize("name", TINY)

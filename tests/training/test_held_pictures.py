@@ -16,7 +16,7 @@ from anymask.training import (
 )
 from tests.training.small_data import small_recipe, write_sets
 
-PLAIN = small_recipe(synthetic=0.0)
+PLAIN = small_recipe()
 
 
 def test_a_fifth_is_held_out_by_name_fifty_at_most_and_never_all() -> None:

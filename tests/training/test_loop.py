@@ -67,7 +67,7 @@ def test_pictures_prepared_in_another_process_are_the_same(data: Path) -> None:
 
 
 def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:
-    pictures = TrainingPictures(small_recipe(synthetic=0.0), data)
+    pictures = TrainingPictures(small_recipe(), data)
     planes, targets, centres, insides, boxes = pictures.picture(np.random.default_rng(3), 64, 2)
     assert planes.shape == (3, 64, 64)
     assert targets.shape == (2, 16, 16)
@@ -164,6 +164,11 @@ def test_more_processes_than_cores_are_refused_and_torchrun_is_named(
     loop.check_processes(replace(recipe, workers=4))
     monkeypatch.setattr(loop, "usable_cores", lambda: 1)
     loop.check_processes(replace(recipe, workers=2))  # what recipes have that do not say
+
+
+def test_composed_scenes_need_what_composes_them(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="synthetic"):
+        loop.train(small_recipe(synthetic=0.5), loop.TrainingRun(data, tmp_path / "run"))
 
 
 def test_bad_steps_before_any_checkpoint_bring_the_start_back_and_then_end_the_run(
@@ -340,7 +345,7 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
     data = write_sets(tmp_path / "data")
     for photo in data.rglob("images/*"):
         photo.write_bytes(b"no picture")
-    recipe = small_recipe(prepare_ahead=False, synthetic=0.0)
+    recipe = small_recipe(prepare_ahead=False)
     with pytest.raises(ImageError, match="is none, or its first bytes are damaged"):
         next(batches(recipe, data, None, rank=0, first_step=0))
 

@@ -51,7 +51,7 @@ def disc(hw: tuple[int, int], radius: float) -> BoolArray:
 
 
 def recipe_of(**changes: object) -> Recipe:
-    return small_recipe(synthetic=0.0, sets=("one",), **changes)
+    return small_recipe(sets=("one",), **changes)
 
 
 def test_what_is_kept_is_enough_for_the_finest_crop() -> None:
@@ -71,10 +71,9 @@ def test_a_large_photo_gives_the_training_pictures_that_it_gave(
     monkeypatch.setattr(samples, "recolour", lambda image, _rng: image)
     data = write_set(tmp_path, [disc((900, 1200), 200)])
     recipe = recipe_of(classes=classes)
-    (path,) = (data / "one" / "images").iterdir()
-    large = PhotoStore.build([path], tmp_path / "large")
-    small = PhotoStore.build([path], tmp_path / "small", shorter=enough(recipe))
-    assert small.image(path).shape == (224, 299, 3)
+    (photo,) = load_set(data / "one")[1]
+    large, small = PhotoStore(tmp_path), PhotoStore(tmp_path, shorter=enough(recipe))
+    assert small.pixels(photo).shape == (224, 299, 3)
     for seed in range(12):
         one, other = (
             TrainingPictures(recipe, data, store).picture(np.random.default_rng(seed), 64, 1)
@@ -95,19 +94,20 @@ def test_masks_are_made_smaller_by_the_half_rule_once(
     (photo,) = load_set(write_set(tmp_path, [mask]) / "one")[1]
     masks = SmallMasks()
     wanted = mask.reshape(10, 4, 15, 4).mean((1, 3)) >= 0.5
-    np.testing.assert_array_equal(masks.of_object(photo, 0, (10, 15)), wanted)
+    np.testing.assert_array_equal(masks.mask(photo, (0,), (10, 15)), wanted)
     monkeypatch.setattr("anymask.training.photos.shrunk", None)
-    np.testing.assert_array_equal(masks.of_object(photo, 0, (10, 15)), wanted)
-    np.testing.assert_array_equal(masks.of_objects(photo, "none", [], (10, 15)), 0 * wanted)
-    np.testing.assert_array_equal(masks.of_objects(photo, "all", [0], (40, 60)), mask)
+    np.testing.assert_array_equal(masks.mask(photo, (0,), (10, 15)), wanted)
+    np.testing.assert_array_equal(masks.mask(photo, (), (10, 15)), 0 * wanted)
+    np.testing.assert_array_equal(masks.mask(photo, (0,), (40, 60)), mask)
 
 
 def test_photos_that_were_kept_in_another_size_are_decoded_anew(tmp_path: Path) -> None:
     data = write_set(tmp_path, [disc((60, 80), 20)])
-    (path,) = (data / "one" / "images").iterdir()
+    (photo,) = load_set(data / "one")[1]
     for shorter, width in ((0, 80), (30, 40), (0, 80)):
-        store = PhotoStore.build([path], tmp_path / "store", shorter=shorter)
-        assert store.image(path).shape[1] == width
+        store = PhotoStore(tmp_path / "store", shorter=shorter)
+        store.keep([photo])
+        assert store.pixels(photo).shape[1] == width
 
 
 def test_a_photo_of_another_size_than_its_masks_is_named_before_learning(tmp_path: Path) -> None:

@@ -29,18 +29,11 @@ def test_the_papers_schedule_is_that_of_the_paper() -> None:
     assert recipe.images_before(90_000) == 256 * 90_000
 
 
-def test_the_long_run_never_cools_and_its_copy_does_nothing_else() -> None:
-    assert not any(stage.cool for stage in read_recipe(find_recipe("nano")).stages)
-    copy = read_recipe(find_recipe("nano-cool"))
-    assert all(stage.cool for stage in copy.stages)
-    assert copy.stages[-1].side == 512
-
-
 def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text("")
     assert find_recipe(str(mine)) == mine
-    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, nano-cool"):
+    with pytest.raises(ConfigError, match="nanno: no such recipe; .*: nano, sam"):
         find_recipe("nanno")
 
 

@@ -82,7 +82,7 @@ def test_every_epoch_has_each_picture_once_in_an_order_of_its_own(
 def test_a_run_is_resumed_in_the_middle_of_an_epoch_with_the_same_pictures(
     data: Path, tmp_path: Path
 ) -> None:
-    recipe = small_recipe(steps=5, synthetic=0.0)
+    recipe = small_recipe(steps=5)
     opened(data, tmp_path)
     whole = list(batches(recipe, data, None, rank=0, first_step=0, index=tmp_path))
     late = list(batches(recipe, data, None, rank=0, first_step=2, index=tmp_path))
@@ -96,13 +96,14 @@ def test_a_run_is_resumed_in_the_middle_of_an_epoch_with_the_same_pictures(
 
 
 def test_a_run_learns_from_shards(data: Path, tmp_path: Path) -> None:
-    train(small_recipe(steps=2, synthetic=0.0), TrainingRun(data, tmp_path))
+    train(small_recipe(steps=2), TrainingRun(data, tmp_path))
     assert read_state(tmp_path / LAST)["progress"]["images"] == 4
 
 
 def test_what_shards_cannot_give_is_refused(data: Path, tmp_path: Path) -> None:
+    run = TrainingRun(data, tmp_path, scenes=lambda *_: pytest.fail("is not asked"))
     with pytest.raises(ConfigError, match="synthetic = 0 and no sets"):
-        train(small_recipe(steps=2, synthetic=0.3), TrainingRun(data, tmp_path))
+        train(small_recipe(steps=2, synthetic=0.3), run)
     with pytest.raises(DataError, match="holds shards already"):
         write_shards([], data, 1)
 

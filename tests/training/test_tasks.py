@@ -56,7 +56,7 @@ def weights_of(name: str, folder: Path, seed: int = 4) -> Path:
 
 def distilling(teacher: str, folder: Path, **changes: object) -> Recipe:
     known = {"teacher": teacher, "teacher_weights": str(weights_of(teacher, folder))}
-    return small_recipe(task="distil", synthetic=0.0, **{**known, **changes})
+    return small_recipe(task="distil", **{**known, **changes})
 
 
 def begun(recipe: Recipe, data: Path) -> dict[str, torch.Tensor]:

@@ -21,7 +21,6 @@ model = "tiny"
 workers = 2
 prepare_ahead = false
 warmup = 1
-synthetic = 0.3
 save_every = 100
 bf16 = false
 [[stage]]

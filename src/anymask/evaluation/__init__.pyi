@@ -82,7 +82,6 @@ from anymask.evaluation.page import line_plot as line_plot
 from anymask.evaluation.page import note as note
 from anymask.evaluation.page import picture_tag as picture_tag
 from anymask.evaluation.page import section as section
-from anymask.evaluation.page import sheets as sheets
 from anymask.evaluation.panoptic_quality import PanopticQuality as PanopticQuality
 from anymask.evaluation.panoptic_quality import score_panoptic as score_panoptic
 from anymask.evaluation.photo_report import ANSWER as ANSWER

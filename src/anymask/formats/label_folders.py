@@ -56,6 +56,8 @@ def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
     labels, photos = (_only(source, names) for names in (LABELS, PHOTOS))
     if labels is not None and (photos is not None or pictures is not None):
         return LabelPlaces(labels, pictures or photos)
+    if labels is None and photos is not None and _are_labels_of(source, photos):
+        return LabelPlaces(source, pictures or photos)
     if pictures is None and source.absolute().name.lower() in LABELS:
         pictures = _only(source.absolute().parent, PHOTOS)
     return LabelPlaces(source, pictures)
@@ -76,6 +78,8 @@ def label_files(places: LabelPlaces) -> list[Path]:
     DataError where there is none.
     """
     found = find_files(places.labels, *KINDS)
+    if places.photos is not None and places.photos != places.labels:  # they may lie below
+        found = [path for path in found if not path.is_relative_to(places.photos)]
     found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
     if places.photos is None:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
@@ -99,6 +103,13 @@ def photo_name(label: Path, places: LabelPlaces) -> str | None:
             if found is not None:
                 return found.relative_to(here).as_posix()
     return None
+
+
+def _are_labels_of(folder: Path, photos: Path) -> bool:
+    """Whether all pictures of a folder are called as photos of another one below it, as in an
+    export of a project: `a.png` and `images/a.png`."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in KINDS]
+    return bool(found) and all(find_picture(photos, path.stem) for path in found)
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:

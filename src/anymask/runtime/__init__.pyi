@@ -59,6 +59,8 @@ from anymask.runtime.onnx_video import OnnxVideo as OnnxVideo
 from anymask.runtime.onnx_video import read_constants as read_constants
 from anymask.runtime.onnx_video import settings_to_bytes as settings_to_bytes
 from anymask.runtime.onnx_video import to_bfloat16 as to_bfloat16
+from anymask.runtime.open import EXPORTED as EXPORTED
+from anymask.runtime.open import exported_beside as exported_beside
 from anymask.runtime.open import find_bundle as find_bundle
 from anymask.runtime.open import find_model as find_model
 from anymask.runtime.open import load_module as load_module

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from anymask.models.edge_refiner import EdgeRefiner
 
 Runtime = Literal["auto", "onnx", "torch"]
+EXPORTED = "bundle"  # in a training's folder, beside its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
 
 
@@ -60,7 +61,10 @@ def open_runtime(
     _check_words({"name": name, "device": device, "precision": precision}, weights)
     name, side = split_side(name)
     name, weights = named_weights(name, weights)
-    folder = find_model(name, weights, runtime)
+    beside = None
+    if weights is not None and runtime != "torch" and precision == "fp32":
+        beside = exported_beside(Path(weights)) if device in ("auto", "cpu") else None
+    folder = beside or find_model(name, weights, runtime)
     if folder is None:
         sized = name if side is None else f"{name}@{side}"
         return _open_torch(sized, weights, device, precision)
@@ -103,7 +107,7 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
     if folder is None and runtime == "onnx":
         raise ModelError(
             f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
-            f"anymask export {name} -o FOLDER, then load FOLDER"
+            f"anymask export {name if weights is None else weights} -o FOLDER, then load FOLDER"
         )
     if folder is not None and runtime == "torch":
         raise ModelError(
@@ -111,6 +115,18 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
             "use runtime='auto', or give the checkpoint as weights"
         )
     return folder
+
+
+def exported_beside(weights: Path) -> Path | None:
+    """The exported model that a training wrote beside its weights; None where there is none, or
+    one of other weights."""
+    path = weights.expanduser()
+    folder = path.parent / EXPORTED
+    if path.suffix != ".safetensors" or not (folder / MANIFEST).is_file() or not path.is_file():
+        return None
+    from anymask.runtime import file_hash
+
+    return folder if read_manifest(folder).weights_hash == file_hash(path) else None
 
 
 def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Annotated, Unpack
 
-from anymask.base import InputError, write_whole
+from anymask.base import InputError, Setting, describe_settings, write_whole
 from anymask.cli import need_torch
-from anymask.training.presets import check_end, with_paths
+from anymask.training.options import (
+    Parallel,
+    RunOptions,
+    RunSettings,
+    Scenes,
+    as_options,
+    check_end,
+)
 
 MB = 1_000_000
 
 
-class TrainSettings(TypedDict, total=False):
-    """What `train` takes besides.
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunOptions):
+    """What a training by a recipe is asked for.
 
-    source       begin with weights and optimiser of another run's folder, which is only read
-    device       "cpu", "cuda", "cuda:1" or "mps"
-    max_minutes  end with a checkpoint after so many minutes
-    parallel     of several processes: each has all weights ("ddp"), or a part of them ("fsdp")
-    bundle       a new folder for the averaged weights as an ONNX bundle, once it is done
-    json         a file for the log's last row, once it is done
-    tensorboard  write the log for TensorBoard, too, into events/ of `out`
+    scenes  composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
     """
 
+    source: Annotated[
+        Path | None,
+        Setting("begin with weights and optimiser of another run's folder, which is only read",
+                option="--from", default="none"),
+    ] = None  # fmt: skip
+    parallel: Annotated[
+        Parallel, Setting("of several processes: each has all weights (ddp), or a part (fsdp)")
+    ] = "ddp"
+    scenes: Scenes | None = None
+
+
+class TrainSettings(RunSettings, total=False):
+    """See `TrainOptions`."""
+
     source: str | Path | None
-    device: str
-    max_minutes: float | None
-    parallel: Literal["ddp", "fsdp"]
-    bundle: str | Path | None
-    json: str | Path | None
-    tensorboard: bool
+    parallel: Parallel
+    scenes: Scenes | None
 
 
 def train(
@@ -45,6 +59,7 @@ def train(
     config       a TOML file, or the name of a recipe in the package
     data         the folder of training sets, each with masks.jsonl, or of their tar shards
     out          the run's folder: checkpoints and the log
+    settings     the fields of `anymask.training.TrainOptions`, which says what each means
 
     Returns the run's folder.
 
@@ -58,31 +73,25 @@ def train(
     from anymask.training.run_folder import LOG, TrainingTeller, is_done, write_bundle
 
     folder, sets = Path(out), Path(data)
-    given = with_paths(settings, ("source", "bundle", "json"))
-    target, last, max_minutes = (given.get(name) for name in ("bundle", "json", "max_minutes"))
-    check_end(sets, max_minutes, target, last)
+    options = as_options(TrainOptions, settings)
+    check_end(sets, options)
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)
-    teller = TrainingTeller(folder if given.get("tensorboard") else None)
+    teller = TrainingTeller(folder if options.tensorboard else None)
     sitting = loop.TrainingRun(
-        sets,
-        folder,
-        device=str(pick_device(given.get("device", "cpu"))),
-        max_minutes=max_minutes,
-        report=teller.row,
-        source=given.get("source"),
-        told=teller.step,
-        parallel=given.get("parallel", "ddp"),
-    )
+        sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
+        report=teller.row, source=options.source, told=teller.step, parallel=options.parallel,
+        scenes=options.scenes,
+    )  # fmt: skip
     loop.train(recipe, sitting)
     if not is_done(folder, recipe.steps):
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
         return folder
-    if target is not None:
-        write_bundle(folder, target)
-    if last is not None:
+    if options.bundle is not None:
+        write_bundle(folder, options.bundle)
+    if options.json is not None:
         row = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
-        write_whole(last, f"{row}\n")
+        write_whole(options.json, f"{row}\n")
     return folder
 
 
@@ -99,7 +108,7 @@ def write_recipe_shards(
     from anymask.training.samples import training_sets
     from anymask.training.shards import write_shards
 
-    check_end(data, None, None, None)
+    check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
         raise InputError(f"--shard-mb must be more than 0, got {shard_mb:g}")
     recipe = read_recipe(find_recipe(str(config)))

@@ -1,53 +1,47 @@
 """Distillation: a teacher and pictures in, a student that answers like it out.
 
 A part of the pictures is held out, chosen by their names alone: a key is SET/NAME in a folder of
-sets, SHARD/NUMBER in a folder of shards. Of those with masks it is measured how well they are
-answered; of those without, how far the student agrees with its teacher about the same prompts.
+sets, SHARD/NUMBER in a folder of shards. It is measured how well their masks are answered; where
+they have none, the masks are those that the teacher answers to clicks at random places.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from anymask import models
 from anymask.base import InputError, json_bytes, parse_json, write_json, write_whole
 from anymask.cli import need_torch
-from anymask.evaluation import html_page, note, section, tight_box
-from anymask.masks import Prompt, iou, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
+from anymask.evaluation import html_page, note, section
+from anymask.masks import Mask, Masks, mask_to_rle, rle_to_string, string_to_rle
 from anymask.runtime import channels_of_weights, pick_device
+from anymask.training.export_folder import export_beside
 from anymask.training.held_out import evenly, measure, measure_boxes, model_of
 from anymask.training.loop import TrainingRun, train
-from anymask.training.presets import (
-    BRIEF,
+from anymask.training.options import (
     OPTIONS,
-    check_results,
-    named,
+    DistilOptions,
+    DistilSettings,
+    as_options,
+    check_end,
     refuse_other_options,
-    with_paths,
 )
+from anymask.training.presets import BRIEF, named
 from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.reports import (
-    PAGE,
-    RESULT,
-    ShownCase,
-    curve,
-    gain_table,
-    lowest_of_each,
-    shots,
-    worst,
-)
+from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
 from anymask.training.run_folder import (
     TrainingTeller,
     check_one_process,
     is_done,
     licence_with_data,
     newest_state,
+    tidy,
     write_bundle,
 )
 from anymask.training.samples import key_of, training_sets
@@ -57,7 +51,7 @@ from anymask.training.trainee import starting_module, trained_module
 from anymask.training.weights import WEIGHTS, write_weights
 
 if TYPE_CHECKING:
-    from anymask.base import BoolArray, Floats
+    from anymask.base import Floats
     from anymask.formats import AnnotatedImage
     from anymask.segment import Model
     from anymask.training.held_out import Measured
@@ -66,51 +60,6 @@ BEFORE = "before.json"  # of a run's folder
 SHARE, MOST = 0.2, 50  # of the pictures that are held out, and how many at most
 ASKED_PHOTOS = 24  # that the teacher is asked about: large ones take seconds for a photo
 CLICKS_A_PHOTO = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistilOptions:
-    """What a distillation is asked for; `anymask.distil` says what each means."""
-
-    teacher: str
-    student: str
-    data: Path
-    output: Path
-    teacher_weights: Path | None = None
-    weights: Path | None = None
-    pictures: int = 40_000
-    side: int | None = None
-    held_out: int | None = None
-    device: str = "cpu"
-    max_minutes: float | None = None
-    bundle: Path | None = None
-    json: Path | None = None
-
-
-class DistilSettings(TypedDict, total=False):
-    """What `distil` takes besides.
-
-    teacher_weights  a file, in place of those of the store
-    weights          of the student, in place of its own
-    pictures         to see
-    side             of the pictures in pixels, where the student takes any (384)
-    held_out         pictures that the report is measured on, and that are not learned from; 0: no
-                     report (default: a fifth, 50 at most)
-    device           "cpu", "cuda", "cuda:1" or "mps"
-    max_minutes      end with a checkpoint after so many minutes
-    bundle           a new folder for the student as an ONNX bundle
-    json             a file for what result.json says
-    """
-
-    teacher_weights: str | Path | None
-    weights: str | Path | None
-    pictures: int
-    side: int | None
-    held_out: int | None
-    device: str
-    max_minutes: float | None
-    bundle: str | Path | None
-    json: str | Path | None
 
 
 def distil(
@@ -126,6 +75,7 @@ def distil(
     student          as well
     data             a folder of training sets, of tar shards, or of pictures without masks
     out              the run's folder: checkpoints, weights.safetensors, result.json, report.html
+    settings         the fields of `anymask.training.DistilOptions`, which says what each means
 
     Returns the path of the student's weights, which `anymask.load` takes. After `max_minutes` the
     file is not there yet.
@@ -133,18 +83,20 @@ def distil(
     Raises ConfigError, DataError, InputError, ModelError, WeightsError, MissingExtra.
     """
     need_torch()
-    given = with_paths(settings, ("teacher_weights", "weights", "bundle", "json"))
-    options = DistilOptions(
-        teacher=teacher, student=student, data=Path(data), output=Path(out), **given
+    options = as_options(
+        DistilOptions, settings, teacher=teacher, student=student, data=Path(data), output=Path(out)
     )
-    check(options)
+    if not options.data.is_dir():
+        raise InputError(f"--data {options.data}: wanted a folder of sets, shards or pictures")
+    check_end(options.data, options)
     check_one_process("anymask distil")
-    recipe, teller, folder = recipe_of_options(options), TrainingTeller(), options.output
+    recipe, folder = recipe_of_options(options), options.output
+    teller = TrainingTeller(folder if options.tensorboard else None)
     device = str(pick_device(options.device))
     begin(options)
     held = held_part(recipe, options.data, folder, device, options.held_out)
     if held is not None:
-        print(f"before: {in_words(*held)}", flush=True)
+        print(f"before: {in_words(held, held.before)}", flush=True)
     elif options.held_out == 0:
         print("no report: no picture is held out")
     else:
@@ -154,7 +106,7 @@ def distil(
         )
     sitting = TrainingRun(
         options.data, folder, device=device, max_minutes=options.max_minutes, report=teller.row,
-        told=teller.step, held_out=frozenset(() if held is None else held[0].keys),
+        told=teller.step, held_out=frozenset(() if held is None else held.keys),
     )  # fmt: skip
     train(recipe, sitting)
     if is_done(folder, recipe.steps):
@@ -162,17 +114,6 @@ def distil(
     else:
         print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
     return folder / WEIGHTS
-
-
-def check(options: DistilOptions) -> None:
-    """Raises InputError for options that cannot be meant."""
-    if not options.data.is_dir():
-        raise InputError(f"--data {options.data}: wanted a folder of sets, shards or pictures")
-    if options.pictures < 1:
-        raise InputError(f"--pictures must be at least 1, got {options.pictures}")
-    if options.held_out is not None and options.held_out < 0:
-        raise InputError(f"--held-out must be at least 0, got {options.held_out}")
-    check_results(options.bundle, options.json)
 
 
 def recipe_of_options(options: DistilOptions) -> Recipe:
@@ -234,29 +175,7 @@ def begin(options: DistilOptions) -> None:
     write_json(path, now, indent=1)
 
 
-Scores = dict[str, "Floats"]  # IoU of each mask, by what was asked: one_click, three_clicks, box
-
-
-@dataclass(frozen=True)
-class TeacherMask:
-    """What the teacher answered: to a click (x, y) or a box (x0, y0, x1, y1), in image pixels.
-
-    photo  its number among the held-out ones
-    rle    COCO's compressed run-lengths
-    """
-
-    photo: int
-    kind: Literal["click", "box"]
-    place: tuple[float, ...]
-    rle: str
-
-    def prompt(self) -> Prompt:
-        """What the student is asked, too."""
-        return Prompt.of(box=self.place) if self.kind == "box" else Prompt.of(points=[self.place])
-
-    def mask(self, hw: tuple[int, int]) -> BoolArray:  # -> (H, W)
-        """The answer."""
-        return rle_to_mask(string_to_rle(self.rle, hw))
+Figures = dict[str, float]  # mean IoU by what was asked: one_click, three_clicks, box
 
 
 @dataclass(frozen=True)
@@ -264,13 +183,21 @@ class HeldPart:
     """What a student is measured on.
 
     keys     of the pictures that are not learned from
-    photos   those that are measured
-    teacher  its answers where the photos have no masks
+    photos   those that are measured, with their own masks or the teacher's
+    against  whose masks these are
+    before   the student's figures before it learned
     """
 
     keys: tuple[str, ...]
     photos: list[AnnotatedImage]
-    teacher: list[TeacherMask]
+    against: str
+    before: Figures
+
+    @property
+    def masks(self) -> str:
+        """What is measured, in words."""
+        whose = "with the teacher's masks" if self.against == "teacher" else "of held-out masks"
+        return f"mean IoU {whose}"
 
 
 def choose_held(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
@@ -309,8 +236,8 @@ def held_pictures(
 
 def held_part(
     recipe: Recipe, data: Path, folder: Path, device: str, count: int | None = None
-) -> tuple[HeldPart, Scores] | None:
-    """The held-out part and the student's figures before, both found once and kept in `folder`.
+) -> HeldPart | None:
+    """The held-out part with the student's figures before, found once and kept in `folder`.
 
     count  of the pictures that are held out when a run begins; None: as `choose_held`
 
@@ -330,95 +257,69 @@ def held_part(
             "another folder: -o FOLDER"
         )
     labelled = [photo for photo in photos if photo.rles]
-    if kept is not None:
-        teacher = [TeacherMask(**one | {"place": tuple(one["place"])}) for one in kept["teacher"]]
-        part = HeldPart(keys, evenly(photos, ASKED_PHOTOS) if teacher else labelled, teacher)
-        return part, {word: np.array(ious) for word, ious in kept["before"].items()}
-    teacher = []
+    told: list[list[str]] = kept["teacher"] if kept else []
     if not labelled:
         photos = evenly(photos, ASKED_PHOTOS)
-        teacher = ask_teacher(recipe, photos, device)
-        if not teacher:
+        told = told or ask_teacher(recipe, photos, device)
+        labelled = [with_masks(*one) for one in zip(photos, told, strict=True) if one[1]]
+        if not labelled:
             return None
-    part = HeldPart(keys, labelled or photos, teacher)
-    before = score(model_of(starting_module(folder, recipe)), part)[0]
+    against = "teacher" if told else "masks"
+    if kept is not None:
+        return HeldPart(keys, labelled, against, kept["before"])
+    before = score(model_of(starting_module(folder, recipe)), labelled)[0]
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {"keys": keys, "teacher": [asdict(one) for one in teacher]}
-    write_json(path, kept | {"before": {word: ious.tolist() for word, ious in before.items()}})
-    return part, before
+    write_json(path, {"keys": keys, "teacher": told, "before": before})
+    return HeldPart(keys, labelled, against, before)
 
 
-def ask_teacher(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[TeacherMask]:
-    """What the teacher answers to clicks at random places, and to the boxes of these answers.
+def ask_teacher(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
+    """The masks that the teacher answers to clicks at random places of each photo.
 
-    Prompts without an answer are left out.
+    They are COCO's compressed run-lengths; empty answers, and those that are there, are left out.
     """
     model = model_of(Teacher.open(recipe).module, device)
-    kinds: list[Literal["click", "box"]] = ["click"]
-    if "box" in set(model.spec.accepts) & set(models.spec(recipe.model).accepts):
-        kinds.append("box")
     found = []
     for number, photo in enumerate(photos):
         seen = model.encode(photo.picture(model.spec.channels))
         rng = np.random.default_rng([recipe.seed, number])
         height, width = photo.hw
         places = (rng.random((CLICKS_A_PHOTO, 2)) * (width, height)).round(1).tolist()
-        for kind in kinds:
-            asked = [TeacherMask(number, kind, tuple(place), "") for place in places]
-            prompts = [one.prompt() for one in asked]
-            answers = model.segment(seen, prompts=prompts) if prompts else []
-            masks = [answer.masks[0] for answer in answers]
-            found += [
-                TeacherMask(number, kind, one.place, rle_to_string(mask_to_rle(mask)))
-                for one, mask in zip(asked, masks, strict=True)
-                if mask.any()
-            ]
-            places = [[float(x) for x in tight_box(mask)] for mask in masks if mask.any()]
+        answers = [model.segment(seen, points=[place]).masks[0] for place in places]
+        told = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
+        found.append(list(dict.fromkeys(told)))
     return found
 
 
-def score(model: Model, part: HeldPart) -> tuple[Scores, Measured | None]:
-    """IoU of each mask by what was asked; where the photos have masks, also by each click."""
-    if not part.teacher:
-        measured = measure(model, part.photos)
-        scores: Scores = {"one_click": measured.ious[:, 0]}
-        if measured.ious.shape[1] > 2:
-            scores["three_clicks"] = measured.ious[:, 2]
-        if "box" in model.spec.accepts:
-            scores["box"] = measure_boxes(model, part.photos)
-        return scores, measured
-    agreed: dict[str, list[float]] = {}  # of the student's first masks and the teacher's
-    for number, photo in enumerate(part.photos):
-        seen = model.encode(photo.picture(model.spec.channels))
-        for kind, word in (("click", "one_click"), ("box", "box")):
-            told = [one for one in part.teacher if (one.photo, one.kind) == (number, kind)]
-            if told:
-                answers = model.segment(seen, prompts=[one.prompt() for one in told])
-                agreed.setdefault(word, []).extend(
-                    iou(answer.masks[0], one.mask(photo.hw))
-                    for answer, one in zip(answers, told, strict=True)
-                )
-    return {word: np.array(ious) for word, ious in agreed.items()}, None
+def with_masks(photo: AnnotatedImage, told: Sequence[str]) -> AnnotatedImage:
+    """A photo with what the teacher said of it."""
+    masks = [Mask(rle=string_to_rle(one, photo.hw)) for one in told]
+    return replace(photo, masks=Masks(masks))
 
 
-def means(scores: Scores) -> dict[str, float]:
-    """By what was asked."""
-    return {word: round(float(ious.mean()), 4) for word, ious in scores.items()}
+def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:
+    """Mean IoU of the photos' masks by what was asked, and each mask's by each click."""
+    measured = measure(model, photos)
+    ious: dict[str, Floats] = {"one_click": measured.ious[:, 0]}
+    if measured.ious.shape[1] > 2:
+        ious["three_clicks"] = measured.ious[:, 2]
+    if "box" in model.spec.accepts:
+        ious["box"] = measure_boxes(model, photos)
+    return {word: round(float(values.mean()), 4) for word, values in ious.items()}, measured
 
 
-def in_words(part: HeldPart, scores: Scores) -> str:
+def in_words(part: HeldPart, figures: Figures) -> str:
     """One line."""
-    whose = "with the teacher's masks" if part.teacher else "of held-out masks"
-    shown = ", ".join(f"{w.replace('_', ' ')} {value:.3f}" for w, value in means(scores).items())
-    return f"mean IoU {whose} on {len(part.photos)} held-out pictures: {shown}"
+    shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
+    return f"{part.masks} on {len(part.photos)} held-out pictures: {shown}"
 
 
-def finish(options: DistilOptions, recipe: Recipe, held: tuple[HeldPart, Scores] | None) -> None:
+def finish(options: DistilOptions, recipe: Recipe, held: HeldPart | None) -> None:
     """Write the student's weights, the report, and the bundle where one is wanted."""
     folder, found = options.output, newest_state(options.output)
     assert found is not None  # the run has just ended
     student = trained_module(found[1])
-    figures = {} if held is None else write_report(folder, recipe, model_of(student), *held)
+    figures = {} if held is None else write_report(folder, recipe, model_of(student), held)
     data = {"folder": options.data.name}
     about = {"licence": licence_with_data(recipe), "data": data, "figures": figures}
     write_weights(folder / WEIGHTS, student, recipe, about)
@@ -426,40 +327,29 @@ def finish(options: DistilOptions, recipe: Recipe, held: tuple[HeldPart, Scores]
         write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     if figures and options.json is not None:
         write_whole(options.json, (folder / RESULT).read_bytes())
+    export_beside(folder / WEIGHTS)
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
+    print(tidy(folder))
     print("  ".join(str(folder / one) for one in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 
-def write_report(
-    folder: Path, recipe: Recipe, model: Model, part: HeldPart, before: Scores
-) -> dict[str, Any]:
+def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldPart) -> dict[str, Any]:
     """Measure the student that was learned and write the page; returns the figures."""
-    after, measured = score(model, part)
+    after, measured = score(model, part.photos)
     figures = {
-        "against": "teacher" if part.teacher else "masks", "held_photos": len(part.photos),
-        "masks": len(after["one_click"]), "before": means(before), "after": means(after),
+        "against": part.against, "held_photos": len(part.photos), "masks": len(measured.ious),
+        "before": part.before, "after": after,
     }  # fmt: skip
-    if measured is not None:
-        cases = worst(part.photos, measured, [photo.name for photo in part.photos])
-    else:
-        clicks = [one for one in part.teacher if one.kind == "click"]
-        lowest = lowest_of_each([one.photo for one in clicks], after["one_click"])
-        cases = []
-        for one, value in ((clicks[place], float(after["one_click"][place])) for place in lowest):
-            photo = part.photos[one.photo]
-            truth = one.mask(photo.hw)
-            cases.append(ShownCase(one.photo, one.prompt(), truth, value, photo.name))
-    columns = [word.replace("_", " ") for word in before]
-    what = "mean IoU with the teacher's masks" if part.teacher else "mean IoU of held-out masks"
-    values = [list(means(one).values()) for one in (before, after)]
-    told = f"{figures['masks']} masks of {len(part.photos)} pictures that were not learned from"
+    columns = [word.replace("_", " ") for word in part.before]
+    table = gain_table(part.masks, columns, list(part.before.values()), list(after.values()))
+    told = f"{len(measured.ious)} masks of {len(part.photos)} pictures that were not learned from"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = f"{recipe.model} from {teacher}, {recipe.steps} steps at {recipe.stages[0].side} pixels"
     sections = [
-        section("Before and after", gain_table(what, columns, *values), note(told)),
+        section("Before and after", table, note(told)),
         curve(folder, "last_iou", "overlap with what is learned, last prompt"),
-        shots(model, part.photos, cases),
+        worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
     ]
     write_whole(folder / PAGE, html_page("Distillation", about, sections))
     print(f"after:  {in_words(part, after)}", flush=True)

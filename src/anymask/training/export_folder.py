@@ -18,6 +18,7 @@ from anymask.models.rules import BUNDLED, DEFAULT_MODEL
 from anymask.runtime import (
     ASSETS,
     CONSTANTS,
+    EXPORTED,
     MANIFEST,
     NAME_VECTORS,
     NAMES,
@@ -29,6 +30,7 @@ from anymask.runtime import (
     OnnxRuntime,
     check_file,
     describe_preprocessing,
+    exported_beside,
     file_sha256,
     load_module,
     manifest_to_json,
@@ -123,6 +125,15 @@ def _export_checkpoint(
         from anymask.training.export_graphs import add_video_graphs
 
         add_video_graphs(cast(VideoModel, module), folder)
+
+
+def export_beside(weights: Path) -> None:
+    """Export trained weights into the folder beside them, unless that is there already.
+
+    `anymask.load` takes it in their place, where ONNX Runtime can run.
+    """
+    if exported_beside(weights) is None:
+        export(weights, weights.parent / EXPORTED)
 
 
 def copy_bundle(source: Path, target: Path, side: int | None = None) -> Manifest:

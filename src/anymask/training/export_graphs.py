@@ -22,20 +22,7 @@ video_decoder.onnx    conditioned, extras_0, ..., coords (N, P, 2), labels (N, P
                       (N, 1), pointers (N, T, C)
 video_memory.onnx     features, logits (N, 1, m, m), sharp (N,), absent (N,) -> tokens (N, K, Cm)
 video.npz             what is added to memories and pointers: `runtime.onnx_video.VideoConstants`
-refiner.onnx         edges: photo (1, 3, W, W) 0..255, logits (1, 1, n, n), prompt (1, 2, W, W)
-                     -> change (1, 1, W, W); W is `edge_window.SIDE`
-refiner.safetensors  the same weights, for torch
-names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D), logit (B,);
-                     S is `close_up.SIDE`
-names.npz            the names and their vectors, see `runtime.onnx`
-memory.onnx          keys (1, K, h, w), middle (1, C, 2h, 2w), fine (1, C, 4h, 4w), hints
-                     (N, 5, 4h, 4w), anchor_keys (1, A, K), anchor_labels (N, A, 16), recent_keys
-                     (1, R, K), recent_labels (N, R, 16), recent_there (1, R) 1 or 0
-                     -> logits (N, 1, 4h, 4w), seen (N, 1), of N objects on one frame
 
-Where nothing recent is remembered, one cell that is not there stands for it. Weights are stored in
-16 bits, rounded to them in a copy of the given network. Every function raises WeightsError for a
-folder that is no bundle.
 Graphs are optimised once here: one opens in half the time then, and the browser, which optimises
 little, gets the fused operators too. The level is ONNX Runtime's "extended": its fusions are
 ordinary operators of every build of ONNX Runtime. The next level would bake the blocked layout of
@@ -66,18 +53,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from anymask.base import InputError, whole_file, write_whole
+from anymask.base import InputError
 from anymask.masks import MOST_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of
-from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.fast import fuse
 from anymask.models.memory_attention import RecalledMemories
-from anymask.models.memory_reader import LABELS, Cells, MemoryReader
-from anymask.models.namer import Namer, NameVectors
 from anymask.models.positions import RotaryAngles
-from anymask.models.rules import HINTS, PARTS, NameTable, open_family
-from anymask.models.rules import crops as close_up
-from anymask.models.rules import edges as edge_window
+from anymask.models.rules import open_family
 from anymask.models.video_model import Frame, VideoModel
 from anymask.runtime import (
     ATTENTION,
@@ -86,22 +68,15 @@ from anymask.runtime import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
-    MEMORY,
-    NAME_VECTORS,
-    NAMES,
-    REFINER,
-    REFINER_WEIGHTS,
     TABLES,
     TRACK_DECODER,
     TRACK_MEMORY,
     GraphInfo,
     Manifest,
-    OnnxMemory,
     TensorInfo,
     file_sha256,
     read_manifest,
     settings_to_bytes,
-    table_to_arrays,
 )
 from anymask.training.export_folder import (
     add_shared_networks,
@@ -465,120 +440,6 @@ def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
         if tensor is not None
     }
     return arrays | {"settings": settings_to_bytes(model.config.settings)}
-
-
-MOST_BATCH, MOST_GRID, MOST_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
-
-
-@torch.no_grad()
-def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
-    """Give a bundle a network of edges, or another one."""
-    from safetensors.torch import save
-
-    network, side, fewest = EdgeRefiner(), edge_window.SIDE, edge_window.FEWEST
-    network.load_state_dict(refiner.state_dict())
-    round_to_half(network)
-    given = (
-        torch.zeros(1, 3, side, side),
-        torch.zeros(1, 1, 2 * fewest, 2 * fewest),
-        torch.zeros(1, 2, side, side),
-    )
-    takes: dict[str, Letters] = {"photo": (1,), "logits": (1, 1, "n", "n"), "prompt": (1,)}
-    n = torch.export.Dim("n", min=fewest, max=MOST_BATCH)
-    info = _write(folder, REFINER, network, given, takes, {"change": (1,)}, {"n": n})
-    halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
-    write_whole(folder / REFINER_WEIGHTS, save(halves))
-    enter_graphs(folder, info, further=(REFINER_WEIGHTS,))
-
-
-@torch.no_grad()
-def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
-    """Give a bundle a network of names with its table, or another one."""
-    network, side = Namer(namer.vector.out_features), close_up.SIDE
-    network.load_state_dict(namer.state_dict())
-    round_to_half(network)
-    given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
-    dims = {"B": torch.export.Dim("B", min=1, max=MOST_BATCH)}
-    takes, gives = dict.fromkeys(("photo", "mask"), "B"), dict.fromkeys(("vector", "logit"), "B")
-    info = _write(folder, NAMES, network, given, takes, gives, dims)
-    with whole_file(folder / NAME_VECTORS) as file:
-        arrays = table_to_arrays(table)
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
-    enter_graphs(folder, info, further=(NAME_VECTORS,))
-
-
-@torch.no_grad()
-def table_of(
-    names: tuple[tuple[str, ...], dict[str, int]],
-    vectors: NameVectors,
-    learned: Tensor,
-    temperature: float,
-) -> NameTable:
-    """What ships beside the graph of names.
-
-    names        words, and other spellings
-    learned      (N,) names that training pictures showed
-    temperature  of the names' logits
-    """
-    words, also = names
-    scale = float(vectors.scale.exp()) / temperature
-    return NameTable(words, vectors().numpy(), learned.numpy(), also, scale)
-
-
-class MemoryGraph(nn.Module):
-    """The network's `answer` as a module's `forward`, which is what torch exports."""
-
-    def __init__(self, network: MemoryReader) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
-        keys, middle, fine, hints, *memory = given
-        return self.network.answer(
-            keys, middle, fine, hints, Cells(*memory[:2]), Cells(*memory[2:])
-        )
-
-
-@torch.no_grad()
-def add_memory(folder: Path, reader: MemoryReader) -> None:
-    """Give a bundle a network of memory, or another one."""
-    network, sizes = MemoryReader(reader.sizes), reader.sizes
-    network.load_state_dict(reader.state_dict())
-    round_to_half(network)
-    high, wide, anchors, recent = 3, 5, 15, 30
-    given = (
-        torch.zeros(1, sizes.keys, high, wide),
-        torch.zeros(1, sizes.middle, 2 * high, 2 * wide),
-        torch.zeros(1, sizes.fine, PARTS * high, PARTS * wide),
-        torch.zeros(2, len(HINTS), PARTS * high, PARTS * wide),
-        *(torch.zeros(1, anchors, sizes.keys), torch.zeros(2, anchors, LABELS)),
-        *(torch.zeros(1, recent, sizes.keys), torch.zeros(2, recent, LABELS)),
-        torch.ones(1, recent),
-    )
-    shapes: tuple[Letters, ...] = (
-        (1, sizes.keys, "h", "w"),
-        (1, sizes.middle, "2h", "2w"),
-        (1, sizes.fine, "4h", "4w"),
-        ("N", len(HINTS), "4h", "4w"),
-        *((1, "A"), ("N", "A"), (1, "R"), ("N", "R"), (1, "R")),
-    )
-    h, w = (torch.export.Dim(name, min=2, max=MOST_GRID) for name in "hw")
-    n, a, r = (torch.export.Dim(name, min=1, max=MOST_CELLS) for name in "NAR")
-    dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
-    dims |= {"N": n, "A": a, "R": r}
-    takes = dict(zip(OnnxMemory.INPUTS, shapes, strict=True))
-    gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
-    info = _write(folder, MEMORY, MemoryGraph(network), given, takes, gives, dims)
-    enter_graphs(folder, info)
-
-
-def _write(folder: Path, name: str, network: nn.Module, *about: Any) -> GraphInfo:
-    """A graph (`write_graph`) with weights of 16 bits, in a folder that is a bundle."""
-    read_manifest(folder)
-    given, takes, gives, dims = about
-    info = write_graph(name, network.eval(), given, takes, gives, folder, dims)
-    store_half(folder / info.file)
-    return info
 
 
 BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB

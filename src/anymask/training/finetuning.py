@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import channels_of_weights, pick_device
 from anymask.training.channels import mix_of, starting_mix
 from anymask.training.classes import class_names
+from anymask.training.export_folder import export_beside
 from anymask.training.held_out import (
     CLICKS,
     Measured,
@@ -32,29 +34,32 @@ from anymask.training.held_out import (
 )
 from anymask.training.loop import TrainingRun, train
 from anymask.training.lora import save_adapters
+from anymask.training.options import (
+    OPTIONS,
+    TuningOptions,
+    TuningSettings,
+    as_options,
+    check_end,
+    refuse_other_options,
+)
 from anymask.training.presets import (
     LEARN,
-    TuningOptions,
-    Way,
-    check_end,
-    check_options,
+    asked,
     check_parts,
-    check_same_options,
     check_way,
-    keep_options,
     named,
     tuning_recipe,
     with_fields,
-    with_paths,
 )
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.reports import PAGE, RESULT, curve, gain_table, shots, worst
+from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
 from anymask.training.run_folder import (
     TrainingTeller,
     check_one_process,
     is_done,
     licence_with_data,
     newest_state,
+    tidy,
     write_module,
 )
 from anymask.training.samples import SetPictures
@@ -73,59 +78,13 @@ from anymask.training.weights import WEIGHTS, write_weights
 if TYPE_CHECKING:
     from torch import nn
 
-    from anymask.formats import AnnotatedImage
+    from anymask.formats import AnnotatedImage, Dataset
     from anymask.segment import Model
 
+PROJECT = ".anymask"  # in the folder of a project
 DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # of a run's folder
 JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
-
-
-class TuningSettings(TypedDict, total=False):
-    """What `finetune` takes besides.
-
-    weights      start from this file, not from the model's own
-    way          "full", "decoder" (the encoder stays), "lora" (small adapters), "hq" (what SAM-HQ
-                 adds to SAM)
-    val          held-out pictures (default: a fifth of `data`)
-    form         of `data` and `val` (default: recognised)
-    images       the folder of their pictures
-    pictures     to see (default: by how many there are)
-    kind         of pictures: "microscopy" and "satellite" have no side up, "medical" are turned
-                 never and prompted by boxes first (default: "photos")
-    classes      "all" or "NAME,NAME": labels that it learns to tell apart
-    channels     the pictures are (H, W, channels) of any type of numbers, 1 to 16, and no photos
-    rgb          which of them are red, green and blue, counted from 1
-    keep         the last K checkpoints beside last.pt
-    accumulate   learn each step in so many parts, which takes less memory
-    lora_rank    of the adapters of way="lora" (default: 8)
-    lora_alpha   their scale is lora_alpha / lora_rank (default: 16)
-    device       "cpu", "cuda", "cuda:1" or "mps"
-    max_minutes  end with a checkpoint after so many minutes; the same call goes on
-    bundle       a new folder for the tuned model as an ONNX bundle
-    json         a file for what result.json says
-    tensorboard  write the log for TensorBoard, too, into events/ of `out`
-    """
-
-    weights: str | Path | None
-    way: Way
-    val: str | Path | None
-    form: str | None
-    images: str | Path | None
-    pictures: int | None
-    kind: Literal["photos", "microscopy", "medical", "satellite"] | None
-    classes: str | None
-    channels: int | None
-    rgb: tuple[int, int, int] | None
-    keep: int | None
-    accumulate: int | None
-    lora_rank: int | None
-    lora_alpha: float | None
-    device: str
-    max_minutes: float | None
-    bundle: str | Path | None
-    json: str | Path | None
-    tensorboard: bool
 
 
 def finetune(
@@ -142,6 +101,7 @@ def finetune(
     data         a file or folder of annotations that `anymask.read` understands
     out          the run's folder: checkpoints, weights.safetensors, result.json, report.html
     model        a name of `anymask models list`, or a weights.safetensors of an earlier run
+    settings     the fields of `anymask.training.TuningOptions`, which says what each means
 
     Returns the path of the tuned weights, which `anymask.load` takes. After `max_minutes` the file
     is not there yet.
@@ -149,20 +109,16 @@ def finetune(
     Raises InputError for options that cannot be meant, DataError for broken annotations,
     ModelError, WeightsError, MissingExtra without torch.
     """
-    given = with_paths(settings, ("weights", "val", "images", "bundle", "json"))
-    options = TuningOptions(data=Path(data), output=Path(out), model=model, **given)
+    options = as_options(TuningOptions, settings, data=Path(data), output=Path(out), model=model)
     need_torch()
-    check_end(options.data, options.max_minutes, options.bundle, options.json)
-    check_options(options)
+    check_end(options.data, options)
     check_one_process("anymask finetune")
     folder, device = options.output, str(pick_device(options.device))
 
     variant, start = _checked_start(options)
 
     # What it learns from.
-    form, images = options.form, options.images
-    held_from = None if options.val is None else read(options.val, form, images)
-    report = prepare(read(options.data, form, images), held_from, folder / DATA)
+    report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
@@ -190,6 +146,31 @@ def finetune(
     return folder / WEIGHTS
 
 
+def _prepared(options: TuningOptions) -> DataReport:
+    """Write the data into the run's folder, and say what they are. Raises as `_opened`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = _opened(options.data, options, Path(scratch) / "data")
+        held = None
+        if options.val is not None:
+            held = _opened(options.val, options, Path(scratch) / "val")
+        return prepare(source, held, options.output / DATA)
+
+
+def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
+    """The annotated pictures of a data set, or of a project's folder, whose accepted masks and
+    photos are written below `scratch`. Raises DataError, InputError, MissingExtra."""
+    if options.form is not None or not (path / PROJECT).is_dir():
+        return read(path, options.form, options.images)
+    from anymask import Project
+
+    project, exported = Project(path), scratch / path.resolve().name
+    try:
+        project.export(exported, "set", only="labelled", images=True)
+    finally:
+        project.close()
+    return read(exported)
+
+
 def _checked_start(options: TuningOptions) -> tuple[str, str]:
     """The network that is tuned, and what it starts from: a file, a folder of adapters, "shipped".
 
@@ -199,8 +180,9 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     start = start or "shipped"
     check_way(variant, options.way)
     check_parts(variant, options.accumulate)
-    check_same_options(options.output, options)
-    if not (options.output / RECIPE).is_file():
+    if (options.output / RECIPE).is_file():
+        refuse_other_options(options.output, asked(options))
+    else:
         recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
         starting_module(options.output, recipe)
     return variant, start
@@ -225,7 +207,7 @@ def _kept_recipe(
         return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
         variant, options.way, report.photos, init=start, pictures=options.pictures,
-        nested=report.nested, kind=options.kind or "photos",
+        nested=report.nested, kind=options.kind,
     )  # fmt: skip
     if options.classes is not None:
         words = [word.strip() for word in options.classes.split(",")]
@@ -245,7 +227,7 @@ def _kept_recipe(
         recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
     options.output.mkdir(parents=True, exist_ok=True)
     made = dataclasses.asdict(with_fields(recipe, options))
-    keep_options(options.output, options)
+    write_json(options.output / OPTIONS, asked(options), indent=1)
     write_json(path, made, indent=1)
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
@@ -294,7 +276,7 @@ def finish(
     data, licence = report.stated(), licence_with_data(recipe, report.licences())
     about = {"data": data, "figures": figures, "licence": licence}
     write_weights(folder / WEIGHTS, module, recipe, about)
-    again = anymask.load(str(folder / WEIGHTS), device="cpu")
+    again = anymask.load(str(folder / WEIGHTS), device="cpu", runtime="torch")
     apart = difference(measure(again, held), outcome.kept)
     if apart:
         raise AnymaskError(
@@ -305,6 +287,7 @@ def finish(
     if adapters_are_all(recipe) and not outcome.started:
         _write_adapters(folder, recipe, state_at(found[1], end))
     write_page(folder, again, held, outcome, report, recipe, kinds)
+    export_beside(folder / WEIGHTS)
     if bundle is not None:
         write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
@@ -312,7 +295,8 @@ def finish(
     told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
     told += [f"after:  {_in_words(outcome.trained)}"]
     told += [outcome.verdict(), "" if outcome.started else end.in_words()]
-    print("\n".join(line for line in [*told, f"{folder / WEIGHTS}  {folder / PAGE}"] if line))
+    told += [tidy(folder), f"{folder / WEIGHTS}  {folder / PAGE}"]
+    print("\n".join(line for line in told if line))
 
 
 def adapters_are_all(recipe: Recipe) -> bool:
@@ -361,7 +345,7 @@ def write_page(
         if rows
         else "",
         curve(folder, "held_out", "held out, mean over the clicks"),
-        shots(model, held, worst(held, outcome.kept, shown)),
+        worst_answers(model, held, outcome.kept, shown),
         section("Data", *(note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]

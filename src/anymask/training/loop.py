@@ -40,9 +40,11 @@ from anymask.base import (
 from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
 from anymask.training.interaction import Draws
+from anymask.training.options import Parallel, Scenes
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
+    PHOTOS,
     TrainingProgress,
     append_log,
     copy_run,
@@ -62,7 +64,6 @@ from anymask.training.trainee import (
 )
 from anymask.training.workers import (
     GOES_ON,
-    Parallel,
     TorchrunPlace,
     heeding_signals,
     load_whole,
@@ -80,7 +81,6 @@ BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint c
 GOOD_STEPS = 100  # in a row with one before it may come back again
 LOG_EVERY = 20
 SAVING_S = 300  # at most, for a checkpoint of the workers that are left when one has failed
-PHOTOS = "photos"  # folder of the decoded photos in a run's folder
 
 Report = Callable[[dict[str, Any]], None]
 Judge = Callable[[nn.Module], float]
@@ -102,6 +102,7 @@ class TrainingRun:
     told         is told of each step (by the first worker)
     parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
     held_out     keys of pictures that are not learned from (`held_pictures`)
+    scenes       composes pictures, where the recipe has `synthetic` ones (research/nano/scenes.py)
     """
 
     data: Path
@@ -114,6 +115,7 @@ class TrainingRun:
     told: Told | None = None
     parallel: Parallel = "ddp"
     held_out: frozenset[str] = frozenset()
+    scenes: Scenes | None = None
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
@@ -123,6 +125,11 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     system killed: the same call goes on from the last checkpoint.
     """
     check_sides(recipe)
+    if recipe.synthetic and run.scenes is None:
+        raise ConfigError(
+            f"the recipe has synthetic = {recipe.synthetic:g}, and nothing composes scenes; write "
+            "synthetic = 0, or hand over what does (as research/ in a checkout does)"
+        )
     place = TorchrunPlace.of_environment()
     if place is not None:
         _train_under_torchrun(recipe, run, place)
@@ -203,12 +210,8 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     if is_sharded(run.data):
         index_shards(run.data, run.folder)
     elif recipe.decode_once:
-        photos = [one for _, some in sets for one in some]
-        paths = (one.source for one in photos if isinstance(one.source, Path))
-        mix, shorter = mix_of(recipe.channels), enough(recipe)
-        store = PhotoStore.build(paths, run.folder / PHOTOS, channels=mix, shorter=shorter)
-        for one in photos:
-            store.check_size(one)
+        store = PhotoStore(run.folder / PHOTOS, mix_of(recipe.channels), enough(recipe))
+        store.keep([one for _, some in sets for one in some])
 
 
 def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:
@@ -318,6 +321,7 @@ class TrainingWorker:
             coming = batches(
                 self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
                 index=self.sitting.folder, without=self.sitting.held_out,
+                scenes=self.sitting.scenes,
             )  # fmt: skip
             self.learn_all(coming)
 

@@ -65,7 +65,7 @@ class Recipe:
     stages          in order
     rate            AdamW rate of new layers; the backbone learns at `backbone_rate` times that
     warmup          steps of linear warm-up
-    synthetic       part of the pictures that are composed scenes
+    synthetic       part of the pictures that are composed scenes, by a function that is handed over
     boxes           part of the first prompts that are boxes; the others are clicks
     balanced_steps  steps over which the balanced cross-entropy gives way to focal loss
     ema             decay of the averaged weights, which are what ships
@@ -115,7 +115,7 @@ class Recipe:
     backbone_rate: float = 0.2
     weight_decay: float = 0.01
     warmup: int = 200
-    synthetic: float = 0.4
+    synthetic: float = 0.0
     boxes: float = 0.5
     balanced_steps: int = 2000
     ema: float = 0.998
@@ -149,6 +149,11 @@ class Recipe:
     def needs_masks(self) -> bool:
         """Whether there is nothing to learn from pictures without masks."""
         return self.task == "masks"
+
+    @property
+    def largest_side(self) -> int:
+        """Pixels of the largest training pictures; 0 where there are no stages."""
+        return max((side for one in self.stages for side in (one.side, *one.sides)), default=0)
 
     @property
     def steps(self) -> int:

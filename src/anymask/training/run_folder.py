@@ -38,6 +38,7 @@ LAST = "last.pt"
 BEFORE = "before.pt"
 DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
+PHOTOS = "photos"  # folder of the decoded photos
 KEPT = "step-{:09d}.pt"
 
 
@@ -272,6 +273,21 @@ def write_scalars(folder: Path, row: dict[str, Any]) -> None:
         for name, value in row.items():
             if name != "step" and isinstance(value, int | float):
                 writer.add_scalar(name, value, int(row["step"]))
+
+
+def tidy(folder: Path) -> str:
+    """Remove what a finished run needs no more: how large its folder is, in words.
+
+    Decoded photos are made anew where a run goes on, and the last checkpoint is enough for that.
+    """
+    shutil.rmtree(folder / PHOTOS, ignore_errors=True)
+    (folder / BEFORE).unlink(missing_ok=True)
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
+    return (
+        f"{folder} has {sum(sizes.values()) / 1e6:.1f} MB, {state / 1e6:.1f} MB of them "
+        "checkpoints (.pt), which only a further training needs"
+    )
 
 
 def write_bundle(folder: Path, target: Path) -> None:

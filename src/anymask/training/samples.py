@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -27,9 +27,9 @@ from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELLED
 from anymask.training.augment import brighten, fit_square, recolour, turn
 from anymask.training.classes import class_numbers
-from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen, largest_side
+from anymask.training.options import Scenes
+from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen
 from anymask.training.recipe import Recipe
-from anymask.training.scenes import compose
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
 from anymask.training.workers import prepared
 
@@ -68,6 +68,19 @@ class Batch:
         return Batch(*(one[rows] for one in given if one is not None))
 
 
+class PictureSource(TypedDict, total=False):
+    """What there is to know of the data beside their folder.
+
+    index    folder of the index of the data, where these are shards
+    without  keys of pictures that are held out (`held_pictures`)
+    scenes   what composes pictures, where the recipe has some
+    """
+
+    index: Path | None
+    without: frozenset[str]
+    scenes: Scenes | None
+
+
 class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     """Endless training pictures of one worker, from picture number `first` on."""
 
@@ -79,11 +92,12 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         *,
         rank: int = 0,
         first_step: int = 0,
-        index: Path | None = None,
-        without: frozenset[str] = frozenset(),
+        **source: Unpack[PictureSource],
     ) -> None:
         super().__init__()
+        index, without = source.get("index"), source.get("without", frozenset())
         self.recipe = recipe
+        self.scenes = source.get("scenes")
         self.photos = photos
         self.rank = rank
         self.first_step = first_step
@@ -155,7 +169,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
 
     def _scene(self, rng: Generator, side: int, place: int) -> tuple[UintImage, UintImage]:
         if rng.random() < self.recipe.synthetic:
-            image, masks = compose(side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng))
+            assert self.scenes is not None  # `loop.train` has looked
+            image, masks = self.scenes(
+                side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng)
+            )
             image, masks = turn(image, masks, rng, self.recipe.turns)
             return recolour(image, rng), masks
         sample = self.source.sample(rng, place)
@@ -172,8 +189,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
         if self.photos is None or not isinstance(sample.source, Path):
             return sample.image()
-        self.photos.check_size(sample)
-        return self.photos.image(sample.source)
+        return self.photos.pixels(sample)
 
     def _some_masks(
         self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
@@ -183,11 +199,11 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         hw  of what is kept of the photo
         """
         order = rng.permutation(len(sample.rles))[:MOST_PER_PHOTO]
-        masks = [self.masks.of_object(sample, int(number), hw) for number in order]
+        masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
         labels = [one.label or UNLABELLED for one in sample.objects]
         for name in self.recipe.classes:
-            numbers = [number for number, label in enumerate(labels) if label == name]
-            masks.append(self.masks.of_objects(sample, name, numbers, hw))
+            numbers = tuple(number for number, label in enumerate(labels) if label == name)
+            masks.append(self.masks.mask(sample, numbers, hw))
         return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
 
     def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
@@ -195,7 +211,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         for _ in range(20):
             sample = self.source.sample(rng, 0)
             image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
-            mask = self.masks.of_object(sample, number, (image.shape[0], image.shape[1]))
+            mask = self.masks.mask(sample, (number,), (image.shape[0], image.shape[1]))
             area = int(mask.sum(dtype=np.int64))
             if 400 <= area <= 0.6 * mask.size:
                 break
@@ -231,7 +247,7 @@ class SetPictures:
         if not sets:
             raise DataError(
                 f"{data}: no mask has {SMALLEST} pixels in training pictures of "
-                f"{largest_side(recipe)} pixels a side, which show a third of a photo's shorter "
+                f"{recipe.largest_side} pixels a side, which show a third of a photo's shorter "
                 "side at least; cut the photos into tiles around their objects"
             )
         weights = np.array([recipe.weights.get(i.name, 1.0) * np.sqrt(len(s)) for i, s in sets])
@@ -351,17 +367,10 @@ def batches(
     *,
     rank: int,
     first_step: int,
-    index: Path | None = None,
-    without: frozenset[str] = frozenset(),
+    **source: Unpack[PictureSource],
 ) -> Iterator[Batch]:
-    """The batches of one worker, from a process beside it; a new stage begins a new loader.
-
-    index    folder of the index of `data`, where these are shards
-    without  keys of pictures that are held out (`held_pictures`)
-    """
-    pictures = TrainingPictures(
-        recipe, data, photos, rank=rank, first_step=first_step, index=index, without=without
-    )
+    """The batches of one worker, from a process beside it; a new stage begins a new loader."""
+    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)

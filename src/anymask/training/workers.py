@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader
 
 from anymask.base import AnymaskError, ConfigError
 from anymask.training.blocks import repeated_blocks
+from anymask.training.options import Parallel
 
 Handler = Callable[[int, FrameType | None], None]
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -104,9 +105,6 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
                 f"memory runs out; {GOES_ON}"
             ) from error
         yield batch
-
-
-Parallel = Literal["ddp", "fsdp"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from anymask.runtime import (
     read_manifest,
     read_table,
 )
-from anymask.training import add_names, copy_bundle, round_to_half, table_of
+from anymask.training import copy_bundle, round_to_half
+from research.nano.graphs import add_names, table_of
 
 
 def some_namer() -> Namer:

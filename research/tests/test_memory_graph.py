@@ -11,7 +11,8 @@ from anymask.base import WeightsError
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
 from anymask.models.rules import FrameMaps, MemoryQuestion
 from anymask.runtime import ASSETS, MEMORY, OnnxRuntime, Remembering, file_sha256, read_manifest
-from anymask.training import add_memory, copy_bundle, round_to_half
+from anymask.training import copy_bundle, round_to_half
+from research.nano.graphs import add_memory
 
 
 def some_reader() -> MemoryReader:

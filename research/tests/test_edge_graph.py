@@ -25,7 +25,8 @@ from anymask.runtime import (
     manifest_to_json,
     read_manifest,
 )
-from anymask.training import add_refiner, copy_bundle
+from anymask.training import copy_bundle
+from research.nano.graphs import add_refiner
 
 
 @pytest.fixture(scope="module")

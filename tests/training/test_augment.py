@@ -1,6 +1,4 @@
-"""Composed scenes: exact masks that do not overlap; joint changes keep photo and masks together."""
-
-from collections.abc import Callable
+"""Changes of photos for training keep photo and masks together."""
 
 import cv2
 import numpy as np
@@ -16,7 +14,6 @@ from anymask.training import (
     letterbox,
     recolour,
     resize,
-    scenes,
     turn,
 )
 
@@ -24,40 +21,6 @@ SIDE = 96
 SPEC = ModelSpec(
     name="x", image_side=64, mask_side=16, resample="area", mean=(127.5,) * 3, std=(127.5,) * 3
 )
-
-
-def photo() -> np.ndarray:
-    return np.random.default_rng(5).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-
-
-def cut_out() -> tuple[np.ndarray, np.ndarray]:
-    mask = np.ones((30, 20), np.uint8)
-    mask[:5] = 0
-    return np.full((30, 20, 3), 200, np.uint8), mask
-
-
-@given(st.integers(0, 2**31), st.sampled_from([32, 97, 128]))
-def test_every_scene_has_masks_of_visible_size_that_do_not_overlap(seed: int, side: int) -> None:
-    image, masks = scenes.compose(side, np.random.default_rng(seed), photo, cut_out)
-    assert image.shape == (side, side, 3)
-    assert image.dtype == np.uint8
-    assert masks.shape[1:] == (side, side)
-    assert masks.sum(0).max(initial=0) <= 1
-    assert (masks.sum((1, 2)) >= scenes.MINIMUM).all()
-
-
-@pytest.mark.parametrize("kind", [scenes.shapes, scenes.crowd, scenes.page])
-def test_each_kind_shows_something(kind: Callable[..., scenes.Scene]) -> None:
-    found = [len(kind(SIDE, np.random.default_rng(seed), photo)[1]) for seed in range(12)]
-    assert max(found) >= 1
-
-
-def test_a_pasted_object_is_where_its_mask_says() -> None:
-    image, masks = scenes.pasted(
-        SIDE, np.random.default_rng(3), lambda: np.zeros((50, 50, 3), np.uint8), cut_out
-    )
-    painted = image.max(-1) > 100
-    assert (painted == masks.any(0)).mean() > 0.97
 
 
 @given(st.integers(0, 2**31), st.integers(9, 70), st.integers(9, 70), st.sampled_from([0.0, 1.0]))
@@ -118,7 +81,7 @@ def test_letterbox_lays_the_photo_where_the_model_expects_it(hw: tuple[int, int]
 
 @given(st.integers(0, 2**31))
 def test_colours_change_but_never_the_shape(seed: int) -> None:
-    image = photo()
+    image = np.random.default_rng(5).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     changed = recolour(image, np.random.default_rng(seed))
     assert changed.shape == image.shape
     assert changed.dtype == np.uint8
