@@ -28,7 +28,7 @@ from anymask.segment import GridDict, Model, Prediction
 Picture = NDArray[np.uint8]
 
 LARGEST = 1600  # the longest side of a user's photo here, in pixels; the model itself takes any
-GRID = GridDict(points_per_side=14)
+GRID = GridDict(grid=14)
 CELL = 320  # the longest side of a picture on the contact sheet, in pixels
 
 

@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--photos", type=int, default=75)
-    parser.add_argument("--points-per-side", type=int, default=32)
+    parser.add_argument("--grid", type=int, default=32)
     parser.add_argument(
         "--check", type=int, default=0, metavar="N", help="photos that are left out"
     )
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, help="a bundle (default: the package's own)")
     args = parser.parse_args()
     model = anymask.load(args.model)
-    settings = grid_of(model.runtime.family, {"points_per_side": args.points_per_side})
+    settings = grid_of(model.runtime.family, {"grid": args.grid})
     answered = [answer_all(model, p, settings) for p in photos_of(args.data, args.photos, seed=1)]
     old = shipped(model)
     new = fit(answered, settings, old)

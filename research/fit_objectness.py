@@ -170,8 +170,8 @@ def photos(
     facts  a folder that keeps it
     """
     model = anymask.load()
-    wanted = {"pred_iou_thresh": QUALITY, "stability_score_thresh": STABILITY}
-    settings = grid_of(model.runtime.family, {"points_per_side": SIDE, **wanted})  # type: ignore[typeddict-item]
+    wanted = {"score": QUALITY, "stability": STABILITY}
+    settings = grid_of(model.runtime.family, {"grid": SIDE, **wanted})  # type: ignore[typeddict-item]
     for number, (name, sample) in enumerate(in_turn(folder, count)):
         if number % part[1] != part[0]:
             continue
@@ -296,7 +296,7 @@ def check(known: Sequence[JudgedPhoto], ranks: list[Floats], least: float) -> No
 def quality_ranks(known: Sequence[JudgedPhoto]) -> list[Floats]:
     """Of each mask its quality; 0 below what the family shows by itself."""
     grid = anymask.load().runtime.family.grid
-    least = grid.pred_iou_thresh, grid.stability_score_thresh
+    least = grid.score, grid.stability
     return [
         np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)
         for one in known

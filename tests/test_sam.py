@@ -257,7 +257,7 @@ def test_a_prompt_before_the_photo_says_so() -> None:
 @pytest.mark.parametrize("mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
 def test_the_three_output_modes_hold_the_same_masks(mode: str) -> None:
     model = Model(ColourRuntime())
-    records = model.everything(DISCS, mode="exact", points_per_side=4, points_per_batch=64)
+    records = model.everything(DISCS, mode="exact", grid=4, points_per_batch=64)
     generator = SamAutomaticMaskGenerator(model, points_per_side=4, output_mode=mode)
     for told, record in zip(generator.generate(DISCS), records, strict=True):
         assert told.keys() == KEYS
@@ -282,7 +282,7 @@ def test_the_pipeline_answers_with_masks_and_scores() -> None:
     model = Model(ColourRuntime())
     generator = pipeline("mask-generation", model=model)
     outputs = generator(DISCS, points_per_batch=16, points_per_crop=4)
-    records = model.everything(DISCS, points_per_side=4)
+    records = model.everything(DISCS, grid=4)
     assert outputs.keys() == {"masks", "scores"}
     assert len(outputs["masks"]) == len(outputs["scores"]) == len(records)
     np.testing.assert_array_equal(outputs["masks"][0], records[0].mask)

@@ -30,8 +30,7 @@ from anymask.formats import (
     read_rows,
     read_table,
 )
-from anymask.masks import Mask, Rle, mask_to_rle
-from anymask.masks.mask import Box
+from anymask.masks import Box, Mask, Rle, mask_to_rle
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 

@@ -84,7 +84,7 @@ def _gathered(args: argparse.Namespace, folder: Path, words: NameWords) -> Path:
     from research.nano.name_samples import gather_close_ups
 
     model = anymask.load(args.model, weights=args.weights)
-    grid = grid_of(model.runtime.family, {"points_per_side": SIDE})
+    grid = grid_of(model.runtime.family, {"grid": SIDE})
 
     def propose(image: UintImage) -> list[Mask]:
         found = find_everything(model.runtime, encode_image(model.runtime, image), grid)

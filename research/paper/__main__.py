@@ -13,12 +13,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from anymask.base import AnymaskError
-from anymask.cli import add_options
-from anymask.evaluation import EvalSet, EvalSettings, SetPlan, Suite, asked_sets, with_measures
-from anymask.evaluation.commands import evaluate as package
-from anymask.evaluation.running import read_sets
+from anymask.cli import add_options, read_options
+from anymask.evaluation import (
+    EvalSet,
+    EvalSettings,
+    SetPlan,
+    SetQuery,
+    Suite,
+    add_report_options,
+    configure_photos,
+    evaluate_photos,
+    read_methods,
+    read_photos,
+    with_measures,
+    write_report,
+)
 from research import datasets
 from research.paper.baselines import list_baselines
 from research.paper.hard_scenes import SCENES, scene_set
@@ -29,27 +41,26 @@ HARD = "hard"
 FURTHER = {("zero-shot", "bsds500_val"): ("edges",)}  # of a suite's set, beside its own measures
 
 
-def hard_sets(names: Sequence[str] = ()) -> tuple[Suite, list[EvalSet]]:
-    """Every kind of rendered scene, or those that are named."""
-    plans = tuple(
-        SetPlan(name=name, groups=(HARD,)) for name in SCENES if name in names or not names
-    )
-    return Suite(name=HARD, sets=plans), [EvalSet(plan, *scene_set(plan.name)) for plan in plans]
+def find_sets(what: str, asked: dict[str, Any]) -> tuple[Suite, list[EvalSet]]:
+    """What WHAT means, with what is measured there.
 
-
-def find_sets(args: argparse.Namespace) -> tuple[Suite, list[EvalSet]]:
-    """What WHAT means, with what is measured there."""
-    if args.what == HARD:
-        suite, sets = hard_sets([name for name in args.sets.split(",") if name])
-        return suite, with_measures(sets, args.measure, args.only)
-    own = SUITES / f"{args.what}.toml"
-    args.what = str(own) if own.is_file() else args.what
-    suite, sets = asked_sets(read_sets(args))
-    if args.only:
-        return suite, sets
+    asked  options as `evaluate_photos` takes them; those about sets are taken out
+    """
+    names, only, also = (tuple(asked.pop(n, ())) for n in ("sets", "protocol", "also"))
+    labels = {name: asked.pop(name, None) for name in ("root", "form", "images", "split")}
+    if what == HARD:
+        scenes = [name for name in SCENES if name in names or not names]
+        plans = tuple(SetPlan(name=name, groups=(HARD,)) for name in scenes)
+        sets = [EvalSet(plan, *scene_set(plan.name)) for plan in plans]
+        return Suite(name=HARD, sets=plans), with_measures(sets, only, also)
+    own = SUITES / f"{what}.toml"
+    labels["root"] = labels["root"] and Path(labels["root"])
+    what = str(own) if own.is_file() else what
+    suite, sets = SetQuery(data=what, sets=names, protocol=only, also=also, **labels).open()
+    further = [() if only else FURTHER.get((suite.name, one.plan.name), ()) for one in sets]
     plans = [
-        replace(one.plan, measures=one.plan.measures + FURTHER.get((suite.name, one.plan.name), ()))
-        for one in sets
+        replace(one.plan, measures=one.plan.measures + more)
+        for one, more in zip(sets, further, strict=True)
     ]
     return suite, [replace(one, plan=plan) for one, plan in zip(sets, plans, strict=True)]
 
@@ -66,22 +77,24 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
         "python -m research.paper", description=__doc__, parents=[groups],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    package.configure(parser)
+    configure_photos(parser)
+    add_report_options(parser)
     parser.add_argument("--baselines", action="store_true", help="GrabCut, flood fill, regions too")
     add_options(parser, EvalSettings, ("slow",))
-    args = parser.parse_args(words)
-    args.workers = 1  # the table of another process would lack these measures
-    return args
+    return parser.parse_args(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure, print the tables; the exit status."""
     try:
         args = read_words(words)
-        suite, sets = find_sets(args)
-        found = list_baselines() if args.baselines else None
-        more, skipped = (found.methods, found.skipped) if found else ((), ())
-        package.evaluate(args, suite, sets, more, skipped)
+        asked = read_photos(args) | read_options(args, EvalSettings)
+        sets = find_sets(args.data, asked)
+        methods = read_methods(args)
+        if args.baselines:
+            found = list_baselines()
+            methods, asked["skipped"] = [*methods, *found.methods], found.skipped
+        write_report(evaluate_photos(methods, sets, **asked), args)
     except AnymaskError as error:
         print(f"research.paper: {error}", file=sys.stderr)
         return 2

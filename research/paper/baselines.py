@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, UintImage
-from anymask.evaluation import BOX, CLICK, FromFunction, Segmenter
-from anymask.evaluation.protocols import CLICKS
+from anymask.evaluation import BOX, CLICK, CLICKS, FromFunction, Segmenter
 from anymask.masks import Prompt
 from research.paper.edges import EDGE_BASELINES
 from research.paper.region_quality import REGION_BASELINES

@@ -25,7 +25,7 @@ def recipe() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def settings() -> Grid:
-    return grid_of(anymask.load().runtime.family, {"points_per_side": 8})
+    return grid_of(anymask.load().runtime.family, {"grid": 8})
 
 
 @pytest.fixture(scope="module")

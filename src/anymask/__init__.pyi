@@ -6,11 +6,12 @@ from anymask import sam as sam
 from anymask.base import errors as errors
 from anymask.evaluation.auditing import audit as audit
 from anymask.evaluation.evaluating import evaluate as evaluate
+from anymask.evaluation.statistics_report import stats as stats
 from anymask.formats.conversion import convert as convert
 from anymask.formats.dataset import read as read
+from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
-from anymask.images.sources import list_photos as list_photos
-from anymask.images.sources import sample as sample
+from anymask.images.load import sample as sample
 from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.prompts import Prompt as Prompt
@@ -18,7 +19,7 @@ from anymask.masks.spec import Features as Features
 from anymask.opening import load as load
 from anymask.segment.model import Model as Model
 from anymask.segment.prediction import Prediction as Prediction
-from anymask.segment.requests import Retry as Retry
+from anymask.segment.settings import Retry as Retry
 from anymask.studio.project import Project as Project
 from anymask.studio.start import annotate as annotate
 from anymask.studio.start import serve as serve

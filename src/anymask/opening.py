@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from anymask.base import name_keywords
 from anymask.segment import Model
 
 if TYPE_CHECKING:
     from anymask.track import TrackOptions, VideoSession
 
 
-@name_keywords
 def load(
     name: str | Path | None = None,
     weights: str | Path | None = None,

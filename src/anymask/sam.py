@@ -430,6 +430,16 @@ class SamPredictor:
         return self.model.segment(self._seen, prompts=prompts, multimask=bool(several))
 
 
+# segment-anything's and transformers' words, and what `Model.everything` calls them.
+OUR_SETTINGS = {
+    "points_per_side": "grid",
+    "points_per_crop": "grid",
+    "pred_iou_thresh": "score",
+    "stability_score_thresh": "stability",
+    "crops_n_layers": "crop_n_layers",
+}
+
+
 @dataclass
 class SamAutomaticMaskGenerator:
     """The masks of everything in a photo, as a list of records.
@@ -472,7 +482,7 @@ class SamAutomaticMaskGenerator:
         """
         given = ("model", "point_grids", "output_mode", "opened")
         settings = {
-            name: value
+            OUR_SETTINGS.get(name, name): value
             for name, value in vars(self).items()
             if name not in given and value is not None
         }
@@ -503,8 +513,7 @@ class MaskGeneration:
         """
         if isinstance(inputs, list):
             return [self(one, points_per_batch, **settings) for one in inputs]
-        other = {"points_per_crop": "points_per_side", "crops_n_layers": "crop_n_layers"}
-        named = {other.get(name, name): value for name, value in settings.items()}
+        named = {OUR_SETTINGS.get(name, name): value for name, value in settings.items()}
         photo = load_image(inputs)
         found = self.model.everything(photo, points_per_batch=points_per_batch, **named)
         return found.to_pipeline()

@@ -15,8 +15,8 @@ from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 EVERYTHING = [
-    "everything", "photo.png", "-o", "out", "--mode", "exact", "--points-per-side", "6",
-    "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3", "--box-nms-thresh", "1",
+    "everything", "photo.png", "-o", "out", "--mode", "exact", "--grid", "6",
+    "--score", "0.3", "--stability", "0.3", "--box-nms-thresh", "1",
 ]  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_levels_duplicates_and_small_masks(runtime: ColourRuntime) -> None:
     every = len(records())
     main([*EVERYTHING, "--granularity", "whole"])
     wholes = len(records())
-    main([*EVERYTHING, "--mask-nms-thresh", "0.5"])
+    main([*EVERYTHING, "--iou", "0.5"])
     single = len(records())
     main([*EVERYTHING, "--min-mask-area", "1300"])
     assert all(record.area >= 1300 for record in records())

@@ -21,8 +21,8 @@ from tests.segment.fakes import ColourRuntime, discs, iou
 
 PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]
-GRID = ["--mode", "exact", "--points-per-side", "4", "--pred-iou-thresh", "0.3"]
-GRID += ["--stability-score-thresh", "0.3"]
+GRID = ["--mode", "exact", "--grid", "4", "--score", "0.3"]
+GRID += ["--stability", "0.3"]
 
 
 class Stdin:
@@ -242,7 +242,7 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     ]
     assert Path("b.svg").is_file()
     assert len(Path("b.txt").read_text().splitlines()) == len(rows)
-    assert "wanted a folder, one .json" in refusal(capsys, *words, "b.mask.png")
+    assert "wanted a folder, one .json" in refusal(capsys, *words, "-.svg")
     assert "this goes into files, got -o -; name a folder" in refusal(
         capsys, "encode", "p.png", "-o", "-"
     )
@@ -270,7 +270,7 @@ def test_masks_by_standard_output(desk: Path, capfdbinary: pytest.CaptureFixture
     with Image.open(io.BytesIO(piped("-"))) as picture:
         assert iou(np.asarray(picture)[..., 3] > 0, RIGHT) > 0.7
     assert json.loads(piped("-.json"))["annotations"]
-    assert piped("-.svg").startswith(b"<svg")
+    assert b"<svg " in piped("-.svg")[:100]
     capfdbinary.readouterr()
     assert main(["everything", "p.png", *GRID, "-o", "-"]) == 0
     assert json.loads(capfdbinary.readouterr().out)["annotations"]

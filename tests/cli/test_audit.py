@@ -10,7 +10,7 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.cli.main import main
-from anymask.evaluation import audit as auditing
+from anymask.evaluation import auditing
 from anymask.formats import read, read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
@@ -38,7 +38,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def words(data: Path, out: Path, *more: str) -> list[str]:
-    return ["audit", str(data), "-o", str(out), "--points-per-side", "4", *more]
+    return ["audit", str(data), "-o", str(out), "--grid", "4", *more]
 
 
 def test_grades_pictures_and_a_page_are_written(
@@ -160,9 +160,9 @@ def test_results_never_lie_among_the_annotations(
     [
         (["none", "-o", "out"], "there is no file or folder"),
         (["discs"], "an audit needs a folder for what it finds; give -o DIR"),
-        (["discs", "discs", "-o", "out"], "one data set is audited at a time, got 2"),
+        (["discs", "discs", "-o", "out"], "there is no use for 'discs'"),
         (["discs", "-o", "out", "--to", "coco"], "give --proposals DIR"),
-        (["discs", "-o", "out", "--below", "2"], "wanted a number from 0 to 1, got '2'"),
+        (["discs", "-o", "out", "--below", "2"], "below must be from 0 to 1, got 2"),
         (["discs", "-o", "out", "--accept", "x"], "wanted numbers like 1,4-9, got 'x'"),
         (["discs", "-o", "out", "--grades", "none.json"], "none.json: wanted a file of grades"),
         (["discs", "-o", "out", "--images", "none"], "wanted the folder of the pictures"),
@@ -198,7 +198,7 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     pages[0].save(photos / "stack.tif", save_all=True, append_images=pages[1:])
     records = str(tmp_path / "records")
     make = ["everything", str(tmp_path / "photos"), "-o", records, "--page", "all"]
-    assert main([*make, "--points-per-side", "4"]) == 0
+    assert main([*make, "--grid", "4"]) == 0
     where = ["--images", str(tmp_path / "photos")]
     assert main([*words(Path(records), tmp_path / "out"), *where]) == 0
     assert "records: 2 images" in capsys.readouterr().out

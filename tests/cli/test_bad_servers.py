@@ -44,12 +44,7 @@ def test_a_server_that_cannot_be_says_why(
     assert told in refused(capsys, "serve", *words)
 
 
-def test_a_cache_or_a_site_that_is_a_file_is_refused(
-    capsys: pytest.CaptureFixture[str], file: Path
-) -> None:
-    assert f"wanted a folder for the cache, got the file {file}" in refused(
-        capsys, "serve", "--cache", file
-    )
+def test_a_site_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
     assert f"got the file {file}" in refused(capsys, "serve", "--static", file)
 
 

@@ -81,7 +81,7 @@ def test_workers_and_python_make_the_same(desk: Path, capsys: pytest.CaptureFixt
     assert "2 done" in out_of(capsys, "set", "-o", "one", "--no-overlay", "--workers", "1")
     check("one")
     assert not list(Path("one").glob("*.png"))
-    summary = anymask.jobs.segment_boxes("set", "two", overlay=False)
+    summary = anymask.jobs.run("boxes", "set", "two", overlay=False)
     assert (summary.done, summary.made) == (2, 3)
     for name in ("a.json", "b.json"):
         assert Path("one", name).read_bytes() == Path("two", name).read_bytes()

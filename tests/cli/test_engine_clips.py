@@ -39,12 +39,12 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert main(["project", "clips", folder, *take]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "drive.mkv: 6 frames, 2 tracks"
-    assert told[1].startswith("  track 1, object 1 (disc): proposal, frames 0 to 5, ")
+    assert told[1].startswith("  track 1, object 1 (disc): proposed, frames 0 to 5, ")
     assert main(["project", "clips", folder, "-o", str(out)]) == 2
     assert "no track is accepted; look at them first" in capsys.readouterr().err
     project.tracks.give_verdict(2, TrackSaid(verdict="accept", version=1), "ann")
     assert main(["project", "report", folder, "--json", str(out)]) == 0
-    assert "clips: 1; tracks: 1 accepted, 1 proposal" in capsys.readouterr().out
+    assert "clips: 1; tracks: 1 accepted, 1 proposed" in capsys.readouterr().out
     assert json.loads(out.read_text("utf-8"))["clips"][0]["accepted"] == 1
     assert main(["project", "clips", folder, "-o", str(out)]) == 0
     assert "6 masks on 6 frames" in capsys.readouterr().out

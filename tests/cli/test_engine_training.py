@@ -16,8 +16,16 @@ from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle
 from anymask.runtime import about_weights
-from anymask.studio import Project, RoundStart, Tuning, last_weights, recipe_of, start_of, trainer
-from anymask.studio import retraining as engine_training
+from anymask.studio import (
+    Project,
+    RoundStart,
+    Tuning,
+    last_weights,
+    recipe_of,
+    rounds,
+    start_of,
+    trainer,
+)
 from anymask.training import (
     LARGE_RATE,
     Recipe,
@@ -53,9 +61,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def judge(place: str, images: Sequence[AnnotatedImage]) -> np.ndarray:
         return np.full(len(images), 0.5 if place == "nano" else 0.6)
 
-    monkeypatch.setattr("anymask.studio.commands.project.judge_on", lambda _folder: judge)
+    monkeypatch.setattr("anymask.studio.rounds.judge_on", lambda _folder: judge)
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
-    monkeypatch.setattr("anymask.studio.commands.project.open_model", lambda _place: opened)
+    monkeypatch.setattr("anymask.load", lambda _place: opened)
     monkeypatch.setattr(
         "anymask.training.run_folder.write_bundle", lambda _run, target: target.mkdir()
     )
@@ -157,7 +165,7 @@ def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
     project: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["project", "retrain", str(project), "--steps", "4", "--model", str(tiny)]
-    monkeypatch.setattr(engine_training, "finish", cut)
+    monkeypatch.setattr(rounds, "finish", cut)
     whole, began = loop.train, []
 
     def train(recipe: Recipe, run: TrainingRun) -> None:

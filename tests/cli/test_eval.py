@@ -7,8 +7,7 @@ import pytest
 
 import anymask
 from anymask.cli.main import main
-from anymask.evaluation import FromFunction
-from anymask.evaluation import running as eval_workers
+from anymask.evaluation import FromFunction, evaluating
 from tests.evaluation.small_sets import perfect, write_set
 
 PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
@@ -65,7 +64,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.json"
-    real, seen = eval_workers.score_set, []
+    real, seen = evaluating.score_set, []
 
     def stop_at_second(methods: list[FromFunction], one: object, *rest: object, **more: object):
         seen.append(one.plan.name)
@@ -73,7 +72,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return real(methods, one, *rest, **more)
 
-    monkeypatch.setattr(eval_workers, "score_set", stop_at_second)
+    monkeypatch.setattr(evaluating, "score_set", stop_at_second)
     words = ["evaluate", str(data), "--json", str(out), "--resume"]
     assert main(words) == 130
     assert [row["name"] for row in read(out)["sets"]] == ["first"]
@@ -88,9 +87,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         (["--resume"], "--resume continues a file; give it with --json FILE"),
         (["--sets", "third"], "has no set 'third'; it has first, second"),
         (["--model", "a", "--model", "b", "--weights", "w"], "write --model NAME=WEIGHTS"),
-        (["--model", "a", "--model", "a"], "a model is given twice: a, a; name each once"),
+        (["--model", "a", "--model", "a"], "a model is given twice: a; name each once"),
         (["--peer", "nothing"], "a peer is named module:callable, got 'nothing'"),
-        (["--measure", "smell"], "--measure: there is no measure 'smell'; there are clicks, box"),
+        (["--measure", "smell"], "measures: there is no measure 'smell'; there are clicks, box"),
         (["--only"], "--only leaves what --measure names; give at least one --measure NAME"),
         (["--clicks", "0"], "clicks must be a whole number of at least 1, got 0"),
         (["--mirror"], "--mirror goes with --refine-edges"),
@@ -182,7 +181,7 @@ def test_the_tables_and_the_page_are_written_where_asked(
     assert tables.read_text(encoding="utf-8") == capsys.readouterr().out
     text = page.read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
-    assert text.count("<h3>first</h3>") == 1
+    assert text.count("<h2>Worst cases of first</h2>") == 1
     assert "data:image/jpeg;base64," in text
 
 

@@ -11,14 +11,13 @@ import anymask
 from anymask.cli.main import main
 from anymask.formats import read_annotations
 from anymask.images import load as images
-from anymask.jobs import photo_records
-from anymask.jobs import photos as outputs
+from anymask.jobs import records
 from anymask.masks import Mask
 from anymask.segment import Model
 from tests.segment.fakes import ColourRuntime, Modest, discs, iou
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
-GRID = ["--points-per-side", "8", "--pred-iou-thresh", "0.3", "--stability-score-thresh", "0.3"]
+GRID = ["--grid", "8", "--score", "0.3", "--stability", "0.3"]
 
 
 def names(folder: str) -> list[str]:
@@ -57,7 +56,7 @@ def test_a_photo_becomes_records_and_a_picture(
 def test_the_picture_is_made_smaller_where_the_photo_is_large(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "OVERLAY_SIDE", 60)
+    monkeypatch.setattr(records, "OVERLAY_SIDE", 60)
     main(["everything", "photos/one.png", "-o", "out", *GRID])
     with Image.open("out/one.png") as picture:
         assert picture.size == (60, 45)
@@ -95,17 +94,17 @@ def test_one_broken_photo_does_not_stop_the_folder(
 def test_nothing_found_is_a_result(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "1"]) == 0
-    assert "no mask passed; lower --pred-iou-thresh or" in capsys.readouterr().out
+    assert main(["everything", "photos/one.png", "-o", "out", "--score", "1"]) == 0
+    assert "no mask passed; lower --score or" in capsys.readouterr().out
     assert json.loads(Path("out/one.json").read_text())["annotations"] == []
 
 
 def test_a_percentage_for_a_share_is_told(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--pred-iou-thresh", "70"]) == 2
+    assert main(["everything", "photos/one.png", "-o", "out", "--score", "70"]) == 2
     assert capsys.readouterr().err == (
-        "anymask: error: pred_iou_thresh must be a number, 0 or more and less than 2, got 70.0; "
+        "anymask: error: score must be a number, 0 or more and less than 2, got 70.0; "
         "for 70 % write 0.7\n"
     )
 
@@ -117,19 +116,31 @@ def test_every_file_names_the_photo(runtime: ColourRuntime) -> None:
     assert names == ["one.png"] * 3
 
 
+def test_each_mask_is_cut_out_where_the_name_has_its_number(runtime: ColourRuntime) -> None:
+    outputs = ["m.json", "obj{n}.cut.png", "all.mask.png"]
+    main(["everything", "photos/one.png", *[w for o in outputs for w in ("-o", o)], *GRID])
+    (image,), _ = read_annotations("m.json")
+    for number, mask in enumerate(image.masks, start=1):
+        with Image.open(f"obj{number}.cut.png") as cut:
+            np.testing.assert_array_equal(np.asarray(cut)[..., 3] > 0, mask.mask)
+    (numbers,), _ = read_annotations("all.mask.png", "label-png")
+    assert set(numbers.masks.ids) <= set(range(1, len(image.masks) + 1))
+    assert main(["everything", "photos/one.png", "-o", "all.cut.png", *GRID]) == 2
+
+
 def test_where_nothing_passes_the_best_are_shown_as_in_python(
     runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Model(Modest())
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
-    run = ["everything", "photos/one.png", "-o", "out/", "--points-per-side", "8"]
-    own = ["--pred-iou-thresh", "0.88"]  # the default, but said
+    run = ["everything", "photos/one.png", "-o", "out/", "--grid", "8"]
+    own = ["--score", "0.88"]  # the default, but said
 
     def found() -> int:
         return len(json.loads(Path("out/one.json").read_text())["annotations"])
 
     assert main(run) == 0
-    assert found() == len(model.everything("photos/one.png", points_per_side=8)) > 0
+    assert found() == len(model.everything("photos/one.png", grid=8)) > 0
     assert main([*run, *own]) == 0
     assert found() == 0
     told = json.loads(Path("out/one.json").read_text())
@@ -145,9 +156,9 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
 def test_a_grid_that_makes_no_sense_is_told(
     runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["everything", "photos/one.png", "-o", "out", "--points-per-side", "0"]) == 2
+    assert main(["everything", "photos/one.png", "-o", "out", "--grid", "0"]) == 2
     assert (
-        "points_per_side must be a whole number of at least 1 and at most 1024, got 0"
+        "grid must be a whole number of at least 1 and at most 1024, got 0"
         in capsys.readouterr().err
     )
 
@@ -211,7 +222,7 @@ def test_a_picture_never_lies_beside_records_of_other_settings(
         raise KeyboardInterrupt
 
     # after the picture, before the records
-    monkeypatch.setattr(photo_records, "write_json", stop)
+    monkeypatch.setattr(records, "write_json", stop)
     main(["everything", "photos/one.png", "-o", "out", *GRID, "--box-nms-thresh", "0.1"])
     assert names("out") == ["one.png"]
 
@@ -235,6 +246,6 @@ def test_the_summary_says_what_was_made_with_what(runtime: ColourRuntime) -> Non
     assert (told["photos"], told["done"], told["made"]) == (2, 2, masks)
     assert (one["photos"], one["done"], one["there"]) == (1, 0, 1)
     assert told["about"]["weights"] == "colour"
-    assert told["about"]["grid"]["points_per_side"] == 8
+    assert told["about"]["grid"]["grid"] == 8
     assert told["photos_per_second"] == pytest.approx(2 / told["seconds"], rel=0.1)
     assert "load" in told["machine"]

@@ -123,7 +123,7 @@ def test_commands_take_the_stack_as_it_is(
         assert main(["encode", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
         assert told in (said := capsys.readouterr().out)
         assert "pages" not in said  # all of them are one picture
-    grid = ["--points-per-side", "3", "-o", "found"]
+    grid = ["--grid", "3", "-o", "found"]
     assert main(["everything", str(stack(tuned)), *model, *grid]) == 0
     assert anymask.load_image("found/0.png").shape == (48, 64, 3)
 

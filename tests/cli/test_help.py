@@ -17,7 +17,7 @@ def test_the_whole_help_shows_what_the_short_one_leaves_out(
 ) -> None:
     assert main(["everything", "--help"]) == 0
     short = capsys.readouterr().out
-    assert "--points-per-side" in short
+    assert "--grid" in short
     assert "--crop-n-layers" not in short
     assert "--help-all" in short
     assert main(["everything", "--help-all"]) == 0
@@ -26,7 +26,8 @@ def test_the_whole_help_shows_what_the_short_one_leaves_out(
 
 def test_common_options_are_options_of_some_command(capsys: pytest.CaptureFixture[str]) -> None:
     told = ""
-    for command in commands():
-        main([command, "--help-all"])
+    words = [[command] for command in commands()]
+    for command in [*words, ["evaluate", "photos"], ["evaluate", "videos"]]:
+        main([*command, "--help-all"])
         told += capsys.readouterr().out
     assert sorted(name for name in COMMON if name not in told) == []

@@ -54,7 +54,7 @@ def test_everything_names_its_records_and_does_so_again_for_other_names(
     bundle: Path, photo: Path, tmp_path: Path
 ) -> None:
     words = ["everything", str(photo), "-o", str(tmp_path / "out"), "--no-overlay"]
-    words += ["--model", str(bundle), "--points-per-side", "3", "--names"]
+    words += ["--model", str(bundle), "--grid", "3", "--names"]
 
     def labels(names: str) -> set[str | None]:
         assert main([*words, names]) == 0

@@ -20,6 +20,9 @@ LOADING = ["annotate", "audit", "encode", "evaluate", "everything", "segment", "
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     load(commands()[command]).configure(parser)
+    for action in parser._actions:
+        if action.dest == "action" and action.choices:
+            return action.choices[parser.get_default("action")]
     return parser
 
 
@@ -66,8 +69,8 @@ def test_a_word_for_none_is_not_the_same_as_no_word() -> None:
 def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> None:
     parser = argparse.ArgumentParser()
     add_server_options(parser)
-    parser.add_argument("--points-per-side", type=int)
-    assert read_server(parser.parse_args(["--points-per-side", "9"]))["limits"] == Limits()
+    parser.add_argument("--grid", type=int)
+    assert read_server(parser.parse_args(["--grid", "9"]))["limits"] == Limits()
     words = ["--upload-megabytes", "1.5", "--megapixels", "2"]
     limits = read_server(parser.parse_args(words))["limits"]
     assert (limits.upload_bytes, limits.pixels) == (1_500_000, 2_000_000)
@@ -77,9 +80,9 @@ def test_limits_are_given_in_millions_and_nothing_else_is_taken_for_one() -> Non
 
 def test_what_was_given_is_read_and_the_rest_left_to_the_class() -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser, Grid, ("mode", "points_per_side", "pred_iou_thresh"))
-    args = parser.parse_args(["--points-per-side", "8", "--pred-iou-thresh", "0"])
-    assert read_options(args, Grid) == {"points_per_side": 8, "pred_iou_thresh": 0.0}
+    add_options(parser, Grid, ("mode", "grid", "score"))
+    args = parser.parse_args(["--grid", "8", "--score", "0"])
+    assert read_options(args, Grid) == {"grid": 8, "score": 0.0}
     assert read_options(parser.parse_args([]), Grid) == {}
 
 

@@ -76,7 +76,7 @@ def test_other_bands_are_another_picture(
     scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "out")
-    words = ["everything", str(scene), "-o", out, "--points-per-side", "2", "--bands"]
+    words = ["everything", str(scene), "-o", out, "--grid", "2", "--bands"]
     said = []
     for bands in ("1", "1", "5,4,3"):
         assert main([*words, bands, "--page", "1"]) == 0

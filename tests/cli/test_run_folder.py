@@ -14,10 +14,9 @@ from anymask.training import (
     Recipe,
     RecipeStage,
     TrainingProgress,
-    checkpoint,
     licence_of_run,
+    run_folder,
     save_checkpoint,
-    trainee,
     write_bundle,
     write_result,
 )
@@ -79,8 +78,8 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
 def test_the_bundle_of_a_run_states_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = {"recipe": dataclasses.asdict(recipe(model="edge_sam", init="shipped"))}
     said: list[str] = []
-    monkeypatch.setattr(checkpoint, "newest_state", lambda _folder: (tmp_path, state))
-    monkeypatch.setattr(trainee, "trained_module", lambda _state: models.build("nano_tiny"))
+    monkeypatch.setattr(run_folder, "newest_state", lambda _folder: (tmp_path, state))
+    monkeypatch.setattr(run_folder, "trained_module", lambda _state: models.build("nano_tiny"))
     monkeypatch.setattr(
         graphs, "export_bundle", lambda *_args, licence, **_options: said.append(licence)
     )

@@ -1,4 +1,4 @@
-"""`anymask score` as a user meets it: figures counted by hand, and errors in a sentence."""
+"""`anymask evaluate score` as a user meets it: figures counted by hand, and errors."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def videos(tmp_path: Path) -> Path:
 
 def scored(*words: object) -> dict:
     *rest, out = words
-    assert main(["score", *map(str, rest), "--json", str(out)]) == 0
+    assert main(["evaluate", "score", *map(str, rest), "--json", str(out)]) == 0
     document: dict = json.loads(Path(str(out)).read_text(encoding="utf-8"))
     return document
 
@@ -65,7 +65,7 @@ def test_frames_with_short_numbers_are_in_their_order(tmp_path: Path) -> None:
 def test_the_folder_of_one_video_is_told_from_that_of_all(
     videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["score", "video", str(videos / "truth" / "bear"), str(videos / "found")]
+    words = ["evaluate", "score", "video", str(videos / "truth" / "bear"), str(videos / "found")]
     assert main(words) == 2
     assert "holds the frames of one video; name the folder" in capsys.readouterr().err
 
@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_the_function(videos: Path) -> None:
 
 def test_the_ends_count_where_asked(videos: Path) -> None:
     save(videos / "found" / "dogs", [frame()], first=2)
-    words = ["video", videos / "truth", videos / "found", "--all-frames"]
+    words = ["video", videos / "truth", videos / "found", "--rules", "all-frames"]
     found = scored(*words, videos / "out.json")
     assert found["objects"][1]["J"] == [1, 1, 0]
     assert len(found["objects"][0]["F"]) == 4
@@ -110,11 +110,11 @@ def test_a_data_set_is_its_own_perfect_result(tmp_path: Path) -> None:
     for path in (tmp_path / "DAVIS" / "Annotations" / "480p" / "bear").iterdir():
         values = np.asarray(Image.open(path))  # void is for the truth alone
         save(tmp_path / "found" / "bear", [values * (values < 255)], first=int(path.stem))
-    words = ["video", tmp_path / "DAVIS", tmp_path / "found", "--all-frames"]
+    words = ["video", tmp_path / "DAVIS", tmp_path / "found", "--rules", "all-frames"]
     with_split = [*words, "--split", "val", tmp_path / "out.json"]
     assert scored(*with_split)["global"]["J&F"] == 1
     write_davis_2016(tmp_path / "D16")
-    words = ["video", tmp_path / "D16", tmp_path / "D16" / "Annotations", "--all-frames"]
+    words = ["video", tmp_path / "D16", tmp_path / "D16" / "Annotations", "--rules", "all-frames"]
     assert scored(*words, "--split", "2016/val", tmp_path / "out.json")["global"]["J&F"] == 1
 
 
@@ -144,7 +144,7 @@ def test_proposals_are_matched_so_that_the_whole_is_best(
 
     leave: an object without a proposal is compared with empty masks, which are right once it left.
     """
-    words = ["video", proposals / "truth", proposals / "found", "--unsupervised"]
+    words = ["video", proposals / "truth", proposals / "found", "--rules", "unsupervised"]
     found = scored(*words, proposals / "out.json")
     first, second, stays, leaves = found["objects"]
     assert (first["found_by"], second["found_by"]) == (7, 1)
@@ -166,7 +166,7 @@ def test_void_excuses_proposals_and_the_figures_are_those_of_tracks(proposals: P
     save(proposals / "truth" / "void", [truth] * 3)
     drawn = [frame((20, half)), frame((20, ONE), (20, (35, 10, 45, 30))), frame((20, half))]
     save(proposals / "found" / "void", drawn)
-    words = ["video", proposals / "truth", proposals / "found", "--unsupervised"]
+    words = ["video", proposals / "truth", proposals / "found", "--rules", "unsupervised"]
     one = scored(*words, proposals / "out.json")["objects"][-1]
     assert (one["found_by"], one["J"]) == (20, [0.5, 1, 0.5])
     masks = [values == 20 for values in drawn]
@@ -204,7 +204,8 @@ def test_more_proposals_than_allowed_are_refused(
     videos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(videos / "found" / "bear", [frame((21, WHOLE))], first=1)
-    words = ["score", "video", str(videos / "truth"), str(videos / "found"), "--unsupervised"]
+    words = ["evaluate", "score", "video", str(videos / "truth"), str(videos / "found")]
+    words += ["--rules", "unsupervised"]
     assert main(words) == 2
     assert "00001.png: it has a proposal 21, a video has at most 20" in capsys.readouterr().err
 
@@ -224,7 +225,7 @@ def test_a_broken_result_is_one_sentence(
     videos: Path, damage, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(videos)
-    assert main(["score", "video", str(videos / "truth"), str(videos / "found")]) == 2
+    assert main(["evaluate", "score", "video", str(videos / "truth"), str(videos / "found")]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert "Traceback" not in said
@@ -250,7 +251,7 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     text = capsys.readouterr().out
     assert "| all | 77.5 | 77.5 | 100.0 | 2 |" in text
     assert "| cat | 75.0 | 75.0 | 100.0 |" in text
-    assert main(["score", "panoptic", str(tmp_path), str(found)]) == 2
+    assert main(["evaluate", "score", "panoptic", str(tmp_path), str(found)]) == 2
     assert "wanted a panoptic JSON file" in capsys.readouterr().err
 
 
@@ -258,18 +259,18 @@ def test_panoptic_files_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture
     ("words", "message"),
     [
         (["video", "nothing", "."], "there is no file or folder 'nothing'; check the path"),
+        (["panoptic", ".", ".", "--rules", "all-frames"], "split and rules are for videos"),
         (
-            ["panoptic", ".", ".", "--all-frames"],
-            "--split, --all-frames, --unsupervised are for videos",
+            ["video", ".", ".", "--rules", "loose"],
+            "rules must be one of davis, all-frames,",
         ),
-        (["video", ".", ".", "--all-frames", "--unsupervised"], "counts all frames already"),
         (["sound", ".", "."], "'sound' is not among the choices; choose one of video, panoptic"),
     ],
 )
 def test_wrong_words_are_sentences(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["score", *words]) == 2
+    assert main(["evaluate", "score", *words]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -287,9 +288,9 @@ def test_objects_of_sa_v_are_compared_one_by_one(
         if path.parent.name == "001" and path.stem == "00004":
             image = image.point(lambda _: 255)
         image.save(out)
-    words = ["video", tmp_path, tmp_path / "found", "--split", "val", "--all-frames"]
+    words = ["video", tmp_path, tmp_path / "found", "--split", "val", "--rules", "all-frames"]
     document = scored(*words, tmp_path / "a.json")
     assert [(one["object"], one["J"]) for one in document["objects"]] == [(0, [1, 1]), (1, [1, 0])]
     (tmp_path / "found" / "sav_000001" / "001" / "00004.png").unlink()
-    assert main(["score", *map(str, words)]) == 2
+    assert main(["evaluate", "score", *map(str, words)]) == 2
     assert "there is no result of this object" in capsys.readouterr().err

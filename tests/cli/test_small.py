@@ -34,6 +34,6 @@ def test_everything_and_encode_take_it_by_variable(
     target = tmp_path / "photo.npz"
     assert main(["encode", str(photo), "-o", str(target)]) == 0
     assert main(["segment", str(target), "--point", "60,40", "-o", str(tmp_path / "m.json")]) == 0
-    words = ["everything", str(photo), "-o", str(tmp_path / "all.json"), "--points-per-side", "4"]
+    words = ["everything", str(photo), "-o", str(tmp_path / "all.json"), "--grid", "4"]
     assert main(words) == 0
     assert (tmp_path / "all.json").is_file()

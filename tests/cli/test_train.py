@@ -219,16 +219,15 @@ def test_a_signal_to_all_processes_of_a_run_ends_it_after_a_checkpoint_and_it_go
     goes_on(words, run)
 
 
-def test_a_signal_to_the_process_that_prepares_pictures_ends_a_run_and_nohup_is_heeded(
+def test_a_signal_to_the_command_ends_a_run_and_nohup_is_heeded(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"
     process, words = begun(run, 1, "nohup")
-    (beside,) = spawned_by(process.pid)
     os.killpg(process.pid, signal.SIGHUP)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("step 40/1000000  loss ")
-    os.kill(beside, signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert f"stopped; the checkpoint is in {run}" in out

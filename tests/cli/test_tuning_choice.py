@@ -16,10 +16,9 @@ from anymask.training import (
     TuningOutcome,
     choose_end,
     ends_of,
+    held_out,
     is_kept,
     presets,
-    trainee,
-    tuning_choice,
 )
 
 STAGES = presets.tuning_recipe("nano_tiny", "full", 9).stages
@@ -47,11 +46,11 @@ def scored(value: float, photos: int = 6) -> Measured:
 def likes(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Networks of one weight, and the weight whose answers are best."""
     wanted = {"weight": 3.0}
-    monkeypatch.setattr(tuning_choice, "starting_module", lambda _folder, _recipe: net(START))
-    monkeypatch.setattr(trainee, "trained_module", lambda state: net(state["average"]["weight"]))
-    monkeypatch.setattr(tuning_choice, "model_of", lambda module: module)
+    monkeypatch.setattr(held_out, "starting_module", lambda _folder, _recipe: net(START))
+    monkeypatch.setattr(held_out, "trained_module", lambda state: net(state["average"]["weight"]))
+    monkeypatch.setattr(held_out, "model_of", lambda module: module)
     monkeypatch.setattr(
-        tuning_choice,
+        held_out,
         "measure",
         lambda module, _held: scored(1 - abs(module.weight.item() - wanted["weight"]) / 10),
     )
@@ -123,7 +122,7 @@ def test_an_end_that_is_better_by_chance_does_not_replace_the_first(
     """The last step's own weights win by .01 on the mean, but lose on half of the photos."""
     ious = {3.0: [0.5, 0.5, 0.5, 0.5], 4.0: [0.6, 0.41, 0.6, 0.43]}
     monkeypatch.setattr(
-        tuning_choice, "measure", lambda module, _held: of_photos(ious[module.weight.item()])
+        held_out, "measure", lambda module, _held: of_photos(ious[module.weight.item()])
     )
     state = STATE | {"best": None}
     assert choose_end(tmp_path, RECIPE, state, [], scored(0.1, 4))[2] == TuningEnd(share=0.75)

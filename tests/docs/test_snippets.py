@@ -44,7 +44,7 @@ def less_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each model is opened once, and "everything" is 8 x 8 clicks where no number is given."""
     monkeypatch.setattr(opening, "open_runtime", open_once)
     for settings in (Grid, ProjectSettings):
-        monkeypatch.setitem(settings.__init__.__kwdefaults__, "points_per_side", 8)
+        monkeypatch.setitem(settings.__init__.__kwdefaults__, "grid", 8)
 
 
 @pytest.fixture

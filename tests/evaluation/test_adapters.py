@@ -55,7 +55,7 @@ def test_a_function_answers_as_it_says(theirs: str) -> None:
     )
     assert answer.masks.dtype == np.bool_
     assert np.argwhere(answer.masks).tolist() == [[0, 1, 2]]
-    assert answer.quality.tolist() == [0.25, 0.75]
+    assert answer.scores.tolist() == [0.25, 0.75]
     assert answer.logits is None
 
 
@@ -66,7 +66,7 @@ def test_it_may_say_what_it_takes_and_look_at_a_photo_once(theirs: str) -> None:
     assert found.spec.accepts == {"box"}
     prompts = [Prompt.of(box=(0, 0, 2, 2)), Prompt.of(box=(1, 1, 3, 3))]
     answers = found.segment(found.encode(IMAGE), prompts=prompts, multimask=False)
-    assert all(answer.masks.all() and answer.quality is None for answer in answers)
+    assert all(answer.masks.all() and answer.scores is None for answer in answers)
     seen = importlib.import_module(theirs).seen
     assert [call[:3] for call in seen] == [("prepared", None, None)] * 2
     assert seen[1][3].tolist() == [1, 1, 3, 3]
@@ -91,10 +91,10 @@ def test_what_cannot_be_a_peer_is_a_sentence(theirs: str, name: str, message: st
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (None, r"peer 'p' must return \(masks, qualities\), masks \(K, 4, 6\); got NoneType"),
+        (None, r"peer 'p' must return \(masks, scores\), masks \(K, 4, 6\); got NoneType"),
         ((np.zeros((4, 6)), None), r"got masks of shape \(4, 6\)"),
         ((np.zeros((0, 4, 6)), None), r"got masks of shape \(0, 4, 6\)"),
-        ((np.zeros((2, 4, 6)), [1]), "got 2 masks and 1 qualities"),
+        ((np.zeros((2, 4, 6)), [1]), "got 2 masks and 1 scores"),
     ],
 )
 def test_a_wrong_answer_names_the_peer(said: object, message: str) -> None:

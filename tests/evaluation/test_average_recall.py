@@ -72,7 +72,7 @@ def test_the_grid_is_asked_without_filters(tmp_path: Path) -> None:
     one = small_set(tmp_path / "set")
     result = measure_everything(finder, one, EvalSettings(), lambda *n: told.append(n))
     assert told == [(1, 2), (2, 2)]
-    assert finder.asked == {**GRID_SETTINGS, "points_per_side": 16, "crop_n_layers": 0}
+    assert finder.asked == {**GRID_SETTINGS, "grid": 16, "crop_n_layers": 0}
     assert result.notes == ("16 x 16 clicks, 1 masks a photo",)
     assert result.curves[0].y.tolist() == pytest.approx([2 / 3] * 10)
     assert result.tables[0].rows[0][:2] == ("all", 3)
@@ -82,7 +82,7 @@ def test_the_paper_asks_more_clicks(tmp_path: Path) -> None:
     finder = Finder([LARGE])
     one = small_set(tmp_path / "set")
     result = measure_everything(finder, one, EvalSettings(grid=64), lambda *n: None)
-    assert finder.asked["points_per_side"] == 64
+    assert finder.asked["grid"] == 64
     assert result.notes == ("64 x 64 clicks, 1 masks a photo",)
 
 

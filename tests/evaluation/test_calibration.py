@@ -9,6 +9,7 @@ import pytest
 
 from anymask.evaluation import (
     BOX,
+    CLICKS,
     EvalSet,
     EvalSettings,
     FromFunction,
@@ -19,7 +20,6 @@ from anymask.evaluation import (
     describe_calibration,
     measure_calibration,
 )
-from anymask.evaluation.protocols import CLICKS
 from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt
 from tests.evaluation.small_sets import filled_box, perfect, same_colour, write_set
@@ -94,7 +94,7 @@ def test_a_perfect_ranking_closes_the_whole_gap_and_a_reversed_one_opens_it() ->
 @dataclass
 class Said:
     masks: np.ndarray
-    quality: np.ndarray
+    scores: np.ndarray
     logits: None = None
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from anymask.evaluation import AREA_RANGES, Matches, match_masks, rank_masks
-from anymask.evaluation.average_recall import average_recall
+from anymask.evaluation import AREA_RANGES, average_recall, match_photo
 from anymask.masks import Rle, mask_to_rle, rle_area, rle_to_coco
 from tests.evaluation.small_sets import rectangle
 
@@ -68,10 +67,6 @@ def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
     return evaluation
 
 
-def matched(photos: list[Any], size: str, most: int) -> list[Matches]:
-    return [match_masks(rank_masks(*one, most=most), AREA_RANGES[size]) for one in photos]
-
-
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
 @settings(max_examples=40)
 def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
@@ -80,8 +75,12 @@ def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
         return
     evaluation = by_pycocotools(photos, [2, 5, 100])
     recall = evaluation.eval["recall"]
+    matches = [
+        match_photo(HW, masks, scores, truths, *crowds, most=100)
+        for masks, scores, truths, crowds in photos
+    ]
     for place, size in enumerate(AREA_RANGES):
-        found = matched(photos, size, 100)
+        found = [one[size] for one in matches]
         for column, most in enumerate([2, 5, 100]):
             expected = recall[:, 0, place, column]
             if not sum(one.truths for one in found):
@@ -94,23 +93,13 @@ def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
 def test_the_better_rank_takes_the_truth() -> None:
     truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
     worse = mask_to_rle(rectangle(HW, (0, 0, 40, 25)))
-    ranked = rank_masks([truth, worse], np.array([0.2, 0.9]), [truth], most=10)
-    found = match_masks(ranked, AREA_RANGES["all"])
+    found = match_photo(HW, [truth, worse], np.array([0.2, 0.9]), [truth], most=10)["all"]
     assert found.hit[:3].tolist() == [[True, False]] * 3  # the worse mask comes first: IoU .625
     assert found.hit[3:].tolist() == [[False, True]] * 7
     assert found.found(1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
 
 
-def test_what_was_not_drawn_exhaustively_is_not_wrong() -> None:
-    truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
-    other = mask_to_rle(rectangle(HW, (60, 60, 99, 99)))
-    for lenient in (False, True):
-        ranked = rank_masks([truth, other], np.array([0.5, 0.9]), [truth], most=10, lenient=lenient)
-        found = match_masks(ranked, AREA_RANGES["all"])
-        assert found.ignored[0].tolist() == [lenient, False]
-
-
 def test_nothing_found_and_nothing_to_find() -> None:
     truth = mask_to_rle(rectangle(HW, (0, 0, 40, 40)))
-    empty = match_masks(rank_masks([], np.zeros(0), [truth], most=10), AREA_RANGES["all"])
+    empty = match_photo(HW, [], np.zeros(0), [truth], most=10)["all"]
     assert (empty.truths, empty.found().tolist()) == (1, [0] * 10)

@@ -14,9 +14,9 @@ from anymask.evaluation import (
     MEASURES,
     Curve,
     DetailTable,
-    EvalReport,
     EvalSet,
     EvalSettings,
+    Evaluation,
     Measure,
     MethodResult,
     NotMeasured,
@@ -25,12 +25,10 @@ from anymask.evaluation import (
     Shares,
     check_measures,
     cluster_mean,
+    evaluation_to_json,
     mean_of_means,
     mean_over_sets,
-    report_to_json,
-    report_to_markdown,
-    result_from_json,
-    result_to_json,
+    report_photos,
     score_set,
     sets_from_json,
     shares_to_metric,
@@ -72,13 +70,13 @@ def boxes(tmp_path: Path) -> EvalSet:
     return EvalSet(plan, *load_set(write_set(tmp_path / "boxes", photos)))
 
 
-def report_of(one: EvalSet, *names: str) -> EvalReport:
+def report_of(one: EvalSet, *names: str) -> Evaluation:
     methods = [perfect(name) for name in names]
     sets = tuple(
         replace(score_set(methods, one, EvalSettings()), name=name, groups=("dev",))
         for name in ("first", "second")
     )
-    return EvalReport(
+    return Evaluation(
         suite="",
         subject=names[0],
         weights_hash="",
@@ -107,19 +105,19 @@ def test_names_stand_once_and_in_the_order_of_the_table() -> None:
 
 def test_a_measure_of_a_set_reaches_every_form_of_the_report(counting: str, boxes: EvalSet) -> None:
     report = report_of(boxes, "nano", "blind")
-    text = report_to_markdown(report)
-    assert "count: masks a photo\n\n| set | method | masks a photo |" in text
+    text = str(report_photos(report))
+    assert "### count: masks a photo\n\n| set | method | masks a photo |" in text
     assert "| first | nano | 1.50 (1.00–2.00) |" in text
     assert "| **dev mean** | nano | **1.50 (1.00–2.00)** |" in text
     assert "- skipped: count of blind: it sees nothing" in text
     assert text.count("- count: photos were counted") == 1
-    raw = json.loads(json.dumps(report_to_json(report)))
+    raw = json.loads(json.dumps(evaluation_to_json(report)))
     again = replace(report, sets=sets_from_json(raw))
-    assert report_to_markdown(again) == text
-    assert json.loads(json.dumps(report_to_json(again))) == raw
+    assert str(report_photos(again)) == text
+    assert json.loads(json.dumps(evaluation_to_json(again))) == raw
 
 
-def test_a_finding_is_written_and_read_back_whole() -> None:
+def test_a_finding_is_written_and_read_back_whole(boxes: EvalSet) -> None:
     result = SetResult(
         figures=(shares_to_metric("AR", Shares(*np.array([[1.0, 0], [2, 1], [2, 1]]))),),
         curves=(
@@ -130,9 +128,15 @@ def test_a_finding_is_written_and_read_back_whole() -> None:
         tables=(DetailTable(title="t", header=("a", "b"), rows=(("x", float("nan")),)),),
         notes=("n",),
     )
-    raw = result_to_json(MethodResult(method="m", measure="q", result=result))
-    again = result_from_json(json.loads(json.dumps(raw)))
-    assert result_to_json(again) == raw
+    plan = SetPlan(name="boxes", measures=("box",))
+    run = report_of(replace(boxes, plan=plan), "nano")
+    found = MethodResult(method="m", measure="q", result=result)
+    run = replace(run, sets=(replace(run.sets[0], found=(found,)),))
+    document = json.loads(json.dumps(evaluation_to_json(run)))
+    (raw,) = document["sets"][0]["found"]
+    (one,) = sets_from_json(document)
+    (again,) = one.found
+    assert evaluation_to_json(replace(run, sets=(one,)))["sets"] == document["sets"]
     assert raw["figures"][0]["value"] == pytest.approx(1 / 3, abs=1e-6)
     assert raw["tables"][0]["rows"] == [["x", None]]
     assert np.isnan(again.result.curves[0].y[1])
@@ -171,6 +175,6 @@ def test_nothing_is_not_a_number() -> None:
 
 def test_measures_of_masks_beside_the_main_ones_have_a_table(boxes: EvalSet) -> None:
     plan = SetPlan(name="boxes", measures=("box", "boundary"))
-    text = report_to_markdown(report_of(replace(boxes, plan=plan), "nano"))
+    text = str(report_photos(report_of(replace(boxes, plan=plan), "nano")))
     assert "| set | method | boundary 1 click | boundary box |" in text
     assert "| **dev mean** | nano | **1.000 (1.000–1.000)** |" in text

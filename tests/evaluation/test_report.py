@@ -9,12 +9,12 @@ import pytest
 
 from anymask.base import DataError, this_machine, write_json
 from anymask.evaluation import (
-    EvalReport,
     EvalSettings,
+    Evaluation,
     ScoreColumn,
     SetScores,
-    report_to_json,
-    report_to_markdown,
+    evaluation_to_json,
+    report_photos,
     sets_from_json,
 )
 
@@ -40,8 +40,8 @@ def scores(name: str, group: str, first: list[float], area: list[int]) -> SetSco
 
 
 @pytest.fixture
-def report() -> EvalReport:
-    return EvalReport(
+def report() -> Evaluation:
+    return Evaluation(
         suite="mine",
         subject="nano",
         weights_hash="abc",
@@ -56,24 +56,24 @@ def report() -> EvalReport:
     )
 
 
-def test_a_mean_is_over_sets_not_over_masks(report: EvalReport) -> None:
+def test_a_mean_is_over_sets_not_over_masks(report: Evaluation) -> None:
     assert report.mean("1 click", group="dev").value == pytest.approx((0.6 + 0.2) / 2)
     assert report.mean("1 click").value == pytest.approx((0.6 + 0.2 + 0.0) / 3)
 
 
-def test_small_masks_stay_out_of_means_and_have_their_own(report: EvalReport) -> None:
+def test_small_masks_stay_out_of_means_and_have_their_own(report: Evaluation) -> None:
     assert report.set_mean("cats", "1 click").value == pytest.approx(0.6)
     assert report.set_mean("cats", "1 click", small=True).value == pytest.approx(0.1)
     assert np.isnan(report.set_mean("dogs", "1 click", small=True).value)
 
 
-def test_what_was_not_measured_has_no_mean(report: EvalReport) -> None:
+def test_what_was_not_measured_has_no_mean(report: Evaluation) -> None:
     assert np.isnan(report.mean("box", method="grabcut").value)
     assert np.isnan(report.mean("box", method="nobody").value)
 
 
-def test_the_table_has_a_row_a_set_and_the_groups_means(report: EvalReport) -> None:
-    lines = report_to_markdown(report).splitlines()
+def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> None:
+    lines = str(report_photos(report)).splitlines()
     assert lines[0] == "| set | masks | 1 click | oracle | 3 clicks | grabcut: box |"
     assert lines[2] == "| cats | 2 | 0.600 | 0.700 | 0.600 |  |"
     assert "| **dev mean** | 2 sets | **0.400** | **0.500** | **0.400** |  |" in lines
@@ -86,14 +86,14 @@ def test_the_table_has_a_row_a_set_and_the_groups_means(report: EvalReport) -> N
     assert any(line.startswith("- machine: ") for line in lines)
 
 
-def test_a_report_without_sets_has_a_table(report: EvalReport) -> None:
-    assert "| set | masks |" in report_to_markdown(replace(report, sets=()))
+def test_a_report_without_sets_has_a_table(report: Evaluation) -> None:
+    assert "| set | masks |" in str(report_photos(replace(report, sets=())))
 
 
 def test_the_json_holds_what_the_table_shows_and_reads_back(
-    report: EvalReport, tmp_path: Path
+    report: Evaluation, tmp_path: Path
 ) -> None:
-    write_json(tmp_path / "out.json", report_to_json(report))
+    write_json(tmp_path / "out.json", evaluation_to_json(report))
     raw = json.loads((tmp_path / "out.json").read_text())
     assert raw["format"] == 2
     assert raw["means"][0] == {
@@ -108,8 +108,8 @@ def test_the_json_holds_what_the_table_shows_and_reads_back(
     assert raw["sets"][0]["small_masks"] == 1
     assert raw["sets"][0]["columns"][5]["values"] == [None, None, None]
     again = replace(report, sets=sets_from_json(raw))
-    assert report_to_markdown(again) == report_to_markdown(report)
-    assert json.loads(json.dumps(report_to_json(again))) == raw
+    assert str(report_photos(again)) == str(report_photos(report))
+    assert json.loads(json.dumps(evaluation_to_json(again))) == raw
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 

@@ -14,12 +14,13 @@ from PIL import Image
 from anymask.base import this_machine
 from anymask.evaluation import (
     ANSWER,
+    CLICKS,
     TRUTH,
     Curve,
     DetailTable,
-    EvalReport,
     EvalSet,
     EvalSettings,
+    Evaluation,
     FromFunction,
     MethodResult,
     Points,
@@ -27,11 +28,10 @@ from anymask.evaluation import (
     SetResult,
     curve_plot,
     draw_worst_cases,
-    report_to_html,
+    report_photos,
     score_set,
     values_to_metric,
 )
-from anymask.evaluation.protocols import CLICKS
 from anymask.formats import load_set
 from tests.evaluation.small_sets import perfect, same_colour, write_set
 
@@ -67,7 +67,7 @@ def half(image: np.ndarray, prompt: object) -> np.ndarray:
 
 
 @pytest.fixture
-def report(boxes: EvalSet) -> EvalReport:
+def report(boxes: EvalSet) -> Evaluation:
     scores = score_set(
         [FromFunction("half", CLICKS | {"box"}, half), perfect()], boxes, EvalSettings()
     )
@@ -82,18 +82,18 @@ def report(boxes: EvalSet) -> EvalReport:
         measure="calibration",
         result=SetResult(figures=(figure,), curves=(line,), tables=(table,)),
     )
-    return EvalReport(
+    return Evaluation(
         suite="mine", subject="half", weights_hash="abc123", settings=EvalSettings(),
         machine=this_machine(), sets=(replace(scores, found=(found,)),),
         command="anymask evaluate mine", skipped=(("superpixel", "not <installed>"),),
     )  # fmt: skip
 
 
-def test_the_page_is_whole_and_fetches_nothing(report: EvalReport, boxes: EvalSet) -> None:
+def test_the_page_is_whole_and_fetches_nothing(report: Evaluation, boxes: EvalSet) -> None:
     shots = draw_worst_cases(
         FromFunction("half", CLICKS | {"box"}, half), boxes, report.sets[0], 64
     )
-    text = report_to_html(report, {"boxes <b>": shots})
+    text = report_photos(report, {"boxes <b>": shots}).to_html()
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
@@ -112,19 +112,19 @@ def test_the_page_is_whole_and_fetches_nothing(report: EvalReport, boxes: EvalSe
     assert "boxes &lt;b&gt;, reliability: IoU" in text
 
 
-def test_a_report_without_sets_is_a_page(report: EvalReport) -> None:
-    text = report_to_html(replace(report, sets=()))
+def test_a_report_without_sets_is_a_page(report: Evaluation) -> None:
+    text = report_photos(replace(report, sets=())).to_html()
     assert "0 sets, 0 masks" in text
     assert "Worst cases" not in text
 
 
 def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
-    report: EvalReport, boxes: EvalSet
+    report: Evaluation, boxes: EvalSet
 ) -> None:
     """By a click: of photo 0 the mask right of x = 30, of photo 1 the one that is cut."""
     method = FromFunction("half", CLICKS | {"box"}, half)
     shots = draw_worst_cases(method, boxes, report.sets[0], 64, count=2)
-    assert [shot.caption for shot in shots] == [
+    assert [shot.words[0] for shot in shots] == [
         "1 click: IoU 0.00, 0.png, mask 1",
         "1 click: IoU 0.67, 1.png, mask 0",
         "box: IoU 0.00, 0.png, mask 1",
@@ -136,9 +136,9 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
         assert (np.abs(picture - colour).sum(axis=-1) < 90).sum() > 50
 
 
-def test_pictures_in_the_page_are_jpegs(report: EvalReport, boxes: EvalSet) -> None:
+def test_pictures_in_the_page_are_jpegs(report: Evaluation, boxes: EvalSet) -> None:
     shots = draw_worst_cases(perfect("half"), boxes, report.sets[0], 64, count=1)
-    text = report_to_html(report, {"boxes <b>": shots})
+    text = report_photos(report, {"boxes <b>": shots}).to_html()
     data = re.search(r"data:image/jpeg;base64,([^\"]+)", text).group(1)
     assert Image.open(BytesIO(base64.b64decode(data))).format == "JPEG"
 
@@ -146,7 +146,7 @@ def test_pictures_in_the_page_are_jpegs(report: EvalReport, boxes: EvalSet) -> N
 def test_a_method_without_boxes_has_worst_clicks_only(boxes: EvalSet) -> None:
     method = FromFunction("clicks", CLICKS, half)
     scores = score_set([method], boxes, EvalSettings())
-    assert {s.caption.split(":")[0] for s in draw_worst_cases(method, boxes, scores, 64)} == {
+    assert {s.words[0].split(":")[0] for s in draw_worst_cases(method, boxes, scores, 64)} == {
         "1 click"
     }
 

@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anymask.base import DataError
 from anymask.evaluation import (
     BOX,
     CLICK,
+    CLICKS,
     EvalSet,
     EvalSettings,
     FromFunction,
     SetPlan,
-    evaluate_sets,
+    Suite,
+    evaluate,
     score_set,
 )
-from anymask.evaluation.protocols import CLICKS
 from anymask.formats import load_set
 from anymask.masks import Prompt
 from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
@@ -27,6 +29,12 @@ BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [
 @pytest.fixture
 def boxes(tmp_path: Path) -> EvalSet:
     return EvalSet(SetPlan(name="boxes"), *load_set(write_set(tmp_path / "boxes", BOXES)))
+
+
+def scored(method: FromFunction, one: EvalSet, **settings: int) -> dict[str, tuple[float, ...]]:
+    """Mean and interval of each measure."""
+    report = evaluate(method, (Suite(name="", sets=(one.plan,)), [one]), **settings)
+    return {row["measure"]: (row["mean"], row["low"], row["high"]) for row in report.rows}
 
 
 def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
@@ -41,23 +49,19 @@ def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
 
 
 def test_a_perfect_segmenter_has_a_perfect_report(boxes: EvalSet) -> None:
+    found = scored(perfect(), boxes, clicks=2)
+    assert found == dict.fromkeys(("1 click", "2 clicks", "box"), (1, 1, 1))  # and no oracle
+
+
+def test_every_mask_is_told(boxes: EvalSet) -> None:
     seen: list[tuple[str, int, int]] = []
-    report = evaluate_sets(perfect(), [boxes], clicks=2, progress=lambda *step: seen.append(step))
-    for measure in ("1 click", "2 clicks", "box"):
-        mean = report.mean(measure)
-        assert (mean.value, mean.low, mean.high) == (1, 1, 1)
-    assert report.subject == "perfect"
+    scores = score_set([perfect()], boxes, EvalSettings(), progress=lambda *step: seen.append(step))
     assert seen == [("boxes", 2, 4), ("boxes", 3, 4), ("boxes", 4, 4)]
-    assert report.sets[0].area.tolist() == [486, 700, 3072, 16]
-
-
-def test_one_candidate_has_no_oracle(boxes: EvalSet) -> None:
-    report = evaluate_sets(perfect(), [boxes])
-    assert report.sets[0].values("perfect", "oracle") is None
+    assert scores.area.tolist() == [486, 700, 3072, 16]
 
 
 def test_a_limit_is_held_and_draws_the_same_masks(boxes: EvalSet) -> None:
-    first, second = (evaluate_sets(perfect(), [boxes], limit=2).sets[0] for _ in range(2))
+    first, second = (score_set([perfect()], boxes, EvalSettings(limit=2)) for _ in range(2))
     assert len(first.area) == 2
     assert np.array_equal(first.area, second.area)
 
@@ -97,15 +101,14 @@ def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
         return rectangle((48, 64), (2, 3, 24, 30))
 
     one = EvalSet(SetPlan(name="rim", measures=("clicks", "noc")), *load_set(folder))
-    report = evaluate_sets(FromFunction("wide", CLICKS, wide), [one])
-    assert report.set_mean("rim", "1 click").value == 1
-    assert report.set_mean("rim", "noc90").value == 1
+    found = scored(FromFunction("wide", CLICKS, wide), one)
+    assert found["1 click"][0] == found["noc90"][0] == 1
 
 
-def test_a_set_without_masks_has_no_mean(tmp_path: Path) -> None:
+def test_a_set_without_masks_is_refused(tmp_path: Path) -> None:
     empty = EvalSet(SetPlan(name="empty"), *load_set(write_set(tmp_path / "empty", [[]])))
-    report = evaluate_sets(perfect(), [empty])
-    assert np.isnan(report.mean("1 click").value)
+    with pytest.raises(DataError, match="no mask"):
+        scored(perfect(), empty)
 
 
 def test_slow_methods_are_asked_for_a_part_and_the_rest_is_not_a_number(boxes: EvalSet) -> None:

@@ -19,10 +19,8 @@ from anymask.evaluation import (
     heat_map,
     legend,
     line_plot,
+    report_statistics,
     reweight_concavity,
-    statistics_to_html,
-    statistics_to_json,
-    statistics_to_markdown,
 )
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, empty_rle, mask_to_rle
@@ -125,16 +123,17 @@ def test_concavities_are_compared_at_equal_sizes() -> None:
 
 
 def test_the_three_reports_hold_the_same_numbers(found: SetStatistics) -> None:
-    text = statistics_to_markdown([found])
+    report = report_statistics([found])
+    text = str(report)
     assert "| masks | 4 |" in text
     assert "| pairs with an IoU over .95 | 1 in 1 images |" in text
     assert "| kitchen | 1 | 50.0 % | 2 | 50.0 % | 2.0 | 0.500 |" in text
-    (raw,) = statistics_to_json([found])["sets"]
+    (raw,) = report.data["sets"]
     assert (raw["masks"], raw["coco_sizes"]["small"]) == (4, 1)
     assert raw["size"]["n"] == 3
     assert sum(raw["size"]["counts"]) == 3
     assert len(raw["size"]["edges"]) == len(raw["size"]["counts"]) + 1
-    page = statistics_to_html([found, collect_statistics([picture()], "<none>")], "anymask stats")
+    page = report_statistics([found, collect_statistics([picture()], "<none>")]).to_html()
     assert "&lt;none&gt;" in page
     assert "<none>" not in page
     assert "http" not in page
@@ -142,10 +141,11 @@ def test_the_three_reports_hold_the_same_numbers(found: SetStatistics) -> None:
 
 def test_nothing_counted_is_told_as_nothing() -> None:
     empty = collect_statistics([picture()], "bare")
-    text = statistics_to_markdown([empty])
+    report = report_statistics([empty])
+    text = str(report)
     assert "nan" not in text
-    assert statistics_to_json([empty])["sets"][0]["size"]["mean"] is None
-    assert statistics_to_html([empty], "").count("<svg") == 10
+    assert report.data["sets"][0]["size"]["mean"] is None
+    assert report.to_html().count("<svg") == 10
 
 
 def test_plots_are_well_formed_and_their_marks_say_what_they_are() -> None:

@@ -123,7 +123,6 @@ def test_suites_of_the_package_are_found_by_name(
     assert set(shipped_suites()) >= {"natural", "zero-shot"}
     for name in shipped_suites():
         assert read_suite(find_suite(name)).sets
-    assert find_suite("suites/natural.toml") == find_suite("natural")
     with pytest.raises(ConfigError, match="zeroshot: .* did you mean 'zero-shot'"):
         find_suite("zeroshot")
     write_suite(tmp_path, '[[set]]\nname = "own"').rename("natural.toml")

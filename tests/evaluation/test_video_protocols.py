@@ -17,6 +17,7 @@ from PIL import Image
 
 from anymask.cli.main import main
 from anymask.evaluation import (
+    CLICKS_A_FRAME,
     follow_given,
     follow_offline,
     follow_online,
@@ -24,7 +25,6 @@ from anymask.evaluation import (
     read_tracks,
     worst_frame,
 )
-from anymask.evaluation.video_protocols import CLICKS
 from anymask.formats import Clip
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
@@ -116,7 +116,7 @@ def test_offline_the_worst_frame_of_all_gets_the_next_clicks(clip: Clip) -> None
         [1, 0.5, 0.5, 0], [1, 0.5, 0.5, 1], [1, 1, 1, 1], [1, 1, 1, 1],
     ]  # fmt: skip
     assert list(session.clicked) == [0, 6, 2]
-    assert all(len(clicks) == 2 < CLICKS for clicks in session.clicked.values())
+    assert all(len(clicks) == 2 < CLICKS_A_FRAME for clicks in session.clicked.values())
     assert [label for _, label in session.clicked[0]] == [1, 1]
     (x, y), _ = session.clicked[0][1]
     assert WHOLE[int(y), int(x)]
@@ -180,10 +180,10 @@ def test_videos_are_evaluated_from_the_command_line(
     protocol: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One click a frame: the fake model's object has the mean colour of all of them."""
-    monkeypatch.setattr("anymask.evaluation.video_protocols.CLICKS", 1)
+    monkeypatch.setattr("anymask.evaluation.video_protocols.CLICKS_A_FRAME", 1)
     monkeypatch.setattr("anymask.cli.options.ModelChoice.load", lambda _: Model(ColourRuntime()))
     out = folder / "a.json"
-    words = ["evaluate", "videos", "--data", str(folder), "--json", str(out)]
+    words = ["evaluate", "videos", str(folder), "--json", str(out)]
     words += ["--protocol", protocol, "--rounds", "2"]
     assert main(words) == 0
     found = json.loads(out.read_text("utf-8"))
@@ -196,18 +196,14 @@ def test_videos_are_evaluated_from_the_command_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["videos"], "name the folder of videos: anymask evaluate videos --data DIR"),
-        (["videos", "--data", ".", "--rounds", "0"], "--rounds must be at least 1, got 0"),
-        (["videos", "--data", ".", "--per-image", "2"], "--per-image is for photos; leave it out"),
-        (
-            ["natural", "--protocol", "online"],
-            "--protocol is for videos; write `anymask evaluate vid",
-        ),
-        (["natural", "--fill-gaps"], "--fill-gaps is for videos; write `anymask evaluate"),
-        (["videos", "--data", ".", "--memory-stride", "0"], "memory_stride must be"),
+        (["videos"], "DIR is missing"),
+        (["videos", ".", "--rounds", "0"], "rounds must be at least 1, got 0"),
+        (["videos", ".", "--clicks", "3"], "there is no option --clicks"),
+        (["videos", ".", "--least-quality", "2"], "least_quality must be"),
+        (["photos", ".", "--rounds", "2"], "there is no option --rounds"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
+def test_wrong_options_are_sentences(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["evaluate", *words]) == 2

@@ -1,6 +1,7 @@
 """Masks are written as what the name of their file says, by Python and by the commands alike."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,19 +50,59 @@ def write(path: Path, kind: Kind, masks: Masks = FOUND) -> None:
         ("a.xml", "cvat"),
         ("a.webp", "cutout"),
         ("a.tiff", "cutout"),
-        ("a.jpg", "overlay"),
+        ("a.jpg", "cutout"),
+        ("a.cut.png", "cutout"),
         ("a.overlay.jpg", "overlay"),
         ("a.mask.bmp", "mask"),
-        ("a.gif", "overlay"),
+        ("a.gif", "cutout"),
     ],
 )
 def test_the_name_says_what_is_written(name: str, kind: str) -> None:
     assert output_kind(Path("out") / name) == kind
 
 
-def test_an_option_says_what_a_plain_png_is() -> None:
-    assert output_kind(Path("a.png"), "overlay") == "overlay"
-    assert output_kind(Path("a.mask.png"), "overlay") == "mask"
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.png", "overlay"),
+        ("a.jpg", "overlay"),
+        ("a.mask.png", "label-png"),
+        ("a.mask.jpg", "mask"),
+        ("{n}.png", "cutout"),
+        ("{label}.webp", "cutout"),
+        ("{n}.overlay.png", "overlay"),
+        ("a.cut.png", "cutout"),
+        ("a.json", "sa1b"),
+    ],
+)
+def test_the_things_of_a_picture_are_written_otherwise_than_one(name: str, kind: str) -> None:
+    assert output_kind(Path(name), "overlay", many=True) == kind
+
+
+def test_each_thing_gets_a_file_where_the_name_has_a_place_for_it(tmp_path: Path) -> None:
+    other = Mask(mask_to_rle(~MASK), "a/b")
+    both = Masks([replace(FOUND[0], label="dog"), other], picture=FOUND.picture)
+    both.save(tmp_path / "{label}{n}.png")
+    both.save(tmp_path / "{n}.mask.png")
+    names = ["1.mask.png", "2.mask.png", "a_b2.png", "dog1.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    with Image.open(tmp_path / "a_b2.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture)[..., 3] > 0, ~MASK)
+    both.save(tmp_path / "all.mask.png")
+    with Image.open(tmp_path / "all.mask.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), np.where(MASK, 1, 2))
+    with pytest.raises(InputError, match="cut-out of one thing"):
+        both.save(tmp_path / "all.cut.png")
+    with pytest.raises(InputError, match="two masks"):
+        Masks([other, other], picture=FOUND.picture).save(tmp_path / "{label}.png")
+
+
+def test_a_cut_out_without_transparency_lies_on_white(tmp_path: Path) -> None:
+    write(tmp_path / "cut.bmp", "cutout")
+    with Image.open(tmp_path / "cut.bmp") as picture:
+        pixels = np.asarray(picture)
+    np.testing.assert_array_equal(pixels[MASK], IMAGE[MASK])
+    assert (pixels[~MASK] == 255).all()
 
 
 @pytest.mark.parametrize("name", ["a.doc", "a", "png", "a.mp4"])

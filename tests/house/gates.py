@@ -16,7 +16,9 @@ FUNCTION_LINES = 60
 PARAMETERS = 7
 LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list only shrinks
 
-CORE = frozenset({"base", "masks", "images", "formats", "models", "runtime", "segment", "track"})
+CORE = frozenset(
+    {"base", "masks", "images", "formats", "models", "runtime", "find", "segment", "track"}
+)
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
 # room -> the rooms that it may import (docs/design.md)
@@ -27,6 +29,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "formats": frozenset({"base", "masks", "images"}),
     "models": frozenset({"base", "masks"}),
     "runtime": frozenset({"base", "masks", "models"}),
+    "find": CORE - {"find", "segment", "track"},
     "segment": CORE - {"segment", "track"},
     "track": CORE - {"track"},
     "jobs": CORE | {"anymask"},

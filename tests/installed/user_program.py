@@ -10,35 +10,34 @@ import anymask
 from anymask import Features, Mask, Masks, Model, Prediction, Prompt
 from anymask import errors as anymask_errors
 from anymask.sam import SamAutomaticMaskGenerator, SamPredictor
-from anymask.segment import Candidate
 
 
 def click(model: Model, photo: Path) -> NDArray[np.bool_]:
     embedding: Features = model.encode(photo)
-    answer: Prediction = model.segment(embedding, points=[(290, 120)], labels=[1])
-    best: Candidate = answer.best
-    first: Candidate = answer[0]
+    answer: Prediction = model.segment(embedding, points=[(290, 120)], point_labels=[1])
+    best: Mask = answer.best
+    first: Mask = answer[0]
     some: Prediction = answer[:2]
     toss: bool = answer.ambiguous
     saved: Path = answer.save("cup.png")
-    record: Mask = answer.to_record("cup")
     assert isinstance(saved, Path)
     assert len(some) >= 1
     assert toss or best is first
-    assert record.area >= 0
+    assert best.area >= 0
     qualities: list[float] = [one.score for one in answer]
     assert len(qualities) == len(answer)
     return answer.masks
 
 
 def several(model: Model, photo: str) -> list[Prediction]:
-    boxes: list[Prediction] = model.segment(photo, boxes=[(1, 2, 30, 40)], multimask=False)
-    return boxes + model.segment(photo, prompts=[Prompt.of(box=(1, 2, 30, 40))])
+    boxes: Masks = model.segment(photo, boxes=[(1, 2, 30, 40)], names=["cup"], multimask=False)
+    assert boxes.labels == ["cup"]
+    return model.segment(photo, prompts=[Prompt.of(box=(1, 2, 30, 40))])
 
 
 def everything(model: Model, photo: Path) -> Masks:
-    found: Masks = model.everything(photo, points_per_side=8, progress=True)
-    for records in model.everything_many([photo], points_per_side=8):
+    found: Masks = model.everything(photo, grid=8, progress=True)
+    for records in model.everything([photo], grid=8):
         found = found.merge(records)
     coco: dict[str, Any] = found.to_coco()
     large: Masks = found.filter(min_area=100).nms(0.8)[:5]

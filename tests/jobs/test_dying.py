@@ -61,7 +61,7 @@ def dying(desk: Path, repository: Path) -> Iterator[Callable[..., int]]:
 def test_killed_at_any_moment_a_folder_is_completed_by_the_next_run(
     desk: Path, dying: Callable[..., int]
 ) -> None:
-    words = ["everything", "photos", "--points-per-side", "3", "--pred-iou-thresh", "0", "-o"]
+    words = ["everything", "photos", "--grid", "3", "--score", "0", "-o"]
     assert dying(0, *words, "whole") == 0
     finished: dict[str, int] = {}
     for moment in range(1, 30):

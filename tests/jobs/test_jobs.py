@@ -23,10 +23,10 @@ from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((60, 90), [(30, 30, 20)])
 SETTINGS: dict[str, Any] = {
-    "mode": "exact", "points_per_side": 6, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3,
+    "mode": "exact", "grid": 6, "score": 0.3, "stability": 0.3,
 }  # fmt: skip
-WORDS = ["--mode", "exact", "--points-per-side", "6", "--pred-iou-thresh", "0.3",
-         "--stability-score-thresh", "0.3"]  # fmt: skip
+WORDS = ["--mode", "exact", "--grid", "6", "--score", "0.3",
+         "--stability", "0.3"]  # fmt: skip
 
 SCRIPT = """
 import os, signal, sys
@@ -37,9 +37,9 @@ def watch(now):
         os.kill(os.getpid(), signal.SIGKILL)
 
 def run():
-    summary = anymask.jobs.everything(
-        "photos", "out", workers=int(sys.argv[1]), on_progress=watch,
-        settings={"points_per_side": 2, "pred_iou_thresh": 0.0},
+    summary = anymask.jobs.run(
+        "everything", "photos", "out", workers=int(sys.argv[1]), on_progress=watch,
+        grid=2, score=0.0,
     )
     print(summary.photos, summary.done + summary.there, summary.failed)
 
@@ -74,7 +74,7 @@ def files(folder: str) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("fake")
 def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
-    summary = anymask.jobs.everything("photos", "out", settings=SETTINGS)
+    summary = jobs.run("everything", "photos", "out", **SETTINGS)
     assert main(["everything", "photos", "-o", "typed", *WORDS]) == 0
     assert files("out") == files("typed")
     masks = sum(
@@ -90,12 +90,12 @@ def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(photos: Path) -> None:
-    jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
     Path("out/sub/c.json").unlink()
-    again = jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    again = jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
     assert (again.done, again.there) == (1, 3)
-    other = jobs.everything(
-        photos, "out", settings={**SETTINGS, "layout": "tree", "tile": None}, overlay=False
+    other = jobs.run(
+        "everything", photos, "out", **SETTINGS, layout="tree", tile=None, overlay=False
     )
     assert (other.done, other.there) == (4, 0)
 
@@ -104,7 +104,7 @@ def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(phot
 def test_records_name_their_photo_by_its_path_below_the_folder(photos: Path) -> None:
     Path("photos/a.png").replace("photos/sub/deep.png")
     Path("photos/b.png").replace("photos/c.png")  # beside sub/c.png
-    jobs.everything(photos, "out", settings=SETTINGS, overlay=False, output_shards=2)
+    jobs.run("everything", photos, "out", **SETTINGS, overlay=False, output_shards=2)
     images, _ = read_annotations(Path("out"))
     assert sorted(image.file_name for image in images) == [
         "c.png", "sub/c.png", "sub/d.png", "sub/deep.png",
@@ -116,7 +116,7 @@ def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
     pages = [Image.fromarray(np.roll(PICTURE, shift, axis=1)) for shift in (0, 20)]
     pages[0].save("photos/sub/stack.tif", save_all=True, append_images=pages[1:])
     every = jobs.PictureChoice(page="all")
-    jobs.everything(photos, "out", settings=SETTINGS, overlay=False, pictures=every)
+    jobs.run("everything", photos, "out", **SETTINGS, overlay=False, pictures=every)
     images, _ = read_annotations(Path("out"))
     ends = {image.file_name: image.masks for image in images}
     assert sorted(ends) == [
@@ -124,7 +124,7 @@ def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
         "sub/stack.tif.page0.png", "sub/stack.tif.page1.png",
     ]  # fmt: skip
     assert ends["sub/stack.tif.page0.png"] != ends["sub/stack.tif.page1.png"]
-    single = jobs.everything("photos/sub/stack.tif", "one", settings=SETTINGS, overlay=False,
+    single = jobs.run("everything", "photos/sub/stack.tif", "one", **SETTINGS, overlay=False,
                              pictures=jobs.PictureChoice(page=1))  # fmt: skip
     (image,) = read_annotations(Path("one"))[0]
     assert (single.done, image.file_name) == (1, "stack.tif.page1.png")
@@ -132,9 +132,9 @@ def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: Path) -> None:
-    jobs.everything("photos/sub", "out/sub", settings=SETTINGS, overlay=False)
+    jobs.run("everything", "photos/sub", "out/sub", **SETTINGS, overlay=False)
     before = json.loads(Path("out/sub/c.json").read_text())
-    again = jobs.everything(photos, "out", settings=SETTINGS, overlay=False)
+    again = jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
     assert (again.done, again.there) == (2, 2)
     after = json.loads(Path("out/sub/c.json").read_text())
     assert (before["image"].pop("file_name"), after["image"].pop("file_name")) == (
@@ -146,8 +146,8 @@ def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: P
 @pytest.mark.usefixtures("fake")
 def test_progress_and_failures_are_values(photos: Path) -> None:
     Path("photos/b.png").write_bytes(b"broken")
-    told: list[jobs.JobProgress] = []
-    summary = jobs.encode(photos, "out", on_progress=told.append)
+    told: list[jobs.Summary] = []
+    summary = jobs.run("encode", photos, "out", on_progress=told.append)
     assert [now.tried for now in told] == [1, 2, 3, 4]
     assert {now.photos for now in told} == {4}
     (failure,) = summary.failures
@@ -161,7 +161,7 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_embeddings_are_written_by_shards(photos: Path) -> None:
-    done = [jobs.encode(photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
+    done = [jobs.run("encode", photos, "out", shard=(i, 2), output_shards=4).done for i in (1, 2)]
     assert sum(done) == 4
     made = sorted(Path("out").glob("sa_*/**/*.npz"))
     assert [path.stem for path in sorted(made, key=lambda path: path.stem)] == ["a", "b", "c", "d"]
@@ -172,18 +172,18 @@ def test_embeddings_are_written_by_shards(photos: Path) -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
-    assert [jobs.encode("photos/a.png", "out").done for _ in range(2)] == [1, 0]
+    assert [jobs.run("encode", "photos/a.png", "out").done for _ in range(2)] == [1, 0]
     assert list(files("out")) == ["a.npz"]
     Path("photos/a.png").write_bytes(b"")
     with pytest.raises(ImageError, match="is empty"):
-        jobs.encode("photos/a.png", "out")
+        jobs.run("encode", "photos/a.png", "out")
 
 
 def test_bands_and_stretch_travel_with_the_job(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    jobs.encode(photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
+    jobs.run("encode", photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
     grey = anymask.load_image("photos/a.png", bands=(2,))
     wanted = Model(ColourRuntime()).encode(grey)
     assert Features.load("grey/a.npz").image_hash == wanted.image_hash
@@ -195,29 +195,29 @@ def test_bands_and_stretch_travel_with_the_job(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"settings": {"points_per_sides": 4}}, "no setting 'points_per_sides'; did you mean 'poi"),
-        ({"settings": {"points_per_side": 0}}, "points_per_side must be a whole number of at"),
-        ({"settings": {"layout": "heap"}}, 'layout must be "flat", "partition" or "tree", got'),
-        ({"settings": {"tile": 3}}, 'tile must be "auto", None or a side of at least'),
+        ({"points_per_sides": 4}, "no keyword 'points_per_sides'; did you mean 'poi"),
+        ({"grid": 0}, "grid must be a whole number of at"),
+        ({"layout": "heap"}, 'layout must be "flat", "partition" or "tree", got'),
+        ({"tile": 3}, 'tile must be "auto", None or a side of at least'),
         (
-            {"settings": {"retry_seconds": -1}},
+            {"retry_seconds": -1},
             "retry_seconds must be a number of seconds, 0 or more",
         ),
-        ({"settings": {"retry_quality": 0.5}}, "need a time; give retry_seconds"),
+        ({"retry_quality": 0.5}, "need a time; give retry_seconds"),
         ({"workers": -1}, "workers must be 0 or more, got -1"),
         ({"workers": "two"}, "workers must be 0 or more, got 'two'"),
         ({"engine": "slurm"}, 'engine must be "processes" or "ray", got \'slurm\''),
         ({"shard": (3, 2)}, r"shard must be \(I, N\) with I from 1 to N, got \(3, 2\)"),
         ({"shard": "1/2"}, r"shard must be \(I, N\) with I from 1 to N, got '1/2'"),
-        ({"worker": 2}, "there is no argument 'worker'; .* there are workers, engine, shard"),
+        ({"worker": 2}, "there is no keyword 'worker'"),
         ({"model": 7}, "model must be a name or a ModelChoice, got int; a loaded model cannot"),
-        ({"source": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
+        ({"folder": "empty"}, "there are no photos in 'empty'; name a folder that has some"),
         (
-            {"source": "a.jpg", "output": "a.jpg"},
+            {"folder": "a.jpg", "out": "a.jpg"},
             "the output must be a folder, got 'a.jpg', and 'a.jpg' is a file; name a new folder",
         ),
-        ({"output": "a.jpg/out"}, "got 'a.jpg/out', and 'a.jpg' is a file; name a new folder"),
-        ({"output": "photos"}, "the photos lie in the output folder 'photos'"),
+        ({"out": "a.jpg/out"}, "got 'a.jpg/out', and 'a.jpg' is a file; name a new folder"),
+        ({"out": "photos"}, "the photos lie in the output folder 'photos'"),
     ],
 )
 @pytest.mark.usefixtures("fake")
@@ -226,9 +226,9 @@ def test_what_makes_no_sense_is_told_before_any_work(
 ) -> None:
     Path("empty").mkdir()
     Image.new("RGB", (8, 8)).save("a.jpg")
-    given = {"source": "photos", "output": "out", **arguments}
+    given = {"folder": "photos", "out": "out", **arguments}
     with pytest.raises(InputError, match=message):
-        jobs.everything(**given)
+        jobs.run("everything", **given)
     assert not any(files("out"))
 
 
@@ -271,18 +271,6 @@ def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, reposi
 
 
 @pytest.mark.usefixtures("photos")
-def test_run_does_a_verb_and_goes_on() -> None:
-    settings = {"points_per_side": 2, "pred_iou_thresh": 0.0}
-    first = jobs.run("everything", "photos", "out", settings=settings, overlay=False)
-    again = jobs.run("everything", "photos", "out", settings=settings, overlay=False)
-    assert (first.done, first.there, again.done, again.there) == (4, 0, 0, 4)
-    assert jobs.run("encode", "photos", "features").done == 4
-    with pytest.raises(InputError, match="resume=True"):
-        jobs.run("everything", "photos", "out", resume=False)
-
-
-@pytest.mark.parametrize("wrong", [{"verb": "paint"}, {"workers": 0}, {"engine": "processes"}])
-def test_run_says_what_it_takes(wrong: dict[str, Any]) -> None:
-    given = {"verb": "everything", "folder": "photos", "out": "out"} | wrong
-    with pytest.raises(InputError, match=next(iter(wrong))):
-        jobs.run(**given)
+def test_a_verb_that_there_is_not_is_told() -> None:
+    with pytest.raises(InputError, match="everything, boxes, encode, find, got 'paint'"):
+        jobs.run("paint", "photos", "out")

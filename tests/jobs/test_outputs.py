@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anymask.jobs import photos as outputs
+from anymask.jobs import records as outputs
 from anymask.masks import Mask, mask_to_rle, overlay
 
 
@@ -25,7 +25,7 @@ def test_an_overlay_of_many_masks_shows_each_one_in_the_small(
     size = (round(70 * min(1, limit / 90)), min(limit, 90))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     truth = [cv2.resize(m.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) for m in masks]
-    records = [Mask(mask_to_rle(mask)) for mask in masks]
-    outputs.write_overlay(tmp_path / "all.png", image, records)
+    found = [Mask(mask_to_rle(mask)) for mask in masks]
+    outputs.write_overlay(tmp_path / "all.png", image, found)
     drawn = np.asarray(Image.open(tmp_path / "all.png"))
     np.testing.assert_array_equal(drawn, overlay(small, np.array(truth) != 0))

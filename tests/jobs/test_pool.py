@@ -14,9 +14,10 @@ from anymask.jobs import ItemDone, ItemLost, ItemStep, ReportStep, run_in_pool
 
 @dataclass(frozen=True)
 class Squares:
-    """Squares numbers; of two workers, the second waits for ever in its opening."""
+    """Squares numbers; where `waits`, the second of two workers waits for ever in its opening."""
 
     marks: Path
+    waits: bool = False
     about: dict[str, Any] = field(default_factory=dict)
 
     def open(self) -> "Squares":
@@ -24,6 +25,8 @@ class Squares:
             (self.marks / "opened").touch(exist_ok=False)
         except FileExistsError:
             try:
+                if not self.waits:
+                    return self
                 (self.marks / "waiting").touch()
                 threading.Event().wait()
             except BaseException as error:  # as an import that is interrupted
@@ -51,17 +54,19 @@ def test_no_items_start_no_process(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_an_item_whose_worker_dies_is_lost_after_its_tries(tmp_path: Path) -> None:
-    events = list(run_in_pool(Squares(tmp_path), [13], 1, tries=1))
+def test_an_item_whose_worker_dies_is_tried_alone_and_then_lost(tmp_path: Path) -> None:
+    events = list(run_in_pool(Squares(tmp_path), [1, 13, 2, 3], 2))
     (lost,) = [event for event in events if isinstance(event, ItemLost)]
     assert (lost.item, lost.how) == (13, "was killed (SIGKILL)")
+    assert sorted(event.item for event in events if isinstance(event, ItemDone)) == [1, 2, 3]
+    assert sum(isinstance(event, ItemStep) and event.item == 13 for event in events) == 2
 
 
 def test_a_worker_that_is_ended_while_it_opens_its_task_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     results = {}
-    for event in run_in_pool(Squares(tmp_path), [1, 2, 3], 2):
+    for event in run_in_pool(Squares(tmp_path, waits=True), [1, 2, 3], 2):
         if isinstance(event, ItemDone):
             results[event.item] = event.result
     assert results == {1: 1, 2: 4, 3: 9}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ImageError, ModelError, PromptError, whole_file
-from anymask.jobs import PhotoItem, folder
+from anymask.jobs import PhotoItem, Summary
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def main() -> int:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # heard in the background, too
     marks, die_after, words = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    embed.EmbedTask = lambda *_: ToyTask(marks)
-    add, behind = folder._Run.add, []
+    embed.EncodeTask = lambda *_: ToyTask(marks)
+    add, behind = Summary.add, []
 
     def count(*args: Any) -> None:
         add(*args)
@@ -98,7 +98,7 @@ def main() -> int:
         if len(behind) == die_after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    folder._Run.add = count
+    Summary.add = count
     return door.main(words)
 
 

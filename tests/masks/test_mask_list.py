@@ -239,7 +239,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen, shown = Masks(SOME, picture=HeldPicture(PHOTO)), []
-    for name in ("m.jpg", "m.svg", "m.txt"):
+    for name in ("m.overlay.jpg", "m.svg", "m.txt"):
         one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
         assert seen[1].save(one) == one
         seen[1:2].save(list_of_one)
@@ -312,8 +312,17 @@ def test_a_single_record_of_a_photo_is_drawn_on_it(tmp_path: Path) -> None:
     pixels, _ = discs((60, 90), [(30, 30, 20)])
     records = Model(ColourRuntime()).everything(pixels)
     assert (records[0].draw() == records[:1].draw()).all()
-    records[0].save(tmp_path / "first.png")
-    assert (np.asarray(Image.open(tmp_path / "first.png")) == records[:1].draw()).all()
+    records[0].save(tmp_path / "first.overlay.png")
+    assert (np.asarray(Image.open(tmp_path / "first.overlay.png")) == records[:1].draw()).all()
+
+
+def test_a_single_mask_saved_as_png_is_cut_out(tmp_path: Path) -> None:
+    pixels, _ = discs((60, 90), [(30, 30, 20)])
+    record = Model(ColourRuntime()).everything(pixels)[0]
+    record.save(tmp_path / "first.png")
+    cut = np.asarray(Image.open(tmp_path / "first.png"))
+    assert cut.shape[2] == 4
+    assert (cut[..., 3].max(), record.mask.any()) == (255, True)
 
 
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:

@@ -1,31 +1,26 @@
-"""A prompt as a tagged union: its parts, its kinds, and what is refused."""
+"""A prompt: what it keeps, its kinds, and what is refused."""
 
 import numpy as np
 import pytest
 
 from anymask.base import PromptError
-from anymask.masks import ALL_KINDS, Clicks, Example, ModelSpec, Prompt, StartMask, Words
-from anymask.masks.prompts import Box
+from anymask.masks import ALL_KINDS, ModelSpec, Prompt
 from anymask.models.rules import check_prompt
 
 
-def test_a_prompt_has_one_part_of_each_kind_that_was_given() -> None:
+def test_a_prompt_keeps_what_was_given() -> None:
     prompt = Prompt(
         points=[(1, 2), (3, 4)], labels=[1, 0], box=(0, 0, 9, 9), mask=np.ones((2, 2), bool),
         words=" a red car ", example=(1, 1, 4, 4), object_id=3, frame=0,
     )  # type: ignore[arg-type]  # fmt: skip
-    clicks, box, start, words, example = prompt.parts
-    assert isinstance(clicks, Clicks)
-    assert clicks.points.tolist() == [[1, 2], [3, 4]]
-    assert clicks.labels.tolist() == [1, 0]
-    assert isinstance(box, Box)
-    assert box.corners.tolist() == [0, 0, 9, 9]
-    assert isinstance(start, StartMask)
-    assert start.values.all()
-    assert words == Words("a red car")
-    assert isinstance(example, Example)
-    assert example.corners.tolist() == [1, 1, 4, 4]
+    assert prompt.points.tolist() == [[1, 2], [3, 4]]
+    assert prompt.labels.tolist() == [1, 0]
+    assert prompt.box.tolist() == [0, 0, 9, 9]
+    assert prompt.mask.all()
+    assert prompt.words == "a red car"
+    assert prompt.example.tolist() == [1, 1, 4, 4]
     assert (prompt.object_id, prompt.frame) == (3, 0)
+    assert len(prompt.kinds) == 6
 
 
 @pytest.mark.parametrize(

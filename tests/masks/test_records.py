@@ -123,14 +123,13 @@ def test_candidates_become_records_with_their_clicks() -> None:
     logits = np.random.default_rng(0).standard_normal((3, 16, 16)).astype(np.float32) * 3
     quality = np.array([0.9, 0.5, -0.1], np.float32)
     answer = Prediction.of_logits(logits, quality, np.array([2, 0, 1]), place)
-    records = answer.to_records(Prompt.of(points=[(4, 5)]), label="thing")
+    records = replace(answer, prompt=Prompt.of(points=[(4, 5)]))
     for record, mask, number in zip(records, answer.masks, quality, strict=True):
         np.testing.assert_array_equal(record.mask, mask)
         assert record.score == pytest.approx(float(number))
         assert record.points == ((4.0, 5.0),)
-        assert record.label == "thing"
     assert [record.stability for record in records] == stability_score(logits).tolist()
-    assert answer.to_records()[0].points == ()
+    assert answer[0].points == ()
 
 
 def test_a_stability_that_nobody_worked_out_is_left_out() -> None:

@@ -20,7 +20,7 @@ from anymask.runtime import (
     onnx,
     read_manifest,
 )
-from anymask.studio import model_assets, write_static
+from anymask.studio import model_files, write_static
 
 SMALL = ASSETS / "small"
 CLICK = {"points": [(60, 40)], "multimask": True}
@@ -80,7 +80,7 @@ def test_edges_and_names_are_the_smaller_model_s(small: anymask.Model) -> None:
 
 
 def test_everything_is_found(small: anymask.Model, photo: np.ndarray) -> None:
-    found = small.everything(photo, points_per_side=4, mode="exact", pred_iou_thresh=0.0)
+    found = small.everything(photo, grid=4, mode="exact", score=0.0)
     assert len(found) >= 1
 
 
@@ -106,6 +106,6 @@ def test_a_slow_machine_is_told_once(
 
 
 def test_the_page_asks_the_server_for_it(tmp_path: Path) -> None:
-    assert model_assets(SMALL) == {}
+    assert model_files(SMALL) == {}
     with pytest.raises(InputError, match="--model nano"):
         write_static(tmp_path / "page", SMALL)

@@ -45,9 +45,9 @@ def find_plainly(
 def _filter(
     drawn: FloatArray, quality: FloatArray, threshold: float, settings: Grid
 ) -> Iterator[Mask]:  # (K, H, W), (K,)
-    least, offset = settings.stability_score_thresh, settings.stability_score_offset
+    least, offset = settings.stability, settings.stability_score_offset
     for logits, number in zip(drawn, quality, strict=True):
-        if settings.pred_iou_thresh and not number > settings.pred_iou_thresh:
+        if settings.score and not number > settings.score:
             continue
         stability = float(stability_score(logits, threshold, offset))
         if not least or stability >= least:

@@ -9,7 +9,7 @@ from anymask.segment import AdaptiveWeights, CropView, Frontier, Grid, Model, mo
 from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
 
 WEIGHTS = AdaptiveWeights.of(shipped_tables(DEFAULT_MODEL)["adaptive"])
-EASY = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+EASY = {"score": 0.3, "stability": 0.3}
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
 
 
@@ -28,7 +28,7 @@ def test_every_object_is_found_with_a_third_of_the_clicks() -> None:
     runtime = ColourRuntime()
     told: list[tuple[int, int]] = []
     records = Model(runtime).everything(
-        PICTURE, **EASY, points_per_side=18, progress=lambda *now: told.append(now)
+        PICTURE, **EASY, grid=18, progress=lambda *now: told.append(now)
     )
     assert sum(count for count, _ in runtime.calls) <= 18 * 18 / 3
     assert told[-1] == (108, 108)
@@ -38,7 +38,7 @@ def test_every_object_is_found_with_a_third_of_the_clicks() -> None:
 
 def test_exact_asks_every_click() -> None:
     runtime = ColourRuntime()
-    Model(runtime).everything(PICTURE, **EASY, points_per_side=9, mode="exact")
+    Model(runtime).everything(PICTURE, **EASY, grid=9, mode="exact")
     assert sum(count for count, _ in runtime.calls) == 81
 
 
@@ -69,7 +69,7 @@ def test_what_the_encoder_sees_decides_between_places_of_equal_promise() -> None
 
 
 def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by() -> None:
-    asking = frontier(18, pred_iou_thresh=0.8, stability_score_thresh=0.9)
+    asking = frontier(18, score=0.8, stability=0.9)
     asking.next()
     asking.learn(
         asking.lesson(square(0, 0, 64, 64), 0.41, np.array([64.0, 64.0]))
@@ -83,11 +83,10 @@ def test_clicks_on_a_mask_that_nearly_passed_go_first_and_of_them_those_close_by
 
 def test_what_is_learned_belongs_to_the_click_that_found_it() -> None:
     asking = frontier(9)
-    for place, click in enumerate(asking._clicks):
-        asking.learn(asking.lesson(square(0, 0, 9, 9), 0.5, click))
-        assert np.count_nonzero(asking._gain._value) == place + 1
+    for place, click in enumerate(point_grid(9) * 128):
+        assert asking.lesson(square(0, 0, 9, 9), 0.5, click).place == place
 
 
 def test_masks_of_hardly_any_quality_are_not_drawn() -> None:
-    looked = frontier(pred_iou_thresh=0.8).worth_a_look(np.array([[0.3, 0.41, 0.9]], np.float32))
+    looked = frontier(score=0.8).worth_a_look(np.array([[0.3, 0.41, 0.9]], np.float32))
     assert looked.tolist() == [[False, True, True]]

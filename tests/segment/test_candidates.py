@@ -77,7 +77,7 @@ def test_decided_pixels_win_wherever_a_mask_is_read() -> None:
     np.testing.assert_array_equal(finished.masks, [pixels, np.zeros_like(pixels)])
     np.testing.assert_array_equal(finished.first.pixels(), pixels)
     assert finished.rles()[0] == finished.first.rle() == wanted
-    record = finished.to_records(Prompt.of(points=[(8, 4)]))[0]
+    record = replace(finished, prompt=Prompt.of(points=[(8, 4)]))[0]
     assert record.rle == wanted
     assert record.area == pixels.sum() == 9
     assert record.box == (7, 3, 39, 20)
@@ -132,10 +132,10 @@ def two(quality: tuple[float, float], columns: tuple[int, int]) -> Prediction:
 
 def test_an_answer_is_read_like_a_list() -> None:
     given = answer()
-    assert given[0] is given.best is given.first
+    assert given[0] is given.best
     np.testing.assert_array_equal(given.mask, given[0].mask)
-    assert given[-1] is given.items[1]
-    assert list(given) == list(given.items)
+    assert given[-1] == given[1]
+    assert [one.rle for one in given] == given.rles()
     assert [one.score for one in given[1:]] == [given[1].score]
     with pytest.raises(IndexError):
         _ = given[2]
@@ -153,7 +153,6 @@ def test_every_repr_is_one_short_line() -> None:
     given = seen(answer())
     assert repr(given) == "<Prediction: 2 of 40x30: 0.50 100 %, 0.90 0 %, ambiguous>"
     assert repr(given[0]) == "<Mask of 40x30: score 0.50, 100 %>"
-    assert repr(given.to_record("cup")) == ("<Mask of 40x30: score 0.50, 100 %, label 'cup'>")
     assert repr(given.prompt) == "<Prompt: 1 click>"
 
 
@@ -188,7 +187,7 @@ def test_a_picture_is_shown_where_the_photo_is_known(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
     given.show()
     assert shown == [(40, 30)]
-    for one in (given[0], given.to_record()):
+    for one in given[:1]:
         assert one._repr_png_().startswith(b"\x89PNG")
     png = given._repr_png_()
     assert png is not None
@@ -215,7 +214,7 @@ def test_an_answer_is_saved_as_the_command_line_saves_it(tmp_path: Path) -> None
     answer().save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), given.best.mask)
     answer().save(tmp_path / "a.txt")
-    assert (tmp_path / "a.txt").read_text() == Masks([given.to_record()]).to_yolo() != ""
+    assert (tmp_path / "a.txt").read_text() == Masks(given[:1]).to_yolo() != ""
     with pytest.raises(InputError, match="not known"):
         answer().save(tmp_path / "b.png")
     answer().save(tmp_path / "b.png", PHOTO)
@@ -241,18 +240,16 @@ def test_each_mask_of_an_answer_is_saved_by_itself(
     assert np.asarray(Image.open(tmp_path / "m.mask.png")).all()
     with pytest.raises(InputError, match="not known"):
         answer()[0].save(tmp_path / "m.png")
-    given.to_record().save(tmp_path / "record.png")
     assert "data:image/png" in given[0]._repr_html_()
 
 
-def test_a_mask_has_the_box_of_its_record_and_forgets_a_photo_when_pickled() -> None:
-    one, _ = decided(seen(answer())[0])
-    assert one.box == one.to_record().box == (7, 3, 39, 20)
-    assert answer()[1].box == answer()[1].to_record().box
+def test_a_mask_has_a_box_and_forgets_a_photo_when_pickled() -> None:
+    given = seen(answer())
+    one = replace(given, items=(decided(given.first)[0],)).best
+    assert one.box == (7, 3, 39, 20)
     assert one.picture is not None
     assert pickle.loads(pickle.dumps(one)).picture is None
-    given = seen(answer())
-    assert given.picked([1])[0] is given[1]
+    assert given.picked([1])[0] == given[1]
 
 
 def test_an_answer_is_handed_to_other_tools() -> None:
@@ -261,7 +258,7 @@ def test_an_answer_is_handed_to_other_tools() -> None:
     assert coco["image_id"] == 7
     assert coco["category_id"] == 3
     assert coco["bbox"] == [0, 0, 40, 30]
-    assert [record.points for record in given.to_records()] == [((8, 4),), ((8, 4),)]
+    assert [one.points for one in given] == [((8, 4),), ((8, 4),)]
 
 
 def test_an_answer_can_be_pickled_without_its_photo() -> None:

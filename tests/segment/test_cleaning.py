@@ -20,7 +20,7 @@ SPECK, HOLE, ON = (62, 4), (32, 38), (20, 40)
 
 
 def masks_of(clicks: list[tuple[int, int]], labels: list[int], **settings: Any) -> np.ndarray:
-    asked = {"points": clicks, "labels": labels, **settings}
+    asked = {"points": clicks, "point_labels": labels, **settings}
     return np.asarray(Model(ColourRuntime()).segment(PICTURE, **asked).masks[0])
 
 
@@ -96,7 +96,7 @@ def test_what_is_fed_back_is_what_the_model_said_and_only_what_is_shown_is_clean
 
 def test_everything_is_clean_in_adaptive_mode_and_as_found_in_exact_mode() -> None:
     model = Model(ColourRuntime())
-    settings = {"points_per_side": 8, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    settings = {"grid": 8, "score": 0.0, "stability": 0.0}
     found = {
         mode: [one.mask for one in model.everything(PICTURE, mode=mode, **settings)]
         for mode in ("adaptive", "exact")

@@ -10,9 +10,9 @@ from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
 
 EASY = {
     "mode": "exact",
-    "pred_iou_thresh": 0.3,
-    "stability_score_thresh": 0.3,
-    "points_per_side": 10,
+    "score": 0.3,
+    "stability": 0.3,
+    "grid": 10,
 }
 
 PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
@@ -63,7 +63,7 @@ def test_no_overlap_at_all_may_be_asked_for() -> None:
     assert len(records) == 1
 
 
-@pytest.mark.parametrize("threshold", ["pred_iou_thresh", "stability_score_thresh"])
+@pytest.mark.parametrize("threshold", ["score", "stability"])
 def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
     grid = EASY | {"box_nms_thresh": 1.0}
     some = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0.9}))
@@ -91,14 +91,14 @@ def test_one_pixel_has_at_most_itself() -> None:
     assert [rle_to_coco(record.rle)["size"] for record in records] == [[1, 1]] * len(records)
 
 
-CROPPED = EASY | {"crop_n_layers": 1, "points_per_side": 6}
+CROPPED = EASY | {"crop_n_layers": 1, "grid": 6}
 
 
 def test_crops_find_what_the_whole_photo_hides() -> None:
     picture, masks = discs((200, 300), [(57, 40, 5), (200, 120, 40)])
     model = Model(ColourRuntime())
-    whole = model.everything(picture, **EASY | {"points_per_side": 8})
-    cropped = model.everything(picture, **CROPPED | {"points_per_side": 8})
+    whole = model.everything(picture, **EASY | {"grid": 8})
+    cropped = model.everything(picture, **CROPPED | {"grid": 8})
 
     def best(records: list) -> float:
         return max(iou(record.mask, masks[0]) for record in records)
@@ -134,16 +134,16 @@ def test_crops_need_the_photo() -> None:
 
 
 def test_nothing_found_is_an_empty_list() -> None:
-    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1) == []
-    assert Model(ColourRuntime()).everything(PICTURE, pred_iou_thresh=1, crop_n_layers=1) == []
+    assert Model(ColourRuntime()).everything(PICTURE, score=1) == []
+    assert Model(ColourRuntime()).everything(PICTURE, score=1, crop_n_layers=1) == []
 
 
 @pytest.mark.parametrize(
     ("grid", "told"),
     [
-        ({"points_per_side": 0}, "points_per_side must be .* at least 1 and at most 1024, got 0"),
-        ({"points_per_side": 1.5}, "points_per_side must be a whole number .* got 1.5"),
-        ({"points_per_side": 10**9}, "points_per_side must be .* at most 1024, got 1000"),
+        ({"grid": 0}, "grid must be .* at least 1 and at most 1024, got 0"),
+        ({"grid": 1.5}, "grid must be a whole number .* got 1.5"),
+        ({"grid": 10**9}, "grid must be .* at most 1024, got 1000"),
         ({"mode": "fast"}, 'mode must be "adaptive" or "exact", got \'fast\''),
         (
             {"decoder_precision": "fp8"},
@@ -156,13 +156,13 @@ def test_nothing_found_is_an_empty_list() -> None:
             {"crop_overlap_ratio": 1},
             "crop_overlap_ratio must be a number, .* less than 1, got 1",
         ),
-        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh must be a number, 0 or more and .* got -0.1$"),
-        ({"pred_iou_thresh": 7}, "less than 2, got 7; for 7 % write 0.07"),
+        ({"score": -0.1}, "score must be a number, 0 or more and .* got -0.1$"),
+        ({"score": 7}, "less than 2, got 7; for 7 % write 0.07"),
         ({"box_nms_thresh": 1.5}, "box_nms_thresh must be a number from 0 to 1, got 1.5$"),
         ({"crop_nms_thresh": 7}, "from 0 to 1, got 7; for 7 % write 0.07"),
-        ({"stability_score_thresh": 95}, "from 0 to 1, got 95; for 95 % write 0.95"),
+        ({"stability": 95}, "from 0 to 1, got 95; for 95 % write 0.95"),
         ({"box_nms_thresh": "x"}, "box_nms_thresh must be a number from 0 to 1, got 'x'"),
-        ({"stability_score_thresh": float("nan")}, "stability_score_thresh must be a number"),
+        ({"stability": float("nan")}, "stability must be a number"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(grid: dict, told: str) -> None:
@@ -184,10 +184,10 @@ def test_six_fixed_points_are_filled_up() -> None:
 
 def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_them() -> None:
     nano, sam = (open_family(ModelSpec(name="x", family=family)) for family in ("nano", "sam"))
-    assert grid_of(sam, {}).pred_iou_thresh == 0.88
-    assert grid_of(nano, {}).pred_iou_thresh == 0.5
-    assert grid_of(nano, {"pred_iou_thresh": 0.7}).pred_iou_thresh == 0.7
-    assert grid_of(nano, {"pred_iou_thresh": 0.7}).stability_score_thresh == 0.3
+    assert grid_of(sam, {}).score == 0.88
+    assert grid_of(nano, {}).score == 0.5
+    assert grid_of(nano, {"score": 0.7}).score == 0.7
+    assert grid_of(nano, {"score": 0.7}).stability == 0.3
 
 
 # Where nothing passes.
@@ -195,10 +195,10 @@ def test_a_family_has_thresholds_of_its_own_and_what_the_user_says_goes_before_t
 
 def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() -> None:
     model = Model(Modest())
-    found = model.everything(PICTURE, points_per_side=8)
+    found = model.everything(PICTURE, grid=8)
     assert found
     best = max(record.score for record in found)
-    assert best < grid_of(model.runtime.family, {}).pred_iou_thresh
+    assert best < grid_of(model.runtime.family, {}).score
     assert all(record.score >= 0.8 * best for record in found)
-    assert not model.everything(PICTURE, points_per_side=8, pred_iou_thresh=0.88)
-    assert not model.everything(PICTURE, points_per_side=8, mode="exact")
+    assert not model.everything(PICTURE, grid=8, score=0.88)
+    assert not model.everything(PICTURE, grid=8, mode="exact")

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,6 +130,12 @@ requests = st.lists(
 )
 
 
+def segment_each(model: Model, asked: list, **settings: Any) -> list:
+    """The answers to photos, each with its prompts."""
+    prompts = [several for _, several in asked]
+    return list(model.segment([image for image, _ in asked], prompts=prompts, **settings))
+
+
 @settings(max_examples=30, deadline=None)
 @given(requests)
 def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
@@ -138,16 +145,18 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
         (images[name], [p for p in several if p.box is None or p.box[1] < 30])
         for name, several in asked
     ]
-    replies = model.segment_many(asked)
+    replies = segment_each(model, asked)
     assert [len(reply) for reply in replies] == [len(several) for _, several in asked]
     for reply, (image, several) in zip(replies, asked, strict=True):
         for answer, prompt in zip(reply, several, strict=True):
-            alone = model.segment(image, points=prompt.points, labels=prompt.labels, box=prompt.box)
+            alone = model.segment(
+                image, points=prompt.points, point_labels=prompt.labels, box=prompt.box
+            )
             assert_same(answer, alone)
 
 
 def test_one_prompt_and_a_list_of_one_are_answered_in_kind() -> None:
-    replies = Model(ColourRuntime()).segment_many([(PICTURE, CLICK), (PICTURE, [CLICK])])
+    replies = segment_each(Model(ColourRuntime()), [(PICTURE, CLICK), (PICTURE, [CLICK])])
     assert isinstance(replies[0], Prediction)
     assert isinstance(replies[1], list)
     assert_same(replies[0], replies[1][0])
@@ -163,14 +172,14 @@ def test_one_bad_photo_does_not_stop_the_others() -> None:
         (WIDE, []),
     ]
     model = Model(ColourRuntime())
-    good, broken, outside, bad_box, nothing = model.segment_many(asked, on_error="return")
+    good, broken, outside, bad_box, nothing = segment_each(model, asked, on_error="return")
     assert_same(good, model.segment(PICTURE, points=[(35, 40)]))
     assert isinstance(broken, ImageError)
     assert isinstance(outside, PromptError)
     assert isinstance(bad_box, PromptError)
     assert nothing == []
     with pytest.raises(ImageError):
-        model.segment_many(asked)
+        segment_each(model, asked)
 
 
 def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +232,7 @@ def test_cleaning_leaves_alone_what_a_click_speaks_for() -> None:
     answer = Model(ColourRuntime()).segment(
         picture,
         points=[(20, 40), (62, 4), (35, 40)],
-        labels=[1, 1, 0],
+        point_labels=[1, 1, 0],
         max_hole_area=200,
         min_island_area=100,
     )
@@ -264,7 +273,7 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, t
 @pytest.mark.parametrize(
     "prompt",
     [
-        {"points": [(9, 9)], "labels": [0]},
+        {"points": [(9, 9)], "point_labels": [0]},
         {"points": [(9, 9)], "mask": np.ones((2, 2), bool)},
     ],
 )
@@ -290,23 +299,23 @@ def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> N
 
 def test_the_embedding_of_another_model_is_refused() -> None:
     embedding = Model(ColourRuntime()).encode(PICTURE)
-    told = "an embedding can only be read by the model that made it; this is fake .weights other"
+    told = "features can only be read by the model that made them; this is fake .weights other"
     with pytest.raises(InputError, match=told):
         Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
     for use in (Model(Idle()).everything, lambda e: Model(Idle()).refine(e, LEFT)):
-        with pytest.raises(InputError, match="the embedding was made by older"):
+        with pytest.raises(InputError, match="the features were made by older"):
             use(replace(embedding, model="older"))
 
 
 def test_zoom_needs_the_photo() -> None:
     model = Model(Idle())
-    with pytest.raises(InputError, match="zoom looks at the photo again, got only its embedding"):
+    with pytest.raises(InputError, match="zoom looks at the photo again, got only its features"):
         model.segment(model.encode(PICTURE), points=[(1, 1)], zoom=True)
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:
     with pytest.raises(InputError, match='on_error must be "raise" or "return", got'):
-        Model(Idle()).segment_many([], on_error="ignore")
+        segment_each(Model(Idle()), [], on_error="ignore")
 
 
 def test_a_model_says_what_it_is() -> None:

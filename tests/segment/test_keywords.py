@@ -1,9 +1,7 @@
 """Photos and keywords as people write them who come from other tools."""
 
 import pickle
-import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,18 +17,21 @@ PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = Prompt.of(points=[(35, 40)])
 
 
-def test_boxes_are_one_prompt_each() -> None:
+def test_boxes_are_one_mask_each_with_the_names_that_were_given() -> None:
     model = Model(ColourRuntime())
     boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
-    answers = model.segment(PICTURE, boxes=boxes)
-    assert len(answers) == 2
-    assert_same(answers[1], model.segment(PICTURE, box=boxes[1]))
-    assert model.segment(PICTURE, boxes=[]) == []
+    masks = model.segment(PICTURE, boxes=boxes, names=["left", "right"])
+    assert [mask.label for mask in masks] == ["left", "right"]
+    assert masks[1].rle == model.segment(PICTURE, box=boxes[1]).best.rle
+    assert [mask.label for mask in model.segment(PICTURE, boxes=boxes)] == [None, None]
+    assert list(model.segment(PICTURE, boxes=[])) == []
     for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
         with pytest.raises(PromptError, match=r"boxes must be \(N, 4\) numbers"):
             model.segment(PICTURE, boxes=wrong)
-    with pytest.raises(PromptError, match="or boxes or prompts for several; got both"):
+    with pytest.raises(PromptError, match="boxes or prompts for several; got both"):
         model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
+    with pytest.raises(InputError, match="name for each of 2 boxes"):
+        model.segment(PICTURE, boxes=boxes, names=["one"])
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_boxes_are_one_prompt_each() -> None:
         ("bboxes", "here it is boxes="),
         ("multimask_output", "here it is multimask=True"),
         ("granulrity", "did you mean 'granularity'"),
-        ("xyzzy", "there are points, labels, box, boxes, mask, prompts, "),
+        ("xyzzy", "there are points, point_labels, box, boxes, names, mask, prompts, "),
     ],
 )
 def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: str) -> None:
@@ -56,95 +57,87 @@ def test_a_wrong_keyword_is_an_error_that_names_the_right_one(word: str, told: s
 @pytest.mark.parametrize(
     ("call", "given", "told"),
     [
-        ("refine", {"points": [(1, 2)]}, "no keyword 'points'; segment takes it"),
-        ("refine", {"mask": 1}, "mask was given twice"),
-        ("refine", {"foo": 1}, "there are granularity, .* zoom, allow_url, bgr$"),
-        ("segment_many", {"mask": 1}, "no keyword 'mask'; segment takes it"),
-        ("segment_many", {"on_eror": 1}, "did you mean 'on_error'"),
-        ("segment", {"conf": 0.5}, "everything takes it, as pred_iou_thresh="),
-        ("segment", {"layout": "flat"}, "no keyword 'layout'; everything takes it"),
-        ("everything", {"conf": 0.5}, "here it is pred_iou_thresh="),
+        ("refine", {"points": [(1, 2)]}, "no keyword 'points'; there are granularity, .* zoom, "),
+        ("segment", {"on_eror": 1}, "did you mean 'on_error'"),
+        ("segment", {"labels": [1]}, r"here it is point_labels=\[1, 0"),
+        ("everything", {"verbose": True}, "here it is progress=True"),
         ("suggest_labels", {"tpo": 3}, "did you mean 'top'"),
-        ("with_labels", {"top": 3}, "no keyword 'top'; suggest_labels takes it"),
+        ("with_labels", {"top": 3}, "no keyword 'top'"),
+        ("encode", {"progres": True}, "did you mean 'progress'"),
     ],
 )
 def test_a_hint_names_what_this_call_takes(call: str, given: dict[str, object], told: str) -> None:
     model = Model(ColourRuntime())
     beside = {"refine": [PICTURE[..., 0] > 9], "suggest_labels": [[]], "with_labels": [[]]}
-    first: list[object] = [[]] if call == "segment_many" else [PICTURE]
     with pytest.raises(InputError, match=told):
-        getattr(model, call)(*first, *beside.get(call, []), **given)
-    with pytest.raises(InputError, match="'progres'; did you mean 'progress'"):
-        next(model.encode_many([PICTURE], progres=True))
+        getattr(model, call)(PICTURE, *beside.get(call, []), **given)
+
+
+def test_several_boxes_for_one_lead_to_boxes() -> None:
     with pytest.raises(PromptError, match="for several objects give segment boxes="):
-        model.segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
+        Model(ColourRuntime()).segment(PICTURE, box=[(10, 15, 60, 65), (75, 20, 115, 60)])
 
 
-def test_refine_and_segment_many_read_arrays_of_opencv_too() -> None:
+def test_refine_and_several_photos_read_arrays_of_opencv_too() -> None:
     model = Model(ColourRuntime())
     turned = np.ascontiguousarray(PICTURE[..., ::-1])
     mask = model.segment(PICTURE, points=[(35, 40)]).mask
     assert_same(model.refine(turned, mask, bgr=True), model.refine(PICTURE, mask))
-    (answer,) = model.segment_many([(turned, CLICK)], bgr=True)
+    (answer,) = model.segment([turned], prompts=[CLICK], bgr=True)
     assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
 
 
-@pytest.mark.parametrize(
-    ("request_", "got"),
-    [("a.jpg", "got str;"), (PICTURE, "got ndarray;"), ((PICTURE,), "got tuple of 1;")],
-)
-def test_a_request_without_its_prompts_is_told_what_a_request_is(request_: Any, got: str) -> None:
+def test_several_photos_need_a_prompt_each() -> None:
     model = Model(ColourRuntime())
-    told = f"requests must be pairs (photo, Prompt or list of Prompts), {got} write segment_many("
-    with pytest.raises(InputError, match=re.escape(told)):
-        model.segment_many([request_])
-    wrong, answer = model.segment_many([request_, (PICTURE, CLICK)], on_error="return")
-    assert isinstance(wrong, InputError)
-    assert_same(answer, model.segment(PICTURE, points=[(35, 40)]))
+    with pytest.raises(PromptError, match="several photos need prompts="):
+        model.segment([PICTURE, PICTURE], points=[(35, 40)])
+    with pytest.raises(PromptError, match="prompts must be anymask.Prompt objects, .* got str"):
+        list(model.segment([PICTURE], prompts=["a.jpg"]))
+    with pytest.raises(ValueError, match="shorter"):
+        list(model.segment([PICTURE, PICTURE], prompts=[CLICK]))
 
 
 def test_segment_anything_s_output_mode_leads_to_the_records() -> None:
-    with pytest.raises(InputError, match=r"records.to_sa1b\(output_mode=...\)"):
+    with pytest.raises(InputError, match=r"masks.to_sa1b\(output_mode=...\)"):
         Model(ColourRuntime()).everything(PICTURE, output_mode="binary_mask")
 
 
-def test_a_list_of_photos_leads_to_the_methods_for_many(tmp_path: Path) -> None:
+def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(tmp_path: Path) -> None:
     model = Model(ColourRuntime())
     for name in ("b.png", "a.png"):
         Image.fromarray(PICTURE).save(tmp_path / name)
-    with pytest.raises(InputError, match="for several photos there are encode_many"):
-        model.segment([tmp_path / "a.png"], points=[(35, 40)])
     for pattern in ("*.png", "?.png", "[ab].png"):
-        with pytest.raises(InputError, match=r"got the pattern '.*png'; for several photos"):
+        with pytest.raises(InputError, match=r"got the pattern '.*png'; anymask.list_photos"):
             model.everything(tmp_path / pattern)
-    with pytest.raises(InputError, match=r"got the folder '.*'; .* everything_many"):
+    with pytest.raises(InputError, match=r"got the folder '.*'; anymask.list_photos\("):
         model.everything(str(tmp_path))
-    for several, name in (([PICTURE, PICTURE], "a list of 2"), (iter([PICTURE]), "a .*iterator")):
-        with pytest.raises(InputError, match=f"wanted one photo, got {name}; .* segment_many"):
-            model.encode(several)  # type: ignore[arg-type]  # what a user may try
+    with pytest.raises(InputError, match="wanted one photo, got several"):
+        model.refine([PICTURE], PICTURE[..., 0] > 9)  # type: ignore[arg-type]  # what a user may try
     Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
     assert model.encode(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
-    (tmp_path / "[ab].png").unlink()
+
+
+def test_several_photos_give_an_iterator(tmp_path: Path) -> None:
+    model = Model(ColourRuntime())
+    for name in ("b.png", "a.png"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+    photos = [tmp_path / "a.png", tmp_path / "b.png"]
     told: list[tuple[int, int]] = []
-    found = list(
-        model.everything_many(
-            str(tmp_path / "*.png"),
-            points_per_side=4,
-            progress=lambda done, all_of: told.append((done, all_of)),
-        )
-    )
+    found = model.everything(photos, grid=4, progress=lambda *now: told.append(now))
+    alone = model.everything(PICTURE, grid=4)
+    assert [one.rle for one in next(found)] == [one.rle for one in alone]
+    assert len(list(found)) == 1
     assert told == [(1, 2), (2, 2)]
-    alone = model.everything(PICTURE, points_per_side=4)
-    assert [record.rle for record in found[0]] == [record.rle for record in alone]
-    hashes = {seen.image_hash for seen in model.encode_many([tmp_path, PICTURE])}
+    hashes = {seen.image_hash for seen in model.encode(iter([*photos, PICTURE]))}
     assert hashes == {model.encode(PICTURE).image_hash}
+    assert list(model.encode([])) == []
     with pytest.raises(InputError, match="no keyword 'points_per_sid'; did you mean"):
-        next(model.everything_many(tmp_path, points_per_sid=4))
+        model.everything(photos, points_per_sid=4)
 
 
 def test_progress_may_be_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     model = Model(ColourRuntime())
-    model.everything(PICTURE, points_per_side=4, progress=True)
+    model.everything(PICTURE, grid=4, progress=True)
     assert "everything" in capsys.readouterr().err
     with pytest.raises(InputError, match="progress must be True, or a function"):
         model.everything(PICTURE, progress="yes")
@@ -156,10 +149,10 @@ def test_an_answer_knows_its_photo_and_its_prompt(tmp_path: Path) -> None:
     for source in (tmp_path / "a.png", PICTURE):
         answer = model.segment(source, points=[(35, 40)])
         np.testing.assert_array_equal(answer.picture(), PICTURE)
-        assert answer.to_record().points == ((35, 40),)
-        assert model.everything(source, points_per_side=4).picture is not None
+        assert answer.best.points == ((35, 40),)
+        assert model.everything(source, grid=4).picture is not None
     assert model.segment(model.encode(PICTURE), points=[(35, 40)]).picture is None
-    (of_file, of_array) = model.segment_many([(tmp_path / "a.png", CLICK), (PICTURE, CLICK)])
+    of_file, of_array = model.segment([tmp_path / "a.png", PICTURE], prompts=[CLICK, CLICK])
     assert (of_file.picture is None, of_array.picture is None) == (False, True)
 
 
@@ -171,7 +164,7 @@ def test_colours_of_opencv_give_the_same_answer() -> None:
         model.segment(turned, points=[(35, 40)], bgr=True),
         model.segment(PICTURE, points=[(35, 40)]),
     )
-    with pytest.raises(InputError, match="bgr is about a photo, got its embedding"):
+    with pytest.raises(InputError, match="bgr is about a photo, got its features"):
         model.segment(model.encode(PICTURE), points=[(35, 40)], bgr=True)
 
 
@@ -185,8 +178,8 @@ def test_a_model_pickled_with_other_weights_is_refused() -> None:
 def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
     model = Model(ColourRuntime())
     embedding = model.encode(PICTURE)
-    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], labels=[1, 0])
-    records = model.everything(PICTURE, points_per_side=4)
+    answer = model.segment(PICTURE, points=[(35, 40), (3, 3)], point_labels=[1, 0])
+    records = model.everything(PICTURE, grid=4)
     shown = {
         repr(embedding): "<Features of 120x80 by fake, 0.0 MB>",
         repr(answer.prompt): "<Prompt: 2 clicks (1 off)>",
@@ -208,7 +201,7 @@ def test_every_object_that_a_user_meets_has_a_repr_of_one_short_line() -> None:
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
-        ("set_image", "embed(photo)"),
+        ("set_image", "encode(photo)"),
         ("predict", "segment(photo, points=...)"),
         ("generate", "everything(photo)"),
     ],

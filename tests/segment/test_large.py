@@ -26,7 +26,7 @@ from tests.segment.fakes import iou, seen_of
 C = TypeVar("C")
 
 SIDE = 64
-GRID = Grid(points_per_side=7, pred_iou_thresh=0.3, stability_score_thresh=0.3)
+GRID = Grid(grid=7, score=0.3, stability=0.3)
 
 
 class FlatRuntime:
@@ -248,7 +248,7 @@ def test_windows_share_what_both_have() -> None:
 
 def test_the_model_tiles_and_lays_out() -> None:
     model = Model(FlatRuntime())
-    easy = {"points_per_side": 7, "pred_iou_thresh": 0.3, "stability_score_thresh": 0.3}
+    easy = {"grid": 7, "score": 0.3, "stability": 0.3}
     easy |= {"min_island_area": 0, "max_hole_area": 0}
     records = model.everything(PHOTO, tile=SIDE, **easy)
     assert [r.to_sa1b() for r in records] == [r.to_sa1b() for r in found(PHOTO)]

@@ -84,7 +84,7 @@ def test_a_mirrored_photo_gets_the_mirrored_answer(shape: str, kind: str) -> Non
         given: dict[str, dict[str, Any]] = {
             "click": {"points": clicks[:1]},
             "box": {"box": (x0, 19, x1, 226)},
-            "corrected": {"points": clicks, "labels": [1, 0]},
+            "corrected": {"points": clicks, "point_labels": [1, 0]},
         }
         return given[kind]
 

@@ -32,8 +32,8 @@ def test_a_negative_click_never_makes_the_mask_larger_at_its_own_place(
     points = [(40, 40)] + [point for point, _ in others]
     labels = [1] + [label for _, label in others]
     box = (5, 5, 110, 70) if boxed else None
-    before = model.segment(PICTURE, points=points, labels=labels, box=box)
-    after = model.segment(PICTURE, points=[*points, negative], labels=[*labels, 0], box=box)
+    before = model.segment(PICTURE, points=points, point_labels=labels, box=box)
+    after = model.segment(PICTURE, points=[*points, negative], point_labels=[*labels, 0], box=box)
     place = around(*negative)
     assert not (after.masks[0][place] & ~before.masks[0][place]).any()
     assert not after.masks[:, *place].any()
@@ -43,7 +43,7 @@ def test_a_negative_click_never_makes_the_mask_larger_at_its_own_place(
 def test_a_negative_click_that_the_model_honours_changes_nothing() -> None:
     model = Model(ColourRuntime())
     one = model.segment(PICTURE, points=[(35, 40)], multimask=False)
-    two = model.segment(PICTURE, points=[(35, 40), (5, 5)], labels=[1, 0])
+    two = model.segment(PICTURE, points=[(35, 40), (5, 5)], point_labels=[1, 0])
     np.testing.assert_array_equal(one.logits, two.logits)
 
 
@@ -51,7 +51,7 @@ def test_the_model_itself_is_heard_when_multimask_is_given() -> None:
     model = Model(PerverseRuntime())
     for multimask in (True, False):
         answer = model.segment(
-            PICTURE, points=[(35, 40), (110, 70)], labels=[1, 0], multimask=multimask
+            PICTURE, points=[(35, 40), (110, 70)], point_labels=[1, 0], multimask=multimask
         )
         assert answer.masks[0][70, 110]
         assert answer.violated_points == (1,)
@@ -101,14 +101,14 @@ def test_a_disc_ends_half_way_to_the_positive_click() -> None:
 
 def test_clicks_in_one_cell_are_won_by_the_negative_one_and_the_other_is_named() -> None:
     answer = Model(ColourRuntime()).segment(
-        PICTURE, points=[(35, 40), (36, 40)], labels=[1, 0], multimask="auto"
+        PICTURE, points=[(35, 40), (36, 40)], point_labels=[1, 0], multimask="auto"
     )
     assert answer.violated_points == (0,)
 
 
 def test_what_is_fed_back_has_been_cleared_too() -> None:
     model = Model(ColourRuntime())
-    answer = model.segment(PICTURE, points=[(35, 40), (50, 40)], labels=[1, 0])
+    answer = model.segment(PICTURE, points=[(35, 40), (50, 40)], point_labels=[1, 0])
     again = model.segment(PICTURE, mask=answer.logits[0], multimask=False)
     assert not again.masks[0][40, 50]
 

@@ -27,7 +27,7 @@ from anymask.segment import (
     find_everything,
     grid_of,
     least_objectness,
-    parted,
+    split_by_score,
 )
 from tests.scripts import loaded_script
 
@@ -136,22 +136,22 @@ def test_a_model_that_judges_masks_searches_with_lower_thresholds_in_adaptive_mo
 
     def least(family: Family, **given: Unpack[GridDict]) -> tuple[float, float]:
         grid = grid_of(family, given)
-        return grid.pred_iou_thresh, grid.stability_score_thresh
+        return grid.score, grid.stability
 
     assert least(judging) == (0.35, 0.1)
     assert least(judging, mode="exact") == least(plain) == (0.5, 0.3)
-    assert least(judging, pred_iou_thresh=0.7) == (0.7, 0.1)
+    assert least(judging, score=0.7) == (0.7, 0.1)
 
 
 def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
     model = anymask.load("nano")
     photo = anymask.sample("coffee")
-    every = model.everything(photo, min_objectness=0, points_per_side=12, refine_edges=False)
+    every = model.everything(photo, min_objectness=0, grid=12, refine_edges=False)
     found = [record.objectness for record in every]
     assert all(one is not None and 0 < one < 1 for one in found)
     least = least_objectness(model.runtime.family)
     assert 0.05 < least < 0.5
-    shown = model.everything(photo, points_per_side=12, refine_edges=False)
+    shown = model.everything(photo, grid=12, refine_edges=False)
     assert 0 < len(shown) < len(every)
     assert all((one.objectness or 0) >= least for one in shown)
 
@@ -162,7 +162,7 @@ def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPa
     tables = {**shipped_tables("nano"), "objectness": table}
     family = open_family(model.spec, tables, model.runtime.weights_hash)
     monkeypatch.setattr(model.runtime, "family", family)
-    found = model.everything(anymask.sample("coffee"), points_per_side=8, refine_edges=False)
+    found = model.everything(anymask.sample("coffee"), grid=8, refine_edges=False)
     assert len({one.score for one in found}) > 3
     for one in found:
         wanted = 1 / (1 + np.exp(-np.tanh(one.score)))
@@ -185,9 +185,9 @@ def test_what_is_left_out_early_changes_nothing(
 ) -> None:
     monkeypatch.setattr(automatic, "least_objectness", lambda _: least)
     model, photo = anymask.load("nano"), anymask.sample("coffee")
-    settings: dict[str, Any] = {"points_per_side": 12, "refine_edges": False}
+    settings: dict[str, Any] = {"grid": 12, "refine_edges": False}
     runtime, seen = model.runtime, model.encode(photo)
-    every = find_everything(runtime, seen, grid_of(runtime.family, {"points_per_side": 12}))
+    every = find_everything(runtime, seen, grid_of(runtime.family, {"grid": 12}))
     wanted = arrangement_of(Grid(), {}, least)
     shown = arrange(every, wanted) or arrange(best_of(every), arrangement_of(Grid(), {}))
     found = model.everything(photo, **settings)
@@ -207,9 +207,9 @@ LIKELY, COPY, BAD, UNJUDGED = (
 
 
 def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
-    settings = Arrangement(min_objectness=0.3, mask_nms_thresh=0.5)
+    settings = Arrangement(min_objectness=0.3, iou=0.5)
     assert arrange([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
-    every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(mask_nms_thresh=0.5))
+    every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(iou=0.5))
     assert every == [LIKELY, BAD, UNJUDGED]
 
 
@@ -221,8 +221,8 @@ def test_where_nothing_is_likely_the_likeliest_are_shown() -> None:
 
 def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
     every = [COPY, LIKELY, BAD, UNJUDGED]
-    assert parted(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
-    assert parted([BAD], 0.65, 0.3) == ([BAD], [])
+    assert split_by_score(every, 0.65, 0.3) == ([COPY, UNJUDGED], [LIKELY, BAD])
+    assert split_by_score([BAD], 0.65, 0.3) == ([BAD], [])
 
 
 @pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])
@@ -264,9 +264,7 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
     for least in (0.0, 0.3):
         wanted = arrange(
             records,
-            Arrangement(
-                min_objectness=least, mask_nms_thresh=ADAPTIVE_NMS, contained_nms_thresh=CONTAINED
-            ),
+            Arrangement(min_objectness=least, iou=ADAPTIVE_NMS, contained=CONTAINED),
         )
         shown = recipe.shown(photo, ranks, least)
         assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in wanted]

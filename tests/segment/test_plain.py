@@ -37,7 +37,7 @@ def test_any_picture(height: int, width: int, seed: int, stability: float, noise
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     embedding = encode_image(runtime, picture)
     grid = Grid(
-        mode="exact", points_per_side=4, pred_iou_thresh=0.4, stability_score_thresh=stability,
+        mode="exact", grid=4, score=0.4, stability=stability,
         stability_score_offset=0.971,
     )  # fmt: skip
     assert_equal(find_everything(runtime, embedding, grid), find_plainly(runtime, embedding, grid))
@@ -47,7 +47,7 @@ def test_a_photo_much_larger_than_the_masks() -> None:
     runtime = NoiseRuntime()
     picture = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
     embedding = encode_image(runtime, picture)
-    grid = Grid(mode="exact", points_per_side=5, pred_iou_thresh=0.5, stability_score_thresh=0.45)
+    grid = Grid(mode="exact", grid=5, score=0.5, stability=0.45)
     truth = find_plainly(runtime, embedding, grid)
     assert len(truth) > 0
     assert_equal(find_everything(runtime, embedding, grid), truth)
@@ -64,7 +64,7 @@ def test_a_network_of_sam_s_form() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
     embedding = encode_image(runtime, picture)
     loose = Grid(
-        mode="exact", points_per_side=6, pred_iou_thresh=0, stability_score_thresh=0,
+        mode="exact", grid=6, score=0, stability=0,
         stability_score_offset=0.05, box_nms_thresh=1,
     )  # fmt: skip
     every = find_plainly(runtime, embedding, loose)
@@ -72,7 +72,7 @@ def test_a_network_of_sam_s_form() -> None:
         float(np.percentile([getattr(record, name) for record in every], 60))
         for name in ("score", "stability")
     )
-    grid = replace(loose, pred_iou_thresh=quality, stability_score_thresh=stability)
+    grid = replace(loose, score=quality, stability=stability)
     truth = find_plainly(runtime, embedding, grid)
     assert 1 < len(truth) < len(every) / 2
     assert_equal(find_everything(runtime, embedding, grid), truth)

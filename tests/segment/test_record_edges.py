@@ -21,7 +21,7 @@ def photo() -> UintImage:
 
 @pytest.fixture(scope="module")
 def found(photo: UintImage) -> list[Mask]:
-    return list(anymask.load().everything(photo, points_per_side=6, refine_edges=False))
+    return list(anymask.load().everything(photo, grid=6, refine_edges=False))
 
 
 def test_each_mask_is_the_same_object_with_another_edge(
@@ -61,9 +61,9 @@ def test_everything_refines_what_it_shows(photo: UintImage, found: list[Mask]) -
     model = anymask.load()
     wanted = refine_record_edges(model.runtime, photo, found)
     assert wanted != found
-    assert list(model.everything(photo, points_per_side=6)) == wanted
+    assert list(model.everything(photo, grid=6)) == wanted
     seen = EncodedPhoto(model.encode(photo), photo)
-    assert list(model.everything(seen, points_per_side=6)) == wanted
+    assert list(model.everything(seen, grid=6)) == wanted
 
 
 def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
@@ -71,13 +71,13 @@ def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(
 ) -> None:
     """An embedding has no pixels; tiles were seen closer; exact mode is the paper's."""
     model = anymask.load()
-    assert list(model.everything(model.encode(photo), points_per_side=6)) == found
-    for asked in ({"mode": "exact"}, {"tile": 256, "points_per_side": 3}):
-        given: dict[str, Any] = {"points_per_side": 6, **asked}
+    assert list(model.everything(model.encode(photo), grid=6)) == found
+    for asked in ({"mode": "exact"}, {"tile": 256, "grid": 3}):
+        given: dict[str, Any] = {"grid": 6, **asked}
         own = list(model.everything(photo, **given, refine_edges=False))
         assert own
         assert list(model.everything(photo, **given)) == own
-    exact = model.everything(photo, points_per_side=6, mode="exact", refine_edges=True)
+    exact = model.everything(photo, grid=6, mode="exact", refine_edges=True)
     assert any(one.rle not in [record.rle for record in found] for one in exact)
 
 
@@ -96,11 +96,11 @@ class WithoutEdges:
 
 def test_without_a_network_edges_stay_as_they_are(photo: UintImage, found: list[Mask]) -> None:
     model = anymask.Model(WithoutEdges(anymask.load().runtime))
-    assert list(model.everything(photo, points_per_side=6, refine_edges=True)) == found
+    assert list(model.everything(photo, grid=6, refine_edges=True)) == found
 
 
 def test_a_partition_stays_one(photo: UintImage) -> None:
-    shares = anymask.load().everything(photo, points_per_side=6, layout="partition")
+    shares = anymask.load().everything(photo, grid=6, layout="partition")
     assert len(shares) > 1
     assert sum(share.area for share in shares) == round(
         Masks(shares).coverage * shares[0].mask.size

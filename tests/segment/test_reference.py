@@ -40,7 +40,7 @@ def embedding(model: Model, shared: Path) -> Features:
 
 
 def prompt(reference: dict[str, np.ndarray], case: str) -> dict[str, np.ndarray]:
-    names = {"points": "point_coords", "labels": "point_labels", "box": "box"}
+    names = {"points": "point_coords", "point_labels": "point_labels", "box": "box"}
     keys = {name: f"in_{case}_{key}" for name, key in names.items()}
     return {name: reference[key] for name, key in keys.items() if key in reference}
 

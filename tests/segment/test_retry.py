@@ -38,7 +38,7 @@ class Moody(ColourRuntime):
 
 def patient(**settings: object) -> Retry:
     """All the time in the world, and never content."""
-    return Retry(**({"seconds": 1e9, "quality": 9.0, "clock": Clock()} | settings))
+    return Retry(**({"seconds": 1e9, "score": 9.0, "clock": Clock()} | settings))
 
 
 def test_a_closer_look_replaces_a_bad_answer() -> None:
@@ -68,7 +68,7 @@ def test_each_step_costs_what_it_says(step: str, encodings: int) -> None:
 
 def test_a_good_answer_is_left_alone() -> None:
     clock, runtime = Clock(), ColourRuntime()
-    Model(runtime).segment(PICTURE, points=[(600, 300)], retry=Retry(quality=0.5, clock=clock))
+    Model(runtime).segment(PICTURE, points=[(600, 300)], retry=Retry(score=0.5, clock=clock))
     assert len(runtime.calls) == 1
 
 
@@ -203,7 +203,7 @@ def test_without_the_photo_only_the_prompt_is_moved() -> None:
 
 def test_nothing_to_hold_on_to_is_no_reason_to_fail() -> None:
     model = Model(ColourRuntime())
-    answer = model.segment(PICTURE, points=[(5, 5)], labels=[0], retry=patient())
+    answer = model.segment(PICTURE, points=[(5, 5)], point_labels=[0], retry=patient())
     assert not answer.masks.any()
 
 
@@ -223,9 +223,9 @@ def test_nano_on_a_photo_never_gets_worse_in_its_own_eyes() -> None:
 
 EASY = {
     "mode": "exact",  # one click of the grid lies on the small disc
-    "pred_iou_thresh": 0.3,
-    "stability_score_thresh": 0.3,
-    "points_per_side": 6,
+    "score": 0.3,
+    "stability": 0.3,
+    "grid": 6,
 }
 
 
@@ -247,7 +247,7 @@ def test_everything_s_poor_masks_are_drawn_better() -> None:
 def test_everything_keeps_to_the_time() -> None:
     model = Model(ColourRuntime())
     plain = [r.to_sa1b() for r in model.everything(PICTURE, **EASY)]
-    for retry in (patient(seconds=0), Retry(quality=0)):
+    for retry in (patient(seconds=0), Retry(score=0)):
         found = model.everything(PICTURE, **EASY, retry=retry)
         assert [r.to_sa1b() for r in found] == plain
 
@@ -271,7 +271,7 @@ def test_an_embedding_of_everything_cannot_be_looked_at_again() -> None:
     ("settings", "told"),
     [
         ({"seconds": -1}, "seconds must be a number, 0 or more, got -1"),
-        ({"quality": "high"}, "quality must be a number, 0 or more, got 'high'"),
+        ({"score": "high"}, "score must be a number, 0 or more, got 'high'"),
         ({"steps": ("zoom", "pray")}, "steps are zoom, tile, larger, shift; got 'pray'"),
     ],
 )

@@ -14,12 +14,12 @@ from anymask.segment import Lesson, LoggedBatch, Model, SearchLog
 from tests.segment.fakes import ColourRuntime, discs
 
 PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])
-LOW = {"pred_iou_thresh": 0.3, "stability_score_thresh": 0.3, "points_per_batch": 16}
+LOW = {"score": 0.3, "stability": 0.3, "points_per_batch": 16}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "exact": {"mode": "exact", "points_per_side": 12},
-    "adaptive": {"mode": "adaptive", "points_per_side": 24},
-    "crops": {"mode": "exact", "points_per_side": 6, "crop_n_layers": 1},
-    "tiles": {"mode": "adaptive", "points_per_side": 12, "tile": 120},
+    "exact": {"mode": "exact", "grid": 12},
+    "adaptive": {"mode": "adaptive", "grid": 24},
+    "crops": {"mode": "exact", "grid": 6, "crop_n_layers": 1},
+    "tiles": {"mode": "adaptive", "grid": 12, "tile": 120},
 }
 
 
@@ -106,8 +106,8 @@ def test_the_command_goes_on_inside_one_photo(
 
     monkeypatch.chdir(tmp_path)
     Image.fromarray(PICTURE).save("p.png")
-    words = ["everything", "p.png", "-o", "out", "--mode", "exact", "--points-per-side", "12"]
-    words += ["--points-per-batch", "16", "--pred-iou-thresh", "0.3", "--no-overlay"]
+    words = ["everything", "p.png", "-o", "out", "--mode", "exact", "--grid", "12"]
+    words += ["--points-per-batch", "16", "--score", "0.3", "--no-overlay"]
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(Dying()))
     assert main(words) == 130
     assert "run the same command again to resume" in capsys.readouterr().err

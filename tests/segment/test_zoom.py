@@ -6,8 +6,14 @@ import pytest
 from anymask.base import FloatArray
 from anymask.masks import CloserLook, EncoderOutput, ModelPrompts, Prompt
 from anymask.models.rules import Family, Sam
-from anymask.segment import Model, Prediction, Question, SegmentSettings, answer_prompts
-from anymask.segment import steps as zoom
+from anymask.segment import (
+    Model,
+    Prediction,
+    Question,
+    SegmentSettings,
+    answer_prompts,
+    pipeline,
+)
 from tests.segment.fakes import SPEC, ColourRuntime, PerverseRuntime, discs, iou
 
 PICTURE, (SMALL, BIG) = discs((600, 900), [(100, 120, 25), (600, 300, 250)])
@@ -144,19 +150,19 @@ def test_edges_are_refined_in_the_window(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def refined(answer: Prediction, question: Question) -> Prediction:
         assert question.photo is not None
-        seen.append((question.photo.shape[:2], question.embedding.geometry.image_hw))
+        seen.append((question.photo.shape[:2], question.features.geometry.image_hw))
         return answer
 
-    monkeypatch.setattr(zoom, "refine_edges", refined)
+    monkeypatch.setattr(pipeline, "refine_edges", refined)
     Model(Gaining()).segment(PICTURE, prompts=[ABOUT_SMALL["box"]])
-    ((window, embedded),) = seen
+    (window, embedded), _ = seen  # then those of the photo
     assert window == embedded
     assert max(window) < 300
 
 
 def test_negative_clicks_hold_on_a_closer_look() -> None:
     model = Model(PerverseRuntime())
-    answer = model.segment(PICTURE, points=[(100, 120), (110, 125)], labels=[1, 0], zoom=True)
+    answer = model.segment(PICTURE, points=[(100, 120), (110, 125)], point_labels=[1, 0], zoom=True)
     assert not answer.masks[0][124:127, 109:112].any()
 
 
@@ -167,5 +173,5 @@ def test_an_object_at_the_border_stays_there() -> None:
 
 
 def test_nothing_to_look_at_is_no_reason_to_fail() -> None:
-    answer = Model(ColourRuntime()).segment(PICTURE, points=[(5, 5)], labels=[0], zoom=True)
+    answer = Model(ColourRuntime()).segment(PICTURE, points=[(5, 5)], point_labels=[0], zoom=True)
     assert not answer.masks.any()

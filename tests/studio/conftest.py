@@ -76,8 +76,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Anno
     truth = write_photos(folder)
     project = create_project(
         folder, name="discs", labels=["disc 0"],
-        settings={"points_per_side": 8, "batch": 2, "sample": 3, "confident": 0.5,
-                  "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1},
+        settings={"grid": 8, "batch": 2, "sample": 3, "confident": 0.5,
+                  "score": 0.4, "stability": 0.1},
     )  # fmt: skip
     project.store.database.dispose()
     return folder, truth

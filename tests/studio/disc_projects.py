@@ -1,5 +1,6 @@
 """Photos of discs, projects of them, and work on them, for the tests of stages and of export."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,12 @@ from PIL import Image
 
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import Model
-from anymask.studio import Draft, Project
+from anymask.studio import Draft, Project, Provenance, Stage
 from tests.segment.fakes import discs
-from tests.studio.annotator import SimulatedWork
 
 PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 SIDE = 128
+SECONDS = 3.0  # that a person spends on a mask
 
 
 def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
@@ -29,10 +29,16 @@ def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
     return truth
 
 
-def work(
-    model: Model, truth: dict[str, AnnotatedImage], stage: str, **more: object
-) -> SimulatedWork:
-    return SimulatedWork(model=model, stage=stage, truth=truth, **more)  # type: ignore[arg-type]
+def label(project: Project, truth: Mapping[str, AnnotatedImage], stage: Stage = "assisted") -> None:
+    """Draw the true masks of photos in SECONDS each, and finish the photos, as a person does."""
+    origin = Provenance(kind="human", tool="click", stage=stage)
+    for image in project.images:
+        if image.name in truth:
+            drafts = [
+                Draft(rle=one.rle, label=one.label, seconds=SECONDS, provenance=origin)
+                for one in truth[image.name].masks
+            ]
+            project.store.add_records(image.id, drafts, "ann", status="done")
 
 
 def add(project: Project, count: int, image: int = 1, **more: object) -> None:
@@ -41,5 +47,5 @@ def add(project: Project, count: int, image: int = 1, **more: object) -> None:
     for number in range(count):
         mask = mask.copy()
         mask[number] = True
-        drafts.append(Draft(rle=mask_to_rle(mask), quality=number / 10, **more))  # type: ignore[arg-type]
+        drafts.append(Draft(rle=mask_to_rle(mask), score=number / 10, **more))  # type: ignore[arg-type]
     project.store.add_records(image, drafts, "model nano", status="proposed")

@@ -18,7 +18,6 @@ from anymask.masks import EncoderOutput, ModelPrompts
 from anymask.segment import Model
 from anymask.studio import (
     Access,
-    Asset,
     EmbeddingCache,
     Inference,
     Limits,
@@ -87,11 +86,10 @@ def client(
     *,
     access: Access | None = None,
     limits: Limits | None = None,
-    assets: dict[str, Asset] | None = None,
     **more: Any,
 ) -> Iterator[TestClient]:
     behind = behind or inference()
-    served = ServerParts(behind, access or Access(), limits or Limits(), assets or {}, **more)
+    served = ServerParts(behind, access or Access(), limits or Limits(), **more)
     with TestClient(create_app(served), LOCAL, raise_server_exceptions=False) as started:
         yield started
 

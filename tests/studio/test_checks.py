@@ -7,20 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import JSON, Text, column, event, table, update
 
 from anymask.base import DiskFull, InputError, NotFoundError, StoreError
 from anymask.masks import Rle, rle_to_string
 from anymask.studio import (
     Action,
     Draft,
-    ProjectSettings,
     Provenance,
     RecordRow,
     Store,
     asked_about,
     create_tables,
-    measure,
     open_database,
     reading,
     writing,
@@ -59,7 +57,7 @@ def test_text_that_cannot_be_stored_is_refused(name: str, text: Any) -> None:
     "change",
     [
         {"label": "\ud800"}, {"label": "a\0"}, {"client_id": "\udcff"}, {"seconds": 1e10},
-        {"seconds": NAN}, {"quality": NAN}, {"stability": float("inf")},
+        {"seconds": NAN}, {"score": NAN}, {"stability": float("inf")},
     ],
 )  # fmt: skip
 def test_a_mask_with_such_values_is_refused(change: dict[str, Any]) -> None:
@@ -108,6 +106,8 @@ def test_a_user_whose_name_cannot_be_stored_is_refused(store: Store) -> None:
 
 # What a damaged or altered file holds.
 
+RECORDS = table("records", column("provenance", JSON), column("notes", JSON), column("rle", Text))
+
 
 @pytest.mark.parametrize(
     "values",
@@ -119,7 +119,9 @@ def test_a_user_whose_name_cannot_be_stored_is_refused(store: Store) -> None:
         {"provenance": {"tool": ["a"]}},
         {"provenance": {"prompts": {"a": 1}}},
         {"notes": {"level": "high"}},
-        {"counts": rle_to_string(Rle(np.array([2**58] * 63 + [2**58 + 48]), (6, 8)))},
+        {"rle": "6x8 " + rle_to_string(Rle(np.array([2**58] * 63 + [2**58 + 48]), (6, 8)))},
+        {"rle": "no mask"},
+        {"rle": ""},
     ],
 )
 def test_a_stored_mask_that_can_be_none_is_told_as_damage(
@@ -127,19 +129,12 @@ def test_a_stored_mask_that_can_be_none_is_told_as_damage(
 ) -> None:
     store.add_records(1, [Draft(rle=small_mask(2))], "ann")
     with writing(store.database) as session:
-        session.execute(update(RecordRow).values(**values))
+        session.execute(update(RECORDS).values(**values))
     with pytest.raises(StoreError, match="damaged"):
         store.records()
 
 
-# Figures and disks.
-
-
-def test_masks_that_cost_no_seconds_divide_nothing(store: Store) -> None:
-    for arm in ("model", "control"):
-        origin = Provenance(stage="assisted", arm=arm)  # type: ignore[arg-type]
-        store.add_records(1, [Draft(rle=small_mask(2), provenance=origin)], "ann")
-    assert measure(store, ProjectSettings(), "x").to_json()["saving"] is None
+# Disks.
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:

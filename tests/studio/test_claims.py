@@ -13,13 +13,13 @@ import pytest
 
 from anymask.base import Conflict
 from anymask.segment import Model
-from anymask.studio import Project, Store, Work, create_project, run_stage
+from anymask.studio import Project, Store, create_project
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import ColourRuntime
 from tests.studio import postgres
 from tests.studio.disc_projects import write_photos
 
-SETTINGS = {"points_per_side": 8, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.1}
+SETTINGS = {"grid": 8, "score": 0.4, "stability": 0.1}
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ class Interrupted(ColourRuntime):
 
 
 def run(project: Project, runtime: ColourRuntime | None = None) -> list[str]:
-    work = Work(model=Model(runtime or ColourRuntime()), stage="auto")
-    return [image.name for image in run_stage(project, work)]
+    model = Model(runtime or ColourRuntime())
+    return [image.name for image in project.run(model, "auto")]
 
 
 def masks(project: Project) -> Counter[tuple[int, str]]:

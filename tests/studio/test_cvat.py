@@ -21,9 +21,9 @@ def test_detection_finds_what_everything_finds() -> None:
     found = MODEL.detect(PICTURE)
     assert found
     assert [one.mask for one in found] == wanted
-    assert all(0 <= one.quality <= 1 for one in found)
-    least = sorted(one.quality for one in found)[-1]
-    assert all(one.quality >= least for one in MODEL.detect(PICTURE, least))
+    assert all(0 <= one.score <= 1 for one in found)
+    least = sorted(one.score for one in found)[-1]
+    assert all(one.score >= least for one in MODEL.detect(PICTURE, least))
 
 
 @pytest.mark.parametrize(

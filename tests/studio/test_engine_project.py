@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import os
 import sqlite3
 from dataclasses import replace
@@ -16,13 +15,13 @@ from PIL import Image
 from anymask.base import Conflict, InputError, NotAllowedError, NotFoundError, StoreError
 from anymask.formats import AnnotatedImage, read_annotations
 from anymask.images import load_image
-from anymask.masks import iou, mask_to_rle, rle_to_mask
+from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.studio import (
     Draft,
     ExportSettings,
     Project,
-    Work,
+    Provenance,
     accept_rest,
     agreements,
     batch_states,
@@ -31,15 +30,13 @@ from anymask.studio import (
     export_masks,
     give_verdict,
     next_asked,
+    plan,
     propose,
-    run_stage,
     take_back_verdict,
     to_markdown,
-    wilson,
 )
 from tests.segment.fakes import SPEC, ColourRuntime
-from tests.studio.annotator import CLICK, REVIEW, Annotator, AnnotatorSettings
-from tests.studio.disc_projects import SIDE, add, work, write_photos
+from tests.studio.disc_projects import SECONDS, SIDE, add, label, write_photos
 
 
 def test_a_folder_becomes_a_project_and_is_opened_again(project: Project, tmp_path: Path) -> None:
@@ -74,88 +71,46 @@ def test_what_is_no_project_says_how_to_make_one(tmp_path: Path) -> None:
 DISC = [{"name": "disc 0", "colour": "#ed4545", "masks": 0}]
 
 
-# The simulated annotator.
-
-
-def test_the_annotator_clicks_until_a_mask_is_good_and_counts_its_time(
-    model: Model, truth: dict[str, AnnotatedImage], project: Project
-) -> None:
-    photo, known = project.picture(1), truth["0.png"]
-    rles = [mask.rle for mask in known.masks]
-    drafts = Annotator().label(model, model.encode(photo), rles, "assisted")
-    areas = [rle_to_mask(draft.rle).sum() for draft in drafts]
-    assert areas == sorted(areas, reverse=True)  # the most prominent first
-    for draft in drafts:
-        clicks = draft.provenance.prompts[0]["points"]
-        assert draft.seconds == CLICK * len(clicks)
-        best = max(iou(rle_to_mask(draft.rle), rle_to_mask(rle)) for rle in rles)
-        assert best >= 0.85  # the fake answers in cells of two pixels
-
-
-def test_the_hand_is_shaky_but_stays_on_the_object(truth: dict[str, AnnotatedImage]) -> None:
-    rle = truth["0.png"].masks[0].rle
-    disc = rle_to_mask(rle)
-    annotator, places = Annotator(AnnotatorSettings(noise=0.3)), set()
-    for seed in range(20):
-        begun = annotator._begin(np.random.default_rng(seed), rle, None)
-        (x, y), label = begun.clicks[0]
-        places.add((x, y))
-        assert label == 1
-        assert disc[int(y), int(x)]
-    assert len(places) > 10
-
-
-def test_the_control_arm_pays_for_every_corner(truth: dict[str, AnnotatedImage]) -> None:
-    square = np.zeros((64, 64), np.bool_)
-    square[10:40, 10:50] = True
-    draft = Annotator().outline(mask_to_rle(square))
-    assert draft.seconds == 4 * CLICK
-    assert (rle_to_mask(draft.rle) == square).all()
-    round_one = Annotator().outline(truth["0.png"].masks[1].rle)
-    assert round_one.seconds > 4 * CLICK
-    assert round_one.provenance.arm == "control"
-
-
-def test_verdicts_follow_the_overlap(truth: dict[str, AnnotatedImage]) -> None:
-    rles = [mask.rle for mask in truth["0.png"].masks]
-    whole = rle_to_mask(rles[1])
-    part = whole.copy()
-    part[:, :85] = False
-    assert Annotator().judge(rles[1], rles) == ("accept", rles[1])
-    assert Annotator().judge(mask_to_rle(part), rles) == ("fix", rles[1])
-    assert Annotator().judge(mask_to_rle(~whole), rles) == ("reject", None)
-    assert Annotator().judge(rles[0], []) == ("reject", None)
-
-
 # Stages.
 
 
-def test_the_three_stages_run_and_the_figures_tell_them_apart(
+def test_the_stages_are_told_apart_in_the_figures(
     project: Project, model: Model, truth: dict[str, AnnotatedImage]
 ) -> None:
-    first = {"0.png": truth["0.png"]}
-    assert [i.name for i in run_stage(project, work(model, first, "assisted"))] == ["0.png"]
-    control = {"1.png": truth["1.png"]}
-    list(run_stage(project, work(model, control, "assisted", arm="control")))
-    list(run_stage(project, work(model, {"2.png": truth["2.png"]}, "semi")))
-    list(run_stage(project, Work(model=model, stage="auto")))
-    status = [image.status for image in project.store.all_images()]
-    assert status == ["done", "done", "done", "proposed"]
-    semi = project.store.records(3, ("accepted",))
-    assert {entry.label for entry in semi} == {"disc 0", "disc 1", "disc 2"}
-    assert any(e.provenance.kind == "model" and e.seconds == REVIEW for e in semi)
-    assert all(entry.status == "proposal" for entry in project.store.records(4))
+    label(project, {"0.png": truth["0.png"]})
+    assert [i.name for i in project.run(model, "semi")] == ["1.png", "2.png", "3.png"]
+    label(project, {"1.png": truth["1.png"]}, "semi")
+    assert [image.status for image in project.images] == ["done", "done", "proposed", "proposed"]
+    found = project.masks(3)
+    assert {entry.state for entry in found} == {"proposed"}
+    assert {entry.provenance.stage for entry in found} == {"semi"}
+    assert all(entry.mask.sum() == entry.area > 0 for entry in found)
     figures = project.figures()
-    paces = {(pace.stage, pace.arm): pace for pace in figures.paces}
-    assert paces["assisted", "model"].masks == paces["assisted", "control"].masks == 3
-    assert figures.saving > 1
-    assert figures.saving == pytest.approx(
-        paces["assisted", "control"].seconds_a_mask / paces["assisted", "model"].seconds_a_mask
-    )
+    paces = {pace.stage: pace for pace in figures.paces}
+    assert (paces["assisted"].masks, paces["assisted"].seconds_a_mask) == (3, SECONDS)
+    assert paces["assisted"].masks_an_hour == 3600 / SECONDS
+    assert (paces["semi"].masks, paces["semi"].images) == (3, 3)
     json.dumps(figures.to_json(), allow_nan=False)
     page = to_markdown(figures)
-    assert "| assisted | control | 3 | 1 |" in page
-    assert "| disc 0 | 3 | 3 |" in page
+    assert "| assisted | 3 | 1 | 3.0 | 1,200.0 |" in page
+    assert "| disc 0 | 2 | 2 |" in page
+
+
+def test_masks_without_seconds_divide_nothing(project: Project) -> None:
+    add(project, 2, provenance=Provenance(stage="assisted"))
+    (pace,) = project.figures().paces
+    assert (pace.masks, pace.seconds_a_mask, pace.masks_an_hour) == (2, 0, None)
+    with pytest.raises(InputError, match="nothing was measured"):
+        plan(project.figures(), 1000, 10)
+
+
+def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
+    add(project, 3, seconds=6.0, provenance=Provenance(stage="assisted"))
+    add(project, 2, image=2, seconds=18.0, provenance=Provenance(stage="semi"))
+    quick, slow = plan(project.figures(), 1000, 10.0, masks_an_image=4)
+    assert (quick.way, quick.masks) == ("assisted", 4000)
+    assert quick.hours == pytest.approx(4000 * 6 / 3600)
+    assert (slow.way, slow.money) == ("semi", pytest.approx(200.0))
 
 
 class Sure(ColourRuntime):
@@ -170,56 +125,54 @@ def test_a_larger_model_is_asked_for_what_the_model_is_not_sure_of(
     project: Project, model: Model
 ) -> None:
     plain = propose(model, load_image(project.picture(1)), "auto", project.settings)
-    confident = float(np.median([draft.quality for draft in plain]))
+    confident = float(np.median([draft.score for draft in plain]))
     project.change(settings={"confident": confident})
-    unsure = [draft for draft in plain if draft.quality < confident]
+    unsure = [draft for draft in plain if draft.score < confident]
     assert 0 < len(unsure) < len(plain)
     larger = Model(Sure(replace(SPEC, name="large"), "larger weights"))
-    list(run_stage(project, Work(model=model, stage="auto", larger=larger)))
+    list(project.run(model, "auto", larger=larger))
     kept = project.store.records(1)
     assert len(kept) == len(plain)
-    origins = {entry.rle: entry.provenance for entry in kept if entry.quality > 1}
+    origins = {entry.rle: entry.provenance for entry in kept if entry.score > 1}
     assert len(origins) == len(unsure)
     assert {(o.model, o.model_hash) for o in origins.values()} == {("large", "larger weights")}
-    rest = [entry for entry in kept if entry.quality <= 1]
+    rest = [entry for entry in kept if entry.score <= 1]
     assert {entry.provenance.model for entry in rest} == {"fake"}
     assert {entry.rle for entry in rest} == {draft.rle for draft in plain if draft not in unsure}
 
 
 def test_a_run_goes_on_where_it_stopped(project: Project, model: Model) -> None:
-    run = run_stage(project, Work(model=model, stage="auto"))
+    run = project.run(model, "auto")
     assert next(run).name == "0.png"
     run.close()  # as if killed between two photos
     before = project.store.records(1)
-    names = [image.name for image in run_stage(project, Work(model=model, stage="auto"))]
+    names = [image.name for image in project.run(model, "auto")]
     assert names == ["1.png", "2.png", "3.png"]
     assert project.store.records(1) == before
-    assert list(run_stage(project, Work(model=model, stage="auto"))) == []
+    assert list(project.run(model, "auto")) == []
 
 
 def test_one_bad_photo_stops_nobody(project: Project, model: Model, tmp_path: Path) -> None:
     (tmp_path / "photos" / "1.png").write_bytes(b"rotten")
     told: list[tuple[str, str]] = []
-    run = run_stage(project, Work(model=model, stage="auto"), lambda *why: told.append(why))
+    run = project.run(model, "auto", failed=lambda *why: told.append(why))
     assert [image.name for image in run] == ["0.png", "2.png", "3.png"]
     assert [name for name, _ in told] == ["1.png"]
     assert project.store.image(2).status == "new"
 
 
-def test_work_that_makes_no_sense_is_refused(model: Model) -> None:
+def test_a_stage_that_needs_a_person_is_refused(project: Project, model: Model) -> None:
     with pytest.raises(InputError, match="needs a person; run: anymask annotate"):
-        Work(model=model, stage="assisted")
-    with pytest.raises(InputError, match="control arm belongs to the stage assisted"):
-        work(model, {}, "semi", arm="control")
+        project.run(model, "assisted")
     with pytest.raises(InputError, match="stage must be one of"):
-        Work(model=model, stage="review")
+        project.run(model, "review")
 
 
 # Review and the rule.
 
 
 def test_the_queue_takes_turns_between_chance_and_doubt(project: Project) -> None:
-    add(project, 6, status="proposal")
+    add(project, 6, state="proposed")
     seen = []
     while (asked := next_asked(project.store)) is not None:
         seen.append(asked)
@@ -231,22 +184,22 @@ def test_the_queue_takes_turns_between_chance_and_doubt(project: Project) -> Non
             lowest = min(left, key=lambda number: number)  # quality grows with the number
             assert asked.entry.id == lowest
         left.remove(asked.entry.id)
-    assert {entry.status for entry in project.store.records(1)} == {"accepted"}
+    assert {entry.state for entry in project.store.records(1)} == {"accepted"}
     assert sum(entry.seconds for entry in project.store.records(1)) == 12
 
 
 def test_verdicts_are_carried_out(project: Project) -> None:
-    add(project, 3, status="proposal")
+    add(project, 3, state="proposed")
     whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
     for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
         asked = next_asked(project.store)
         assert asked is not None
         now = give_verdict(project.store, asked, verdict, "ann", rle=rle)  # type: ignore[arg-type]
-        assert now.status == ("rejected" if verdict == "reject" else "accepted")
+        assert now.state == ("rejected" if verdict == "reject" else "accepted")
         assert now.version == 2
     assert (now.rle, now.provenance.kind, now.provenance.tool) == (whole, "human", "review")
     assert project.figures().verdicts == {"accept": 1, "fix": 1, "reject": 1}
-    add(project, 1, status="proposal")
+    add(project, 1, state="proposed")
     asked = next_asked(project.store)
     assert asked is not None
     with pytest.raises(InputError, match="'fix' comes with the better mask"):
@@ -254,7 +207,7 @@ def test_verdicts_are_carried_out(project: Project) -> None:
 
 
 def test_a_verdict_is_taken_back(project: Project) -> None:
-    add(project, 1, status="proposal")
+    add(project, 1, state="proposed")
     whole = mask_to_rle(np.ones((SIDE, SIDE), np.bool_))
     (before,) = project.store.records()
     for verdict, rle in (("accept", None), ("reject", None), ("fix", whole)):
@@ -262,9 +215,9 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
         assert asked is not None
         give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
         now = take_back_verdict(project.store, before.id, "bob")
-        assert (now.rle, now.status, now.quality) == (before.rle, "proposal", before.quality)
+        assert (now.rle, now.state, now.score) == (before.rle, "proposed", before.score)
         assert now.provenance == before.provenance
-    assert (now.version, now.seconds, now.who) == (7, 6, "bob")
+    assert (now.version, now.seconds, now.author) == (7, 6, "bob")
     assert project.figures().verdicts == {}
     with pytest.raises(NotFoundError, match="nobody has judged record 1"):
         take_back_verdict(project.store, before.id, "bob")
@@ -279,7 +232,7 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
 def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     project: Project, tmp_path: Path
 ) -> None:
-    add(project, 8, status="proposal")
+    add(project, 8, state="proposed")
     wanted = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
         NotAllowedError, match=r"wanted 3 proposals of batch 1 .*, got 0 looked at, none.*--force"
@@ -306,19 +259,13 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     assert "not kept: labels (7 times)" in told
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
-    add(project, 5, image=3, status="proposal")  # the second batch has not been looked at
+    add(project, 5, image=3, state="proposed")  # the second batch has not been looked at
     with pytest.raises(NotAllowedError, match="wanted 3 proposals of batch 2"):
         check_rule(project)
     export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
     forced = ExportSettings(proposals=True, only="labelled", force=True)
     first, *_ = export_masks(project, tmp_path / "forced.json", "coco", forced)
     assert first == "2 photos, 12 masks"
-
-
-def test_shares_have_wilsons_interval() -> None:
-    low, high = wilson(9, 10)  # 0.9 of 10: 0.5958 to 0.9821 (Wilson 1927, as tabulated)
-    assert (low, high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
-    assert all(math.isnan(end) for end in wilson(0, 0))
 
 
 def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> None:
@@ -333,7 +280,7 @@ def test_annotators_agree_as_far_as_their_masks_overlap(project: Project) -> Non
     (one,) = agreements(project.store.records())
     assert (one.first, one.second, one.images, one.pairs, one.alone) == ("ann", "bob", 1, 1, 1)
     assert one.iou == pytest.approx(100 / 150)
-    assert [e.who for e in project.records(1, "ann")] == ["ann"]  # blindly
+    assert [e.author for e in project.records(1, "ann")] == ["ann"]  # blindly
     assert len(project.records(1)) == 3
 
 

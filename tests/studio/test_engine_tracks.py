@@ -71,7 +71,7 @@ def test_a_track_is_kept_with_all_that_is_known_of_its_masks(tracks: Tracks) -> 
         TrackMask(frame=3, rle=empty_rle(HW), state="occluded", doubts=("gone",)),
     ]
     kept = tracks.add_track(1, TrackDraft(object=7, masks=masks, label="cup"), "ann")
-    assert (kept.status, kept.version, kept.doubtful) == ("proposal", 1, 2)
+    assert (kept.state, kept.version, kept.doubtful) == ("proposed", 1, 2)
     assert (kept.first, kept.last, kept.object, kept.label) == (1, 3, 7, "cup")
     assert tracks.masks(kept.id) == masks
     assert tracks.masks(kept.id, 2, 2) == masks[1:2]
@@ -85,7 +85,7 @@ def test_an_accepted_track_is_not_asked_about_again(tracks: Tracks, one: int) ->
     assert asked is not None
     assert asked.id == one
     kept = tracks.give_verdict(one, said("accept", 1, 6.0), "bob")
-    assert (kept.status, kept.version, kept.seconds, kept.who) == ("accepted", 2, 10.0, "bob")
+    assert (kept.state, kept.version, kept.seconds, kept.author) == ("accepted", 2, 10.0, "bob")
     assert tracks.next_asked() is None
 
 
@@ -142,7 +142,7 @@ def test_a_clip_counts_its_tracks_by_how_far_they_are(tracks: Tracks) -> None:
 def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: int) -> None:
     tracks.add_clip("walk.mp4", HW, None, 25.0)
     figures = measure(store, ProjectSettings(), "shelf")
-    assert (figures.tracks, figures.track_verdicts) == ({"proposal": 1}, {})
+    assert (figures.tracks, figures.track_verdicts) == ({"proposed": 1}, {})
     proposal(tracks, 1, 2, doubts=3)
     tracks.give_verdict(one, said("correct", 1, 4.0), "bob", run_of(4, first=2))
     tracks.give_verdict(one, said("accept", 2, 2.0), "bob")
@@ -153,10 +153,10 @@ def test_the_report_counts_clips_and_tracks(tracks: Tracks, store: Store, one: i
         "doubtful": 3, "seconds": 10.0, "seconds_a_track": 10.0,
     }  # fmt: skip
     assert (walk.name, walk.frames, walk.proposals) == ("walk.mp4", None, 0)
-    assert figures.tracks == {"accepted": 1, "proposal": 1}
+    assert figures.tracks == {"accepted": 1, "proposed": 1}
     assert figures.track_verdicts == {"accept": 1, "correct": 1}
     assert figures.to_json()["clips"][1]["seconds_a_track"] is None
-    assert "clips: 2; tracks: 1 accepted, 1 proposal" in summary(figures)
+    assert "clips: 2; tracks: 1 accepted, 1 proposed" in summary(figures)
     rows = [line for line in to_markdown(figures).splitlines() if ".mp4" in line]
     assert [[cell.strip() for cell in row.strip("|").split("|")] for row in rows] == [
         ["drive.mp4", "5", "1", "1", "0", "3", "10.0"],
@@ -173,14 +173,14 @@ def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
     tracks: Tracks, one: int
 ) -> None:
     kept = tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
-    assert (kept.status, kept.version) == ("proposal", 2)
+    assert (kept.state, kept.version) == ("proposed", 2)
     assert areas(tracks, one) == [2, 2, 4, 4, 4]
     (verdict,) = tracks.verdicts()
     assert (verdict.verdict, verdict.frame, verdict.agreed) == ("correct", 2, 0.5)
     asked = tracks.next_asked()
     assert asked is not None
     assert asked.id == one
-    assert tracks.give_verdict(one, said("accept", 2), "ann").status == "accepted"
+    assert tracks.give_verdict(one, said("accept", 2), "ann").state == "accepted"
 
 
 def test_a_correction_may_reach_to_the_next_prompt_only(tracks: Tracks, one: int) -> None:
@@ -201,12 +201,12 @@ def test_what_was_replaced_stays_in_the_database(tracks: Tracks, one: int) -> No
 def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> None:
     tracks.give_verdict(one, said("correct", 1), "bob", run_of(4, first=2))
     kept = tracks.take_back_verdict(one, "bob")
-    assert (kept.status, kept.version) == ("proposal", 3)
+    assert (kept.state, kept.version) == ("proposed", 3)
     assert areas(tracks, one) == [2, 2, 2, 2, 2]
     assert tracks.verdicts() == []
     tracks.give_verdict(one, said("reject", 3), "bob")
     assert tracks.clip(1).tracks == 0
-    assert tracks.take_back_verdict(one, "bob").status == "proposal"
+    assert tracks.take_back_verdict(one, "bob").state == "proposed"
     with pytest.raises(NotFoundError, match="nobody has judged track"):
         tracks.take_back_verdict(one, "bob")
 
@@ -216,7 +216,7 @@ def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
 ) -> None:
     was, masks = tracks.give_verdict(one, said("accept", 1), "bob").label, areas(tracks, one)
     kept = tracks.rename(one, TrackRenaming(label="bus", was=was), "ann")
-    assert (kept.label, kept.who, kept.version, kept.status) == ("bus", "ann", 2, "accepted")
+    assert (kept.label, kept.author, kept.version, kept.state) == ("bus", "ann", 2, "accepted")
     assert areas(tracks, one) == masks
     with reading(tracks.database) as session:
         assert session.get(LabelRow, "bus") is not None
@@ -247,7 +247,7 @@ def test_who_comes_too_late_gets_the_track_as_it_is_now(tracks: Tracks, one: int
     ) as late:
         tracks.give_verdict(one, said("reject", 1), "ann")
     assert late.value.current == now
-    assert tracks.track(one).status == "accepted"
+    assert tracks.track(one).state == "accepted"
 
 
 def test_a_clip_is_taken_up_once(tracks: Tracks) -> None:

@@ -14,22 +14,15 @@ from anymask.segment import Model
 from anymask.studio import (
     LEAST_HELD,
     Project,
-    ProjectSettings,
-    Provenance,
     TakenMasks,
     Trained,
-    Work,
     is_held_out,
     masks_file,
-    next_asked,
     paired_gain,
-    plan,
     retrain,
-    run_stage,
     take_masks,
 )
-from tests.studio.annotator import REVIEW, Annotator, run_review
-from tests.studio.disc_projects import add, work, write_photos
+from tests.studio.disc_projects import label, write_photos
 
 
 @pytest.mark.parametrize("name", ["coco", "labelme", "sa1b", "cvat", "yolo", "label-studio"])
@@ -111,23 +104,6 @@ def test_an_import_changes_no_photo_but_those_that_get_masks(
     assert status == ["done", "proposed", "new", "new"]
 
 
-# Plans.
-
-
-def test_a_plan_multiplies_what_was_measured(project: Project) -> None:
-    with pytest.raises(InputError, match="nothing was measured yet"):
-        plan(project.figures(), 1000, 10)
-    add(project, 3, seconds=6.0, provenance=Provenance(stage="assisted"))
-    add(project, 2, image=2, seconds=18.0, provenance=Provenance(stage="assisted", arm="control"))
-    quick, slow = plan(project.figures(), 1000, 10.0, masks_an_image=4)
-    assert (quick.way, quick.masks, quick.hours) == (
-        "assisted",
-        4000,
-        pytest.approx(4000 * 6 / 3600),
-    )
-    assert (slow.way, slow.money) == ("assisted, without a model", pytest.approx(200.0))
-
-
 # Rounds.
 
 
@@ -139,7 +115,7 @@ def test_a_better_model_leads_and_a_worse_one_does_not(
     project.add_folder()
     held = [name for name in truth if is_held_out(name, 0.2)]
     assert (len(held) >= LEAST_HELD) is enough
-    list(run_stage(project, work(model, truth, "assisted")))
+    label(project, truth)
     scores = {"nano": 0.5}
     asked: list[Path | None] = []
 
@@ -183,15 +159,3 @@ def test_the_gain_is_of_the_same_photos() -> None:
 def test_too_few_masks_train_nothing(project: Project) -> None:
     with pytest.raises(InputError, match="at least 10 accepted masks.*there are 0"):
         retrain(project, None, None, None)  # type: ignore[arg-type]
-
-
-def test_review_is_simulated_too(
-    project: Project, model: Model, truth: dict[str, AnnotatedImage]
-) -> None:
-    list(run_stage(project, Work(model=model, stage="auto")))
-    told = list(run_review(project, model, Annotator(), truth, 200))
-    assert len(told) == len(project.store.records())
-    assert next_asked(project.store) is None
-    fixed = [entry for entry in told if entry.provenance.tool == "review"]
-    assert all(entry.seconds > REVIEW for entry in fixed)
-    assert ProjectSettings().sample == 20

@@ -79,7 +79,7 @@ def test_only_finished_photos_leave_unless_others_are_asked_for(
 def test_peoples_masks_have_no_score_and_beside_clicks_stay_behind(
     project: Project, tmp_path: Path
 ) -> None:
-    drafts = [block(), block("clicked", CLICKED, quality=0.75)]
+    drafts = [block(), block("clicked", CLICKED, score=0.75)]
     project.store.add_records(1, drafts, "ann")
     project.store.mark_image(1, "done", "ann")
     export_masks(project, tmp_path / "out.json", "coco")
@@ -171,7 +171,7 @@ def test_the_page_is_told_what_to_press(trained_on: Project, tmp_path: Path) -> 
     assert "data.yaml expects the photos in images/; tick 'With the photos' to have them there" in (
         told
     )
-    trained_on.store.add_records(1, [replace(block(), status="proposal")], "model")
+    trained_on.store.add_records(1, [replace(block(), state="proposed")], "model")
     proposed = ExportSettings(proposals=True)
     with pytest.raises(NotAllowedError, match="choose 'Review' in the list at the top") as refused:
         export_archive(trained_on, "coco", tmp_path / "all.zip", proposed, OF_PAGE)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarnin
 PHOTO = png(PICTURE)
 IMAGE = base64.b64encode(PHOTO).decode()
 FILE = {"file": ("photo.png", PHOTO, "image/png")}
-GRID = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0}
+GRID = {"grid": 4, "score": 0, "stability": 0}
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def http() -> Iterator[TestClient]:
 
 
 def test_a_photo_in_a_form_is_the_photo(http: TestClient) -> None:
-    plain = http.post("/api/embed", content=PHOTO)
+    plain = http.post("/api/encode", content=PHOTO)
     for name in ("file", "image", "anything"):
-        form = http.post("/api/embed", files={name: FILE["file"]})
+        form = http.post("/api/encode", files={name: FILE["file"]})
         assert (form.status_code, form.content) == (200, plain.content)
         assert form.headers["x-image-hash"] == plain.headers["x-image-hash"]
 
@@ -70,7 +70,7 @@ def test_everything_takes_a_form(http: TestClient) -> None:
 def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     http: TestClient,
 ) -> None:
-    name = http.post("/api/embed", content=PHOTO).headers["x-image-hash"]
+    name = http.post("/api/encode", content=PHOTO).headers["x-image-hash"]
     fields = {"image": (None, name), "points": (None, "[[35, 40]]")}
     reply = http.post("/api/segment", files=fields)
     assert reply.json()["image"] == name
@@ -98,12 +98,12 @@ def test_a_form_that_means_nothing_is_refused(
 
 def test_forms_that_are_none_are_refused(http: TestClient) -> None:
     for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
-        for path in ("embed", "segment"):
+        for path in ("encode", "segment"):
             reply = http.post(f"/api/{path}", content=b"--y\r\n", headers={"Content-Type": kind})
             assert reply.status_code in (400, 422), reply.text
             assert reply.json()["error"]["remedy"]
     fields = {"points": (None, "1")}
-    assert error_of(http.post("/api/embed", files=fields), 400) == "a form with a file"
+    assert error_of(http.post("/api/encode", files=fields), 400) == "a form with a file"
 
 
 def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
@@ -111,7 +111,7 @@ def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
     failed = http.post("/api/segment", files={"file": PHOTO}, data=twice)
     assert failed.status_code == 400
     assert failed.json()["error"]["got"] == "'points' twice"
-    paged = http.post("/api/embed", files={"file": PHOTO}, data={"page": "1"})
+    paged = http.post("/api/encode", files={"file": PHOTO}, data={"page": "1"})
     assert (paged.status_code, paged.json()["error"]["got"]) == (422, "'page'")
 
 
@@ -121,7 +121,7 @@ def test_a_field_that_comes_twice_is_refused(http: TestClient) -> None:
         ("/api/segment?tolerence=0", "'tolerence'", "did you mean 'tolerance'?"),
         ("/api/segment?format=svg&points=[[20,20]]", "'points'", "leave it out"),
         ("/api/everything?fromat=png", "'fromat'", "did you mean 'format'?"),
-        ("/api/embed?page=1", "'page'", "leave it out"),
+        ("/api/encode?page=1", "'page'", "leave it out"),
     ],
 )
 def test_a_query_that_would_be_passed_over_is_refused(
@@ -135,7 +135,7 @@ def test_a_query_that_would_be_passed_over_is_refused(
 
 def test_a_form_is_bounded_like_any_body() -> None:
     with client(limits=Limits(upload_bytes=100)) as http:
-        assert error_of(http.post("/api/embed", files=FILE), 413).startswith("a body of at most")
+        assert error_of(http.post("/api/encode", files=FILE), 413).startswith("a body of at most")
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
@@ -206,7 +206,7 @@ def test_polygons_enclose_the_masks(http: TestClient) -> None:
 
     rle = asked(http, "segment", "rle", **CLICK).json()["answers"][0]
     answer = asked(http, "segment", "polygons&tolerance=0", **CLICK).json()["answers"][0]
-    assert answer["quality"] == rle["quality"]
+    assert answer["score"] == rle["score"]
     for regions, mask in zip(answer["polygons"], rle["masks"], strict=True):
         area = sum(shapely.Polygon(one["exterior"], one["holes"]).area for one in regions)
         assert area == coco.area(mask)
@@ -295,7 +295,7 @@ def test_curl_uploads_a_photo_and_gets_a_mask(tmp_path: Any) -> None:
         ("segment", "point_coords", "did you mean 'points'?"),
         ("segment", "bbox", "did you mean 'box'?"),
         ("segment", "granularty", "did you mean 'granularity'?"),
-        ("everything", "points_per_side", "there are image, settings"),
+        ("everything", "grid", "there are image, settings"),
     ],
 )
 def test_a_key_that_there_is_not_names_the_one_that_is_meant(

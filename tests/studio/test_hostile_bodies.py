@@ -55,7 +55,7 @@ def http() -> Iterator[TestClient]:
 
 @pytest.fixture
 def seen(http: TestClient) -> str:
-    name: str = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+    name: str = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
     return name
 
 
@@ -92,7 +92,7 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
     monkeypatch.setattr(Inference, "segment", segment)
     mask = CLICK | {"mask": {"size": [80, 120], "counts": [0, 9600]}}
     with client() as http:
-        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
         replies: list[int] = []
 
         def post() -> None:
@@ -119,7 +119,7 @@ def test_a_list_of_wrong_prompts_is_one_error(
     http: TestClient, seen: str, item: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    import anymask.studio.refusals as refusals
+    from anymask.studio import errors as refusals
 
     class Counting(refusals.RequestValidationError):
         def __init__(self, errors: Any, **more: Any) -> None:
@@ -159,7 +159,7 @@ def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
         assert reply.status_code == 422
         reply = http.post("/api/segment", content=content + b"," * 2, headers=JSON)
         assert error_of(reply, 413) == "JSON of at most 2000 values"
-        assert http.post("/api/embed", content=png(PICTURE) + b"," * 3000).status_code == 200
+        assert http.post("/api/encode", content=png(PICTURE) + b"," * 3000).status_code == 200
 
 
 @pytest.mark.parametrize("labels", [[10**400], [2], ["1"]])
@@ -174,8 +174,8 @@ def test_damaged_pictures_are_415_whatever_pillow_raises(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("Failed to decode image: no av1 codec")
 
-    monkeypatch.setattr("anymask.studio.photos.Image.open", fail)
-    error_of(http.post("/api/embed", content=b"\0\0\0\x1cftypavif"), 415)
+    monkeypatch.setattr("anymask.studio.requests.Image.open", fail)
+    error_of(http.post("/api/encode", content=b"\0\0\0\x1cftypavif"), 415)
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 100_000])
@@ -194,10 +194,10 @@ def test_names_that_no_answer_can_hold_are_quoted_safely(http: TestClient, name:
     ("settings", "image_hw", "cost"),
     [
         ({}, (80, 120), 32**2 + A_LOOK),
-        ({"points_per_side": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + A_LOOK)),
-        ({"points_per_side": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
+        ({"grid": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + A_LOOK)),
+        ({"grid": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
          (80, 120), 16 + A_LOOK + 4 * (4 + A_LOOK)),
-        ({"points_per_side": 4, "tile": 64}, (64, 160), 4 * (16 + A_LOOK)),
+        ({"grid": 4, "tile": 64}, (64, 160), 4 * (16 + A_LOOK)),
     ],
 )  # fmt: skip
 def test_the_cost_is_the_clicks_and_looks_that_are_made(
@@ -213,7 +213,7 @@ def test_the_cost_is_the_clicks_and_looks_that_are_made(
     assert cost_of(image_hw, settings) == cost
     runtime = Counting()
     photo = np.zeros((*image_hw, 3), np.uint8)
-    Model(runtime).everything(photo, mode="exact", pred_iou_thresh=1, **settings)
+    Model(runtime).everything(photo, mode="exact", score=1, **settings)
     assert sum(n for n, _ in runtime.calls) + A_LOOK * runtime.looks == cost
 
 
@@ -221,7 +221,7 @@ def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     http: TestClient,
 ) -> None:
     photo = np.zeros((2000, 2000, 3), np.uint8)
-    settings = {"tile": 64, "points_per_side": 64, "crop_n_layers": 2, "mode": "exact"}
+    settings = {"tile": 64, "grid": 64, "crop_n_layers": 2, "mode": "exact"}
     text = base64.b64encode(png(photo)).decode()
     reply = http.post("/api/everything", json={"image": text, "settings": settings})
     assert "everything of at most 250000 clicks" in error_of(reply)
@@ -232,7 +232,7 @@ def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     ("name", "value"),
     [
         ("stability_score_offset", 10**300), ("tile", 10**300), ("box_nms_thresh", 1e300),
-        ("points_per_side", 65), ("points_per_side", "many"), ("crop_n_layers", -1),
+        ("grid", 65), ("grid", "many"), ("crop_n_layers", -1),
         ("crop_n_layers", True), ("tile", [64]), ("crop_n_points_downscale_factor", 1.5),
     ],
 )  # fmt: skip
@@ -254,7 +254,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
     runtime = Slow()
     behind = inference(lambda: Model(runtime))
     behind.start()
-    settings = {"points_per_side": 32, "mode": "exact"}
+    settings = {"grid": 32, "mode": "exact"}
     first = behind.everything(lambda: PICTURE, settings, left)
     waits = behind.everything(lambda: PICTURE, settings, left)
 
@@ -285,7 +285,7 @@ def test_clicks_are_not_answered_once_their_client_has_gone(more: dict[str, Any]
     behind = inference(lambda: Model(runtime))
     app = create_app(ServerParts(behind))
     with TestClient(app, LOCAL) as http:
-        name = http.post("/api/embed", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
         first = in_thread(lambda: http.post("/api/segment", json={"image": name} | CLICK))
         assert runtime.entered.acquire(timeout=PATIENCE_S)  # the model is at work
         body = json.dumps({"image": name, "prompts": [CLICK | more] * 3}).encode()
@@ -319,7 +319,7 @@ def post_and_go(app: Any, path: str, body: bytes) -> int:
 def test_a_server_that_is_stopped_tells_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("anymask.studio.run.PATIENCE", 0)
+    monkeypatch.setattr("anymask.studio.server.PATIENCE", 0)
     runtime = GatedRuntime()
     body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
 
@@ -343,5 +343,5 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
 
 
 def test_a_refusal_says_which_clicks_are_too_many() -> None:
-    with pytest.raises(Refusal, match="send larger tiles, fewer points_per_side"):
+    with pytest.raises(Refusal, match="send larger tiles, fewer grid"):
         check_cost(np.zeros((100, 100, 3), np.uint8), {}, Limits(clicks=10))

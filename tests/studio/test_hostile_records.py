@@ -16,13 +16,11 @@ from starlette.testclient import TestClient
 from anymask.base import DiskFull, StoreError
 from anymask.studio import (
     PHOTO_THREADS,
-    Limits,
     Project,
+    ServedProject,
     TaskPictures,
     create_project,
-    label_studio_router,
     picture_routes,
-    project_router,
 )
 from tests.patience import PATIENCE_S
 from tests.studio.servers import (
@@ -57,7 +55,7 @@ def project(made: Path, tmp_path: Path) -> Project:
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+    with client(behind, project=ServedProject(project, "ann")) as started:
         yield started
 
 
@@ -95,7 +93,8 @@ def test_numbers_that_are_not_finite_are_refused(ask: TestClient) -> None:
 
 def test_a_mask_without_seconds_divides_nothing(ask: TestClient) -> None:
     assert ask.post("/api/images/1/records", json=body(LEFT)).status_code == 201
-    assert ask.get("/api/report").json()["saving"] is None
+    (pace,) = ask.get("/api/report").json()["paces"]
+    assert pace["masks_an_hour"] is None
 
 
 @pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
@@ -226,8 +225,8 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
     project: Project, change: dict[str, Any]
 ) -> None:
     behind = inference()
-    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
-    with client(behind, routers=[router]) as http:
+    place = TaskPictures(project.folder)
+    with client(behind, label_studio=place) as http:
         assert http.post("/predict", json=predict_body()).status_code == 200
         content = json.dumps(predict_body(**change))
         reply = http.post("/predict", content=content, headers=JSON)
@@ -239,8 +238,8 @@ def test_a_question_of_label_studio_that_makes_no_sense_is_refused(
 
 def test_a_region_with_labels_of_another_kind_has_the_brushs_first(project: Project) -> None:
     behind = inference()
-    router = label_studio_router(behind, TaskPictures(project.folder), Limits())
+    place = TaskPictures(project.folder)
     odd = region(value={"x": 30, "y": 50, "keypointlabels": 7})
-    with client(behind, routers=[router]) as http:
+    with client(behind, label_studio=place) as http:
         (found,) = http.post("/predict", json=predict_body(**odd)).json()["results"]
     assert found["result"][0]["value"]["brushlabels"] == ["disc"]

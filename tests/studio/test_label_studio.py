@@ -10,7 +10,7 @@ import pytest
 from anymask.formats import brush_to_rle
 from anymask.masks import rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits, Refusal, TaskPictures, label_studio_router
+from anymask.studio import Limits, Refusal, TaskPictures
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PATIENCE_S, PICTURE, client, inference, png
 
@@ -37,8 +37,8 @@ def http(tmp_path: Path):
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf/a.png").write_bytes(png(PICTURE))
     behind = inference()
-    router = label_studio_router(behind, TaskPictures(tmp_path), Limits())
-    with client(behind, routers=[router]) as started:
+    place = TaskPictures(tmp_path)
+    with client(behind, label_studio=place) as started:
         behind.model.result(PATIENCE_S)
         yield started
 
@@ -54,7 +54,7 @@ def ask(http, regions: list, **changes: object):
         ([key_point(35, 40)], {"points": [(35, 40)]}, "ring"),
         (
             [key_point(95, 40), key_point(3, 3, False)],
-            {"points": [(95, 40), (3, 3)], "labels": [1, 0]},
+            {"points": [(95, 40), (3, 3)], "point_labels": [1, 0]},
             "ring",
         ),
         ([rectangle(75, 20, 115, 60)], {"box": (75, 20, 115, 60)}, "disc"),

@@ -22,7 +22,7 @@ from PIL import Image
 import anymask
 from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
-from anymask.studio import Limits, ServerParts, TaskPictures, label_studio_router
+from anymask.studio import ServerParts, TaskPictures
 from tests.formats.annotated import rings
 from tests.studio.sdk_folder import CLIENT, NoSdk, sdk_folder
 from tests.studio.servers import PATIENCE_S, inference, listening
@@ -36,7 +36,7 @@ CONFIG = """<View>
 PROMPTS: list[tuple[str, str, dict[str, Any]]] = [
     ("coffee", "keypointlabels", {"points": [(290, 120)]}),
     ("coffee", "rectanglelabels", {"box": (150, 50, 480, 350)}),
-    ("chelsea", "keypointlabels", {"points": [(220, 110), (20, 20)], "labels": [1, 0]}),
+    ("chelsea", "keypointlabels", {"points": [(220, 110), (20, 20)], "point_labels": [1, 0]}),
 ]
 
 
@@ -73,7 +73,7 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
         value = {"x": 100 * x0 / width, "y": 100 * y0 / height, "rotation": 0}
         value |= {"width": 100 * (x1 - x0) / width, "height": 100 * (y1 - y0) / height}
         return [rest | {"from_name": "box", "value": value | {kind: ["thing"]}}]
-    labels = prompt.get("labels", [1] * len(prompt["points"]))
+    labels = prompt.get("point_labels", [1] * len(prompt["points"]))
     return [
         rest | {
             "from_name": "kp", "is_positive": bool(label),
@@ -87,8 +87,8 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 def labelling(model: anymask.Model, photos: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
     behind = inference(lambda: model)
-    router = label_studio_router(behind, TaskPictures(photos), Limits())
-    with listening(ServerParts(behind, routers=[router])) as address:
+    place = TaskPictures(photos)
+    with listening(ServerParts(behind, label_studio=place)) as address:
         behind.model.result(PATIENCE_S)
         yield address
 
@@ -105,14 +105,14 @@ def exported(image: AnnotatedImage, name: str, folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
     """A photo's masks: the network's, a ring of two parts, one pixel in the far corner."""
-    answer = model.segment(photos / "chelsea.png", points=[(220, 110)], labels=[1])
+    answer = model.segment(photos / "chelsea.png", points=[(220, 110)], point_labels=[1])
     height, width = answer.masks[0].shape
     ring, corner = np.zeros((2, height, width), np.bool_)
     ring[20:90, 30:120] = ring[150:180, 10:40] = True
     ring[40:60, 60:90] = False
     corner[-1, -1] = True
     pairs = [(answer.masks[0], "cat"), (answer.masks[1], "cat"), (ring, "a ring"), (corner, "dot")]
-    masks = [Mask(mask_to_rle(mask), label, 0.5) for mask, label in pairs]
+    masks = [Mask(mask_to_rle(mask), label, score=0.5) for mask, label in pairs]
     return AnnotatedImage(file_name="chelsea.png", hw=(height, width), masks=tuple(masks))
 
 

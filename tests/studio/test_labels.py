@@ -61,7 +61,7 @@ def test_renaming_renames_the_masks_and_can_merge(labels: LabelSet, store: Store
     assert labels.rename("dog", "lion", "bob") == 1
     assert names(labels) == [("lion", 3), ("cup", 0)]
     first = store.records()[0]
-    assert (first.version, first.who) == (2, "bob")
+    assert (first.version, first.author) == (2, "bob")
     assert [entry.label for entry in store.history(first.id)] == ["cat", "lion"]
 
 

@@ -15,9 +15,7 @@ from anymask.base import ImageError
 from anymask.images import load_image
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
-from anymask.studio import MOST, LabelledMask, Limits, OwnNames
-from anymask.studio.naming import AT_ONCE
-from anymask.studio.own_names import AT_ONCE as FIRST_LOOK
+from anymask.studio import AT_ONCE, FIRST_LOOK, MOST, LabelledMask, Limits, OwnNames
 from tests.segment.fakes import ColourRuntime, NamingRuntime
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference, png
 
@@ -59,7 +57,7 @@ def test_masks_get_their_names_in_order_and_an_empty_one_none(http: TestClient) 
 
 def test_a_photo_is_named_by_its_hash_and_by_a_form_as_well(http: TestClient) -> None:
     wanted = asked(http).json()
-    seen = http.post("/api/embed", content=png(RED)).headers["x-image-hash"]
+    seen = http.post("/api/encode", content=png(RED)).headers["x-image-hash"]
     assert asked(http, image=seen).json() == wanted
     files = {"file": ("photo.png", png(RED), "image/png")}
     fields = {"masks": str(SQUARES).replace("'", '"')}
@@ -83,7 +81,8 @@ def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestCli
 def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], **more: Any) -> Any:
     """The answer of a server whose project has such masks."""
     own = OwnNames(lambda label, most: examples.get(label, [])[:most])
-    with client(inference(lambda: Model(runtime)), own_names=own) as http:
+    with client(inference(lambda: Model(runtime))) as http:
+        http.app.state.own_names = own  # type: ignore[attr-defined]  # FastAPI
         return [asked(http, unknown="examples", **more) for _ in range(2)]
 
 
@@ -170,7 +169,7 @@ def test_the_bundled_model_names_as_python_does() -> None:
     answer = model.segment(photo, box=(100, 10, 400, 290))
     (wanted,) = model.suggest_labels(photo, answer.masks[:1], top=3)
     with client(inference(lambda: model)) as http:
-        name = http.post("/api/embed", content=path.read_bytes()).headers["x-image-hash"]
+        name = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
         body = {"image": name, "masks": [rle_to_coco(answer.rles()[0])], "top": 3}
         reply = http.post("/api/names", json=body)
     assert [(one["label"], one["probability"]) for one in reply.json()["suggestions"][0]] == [
@@ -187,7 +186,7 @@ def test_masks_may_have_the_size_in_which_a_large_photo_is_kept() -> None:
     whole = np.repeat(np.repeat(RIGHT, 20, axis=0), 20, axis=1)
     masks = [rle_to_coco(mask_to_rle(one)) for one in (kept, whole)]
     with client(inference(lambda: Model(NamingRuntime()))) as http:
-        name = http.post("/api/embed", content=png(large)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(large)).headers["x-image-hash"]
         first, second = labels(http.post("/api/names", json={"image": name, "masks": masks}))
         assert first == second
         text = base64.b64encode(png(large)).decode()

@@ -11,7 +11,7 @@ import pytest
 
 from anymask.base import InputError, NotFoundError, StoreError
 from anymask.studio import (
-    WEIGHTS,
+    KEPT_WEIGHTS,
     Project,
     WeightsRow,
     begin_round,
@@ -153,7 +153,7 @@ def test_the_leading_model_lies_in_the_project(photos: Path, tmp_path: Path, pla
         project.lead()
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", KEPT_WEIGHTS)
 def test_weights_to_go_on_from_lie_in_the_project(photos: Path, tmp_path: Path, name: str) -> None:
     project = create_project(photos)
     (tmp_path / name).write_bytes(b"weights")

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from anymask.jobs import PictureChoice
 from anymask.masks import coco_to_rle, mask_to_rle
-from anymask.studio import Draft, Limits, Project, create_project, project_router, take_masks
+from anymask.studio import Draft, Project, ServedProject, create_project, take_masks
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
 
@@ -29,10 +29,10 @@ def project(tmp_path: Path) -> Project:
     tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
     Image.fromarray(PICTURE).save(tmp_path / "plain.png")
     settings = {
-        "points_per_side": 6,
+        "grid": 6,
         "confident": 0.1,
-        "pred_iou_thresh": 0,
-        "stability_score_thresh": 0,
+        "score": 0,
+        "stability": 0,
     }
     return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
 
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+    with client(behind, project=ServedProject(project, "ann")) as started:
         yield started
 
 
@@ -186,8 +186,8 @@ def test_pages_leave_as_pictures_of_their_own_and_come_back(
 def test_what_annotate_was_told_is_shown_without_being_asked_for(project: Project) -> None:
     behind = inference()
     choice = PictureChoice(page=3, stretch=(0.0, 100.0))
-    router = project_router(project, behind, Limits(), "ann", choice)
-    with client(behind, routers=[router]) as ask:
+    site = ServedProject(project, "ann", choice)
+    with client(behind, project=site) as ask:
         assert ask.get(f"/api/images/{STACK}/planes").json()["first"] == 3
         assert ask.get(f"/api/images/{PLAIN}/planes").json()["first"] == 0
         shown = pixels(ask, "")
@@ -201,8 +201,8 @@ def test_a_page_of_another_size_is_refused_with_words(tmp_path: Path) -> None:
         writer.write(PICTURE, photometric="rgb")
         writer.write(PICTURE[:40], photometric="rgb")
     behind = inference()
-    router = project_router(create_project(tmp_path), behind, Limits(), "ann")
-    with client(behind, routers=[router]) as ask:
+    site = ServedProject(create_project(tmp_path), "ann")
+    with client(behind, project=site) as ask:
         reply = ask.get("/api/images/1/pixels?page=1")
         assert error_of(reply, 422) == "a page of 120 x 80 pixels, as the first one"
 
@@ -211,8 +211,8 @@ def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_pat
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     behind = inference()
     project = create_project(tmp_path)
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router]) as ask:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as ask:
         Image.fromarray(PICTURE[:40]).save(tmp_path / "a.png")
         assert ask.get("/api/images/1/thumbnail").status_code == 200  # nobody has drawn on it
         assert ask.get("/api/images").json()["images"][0]["height"] == 40

@@ -25,12 +25,12 @@ def mask(rng: np.random.Generator) -> Rle:
 def filled(store: Store, count: int = 12) -> Store:
     """Proposals and accepted masks of two photos, some equally sure, one deleted, one rejected."""
     rng = np.random.default_rng(3)
-    statuses = ["proposal", "proposal", "accepted"]
+    statuses = ["proposed", "proposed", "accepted"]
     for number in range(count):
-        draft = Draft(rle=mask(rng), status=statuses[number % 3], quality=(number % 4) / 4)  # type: ignore[arg-type]
+        draft = Draft(rle=mask(rng), state=statuses[number % 3], score=(number % 4) / 4)  # type: ignore[arg-type]
         store.add_records(1 + number % 2, [draft], "ann")
-    store.add_records(1, [Draft(rle=mask(rng), status="rejected")], "ann")
-    (gone,) = store.add_records(1, [Draft(rle=mask(rng), status="proposal")], "ann")
+    store.add_records(1, [Draft(rle=mask(rng), state="rejected")], "ann")
+    (gone,) = store.add_records(1, [Draft(rle=mask(rng), state="proposed")], "ann")
     store.delete_record(gone.id, 1, "ann")
     return store
 
@@ -39,15 +39,15 @@ def slow_next(store: Store, first_draws: dict[int, str]) -> tuple[int, str] | No
     """The same by looking at everything."""
     said = all_verdicts(store)
     seen = {one.record_id for one in said}
-    entries = store.records(None, ("proposal", "accepted"))
+    entries = store.records(None, ("proposed", "accepted"))
     left = [entry for entry in entries if entry.id not in seen]
     if not left:
         return None
     if sum(one.why == "random" for one in said) <= len(said) / 2:
-        drawn = [entry for entry in left if entry.status == "proposal"]
+        drawn = [entry for entry in left if entry.state == "proposed"]
         if drawn:  # what people made is not sampled
             return min(drawn, key=lambda entry: (first_draws[entry.id], entry.id)).id, "random"
-    unsure = min(left, key=lambda e: (e.status != "proposal", e.quality, e.id))
+    unsure = min(left, key=lambda e: (e.state != "proposed", e.score, e.id))
     return unsure.id, "uncertain"
 
 
@@ -74,7 +74,7 @@ def test_a_mask_that_somebody_picked_counts_as_chance_only_where_it_was_its_turn
     filled(store)
     turn = next_asked(store)
     assert isinstance(turn, ReviewItem)
-    others = [e.id for e in store.records(None, ("proposal", "accepted")) if e.id != turn.entry.id]
+    others = [e.id for e in store.records(None, ("proposed", "accepted")) if e.id != turn.entry.id]
     assert asked_about(store, turn.entry.id).why == "random"
     assert {asked_about(store, number).why for number in others} == {"uncertain"}
 
@@ -90,7 +90,7 @@ def test_the_queue_reads_one_mask_however_many_there_are(store: Store) -> None:
     for _ in range(2):  # by chance, then by doubt
         asked = next_asked(store)
         assert asked is not None
-        reads = [text for text in told if "records.counts" in text]
+        reads = [text for text in told if "records.rle" in text]
         assert reads
         assert all("LIMIT" in text for text in reads)
         event.remove(store.database, "before_cursor_execute", note)

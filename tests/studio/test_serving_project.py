@@ -13,18 +13,13 @@ from PIL import Image
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from anymask.jobs import PictureChoice
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio import (
     EventRow,
-    Limits,
-    OwnNames,
-    PictureLook,
     Project,
+    ServedProject,
     create_project,
-    labelled_masks,
-    project_router,
     reading,
 )
 from tests.patience import PATIENCE_S
@@ -41,23 +36,23 @@ def project(tmp_path: Path) -> Project:
     turned.save(tmp_path / "b.jpg", exif=exif)
     return create_project(
         tmp_path, name="discs", labels=["disc"],
-        settings={"sample": 1, "points_per_side": 6, "confident": 0.1,
-                  "pred_iou_thresh": 0, "stability_score_thresh": 0},
+        settings={"sample": 1, "grid": 6, "confident": 0.1,
+                  "score": 0, "stability": 0},
     )  # fmt: skip
 
 
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router]) as started:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as started:
         yield started
 
 
 def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
     record = {
-        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "quality": None,
-        "label": "disc", "status": "accepted",
+        "rle": rle_to_coco(mask_to_rle(mask)), "box": [0, 0, 1, 1], "area": 1, "score": None,
+        "label": "disc", "state": "accepted",
         "provenance": {"by": "human", "model": "nano", "model_hash": "ab", "points": [[35, 40]],
                        "labels": [1], "drawn": False},
     }  # fmt: skip
@@ -67,29 +62,26 @@ def body(mask: np.ndarray, key: str = "k1", **more: Any) -> dict[str, Any]:
 def test_the_way_of_working_is_changed_for_the_masks_that_follow(
     ask: TestClient, project: Project
 ) -> None:
-    told = ask.put("/api/project", json={"stage": "semi", "arm": "control"}).json()
-    assert (told["stage"], told["arm"]) == (project.stage, project.arm) == ("semi", "control")
+    told = ask.put("/api/project", json={"stage": "semi"}).json()
+    assert told["stage"] == project.stage == "semi"
     made = ask.post("/api/images/1/records", json=body(LEFT)).json()
-    assert (made["provenance"]["stage"], made["provenance"]["arm"]) == ("semi", "control")
-    assert ask.put("/api/project", json={"arm": "model"}).json()["stage"] == "semi"
+    assert made["provenance"]["stage"] == "semi"
     assert ask.put("/api/project", json={"stage": "lunch"}).status_code == 422
 
 
 def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project: Project) -> None:
     told = ask.get("/api/project").json()
-    assert (told["name"], told["user"], told["stage"], told["arm"]) == (
-        "discs", "ann", "assisted", "model",
-    )  # fmt: skip
+    assert (told["name"], told["user"], told["stage"]) == ("discs", "ann", "assisted")
     page = ask.get("/api/images?limit=1").json()
     assert (page["images"][0]["name"], page["next"]) == ("a.png", "1")
     assert [i["name"] for i in ask.get("/api/images?limit=5&after=1").json()["images"]] == ["b.jpg"]
     made = ask.post("/api/images/1/records", json=body(LEFT))
     assert made.status_code == 201
     record = made.json()
-    assert (record["id"], record["version"], record["who"]) == ("1", 1, "ann")
+    assert (record["id"], record["version"], record["author"]) == ("1", 1, "ann")
     assert record["provenance"] == {
         "kind": "human", "by": "human", "model": "nano", "model_hash": "ab", "stage": "assisted",
-        "arm": "model", "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
+        "tool": "points", "prompts": [{"points": [[35, 40]], "labels": [1]}],
         "points": [[35, 40]], "labels": [1],
     }  # fmt: skip
     assert ask.post("/api/images/1/records", json=body(LEFT)).json() == record  # sent again
@@ -102,10 +94,8 @@ def test_an_annotator_opens_labels_and_finishes_a_photo(ask: TestClient, project
 
 def test_a_label_is_suggested_after_masks_that_have_it(project: Project) -> None:
     behind = inference(lambda: Model(NamingRuntime()))
-    looks = PictureLook(PictureChoice(), Limits())
-    own = OwnNames(labelled_masks(project, looks))
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router], own_names=own) as ask:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as ask:
         name = ask.get("/api/images/1/embedding").headers["x-image-hash"]
         masks = [rle_to_coco(mask_to_rle(LEFT)), rle_to_coco(mask_to_rle(RIGHT))]
         wish = {"image": name, "masks": masks, "names": ["mitosis", "debris"], "top": 1,
@@ -149,7 +139,8 @@ def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
     changed = body(RIGHT)["record"]
     late, early = {"If-Match": "1"}, {"If-Match": '"1"'}
     answer = ask.put(f"{address}?user=bob", json=changed, headers=early)
-    assert (answer.status_code, answer.json()["version"], answer.json()["who"]) == (200, 2, "bob")
+    told = answer.json()
+    assert (answer.status_code, told["version"], told["author"]) == (200, 2, "bob")
     refused = ask.put(address, json=body(LEFT)["record"], headers=late)
     assert refused.status_code == 409
     assert refused.json()["current"] == answer.json()
@@ -166,7 +157,7 @@ def test_two_annotators_do_not_overwrite_each_other(ask: TestClient) -> None:
     [
         ({"rle": {"size": [4, 4], "counts": [16]}}, 422),
         ({"rle": {"size": [80, 120]}}, 422),
-        ({"status": "perhaps"}, 422),
+        ({"state": "perhaps"}, 422),
         ({"seconds": -1}, 422),
         ({"label": "x" * 500}, 422),
         ({"provenance": {"by": "magic"}}, 422),
@@ -226,7 +217,7 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
     assert embedding.headers["X-Image-Hash"]
     found = ask.post("/api/images/1/everything", json={}).json()["records"]
     assert found
-    assert {record["status"] for record in found} == {"proposal"}
+    assert {record["state"] for record in found} == {"proposed"}
     assert {record["provenance"]["by"] for record in found} == {"model"}
     assert ask.post("/api/images/1/everything", json={}).json()["records"] == found
     assert len(ask.get("/api/images/1/records").json()["records"]) == len(found)
@@ -235,8 +226,8 @@ def test_the_model_sees_and_proposes_once(ask: TestClient) -> None:
 def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Project) -> None:
     runtime = GatedRuntime()
     behind = inference(lambda: Model(runtime))
-    router = project_router(project, behind, Limits(), "ann")
-    with client(behind, routers=[router]) as ask:
+    site = ServedProject(project, "ann")
+    with client(behind, project=site) as ask:
 
         def far() -> tuple[int, int]:
             told = ask.get("/api/images/1/progress").json()
@@ -254,7 +245,7 @@ def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Projec
 
 
 def test_review_opens_the_gate(ask: TestClient) -> None:
-    record = body(LEFT, status="proposal", provenance={"by": "model", "tool": "everything"})
+    record = body(LEFT, state="proposed", provenance={"by": "model", "tool": "everything"})
     ask.post("/api/images/1/records", json=record)
     closed = ask.post("/api/export", json={"format": "coco", "proposals": True})
     assert closed.status_code == 403
@@ -266,7 +257,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     asked = ask.get("/api/review/next").json()
     assert asked == {"image": "1", "page": 0, "record": "1", "why": "random"}
     said = ask.post("/api/records/1/verdict", json={"verdict": "accept", "seconds": 3})
-    assert said.json()["status"] == "accepted"
+    assert said.json()["state"] == "accepted"
     assert ask.get("/api/review/next").status_code == 204
     opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
     assert opened.status_code == 200
@@ -296,18 +287,18 @@ def test_names_are_added_coloured_moved_renamed_and_deleted(ask: TestClient) -> 
 def test_notes_and_absent_scores_come_back_as_they_were_sent(ask: TestClient) -> None:
     notes = {"tags": ["cut off"], "comment": "look again", "locked": True, "level": 2}
     kept = ask.post("/api/images/1/records", json=body(LEFT, notes=notes)).json()
-    assert (kept["notes"], kept["quality"]) == (notes, None)
+    assert (kept["notes"], kept["score"]) == (notes, None)
     painted = {"by": "human", "model": "nano", "points": [[35, 40]], "drawn": True}
     told = ask.post(
         "/api/images/1/records", json=body(RIGHT, "k2", quality=0.8, provenance=painted)
     ).json()
-    assert told["quality"] is None  # the score was of the shape before the brush
+    assert told["score"] is None  # the score was of the shape before the brush
     strange = body(RIGHT, "k3", notes={"colour": "red"})
     assert ask.post("/api/images/1/records", json=strange).status_code == 422
 
 
 def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    ask.post("/api/images/1/records", json=body(LEFT, state="proposed"))
     better = rle_to_coco(mask_to_rle(RIGHT))
     fixed = {"verdict": "fix", "rle": better, "seconds": 6}
     assert ask.post("/api/records/1/verdict", json={"verdict": "fix"}).status_code == 422
@@ -319,7 +310,7 @@ def test_a_fix_replaces_the_mask(ask: TestClient) -> None:
 
 
 def test_the_gate_can_be_forced(ask: TestClient) -> None:
-    ask.post("/api/images/1/records", json=body(LEFT, status="proposal"))
+    ask.post("/api/images/1/records", json=body(LEFT, state="proposed"))
     wanted = {"format": "coco", "proposals": True, "only": "labelled"}
     assert ask.post("/api/export", json=wanted).status_code == 403
     assert ask.post("/api/export", json=wanted | {"force": True}).status_code == 200

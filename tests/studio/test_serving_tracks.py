@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from anymask.segment import Model
-from anymask.studio import Limits, Project, create_project, project_router
+from anymask.studio import Limits, Project, ServedProject, create_project
 from anymask.track import object_to_json, open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def ask(project: Project) -> Iterator[TestClient]:
     behind = inference()
-    with client(behind, routers=[project_router(project, behind, Limits(), "ann")]) as started:
+    with client(behind, project=ServedProject(project, "ann")) as started:
         yield started
 
 
@@ -70,7 +70,7 @@ def test_a_track_is_kept_and_accepted(
     ask: TestClient, track: dict[str, Any], found: list[dict[str, Any]]
 ) -> None:
     assert (track["object"], track["first"], track["last"]) == (1, 0, FRAMES - 1)
-    assert (track["status"], track["label"], track["who"]) == ("proposal", "disc", "ann")
+    assert (track["state"], track["label"], track["author"]) == ("proposed", "disc", "ann")
     assert ask.get("/api/clips/1/tracks").json() == {"tracks": [track]}
     assert ask.get("/api/tracks/next").json() == track
     told = ask.get(f"/api/tracks/{track['id']}/masks?first=2&last=3").json()
@@ -79,8 +79,8 @@ def test_a_track_is_kept_and_accepted(
     ]
     said = {"verdict": "accept", "version": told["version"], "seconds": 2}
     kept = ask.post(f"/api/tracks/{track['id']}/verdict?user=bob", json=said).json()
-    assert (kept["status"], kept["version"], kept["seconds"]) == ("accepted", 2, 5)
-    assert kept["who"] == "bob"
+    assert (kept["state"], kept["version"], kept["seconds"]) == ("accepted", 2, 5)
+    assert kept["author"] == "bob"
     for query in ("", "?clip=1", f"?clip=1&after={track['id']}"):
         assert ask.get(f"/api/tracks/next{query}").status_code == 204
     (told,) = ask.get("/api/clips").json()["clips"]
@@ -93,7 +93,7 @@ def test_a_track_is_kept_and_accepted(
 def test_a_track_gets_another_name(ask: TestClient, track: dict[str, Any]) -> None:
     place = f"/api/tracks/{track['id']}/label"
     kept = ask.put(f"{place}?user=bob", json={"label": "bus", "was": "disc"}).json()
-    assert kept == track | {"label": "bus", "who": "bob", "at": kept["at"]}
+    assert kept == track | {"label": "bus", "author": "bob", "created": kept["created"]}
     assert ask.get("/api/clips/1/tracks").json() == {"tracks": [kept]}
     late = ask.put(place, json={"label": "van", "was": "disc"})
     assert late.status_code == 409
@@ -109,7 +109,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_taken_back(
     place = f"/api/tracks/{track['id']}"
     better = [one | {"segmentation": found[0]["segmentation"]} for one in found[3:]]
     said = {"verdict": "correct", "version": 1, "masks": better}
-    assert ask.post(f"{place}/verdict", json=said).json()["status"] == "proposal"
+    assert ask.post(f"{place}/verdict", json=said).json()["state"] == "proposed"
     masks = ask.get(f"{place}/masks").json()["masks"]
     areas = [one["area"] for one in masks]
     assert areas[3:] == [areas[0]] * 3
@@ -195,14 +195,14 @@ def test_a_clip_whose_file_has_changed_or_gone_is_not_opened(
     (project.folder / "drive.mkv").unlink()
     error_of(ask.post("/api/clips/1/session"), 404)
     error_of(ask.post("/api/clips/2/session"), 404)
-    videos = ask.app.api.state.videos  # type: ignore[attr-defined]
+    videos = ask.app.state.videos  # type: ignore[attr-defined]
     assert videos.names == []
 
 
 @pytest.mark.parametrize(
     ("change", "complaint", "status"),
     [
-        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "the masks must have", 422),
+        ({"segmentation": {"size": [4, 4], "counts": [16]}}, "masks of the video's", 422),
         ({"frame": FRAMES}, f"frames 0 to {FRAMES - 1}", 422),
         ({"state": "no word"}, "single words", 422),
         ({"frame": -1}, "masks.0.frame", 422),
@@ -227,8 +227,8 @@ def test_objects_that_are_taken_up_are_bounded(
     project: Project, found: list[dict[str, Any]]
 ) -> None:
     behind, limits = inference(), Limits(video_objects=1, prompts=1)
-    router = project_router(project, behind, limits, "ann")
-    with client(behind, limits=limits, routers=[router]) as http:
+    site = ServedProject(project, "ann")
+    with client(behind, limits=limits, project=site) as http:
         http.post("/api/clips", json={"name": "drive.mkv"})
         video = f"/api/videos/{http.post('/api/clips/1/session').json()['name']}"
         twice = [one | {"prompted": True} for one in found[:2]]

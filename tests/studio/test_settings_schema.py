@@ -14,8 +14,7 @@ from starlette.testclient import TestClient
 from anymask.base import InputError, list_settings
 from anymask.masks import rle_to_coco
 from anymask.segment import Arrangement, EverythingDict, Grid, Model, SegmentSettingsDict
-from anymask.studio import EVERYTHING, SEGMENT, TRACK, SegmentBody
-from anymask.studio.settings_schema import settings_schema
+from anymask.studio import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import PICTURE, client, error_of, png
@@ -72,7 +71,7 @@ def test_openapi_describes_each_setting_and_no_other(http: TestClient) -> None:
         assert everything["properties"][setting.name]["description"] == setting.about.does
     for name, does in SEGMENT.items():
         assert segment[name]["description"] == does
-    assert "ambiguous" in bodies["MasksAnswer"]["required"]
+    assert "ambiguous" in bodies["CandidatesBody"]["required"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,15 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message
 
-from anymask.studio import SLOWEST, Limits, PendingConnections, Refusal, ServerParts, create_app
-from anymask.studio.guard import _BoundedBody
+from anymask.studio import (
+    SLOWEST,
+    BoundedBody,
+    Limits,
+    PendingConnections,
+    Refusal,
+    ServerParts,
+    create_app,
+)
 from tests.patience import PATIENCE_S
 from tests.studio.servers import client, inference, listening
 
@@ -103,7 +110,7 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
         return {"type": "http.request", "body": bytes(size), "more_body": bool(left)}
 
     async def read() -> int:
-        body, got, more = _BoundedBody(receive, 10**9, seconds, None), 0, True
+        body, got, more = BoundedBody(receive, 10**9, seconds, None), 0, True
         while more:
             message = await body()
             got, more = got + len(message["body"]), message["more_body"]
@@ -135,7 +142,7 @@ def test_a_client_that_leaves_within_its_body_writes_no_traceback(
         {"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"},
     ])  # fmt: skip
     scope: dict[str, Any] = {
-        "type": "http", "method": "POST", "path": "/api/embed", "raw_path": b"/api/embed",
+        "type": "http", "method": "POST", "path": "/api/encode", "raw_path": b"/api/encode",
         "query_string": b"", "http_version": "1.1", "scheme": "http", "root_path": "",
         "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"9")],
     }  # fmt: skip
@@ -176,9 +183,9 @@ def test_a_connection_that_has_gone_is_forgotten() -> None:
 
 def test_pixels_count_as_costly() -> None:
     """They are refused like any other work of a server that is full."""
-    from anymask.studio.guard import _COSTLY
+    from anymask.studio import COSTLY
 
-    assert _COSTLY.fullmatch("/api/images/1/pixels")
-    assert not _COSTLY.fullmatch("/api/images/1/records")
+    assert COSTLY.fullmatch("/api/images/1/pixels")
+    assert not COSTLY.fullmatch("/api/images/1/records")
     with client() as http:
         assert http.get("/api/images/1/pixels").status_code == 404

@@ -60,11 +60,11 @@ def test_a_project_is_worked_on_from_python(folder: Path) -> None:
     project = anymask.Project(folder)
     (image,) = project.images
     mask = PICTURE[..., 0] > 100
-    drafts = [Draft(rle=mask_to_rle(mask), label="disc", status="proposal")]
+    drafts = [Draft(rle=mask_to_rle(mask), label="disc", state="proposed")]
     project.store.add_records(image.id, drafts, "ann", status="proposed")
     item = project.next_review()
     assert item is not None
-    assert project.judge(item, "accept", "bob").status == "accepted"
+    assert project.judge(item, "accept", "bob").state == "accepted"
     assert project.next_review() is None
     assert [one.label for one in project.masks(image.id, "accepted")] == ["disc"]
     assert project.batches()[0].met

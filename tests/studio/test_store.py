@@ -29,13 +29,13 @@ def test_a_mask_comes_back_as_it_went_in(store: Store) -> None:
         kind="model", model="nano", model_hash="ab", stage="auto", prompts=({"points": [[1, 2]]},)
     )
     draft = Draft(
-        rle=small_mask(3), label="fox", status="proposal", quality=0.5, stability=0.25,
+        rle=small_mask(3), label="fox", state="proposed", score=0.5, stability=0.25,
         seconds=1.5, client_id="c1", provenance=provenance,
     )  # fmt: skip
     (entry,) = store.add_records(2, [draft], "ann")
     assert store.record(entry.id) == entry
     assert entry.draft(seconds=1.5) == draft
-    assert (entry.version, entry.who, entry.image_id) == (1, "ann", 2)
+    assert (entry.version, entry.author, entry.image_id) == (1, "ann", 2)
 
 
 def test_sent_twice_it_is_kept_once(store: Store) -> None:
@@ -54,7 +54,7 @@ def test_the_newest_masks_that_people_named_are_listed(store: Store) -> None:
         Draft(rle=small_mask(3), label="fox", client_id="first"),
         Draft(rle=small_mask(4), label="fox", client_id="second", page=2),
         Draft(rle=small_mask(5), label="fox", client_id="a guess", notes=guess),
-        Draft(rle=small_mask(5), label="fox", client_id="not yet", status="proposal"),
+        Draft(rle=small_mask(5), label="fox", client_id="not yet", state="proposed"),
         Draft(rle=small_mask(5), label="hen", client_id="another"),
         Draft(rle=small_mask(0), label="fox", client_id="empty"),
     ]
@@ -73,7 +73,7 @@ def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:
     (first,) = store.add_records(1, [draft], "ann")
     store.delete_record(first.id, 1, "ann")
     (again,) = store.add_records(1, [replace(draft, seconds=0.5, label="cat")], "bob")
-    assert (again.id, again.version, again.who) == (first.id, 3, "bob")
+    assert (again.id, again.version, again.author) == (first.id, 3, "bob")
     assert (again.label, again.seconds) == ("cat", 2.5)
     assert store.records(1) == [again] == [store.record(first.id)]
     changed = store.change_record(again.id, 3, again.draft(label="dog"), "bob")
@@ -85,7 +85,7 @@ def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:
 def test_a_change_needs_the_version_that_it_was_made_from(store: Store, one_record: int) -> None:
     before = store.record(one_record)
     after = store.change_record(one_record, 1, before.draft(rle=small_mask(5)), "bob")
-    assert (after.version, after.who, after.rle) == (2, "bob", small_mask(5))
+    assert (after.version, after.author, after.rle) == (2, "bob", small_mask(5))
     with pytest.raises(Conflict, match="at version 2, got version 1: 'bob' has changed") as caught:
         store.change_record(one_record, 1, before.draft(rle=small_mask(7)), "ann")
     assert caught.value.current == after
@@ -102,7 +102,11 @@ def test_every_state_stays_in_the_history(store: Store, one_record: int) -> None
         store.record(one_record)
     assert store.records(1) == []
     states = store.history(one_record)
-    assert [(state.version, state.who) for state in states] == [(1, "ann"), (2, "bob"), (3, "cid")]
+    assert [(state.version, state.author) for state in states] == [
+        (1, "ann"),
+        (2, "bob"),
+        (3, "cid"),
+    ]
     assert [state.rle for state in states] == [small_mask(2), small_mask(5), small_mask(5)]
     kinds = ["record added", "record changed", "record deleted"]
     assert [count_events(store, kind) for kind in kinds] == [1, 1, 1]
@@ -110,7 +114,7 @@ def test_every_state_stays_in_the_history(store: Store, one_record: int) -> None
 
 def test_photos_are_listed_in_pages_with_their_masks_counted(store: Store) -> None:
     store.add_images([(f"{n:02}.jpg", (6, 8), None) for n in range(5)])
-    rejected = Draft(rle=small_mask(1), status="rejected")
+    rejected = Draft(rle=small_mask(1), state="rejected")
     store.add_records(2, [Draft(rle=small_mask(1)), rejected], "ann", status="proposed")
     page = store.images(limit=3)
     assert [(image.id, image.records, image.status) for image in page] == [
@@ -133,8 +137,8 @@ def test_what_does_not_fit_is_refused_whole(store: Store) -> None:
         store.add_records(77, [], "ann")
     with pytest.raises(NotFoundError, match="no record 77"):
         store.record(77)
-    with pytest.raises(InputError, match="status must be one of proposal, accepted, rejected"):
-        Draft(rle=small_mask(1), status="perhaps")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="state must be one of proposed"):
+        Draft(rle=small_mask(1), state="perhaps")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="seconds"):
         Action(kind="click", seconds=float("nan"))
 

@@ -100,7 +100,7 @@ def gated() -> tuple[GatedRuntime, Inference]:
 def test_a_click_does_not_wait_for_everything() -> None:
     runtime, behind = gated()
     seen = behind.encode(lambda: PICTURE).result(PATIENCE_S)
-    settings = {"mode": "exact", "points_per_side": 8}
+    settings = {"mode": "exact", "grid": 8}
     long = behind.everything(lambda: PICTURE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)  # the first slice of eight clicks
     click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
@@ -116,7 +116,7 @@ def test_a_click_does_not_wait_for_everything() -> None:
 
 def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
     runtime, behind = gated()
-    settings = {"mode": "exact", "points_per_side": 8}
+    settings = {"mode": "exact", "grid": 8}
     long = behind.everything(lambda: PICTURE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)
     photo = behind.encode(lambda: PICTURE[:, ::-1].copy())
@@ -164,7 +164,7 @@ def test_clicks_of_several_clients_on_one_photo_are_decoded_together() -> None:
 
 def test_more_long_work_than_allowed_is_told_to_come_again() -> None:
     runtime, behind = gated()
-    long = behind.everything(lambda: PICTURE, {"mode": "exact", "points_per_side": 2})
+    long = behind.everything(lambda: PICTURE, {"mode": "exact", "grid": 2})
     with pytest.raises(Refusal) as refused:
         behind.everything(lambda: PICTURE, {})
     assert refused.value.status_code == 429

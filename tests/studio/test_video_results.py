@@ -151,7 +151,10 @@ def test_a_folder_of_davis_lines_and_a_film_are_exported(
 ) -> None:
     http, video = followed
     known = lines(http.get(f"{video}/results"))
-    assert [json.loads(line) for line in exported(http, video, "jsonl").splitlines()] == known
+    told = [json.loads(line) for line in exported(http, video, "jsonl").splitlines()]
+    for one in (one for frame in told for one in frame["objects"]):
+        del one["quality"]  # the model's own number, which files alone hold
+    assert told == known
     with zipfile.ZipFile(io.BytesIO(exported(http, video, "davis"))) as archive:
         archive.extractall(tmp_path)
     pictures = sorted((tmp_path / "my-clip.mkv").iterdir())

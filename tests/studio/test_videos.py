@@ -12,7 +12,7 @@ import pytest
 
 from anymask.masks import coco_to_rle
 from anymask.segment import Model
-from anymask.studio import Limits, Refusal, VideoSessions, video_api
+from anymask.studio import Limits, PromptBody, Refusal, VideoSessions, video_routes
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference, png
@@ -75,14 +75,14 @@ def test_frames_that_are_handed_over_one_by_one_are_followed(wanted: list[dict[i
 def test_frames_and_masks_are_unpacked_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the one thread of the sessions, however many requests are under way."""
     threads = []
-    for name in ("read_photo", "prompt_of"):
-        real = getattr(video_api, name)
+    for place, name in ((video_routes, "read_photo"), (PromptBody, "as_prompt")):
+        real = getattr(place, name)
 
         def told(*given: Any, real: Any = real) -> Any:
             threads.append(threading.current_thread().name)
             return real(*given)
 
-        monkeypatch.setattr(video_api, name, told)
+        monkeypatch.setattr(place, name, told)
     with client() as http:
         video = opened(http)
         assert http.post(f"{video}/frames", content=png(PICTURES[0])).status_code == 200

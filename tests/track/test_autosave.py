@@ -1,19 +1,37 @@
 """When a session's file is written: by frames where they are quick, by time where they are not."""
 
+import itertools
+import shutil
+from pathlib import Path
+
 import pytest
 
-from anymask.track import FRAMES, SECONDS, Autosave
+from anymask.segment import Model
+from anymask.track import SessionStore, open_session
+from anymask.track import session as sessions
+from tests.segment.fakes import ColourRuntime
+from tests.track.clips import moving_discs
+
+PICTURES, _ = moving_discs(6)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "frames"),
-    [(0.0, FRAMES), (SECONDS / FRAMES / 2, FRAMES), (SECONDS / 4, 4), (SECONDS * 3, 1)],
+    ("frames", "seconds", "kept"), [(3, 1e9, [0, 1, 2]), (100, 0.0, [0, 1, 2, 3]), (100, 1e9, [])]
 )
-def test_a_checkpoint_comes_after_frames_or_seconds(seconds: float, frames: int) -> None:
-    now = [7.0]
-    pace = Autosave(lambda: now[0])
-    for _ in range(3):
-        for number in range(1, frames + 1):
-            now[0] += seconds
-            assert pace.is_due() == (number == frames)
-        pace.written()
+def test_a_checkpoint_comes_after_frames_or_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, seconds: float, kept: list[int]
+) -> None:
+    monkeypatch.setattr(sessions, "FRAMES", frames)
+    monkeypatch.setattr(sessions, "SECONDS", seconds)
+    path = tmp_path / "clip.session"
+    with open_session(Model(ColourRuntime()), PICTURES, session=path) as session:
+        session.add(frame=0, points=[(30, 30)])
+        going = session.propagate()
+        list(itertools.islice(going, 4))
+        left = tmp_path / "left.session"  # what a kill would leave now
+        shutil.copy(path, left)
+        if path.with_name(f"{path.name}-journal").exists():
+            shutil.copy(f"{path}-journal", f"{left}-journal")
+        store = SessionStore(left)
+        assert store.frames() == kept
+        store.close()

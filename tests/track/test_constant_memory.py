@@ -25,7 +25,7 @@ ROOM = 24 << 20  # bytes: what an allocator may keep back; the keys alone of 500
 
 
 def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do() -> None:
-    scene, model = MadeScene(SMALL), anymask.load()
+    scene, model = MadeScene(SMALL), anymask.load("nano@384")
     with small_session(model, scene) as session:
         session.add(frame=0, mask=scene.mask(FRONT))
         for frame in session:
@@ -45,5 +45,5 @@ def test_six_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do()
 def small_session(model: Model, scene: MadeScene) -> VideoSession:
     frames = SampledFrames(open_source(scene.pictures(STEPS)), FrameSampling())
     watching = MonitorSettings(write_unsure=True)  # every frame is learned from
-    tracker = ImageTracker(model, side=SMALL[1])
+    tracker = ImageTracker(model)
     return VideoSession(tracker, frames, SessionStore(None), watching)

@@ -169,18 +169,15 @@ def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     answer = model.segment(photo, points=[(20, 20)])
     wanted = 1 / (1 + np.exp(1.0 - 3.0))
-    for one in answer:
+    for one in answer.items:
         assert one.label == ("square" if (one.shown_logits > one.threshold).any() else None)
     assert answer.first.label_probability == pytest.approx(wanted, abs=1e-3)
-    record = answer.to_record()
+    record = answer.best
     assert record.to_sa1b()["label_probability"] == record.label_probability
     assert type(record).from_sa1b(record.to_sa1b()) == record
-    assert answer.to_record("mine").label_probability is None
     assert (model.label(photo).numbers == 2).all()
     assert model.label(model.encode(photo)).shares() == {"round": 0.0, "square": 1.0}
-    found = model.everything(
-        photo, points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0
-    )
+    found = model.everything(photo, grid=2, score=0.0, stability=0.0)
     assert len(found)
     assert {one.label for one in found} == {"square"}
 

@@ -12,7 +12,6 @@ from anymask.base import InputError
 from anymask.runtime import GraphInfo, OnnxRuntime, TensorInfo, file_sha256, read_manifest
 from anymask.training import export_bundle, verify_bundle
 from anymask.training import export_graphs as graphs
-from anymask.training import export_optimise as optimise
 from tests.runtime.exports import META, exported, network
 from tests.runtime.stand_in import SPEC, build, some_prompts
 
@@ -125,7 +124,7 @@ def test_weights_too_big_for_one_file_lie_beside_the_graph(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphs, "BIG", 1000)
-    monkeypatch.setattr(optimise, "BIG", 1000)
+    monkeypatch.setattr(graphs, "BIG", 1000)
     export_bundle(build(), SPEC, tmp_path / "x", **META)
     assert "decoder.onnx.data" in read_manifest(tmp_path / "x").sha256
     (tmp_path / "x").rename(tmp_path / "moved")

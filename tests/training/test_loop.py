@@ -31,8 +31,8 @@ from anymask.training import (
     set_rates,
     train,
 )
-from anymask.training import worker as of_worker
-from anymask.training.checkpoint import BEFORE
+from anymask.training import loop as of_worker
+from anymask.training.run_folder import BEFORE
 from tests.training.small_data import small_recipe, write_sets
 
 

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import torch
 from torch import nn
 
-from anymask.training import SMALLEST, round_to_half, store_half
+from anymask.training import SMALLEST_HALF, round_to_half, store_half
 
 
 def graph(path: Path, weight: np.ndarray) -> Path:
@@ -44,7 +44,7 @@ def test_rounded_weights_answer_the_same_from_half_the_bytes(tmp_path: Path) -> 
 
 def test_what_is_small_or_too_large_for_16_bits_stays_as_it_is(tmp_path: Path) -> None:
     for name, weight in {
-        "small": np.ones((4, SMALLEST // 4 - 1), np.float32),
+        "small": np.ones((4, SMALLEST_HALF // 4 - 1), np.float32),
         "large": np.full((32, 32), 1e5, np.float32),
     }.items():
         path = graph(tmp_path / name, weight)

@@ -18,7 +18,7 @@ from anymask.training import (
     read_state,
     train,
 )
-from anymask.training import worker as of_worker
+from anymask.training import loop as of_worker
 from tests.training.small_data import small_recipe, write_sets
 
 

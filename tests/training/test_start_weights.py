@@ -18,8 +18,8 @@ from anymask.training import (
     load_start,
     merge_adapters,
     save_adapters,
-    start_weights,
     starting_module,
+    weights,
 )
 
 
@@ -62,7 +62,7 @@ def test_adapters_are_a_start_merged_into_the_models_own_weights(
 ) -> None:
     own = network("tiny", 3)
     save_file(own.state_dict(), tmp_path / "own.safetensors")
-    monkeypatch.setattr(start_weights, "trainable_weights", lambda _: tmp_path / "own.safetensors")
+    monkeypatch.setattr(weights, "trainable_weights", lambda _: tmp_path / "own.safetensors")
     add_adapters(own, 2, 4.0)
     with torch.no_grad():
         for change in adapters_of(own).values():

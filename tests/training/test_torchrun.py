@@ -12,7 +12,7 @@ from torch import distributed
 
 from anymask.base import ConfigError
 from anymask.training import LAST, LOG, RecipeStage, TrainingRun, TrainingWorker, read_state, train
-from anymask.training import worker as of_worker
+from anymask.training import loop as of_worker
 from tests.training.small_data import small_recipe, write_sets
 
 STEPS = 3
@@ -33,7 +33,7 @@ masks = 2
 SCRIPT = """
 import sys
 from anymask.cli.main import main
-from anymask.training import worker
+from anymask.training import loop as worker
 worker.LOG_EVERY = 1
 sys.exit(main(sys.argv[1:]))
 """

@@ -13,7 +13,7 @@ import numpy as np
 
 from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
 from anymask.models.rules import window_around, window_logits, window_photo, window_prompt
-from anymask.segment import Prediction, Question, SegmentSettings, photo_for_edges, refine_edges
+from anymask.segment import Prediction, SegmentSettings, photo_for_edges, with_fine_edges
 
 NUMBERS = 3  # decimals
 STEP = 15  # of the pixels of a window, that are written down
@@ -58,11 +58,8 @@ def _refined(plane: np.ndarray, place: Geometry, prompt: Prompt, photo: np.ndarr
     answer = Prediction.of_logits(
         plane[None], np.array([0.5], np.float32), np.array([0]), place, 0.0
     )
-    nothing: Any = None
-    question = Question(
-        photo, nothing, prompt, SegmentSettings(), nothing, nothing, edges=Waves()
-    )  # fmt: skip
-    return rle_to_coco(refine_edges(answer, question).first.rle())
+    fine = with_fine_edges(answer, photo, prompt, SegmentSettings().least_areas, Waves())
+    return rle_to_coco(fine.first.rle())
 
 
 def edge_cases() -> list[dict[str, Any]]:

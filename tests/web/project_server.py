@@ -278,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def configure(self, project: Project) -> Any:
-        project.stage, project.arm = self.json()["stage"], self.json()["arm"]
+        project.stage = self.json()["stage"]
         return describe(project)
 
     def log(self, project: Project, image: str) -> Any:
@@ -287,8 +287,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def everything(self, project: Project, image: str) -> Any:
         photo = self.shown(project, image)
-        wanted = {"pred_iou_thresh": 0.0, "min_objectness": 0.0}
-        found = model().everything(photo, points_per_side=12, **wanted)
+        wanted = {"score": 0.0, "min_objectness": 0.0}
+        found = model().everything(photo, grid=12, **wanted)
         found = sorted(found, key=lambda record: -record.score)
         good = [record for record in found if record.score > 0.45]
         others = [proposal(record) for record in found[len(good) :]]
@@ -300,15 +300,15 @@ class Handler(BaseHTTPRequestHandler):
             return None
         record = project.records[project.queue[0]]
         about = {"image": record["image"], "page": record.get("page", 0)}
-        return about | {"record": record["id"], "why": "low quality 0.41"}
+        return about | {"record": record["id"], "why": "low score 0.41"}
 
     def verdict(self, project: Project, name: str) -> Any:
         body = self.json()
         project.verdicts.append({"record": name, **body})
         project.queue.remove(name)
         record = project.records[name]
-        project.before[name] = {key: record[key] for key in ("status", "rle")}
-        record["status"] = "rejected" if body["verdict"] == "reject" else "accepted"
+        project.before[name] = {key: record[key] for key in ("state", "rle")}
+        record["state"] = "rejected" if body["verdict"] == "reject" else "accepted"
         record["version"] += 1
         if body.get("rle"):
             record["rle"] = body["rle"]

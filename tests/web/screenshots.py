@@ -36,13 +36,13 @@ def project(**about: Any) -> Project:
     return Project(photos, labels=labels, guesses={"person": 0.8}, **about)
 
 
-def record(mask: np.ndarray, quality: float, label: str | None) -> dict[str, Any]:
+def record(mask: np.ndarray, score: float, label: str | None) -> dict[str, Any]:
     rle = mask_to_rle(mask)
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     box = [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
     return {
         "rle": rle_to_coco(rle), "box": [int(v) for v in box], "area": int(mask.sum()),
-        "quality": quality, "label": label, "status": "accepted", "provenance": {},
+        "score": score, "label": label, "state": "accepted", "provenance": {},
     }  # fmt: skip
 
 

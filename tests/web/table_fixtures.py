@@ -33,7 +33,7 @@ def tables() -> list[dict[str, Any]]:
         named = Mask(rle, score=0.875 if number % 2 else 0.0, label=label)
         cells = table_row("photo.png", number, rle, named)
         cases.append({
-            "rle": rle_to_coco(rle), "label": label, "quality": named.score,
+            "rle": rle_to_coco(rle), "label": label, "score": named.score,
             "header": list(HEADER), "row": cells[:3] + [float(cell) for cell in cells[3:]],
         })  # fmt: skip
     return cases

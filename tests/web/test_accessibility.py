@@ -50,7 +50,7 @@ def shelf(photos: dict[str, np.ndarray], **about: Any) -> Project:
     project = Project(photos, **about)
     for i, label in enumerate(("cat", "cup", None)):
         project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
-    project.add("coffee", {**square(300, 100, 60, (400, 600)), "status": "proposal"})
+    project.add("coffee", {**square(300, 100, 60, (400, 600)), "state": "proposed"})
     return project
 
 

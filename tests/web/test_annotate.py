@@ -117,7 +117,7 @@ def test_open_click_label_everything_review_and_report(
     other = change_at_the_same_time(person, ann)
     ann.keys("m")
     ann.until_so(lambda: ann.ask("s.editor.state.masks.length") > 1, "the proposals")
-    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.status === 'proposal').key)")
+    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.state === 'proposed').key)")
     ann.keys("Enter")
     ann.saved()
     ann.keys("PageDown")
@@ -125,7 +125,7 @@ def test_open_click_label_everything_review_and_report(
     ann.seen()
     ann.keys("PageUp")
     ann.until("s.editor?.entry.id === s.images[0].id")
-    statuses = ann.ask("s.editor.state.masks.map(m => m.status)")
+    statuses = ann.ask("s.editor.state.masks.map(m => m.state)")
     assert statuses.count("accepted") == 2
     ann.page.get_by_role("button", name="Report").click()
     ann.page.get_by_role("dialog", name="Report").wait_for()
@@ -139,10 +139,11 @@ def test_open_click_label_everything_review_and_report(
 def test_what_was_deleted_or_undone_and_brought_back_is_stored(
     photo_files: list[Path], people: Callable[[str], Annotator]
 ) -> None:
-    with annotate(photo_files[0].parent, "--arm", "control", "--user", "ann") as address:
+    with annotate(photo_files[0].parent, "--user", "ann") as address:
         ann = people(address)
         ann.open()
         ann.until("s.editor !== null")
+        ann.keys("p")
         ann.drag((60, 60), (160, 60))
         ann.name("cup")
         ann.keep()
@@ -170,13 +171,14 @@ def test_two_servers_on_one_folder_share_its_project(
 ) -> None:
     folder = photo_files[0].parent
     with (
-        annotate(folder, "--user", "ann", "--arm", "control") as first,
+        annotate(folder, "--user", "ann") as first,
         annotate(folder, "--user", "bob") as second,
     ):
         ann, bob = people(first), people(second)
         for one, row in ((ann, 60), (bob, 120)):
             one.open()
             one.until("s.editor !== null")
+            one.keys("p")
             one.drag((60, row), (160, row))
             one.keep()
             one.saved()
@@ -203,7 +205,7 @@ def test_a_stack_opens_at_the_page_that_was_asked_for(
     tifffile.imwrite(
         tmp_path / "cells.tif", stack, imagej=True, metadata=about, resolution=(2.0, 2.0)
     )
-    options = ("--arm", "control", "--page", "2", "--stretch", "0,100", "--user", "ann")
+    options = ("--page", "2", "--stretch", "0,100", "--user", "ann")
     corners = [(25, 20), (75, 20), (25, 60), (75, 60)]
     with annotate(tmp_path, *options) as address:
         ann = people(address)

@@ -51,7 +51,7 @@ def test_the_built_page_names_no_other_host() -> None:
 def test_the_sources_keep_to_the_budgets() -> None:
     complaints = []
     for path in sources():
-        if path.suffix != ".ts":
+        if path.suffix != ".ts" or path.name == "schema.ts":  # generated
             continue
         lines = path.read_text("utf-8").splitlines()
         where = path.relative_to(ROOT).as_posix()

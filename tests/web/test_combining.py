@@ -56,7 +56,7 @@ def test_masks_are_merged_subtracted_and_split(sit_down: SitDown, project: Proje
     pick(ann, (110, 110), (180, 110), (310, 210))
     ann.page.get_by_role("button", name="Merge").click()
     ann.until_so(lambda: areas(project) == [90 * 60 + 3600], "the merged mask")
-    assert [record["quality"] for record in project.records.values()] == [None]
+    assert [record["score"] for record in project.records.values()] == [None]
     ann.page.get_by_role("button", name="Split").click()
     ann.until_so(lambda: areas(project) == [3600, 90 * 60], "its two parts")
     ann.keys("Control+z", "Control+z")

@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from anymask.studio import Access, ServerParts, page_assets
+from anymask.studio import Access, ServerParts
 from tests.patience import PATIENCE_S
 from tests.studio.servers import inference, listening
 from tests.web.conftest import late
@@ -20,7 +20,7 @@ TOKEN = "open sesame"
 
 def with_page(access: Access) -> ServerParts:
     """What a server with the page is made of."""
-    return ServerParts(inference(), access, assets=page_assets())
+    return ServerParts(inference(), access)
 
 
 def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
@@ -45,16 +45,16 @@ def opened(chromium: Any, address: str) -> tuple[Any, list[str]]:
 def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: Any) -> None:
     with listening(with_page(Access())) as address:
         page, complaints = opened(chromium, f"{address}/docs")
-        page.wait_for_selector("#operations-default-segment_api_segment_post")
+        page.wait_for_selector("#operations-model-segment_api_segment_post")
         shown = page.locator(".opblock-summary-path").all_inner_texts()
         told = {text.replace("\u200b", "") for text in shown}
         videos = {address for address in told if address.startswith("/api/videos")}
         assert len(videos) == 14
         assert told - videos == {
-            "/health", "/api/embed", "/api/segment", "/api/everything", "/api/names",
+            "/health", "/api/encode", "/api/segment", "/api/everything", "/api/names",
             "/model/{name}",
         }  # fmt: skip
-        page.locator("#operations-default-health_health_get .opblock-summary-control").click()
+        page.locator("#operations-model-health_health_get .opblock-summary-control").click()
         page.get_by_role("button", name="Try it out").click()
         page.get_by_role("button", name="Execute").click()
         answer = page.locator(".live-responses-table .response-col_description pre").first
@@ -66,7 +66,7 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
 def test_docs_brings_the_token_of_its_own_address(chromium: Any) -> None:
     with listening(with_page(Access("127.0.0.1", TOKEN))) as address:
         page, complaints = opened(chromium, f"{address}/docs?token={TOKEN.replace(' ', '%20')}")
-        page.wait_for_selector("#operations-default-segment_api_segment_post")
+        page.wait_for_selector("#operations-model-segment_api_segment_post")
         assert complaints == []
         page.context.close()
 

@@ -41,7 +41,7 @@ REFINED = """async ({points, labels, box}) => {
   const fine = [];
   for (const i of kept.candidates.keys()) fine.push(await model.refine(id, kept, i, true));
   const {toCoco} = window.anymask;
-  return fine.map(({patch, quality, violated}) => [toCoco(patch), quality, violated]);
+  return fine.map(({patch, score, violated}) => [toCoco(patch), score, violated]);
 }"""
 
 # Counts what the model's workers are asked.
@@ -94,7 +94,8 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.seen")
         embedding = model().encode(photos[name])
         for prompt in ASKED[name]:
-            asked = {key: value or None for key, value in prompt.items()}
+            words = {"labels": "point_labels"}
+            asked = {words.get(key, key): value or None for key, value in prompt.items()}
             wanted = model().segment(photos[name], **asked)
             once = model().segment(photos[name], **asked, zoom=False).masks
             own = model().segment(embedding, **asked).masks
@@ -103,7 +104,7 @@ def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) 
             for (coco, _, _), mask, coarse in zip(ours, wanted.masks, own, strict=True):
                 assert overlap(coco_to_rle(coco), mask) >= SAME, (name, prompt)
                 moved.append(overlap(coco_to_rle(coco), coarse))
-            assert np.allclose([quality for _, quality, _ in ours], wanted.scores, atol=0.02)
+            assert np.allclose([score for _, score, _ in ours], wanted.scores, atol=0.02)
             assert ours[0][2] == list(wanted.violated_points)
             again.append(overlap(coco_to_rle(ours[0][0]), once[0]) < SAME)
     assert np.mean(moved) < SAME  # edges have moved: the model's own are others
@@ -118,10 +119,10 @@ def test_a_large_photo_is_looked_at_closer_in_its_own_pixels(
     ann = begin(sit_down(Project({"cat": large})))
     for box in ([900, 360, 1080, 540], [700, 300, 1420, 1000]):  # windows of 541 and 2161 pixels
         wanted, once = (model().segment(large, box=box, zoom=zoom) for zoom in ("auto", False))
-        ((coco, quality, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
+        ((coco, score, _),) = ann.page.evaluate(REFINED, {"points": [], "labels": [], "box": box})
         mask = coco_to_rle(coco)
         assert overlap(mask, wanted.masks[0]) >= SAME > overlap(mask, once.masks[0]), box
-        assert abs(quality - wanted.scores[0]) < 0.02
+        assert abs(score - wanted.scores[0]) < 0.02
 
 
 def test_the_mask_that_is_kept_has_the_photos_edge(
@@ -184,8 +185,8 @@ def test_a_box_that_is_kept_at_once_has_been_looked_at_closer(
     once = model().segment(photos["coffee"], box=box, zoom=False)
     assert overlap(mask_to_rle(kept(ann)), wanted.masks[0]) >= SAME
     assert overlap(mask_to_rle(kept(ann)), once.masks[0]) < SAME
-    quality = ann.ask("s.editor.state.masks[0].quality")
-    assert abs(quality - wanted.scores[0]) < 0.02
+    score = ann.ask("s.editor.state.masks[0].score")
+    assert abs(score - wanted.scores[0]) < 0.02
     assert ann.ask("window.asked.encode") == 1
 
 
@@ -211,7 +212,7 @@ def test_a_newer_click_and_a_hover_do_not_wait_for_an_old_closer_look(
     assert ann.ask("window.asked.encode") == 1  # the old look was given up
     ann.keep()
     points, labels = [one[:2] for one in clicks], [one[2] for one in clicks]
-    wanted = model().segment(photos["coffee"], points=points, labels=labels).masks[0]
+    wanted = model().segment(photos["coffee"], points=points, point_labels=labels).masks[0]
     assert overlap(mask_to_rle(kept(ann)), wanted) >= SAME
 
 

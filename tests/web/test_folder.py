@@ -10,11 +10,10 @@ from PIL import Image
 
 from anymask.studio import (
     FolderNews,
-    Limits,
     Project,
+    ServedProject,
     create_project,
     look_into_folder,
-    project_router,
 )
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
@@ -37,7 +36,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[FolderNews]:
         found.append(look_into_folder(project))
         return found[-1]
 
-    monkeypatch.setattr("anymask.studio.project_api.look_into_folder", look)
+    monkeypatch.setattr("anymask.studio.project_routes.look_into_folder", look)
     return found
 
 
@@ -47,8 +46,8 @@ def ann(
 ) -> Iterator[Annotator]:
     """Somebody at the project's page, its first photo open; it has looked into the folder once."""
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    with served(behind, routers=[router]) as address:
+    site = ServedProject(project, "ann")
+    with served(behind, project=site) as address:
         one = Annotator(sit(address).page, address)
         one.until("s.editor?.entry.name", "a.png")
         one.until_so(lambda: bool(looks), "the first look into the folder")

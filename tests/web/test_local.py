@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from anymask.masks import Mask, coco_to_rle, mask_to_rle, measure_mask, rle_area, rle_iou
-from anymask.segment import ADAPTIVE_NMS, parted, without_duplicates
+from anymask.segment import ADAPTIVE_NMS, split_by_score, without_duplicates
 from tests.web.test_parity import ANSWER
 
 SitDown = Callable[..., Any]
@@ -38,7 +38,7 @@ def test_photos_are_labelled_kept_and_exported(
     ours = ann.page.evaluate(ANSWER, prompt)
     model = anymask.load()
     seen = model.encode(photos["coffee"])  # `answer` has the model's own edges, too
-    answer = model.segment(seen, points=prompt["points"], labels=[1, 0])
+    answer = model.segment(seen, points=prompt["points"], point_labels=[1, 0])
     (rle,) = ours["rles"]
     assert rle_iou([coco_to_rle(rle)], [mask_to_rle(answer.masks[0])])[0, 0] >= 0.99
 
@@ -95,7 +95,7 @@ def export(ann: Any, name: str, folder: Path) -> Path:
     return target
 
 
-FOUND = """(masks => masks.map(m => [m.rle.size, [...m.rle.counts], m.quality]))"""
+FOUND = """(masks => masks.map(m => [m.rle.size, [...m.rle.counts], m.score]))"""
 
 
 def test_of_everything_those_are_shown_that_python_would_show(
@@ -109,13 +109,13 @@ def test_of_everything_those_are_shown_that_python_would_show(
     sent = ann.ask(f"[s.editor.state.masks, s.editor.spare].map{FOUND}")
     shown, others = (
         [
-            Mask(coco_to_rle({"size": size, "counts": counts}), score=quality)
-            for size, counts, quality in masks
+            Mask(coco_to_rle({"size": size, "counts": counts}), score=score)
+            for size, counts, score in masks
         ]
         for masks in sent
     )
     least = ann.ask("s.model().manifest.grid.pred_iou_thresh")
-    wanted, rest = parted([*shown, *others], least, 0.0)
+    wanted, rest = split_by_score([*shown, *others], least, 0.0)
     assert {id(one) for one in wanted} == {id(one) for one in shown}
     assert {id(one) for one in rest} == {id(one) for one in others}
     assert without_duplicates([*shown, *others], ADAPTIVE_NMS) == [*shown, *others]

@@ -91,7 +91,7 @@ class Said:
 
     embedding: Any
     masks: list[Any]  # run-lengths
-    quality: list[float]
+    score: list[float]
 
 
 def asked(model: Any, picture: str) -> Said:
@@ -106,14 +106,14 @@ def package(picture: str) -> Said:
     return asked(anymask.load(), picture)
 
 
-def assert_same(picture: str, masks: dict[int, Any], quality: dict[int, float]) -> None:
+def assert_same(picture: str, masks: dict[int, Any], score: dict[int, float]) -> None:
     """First masks and their own numbers, by the prompt's place, are the package's."""
     wanted = package(picture)
     for place, mask in masks.items():
         iou = float(rle_iou([mask], [wanted.masks[place]])[0, 0])
         both_empty = not (mask.counts[1::2].any() or wanted.masks[place].counts[1::2].any())
         assert both_empty or iou >= SAME, (picture, place, prompts(picture)[place])
-        assert abs(quality[place] - wanted.quality[place]) < 0.01, (picture, place)
+        assert abs(score[place] - wanted.score[place]) < 0.01, (picture, place)
 
 
 NAMES = ("coffee", "cat", "astronaut", "discs")
@@ -134,7 +134,7 @@ def torch_model() -> Any:
 @pytest.mark.parametrize("picture", NAMES)
 def test_torch_gives_the_first_mask_of_onnx_runtime(torch_model: Any, picture: str) -> None:
     said = asked(torch_model, picture)
-    assert_same(picture, dict(enumerate(said.masks)), dict(enumerate(said.quality)))
+    assert_same(picture, dict(enumerate(said.masks)), dict(enumerate(said.score)))
 
 
 @cache
@@ -165,8 +165,8 @@ ASK_ALL = """async ([prompts, closer]) => {
     const start = mask && {...mask, data: Uint8Array.from(mask.data)};
     const kept = await model.answer(id, {clicks, box, mask: start}, 0, "all");
     const fine = async () => model.refine(id, kept, 0, true);
-    const {patch, quality} = closer ? await fine() : kept.candidates[0];
-    replies.push({rle: window.anymask.toCoco(patch), quality});
+    const {patch, score} = closer ? await fine() : kept.candidates[0];
+    replies.push({rle: window.anymask.toCoco(patch), score});
   }
   return replies;
 }"""
@@ -196,7 +196,7 @@ def to_page(prompt: Prompt) -> dict[str, Any]:
 
 @pytest.fixture
 def ask(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
-    """Asks the page about a picture: masks and quality by the prompts' places."""
+    """Asks the page about a picture: masks and score by the prompts' places."""
     for name in NAMES:
         Image.fromarray(pictures()[name]).save(tmp_path / f"{name}.png", compress_level=1)
     ann = sit_down(None)
@@ -215,8 +215,8 @@ def ask(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[..., tuple[Any
         ann.seen()
         replies = ann.page.evaluate(ASK_ALL, [[to_page(prompt) for prompt in asked], closer])
         masks = {place: coco_to_rle(reply["rle"]) for place, reply in enumerate(replies)}
-        quality = {place: reply["quality"] for place, reply in enumerate(replies)}
-        return masks, quality
+        score = {place: reply["score"] for place, reply in enumerate(replies)}
+        return masks, score
 
     return answers
 
@@ -235,11 +235,11 @@ def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None
             anymask.load().segment(pictures()[name], prompts=asked, zoom=zoom)
             for zoom in ("auto", False)
         )
-        masks, quality = ask(name, asked, closer=True)
+        masks, score = ask(name, asked, closer=True)
         for place, answer in enumerate(wanted):
             rles = [answer.rles()[0], once[place].rles()[0]]
             same, before = rle_iou([masks[place]], rles)[0].tolist()
             assert same >= SAME, (name, asked[place])
-            assert abs(quality[place] - answer.first.score) < 0.02, (name, asked[place])
+            assert abs(score[place] - answer.first.score) < 0.02, (name, asked[place])
             moved += before < SAME
     assert moved >= 2

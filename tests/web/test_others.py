@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from anymask.masks import rle_box_xywh
-from anymask.studio import Limits, Project, create_project, project_router
+from anymask.studio import Project, ServedProject, create_project
 from tests.studio.servers import PICTURE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
@@ -26,8 +26,8 @@ def project(tmp_path: Path) -> Project:
 def pair(sit: Callable[..., Viewer], project: Project) -> Iterator[tuple[Annotator, Annotator]]:
     """Two people, both with the first photo open and a brush in hand."""
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    with served(behind, routers=[router]) as address:
+    site = ServedProject(project, "ann")
+    with served(behind, project=site) as address:
         people = tuple(Annotator(sit(address).page, address) for _ in range(2))
         for one in people:
             one.until("s.editor?.entry.name", "a.png")

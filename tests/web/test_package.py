@@ -12,7 +12,7 @@ import pytest
 
 import anymask
 from anymask.masks import Mask, iou, mask_to_rle
-from anymask.segment import parted
+from anymask.segment import split_by_score
 from tests.web.package_server import ASSETS, PHOTO, example_page
 
 CUP = (290, 120)
@@ -60,9 +60,9 @@ def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) ->
     assert mask.shape == wanted.masks[0].shape
     assert iou(mask, wanted.masks[0]) > 0.97  # the browser reads the JPEG a little otherwise
     said = page.locator("#status").inner_text()
-    pixels, quality = re.fullmatch(r"(\d+) pixels, quality (\S+), \d+ corners", said).groups()
+    pixels, score = re.fullmatch(r"(\d+) pixels, score (\S+), \d+ corners", said).groups()
     assert int(pixels) == mask.sum()
-    assert float(quality) == pytest.approx(wanted.scores[0], abs=0.03)
+    assert float(score) == pytest.approx(wanted.scores[0], abs=0.03)
 
 
 def bits(text: str, hw: tuple[int, ...]) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
                 const options = {{ zoom, refineEdges }};
                 const {{ masks }} = await seen.segment({{ box: {list(SPOON)} }}, options);
                 const pixels = Array.from(masks[0].toArray(), Number).join("");
-                answers.push([pixels, masks[0].quality, masks.length]);
+                answers.push([pixels, masks[0].score, masks.length]);
             }}
         }}
         return answers;
@@ -124,11 +124,11 @@ def test_a_box_is_looked_at_closer_unless_the_caller_says_no(page: Any) -> None:
             for zoom in ("auto", False)
         )
         for wanted, other in ((closer, once), (once, closer), (closer, once)):
-            pixels, quality, count = next(answers)
+            pixels, score, count = next(answers)
             mask = bits(pixels, wanted.masks[0].shape)
             assert count == 1
             assert iou(mask, wanted.masks[0]) > 0.97 > iou(mask, other.masks[0])
-            assert quality == pytest.approx(wanted.scores[0], abs=0.03)
+            assert score == pytest.approx(wanted.scores[0], abs=0.03)
 
 
 def test_a_closer_look_outlasts_what_is_asked_meanwhile(page: Any) -> None:
@@ -222,20 +222,20 @@ def test_everything_is_what_python_would_show_of_it(page: Any) -> None:
         const told = [];
         const masks = await (await model.see(image)).everything((...of) => told.push(of));
         return { told: told.at(-1), size: [image.naturalHeight, image.naturalWidth],
-                 masks: masks.map((one) => [Array.from(one.toArray()).join(""), one.quality]) };
+                 masks: masks.map((one) => [Array.from(one.toArray()).join(""), one.score]) };
         """,
     )
     assert found["told"] == [256, 256]
     records = [
         Mask(
             mask_to_rle((np.frombuffer(text.encode(), np.uint8) == 49).reshape(found["size"])),
-            score=quality,
+            score=score,
         )
-        for text, quality in found["masks"]
+        for text, score in found["masks"]
     ]
     least = anymask.load().runtime.family.grid.pred_iou_thresh
     assert len(records) > 3
-    assert parted(records, least, 0.0) == (records, [])
+    assert split_by_score(records, least, 0.0) == (records, [])
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def test_everything_has_holes_and_islands_of_the_sizes_that_python_knows(page: A
     assert told == [256, 256]
     masks = [mask_to_rle(bits(text, photo.shape[:2])) for text in texts]
     model = anymask.load()
-    as_in_the_page = {"mode": "exact", "points_per_side": 16, "refine_edges": False}
-    once = {"mask_nms_thresh": ADAPTIVE_NMS, "contained_nms_thresh": CONTAINED}
+    as_in_the_page = {"mode": "exact", "grid": 16, "refine_edges": False}
+    once = {"iou": ADAPTIVE_NMS, "contained": CONTAINED}
     sizes = {"max_hole_area": 500, "min_island_area": "1%"}
 
     def worst(records: list[Mask]) -> float:

@@ -35,7 +35,7 @@ ANSWER = """async ({points, labels, box}) => {
   const id = session.editor.entry.id;
   const reply = await model.answer(id, {clicks, box, mask: null}, 0, "all");
   const rles = reply.candidates.map(({patch}) => window.anymask.toCoco(patch));
-  return {rles, quality: reply.candidates.map((c) => c.quality)};
+  return {rles, score: reply.candidates.map((c) => c.score)};
 }"""
 
 
@@ -54,12 +54,12 @@ def test_masks_are_the_same_as_in_python(
         answer = model.segment(
             seen,
             points=prompt["points"] or None,
-            labels=prompt["labels"] or None,
+            point_labels=prompt["labels"] or None,
             box=prompt["box"],
         )
         theirs = [mask_to_rle(mask) for mask in answer.masks]
         assert len(ours["rles"]) == len(theirs)
-        assert np.allclose(ours["quality"], answer.scores, atol=0.01)
+        assert np.allclose(ours["score"], answer.scores, atol=0.01)
         pairs = zip(ours["rles"], theirs, strict=True)
         worst = min(float(rle_iou([coco_to_rle(rle)], [mask])[0, 0]) for rle, mask in pairs)
         assert worst >= 0.99, prompt

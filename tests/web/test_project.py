@@ -29,9 +29,9 @@ def square(x: int, y: int, side: int, hw: tuple[int, int], **about: Any) -> dict
         "rle": rle_to_coco(mask_to_rle(mask)),
         "box": [x, y, side, side],
         "area": side * side,
-        "quality": 0.41,
+        "score": 0.41,
         "label": None,
-        "status": "accepted",
+        "state": "accepted",
         "provenance": {},
         **about,
     }
@@ -198,16 +198,16 @@ def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project)
         ann.ask(f"s.editor.select('{key}')")
     ann.keys("Enter")
     ann.until_so(
-        lambda: [r["status"] for r in project.records.values()].count("accepted") == 1, "accepting"
+        lambda: [r["state"] for r in project.records.values()].count("accepted") == 1, "accepting"
     )
-    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.status === 'proposal').key)")
+    ann.ask("s.editor.select(s.editor.state.masks.find(m => m.state === 'proposed').key)")
     ann.keys("Delete")
-    ann.until_so(lambda: "rejected" in [r["status"] for r in project.records.values()], "rejecting")
+    ann.until_so(lambda: "rejected" in [r["state"] for r in project.records.values()], "rejecting")
     if ann.page.get_by_role("button", name="Accept all").count():
         ann.page.get_by_role("button", name="Accept all").click()
     ann.saved()
     assert project.records.keys() == proposals.keys()  # nothing was kept twice
-    assert "proposal" not in [r["status"] for r in project.records.values()]
+    assert "proposed" not in [r["state"] for r in project.records.values()]
 
 
 # One transaction that ends with the page: whatever the page writes meanwhile waits behind it.

@@ -39,9 +39,9 @@ def test_the_slider_shows_what_was_found_at_once(sit_down: SitDown, project: Pro
     slider = ann.page.get_by_label("Least score of proposals")
     slider.fill("0")
     assert ann.ask("s.editor.shown.length") == kept + others
-    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.quality))")
-    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.quality === {lowest}).key)")
-    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.quality))")
+    lowest = ann.ask("Math.min(...s.editor.spare.map(m => m.score))")
+    ann.ask(f"s.editor.select(s.editor.spare.find(m => m.score === {lowest}).key)")
+    highest = ann.ask("Math.max(...s.editor.state.masks.map(m => m.score))")
     slider.fill(str(int(highest * 100) / 100))
     assert 1 <= ann.ask("s.editor.shown.length") < kept
     assert of_proposals(project) == asked
@@ -66,7 +66,7 @@ def test_what_the_slider_shows_can_be_named_locked_and_deleted(
     ann.page.get_by_label("Least score of proposals").fill("0")
     ann.ask("s.editor.select(s.editor.spare[0].key)")
     ann.ask("s.editor.name('cup')")
-    assert ann.ask("[s.editor.selected.label, s.editor.selected.status]") == ["cup", "proposal"]
+    assert ann.ask("[s.editor.selected.label, s.editor.selected.state]") == ["cup", "proposed"]
     ann.until_so(lambda: len(project.records) == kept + 1, "the named one")
     assert [one["label"] for one in project.records.values()].count("cup") == 1
     ann.keys("Control+z")
@@ -113,7 +113,7 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     project.stage, project.arm = "review", "control"
     for image in ("coffee", "cat"):
         shape = square(50, 100, 60, project.photos[image].shape[:2], label="cup")
-        project.add(image, {**shape, "status": "proposal"})
+        project.add(image, {**shape, "state": "proposed"})
     project.queue = ["r1", "r2"]
     ann = sit_down(project)
     ann.open()
@@ -123,14 +123,14 @@ def test_verdicts_are_taken_back_one_by_one(sit_down: SitDown, project: Project)
     ann.until("s.editor?.entry.id", "cat")
     ann.keys("a")
     ann.message("The review queue is empty")
-    assert [project.records[name]["status"] for name in ("r1", "r2")] == ["rejected", "accepted"]
+    assert [project.records[name]["state"] for name in ("r1", "r2")] == ["rejected", "accepted"]
     ann.keys("Control+z")
     under_review(ann, "r2")
-    assert project.records["r2"]["status"] == "proposal"
+    assert project.records["r2"]["state"] == "proposed"
     ann.keys("Control+z")
     under_review(ann, "r1")
     ann.until("s.editor?.entry.id", "coffee")
-    ann.until("s.editor.selected?.status", "proposal")
+    ann.until("s.editor.selected?.status", "proposed")
     assert project.verdicts == []
     ann.keys("a")
     under_review(ann, "r2")
@@ -141,7 +141,7 @@ def test_a_review_shows_what_is_around_and_asks_for_a_name(
     sit_down: SitDown, project: Project
 ) -> None:
     project.stage, project.arm = "review", "control"
-    project.add("coffee", {**square(300, 200, 20, (400, 600)), "status": "proposal"})
+    project.add("coffee", {**square(300, 200, 20, (400, 600)), "state": "proposed"})
     project.queue = ["r1"]
     ann = sit_down(project)
     ann.open()

@@ -124,7 +124,7 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
     for i, (label, locked) in enumerate(((None, False), ("cat", False), (None, True))):
         mask = square(40 + 60 * i, 100, 50, HW, label=label)
         project.add("coffee", {**mask, "notes": {"locked": locked}})
-    project.add("coffee", {**square(300, 100, 60, HW), "status": "proposal", "label": None})
+    project.add("coffee", {**square(300, 100, 60, HW), "state": "proposed", "label": None})
     ann = opened(sit_down, project)
     ann.page.get_by_role("button", name="Suggest names").click()
     ann.message("2 of 2 masks have a name that is a guess")
@@ -133,7 +133,7 @@ def test_all_nameless_masks_get_guesses_in_one_step(sit_down: SitDown, project: 
     ann.saved()
     kept = [(one["label"], one["notes"].get("label_probability")) for one in project.of("coffee")]
     assert kept == [("cup", 0.7), ("cat", None), (None, None), ("cup", 0.7)]
-    assert [one["status"] for one in project.of("coffee")][3] == "proposal"
+    assert [one["state"] for one in project.of("coffee")][3] == "proposed"
     ann.keys("k", "1")  # a person says so: it is no guess any more
     first = "s.editor.state.masks[0]"
     ann.until(f"{first}.label === s.labels.all[0].name && !{first}.notes.label_probability")

@@ -24,7 +24,7 @@ def test_a_stored_track_gets_another_name_and_it_is_undone(
     reviewer.until("f.clip.of(1).label", "bus")
     stored(reviewer)
     now = track_of(project, 1)
-    assert (now.label, now.version, now.who) == ("bus", 1, "ann")
+    assert (now.label, now.version, now.author) == ("bus", 1, "ann")
     assert "bus" in [entry.name for entry in project.labels.all()]
     reviewer.keys("a")
     reviewer.until("f.chosen === 2 && f.clip.saving === 0")
@@ -32,7 +32,7 @@ def test_a_stored_track_gets_another_name_and_it_is_undone(
     name_field(reviewer, 2).press("Enter")
     reviewer.until("f.clip.of(2).label === null && f.clip.saving === 0")
     assert track_of(project, 2).label is None
-    for wanted in ("f.clip.of(2).label === 'disc'", "f.clip.of(1).status === 'proposal'"):
+    for wanted in ("f.clip.of(2).label === 'disc'", "f.clip.of(1).state === 'proposed'"):
         reviewer.keys("Control+z")
         reviewer.until(f"{wanted} && f.clip.saving === 0")
     reviewer.keys("Control+z")

@@ -11,14 +11,13 @@ import pytest
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_area, rle_iou
 from anymask.studio import (
-    Limits,
     Project,
+    ServedProject,
     TrackDraft,
     TrackEntry,
     TrackMask,
     TrackSaid,
     create_project,
-    project_router,
 )
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
@@ -81,8 +80,8 @@ def reviewer(sit: Callable[..., Viewer], project: Project) -> Iterator[Viewer]:
 
 def project_page(project: Project) -> Any:
     behind = inference()
-    router = project_router(project, behind, Limits(), "ann")
-    return served(behind, routers=[router])
+    site = ServedProject(project, "ann")
+    return served(behind, project=site)
 
 
 def begin(viewer: Viewer, name: str = "drive.mkv", frame: int = 0) -> None:
@@ -118,20 +117,20 @@ def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
     reviewer.keys("a")
     reviewer.until("f.chosen === 2 && f.clip.saving === 0")
     accepted = track_of(project, 1)
-    assert (accepted.status, accepted.who, accepted.version) == ("accepted", "ann", 2)
+    assert (accepted.state, accepted.author, accepted.version) == ("accepted", "ann", 2)
     assert accepted.seconds > 0
     far = reviewer.page.get_by_text("1 to look at, 1 accepted, 0 rejected")
     far.wait_for()
     reviewer.keys("r")
     reviewer.until("f?.title", "walk.mkv")  # the next one is in another clip
-    assert track_of(project, 2).status == "rejected"
+    assert track_of(project, 2).state == "rejected"
     reviewer.on_screen(0)
     reviewer.keys("Control+z")
     reviewer.until("f?.title === 'drive.mkv' && f.chosen", 2)
-    assert track_of(project, 2).status == "proposal"
+    assert track_of(project, 2).state == "proposed"
     reviewer.keys("Control+z")
     reviewer.until("f.clip.counts.proposal === 2 && f.clip.saving === 0")
-    assert [track_of(project, n).status for n in (1, 2)] == ["proposal", "proposal"]
+    assert [track_of(project, n).state for n in (1, 2)] == ["proposed", "proposed"]
     assert project.tracks.verdicts() == []
 
 
@@ -150,7 +149,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     stored(reviewer)
     reviewer.page.get_by_text("disc 1 is stored from frame 5 on.").wait_for()
     now = track_of(project, 1)
-    assert (now.status, now.version, now.who) == ("proposal", 2, "ann")
+    assert (now.state, now.version, now.author) == ("proposed", 2, "ann")
     assert min(agreement(project, 1, 0)) > 0.7
     assert project.tracks.masks(1)[:LOST] == before[:LOST]
     (verdict,) = project.tracks.verdicts()
@@ -235,10 +234,10 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     project.tracks.give_verdict(1, TrackSaid(verdict="reject", version=1), "bob")
     reviewer.keys("a")
     reviewer.page.get_by_text("bob has changed this track meanwhile.").wait_for()
-    reviewer.until("f.clip.of(1).status", "rejected")
+    reviewer.until("f.clip.of(1).state", "rejected")
     assert track_of(project, 1).version == 2
     reviewer.keys("u")
-    reviewer.until("f.clip.of(1).status", "proposal")
+    reviewer.until("f.clip.of(1).state", "proposed")
     stored(reviewer)
     correct(reviewer)
     project.tracks.give_verdict(1, TrackSaid(verdict="accept", version=3), "bob")
@@ -247,7 +246,7 @@ def test_who_comes_too_late_sees_the_track_as_it_is_now(reviewer: Viewer, projec
     stored(reviewer)
     reviewer.keys("c")
     reviewer.until("f.clip.of(1).version", 5)
-    assert (track_of(project, 1).status, track_of(project, 1).who) == ("proposal", "ann")
+    assert (track_of(project, 1).state, track_of(project, 1).author) == ("proposed", "ann")
     assert min(agreement(project, 1, 0)) > 0.7
 
 
@@ -257,11 +256,11 @@ def test_what_the_server_refuses_stays_on_the_screen(reviewer: Viewer, project: 
     reviewer.keys("a")
     reviewer.page.get_by_text("Not stored: the server does not answer").wait_for()
     stored(reviewer)
-    assert reviewer.ask("[f.chosen, f.clip.of(1).status]") == [1, "proposal"]
+    assert reviewer.ask("[f.chosen, f.clip.of(1).state]") == [1, "proposed"]
     reviewer.page.unroute("**/verdict")
     reviewer.keys("a")
     reviewer.until("f.chosen", 2)
-    assert track_of(project, 1).status == "accepted"
+    assert track_of(project, 1).state == "accepted"
 
 
 def test_tracks_are_left_for_later_and_the_last_one_is_told(
@@ -279,7 +278,7 @@ def test_tracks_are_left_for_later_and_the_last_one_is_told(
     reviewer.until("f.chosen", 1)
     reviewer.keys("a")
     reviewer.page.get_by_text("Every track has been looked at.").wait_for()
-    assert track_of(project, 1).status == "accepted"
+    assert track_of(project, 1).state == "accepted"
 
 
 def test_a_new_object_of_a_video_of_the_folder_becomes_a_track(
@@ -295,7 +294,7 @@ def test_a_new_object_of_a_video_of_the_folder_becomes_a_track(
     reviewer.page.get_by_text("cup is a track of the project.").wait_for()
     stored(reviewer)
     (kept,) = project.tracks.tracks(clip.id)
-    assert (kept.label, kept.status, kept.object, kept.who) == ("cup", "proposal", 1, "ann")
+    assert (kept.label, kept.state, kept.object, kept.author) == ("cup", "proposed", 1, "ann")
     assert (kept.first, kept.last) == (0, FRAMES - 1)
     assert min(agreement(project, kept.id, 0)) > 0.7
     reviewer.keys("n")

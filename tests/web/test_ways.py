@@ -50,7 +50,7 @@ def test_the_way_of_working_is_changed_in_the_page(sit_down: SitDown, project: P
     ways = ann.page.get_by_label("Way of working")
     ways.select_option("assisted")  # the model comes only now
     ann.seen()
-    assert project.arm == "model"
+    ann.until("s.project.arm", "model")
     ways.select_option("review")
     ann.until("s.review?.item.record", "r1")
     assert project.stage == "review"

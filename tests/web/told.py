@@ -52,9 +52,9 @@ def proposal(record: Any) -> dict[str, Any]:
         "rle": saved["segmentation"],
         "box": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
         "area": record.area,
-        "quality": record.score,
+        "score": record.score,
         "label": None,
-        "status": "proposal",
+        "state": "proposed",
         "provenance": {"by": "model"},
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from anymask.masks import coco_to_rle, mask_to_rle, rle_iou
 from anymask.runtime import ASSETS
-from anymask.studio import Inference, ServerParts, model_assets, page_assets
+from anymask.studio import Inference, ServerParts
 from tests.studio.servers import inference, listening
 from tests.track.clips import moving_discs
 from tests.web.conftest import Annotator
@@ -89,6 +89,6 @@ class Viewer(Annotator):
 @contextmanager
 def served(behind: Inference | None = None, **more: Any) -> Iterator[str]:
     """Where a server with the page listens; its end is that of `behind`, too."""
-    assets = page_assets() | model_assets(ASSETS / "nano")
-    with listening(ServerParts(behind or inference(), assets=assets, **more)) as address:
+    parts = ServerParts(behind or inference(), bundle=ASSETS / "nano", **more)
+    with listening(parts) as address:
         yield address

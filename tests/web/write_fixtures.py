@@ -46,7 +46,7 @@ from anymask.segment import (
     Candidate,
     clean_kept,
     obey_negatives,
-    parted,
+    split_by_score,
     violated,
     without_duplicates,
 )
@@ -140,23 +140,23 @@ def answers() -> list[dict[str, Any]]:
         for kind, (coords, labels, has_mask) in ASKED.items():
             tokens = 5 if name == "sam_hq" else 4
             planes = np.stack([smooth(rng, 8) for _ in range(tokens)])[None]
-            quality = np.round(rng.random((1, tokens)), NUMBERS).astype(np.float32)
+            score = np.round(rng.random((1, tokens)), NUMBERS).astype(np.float32)
             told: list[int] = []
 
             def decode(asked: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
                 told.append(asked.labels.shape[1])  # noqa: B023  # called before the next turn
-                return planes, quality  # noqa: B023
+                return planes, score  # noqa: B023
 
             asked = ModelPrompts(
                 np.array([coords], np.float32), np.array([labels]),
                 np.zeros((1, 1, 8, 8), np.float32), np.array([has_mask], np.float32),
             )  # fmt: skip
             logits, numbers, order = family.answer(decode, asked, place, "auto", "expected")[0]
-            many = family.candidates(planes, quality)
+            many = family.candidates(planes, score)
             cases.append({
                 "family": name, "kind": kind, "coords": rounded(np.ravel(coords)),
                 "labels": labels, "hasMask": has_mask, "told": told,
-                "planes": rounded(planes[0].reshape(tokens, 64)), "quality": rounded(quality[0]),
+                "planes": rounded(planes[0].reshape(tokens, 64)), "score": rounded(score[0]),
                 "kept": rounded(logits.reshape(len(logits), 64)), "numbers": rounded(numbers),
                 "order": order.tolist(), "candidates": rounded(many[1][0]),
             })  # fmt: skip
@@ -295,12 +295,12 @@ def rankings() -> list[dict[str, Any]]:
         planes = np.stack([smooth(rng, 16) for _ in range(4)])
         planes[3] = 1 - 2 * (x > 40)
         planes = np.round(planes, NUMBERS).astype(np.float32)
-        quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
+        score = np.round(rng.random(4), NUMBERS).astype(np.float32)
         click = np.array([x, y], np.float32)
-        found, shared = facts(quality, planes, click, place, spec)
-        _, numbers, order = nano.ranked(planes, quality, click, place)
+        found, shared = facts(score, planes, click, place, spec)
+        _, numbers, order = nano.ranked(planes, score, click, place)
         cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
-                      "quality": rounded(quality), "found": rounded(found),
+                      "score": rounded(score), "found": rounded(found),
                       "shared": rounded(shared), "likely": rounded(chances(found, nano.weights)),
                       "numbers": rounded(numbers), "order": order.tolist()})  # fmt: skip
     return cases
@@ -318,9 +318,9 @@ def looks() -> list[dict[str, Any]]:
     cases = []
     for lower in (0, 0, 1, 9):
         planes = np.stack([smooth(rng, 16) for _ in range(4)]) - lower
-        quality = np.round(rng.random(4), NUMBERS).astype(np.float32)
-        out = with_middle_clicks(box, planes[None], quality[None], spec)
-        cases.append({"planes": rounded(planes.reshape(4, 256)), "quality": rounded(quality),
+        score = np.round(rng.random(4), NUMBERS).astype(np.float32)
+        out = with_middle_clicks(box, planes[None], score[None], spec)
+        cases.append({"planes": rounded(planes.reshape(4, 256)), "score": rounded(score),
                       "coords": rounded(out.coords.ravel()), "labels": out.labels[0].tolist(),
                       "mask": rounded(out.masks.ravel())})  # fmt: skip
     return cases
@@ -346,15 +346,15 @@ def arrangements() -> list[dict[str, Any]]:
             whole = np.hypot(x - cx, y - cy) < r
             masks = [whole, whole & (x < cx + r / 3), whole & (np.hypot(x - cx, y - cy) < r / 2)]
             for mask in masks[: int(rng.integers(1, 4))]:
-                quality = float(np.round(rng.random(), NUMBERS))
-                records.append(Mask(mask_to_rle(mask), score=quality))
+                score = float(np.round(rng.random(), NUMBERS))
+                records.append(Mask(mask_to_rle(mask), score=score))
         once = without_duplicates(records, ADAPTIVE_NMS)
-        shown, others = parted(once, least, 0.0)
+        shown, others = split_by_score(once, least, 0.0)
         place = {id(record): n for n, record in enumerate(records)}
         cases.append({
             "least": least,
             "rles": [rle_to_coco(one.rle) for one in records],
-            "quality": [one.score for one in records],
+            "score": [one.score for one in records],
             "shown": [place[id(one)] for one in shown],
             "others": [place[id(one)] for one in others],
         })  # fmt: skip

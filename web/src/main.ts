@@ -52,7 +52,7 @@ async function openStore(server: Server, local: boolean): Promise<[Store, Databa
   }
   const db = await Database.open("anymask-local");
   const embed = async (photo: Blob) => {
-    const response = await server.ask("api/embed", { method: "POST", body: photo });
+    const response = await server.ask("api/encode", { method: "POST", body: photo });
     return readEmbedding(await response.arrayBuffer());
   };
   return [new LocalStore(db, what === "model" ? embed : null), db];

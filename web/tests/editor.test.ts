@@ -25,7 +25,7 @@ class Slow {
     const { x, y } = clicks.at(-1)!;
     const data = new Uint8Array(9).fill(1);
     const patch: Patch = { hw: HW, x, y, width: 3, height: 3, data };
-    const candidates = [{ patch, quality: 0.8, cells: 9 }];
+    const candidates = [{ patch, score: 0.8, cells: 9 }];
     return new Promise((done) =>
       this.waiting.push(() => done({ candidates, violated: [], keep: `${x}`, closer: false })),
     );
@@ -140,7 +140,7 @@ describe("while a mask is being kept", () => {
     editor.edit(false);
     editor.click(20, 5, 1);
     void editor.accept();
-    editor.work.remake((mask) => ({ ...mask, quality: 0.1 }));
+    editor.work.remake((mask) => ({ ...mask, score: 0.1 }));
     await model.speak();
     expect(places(editor)).toEqual([[20, null]]);
   });

@@ -59,7 +59,7 @@ const spec: Spec = {
 };
 const place = geometryOf([90, 120], spec);
 const floats = (values: number[]) => Float32Array.from(values);
-const qualityOf = (answer: { quality: number }) => answer.quality;
+const scoreOf = (answer: { score: number }) => answer.score;
 
 function expectClose(got: ArrayLike<number>, wanted: number[], within: number): void {
   expect(got.length).toBe(wanted.length);
@@ -88,7 +88,7 @@ test.each(answers)("$family answers a $kind", async (one) => {
   const { family, kept, numbers } = one;
   const small = { ...spec, family, image_side: 32, mask_side: 8 };
   const rules = openFamily(small, family === "small" ? smallTables : tables);
-  const decoded = { planes: one.planes.map(floats), quality: floats(one.quality) };
+  const decoded = { planes: one.planes.map(floats), score: floats(one.score) };
   const told: number[] = [];
   const decode = async ({ labels }: Tokens) => {
     told.push(labels.length);
@@ -99,9 +99,9 @@ test.each(answers)("$family answers a $kind", async (one) => {
   const given = await rules.answer(decode, asked, geometryOf([90, 120], small));
   expect(told).toEqual(one.told);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
-  expectClose(given.map(qualityOf), numbers, 2e-3);
+  expectClose(given.map(scoreOf), numbers, 2e-3);
   given.forEach((answer, i) => expectClose(answer.logits, kept[i], 0.02));
-  expectClose(rules.candidates(decoded).map(qualityOf), one.candidates, 2e-3);
+  expectClose(rules.candidates(decoded).map(scoreOf), one.candidates, 2e-3);
 });
 
 test("a family that this page does not know is named", () => {
@@ -114,7 +114,7 @@ test("policy comes from the bundle's manifest", () => {
   const read = readManifest(manifest);
   const { stability_score_thresh } = manifest.grid;
   expect(gridSettings(read)).toMatchObject({
-    quality: read.grid.pred_iou_thresh,
+    score: read.grid.pred_iou_thresh,
     stability: stability_score_thresh,
   });
   expect(read.graphs.decoder.file).toBe("decoder.onnx");
@@ -129,16 +129,16 @@ test("a model of other channels than a photo's is refused where the page would s
 });
 
 test.each(rankings)("the masks of a lone click at $click come in the package's order", (one) => {
-  const [planes, quality] = [one.planes.map(floats), floats(one.quality)];
+  const [planes, score] = [one.planes.map(floats), floats(one.score)];
   const where = geometryOf(one.size as Size, spec);
-  const { found, shared } = factsOf(quality, planes, one.click, where, spec);
+  const { found, shared } = factsOf(score, planes, one.click, where, spec);
   found.forEach((row, i) => expectClose(row, one.found[i], 3e-3));
   shared.forEach((row, i) => expectClose(row, one.shared[i], 1e-3));
   expectClose(chances(one.found, tables.ranking), one.likely, 5e-3);
   const asked = { coords: floats(one.click), labels: [1], mask: new Float32Array(), hasMask: 0 };
-  const given = ranked({ planes, quality }, asked, where, spec, tables.ranking);
+  const given = ranked({ planes, score }, asked, where, spec, tables.ranking);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
-  expectClose(given.map(qualityOf), one.numbers, 1e-3);
+  expectClose(given.map(scoreOf), one.numbers, 1e-3);
 });
 
 test.each(boxes)("a mask keeps to the box $box", (one) => {
@@ -205,10 +205,10 @@ test("sizes are off with false, and usual with auto; what is no number is no siz
 
 test.each(arrangements.map((one, i) => ({ i, ...one })))(
   "of found masks those are shown that the package shows, from $least on, $i",
-  ({ rles, quality, least, ...wanted }) => {
+  ({ rles, score, least, ...wanted }) => {
     const found = rles.map((coco, place) => {
       const patch = rleToPatch(cocoToRle(coco as CocoRle));
-      return { patch, area: patchArea(patch), quality: quality[place], place };
+      return { patch, area: patchArea(patch), score: score[place], place };
     });
     const { shown, others } = parted(withoutOverlaps(found, DUPLICATE, "union"), least);
     expect(shown.map((one) => one.place)).toEqual(wanted.shown);
@@ -241,7 +241,7 @@ test.each(looks)("a box is asked again with its answer, clicked at $coords", (on
     mask: new Float32Array(256),
     hasMask: 0,
   };
-  const first = { planes: one.planes.map(floats), quality: floats(one.quality) };
+  const first = { planes: one.planes.map(floats), score: floats(one.score) };
   const out = withMiddleClick(given, first, spec);
   expect([...out.coords]).toEqual(one.coords);
   expect(out.labels).toEqual(one.labels);
@@ -280,9 +280,9 @@ describe("prompts", () => {
 });
 
 test("part and whole are the smallest and the largest of the good candidates", () => {
-  const sized = (cells: number, quality: number, order: number) => ({
+  const sized = (cells: number, score: number, order: number) => ({
     logits: Float32Array.from({ length: 256 }, (_, i) => (i < cells ? 1 : -1)),
-    quality,
+    score,
     order,
   });
   const all = [sized(20, 0.9, 0), sized(60, 0.85, 1), sized(5, 0.88, 2), sized(100, 0.3, 3)];

@@ -18,7 +18,7 @@ function patch(x: number) {
 /** A mask at a place; what it is called. */
 function mask(key: string, x: number, more: Partial<Mask> = {}): Mask {
   const rle = patchToRle(patch(x));
-  const about = { quality: 0.9, label: null, status: "accepted" as const, provenance: {} };
+  const about = { score: 0.9, label: null, state: "accepted" as const, provenance: {} };
   return { key, rle, box: [x, 2, 3, 3], area: 9, ...about, ...more };
 }
 
@@ -154,7 +154,7 @@ describe("names of all masks", () => {
     }));
     const { session, naming } = table({ ask } as unknown as Namer);
     const masks = [...Array(130).keys()].map((i) => mask(`m${i}`, i % 9));
-    session.editor.state.masks = [...masks, mask("rejected", 0, { status: "rejected" })];
+    session.editor.state.masks = [...masks, mask("rejected", 0, { state: "rejected" })];
     const done = naming.nameAll();
     session.editor.state.masks = session.editor.state.masks.map((one) =>
       one.key === "m0" ? { ...one, label: "lamp" } : one,
@@ -175,8 +175,7 @@ describe("names of all masks", () => {
     }));
     const { session, naming } = table({ ask } as unknown as Namer);
     const { editor } = session;
-    const proposal = (key: string, quality: number) =>
-      mask(key, 1, { quality, status: "proposal" });
+    const proposal = (key: string, score: number) => mask(key, 1, { score, state: "proposed" });
     editor.state.masks = [proposal("kept", 0.4)];
     editor.spare = [proposal("shown", 0.8), proposal("not shown", 0.3)];
     expect(naming.nameless.map(({ key }) => key)).toEqual(["kept"]);
@@ -189,10 +188,10 @@ describe("names of all masks", () => {
   });
 
   test("follow the slider, which goes by how likely a proposal is an object", () => {
-    const judged = (key: string, quality: number, objectness: number) =>
-      mask(key, 1, { quality, status: "proposal", notes: { objectness } });
+    const judged = (key: string, score: number, objectness: number) =>
+      mask(key, 1, { score, state: "proposed", notes: { objectness } });
     const kept = [judged("likely", 0.4, 0.7), judged("unlikely", 0.9, 0.2)];
-    const aside = [judged("aside", 0.3, 0.6), mask("unjudged", 1, { quality: 0.5 })];
+    const aside = [judged("aside", 0.3, 0.6), mask("unjudged", 1, { score: 0.5 })];
     const shown = (least: number | null) => shownMasks(kept, aside, least).map(({ key }) => key);
     expect(shown(null)).toEqual(["likely", "unlikely"]);
     expect(shown(0.5)).toEqual(["likely", "aside", "unjudged"]);

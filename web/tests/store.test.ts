@@ -31,9 +31,9 @@ function draft(label: string): Draft {
     rle: { size: [2, 3], counts: "123" },
     box: [0, 1, 2, 1],
     area: 2,
-    quality: 0.5,
+    score: 0.5,
     label,
-    status: "accepted",
+    state: "accepted",
     provenance: { by: "human" },
   };
 }
@@ -428,13 +428,13 @@ describe("a project in the browser", () => {
     expect((await store.images(null, 10)).images[0].records).toBe(1);
   });
 
-  test("review asks for the lowest quality first, each mask once", async () => {
+  test("review asks for the lowest score first, each mask once", async () => {
     const store = new LocalStore(db);
     await db.put("images", entry);
-    await store.create("i", { ...draft("sure"), quality: 0.9 }, "a");
-    await store.create("i", { ...draft("unsure"), quality: 0.2 }, "b");
+    await store.create("i", { ...draft("sure"), score: 0.9 }, "a");
+    await store.create("i", { ...draft("unsure"), score: 0.2 }, "b");
     const first = await store.nextReview();
-    expect(first).toEqual({ image: "i", record: "b", why: "quality 0.20" });
+    expect(first).toEqual({ image: "i", record: "b", why: "score 0.20" });
     await store.verdict("b", "reject", 2);
     expect((await store.nextReview())?.record).toBe("a");
     await store.verdict("a", "fix", 2, { size: [2, 3], counts: "6" });
@@ -548,7 +548,7 @@ describe("files", () => {
       point_coords: [[1, 1]],
       predicted_iou: 0.5,
     });
-    expect(await told({ quality: null })).not.toHaveProperty("predicted_iou");
+    expect(await told({ score: null })).not.toHaveProperty("predicted_iou");
   });
 
   test("YOLO's one ring holds every part and no hole", async () => {

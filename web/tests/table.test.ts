@@ -6,8 +6,8 @@ import type { ImageEntry } from "../src/store/store";
 import cases from "./fixtures/tables.json";
 
 const photo = { id: "i", name: "photo.png", width: 120, height: 90 } as ImageEntry;
-const records = cases.map(({ rle, label, quality }) => ({
-  ...{ image: "i", rle, label, quality: quality || null },
+const records = cases.map(({ rle, label, score }) => ({
+  ...{ image: "i", rle, label, score: score || null },
 })) as unknown as Placed[];
 const ROUGH = ["perimeter", "circularity"]; // corners are left out from another start on
 

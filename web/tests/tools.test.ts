@@ -59,9 +59,9 @@ function rectangle(key: string, x: number, y: number, wide: number, high: number
     rle,
     box: rleBox(rle),
     area: rleArea(rle),
-    quality: 0.9,
+    score: 0.9,
     label: "cell",
-    status: "accepted",
+    state: "accepted",
     provenance: {},
     ...more,
   };
@@ -95,7 +95,7 @@ describe("a mask that takes its pixels from those beneath", () => {
         const own = cover([mask, made[3]]);
         const whole = masks.find((one) => one.key === mask.key)!;
         if (mask !== whole) expect(Math.max(...own)).toBe(1);
-        if (mask !== whole) expect([mask.quality, mask.provenance.by]).toEqual([null, "human"]);
+        if (mask !== whole) expect([mask.score, mask.provenance.by]).toEqual([null, "human"]);
       }
       expect(after.every((n, i) => n > 0 === before[i] > 0)).toBe(true);
     }
@@ -108,7 +108,7 @@ describe("a mask that takes its pixels from those beneath", () => {
       rectangle("hidden", 0, 0, 4, 4, { notes: { hidden: true } }),
       rectangle("raised", 0, 0, 4, 4, { notes: { level: 1 } }),
       rectangle("covered", 4, 4, 2, 2),
-      rectangle("proposal", 0, 0, 4, 4, { status: "proposal" }),
+      rectangle("proposed", 0, 0, 4, 4, { state: "proposed" }),
       rectangle("apart", 12, 9, 2, 2),
     ];
     expect(withoutOverlap([...others, big], [big])).toEqual([...others, big]);

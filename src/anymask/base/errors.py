@@ -8,16 +8,14 @@
     │   └── WeightsError    a weights file that is absent, altered, unsafe or does not fit
     ├── DataError           a data set or record on disk that breaks its format
     ├── ConfigError         a recipe or suite that cannot be followed
-    ├── StoreError          the data engine's database cannot do what was asked
-    │   ├── Absent          there is no such image or record
+    ├── StoreError          the project's database cannot do what was asked
+    │   ├── NotFoundError   there is no such image or record
     │   ├── Conflict        somebody else has changed the record in the meantime
     │   ├── DiskFull        there is no room to write it down
-    │   └── Barred          a rule of the project forbids it: the acceptance rule before an export
+    │   └── NotAllowedError a rule of the project forbids it: the acceptance rule before an export
     └── MissingExtra        an optional package that is not installed
 
 A message says what was wanted, what came, and the remedy.
-
-Exit codes of processes.
 """
 
 from __future__ import annotations

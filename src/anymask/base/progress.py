@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
@@ -130,13 +130,14 @@ def pick_teller(progress: Progress, what: str) -> Iterator[Told | None]:
         raise InputError(f"progress must be True, or a function of (done, total), got {progress!r}")
 
 
-def tell_each(items: Sequence[T], progress: Progress, what: str) -> Iterator[T]:
-    """The items one after the other; after each, `progress` is told."""
+def tell_each(items: Iterable[T], progress: Progress, what: str) -> Iterator[T]:
+    """The items one after the other; after each, `progress` is told, of 0 where none knows all."""
+    total = len(items) if isinstance(items, Sized) else 0
     with pick_teller(progress, what) as tell:
         for done, item in enumerate(items, start=1):
             yield item
             if tell is not None:
-                tell(done, len(items))
+                tell(done, total)
 
 
 def clock_text(seconds: float) -> str:

@@ -1,8 +1,4 @@
-"""Keyword arguments by name: what a call was given in; one clear error for a name that it lacks.
-
-Other tools have other words for the same: segment-anything, transformers, Ultralytics.
-
-The declaration of settings.
+"""Keyword arguments and settings: what a call was given, and one clear error for what it lacks.
 
     @describe_settings
     @dataclass(frozen=True, kw_only=True)
@@ -23,25 +19,23 @@ from __future__ import annotations
 import difflib
 import math
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import MISSING, dataclass, fields
-from functools import wraps
-from inspect import Parameter, isfunction, signature
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from anymask.base.errors import InputError
 
-Called = TypeVar("Called", bound=Callable[..., Any])
-Class = TypeVar("Class", bound=type)
+Settings = TypeVar("Settings")
 
-# The words of other tools, and what to write here: each begins with our keyword.
+# The words of other tools (segment-anything, transformers, Ultralytics), and what to write here:
+# each begins with our keyword.
 OTHER_WORDS = {
     "point_coords": "points=[(x, y), ...]",
     "input_points": "points=[(x, y), ...]",
     "point": "points=[(x, y)]",
-    "point_labels": "labels=[1, 0, ...]",
-    "input_labels": "labels=[1, 0, ...]",
+    "labels": "point_labels=[1, 0, ...]",
+    "input_labels": "point_labels=[1, 0, ...]",
     "bbox": "box=(x0, y0, x1, y1)",
     "bboxes": "boxes=[(x0, y0, x1, y1), ...]",
     "input_boxes": "boxes=[(x0, y0, x1, y1), ...]",
@@ -49,10 +43,12 @@ OTHER_WORDS = {
     "input_masks": "mask=answer.logits[0]",
     "masks": "mask=, or refine(image, mask)",
     "multimask_output": 'multimask=True, False or "auto"',
-    "conf": "pred_iou_thresh=, the least quality, or records.filter(min_quality=...)",
-    "iou": "mask_nms_thresh=, or records.nms(...)",
+    "conf": "score=, the least of what is kept",
+    "pred_iou_thresh": "score=",
+    "stability_score_thresh": "stability=",
+    "points_per_side": "grid=",
     "image_format": "bgr=True for arrays as cv2.imread gives them",
-    "points_per_crop": "points_per_side=",
+    "points_per_crop": "grid=",
     "min_area": "min_mask_area=",
     "verbose": "progress=True",
     "checkpoint": "weights=, a file",
@@ -63,21 +59,11 @@ OTHER_WORDS = {
 # Words of theirs that are no keyword of ours.
 NO_KEYWORDS = {
     "return_logits": "answer.logits, which is always there",
-    "output_mode": "records.to_sa1b(output_mode=...) on the answer",
+    "output_mode": "masks.to_sa1b(output_mode=...) on the answer",
     "imgsz": 'a part of the name: anymask.load("NAME@640")',
     "text": "no prompt yet; suggest_labels says what a mask may show",
     "texts": "no prompt yet; suggest_labels says what a mask may show",
 }
-# Who takes a keyword that is often given to another call.
-TAKERS = {
-    "segment": ("points", "labels", "box", "boxes", "mask", "prompts", "multimask", "zoom"),
-    "everything": (
-        "mode", "points_per_side", "pred_iou_thresh", "stability_score_thresh", "mask_nms_thresh",
-        "min_mask_area", "layout", "tile", "progress",
-    ),
-    "suggest_labels": ("names", "top"),
-    "anymask.load": ("weights", "device", "precision", "runtime", "name"),
-}  # fmt: skip
 
 
 def our_word(other: str) -> str:
@@ -88,65 +74,18 @@ def our_word(other: str) -> str:
 def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
     """Raises InputError for the first name that is not known: what is meant, or the nearest."""
     for name in given:
-        if name not in known:
-            raise InputError(f"there is no keyword {name!r}; {_remedy(name, known)}")
-
-
-def _remedy(name: str, known: Collection[str]) -> str:
-    ours = our_word(name) or name
-    if ours in known:
-        return f"here it is {OTHER_WORDS[name]}"
-    if name in NO_KEYWORDS:
-        return f"here it is {NO_KEYWORDS[name]}"
-    for taker, words in TAKERS.items():
-        if ours in words:
-            return f"{taker} takes it" + (f", as {OTHER_WORDS[name]}" if ours != name else "")
-    near = difflib.get_close_matches(name, known, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"there are {', '.join(known)}" if known else "there are none"
-
-
-def name_keywords(called: Called) -> Called:
-    """The same function; a keyword that it lacks, or that was given twice, is an InputError."""
-    taken = signature(called).parameters
-    known = [name for name in taken if name not in ("self", "cls")]
-    in_order = [name for name, one in taken.items() if one.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    open_ended = any(one.kind is Parameter.VAR_KEYWORD for one in taken.values())
-
-    if not known:
-        return called
-
-    @wraps(called)
-    def checked(*args: Any, **given: Any) -> Any:
-        if given:
-            _check_call(given, [] if open_ended else known, in_order[: len(args)])
-        return called(*args, **given)
-
-    return checked  # type: ignore[return-value]  # it has the signature of what it calls
-
-
-def _check_call(given: Mapping[str, Any], known: Collection[str], filled: Collection[str]) -> None:
-    for name in filled:
-        if name in given:
-            raise InputError(f"{name} was given twice, by its place and by its name; leave one out")
-    if known:
-        check_keywords(given, known)
-
-
-def name_all_keywords(declared: Class) -> Class:
-    """The same class; its constructor and its public methods are as by `name_keywords`."""
-    for name, member in list(vars(declared).items()):
-        if name.startswith("_") and name != "__init__":
+        if name in known:
             continue
-        if isinstance(member, classmethod):
-            setattr(declared, name, classmethod(name_keywords(member.__func__)))
-        elif isfunction(member):
-            setattr(declared, name, name_keywords(member))
-    return declared
+        if our_word(name) in known:
+            remedy = f"here it is {OTHER_WORDS[name]}"
+        elif name in NO_KEYWORDS:
+            remedy = f"here it is {NO_KEYWORDS[name]}"
+        elif near := difflib.get_close_matches(name, known, 1):
+            remedy = f"did you mean {near[0]!r}?"
+        else:
+            remedy = f"there are {', '.join(known)}" if known else "there are none"
+        raise InputError(f"there is no keyword {name!r}; {remedy}")
 
-
-Settings = TypeVar("Settings")
 
 _LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # by class: read once, checked often
 _PLAIN = (bool, int, float, NoneType)  # with words, the types whose values are checked
@@ -243,20 +182,13 @@ class DeclaredSetting:
         if self.about.check is not None:
             self.about.check(value)
         elif all(member in _PLAIN or isinstance(member, str) for member in self.members):
-            self._check_plain(value)
-
-    def _check_plain(self, value: object) -> None:
-        if not self._takes(value):
-            raise InputError(
-                f"{self.name} must be {self.wanted}, got {value!r}{self._percentage(value)}"
-            )
-
-    def _percentage(self, value: object) -> str:
-        """What to write for a percentage where a share is wanted; "" for other values."""
-        share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
-        if not share or isinstance(value, bool) or not isinstance(value, int | float):
-            return ""
-        return f"; for {value:g} % write {value / 100:.2g}" if 2 <= value <= 100 else ""
+            if self._takes(value):
+                return
+            share = self.about.most == 1 or self.about.below == 2  # SAM's own numbers go above 1
+            remedy = ""
+            if share and isinstance(value, int | float) and 2 <= value <= 100:
+                remedy = f"; for {value:g} % write {value / 100:.2g}"
+            raise InputError(f"{self.name} must be {self.wanted}, got {value!r}{remedy}")
 
     def _takes(self, value: object) -> bool:
         if value is None or isinstance(value, bool):
@@ -272,21 +204,18 @@ class DeclaredSetting:
 
 def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
     """The fields of a dataclass that are annotated with a `Setting`, in their order."""
-    if declared not in _LISTED:
-        _LISTED[declared] = tuple(_read_settings(declared))
-    return _LISTED[declared]
-
-
-def _read_settings(declared: type) -> Iterator[DeclaredSetting]:
-    hints = get_type_hints(declared, include_extras=True)
+    if declared in _LISTED:
+        return _LISTED[declared]
+    hints, listed = get_type_hints(declared, include_extras=True), []
     for field in fields(declared):
-        hint = hints[field.name]
-        about = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Setting)]
-        if about:
-            members = tuple(_members_of(hint))
-            make = field.default_factory
-            default = field.default if make is MISSING else make()
-            yield DeclaredSetting(field.name, members, default, about[0])
+        hint, make = hints[field.name], field.default_factory
+        default = field.default if make is MISSING else make()
+        for about in getattr(hint, "__metadata__", ()):
+            if isinstance(about, Setting):
+                members = tuple(_members_of(hint))
+                listed.append(DeclaredSetting(field.name, members, default, about))
+    _LISTED[declared] = tuple(listed)
+    return _LISTED[declared]
 
 
 def _members_of(hint: Any) -> list[Any]:

@@ -17,12 +17,12 @@ from anymask.cli.options import read_count as read_count
 from anymask.cli.options import read_model as read_model
 from anymask.cli.options import read_options as read_options
 from anymask.cli.options import read_pictures as read_pictures
-from anymask.cli.output_names import new_folder as new_folder
 from anymask.cli.outputs import check_outputs as check_outputs
+from anymask.cli.outputs import new_folder as new_folder
 from anymask.cli.parser import COMMON as COMMON
 from anymask.cli.parser import LONG_HELP as LONG_HELP
 from anymask.cli.parser import CommandParser as CommandParser
 from anymask.cli.parser import nearest as nearest
-from anymask.cli.segment import report_lines as report_lines
+from anymask.cli.segment_photos import report_lines as report_lines
 from anymask.cli.streams import any_text as any_text
 from anymask.cli.streams import printable as printable

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from anymask.base import DataError
-from anymask.cli.folders import add_folder_options, read_shard, run_folder
+from anymask.cli.folders import add_folder_options, read_job, run_folder
 from anymask.cli.options import add_model_options, read_model
-from anymask.cli.output_names import new_folder
+from anymask.cli.outputs import new_folder
 
 SUMMARY = "draw a mask in each box of a data set for detection"
 
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Work through the photos. Raises DataError at the end when some failed or are not there."""
     from anymask.formats import read
-    from anymask.jobs import BoxesTask, BoxLabels, FolderJob
+    from anymask.jobs import BoxesTask, BoxLabels
     from anymask.masks import counted
 
     model = read_model(args)
@@ -46,16 +47,7 @@ def run(args: argparse.Namespace) -> None:
     for line in stream.unread_lines():
         print(line, file=sys.stderr)
     output = args.output or Path(f"{labels.name}-masks")
-    job = labels.job(
-        FolderJob(
-            source=(),
-            output=output,
-            workers=args.workers,
-            engine=args.engine,
-            shard=read_shard(args.shard) if args.shard else (1, 1),
-            output_shards=args.output_shards,
-        )
-    )
+    job = replace(read_job(args, [], [str(output)], ("", "")), source=labels.placed)
     print(f"boxes: {labels.boxes}, photos: {len(labels.photos)}")
     run_folder(job, BoxesTask(model, labels, args.overlay), args.json)
     print(f"masks are in {output}; other formats: anymask convert {output} OUT --to FORMAT")

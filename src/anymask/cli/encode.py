@@ -1,4 +1,4 @@
-"""`anymask encode`: see photos once, so that every later prompt costs only a decoding."""
+"""`anymask encode`: encode photos once, so that every later prompt costs only a decoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anymask.cli.options import (
     report_pages,
 )
 from anymask.cli.sources import add_sources, open_sources
-from anymask.jobs import EmbedTask
+from anymask.jobs import EncodeTask
 
 SUMMARY = "see photos once and keep the embeddings"
 
@@ -33,10 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Embed every photo. Raises DataError at the end when some failed."""
-    task = EmbedTask(read_model(args), read_pictures(args))
+    """Encode every photo. Raises DataError at the end when some failed."""
+    task = EncodeTask(read_model(args), read_pictures(args))
     with open_sources(args.sources, allow_url=args.allow_url) as sources:
-        job = read_job(args, sources, args.outputs, "", "-embeddings", ".npz")
+        job = read_job(args, sources, args.outputs, ("", "-embeddings"), ".npz")
         if not job.one:
             run_folder(job, task, args.json)
             return

@@ -1,4 +1,4 @@
-"""Options of folder jobs: words in, a job, its progress and its summary out.
+"""Folder jobs on the command line: options in, a job, its progress and its summary out.
 
 The work itself is `anymask.jobs`.
 """
@@ -15,119 +15,90 @@ from pathlib import Path
 from types import FrameType
 
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, write_json
-from anymask.cli.options import read_pictures
-from anymask.cli.output_names import check_suffix
-from anymask.jobs import (
-    FIRST_FAILURES,
-    FolderJob,
-    JobProgress,
-    Naming,
-    PhotoTask,
-    Summary,
-    check_summary,
-    run_job,
-    summary_to_json,
-)
+from anymask.cli.outputs import check_suffix
+from anymask.jobs import FIRST_FAILURES, FolderJob, PhotoTask, Summary, run_job
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:
     """How the work on a folder is shared and told; for the commands that take one."""
-    group = parser.add_argument_group("many photos")
-    group.add_argument(
-        "--workers", metavar="N", type=int, default=0,
+    add = parser.add_argument_group("many photos").add_argument
+    # fmt: off
+    add("--workers", metavar="N", type=int, default=0,
         help="work in N processes, each with its part of the cores; one that dies costs no more "
-        "than its photo (default: 0, work in this process)",
-    )  # fmt: skip
-    group.add_argument(
-        "--engine", choices=["processes", "ray"], default="processes",
+        "than its photo (default: 0, work in this process)")
+    add("--engine", choices=["processes", "ray"], default="processes",
         help="what runs the workers: processes of this machine, or a Ray cluster (the one of "
-        "RAY_ADDRESS, else a local one; needs the extra [ray]) (default: processes)",
-    )  # fmt: skip
-    group.add_argument(
-        "--shard", metavar="I/N",
-        help="do the I-th of N parts of the photos; each machine takes another I, 1 to N",
-    )  # fmt: skip
-    group.add_argument(
-        "--output-shards", metavar="K", type=int, default=0,
+        "RAY_ADDRESS, else a local one; needs the extra [ray]) (default: processes)")
+    add("--shard", metavar="I/N", type=read_shard, default=(1, 1),
+        help="do the I-th of N parts of the photos; each machine takes another I, 1 to N "
+        "(default: all)")
+    add("--output-shards", metavar="K", type=int, default=0,
         help="spread the results over K folders sa_000000, sa_000001, ...; "
-        "photos / 1000 is a good K (default: 0, one folder)",
-    )  # fmt: skip
-    group.add_argument(
-        "--json", metavar="FILE", type=Path,
+        "photos / 1000 is a good K (default: 0, one folder)")
+    add("--json", metavar="FILE", type=Path,
         help="write what was done, how fast and with what there; failures are listed in "
-        "DIR/errors.jsonl in any case",
-    )  # fmt: skip
+        "DIR/errors.jsonl in any case")
+    # fmt: on
 
 
-def check_output(outputs: Sequence[str]) -> None:
-    """Raises InputError for several outputs, and for standard output."""
-    if len(outputs) > 1:
-        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
-    if outputs and (outputs[0] == "-" or outputs[0].startswith("-.")):
-        raise InputError(f"this goes into files, got -o {outputs[0]}; name a folder, such as out/")
+def read_shard(text: str) -> tuple[int, int]:
+    """`I/N` -> (I, N), as argparse reads an option's value."""
+    first, _, last = text.partition("/")
+    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise argparse.ArgumentTypeError(
+        f"wanted this machine's number and how many there are, such as 1/4 to 4/4; got {text!r}"
+    )
 
 
 def read_job(
     args: argparse.Namespace,
     sources: Sequence[Path],
     outputs: Sequence[str],
-    ending: str,
-    folder_ending: str = "-everything",
+    endings: tuple[str, str],
     own_suffix: str = "",
 ) -> FolderJob:
     """The options of `add_folder_options` and of the pictures, as a job. Raises InputError.
 
-    sources        one folder, or photos
-    outputs        one folder; none: results lie in the working folder
-    ending         of the names of results in the working folder
-    folder_ending  of the folder of a folder's results
-    own_suffix     one output may be a file of this suffix
+    sources     one folder, or photos
+    outputs     one folder; none: results lie in the working folder
+    endings     of the names of results in the working folder; of the folder of a folder's results
+    own_suffix  one output may be a file of this suffix
     """
-    check_output(outputs)
+    if len(outputs) > 1:
+        raise InputError(f"wanted one -o, got {', '.join(outputs)}; name one folder")
+    if outputs and (outputs[0] == "-" or outputs[0].startswith("-.")):
+        raise InputError(f"this goes into files, got -o {outputs[0]}; name a folder, such as out/")
     is_folder = len(sources) == 1 and sources[0].is_dir()
-    naming = Naming(page=read_pictures(args).page, ending="" if outputs or is_folder else ending)
     named: tuple[tuple[str, Path], ...] = ()
     output = Path(outputs[0]) if outputs else Path()
     if is_folder and not outputs:
-        output = Path(sources[0].resolve().name + folder_ending)
+        output = Path(sources[0].resolve().name + endings[1])
     elif own_suffix and outputs and file_suffix(outputs[0]) == own_suffix:
         output, named = output.parent, ((own_suffix, output),)
     elif own_suffix and outputs:
         check_suffix(outputs[0], (own_suffix,))
     job = FolderJob(
         source=sources[0] if len(sources) == 1 else tuple(sources),
-        output=output,
-        workers=args.workers,
-        engine=args.engine,
-        shard=read_shard(args.shard) if args.shard else (1, 1),
-        output_shards=args.output_shards,
-        naming=naming,
-        named=named,
-    )
+        output=output, workers=args.workers, engine=args.engine, shard=args.shard,
+        output_shards=args.output_shards, page=getattr(args, "page", 0),
+        ending="" if outputs or is_folder else endings[0], named=named,
+    )  # fmt: skip
     if named and not job.one:
         raise InputError(f"-o {outputs[0]} is a file, and there are several photos; name a folder")
     return job
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """`I/N` -> (I, N). Raises InputError."""
-    first, _, last = text.partition("/")
-    if first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
-        return int(first), int(last)
-    raise InputError(
-        f"wanted --shard I/N, this machine's number and how many there are, such as 1/4 to 4/4; "
-        f"got {text!r}"
-    )
 
 
 def run_folder(job: FolderJob, task: PhotoTask, summary_file: Path | None) -> None:
     """Do a folder's photos and say what was done. Raises DataError when photos failed."""
     with contextlib.ExitStack() as stack, ending_well():
         summary = run_job(job, task, JobReporter(job, stack).show)
-    print(summary_line(summary))
+    counts = f"{summary.done} done, {summary.there} there already, {summary.failed} failed"
+    pace = f"; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
+    print(counts + (pace if summary.done else ""))
     if summary_file:
-        write_json(summary_file, summary_to_json(job, summary), indent=2)
-    check_summary(job, summary)
+        write_json(summary_file, summary.to_json(job), indent=2)
+    summary.check(job)
 
 
 def run_photo(
@@ -142,7 +113,7 @@ def run_photo(
         stack.enter_context(ending_well())
         summary = run_job(job, task, on_step=on_step)
     if summary_file:
-        write_json(summary_file, summary_to_json(job, summary), indent=2)
+        write_json(summary_file, summary.to_json(job), indent=2)
     return None if summary.there else summary.made
 
 
@@ -153,7 +124,7 @@ class JobReporter:
         self.job, self.stack = job, stack
         self.bar: ProgressBar | None = None
 
-    def show(self, now: JobProgress) -> None:
+    def show(self, now: Summary) -> None:
         """Show how far the job is, and the failure if there is a new one."""
         if self.bar is None:
             self.bar = self.stack.enter_context(ProgressBar("photos", now.photos))
@@ -166,14 +137,6 @@ class JobReporter:
                 )
         self.bar.note = f"{now.failed} failed" if now.failed else ""
         self.bar.update(now.tried, free=now.there)
-
-
-def summary_line(summary: Summary) -> str:
-    """For people."""
-    counts = f"{summary.done} done, {summary.there} there already, {summary.failed} failed"
-    if not summary.done:
-        return counts
-    return f"{counts}; {clock_text(summary.seconds)}, {summary.rate:.2g} photos a second"
 
 
 @contextlib.contextmanager

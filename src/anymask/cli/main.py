@@ -34,7 +34,8 @@ GROUP = "anymask.commands"  # entry points with which applications add their com
 COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
-        "sample", "segment", "everything", "boxes", "track", "encode", "names", "convert", "models",
+        "sample", "segment", "everything", "find", "boxes", "track", "encode", "names", "convert",
+        "models",
     )
 }  # fmt: skip
 
@@ -60,6 +61,9 @@ SYNONYMS: dict[str, str] = {
     "amg": "everything",
     "generate": "everything",
     "all": "everything",
+    "detect": "find",
+    "search": "find",
+    "ground": "find",
     "embed": "encode",
     "download": "models",
     "list": "models",
@@ -71,6 +75,7 @@ SYNONYMS: dict[str, str] = {
     "val": "evaluate",
     "eval": "evaluate",
     "test": "evaluate",
+    "score": "evaluate",
     "engine": "project",
     "benchmark": "bench",
     "video": "track",
@@ -84,6 +89,7 @@ examples:
   anymask segment photo.jpg --point 500,375 -o cut.png
   anymask segment photo.jpg --box 10,10,90,80 -o object.json
   anymask everything photo.jpg -o out/
+  anymask find photos/ "cat, dog" -o out/
   anymask models list
 """
 

@@ -1,9 +1,4 @@
-"""Checks of extras: names of packages in, MissingExtra out where one is not installed.
-
-Options of picture reading (bands, page, stretch).
-
-Command line options of declared settings.
-"""
+"""Options that several commands share, made of declared settings; and checks of extras."""
 
 from __future__ import annotations
 
@@ -78,7 +73,7 @@ def add_options(
     only: Collection[str] = (),
     defaults: dict[str, str] | None = None,
 ) -> None:
-    """An option for each setting, `--points-per-side` for `points_per_side`.
+    """An option for each setting, `--grid` for `grid`.
 
     only      these settings; all when left out
     defaults  other words for a setting's default

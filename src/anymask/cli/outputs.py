@@ -1,25 +1,26 @@
-"""Outputs of masks: `-o` options and found masks in, files or standard output out.
+"""Outputs as they are typed: what each `-o` means, what it must not be, and masks written to it.
 
-What a file holds is `formats.outputs`; several objects share a file, or each gets its own
-where the name holds `{n}`.
+What a file holds, and where each object gets one of its own, is `formats.outputs`.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anymask.base import InputError, file_suffix, is_folder, write_whole
-from anymask.cli.output_names import check_suffix
+from anymask.base import InputError, file_suffix, is_folder, near_suffix, write_whole
 from anymask.formats import (
     DOCUMENTS,
     OUTPUT_SUFFIXES,
     Kind,
     PictureKind,
+    each_output,
     output_kind,
     shows_photo,
     write_masks,
@@ -32,8 +33,20 @@ if TYPE_CHECKING:
 
 ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
-OBJECT = "{n}"  # in an output's name: the number of the object
 NAME = "{name}"  # the name of the photo
+# Options of every command that write one file of one kind.
+_OF_OPTION = {
+    "json": (".json",),
+    "html": (".html", ".htm"),
+    "markdown": (".md", ".markdown"),
+    "fit": (".json",),
+}
+_WRITTEN = ("outputs", "target")  # arguments that name other files to write
+# Of files that are no pictures or outlines, but no folder is called so by intention.
+_OF_FILES = (
+    *(".bin", ".csv", ".gz", ".h5", ".htm", ".html", ".jsonl", ".md", ".mp4", ".npz", ".onnx"),
+    *(".pdf", ".pt", ".pth", ".safetensors", ".sqlite", ".tar", ".tgz", ".tsv", ".xml", ".zip"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,13 @@ class Target:
 
     path  of the file; None: standard output
     kind  what it holds
+    many  whether it is of the things of a photo, not of one that was asked for
     """
 
     path: Path | None
     kind: Kind
     suffix: str
+    many: bool = False
 
     @property
     def shows_photo(self) -> bool:
@@ -76,6 +91,7 @@ def plan_targets(
     *,
     several: bool,
     default: PictureKind | None = None,
+    many: bool = False,
 ) -> list[Target]:
     """Where the masks of one photo go.
 
@@ -84,21 +100,22 @@ def plan_targets(
     plain    what a picture without a further word in its name holds
     several  whether there are other photos, which need other outputs
     default  what is written where no output was named; `plain` when left out
+    many     whether the masks are the things of the photo, not of one thing (`output_kind`)
 
     Raises InputError for an output that cannot be written, or that others would overwrite.
     """
     if not outputs:
         kind = default or plain
         return [Target(Path(photo + ENDINGS[kind]), kind, ".png")]
-    return [_target(output, photo, plain, several) for output in outputs]
+    return [_target(output, photo, plain, several, many) for output in outputs]
 
 
-def _target(output: str, photo: str, plain: PictureKind, several: bool) -> Target:
+def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
     if output == "-" or output.startswith("-."):
         if several:
             raise InputError("standard output holds one photo's masks, got several photos; name -o")
         name = "-.png" if output == "-" else output
-        return _of_name(None, Path(f"stdout{name[1:]}"), plain)
+        return _of_name(None, Path(f"stdout{name[1:]}"), plain, many)
     if is_folder(output):
         return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
     if several and NAME not in output:
@@ -107,11 +124,11 @@ def _target(output: str, photo: str, plain: PictureKind, several: bool) -> Targe
             f"or put {NAME} into the name: -o '{NAME}{Path(output).suffix}'"
         )
     path = Path(output.replace(NAME, photo))
-    return _of_name(path, path, plain)
+    return _of_name(path, path, plain, many)
 
 
-def _of_name(path: Path | None, name: Path, plain: PictureKind) -> Target:
-    return Target(path, output_kind(name, plain), name.suffix.lower())
+def _of_name(path: Path | None, name: Path, plain: PictureKind, many: bool) -> Target:
+    return Target(path, output_kind(name, plain, many=many), name.suffix.lower(), many)
 
 
 def check_outputs(paths: Sequence[Path], photo: Path) -> None:
@@ -129,26 +146,19 @@ def write_objects(
     """Write one output of a photo's objects; what was written. Raises InputError.
 
     image    the photo, where an output shows it
-    prompts  what was asked for each object
+    prompts  what was asked, one for each object, or none
     """
 
-    def encode(masks: Masks, asked: Sequence[Prompt]) -> bytes:
-        file = io.BytesIO()
-        one = len(masks) == 1
-        write_masks(file, target.suffix, target.kind, masks, image, asked, one=one)
-        return file.getvalue()
-
-    if target.path is None:
-        _to_stdout(encode(found, prompts))
-        return []
-    if OBJECT not in target.path.name:
-        write_whole(target.path, encode(found, prompts))
-        return [str(target.path)]
     paths = []
-    for number, asked in enumerate(prompts):
-        path = target.path.with_name(target.path.name.replace(OBJECT, str(number + 1)))
-        write_whole(path, encode(found[number : number + 1], [asked]))
-        paths.append(str(path))
+    for path, few in each_output(target.path or Path("stdout"), found):
+        file, masks = io.BytesIO(), found[few]
+        one = len(masks) == 1 and not (target.many and path == target.path)
+        write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)
+        if target.path is None:
+            _to_stdout(file.getvalue())
+        else:
+            write_whole(path, file.getvalue())
+            paths.append(str(path))
     return paths
 
 
@@ -157,3 +167,97 @@ def _to_stdout(data: bytes) -> None:
         raise InputError("a picture is nothing to print on a terminal; send it on: ... -o - > file")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+# Names that are refused before any work.
+
+
+def new_folder(output: str) -> Path:
+    """A folder to write, as argparse reads it: refuses what is called as files are."""
+    suffix = file_suffix(output)
+    if _is_of_files(suffix):
+        raise argparse.ArgumentTypeError(
+            f"wanted a folder to write, got {output!r}, the name of a file; leave out {suffix}, "
+            f"or write {output}/"
+        )
+    return Path(output)
+
+
+def check_suffix(output: str, written: tuple[str, ...], remedy: str = "") -> None:
+    """Refuse a suffix that is neither written nor part of a folder's name. Raises InputError.
+
+    written  the suffixes of the files that there are
+    remedy   what else can be done for such a file
+    """
+    suffix = file_suffix(output)
+    if not suffix or suffix in written:
+        return
+    near = near_suffix(suffix, written)
+    guess = f"did you mean {Path(output).with_suffix(near)}? " if near else ""
+    raise InputError(
+        f"wanted a folder, or a file that ends in {_one_of(written)}, got {output!r}; "
+        f"{remedy}{guess}{output}/ would be a folder"
+    )
+
+
+def check_file_options(args: argparse.Namespace) -> None:
+    """Refuse files of one kind that are called as another kind, or as a folder. Raises InputError,
+    before any work."""
+    for name in ("output", "outputs", "sources"):
+        given = getattr(args, name, None)
+        if given == "" or (isinstance(given, list) and "" in given):
+            what = "a photo" if name == "sources" else "-o"
+            raise InputError(f"{what} needs a name, got an empty text; write one, or leave it out")
+    for name, suffixes in _OF_OPTION.items():
+        given = getattr(args, name, None)
+        if not isinstance(given, str | Path):
+            continue
+        if str(given) == "-":
+            raise InputError(
+                f"--{name} is written to a file, got '-'; name one, such as report{suffixes[0]}"
+            )
+        if is_folder(str(given)):
+            raise InputError(
+                f"--{name} names a file, {str(given)!r} is a folder; add a name, such as "
+                f"{Path(given, 'report' + suffixes[0])}"
+            )
+        suffix = file_suffix(str(given))
+        if suffix not in suffixes and _is_of_files(suffix):
+            raise InputError(
+                f"--{name} writes a file that ends in {suffixes[0]}, got {str(given)!r}; did you "
+                f"mean {Path(given).with_suffix(suffixes[0])}?"
+            )
+
+
+def check_inputs_stay(args: argparse.Namespace) -> None:
+    """Refuse a report over what the same command reads or writes. Raises InputError, before any
+    work."""
+    files = [
+        (name, value, os.path.realpath(value))
+        for name, given in vars(args).items()
+        for value in (given if isinstance(given, list | tuple) else [given])
+        if isinstance(value, str | Path) and "\0" not in str(value)
+    ]
+    for option, value, place in files:
+        if option not in (*_OF_OPTION, "output"):
+            continue
+        for name, _, other in files:
+            if name == option or place != other:
+                continue
+            if name in _WRITTEN or Path(other).is_file():
+                what = f"--{option}" if option in _OF_OPTION else "the output"
+                raise InputError(
+                    f"{what} {str(value)!r} is a file that this command reads or writes already; "
+                    "choose another name"
+                )
+
+
+def _is_of_files(suffix: str) -> bool:
+    """Whether files of a known kind end so."""
+    known = suffix in _OF_FILES or suffix in DOCUMENTS
+    return known or bool(suffix and picture_format(suffix))
+
+
+def _one_of(suffixes: tuple[str, ...]) -> str:
+    *first, last = suffixes
+    return f"{', '.join(first)} or {last}" if first else last

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from anymask.base import InputError
-from anymask.cli.output_names import check_file_options, check_inputs_stay
+from anymask.cli.outputs import check_file_options, check_inputs_stay
 
 # What other tools call our options.
 SYNONYMS = {
@@ -45,20 +45,21 @@ SYNONYMS = {
     "--slice": "--page",
     "--jobs": "--workers",
     "--num-workers": "--workers",
-    "--conf": "--pred-iou-thresh",
+    "--conf": "--score",
 }
 # Options that `--help` shows of a command with many; `--help-all` shows the rest.
 COMMON = frozenset(
     {
         "--help", "--help-all", "--output", "--model", "--point", "--negative", "--box",
-        "--mask", "--multimask", "--names", "--mode", "--points-per-side", "--layout", "--tile",
+        "--mask", "--multimask", "--names", "--mode", "--grid", "--layout", "--tile",
         "--workers", "--from", "--to", "--images", "--split", "--data", "--sets", "--clicks",
         "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
         "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
-        "--static", "--below", "--top", "--proposals",
+        "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
     }
 )  # fmt: skip
+_HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 45  # lines of a help text from which on it is shortened
 _KINDS = {"int": "a whole number", "float": "a number"}
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
@@ -111,8 +112,12 @@ class CommandParser(argparse.ArgumentParser):
         return "".join(f"{action.metavar or action.dest} " for action in shown)
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
-        """Read the words. Raises InputError."""
-        self._typed = list(words)
+        """Read the words; without an action's name they are for the `action` that was set as the
+        default. Raises InputError."""
+        words, default = list(words), self.get_default("action")
+        if default and words[:1] not in [[one] for one in (*_sub_parsers(self), *_HELP)]:
+            words = [default, *words]
+        self._typed = words
         ready = list(joined_values(self, words))
         check_options(self, ready)
         args = super().parse_args(ready, namespace)

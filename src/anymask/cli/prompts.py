@@ -1,4 +1,4 @@
-"""Options of prompts: clicks, boxes and masks as words in, one `Prompt` an object out.
+"""Prompts on the command line: clicks, boxes and masks as words, one prompt an object.
 
 Clicks, a box and a mask belong to one object. `--next` begins another one, and so does a second
 `--box` or `--mask`; the clicks behind it are its own.
@@ -15,6 +15,7 @@ from anymask.base import PromptError
 
 if TYPE_CHECKING:
     from anymask.masks import Prompt
+    from anymask.track import FilePrompt
 
 Kind = Literal["point", "negative", "box", "mask", "next"]
 Part = tuple[Kind, str]  # an option and its value as it was typed
@@ -37,7 +38,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         if kind == "next":
             how |= {"action": "append_const", "const": (kind, "")}
         else:
-            how["type"] = _reader(kind)
+            how["type"] = lambda text: (kind, text)
         group.add_argument(option, help=text, **how)
 
     add("--point", "point", "a click on it; may be given several times", metavar="X,Y")
@@ -50,13 +51,6 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
     )  # fmt: skip
     add("--next", "next", "what follows is another object")
-
-
-def _reader(kind: Kind) -> Any:
-    def read(text: str) -> Part:
-        return (kind, text)
-
-    return read
 
 
 def read_prompts(parts: Sequence[Part]) -> list[Prompt]:
@@ -127,3 +121,60 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
         "points and boxes are in pixels, and these lie within the first one; if parts of the "
         f"photo's sides were meant, write {meant}"
     )
+
+
+# In videos.
+
+TRACKED = {
+    "point": ("X,Y", "a click on an object"),
+    "negative": ("X,Y", "a click beside it"),
+    "box": ("X0,Y0,X1,Y1", "a box around it"),
+    "mask": ("FILE", "its mask: a picture, white on black, or a .npy file"),
+}
+
+
+def read_tracked_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
+    """(frame of the source, object) -> what is said. Raises PromptError."""
+    from anymask.track import FilePrompt
+
+    found: dict[tuple[int, int], FilePrompt] = {}
+    for name, (shape, _) in TRACKED.items():
+        for text in getattr(args, name):
+            (frame, number), rest = split_place(text, args.start or 0)
+            one = found.setdefault((frame, number), FilePrompt())
+            if name in ("point", "negative"):
+                one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
+                one.labels.append(int(name == "point"))
+            elif getattr(one, name) is not None:
+                raise PromptError(
+                    f"wanted one --{name} for object {number} on frame {frame}, got two; give the "
+                    f"second object a number: --{name} {number + 1}:..."
+                )
+            elif name == "box":
+                one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
+            else:
+                one.mask = Path(rest)
+    ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
+    if not found:
+        raise PromptError(f"nothing says which object is meant; give {ways}")
+    begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
+    for _, number in found:
+        if number not in begun:
+            raise PromptError(
+                f"--negative takes something away from object {number}, and nothing says what it "
+                f"is; add {ways}"
+            )
+    return found
+
+
+def split_place(text: str, first: int) -> tuple[tuple[int, int], str]:
+    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest.
+
+    first  the frame where none is named
+    """
+    parts = text.split(":")
+    head: list[int] = []
+    while len(head) < 2 and len(parts) > 1 and parts[0].isdecimal():
+        head.append(int(parts.pop(0)))
+    frame, number = (head if len(head) == 2 else [first, *head]) if head else (first, 1)
+    return (frame, number), ":".join(parts)

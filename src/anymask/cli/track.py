@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from anymask.base import PromptError
 from anymask.cli.options import add_model_options, add_options, read_model, read_options
-from anymask.cli.prompts import numbers
+from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
-
-if TYPE_CHECKING:
-    from anymask.track import FilePrompt
 
 SUMMARY = "follow objects through a video and write their masks"
 NOTE = """\
@@ -23,12 +17,6 @@ said. `--point 0:2:500,375` is a click on object 2 in frame 0.
 
 An interrupted run goes on when the same command is given again.
 """
-FORMS = {
-    "point": ("X,Y", "a click on an object"),
-    "negative": ("X,Y", "a click beside it"),
-    "box": ("X0,Y0,X1,Y1", "a box around it"),
-    "mask": ("FILE", "its mask: a picture, white on black, or a .npy file"),
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     told = "a video file, a folder of pictures, or a camera's number"
     parser.add_argument("video", metavar="VIDEO", help=told)
     said = parser.add_argument_group("the objects (pixels of the upright frame)")
-    for name, (shape, about) in FORMS.items():
+    for name, (shape, about) in TRACKED.items():
         said.add_argument(
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
             help=f"{about}; may be given several times",
@@ -76,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
-        video=args.video, prompts=read_prompts(args), outputs=args.outputs, cutout=args.cutout,
-        direction=args.direction, settings=settings,
+        video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
+        cutout=args.cutout, direction=args.direction, settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
     model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)
@@ -86,50 +74,3 @@ def run(args: argparse.Namespace) -> None:
     for note in report.moved:
         print(f"anymask: {note}", file=sys.stderr)
     print("\n".join(report.notes))
-
-
-def read_prompts(args: argparse.Namespace) -> dict[tuple[int, int], FilePrompt]:
-    """(frame of the source, object) -> what is said. Raises PromptError."""
-    from anymask.track import FilePrompt
-
-    found: dict[tuple[int, int], FilePrompt] = {}
-    for name, (shape, _) in FORMS.items():
-        for text in getattr(args, name):
-            (frame, number), rest = split_place(text, args.start or 0)
-            one = found.setdefault((frame, number), FilePrompt())
-            if name in ("point", "negative"):
-                one.points.append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
-                one.labels.append(int(name == "point"))
-            elif getattr(one, name) is not None:
-                raise PromptError(
-                    f"wanted one --{name} for object {number} on frame {frame}, got two; give the "
-                    f"second object a number: --{name} {number + 1}:..."
-                )
-            elif name == "box":
-                one.box = numbers(rest, f"--box [PLACE]{shape}", 4)
-            else:
-                one.mask = Path(rest)
-    ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
-    if not found:
-        raise PromptError(f"nothing says which object is meant; give {ways}")
-    begun = {number for (_, number), one in found.items() if 1 in one.labels or one.box or one.mask}
-    for _, number in found:
-        if number not in begun:
-            raise PromptError(
-                f"--negative takes something away from object {number}, and nothing says what it "
-                f"is; add {ways}"
-            )
-    return found
-
-
-def split_place(text: str, first: int) -> tuple[tuple[int, int], str]:
-    """FRAME:OBJECT:REST, OBJECT:REST or REST -> (frame, object), rest.
-
-    first  the frame where none is named
-    """
-    parts = text.split(":")
-    head: list[int] = []
-    while len(head) < 2 and len(parts) > 1 and parts[0].isdecimal():
-        head.append(int(parts.pop(0)))
-    frame, number = (head if len(head) == 2 else [first, *head]) if head else (first, 1)
-    return (frame, number), ":".join(parts)

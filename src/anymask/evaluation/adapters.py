@@ -1,10 +1,10 @@
-"""Other projects' code as a `Segmenter`: a callable or an object in, something to measure out.
+"""What is measured, opened: models by name, other projects' code as a `Segmenter`.
 
 A peer is named `module:name`; the module is found as by `python -m`, the working folder first.
 
     def name(image, points, labels, box):   # (H, W, 3) uint8 RGB, (P, 2) x y or None,
         ...                                 # (P,) 1 on and 0 off the object or None, (4,) xyxy or
-        return masks, qualities             # None -> (K, H, W) bool best first, (K,) or None
+        return masks, scores                # None -> (K, H, W) bool best first, (K,) or None
 
 Attributes of the callable say more: `accepts`, a set of "point", "negative_point", "box" (without
 it: all three), and `encode`, a callable that is given each photo once and whose result takes its
@@ -25,10 +25,12 @@ import numpy as np
 
 from anymask.base import BoolArray, ConfigError, InputError, UintImage
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
+from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import Features, ModelSpec, Prompt, PromptKind
 from anymask.segment import Model, Prediction, SegmentSettings, answer_prompts, encode_image
 
 PEER_PROMPTS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box"})
+Method = Segmenter | ModelChoice | str | None  # a loaded one, a model's name, or "module:name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ class Peer:
         ]
 
     def _check_answer(self, said: Any, hw: tuple[int, int]) -> PlainAnswer:
-        wanted = f"peer {self.name!r} must return (masks, qualities), masks (K, {hw[0]}, {hw[1]})"
+        wanted = f"peer {self.name!r} must return (masks, scores), masks (K, {hw[0]}, {hw[1]})"
         if not isinstance(said, tuple) or len(said) != 2:
             raise InputError(f"{wanted}; got {type(said).__name__}")
         masks = np.asarray(said[0])
@@ -107,10 +109,10 @@ class Peer:
             raise InputError(f"{wanted}; got masks of shape {masks.shape}")
         if said[1] is None:
             return PlainAnswer(masks > 0)
-        quality = np.asarray(said[1], np.float64).reshape(-1)
-        if len(quality) != len(masks):
-            raise InputError(f"{wanted}; got {len(masks)} masks and {len(quality)} qualities")
-        return PlainAnswer(masks > 0, quality)
+        scores = np.asarray(said[1], np.float64).reshape(-1)
+        if len(scores) != len(masks):
+            raise InputError(f"{wanted}; got {len(masks)} masks and {len(scores)} scores")
+        return PlainAnswer(masks > 0, scores)
 
 
 class RenamedSegmenter:
@@ -153,13 +155,18 @@ class EdgesRefined:
         return image, encode_image(self.runtime, image, mirror=self._mirror)
 
     def segment(
-        self, embedding: tuple[UintImage, Features], *, prompts: Sequence[Prompt], multimask: bool
+        self,
+        embedding: tuple[UintImage, Features],
+        *,
+        prompts: Sequence[Prompt],
+        multimask: bool,
+        **asked: Any,
     ) -> list[Prediction]:
         """As the model with `refine_edges=True`; it looks closer as `zoom="auto"` does."""
         photo, seen = embedding
         closer = self.runtime.family.closer is not None and not multimask
         settings = SegmentSettings(
-            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True
+            multimask=multimask, zoom=closer, mirror=self._mirror, refine_edges=True, **asked
         )
         return answer_prompts(self.runtime, photo, seen, prompts, settings)
 
@@ -201,3 +208,44 @@ def _import_attribute(module: str, attribute: str) -> Any:
         raise ConfigError(f"{module}: it has no {attribute!r}") from error
     finally:
         sys.path.remove(here)
+
+
+def open_methods(
+    chosen: Sequence[Method], refine_edges: bool = False, mirror: bool = False
+) -> list[Segmenter]:
+    """Open what is measured, each under a name of its own.
+
+    refine_edges  each model that is opened by its name stands there a second time, as
+                  `EdgesRefined`; with `mirror` about the mirror image, too
+
+    Raises InputError for the same one twice and for `mirror` alone; ConfigError, ModelError,
+    WeightsError.
+    """
+    if mirror and not refine_edges:
+        raise InputError("--mirror goes with --refine-edges: add that, or leave it out")
+    found: list[Segmenter] = []
+    for place, one in enumerate(chosen):
+        if one in chosen[:place]:
+            told = one.model if isinstance(one, ModelChoice) else getattr(one, "name", one)
+            raise InputError(f"a model is given twice: {told}; name each once")
+        if isinstance(one, str) and ":" in one and not Path(one).exists():
+            found.append(open_peer(one))
+            continue
+        if one is not None and not isinstance(one, (str, ModelChoice)):
+            found.append(one)
+            continue
+        choice = model_choice(one)
+        model = choice.load()
+        taken = model.spec.name in [other.spec.name for other in found]
+        word = f"{choice.model}={choice.weights.name}" if choice.weights else choice.model
+        found.append(RenamedSegmenter(model, word) if taken else model)
+        if refine_edges:
+            refined = EdgesRefined(model, mirror=mirror)
+            name = f"{word}, {refined.words}"
+            found.append(RenamedSegmenter(refined, name) if taken else refined)
+    return found
+
+
+def weights_hash(segmenter: Segmenter) -> str:
+    """The hash of a model's weights; "" of anything else."""
+    return str(getattr(getattr(segmenter, "runtime", None), "weights_hash", ""))

@@ -1,8 +1,4 @@
-"""Features of an outline: a mask and its photo in, how well it lies on edges out.
-
-Letters: h w the photo that is looked at.
-
-Features of a given mask.
+"""Features of a given mask: how far a model's answers agree, and how well it lies on edges.
 
 The model is asked five ways about each mask, all in one call for a photo:
 
@@ -45,6 +41,19 @@ from anymask.segment import Model
 
 OUTLINE_BAND = 0.12  # of the square root of the area: how far beside the outline is looked at
 WEAK_EDGE = 0.2  # of the strength of the photo's clear edges: an outline without an edge
+COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
+WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box
+OUTLINE_REACH = 0.04  # of the square root of the mask's area: outlines this close agree
+PROMPT_NAMES = ("box", "wide", "click", "second", "refine")
+FEATURES = (
+    "box", "wide", "click", "second", "refine", "first_click", "best", "mean",
+    "box_quality", "click_quality", "refine_quality",
+    "inside_click", "of_click", "inside_wide", "of_wide", "inside_refine", "of_refine",
+    "inside_clicks", "of_clicks", "one_object", "outline",
+    "on_edge", "edge_beside", "edge_profile", "bare_rim", "bare_stretch", "contrast",
+    "contrast_least", "at_border", "ragged",
+    "concavity", "parts", "holes", "size", "tiny", "odd_size", "overlap", "swallows",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,23 +174,6 @@ def mask_to_rim(mask: BoolArray) -> BoolArray:
     padded = np.pad(mask, 1, mode="edge")
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return mask & ~core
-
-
-COMPARED_SIDE = 640  # pixels of the longest side on which masks are compared
-WIDE_MARGIN = 0.2  # of a box's sides, added on each side of the wide box
-OUTLINE_REACH = 0.04  # of the square root of the mask's area: outlines this close agree
-
-PROMPT_NAMES = ("box", "wide", "click", "second", "refine")
-
-FEATURES = (
-    "box", "wide", "click", "second", "refine", "first_click", "best", "mean",
-    "box_quality", "click_quality", "refine_quality",
-    "inside_click", "of_click", "inside_wide", "of_wide", "inside_refine", "of_refine",
-    "inside_clicks", "of_clicks", "one_object", "outline",
-    "on_edge", "edge_beside", "edge_profile", "bare_rim", "bare_stretch", "contrast",
-    "contrast_least", "at_border", "ragged",
-    "concavity", "parts", "holes", "size", "tiny", "odd_size", "overlap", "swallows",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

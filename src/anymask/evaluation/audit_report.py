@@ -1,33 +1,19 @@
-"""Explanations of a grade: the features of a mask in, sentences about what is unusual out.
-
-Letters: F features.
-
-Report of an audit.
-"""
+"""The report of an audit: grades and suspects as tables, a page and JSON; pictures of suspects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import Any
 
 import cv2
 import numpy as np
 
 from anymask.base import BoolArray, UintImage
-from anymask.evaluation.audit import ExaminedPhoto
-from anymask.evaluation.audit_results import AuditHeader
+from anymask.evaluation.audit_photos import AuditHeader, ExaminedPhoto
 from anymask.evaluation.label_errors import GradedMask, Suspect
-from anymask.evaluation.pages import (
-    html_page,
-    jpeg_bytes,
-    markdown_table,
-    note,
-    picture_tag,
-    section,
-)
-from anymask.evaluation.plots import Series, bar_plot
+from anymask.evaluation.page import Series, bar_plot, jpeg_bytes
+from anymask.evaluation.report import Report, Section, Shot, TextTable
 from anymask.masks import (
     Colour,
     Rle,
@@ -50,14 +36,14 @@ TENTHS = tuple(f".{n}-{'1' if n == 9 else f'.{n + 1}'}" for n in range(10))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AuditReport:
+class AuditResult:
     """A finished audit.
 
     name      of the data set
     header    the model and the settings
     below     grades below it are suspects
     photos    what was found
-    verdicts  of every mask
+    graded    every mask
     suspects  numbered
     """
 
@@ -65,97 +51,118 @@ class AuditReport:
     header: AuditHeader
     below: float
     photos: Sequence[ExaminedPhoto]
-    verdicts: Sequence[GradedMask]
+    graded: Sequence[GradedMask]
     suspects: Sequence[Suspect]
 
-
-def audit_to_markdown(report: AuditReport, top: int) -> str:
-    """The counts in a few lines, then the first suspects, masks and missing objects apart."""
-    masks = [s for s in report.suspects if s.mask is not None]
-    missing = [s for s in report.suspects if s.mask is None]
-    lines = [*summarise_audit(report), ""]
-    if masks:
-        rows = [_mask_row(report, suspect) for suspect in masks[:top]]
-        lines += [markdown_table(MASK_HEADER, rows, "rlrlrll"), ""]
-    if missing:
-        rows = [_missing_row(report, suspect) for suspect in missing[:top]]
-        lines += [markdown_table(OBJECT_HEADER, rows, "rlrrl"), ""]
-    shown = min(len(masks), top) + min(len(missing), top)
-    if len(report.suspects) > shown:
-        lines.append(f"{len(report.suspects) - shown} more suspects in audit.json; --top N shows N")
-    return "\n".join(lines).strip() + "\n"
+    def image_of(self, one: Suspect | GradedMask) -> str:
+        """The name of the photo that it is of."""
+        return self.photos[one.photo].file_name
 
 
-def summarise_audit(report: AuditReport) -> list[str]:
+def report_audit(
+    result: AuditResult,
+    top: int,
+    pictures: Sequence[tuple[Suspect, UintImage]] = (),
+    notes: Sequence[str] = (),
+) -> Report:
+    """The counts, then the first `top` suspects, masks and missing objects apart, with pictures."""
+    masks = [s for s in result.suspects if s.mask is not None]
+    missing = [s for s in result.suspects if s.mask is None]
+    grades = np.array([one.grade for one in result.graded])
+    tenths = np.bincount(np.clip((grades * 10).astype(np.int64), 0, 9), minlength=10)
+    plot = bar_plot(TENTHS, [Series("masks", tenths / max(len(grades), 1))], "grade")
+    rows = [_mask_row(result, suspect) for suspect in masks[:top]]
+    objects = [_object_row(result, suspect) for suspect in missing[:top]]
+    hidden = len(result.suspects) - min(len(masks), top) - min(len(missing), top)
+    sections = [
+        Section(notes=_summary(result, grades), plots=[("Grades", plot)]),
+        Section(
+            title="Suspects",
+            tables=[TextTable(MASK_HEADER, rows, align="rlrlrll")],
+            pictures=[_card(result, s, p) for s, p in pictures if s.mask is not None],
+        ),
+        Section(
+            title="Objects without a mask",
+            tables=[TextTable(OBJECT_HEADER, objects, align="rlrrl")],
+            pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
+        ),
+    ]
+    more = [f"{hidden} more suspects in audit.json; --top N shows N"] if hidden else []
+    sides = ["pictures: left the mask as it stands, right the proposed one"] if pictures else []
+    graded = [
+        {
+            "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,
+            "grade": round(one.grade, 4),
+        }
+        for one in result.graded
+    ]  # fmt: skip
+    return Report(
+        title=f"Audit: {result.name}",
+        about=f"{result.header.model}, weights {result.header.weights[:12]}",
+        sections=[s for s in sections if not s.tables or s.tables[0].rows],
+        notes=[*more, *sides, *notes],
+        rows=graded,
+        data={
+            "format": AUDIT_FORMAT,
+            "name": result.name,
+            **asdict(result.header),
+            "below": result.below,
+            "images": [photo.file_name for photo in result.photos],
+            "grades": graded,
+            "suspects": [suspect_to_json(result, suspect) for suspect in result.suspects],
+        },
+    )
+
+
+def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
     """How many masks, how many suspects, what is proposed."""
-    grades = np.array([verdict.grade for verdict in report.verdicts])
-    actions = [suspect.action for suspect in report.suspects]
-    low = sum(suspect.mask is not None for suspect in report.suspects)
+    actions = [suspect.action for suspect in result.suspects]
+    low = sum(suspect.mask is not None for suspect in result.suspects)
     mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
     return [
-        f"{report.name}: {counted(len(report.photos), 'image')}, "
+        f"{result.name}: {counted(len(result.photos), 'image')}, "
         f"{counted(len(grades), 'mask')}{mean}",
-        f"{counted(low, 'mask')} with a grade below {report.below:g}: for "
+        f"{counted(low, 'mask')} with a grade below {result.below:g}: for "
         f"{actions.count('replace')} another mask is proposed, {actions.count('remove')} are to be "
         f"removed, {actions.count('keep')} to be looked at",
         f"{counted(actions.count('add'), 'object')} without a mask",
     ]
 
 
-def _mask_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
-    return (
-        f"{suspect.number}",
-        report.photos[suspect.photo].file_name,
-        f"{suspect.mask}",
-        suspect.label or "",
-        f"{suspect.grade:.2f}",
-        _describe_action(suspect),
-        "; ".join(suspect.reasons),
-    )
+def _mask_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
+    image, why = result.image_of(suspect), "; ".join(suspect.reasons)
+    numbers = f"{suspect.mask}", suspect.label or "", f"{suspect.grade:.2f}"
+    return (f"{suspect.number}", image, *numbers, _proposal(suspect), why)
 
 
-def _describe_action(suspect: Suspect) -> str:
-    action = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
-    return action.get(suspect.action, suspect.action)
+def _proposal(suspect: Suspect) -> str:
+    words = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
+    return words.get(suspect.action, suspect.action)
 
 
-def _missing_row(report: AuditReport, suspect: Suspect) -> tuple[str, ...]:
-    assert suspect.proposal is not None
-    box = ",".join(f"{side:.0f}" for side in suspect.proposal.box)
-    name = report.photos[suspect.photo].file_name
-    quality, area = suspect.proposal.score, suspect.proposal.area
-    return f"{suspect.number}", name, f"{quality:.2f}", f"{area}", box
+def _object_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
+    found = suspect.proposal
+    assert found is not None
+    box = ",".join(f"{side:.0f}" for side in found.box)
+    image = result.image_of(suspect)
+    return f"{suspect.number}", image, f"{found.score:.2f}", f"{found.area}", box
 
 
-# JSON.
+def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Shot:
+    image = result.image_of(suspect)
+    title = f"{suspect.number}. {suspect.label or image}"
+    if suspect.grade is not None:
+        title += f" · grade {suspect.grade:.2f}"
+    about = image if suspect.mask is None else f"{image}, mask {suspect.mask}"
+    action = _proposal(suspect) or "look at it"
+    return Shot(jpeg_bytes(picture), [title, f"{about} · proposal: {action}", *suspect.reasons])
 
 
-def audit_to_json(report: AuditReport) -> dict[str, Any]:
-    """Every grade and every suspect."""
-    return {
-        "format": AUDIT_FORMAT,
-        "name": report.name,
-        **asdict(report.header),
-        "below": report.below,
-        "images": [photo.file_name for photo in report.photos],
-        "grades": [
-            {
-                "image": report.photos[verdict.photo].file_name,
-                "mask": verdict.found.mask,
-                "label": verdict.found.label,
-                "grade": round(verdict.grade, 4),
-            }
-            for verdict in report.verdicts
-        ],
-        "suspects": [suspect_to_json(report, suspect) for suspect in report.suspects],
-    }
-
-
-def suspect_to_json(report: AuditReport, suspect: Suspect) -> dict[str, Any]:
+def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
     """One suspect with the mask as it stands, the proposal, and where that comes from."""
     row: dict[str, Any] = {
         "number": suspect.number,
-        "image": report.photos[suspect.photo].file_name,
+        "image": result.image_of(suspect),
         "mask": suspect.mask,
         "label": suspect.label,
         "grade": None if suspect.grade is None else round(suspect.grade, 4),
@@ -168,51 +175,11 @@ def suspect_to_json(report: AuditReport, suspect: Suspect) -> dict[str, Any]:
         row["proposal"] = suspect.proposal.to_sa1b()
         row["gain"] = round(suspect.gain, 4)
         row["made_by"] = {
-            "model": report.header.model,
-            "weights": report.header.weights,
+            "model": result.header.model,
+            "weights": result.header.weights,
             "asked": suspect.asked,
         }
     return row
-
-
-# The page.
-
-
-def audit_to_html(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -> str:
-    """One self-contained page: the grades as a plot, then each suspect that has a picture."""
-    grades = np.array([verdict.grade for verdict in report.verdicts])
-    counts = np.bincount(np.clip((grades * 10).astype(np.int64), 0, 9), minlength=10)
-    shares = counts / max(len(grades), 1)
-    masks = [(s, picture) for s, picture in pictures if s.mask is not None]
-    missing = [(s, picture) for s, picture in pictures if s.mask is None]
-    plot = f'<div class="sheet small">{bar_plot(TENTHS, [Series("masks", shares)], "grade")}</div>'
-    parts = [*(note(line) for line in summarise_audit(report)[1:]), plot]
-    about = "Left the mask as it stands, right the proposed one."
-    if masks:
-        parts.append(section("Suspects", note(about), _cards(report, masks)))
-    if missing:
-        parts.append(section("Objects without a mask", _cards(report, missing)))
-    model = f"{report.header.model}, weights {report.header.weights[:12]}"
-    return html_page(f"Audit: {report.name}", f"{summarise_audit(report)[0]}; {model}", parts)
-
-
-def _cards(report: AuditReport, pictures: Sequence[tuple[Suspect, UintImage]]) -> str:
-    cards = []
-    for suspect, picture in pictures:
-        name = report.photos[suspect.photo].file_name
-        title = f"{suspect.number}. {suspect.label or name}"
-        if suspect.grade is not None:
-            title += f" · grade {suspect.grade:.2f}"
-        about = f"{name}, mask {suspect.mask}" if suspect.mask is not None else name
-        action = _describe_action(suspect) or "look at it"
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in suspect.reasons)
-        image = picture_tag(jpeg_bytes(picture), title)
-        cards.append(
-            f'<div class="sheet"><h3>{escape(title)}</h3>{image}'
-            f'<p class="note">{escape(about)} · proposal: {escape(action)}</p><ul>{reasons}</ul>'
-            "</div>"
-        )
-    return f'<div class="sheets">{"".join(cards)}</div>'
 
 
 # Pictures.

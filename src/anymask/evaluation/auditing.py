@@ -1,25 +1,67 @@
-"""An audit: a data set and a model in, grades of its masks, suspects and better masks out."""
+"""`anymask.audit`: grades of masks, suspects as pictures, better masks to take over."""
 
 from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from anymask.base import AnymaskError, DataError, InputError, follow, json_bytes
-from anymask.evaluation.audit_outputs import AuditOptions, open_picture, write_outputs
-
-if TYPE_CHECKING:
-    from anymask.evaluation.audit_grading import Grader
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.formats import AnnotatedImage, Dataset
-    from anymask.jobs import ModelChoice
-    from anymask.segment import Model
+from anymask.base import (
+    AnymaskError,
+    DataError,
+    InputError,
+    UintImage,
+    follow,
+    json_bytes,
+    write_json,
+    write_whole,
+)
+from anymask.evaluation.audit_grading import Grader, grader_to_json, load_grader
+from anymask.evaluation.audit_photos import (
+    AuditFile,
+    AuditHeader,
+    count_sizes,
+    examine_photo,
+    hash_masks,
+)
+from anymask.evaluation.audit_report import (
+    AuditResult,
+    draw_suspect,
+    report_audit,
+    suspect_to_json,
+)
+from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_masks, list_suspects
+from anymask.evaluation.page import jpeg_bytes
+from anymask.evaluation.report import Report
+from anymask.formats import (
+    A_FILE_A_PICTURE,
+    FORMATS,
+    AnnotatedImage,
+    Dataset,
+    find_format,
+    read,
+    write_annotations,
+)
+from anymask.jobs import ModelChoice, model_choice
+from anymask.masks import contact_sheet, counted
+from anymask.segment import Model
 
 PHOTOS = "photos.jsonl"  # what was found so far
+REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
+ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
+SHEET_COLUMNS = 3
+
+
+class NotAudited(DataError):
+    """Some pictures could not be audited; `report` is of the others."""
+
+    def __init__(self, text: str, report: Report) -> None:
+        super().__init__(text)
+        self.report = report
 
 
 class AuditSettings(TypedDict, total=False):
@@ -29,15 +71,15 @@ class AuditSettings(TypedDict, total=False):
     split            of a published data set, such as "val"
     images           the folder of the pictures
     limit            pictures at most
-    below            masks with a lower grade, 0 to 1, are suspects
+    below            masks with a lower grade, 0 to 1, are suspects (default: 0.5)
     top              suspects in the table and as pictures, masks and missing objects each
-    points_per_side  clicks along each side of the grid that looks for objects without a mask; 0:
-                     do not look
+                     (default: 20)
+    grid  clicks along each side of the grid that looks for objects without a mask; 0:
+                     do not look (default: 12)
     proposals        a folder for the data set with the proposals in their place
     to               the format of `proposals` (default: as it was read, or coco)
     accept           numbers of the suspects whose proposals are taken (default: all)
     grades           a file of grades (default: what was fitted for the default model)
-    json             a file for what audit.json says
     """
 
     form: str | None
@@ -46,12 +88,24 @@ class AuditSettings(TypedDict, total=False):
     limit: int | None
     below: float
     top: int
-    points_per_side: int
+    grid: int
     proposals: str | Path | None
     to: str | None
     accept: Collection[int] | None
     grades: str | Path | None
-    json: str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """The settings, checked."""
+
+    limit: int | None = None
+    below: float = 0.5
+    top: int = 20
+    grid: int = 12
+    proposals: Path | None = None
+    to: str | None = None
+    accept: frozenset[int] | None = None
 
 
 def audit(
@@ -60,33 +114,25 @@ def audit(
     *,
     out: str | Path,
     **settings: Unpack[AuditSettings],
-) -> AuditReport:
+) -> Report:
     """Grade the masks of a data set against a model, and propose better ones.
 
-    The same call goes on where it stopped. It prints the tables that it writes.
+    The same call goes on where it stopped.
 
-    data             a file or folder of annotations that `anymask.read` understands
-    model            a loaded model, or a name of `anymask models list` (default: as `load`)
-    out              folder for audit.json, audit.html and pictures of suspects
+    data   a file or folder of annotations that `anymask.read` understands
+    model  a loaded model, or a name of `anymask models list` (default: as `load`)
+    out    folder for audit.json, audit.html and pictures of suspects
 
-    Raises InputError for options that do not go together, DataError for broken annotations and,
-    at the end, where pictures could not be audited; ModelError, WeightsError.
+    Raises InputError for options that do not go together, DataError for broken annotations,
+    NotAudited in the end where some pictures could not be audited; ModelError, WeightsError.
     """
-    from anymask.evaluation.audit_grading import load_grader
-    from anymask.formats import find_format, read
-    from anymask.jobs import ModelChoice
-    from anymask.masks import counted
-    from anymask.segment import Model
-
     given: dict[str, Any] = dict(settings)
     form, split, images, grades = (
         given.pop(name, None) for name in ("form", "split", "images", "grades")
     )
-    for name in ("proposals", "json"):
-        given[name] = None if given.get(name) is None else Path(given[name])
-    if given.get("accept") is not None:
-        given["accept"] = frozenset(given["accept"])
-    options = AuditOptions(output=Path(out), **given)
+    for name, kind in (("proposals", Path), ("accept", frozenset)):
+        given[name] = None if given.get(name) is None else kind(given[name])
+    options, folder = _Options(**given), Path(out)
     if (options.to or options.accept) and options.proposals is None:
         raise InputError("--to and --accept are about proposals; give --proposals DIR")
     if options.to:
@@ -94,32 +140,36 @@ def audit(
     if not 0 <= options.below <= 1:
         raise InputError(f"below must be from 0 to 1, got {options.below:g}")
     stream = read(Path(data), form, None if images is None else Path(images), split)
-    check_places(options, stream)
+    _check_places(stream, folder, options.proposals)
     grader = load_grader(None if grades is None else Path(grades))
 
     def opened() -> Model:
-        if isinstance(model, Model):
-            return model
-        named = ModelChoice() if model is None else model
-        return (ModelChoice(named) if isinstance(named, str) else named).load()
+        return model if isinstance(model, Model) else model_choice(model).load()
 
-    report, failed = _examine(options, stream, grader, opened)
-    write_outputs(options, stream, report)
+    result, failed = _examine(stream, folder, options, grader, opened)
+    notes = list(stream.unread_lines())
+    if options.proposals:
+        notes += _write_proposals(options.proposals, stream, options, result)
+    pictures = _draw_suspects(stream, result, options.limit, options.top)
+    _write_pictures(folder, result, pictures)
+    notes.append(f"wrote {folder}: {REPORT}, {PAGE}, {SUSPECTS}/")
+    report = report_audit(result, options.top, pictures, notes)
+    report.save(folder / PAGE)
+    report.save(folder / REPORT)
     if failed:
-        raise DataError(
+        raise NotAudited(
             f"{counted(failed, 'picture')} could not be audited, see above; mend or remove what is "
-            "named there and run the same command again, what is done is kept"
+            "named there and run the same command again, what is done is kept",
+            report,
         )
     return report
 
 
-def check_places(options: AuditOptions, stream: Dataset) -> None:
+def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:
     """Refuse results where they would be read as annotations from then on. Raises InputError."""
-    from anymask.formats import A_FILE_A_PICTURE
-
     if A_FILE_A_PICTURE.get(stream.form) != ".json" or not stream.source.is_dir():
         return
-    for option, folder in (("-o", options.output), ("--proposals", options.proposals)):
+    for option, folder in (("-o", output), ("--proposals", proposals)):
         if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
             raise InputError(
                 f"{option} {folder} lies in {stream.source}, where every .json is taken for "
@@ -128,17 +178,10 @@ def check_places(options: AuditOptions, stream: Dataset) -> None:
 
 
 def _examine(
-    options: AuditOptions, stream: Dataset, grader: Grader, opened: Callable[[], Model]
-) -> tuple[AuditReport, int]:
-    """Examine what is not examined yet, and judge; how many pictures failed."""
-    from anymask.evaluation.audit import count_sizes, examine_photo, hash_masks
-    from anymask.evaluation.audit_grading import grader_to_json
-    from anymask.evaluation.audit_report import AuditReport
-    from anymask.evaluation.audit_results import AuditFile, AuditHeader
-    from anymask.evaluation.label_errors import grade_masks, list_suspects
-
+    stream: Dataset, folder: Path, options: _Options, grader: Grader, opened: Callable[[], Model]
+) -> tuple[AuditResult, int]:
+    """Examine what is not examined yet, and grade all; how many pictures failed."""
     sizes = count_sizes(islice(stream, options.limit))
-    print("\n".join(stream.unread_lines()), end="\n" if stream.unread else "")
     if not sizes.masks:
         pictures = f"{sizes.images} pictures and not one mask"
         raise DataError(f"{stream.source}: wanted masks, the {stream.form} there has {pictures}")
@@ -146,32 +189,29 @@ def _examine(
     header = AuditHeader(
         model=model.name,
         weights=model.runtime.weights_hash,
-        points_per_side=options.points_per_side,
+        grid=options.grid,
         grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
     )
-    file = AuditFile(options.output / PHOTOS, header)
+    file = AuditFile(folder / PHOTOS, header)
 
     def examine(image: AnnotatedImage) -> None:
         if file.known.get(image.file_name) != hash_masks(image):
-            pixels = open_picture(stream, image)
-            file.add(examine_photo(model, grader, image, pixels, sizes, options.points_per_side))
+            pixels = _open_picture(stream, image)
+            file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
 
     images = follow(islice(stream, options.limit), "photos", sizes.images)
-    done, failed = work_through(images, examine)
+    done, failed = _work_through(images, examine)
     photos = [photo for photo in file.photos() if photo.file_name in done]
     photos.sort(key=lambda photo: done[photo.file_name])
-    verdicts = grade_masks(grader, photos, options.below)
-    return AuditReport(
-        name=stream.name,
-        header=header,
-        below=options.below,
-        photos=photos,
-        verdicts=verdicts,
-        suspects=list_suspects(photos, verdicts, options.below),
-    ), failed
+    graded = grade_masks(grader, photos, options.below)
+    suspects = list_suspects(photos, graded, options.below)
+    return AuditResult(
+        name=stream.name, header=header, below=options.below, photos=photos, graded=graded,
+        suspects=suspects,
+    ), failed  # fmt: skip
 
 
-def work_through(
+def _work_through(
     images: Iterable[AnnotatedImage], work: Callable[[AnnotatedImage], None]
 ) -> tuple[dict[str, int], int]:
     """Do each picture; a failure is told and the rest goes on. The done ones' places; failures."""
@@ -188,3 +228,87 @@ def work_through(
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(f"{clear}anymask: {image.file_name}: {error}", file=sys.stderr)
     return done, failed
+
+
+# What is written.
+
+
+def _open_picture(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+    """The pixels of a picture. Raises DataError where they have another size than the masks."""
+    return replace(image, source=stream.pixels(image)).image()
+
+
+def _draw_suspects(
+    stream: Dataset, result: AuditResult, limit: int | None, top: int
+) -> list[tuple[Suspect, UintImage]]:
+    """The first suspects, masks and missing objects each, with their pictures; photo by photo.
+
+    What cannot be drawn any more is left out.
+    """
+    masks = [suspect for suspect in result.suspects if suspect.mask is not None]
+    missing = [suspect for suspect in result.suspects if suspect.mask is None]
+    wanted = _by_image(result, (*masks[:top], *missing[:top]))
+    drawn = []
+    for image in islice(stream, limit):
+        for suspect in wanted.get(image.file_name, ()):
+            try:
+                drawn.append((suspect, draw_suspect(_open_picture(stream, image), suspect)))
+            except (AnymaskError, OSError):
+                continue
+    return sorted(drawn, key=lambda pair: pair[0].number)
+
+
+def _by_image(result: AuditResult, suspects: Iterable[Suspect]) -> dict[str, list[Suspect]]:
+    found: dict[str, list[Suspect]] = {}
+    for suspect in suspects:
+        found.setdefault(result.image_of(suspect), []).append(suspect)
+    return found
+
+
+def _write_pictures(
+    folder: Path, result: AuditResult, pictures: Sequence[tuple[Suspect, UintImage]]
+) -> None:
+    """A picture a suspect, called by its number, and one sheet of all; older ones are removed."""
+    names = {f"{suspect.number:04d}.jpg": picture for suspect, picture in pictures}
+    for name, picture in names.items():
+        write_whole(folder / SUSPECTS / name, jpeg_bytes(picture))
+    for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
+        if path.name not in names:
+            path.unlink()
+    cells = []
+    for suspect, picture in pictures:
+        grade = "missing" if suspect.grade is None else f"{suspect.grade:.2f}"
+        what = suspect.label or result.image_of(suspect)
+        cells.append((picture, f"{suspect.number}. {what}: {grade}"))
+    if cells:
+        write_whole(folder / SHEET, jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
+
+
+def _write_proposals(
+    folder: Path, stream: Dataset, options: _Options, result: AuditResult
+) -> list[str]:
+    """The data set with the accepted proposals in their place, and where each comes from.
+
+    Returns what is to be told. Raises InputError for numbers that no suspect has.
+    """
+    changing = [suspect for suspect in result.suspects if suspect.action != "keep"]
+    if options.accept is not None:
+        unknown = sorted(options.accept - {suspect.number for suspect in changing})
+        if unknown:
+            raise InputError(
+                f"there is no proposal for suspect {unknown[0]}; {REPORT} lists the suspects"
+            )
+        changing = [suspect for suspect in changing if suspect.number in options.accept]
+    by_image = _by_image(result, changing)
+    images = [
+        apply_proposals(image, by_image.get(image.file_name, ()))
+        for image in islice(stream, options.limit)
+    ]
+    form = options.to or (stream.form if stream.form in FORMATS else "coco")
+    target = folder / (ANNOTATIONS + find_format(form).ending)
+    lost = write_annotations(images, target, form)
+    rows = [suspect_to_json(result, suspect) for suspect in changing]
+    about = {"data": str(stream.source), "form": form, **asdict(result.header), "proposals": rows}
+    write_json(folder / PROVENANCE, about)
+    told = f"wrote {target}: {len(rows)} proposals in their place, {PROVENANCE} says where from"
+    return [*lost.lines(), told]

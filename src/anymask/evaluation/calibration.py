@@ -34,22 +34,21 @@ import numpy as np
 
 from anymask.base import Floats, IntArray
 from anymask.evaluation.metrics import sum_by_photo
-from anymask.evaluation.protocols import Segmenter, click_masks
+from anymask.evaluation.protocols import NotMeasured, Segmenter, click_masks
+from anymask.evaluation.results import (
+    Curve,
+    DetailTable,
+    MetricValue,
+    SetResult,
+    shares_to_metric,
+    values_to_metric,
+)
 from anymask.evaluation.selection import (
     EvalPhoto,
     EvalSet,
     EvalSettings,
     OnProgress,
     iterate_photos,
-)
-from anymask.evaluation.set_results import (
-    Curve,
-    DetailTable,
-    MetricValue,
-    NotMeasured,
-    SetResult,
-    shares_to_metric,
-    values_to_metric,
 )
 from anymask.masks import centre_click, iou
 
@@ -154,7 +153,7 @@ def _candidates(
     answers = click_masks(method, embedding, clicks, **settings)
     found = []
     for answer, truth in zip(answers, truths, strict=True):
-        quality = getattr(answer, "quality", None)
+        quality = getattr(answer, "raw_scores", getattr(answer, "scores", None))
         if quality is None:
             raise NotMeasured("it says no quality of its masks")
         ious = np.array([iou(mask, truth.mask, truth.ignore) for mask in answer.masks])

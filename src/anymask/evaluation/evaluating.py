@@ -1,114 +1,360 @@
-"""An evaluation: a model and photos with masks in, a report of its scores out."""
+"""`anymask.evaluate`: a model measured on photos with masks, on videos, or by files of results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
-from anymask.base import InputError, this_machine, write_json, write_whole
-from anymask.evaluation.report import EvalReport, report_to_json
-from anymask.evaluation.report_page import report_to_html
-from anymask.evaluation.report_tables import report_to_markdown
-from anymask.evaluation.running import SetChoice, SetScorer, asked_sets, score_here
-from anymask.evaluation.scoring import weights_hash
-from anymask.evaluation.selection import EvalSettings
+from anymask.base import (
+    AnymaskError,
+    ConfigError,
+    DataError,
+    InputError,
+    ProgressBar,
+    list_settings,
+    parse_json,
+    pick_threads,
+    this_machine,
+    write_json,
+)
+from anymask.evaluation.adapters import FromFunction, Method, open_methods, weights_hash
+from anymask.evaluation.measures import MEASURES, score_set
+from anymask.evaluation.photo_report import draw_worst_cases, report_photos
+from anymask.evaluation.protocols import Segmenter
+from anymask.evaluation.report import Report
+from anymask.evaluation.results import (
+    Evaluation,
+    SetScores,
+    evaluation_to_json,
+    sets_from_json,
+)
+from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
+from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
+from anymask.evaluation.suite import SetQuery, Suite
+from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
+from anymask.jobs import ItemDone, ItemLost, ItemStep, PoolTask, ReportStep, run_in_pool
 
-if TYPE_CHECKING:
-    from anymask.evaluation.protocols import Segmenter
-    from anymask.jobs import ModelChoice
+Data = str | Path | tuple[Suite, Sequence[EvalSet]]
+MANY = 1000  # masks from which a second process is worth its start
 
 
-class Report(EvalReport):
-    """What was measured, which saves itself."""
+class PhotoSettings(TypedDict, total=False):
+    """What `evaluate` takes besides on photos.
 
-    def save(self, path: str | Path) -> None:
-        """Write the report: a page (.html), its tables (.md) or everything (.json).
-
-        Raises InputError for another ending.
-        """
-        target = Path(path)
-        ending = target.suffix.lower()
-        if ending == ".html":
-            write_whole(target, report_to_html(self, {}))
-        elif ending == ".md":
-            write_whole(target, report_to_markdown(self))
-        elif ending == ".json":
-            write_json(target, report_to_json(self))
-        else:
-            raise InputError(f"{path}: a report ends in .html, .md or .json; name it so")
-
-
-class EvaluateSettings(TypedDict, total=False):
-    """What `evaluate` takes besides.
-
-    root       the folder that holds a suite's sets
-    clicks     on each mask (default: as the suite says, 3)
-    limit      masks of a set at most, the same ones every time
-    per_image  masks of a photo at most
-    form       the format of labels (default: recognised)
-    images     the folder of their pictures
-    split      of a published data set, such as "val"
+    root           the folder that holds a suite's sets
+    sets           only these of the suite
+    also           measured besides what the suite says
+    form           the format of labels (default: recognised)
+    images         the folder of their pictures
+    split          of a published data set, such as "val"
+    clicks         on each mask (default: as the suite says, 3)
+    limit          masks of a set at most, the same ones every time
+    per_image      masks of a photo at most
+    grid           clicks along each side for "everything" (default: 16)
+    crop_n_layers  "everything" also looks at crops
+    slow           masks of a set at most for methods that say they are slow
+    refine_edges   each model a second time with the photo at hand: looking closer, edges refined
+    mirror         that second time about the photo's mirror image, too
+    cases          pictures of the worst cases, which are asked for again
+    workers        processes, one set each (default: two on a CPU with enough to do)
+    out            a JSON file that is written after every set
+    resume         keep the sets that this file has
+    command        what was typed
+    skipped        (method, reason) of those that could not run
     """
 
     root: str | Path | None
-    clicks: int | None
-    limit: int | None
-    per_image: int | None
+    sets: Sequence[str]
+    also: Sequence[str]
     form: str | None
     images: str | Path | None
     split: str | None
+    clicks: int | None
+    limit: int | None
+    per_image: int | None
+    grid: int | None
+    crop_n_layers: int | None
+    slow: int | None
+    refine_edges: bool
+    mirror: bool
+    cases: bool
+    workers: int | None
+    out: str | Path | None
+    resume: bool
+    command: str
+    skipped: Sequence[tuple[str, str]]
+
+
+class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
+    """The settings of all protocols: those of photos, those of videos, and
+
+    rules  of "tracks": "davis" (default), "all-frames" or "unsupervised"
+    """
+
+    rules: str
 
 
 def evaluate(
-    model: Segmenter | ModelChoice | str | None,
-    data: str | Path,
+    model: Method | Sequence[Method],
+    data: Data,
     *,
     protocol: str | Sequence[str] = (),
-    sets: Sequence[str] = (),
     **settings: Unpack[EvaluateSettings],
 ) -> Report:
-    """Measure a model on photos with masks.
+    """Measure a model on photos or videos with masks, or files of results against the truth.
 
         report = anymask.evaluate("nano", "labels.json", protocol="clicks")
         report.save("report.html")
 
-    model      a loaded model, or a name of `anymask models list`; None: as `anymask.load`
-    data       labels that `anymask.read` understands, a folder of sets, or a suite's name or file
-    protocol   what is measured and nothing else, such as "clicks" or ("clicks", "box"); the names
-               are those of `anymask.evaluation.MEASURES` (default: as the suite says, clicks and
-               boxes)
-    sets       only these of the suite
+    model      a loaded model, or a name of `anymask models list`; "module:name": another project's
+               code; None: as `anymask.load`; several on photos: side by side. For "tracks" and
+               "panoptic" the path of the results
+    data       labels that `anymask.read` understands, a folder of sets, or a suite's name or file;
+               or a suite with its sets as `open_sets` reads them; videos; for "tracks" and
+               "panoptic" the path of the truth
+    protocol   what is measured, and nothing else:
+               on photos names of `anymask.evaluation.MEASURES`, such as "clicks" or ("clicks",
+               "box") (default: as the suite says, clicks and boxes);
+               on videos "videos" (the first masks are given), "videos-offline" (clicks on the first
+               frame, then on the worst of all), "videos-online" (clicks where a mask is bad);
+               of files "tracks" (J and F of DAVIS) or "panoptic" (PQ of COCO)
 
     Raises ConfigError for an unknown suite or measure, DataError for broken labels, InputError for
-    options that do not go together, ModelError, WeightsError.
+    settings that do not go together, TypeError for one that the protocol does not take,
+    ModelError, WeightsError.
     """
-    from anymask.jobs import ModelChoice
+    names = [protocol] if isinstance(protocol, str) else list(protocol)
+    given: dict[str, Any] = dict(settings)
+    videos = bool(names) and names[0] in VIDEO_PROTOCOLS
+    taken = (VideoSettings if videos else PhotoSettings).__annotations__
+    if names and names[0] in FILE_PROTOCOLS:
+        return score_files(cast(str, model), cast(str, data), names[0], **given)
+    if unknown := sorted(set(given) - set(taken)):
+        raise TypeError(f"{unknown[0]} is no setting of {names or 'photos'}; there are {[*taken]}")
+    if videos:
+        return evaluate_videos(cast(Method, model), cast(str, data), names[0], **given)
+    return evaluate_photos(model, data, protocol=names, **given)
 
-    asked = [protocol] if isinstance(protocol, str) else list(protocol)
-    root, images = settings.get("root"), settings.get("images")
-    choice = SetChoice(
-        what=str(data), data=None if root is None else str(root), sets=",".join(sets),
-        measure=asked, only=bool(asked), origin=settings.get("form"),
-        images=None if images is None else Path(images), split=settings.get("split"),
-    )  # fmt: skip
-    suite, found = asked_sets(choice)
-    clicks = settings.get("clicks")
-    how = EvalSettings(
-        clicks=suite.clicks if clicks is None else clicks,
-        min_area=suite.min_area,
-        limit=settings.get("limit"),
-        per_image=settings.get("per_image"),
+
+def evaluate_photos(
+    model: Method | Sequence[Method],
+    data: Data,
+    *,
+    protocol: Sequence[str] = (),
+    **settings: Unpack[PhotoSettings],
+) -> Report:
+    """`evaluate` by the protocols of photos."""
+    given: dict[str, Any] = dict(settings)
+    out, resume = given.pop("out", None), given.pop("resume", False)
+    if resume and not out:
+        raise InputError("--resume continues a file; give it with --json FILE")
+    query = None if isinstance(data, tuple) else _set_query(data, protocol, given)
+    suite, sets = data if isinstance(data, tuple) else cast(SetQuery, query).open()
+    known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
+    asked = {name: value for name, value in known.items() if value is not None or name == "slow"}
+    how = EvalSettings(**{"clicks": suite.clicks, "min_area": suite.min_area, **asked})
+    chosen: list[Method] = (
+        list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     )
-    if model is None or isinstance(model, str):
-        model = ModelChoice() if model is None else ModelChoice(model)
-    subject: Segmenter = model.load() if isinstance(model, ModelChoice) else model
-    scores = dict(score_here(SetScorer([subject], found, how), range(len(found))))
-    return Report(
+    edges = bool(given.get("refine_edges")), bool(given.get("mirror"))
+    methods = open_methods(chosen, *edges)
+    subject, *others = methods
+    run = Evaluation(
         suite=suite.name,
         subject=subject.spec.name,
         weights_hash=weights_hash(subject),
         settings=how,
         machine=this_machine(),
-        sets=tuple(scores[place] for place in range(len(found))),
+        sets=(),
+        peers=tuple(
+            (one.spec.name, weights_hash(one))
+            for one in others
+            if not isinstance(one, FromFunction)
+        ),
+        command=given.get("command", ""),
+        skipped=tuple(given.get("skipped", ())),
     )
+    scorer = SetScorer(methods, sets, how)
+    task = None
+    if query and not any(hasattr(one, "segment") for one in chosen):
+        task = ScoreTask(tuple(chosen), edges, query, how)
+    run = _measure(run, scorer, task, given.get("workers"), out and Path(out), resume)
+    cases = {}
+    if given.get("cases"):
+        with ProgressBar("worst cases", len(sets)) as progress:
+            for done, (one, scores) in enumerate(zip(sets, run.sets, strict=True), start=1):
+                cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
+                progress.update(done)
+    return report_photos(run, cases)
+
+
+def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
+    """What is measured on, of the settings of photos."""
+    root, images = (Path(given[name]) if given.get(name) else None for name in ("root", "images"))
+    return SetQuery(
+        data=str(data), root=root, sets=tuple(given.get("sets", ())), protocol=tuple(protocol),
+        also=tuple(given.get("also", ())), form=given.get("form"), images=images,
+        split=given.get("split"),
+    )  # fmt: skip
+
+
+@dataclass
+class SetScorer:
+    """Methods and sets, opened; called with the place of a set, it measures that one."""
+
+    methods: Sequence[Segmenter]
+    sets: Sequence[EvalSet]
+    settings: EvalSettings
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, item: int, report: ReportStep) -> SetScores:
+        """Measure one set."""
+        return score_set(self.methods, self.sets[item], self.settings, progress=report)
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """A run in plain values, for another process to open."""
+
+    methods: tuple[Method, ...]
+    edges: tuple[bool, bool]
+    query: SetQuery
+    settings: EvalSettings
+
+    def open(self) -> SetScorer:
+        """Load methods and sets."""
+        return SetScorer(open_methods(self.methods, *self.edges), self.query.open()[1],
+                         self.settings)  # fmt: skip
+
+
+def _measure(
+    run: Evaluation,
+    scorer: SetScorer,
+    task: ScoreTask | None,
+    workers: int | None,
+    out: Path | None,
+    resume: bool,
+) -> Evaluation:
+    """Every set that `out` does not have yet; with progress on stderr.
+
+    task  what workers open; None: everything is done here
+    """
+    known = finished_sets(out, run, scorer) if resume and out else {}
+    names = [one.plan.name for one in scorer.sets]
+    counts = []
+    for one in scorer.sets:
+        limits = scorer.settings.limit, scorer.settings.per_image
+        counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
+        if not counts[-1]:
+            raise DataError(
+                f"{one.info.folder}: {len(one.samples)} photos and no mask with a pixel; is it "
+                "the right folder?"
+            )
+    places = [place for place, name in enumerate(names) if name not in known]
+    if workers is None:
+        much = sum(counts[place] for place in places) >= MANY
+        on_cpu = (
+            all(getattr(one, "device", "cpu") in ("auto", "cpu") for one in task.methods)
+            if task
+            else False
+        )
+        workers = min(2, pick_threads()) if much and on_cpu else 1
+    workers = min(workers, len(places))
+    ready = (
+        score_in_workers(task, names, places, workers)
+        if task and workers > 1
+        else _score_here(scorer, places)
+    )
+    for place, scores in ready:
+        known[names[place]] = scores
+        run = replace(run, sets=tuple(known[name] for name in names if name in known))
+        if out:
+            write_json(out, evaluation_to_json(run))
+    run = replace(run, sets=tuple(known[name] for name in names))
+    if out:
+        write_json(out, evaluation_to_json(run))
+    return run
+
+
+def _score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:
+    """Measure set by set in this process, each with its progress on stderr."""
+    for place in places:
+        with ProgressBar(scorer.sets[place].plan.name) as progress:
+
+            def report(what: str, done: int, total: int, progress: ProgressBar = progress) -> None:
+                if what != progress.what:
+                    progress.what, progress.began = what, progress.clock()
+                progress.update(done, total)
+
+            scores = scorer(place, report)
+        yield place, scores
+
+
+def score_in_workers(
+    task: PoolTask[int, SetScores], names: Sequence[str], places: Sequence[int], workers: int
+) -> Generator[tuple[int, SetScores]]:
+    """The scores of the sets of these places, in the order in which they are ready.
+
+    names  of all sets, for the progress on stderr
+
+    Raises AnymaskError where the task cannot be opened or a worker dies. Whatever ends this
+    generator ends the workers.
+    """
+    steps: dict[int, ItemStep[int]] = {}
+    done = 0
+    with (
+        ProgressBar("sets", len(places)) as progress,
+        closing(run_in_pool(task, places, workers)) as events,
+    ):
+        for event in events:
+            if isinstance(event, ItemLost):
+                raise AnymaskError(
+                    f"the worker that measured {names[event.item]!r} {event.how}; if memory was "
+                    "short, take --workers 1; with --json FILE --resume the sets that are finished "
+                    "are kept"
+                )
+            if isinstance(event, ItemStep):
+                steps[event.item] = event
+            elif isinstance(event, ItemDone):
+                steps.pop(event.item, None)
+                done += 1
+                yield event.item, event.result
+            progress.note = " | ".join(map(str, steps.values()))
+            progress.update(done)
+
+
+def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, SetScores]:
+    """The sets that an earlier run of the same measurement wrote.
+
+    Raises ConfigError when the file is of another model, other settings or other methods, DataError
+    when it is none.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        raw: dict[str, Any] = parse_json(path.read_bytes(), path)
+        sets = {scores.name: scores for scores in sets_from_json(raw)}
+    except (ValueError, AttributeError, TypeError, DataError) as error:
+        raise DataError(f"{path}: not a report to resume ({error}); leave out --resume") from error
+    now = evaluation_to_json(run)
+    for key in ("subject", "weights_hash", "peers", "settings"):
+        if raw.get(key) != now[key]:
+            raise ConfigError(
+                f"{path}: cannot resume, its {key} is {raw.get(key)!r}, now it is {now[key]!r}; "
+                "repeat the options of that run, or write to another file"
+            )
+    kept = {}
+    for one in scorer.sets:
+        scores = sets.get(one.plan.name)
+        if scores is None or scores.measures != one.plan.measures:
+            continue
+        whole = any(MEASURES[name].function for name in scores.measures)
+        # a method without prompts has something of measures of whole sets alone
+        asked = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
+        if asked == {c.method for c in scores.columns} | {f.method for f in scores.found}:
+            kept[scores.name] = scores
+    return kept

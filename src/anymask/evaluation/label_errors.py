@@ -17,23 +17,19 @@ from typing import Literal
 import numpy as np
 
 from anymask.base import Floats
-from anymask.evaluation.audit import (
+from anymask.evaluation.audit_features import FEATURES
+from anymask.evaluation.audit_grading import Grader, fit_scale
+from anymask.evaluation.audit_photos import (
     LEAST_USUAL_MASKS,
     ExaminedMask,
     ExaminedPhoto,
     object_certainty,
 )
-from anymask.evaluation.audit_features import FEATURES
-from anymask.evaluation.audit_grading import Grader, fit_scale
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, Masks, Rle, rle_area
 
 MOST_REASONS = 3  # features in the reasons of one mask
-
-
 TINY_AREA = 64  # pixels
-
-
 ERROR_PHRASES = {
     "shifted": "it looks moved",
     "dilated": "it looks too large all around",
@@ -43,6 +39,14 @@ ERROR_PHRASES = {
     "swapped": "it fits nothing in this place",
     "coarse": "its outline looks rough",
 }
+Correction = Literal["keep", "replace", "remove"]
+SUSPECT_BELOW = 0.5  # grades below it are suspects
+DUPLICATE_GRADE = 0.02  # at most, of the later one
+EMPTY_REASON = "it has no pixel"
+UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
+LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
+MISSING_REASON = "missing: the model is sure of an object that no mask covers"
+ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,8 @@ class ExplainedMask:
         return round(float(np.expm1(self.at("holes"))))
 
 
-@dataclass(frozen=True)
-class ExplanationRule:
-    """One thing that can be wrong.
-
-    weight  how badly it is so, about 0..1; not above 0: it is not
-    words   how to say it
-    """
-
-    weight: Callable[[ExplainedMask], float]
-    words: Callable[[ExplainedMask], str]
+# One thing that can be wrong: how badly it is so, about 0..1 (not so: 0 or less); how to say it.
+ExplanationRule = tuple[Callable[[ExplainedMask], float], Callable[[ExplainedMask], str]]
 
 
 def explain_error(error: str, values: Floats, label: str | None, area: int) -> tuple[str, ...]:
@@ -84,10 +80,10 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
     error  the kind of error that it resembles most
     """
     case = ExplainedMask(values, label, area)
-    weighed = [(rule.weight(case), rule) for rule in EXPLANATION_RULES]
+    weighed = [(weight(case), words) for weight, words in EXPLANATION_RULES]
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
     looks = ERROR_PHRASES.get(error, f"it looks {error}")
-    return (looks, *(rule.words(case) for _, rule in holding[:MOST_REASONS]))
+    return (looks, *(words(case) for _, words in holding[:MOST_REASONS]))
 
 
 def _percent(share: float) -> str:
@@ -99,70 +95,56 @@ def _many(number: int, usual: int) -> float:
 
 
 EXPLANATION_RULES: tuple[ExplanationRule, ...] = (
-    ExplanationRule(
+    (
         lambda case: 0.55 - case.at("best"),
         lambda case: f"the model finds nothing like it there (best IoU {case.at('best'):.2f})",
     ),
-    ExplanationRule(
+    (
         lambda case: 0.7 * (case.at("inside_clicks") - case.at("of_clicks") - 0.2),
         lambda case: (
             "the object goes on where the mask ends: the mask is "
             f"{_percent(case.at('of_clicks'))} of what clicks inside it find"
         ),
     ),
-    ExplanationRule(
+    (
         lambda case: 0.7 * (case.at("of_clicks") - case.at("inside_clicks") - 0.2),
         lambda case: (
             "it takes in more than its object: clicks inside it find "
             f"{_percent(case.at('inside_clicks'))} of it"
         ),
     ),
-    ExplanationRule(
+    (
         lambda case: 0.4 * (0.3 - case.at("one_object")),
         lambda case: "clicks at two places inside it find two things",
     ),
-    ExplanationRule(
+    (
         lambda case: 0.5 * (0.6 - case.at("outline")),
         lambda case: f"the model draws another outline (agreement {case.at('outline'):.2f})",
     ),
-    ExplanationRule(
+    (
         lambda case: -0.7 * case.at("edge_beside"),
         lambda case: "the photo's edges lie beside its outline",
     ),
-    ExplanationRule(
+    (
         lambda case: 0.6 * (case.at("bare_stretch") - 0.25),
         lambda case: f"a stretch of {_percent(case.at('bare_stretch'))} of its outline has no edge",
     ),
-    ExplanationRule(
+    (
         lambda case: 0.4 * (0.3 - case.at("contrast")),
         lambda case: "both sides of its outline look alike",
     ),
-    ExplanationRule(
+    (
         lambda case: case.at("swallows") - 0.6,
         lambda case: f"it covers {_percent(case.at('swallows'))} of another mask",
     ),
-    ExplanationRule(
-        lambda case: _many(case.parts, 4), lambda case: f"it falls into {case.parts} parts"
-    ),
-    ExplanationRule(lambda case: _many(case.holes, 3), lambda case: f"it has {case.holes} holes"),
-    ExplanationRule(
+    (lambda case: _many(case.parts, 4), lambda case: f"it falls into {case.parts} parts"),
+    (lambda case: _many(case.holes, 3), lambda case: f"it has {case.holes} holes"),
+    (
         lambda case: 0.15 * (case.at("odd_size") - 2.5),
         lambda case: "its size is unusual " + (f"for {case.label!r}" if case.label else "here"),
     ),
-    ExplanationRule(
-        lambda case: 0.1 * (case.area < TINY_AREA), lambda case: f"it has {case.area} pixels"
-    ),
+    (lambda case: 0.1 * (case.area < TINY_AREA), lambda case: f"it has {case.area} pixels"),
 )
-
-
-Correction = Literal["keep", "replace", "remove"]
-
-SUSPECT_BELOW = 0.5  # grades below it are suspects
-DUPLICATE_GRADE = 0.02  # at most, of the later one
-EMPTY_REASON = "it has no pixel"
-UNREPLACED_ERRORS = ("merged", "swapped")  # after these one answer of the model is no better mask
-LEAST_GAIN = 0.1  # in guessed IoU, that a proposal must promise
-MISSING_REASON = "missing: the model is sure of an object that no mask covers"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -321,7 +303,6 @@ def _grade_to_suspect(number: int, verdict: GradedMask) -> Suspect:
 # Proposals.
 
 # What of a mask stays when another outline takes its place.
-ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
 
 def apply_proposals(

@@ -1,79 +1,147 @@
-"""What a method shows by itself, with its own defaults: recall and precision at IoU .5 out.
-
-What an annotator opens in the morning: `everything` as it is called without any setting. A mask is
-right if it overlaps an object that no better mask has with an IoU of at least .5; one that lies in
-an area that does not count is not counted. Where a set labels only some of what a photo holds, the
-precision is a lower bound. Average recall (`average_recall`) is the other measure of everything,
-without the thresholds.
-
-The table of measures.
+"""The table of measures, and the scores of every chosen mask of a set by them.
 
 A suite's set lists names (`measures = ["clicks", "box", "everything"]`), `--measure NAME` asks for
 more. There are two kinds:
 
-    mask by mask  a value a mask, from one look at each photo (`protocols`, `scoring`)
+    mask by mask  columns of values, one a mask, from one look at each photo (`MaskMeasure`)
     set by set    a function of its own that looks at the whole set and returns a `SetResult`
 
-A new measure of a set is a function like `SetMeasure` in a module of its own and one row in
-MEASURES; report, page and files then show it without knowing what it means. Code outside of the
-package adds rows of its own to MEASURES (and to `mask_measures.MASK_MEASURES`) before a run.
+A new measure is a function like `SetMeasure` and one row in MEASURES; report, page and files then
+show it without knowing what it means. Code outside of the package adds rows of its own to MEASURES
+(and to MASK_MEASURES) before a run. Letters: N masks, M columns, C clicks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from anymask.base import ConfigError
-from anymask.evaluation.average_recall import FindsEverything, measure_everything
+from anymask.base import ConfigError, Floats
 from anymask.evaluation.calibration import measure_calibration
-from anymask.evaluation.instance_ap import AREA_RANGES, match_masks, measure_instance_ap, rank_masks
-from anymask.evaluation.metrics import Shares
-from anymask.evaluation.protocols import Segmenter
-from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
-from anymask.evaluation.set_results import MethodResult, NotMeasured, SetResult, shares_to_metric
+from anymask.evaluation.coco import measure_instance_ap
+from anymask.evaluation.everything import measure_everything, measure_shown
+from anymask.evaluation.metrics import boundary_iou, clicks_needed
+from anymask.evaluation.protocols import (
+    BOX,
+    CLICKS,
+    PROMPTS_A_CALL,
+    Goal,
+    NotMeasured,
+    Segmenter,
+    TruthMask,
+    ask_in_parts,
+    box_scores,
+    click_masks,
+    click_rounds,
+    deepest_click,
+    score_first,
+    tight_box,
+)
+from anymask.evaluation.results import MethodResult, ScoreColumn, SetResult, SetScores
+from anymask.evaluation.selection import (
+    ChosenMasks,
+    EvalPhoto,
+    EvalSet,
+    EvalSettings,
+    OnProgress,
+    choose_masks,
+    mask_limit,
+)
+from anymask.masks import Prompt, PromptKind, centre_click
 
-HALF = 0  # place of IoU .5 among `coco_rules.IOU_THRESHOLDS`
+NOC_CLICKS = 20
+NOC_AT = (0.85, 0.90)
+
+Accepts = frozenset[PromptKind]
+ScoreProgress = Callable[[str, int, int], None]
+MaskScores = tuple[Floats, ...]  # (N,) for each column
 
 
-def measure_shown(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
-) -> SetResult:
-    """Measure what a method shows when it is asked for everything.
+# Mask by mask.
 
-    Raises NotMeasured for one that has no `everything` of its own.
+
+@dataclass(frozen=True, kw_only=True)
+class MaskMeasure:
+    """How one of them works.
+
+    columns  the names of what it gives, for a method that accepts these prompts; none when the
+             method cannot be asked so
+    score    method, its embedding of a photo, N truths, settings -> (N,) for each of the columns
     """
-    if not isinstance(method, FindsEverything) or not method.spec.accepts:
-        raise NotMeasured("it shows nothing by itself")
-    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    images = np.unique(chosen.image)  # each with all of its objects: precision needs them
-    rows = []
-    for done, number in enumerate(images, start=1):
-        sample = one.samples[int(number)]
-        records = method.everything(sample.image())
-        ranked = rank_masks(
-            [record.rle for record in records],
-            np.array([record.score for record in records], np.float64),
-            sample.rles,
-            [sample.ignore] if sample.ignore is not None else [],
-            most=max(len(records), 1),
-        )
-        matches = match_masks(ranked, AREA_RANGES["all"])
-        counted = np.count_nonzero(~matches.ignored[HALF])
-        rows.append((int(matches.found()[HALF]), matches.truths, counted))
-        told(done, len(images))
-    found, truths, shown = np.array(rows, np.float64).reshape(-1, 3).T
-    photos = np.ones(len(found))
-    return SetResult(
-        figures=(
-            shares_to_metric("recall .5", Shares(found, truths, truths)),
-            shares_to_metric("precision .5", Shares(found, shown, shown)),
-            shares_to_metric("masks a photo", Shares(shown, photos, photos), digits=1),
-        )
-    )
+
+    columns: Callable[[Accepts, EvalSettings], tuple[str, ...]]
+    score: Callable[[Segmenter, Any, Sequence[TruthMask], EvalSettings], MaskScores]
+
+
+def click_name(n: int) -> str:
+    """The column of n clicks."""
+    return "1 click" if n == 1 else f"{n} clicks"
+
+
+def columns_of(needed: Accepts, *names: str) -> Callable[[Accepts, EvalSettings], tuple[str, ...]]:
+    """These columns for every method that accepts what is needed."""
+    return lambda accepts, settings: names if needed <= accepts else ()
+
+
+def _click_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
+    if "point" not in accepts:
+        return ()
+    more = range(2, settings.clicks + 1) if "negative_point" in accepts else ()
+    return ("1 click", "oracle", *(click_name(n) for n in more))
+
+
+def _score_clicks(
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> MaskScores:
+    scores = click_rounds(method, embedding, truths, settings.clicks)
+    first, *more = scores.ious.T
+    return (first, scores.oracle, *more)
+
+
+def _score_noc(
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> MaskScores:
+    goal = Goal(max(NOC_AT), deepest_click)
+    ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
+    return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
+
+
+def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
+    asked = (("point", "1 click"), ("box", "box"))
+    return tuple(f"boundary {name}" for kind, name in asked if kind in accepts)
+
+
+def _score_boundary(
+    method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
+) -> MaskScores:
+    """Of the first ranked mask of a click at the centre, and of the mask of the box."""
+    answers = []
+    if "point" in method.spec.accepts:
+        clicks = [centre_click(truth.mask) for truth in truths]
+        answers.append(click_masks(method, embedding, clicks))
+    if "box" in method.spec.accepts:
+        prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
+        answers.append(ask_in_parts(method, embedding, prompts, multimask=False))
+    return tuple(score_first(some, truths, boundary_iou) for some in answers)
+
+
+_NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
+
+MASK_MEASURES: dict[str, MaskMeasure] = {
+    "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
+    "box": MaskMeasure(
+        columns=columns_of(BOX, "box"),
+        score=lambda method, embedding, truths, _: (box_scores(method, embedding, truths),),
+    ),
+    "noc": MaskMeasure(columns=columns_of(CLICKS, *_NOC), score=_score_noc),
+    "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
+}
+
+
+# All measures.
 
 
 class SetMeasure(Protocol):
@@ -137,14 +205,88 @@ def check_measures(names: Sequence[object], where: str) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name in names)
 
 
-def measure_set(
-    name: str, method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
-) -> MethodResult:
-    """Measure one method on one set by a measure of whole sets."""
-    measure = MEASURES[name].function
-    assert measure is not None, name
-    try:
-        result = measure(method, one, settings, told)
-    except NotMeasured as error:
-        return MethodResult(method=method.spec.name, measure=name, reason=str(error))
-    return MethodResult(method=method.spec.name, measure=name, result=result)
+# One set.
+
+
+def score_set(
+    methods: Sequence[Segmenter],
+    one: EvalSet,
+    settings: EvalSettings,
+    *,
+    progress: ScoreProgress | None = None,
+) -> SetScores:
+    """Measure methods on one set by all that its plan names, all of them on the same masks.
+
+    progress  called with the set's name (and the measure, for those of a whole set), and what is
+              done and in all
+    """
+
+    def tell(what: str, done: int, total: int) -> None:
+        if progress:
+            progress(what, done, total)
+
+    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+    columns = _score_masks(methods, one, chosen, settings, tell)
+    found = []
+    for name in one.plan.measures:
+        if (function := MEASURES[name].function) is None:
+            continue
+        for method in methods:
+            whose = method.spec.name
+            what = f"{one.plan.name} {name}: {whose}"
+            try:
+                result = function(method, one, settings, lambda *n, what=what: tell(what, *n))
+            except NotMeasured as error:
+                found.append(MethodResult(method=whose, measure=name, reason=str(error)))
+            else:
+                found.append(MethodResult(method=whose, measure=name, result=result))
+    return SetScores(
+        name=one.plan.name,
+        groups=one.plan.groups,
+        measures=one.plan.measures,
+        image=chosen.image,
+        mask=chosen.mask,
+        area=chosen.area,
+        columns=tuple(columns),
+        found=tuple(found),
+    )
+
+
+def _score_masks(
+    methods: Sequence[Segmenter],
+    one: EvalSet,
+    chosen: ChosenMasks,
+    settings: EvalSettings,
+    tell: ScoreProgress,
+) -> list[ScoreColumn]:
+    """Every method about every mask, photo by photo; NaN where a method was not asked."""
+    wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
+    asked = []
+    for method in methods:
+        given = [(measure, measure.columns(method.spec.accepts, settings)) for measure in wanted]
+        names = [name for _, columns in given for name in columns]
+        measures = [measure for measure, columns in given if columns]
+        asked.append((method, measures, names, np.full((len(chosen.image), len(names)), np.nan)))
+    done = 0
+    for image in np.unique(chosen.image):
+        rows = np.flatnonzero(chosen.image == image)
+        photo = EvalPhoto(int(image), one.samples[int(image)], chosen.mask[rows])
+        for method, measures, _, table in asked:  # (N, M)
+            counted = rows[chosen.rank[rows] < mask_limit(method, settings)]
+            if not len(counted) or not measures:
+                continue
+            embedding = method.encode(photo.image)
+            for start in range(0, len(counted), PROMPTS_A_CALL):
+                part = counted[start : start + PROMPTS_A_CALL]
+                truths = photo.truths(chosen.mask[part])
+                scores = [m.score(method, embedding, truths, settings) for m in measures]
+                table[part] = np.stack([values for some in scores for values in some], axis=1)
+        done += len(rows)
+        tell(one.plan.name, done, len(chosen.image))
+    return [
+        ScoreColumn(method.spec.name, name, table[:, n])
+        for method, _, names, table in asked
+        for n, name in enumerate(names)
+        # no oracle where there never was a second candidate
+        if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
+    ]

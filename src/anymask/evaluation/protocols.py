@@ -39,6 +39,10 @@ CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
 PROMPTS_A_CALL = 64  # enough to be fast, few enough for big masks
 
 
+class NotMeasured(Exception):
+    """A method or a set cannot be measured so; the text is the reason that the report gives."""
+
+
 class SegmenterAnswer(Protocol):
     """What a segmenter says to one prompt, best first (`Prediction` is one)."""
 
@@ -55,10 +59,10 @@ class SegmenterAnswer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PlainAnswer:
-    """masks (K, H, W) bool, best first; quality (K,) or None; it hands no logits back."""
+    """masks (K, H, W) bool, best first; scores (K,) or None; it hands no logits back."""
 
     masks: BoolArray
-    quality: Floats | None = None
+    scores: Floats | None = None
     logits: NDArray[np.float32] | None = None
 
 

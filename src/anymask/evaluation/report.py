@@ -1,211 +1,189 @@
-"""The record of an evaluation: scores of masks in, means of sets and groups, and JSON, out.
+"""Reports: what `evaluate`, `audit` and `stats` return; they print as tables and save themselves.
 
-Letters: N masks of a set.
+A report is sections of tables, plots and pictures, the rows behind them, and all that was measured.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from anymask.base import InputError, write_json, write_whole
+from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
 
-from anymask.base import (
-    DataError,
-    Floats,
-    IntArray,
-    Machine,
-)
-from anymask.evaluation.metrics import Mean, cluster_mean, mean_of_means
-from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
-from anymask.evaluation.set_results import MethodResult, result_from_json, result_to_json
-
-REPORT_FORMAT = 2  # 2: `measures` and `found`
+MOST_PLOTS = 24  # plots of a section that are shown at once
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreColumn:
-    """One method by one measure: a value a mask, NaN where it was not measured."""
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts; a cell `**text**` stands out.
 
-    method: str
-    measure: str
-    values: Floats
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SetScores:
-    """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
-
-    measures  the names of what was measured
-    columns   values mask by mask
-    found     what measures of whole sets said
+    header  of the columns
+    rows    each as long as the header
+    title   above it, or ""
+    align   "l" or "r" for each column; the reader's own choice where left out
+    more    a line below it, or ""
+    folded  on the page alone, and folded there
     """
 
-    name: str
-    groups: tuple[str, ...]
-    measures: tuple[str, ...] = DEFAULT_MEASURES
-    image: IntArray
-    mask: IntArray
-    area: IntArray
-    columns: tuple[ScoreColumn, ...]
-    found: tuple[MethodResult, ...] = ()
-
-    def values(self, method: str, measure: str) -> Floats | None:
-        """A column's values, or None when the method was not measured so."""
-        for column in self.columns:
-            if (column.method, column.measure) == (method, measure):
-                return column.values
-        return None
-
-    def select(
-        self, method: str, measure: str, min_area: int, small: bool = False
-    ) -> tuple[Floats, IntArray]:
-        """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
-        values = self.values(method, measure)
-        if values is None:
-            return np.zeros(0), np.zeros(0, np.int64)
-        keep = ((self.area < min_area) == small) & ~np.isnan(values)
-        return values[keep], self.image[keep]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    align: str = ""
+    more: str = ""
+    folded: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class EvalReport:
-    """A finished or interrupted run.
+@dataclass(frozen=True)
+class Shot:
+    """A JPEG file and the words below it, a line each; the first says what it shows."""
 
-    suite         its name, or ""
-    subject       the model that was measured; its columns carry this name
-    weights_hash  of the model, or ""
-    settings      what was measured, on how many masks
-    machine       where
-    peers         (name, weights hash) of the other models, without the baselines
-    command       what was typed, or ""
-    sets          what is finished
-    skipped       (baseline, reason) of those that could not run
+    jpeg: bytes
+    words: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what belongs to it; plots (title, SVG) and pictures are on the page alone."""
+
+    title: str = ""
+    notes: Sequence[str] = ()
+    tables: Sequence[TextTable] = ()
+    plots: Sequence[tuple[str, str]] = ()
+    pictures: Sequence[Shot] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was measured; printed, it is its tables.
+
+    title     what of what
+    about     how, in one line
+    sections  tables, plots and pictures, in order
+    notes     how it was measured, a line each
+    rows      the figures, one by one: what `.csv` and `to_dataframe` hold
+    data      everything: what `.json` holds
     """
 
-    suite: str
-    subject: str
-    weights_hash: str
-    settings: EvalSettings
-    machine: Machine
-    sets: tuple[SetScores, ...]
-    peers: tuple[tuple[str, str], ...] = ()
-    command: str = ""
-    skipped: tuple[tuple[str, str], ...] = ()
+    title: str
+    about: str = ""
+    sections: Sequence[Section] = ()
+    notes: Sequence[str] = ()
+    rows: Sequence[dict[str, Any]] = ()
+    data: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Names of the groups, in order of appearance; "all" when no set has one."""
-        names = dict.fromkeys(group for scores in self.sets for group in scores.groups)
-        return tuple(names) or ("all",)
+    def __str__(self) -> str:
+        return self.to_markdown()
 
-    def members(self, group: str) -> list[SetScores]:
-        """The sets of a group; every set of "all"."""
-        return [scores for scores in self.sets if group == "all" or group in scores.groups]
+    def _repr_html_(self) -> str:
+        """In a notebook: the tables and plots, without the page around them."""
+        return "\n".join(_section_to_html(one) for one in self.sections)
 
-    def mean(self, measure: str, *, group: str = "all", method: str | None = None) -> Mean:
-        """The mean over a group's sets of each set's mean, of the subject or another method."""
-        name, area = method or self.subject, self.settings.min_area
-        return mean_of_means([scores.select(name, measure, area) for scores in self.members(group)])
+    def save(self, path: str | Path, form: str | None = None) -> None:
+        """Write everything (json), the figures (csv), the tables (md) or a page (html).
 
-    def set_mean(
-        self, name: str, measure: str, *, method: str | None = None, small: bool = False
-    ) -> Mean:
-        """One set's mean; of its small masks when asked."""
-        scores = next(scores for scores in self.sets if scores.name == name)
-        area = self.settings.min_area
-        return cluster_mean(*scores.select(method or self.subject, measure, area, small))
+        The page is one file that fetches nothing and runs nothing: it can be mailed.
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """Every (method, measure) that some set has, in order of appearance."""
-        keys = ((c.method, c.measure) for scores in self.sets for c in scores.columns)
-        return list(dict.fromkeys(keys))
+        form  one of these four; None: what the path ends in
 
+        Raises InputError for another ending.
+        """
+        target = Path(path)
+        form = form or target.suffix.lower().removeprefix(".")
+        writers = {"csv": self.to_csv, "md": self.to_markdown, "html": self.to_html}
+        if form == "json":
+            write_json(target, self.data)
+        elif form in writers:
+            write_whole(target, writers[form]())
+        else:
+            raise InputError(f"{path}: a report ends in .html, .json, .csv or .md; name it so")
 
-# --- JSON
+    def to_dataframe(self) -> Any:
+        """The figures as a `pandas.DataFrame`. Raises InputError where pandas is absent."""
+        try:
+            import pandas as pd  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise InputError("a data frame needs pandas; install it: pip install pandas") from error
+        return pd.DataFrame(list(self.rows))
 
+    def to_csv(self) -> str:
+        """The figures with a header, NaN as an empty cell."""
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
+        return text.getvalue()
 
-def report_to_json(report: EvalReport) -> dict[str, Any]:
-    """Everything, with the means that the table shows; NaN becomes null."""
-    return {
-        "format": REPORT_FORMAT,
-        "suite": report.suite,
-        "subject": report.subject,
-        "weights_hash": report.weights_hash,
-        "peers": [{"name": name, "weights_hash": weights} for name, weights in report.peers],
-        "command": report.command,
-        "settings": dataclasses.asdict(report.settings),
-        "machine": dataclasses.asdict(report.machine),
-        "skipped": [list(pair) for pair in report.skipped],
-        "means": [
-            {"group": group, "method": method, "measure": measure} | _mean_row(mean)
-            for group in report.groups
-            for method, measure in report.pairs()
-            if not np.isnan((mean := report.mean(measure, group=group, method=method)).value)
-        ],
-        "sets": [_set_to_json(report, scores) for scores in report.sets],
-    }
+    def to_markdown(self) -> str:
+        """All tables, then the notes."""
+        parts: list[str] = []
+        for one in self.sections:
+            tables = [table for table in one.tables if not table.folded]
+            if one.title and (tables or one.notes):
+                parts.append(f"### {one.title}")
+            parts += ["\n".join(one.notes)] if one.notes else []
+            for table in tables:
+                parts += [table.title] if table.title else []
+                parts.append(markdown_table(table.header, table.rows, table.align))
+                parts += [table.more] if table.more else []
+        parts += ["\n".join(f"- {line}" for line in self.notes)] if self.notes else []
+        return "\n\n".join(parts) + "\n"
 
-
-def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
-    """The finished sets of a written report; DataError when it is none."""
-    try:
-        return tuple(_set_from_json(row) for row in raw["sets"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"not a report of `anymask evaluate` ({error!r}); write a new one"
-        ) from error
-
-
-def _set_to_json(report: EvalReport, scores: SetScores) -> dict[str, Any]:
-    large = scores.area >= report.settings.min_area
-    return {
-        "name": scores.name,
-        "groups": list(scores.groups),
-        "measures": list(scores.measures),
-        "masks": int(large.sum()),
-        "small_masks": int((~large).sum()),
-        "image": scores.image.tolist(),
-        "mask": scores.mask.tolist(),
-        "area": scores.area.tolist(),
-        "columns": [
-            {"method": column.method, "measure": column.measure}
-            | _mean_row(report.set_mean(scores.name, column.measure, method=column.method))
-            | {"values": [_number(value, 5) for value in column.values]}
-            for column in scores.columns
-        ],
-        "found": [result_to_json(found) for found in scores.found],
-    }
+    def to_html(self) -> str:
+        """The whole page."""
+        parts = [_section_to_html(one) for one in self.sections]
+        if self.notes:
+            lines = "".join(f"<li>{escape(line)}</li>" for line in self.notes)
+            parts.append(section("How it was measured", f"<ul>{lines}</ul>"))
+        return html_page(self.title, self.about, parts)
 
 
-def _set_from_json(row: dict[str, Any]) -> SetScores:
-    return SetScores(
-        name=str(row["name"]),
-        groups=tuple(row["groups"]),
-        measures=tuple(row["measures"]),
-        image=np.array(row["image"], np.int64),
-        mask=np.array(row["mask"], np.int64),
-        area=np.array(row["area"], np.int64),
-        columns=tuple(
-            ScoreColumn(
-                str(column["method"]),
-                str(column["measure"]),
-                np.array(column["values"], np.float64),  # null becomes NaN
-            )
-            for column in row["columns"]
-        ),
-        found=tuple(result_from_json(found) for found in row["found"]),
-    )
+def _section_to_html(one: Section) -> str:
+    parts = [note(line) for line in one.notes]
+    for table in one.tables:
+        strong = [n for n, row in enumerate(table.rows) if row and row[0].startswith("**")]
+        rows = [[cell.replace("**", "") for cell in row] for row in table.rows]
+        text = html_table(table.header, rows, strong)
+        if table.folded:
+            parts.append(_fold(table.title, text))
+            continue
+        parts += [f"<h3>{escape(table.title)}</h3>"] if table.title else []
+        parts.append(text)
+        parts += [note(table.more)] if table.more else []
+    if one.plots:
+        drawn = sheets(*one.plots)
+        many = len(one.plots) > MOST_PLOTS
+        parts.append(_fold(f"{len(one.plots)} plots", drawn) if many else drawn)
+    if one.pictures:
+        figures = "".join(_figure(picture) for picture in one.pictures)
+        parts.append(f'<div class="shots">{figures}</div>')
+    return section(one.title, *parts) if one.title else "\n".join(parts)
 
 
-def _mean_row(mean: Mean) -> dict[str, float | None]:
-    return {
-        "mean": _number(mean.value, 5),
-        "low": _number(mean.low, 5),
-        "high": _number(mean.high, 5),
-    }
+def _fold(title: str, content: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
-def _number(value: float, digits: int) -> float | None:
-    return None if np.isnan(value) else round(float(value), digits)
+def _figure(picture: Shot) -> str:
+    words = "<br>".join(escape(line) for line in picture.words)
+    tag = picture_tag(picture.jpeg, picture.words[0])
+    return f'<figure>{tag}<figcaption class="note">{words}</figcaption></figure>'
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """Rows of cells below a header; a `|` in a cell is escaped.
+
+    align  "l" or "r" for each column; the reader's own choice where left out
+    """
+    marks = {"l": "---", "r": "--:"}
+    rule = [marks[side] for side in align] or ["---"] * len(header)
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

@@ -23,8 +23,7 @@ from anymask.base import (
     check_settings,
     describe_settings,
 )
-from anymask.evaluation.protocols import Segmenter, TruthMask
-from anymask.evaluation.set_results import NotMeasured
+from anymask.evaluation.protocols import NotMeasured, Segmenter, TruthMask
 from anymask.formats import AnnotatedImage, SetInfo
 from anymask.masks import rle_area, rle_to_mask
 

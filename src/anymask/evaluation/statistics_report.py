@@ -1,23 +1,27 @@
-"""Report on data sets side by side: statistics in, Markdown, JSON and a page with plots out."""
+"""Statistics of data sets side by side: `anymask.stats`, its tables, plots and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.evaluation.pages import (
-    TextTable,
-    html_page,
-    html_table,
-    markdown_table,
-    note,
-    section,
-    sheets,
+from anymask.base import DataError, InputError, follow
+from anymask.evaluation.page import Series, bar_plot, heat_map, legend, line_plot
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.statistics import (
+    GroupOf,
+    Histogram,
+    SetStatistics,
+    collect_statistics,
+    reweight_concavity,
 )
-from anymask.evaluation.plots import Series, bar_plot, heat_map, legend, line_plot
-from anymask.evaluation.statistics import Histogram, SetStatistics, reweight_concavity
+from anymask.formats import AnnotatedImage, Dataset, read, read_groups
+from anymask.masks import Mask
 
 STATISTICS_FORMAT = 1
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
@@ -25,19 +29,148 @@ MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 NOT_COUNTED = "–"
 
 
-# Tables.
+def stats(
+    data: str | Path | Sequence[str | Path],
+    *,
+    form: str | None = None,
+    split: str | None = None,
+    images: str | Path | None = None,
+    limit: int | None = None,
+    groups: str | Path | None = None,
+) -> Report:
+    """Describe data sets: masks an image, sizes, places, shapes, labels, groups.
+
+    data    a file or folder of annotations that `anymask.read` understands; several are compared
+    form    the format (default: recognised)
+    split   of a published data set, such as "val"
+    images  the folder of the pictures, for formats that do not say their sizes
+    limit   pictures of a data set at most
+    groups  count groups: "label", "annotator", "group", any key that the format keeps with a mask
+            or a picture, or a table FILE.csv with the columns image and group
+
+    Raises DataError for broken annotations and a set without masks, InputError where no mask has a
+    group.
+    """
+    sources = [data] if isinstance(data, (str, Path)) else list(data)
+    group_of = None
+    if groups is not None:
+        table = str(groups).endswith(".csv")
+        group_of = _table_groups(Path(groups)) if table else _key_groups(str(groups))
+    pictures = None if images is None else Path(images)
+    streams = [read(Path(source), form, pictures, split) for source in sources]
+    found = [_count(stream, limit, group_of) for stream in streams]
+    if group_of is not None and not any(one.groups for one in found):
+        raise InputError(
+            f"no mask has a group by {str(groups)!r}; name another key or check the table's names "
+            "of images"
+        )
+    names = [one.name for one in found]
+    for place, one in enumerate(found):
+        if names.count(one.name) > 1:
+            one.name = f"{one.name} ({place + 1})"
+    return report_statistics(found, ", ".join(str(source) for source in sources))
 
 
-def statistics_tables(sets: Sequence[SetStatistics]) -> list[TextTable]:
-    """The tables of a page, those without a row left out."""
-    names = tuple(found.name for found in sets)
-    tables = [
-        TextTable("Overview", ("", *names), tuple(_overview(sets))),
-        TextTable("Masks an image", ("share of images with", *names), _bins_rows(sets)),
-        _label_table(sets),
-        *(_group_table(found) for found in sets if found.groups),
+def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
+    """The statistics of one data set, with progress. Raises DataError where it has no picture."""
+    total = stream.length()
+    if limit is not None:
+        total = limit if total is None else min(total, limit)
+    images: Iterator[AnnotatedImage] = islice(stream, limit)
+    found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
+    found.form, found.unread = stream.form, stream.unread
+    if not found.images:
+        raise DataError(
+            f"{stream.source}: wanted a data set with pictures, the {stream.form} there has none"
+        )
+    if not found.masks + found.crowds:
+        raise DataError(
+            f"{stream.source}: {found.images} pictures and not one mask; is the format "
+            f"{stream.form!r} right? --from FORMAT says another"
+        )
+    return found
+
+
+def _key_groups(key: str) -> GroupOf:
+    """A mask's group is its label, its group number, or a key of the mask or of its picture."""
+
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
+        known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
+        value = known.get(key)
+        if value is None and key not in ("label", "group"):
+            value = mask.extra.get(key, image.extra.get(key))
+        return None if value is None else str(value)
+
+    return group_of
+
+
+def _table_groups(path: Path) -> GroupOf:
+    """A picture's group from a table; an image's name is that in the data set, or the end of it."""
+    groups = read_groups(path)
+
+    def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
+        return groups.get(image.file_name, groups.get(image.file_name.rpartition("/")[2]))
+
+    return group_of
+
+
+def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
+    """The report on counted sets.
+
+    about  where they are from
+    """
+    names = [found.name for found in sets]
+    overview = _overview(sets)
+    plain = [_set_to_json(found) for found in sets]
+    centres = [
+        (f"{s.name}: centres over width and height", heat_map(s.centres, f"centres of {s.name}"))
+        for s in sets
     ]
-    return [table for table in tables if table.rows]
+    sections = [
+        _section("Overview", ("", *names), overview),
+        _section("Masks an image", ("share of images with", *names), _bins_rows(sets)),
+        _label_section(sets),
+        *(_group_section(found) for found in sets if found.groups),
+        Section(title="Images and masks", plots=_image_plots(sets)),
+        Section(title="Shapes", plots=_shape_plots(sets)),
+        Section(title="Where masks lie", plots=centres),
+    ]
+    unread = [
+        f"{found.name}: not read: " + ", ".join(f"{n} {kind}" for kind, n in found.unread.items())
+        for found in sets
+        if found.unread
+    ]
+    return Report(
+        title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} data sets",
+        about=about,
+        sections=[one for one in sections if one.plots or any(t.rows for t in one.tables)],
+        notes=unread,
+        rows=[_set_to_row(one) for one in plain],
+        data={"format": STATISTICS_FORMAT, "sets": plain},
+    )
+
+
+def _section(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], hidden: int = 0
+) -> Section:
+    """A table of figures; `hidden` rows are in the JSON alone."""
+    more = f"{hidden} more {title.split()[0].lower()}; --json FILE has all" if hidden else ""
+    align = "l" + "r" * (len(header) - 1)
+    return Section(title=title, tables=[TextTable(header, rows, align=align, more=more)])
+
+
+def _set_to_row(raw: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a set: its counts, and mean and quantiles of what was measured."""
+    row: dict[str, Any] = {"set": raw["name"]}
+    for name, value in raw.items():
+        if isinstance(value, int):
+            row[name] = value
+        elif isinstance(value, dict) and "p50" in value:
+            row |= {f"{name}_{key}": value[key] for key in ("mean", "p10", "p50", "p90")}
+    return row
+
+
+# Tables.
 
 
 Cell = Callable[[SetStatistics], str]
@@ -68,6 +201,7 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
 
 
 def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
+    """The table of figures; concavities of several sets also at equal sizes."""
     rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
         means = [_histogram_mean(found) for found in reweight_concavity(list(sets))]
@@ -82,33 +216,25 @@ def _histogram_mean(shares: np.ndarray[Any, Any]) -> float:
     return float((shares * middles).sum()) if shares.sum() else float("nan")
 
 
-def _bins_rows(sets: Sequence[SetStatistics]) -> tuple[tuple[str, ...], ...]:
+def _bins_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     bins = [found.per_image_bins() for found in sets]
-    return tuple(
+    return [
         (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
         for place, name in enumerate(MASK_BINS)
-    )
+    ]
 
 
-def _label_table(sets: Sequence[SetStatistics]) -> TextTable:
-    total = {label: 0 for found in sets for label in found.labels}
-    for found in sets:
-        for label, count in found.labels.items():
-            total[label] += count
+def _label_section(sets: Sequence[SetStatistics]) -> Section:
+    total: Counter[str] = sum((found.labels for found in sets), Counter())
     order = sorted(total, key=lambda label: (-total[label], label))
-    rows = tuple(
-        (label, *(f"{found.labels[label]:,}" for found in sets)) for label in order[:MOST_LABELS]
-    )
-    hidden = len(order) - len(rows)
-    more = f"{hidden} more labels; --json FILE has all" if hidden else ""
-    return TextTable(
-        "Labels", ("masks with the label", *(found.name for found in sets)), rows, more
-    )
+    rows = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
+    header = ("masks with the label", *(found.name for found in sets))
+    return _section("Labels", header, rows[:MOST_LABELS], max(len(rows) - MOST_LABELS, 0))
 
 
-def _group_table(found: SetStatistics) -> TextTable:
+def _group_section(found: SetStatistics) -> Section:
     order = sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
-    rows = tuple(
+    rows = [
         (
             name,
             f"{group.images:,}",
@@ -118,12 +244,11 @@ def _group_table(found: SetStatistics) -> TextTable:
             _number(group.masks / max(group.images, 1), 1),
             _number(group.size.quantile(0.5), 3),
         )
-        for name, group in order[:MOST_LABELS]
-    )
+        for name, group in order
+    ]
     header = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
-    hidden = len(order) - len(rows)
-    more = f"{hidden} more groups; --json FILE has all" if hidden else ""
-    return TextTable(f"Groups of {found.name}", header, rows, more)
+    title = f"Groups of {found.name}"
+    return _section(title, header, rows[:MOST_LABELS], max(len(rows) - MOST_LABELS, 0))
 
 
 def _number(value: float, digits: int) -> str:
@@ -150,37 +275,11 @@ def _shares(counts: np.ndarray[Any, Any]) -> str:
     return " / ".join(_percent(count / max(total, 1), total) for count in counts)
 
 
-# Markdown.
-
-
-def statistics_to_markdown(sets: Sequence[SetStatistics]) -> str:
-    """All tables, for people."""
-    parts = []
-    for table in statistics_tables(sets):
-        align = "l" + "r" * (len(table.header) - 1)
-        parts += [f"### {table.title}", markdown_table(table.header, table.rows, align)]
-        parts += [table.more] if table.more else []
-    return "\n\n".join([*parts, *list_unread(sets)]) + "\n"
-
-
-def list_unread(sets: Sequence[SetStatistics]) -> list[str]:
-    """What was in the files and has no place in our records."""
-    return [
-        f"{found.name}: not read: " + ", ".join(f"{n} {kind}" for kind, n in found.unread.items())
-        for found in sets
-        if found.unread
-    ]
-
-
 # JSON.
 
 
-def statistics_to_json(sets: Sequence[SetStatistics]) -> dict[str, Any]:
-    """Every count, with the histograms; NaN becomes null."""
-    return {"format": STATISTICS_FORMAT, "sets": [_set_to_json(found) for found in sets]}
-
-
 def _set_to_json(found: SetStatistics) -> dict[str, Any]:
+    """Every count, with the histograms; NaN becomes null."""
     tallies = {name: value for name, value in vars(found).items() if isinstance(value, Histogram)}
     counts = ("images", "bare", "masks", "empty", "crowds", "pairs", "paired_images")
     small, medium, large = found.coco_sizes.tolist()
@@ -221,31 +320,7 @@ def histogram_to_json(tally: Histogram) -> dict[str, Any]:
     }
 
 
-# The page.
-
-
-def statistics_to_html(sets: Sequence[SetStatistics], made_by: str) -> str:
-    """One self-contained page.
-
-    made_by  the command line, in words
-    """
-    names = [found.name for found in sets]
-    tables = statistics_tables(sets)
-    overview, rest = tables[0], tables[1:]
-    parts = [
-        html_table(overview.header, overview.rows),
-        legend(names),
-        section("Images and masks", sheets(*_image_plots(sets))),
-        section("Shapes", sheets(*_shape_plots(sets))),
-        section("Where masks lie", *_maps(sets)),
-        *(
-            section(table.title, html_table(table.header, table.rows), note(table.more))
-            for table in rest
-        ),
-        *(note(line) for line in list_unread(sets)),
-    ]
-    title = "Data set: " + names[0] if len(names) == 1 else f"{len(names)} data sets"
-    return html_page(title, made_by, parts)
+# Plots.
 
 
 def _series(
@@ -263,13 +338,15 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     pixels = _trim_empty_bins(sets, lambda found: found.megapixels)
     unit = np.linspace(0, 1, 101)
     coverage = _merge_bins(_series(sets, lambda found: found.coverage), 4)
-    return [
+    keys = legend([found.name for found in sets])
+    plots = [
         ("Masks an image", bar_plot(MASK_BINS, per_image, "masks in one image")),
         ("Sizes by COCO's limits",
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
         ("Sizes of images", line_plot(*pixels, "megapixels", lambda x: f"{x:.2g}", log=True)),
         ("Coverage", line_plot(unit[::4], coverage, "share of the image under masks", _two)),
     ]  # fmt: skip
+    return [(title, plot + keys) for title, plot in plots]
 
 
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
@@ -283,18 +360,15 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     few = ("1", "2", "3", "4", "5", "more")
     parts = [Series(s.name, _first_shares(s.parts.shares[1:], 6)) for s in sets]
     holes = [Series(s.name, _first_shares(s.holes.shares, 6)) for s in sets]
-    return [
+    keys = legend([found.name for found in sets])
+    plots = [
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _two)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _two)),
         ("Boxes", line_plot(ratios, aspect, "width / height of the box", _ratio)),
         ("Parts", bar_plot(few, parts, "regions of one mask")),
         ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes in one mask")),
     ]
-
-
-def _maps(sets: Sequence[SetStatistics]) -> list[str]:
-    boxes = [(s.name, heat_map(s.centres, f"centres of the masks of {s.name}")) for s in sets]
-    return [sheets(*boxes), note("Centres of masks over the image's width and height.")]
+    return [(title, plot + keys) for title, plot in plots]
 
 
 def _first_shares(shares: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:

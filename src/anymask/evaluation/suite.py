@@ -1,4 +1,4 @@
-"""Suites: a TOML file or a folder in, the sets to measure and how out.
+"""What an evaluation measures on: a suite (TOML), a folder of sets, or labels of any format.
 
 A suite is a TOML file:
 
@@ -23,15 +23,24 @@ A suite is a TOML file:
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from anymask.base import ConfigError, DataError, parse_toml
+from anymask.base import ConfigError, DataError, InputError, parse_toml
 from anymask.evaluation.measures import check_measures
 from anymask.evaluation.selection import DEFAULT_MEASURES, Annotators, EvalSet, SetPlan
-from anymask.formats import LAYOUTS, Dataset, SetInfo, fitting_layout, is_set, load_dataset
+from anymask.formats import (
+    LAYOUTS,
+    Dataset,
+    SetInfo,
+    fitting_layout,
+    is_set,
+    load_dataset,
+    read,
+)
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "suites"
 _LARGEST = 1_000_000_000  # of the numbers in a suite
@@ -63,8 +72,6 @@ def find_suite(word: str) -> Path:
         return path
     if word in shipped_suites():
         return SHIPPED / f"{word}.toml"
-    if path.parts == ("suites", path.name) and path.stem in shipped_suites():
-        return SHIPPED / path.name  # where they lay in a checkout once
     near = difflib.get_close_matches(word, shipped_suites(), 1)
     guess = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(
@@ -152,6 +159,88 @@ def open_sets(suite: Suite, data: str | Path, names: Sequence[str] = ()) -> list
         EvalSet(plan, *load_dataset(Path(data) / plan.place, plan.layout, plan.split))
         for plan in chosen
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetQuery:
+    """What is measured on, in plain values: another process opens the same.
+
+    data       a file or folder of labels, a folder of sets, or a suite
+    root       the folder that holds the suite's sets
+    sets       only these of the suite; none: all
+    protocol   names of `MEASURES`: these and no others
+    also       names of `MEASURES`, beside those of the suite
+    form, images, split  format, pictures and part of labels
+    """
+
+    data: str
+    root: Path | None = None
+    sets: tuple[str, ...] = ()
+    protocol: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    form: str | None = None
+    images: Path | None = None
+    split: str | None = None
+
+    def open(self) -> tuple[Suite, list[EvalSet]]:
+        """The suite and those of its sets that are asked for, with what is measured on them.
+
+        Raises ConfigError or DataError when something is absent or broken, InputError for what does
+        not go together.
+        """
+        suite, sets = self._find()
+        return suite, with_measures(sets, self.protocol, self.also)
+
+    def _find(self) -> tuple[Suite, list[EvalSet]]:
+        path = Path(self.data).expanduser()
+        about_labels = {"form": self.form, "images": self.images, "split": self.split}
+        said = [name for name, value in about_labels.items() if value is not None]
+        if path.exists() and path.suffix != ".toml" and (said or not _has_sets(path)):
+            return self._read_labels(path)
+        if said:
+            raise InputError(
+                f"{said[0]} is for one file or folder of labels, got {self.data!r}; leave it out"
+            )
+        if path.is_dir():
+            suite, parent = folder_suite(path)
+            return suite, open_sets(suite, parent, self.sets)
+        file = find_suite(self.data)
+        suite = read_suite(file)
+        folder = suite.data if self.root is None else self.root.expanduser()
+        if folder is None or not folder.is_dir():
+            unsaid = folder is None or (self.root is None and file.parent == SHIPPED)
+            lost = "" if unsaid else f" ({folder} is no folder)"
+            raise ConfigError(
+                f"suite {suite.name!r} names sets; say where they lie: --data DIR{lost}"
+            )
+        return suite, open_sets(suite, folder, self.sets)
+
+    def _read_labels(self, path: Path) -> tuple[Suite, list[EvalSet]]:
+        stream = read(path, self.form, self.images, self.split)
+        suite, sets = labelled_suite(stream)
+        for line in stream.unread_lines():
+            print(line, file=sys.stderr)
+        if self.sets and list(self.sets) != [suite.name]:
+            raise ConfigError(f"--sets names sets of a suite, {path} is one set; leave it out")
+        return suite, sets
+
+
+def _has_sets(path: Path) -> bool:
+    """Whether a path is a set of ours, a folder of such, or a published data set."""
+    if not path.is_dir():
+        return False
+    return is_set(path) or any(map(is_set, path.iterdir())) or fitting_layout(path) is not None
+
+
+def with_measures(
+    sets: Sequence[EvalSet], protocol: Sequence[str] = (), also: Sequence[str] = ()
+) -> list[EvalSet]:
+    """The sets with no other measures, or with more. Raises ConfigError for an unknown name."""
+    found = []
+    for one in sets:
+        names = check_measures([*(protocol or one.plan.measures), *also], "measures")
+        found.append(replace(one, plan=replace(one.plan, measures=names)))
+    return found
 
 
 def _plan(row: dict[str, Any], where: str) -> SetPlan:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from anymask.base import BoolArray, Floats, InputError
 from anymask.masks import iou
 
+Rules = Literal["davis", "all-frames", "unsupervised"]  # `score_files` tells them
 OUTLINE_TOLERANCE = 0.008  # of the diagonal
 
 
@@ -48,6 +49,27 @@ class TrackScores:
     def j_and_f(self) -> float:
         """The number by which trackers are compared."""
         return (self.j.mean + self.f.mean) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectScores:
+    """One object of one video.
+
+    video     its name
+    number    of the object in the pictures
+    label     its class, where the data set says it
+    found_by  the number in the results that it was compared with; None where it got none of them
+    j, f      (T,) every frame that counts
+    scores    their mean, recall and decay
+    """
+
+    video: str
+    number: int
+    label: str | None
+    found_by: int | None
+    j: Floats
+    f: Floats
+    scores: TrackScores
 
 
 def score_track(
@@ -157,11 +179,33 @@ def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
     )
 
 
+def score_frames(
+    clip: str, number: int, label: str | None, found_by: int | None, values: Floats
+) -> ObjectScores:  # (T, 2)
+    """The scores of one object from J and F of each frame that counts."""
+    j, f = values.T
+    scores = TrackScores(summarise_track(j), summarise_track(f))
+    return ObjectScores(
+        video=clip, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
+    )
+
+
 def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
-    """The mean over objects (and videos: DAVIS counts every object alike)."""
+    """The mean over objects (and videos: DAVIS counts every object alike). At least one."""
 
     def mean(part: Sequence[TrackStatistics]) -> TrackStatistics:
         table = np.array([[one.mean, one.recall, one.decay] for one in part])
         return TrackStatistics(*(float(value) for value in table.mean(axis=0)))
 
     return TrackScores(mean([one.j for one in scores]), mean([one.f for one in scores]))
+
+
+def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
+    """The mean over all objects, each counting alike. At least one."""
+    return mean_track([one.scores for one in found])
+
+
+def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
+    """The mean over the objects of each video."""
+    names = dict.fromkeys(one.video for one in found)
+    return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}

@@ -1,15 +1,15 @@
-"""Videos of one object as folders of pictures: VIDEO/images and VIDEO/masks in, clips out.
+"""Trackers measured on annotated videos: J & F by three protocols.
 
-Protocols of video segmentation.
-
-    semi     the first mask of each object is given, as DAVIS, YouTube-VOS, MOSE, LVOS and SA-V do
-    offline  clicks on the first frame; then, in each further round, on the frame that is worst of
-             all; the video is followed anew each time
-    online   one pass: where a mask is worse than GOOD, clicks are made there, and time goes on
+    videos          the first mask of each object is given, as DAVIS, YouTube-VOS, MOSE, LVOS and
+                    SA-V do
+    videos-offline  clicks on the first frame; then, in each further round, on the frame that is
+                    worst of all; the video is followed anew each time
+    videos-online   one pass: where a mask is worse than GOOD, clicks are made there, and time goes
+                    on
 
 Clicks are simulated: the first at the object's centre, each next one at the centre of the largest
-error (`protocols.largest_click`); CLICKS on a frame. J and F are the means over all annotated
-frames, or by another rule of `video_scores.Rules`.
+error (`protocols.largest_click`); CLICKS_A_FRAME on a frame. J and F are the means over all
+annotated frames, or by another rule of `video_metrics.Rules`.
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, section 6.1 and appendix). Deviation: the tracker
 goes forwards from the first frame on which the object is annotated, no frame before it counts.
@@ -19,21 +19,168 @@ Letters: H W a frame, T frames, R rounds.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
-from anymask.base import BoolArray, DataError
+from anymask.base import BoolArray, DataError, InputError, ProgressBar, this_machine
+from anymask.evaluation.adapters import Method
 from anymask.evaluation.protocols import TruthMask, largest_click
-from anymask.evaluation.video_metrics import TrackScores, outline_f, summarise_track
-from anymask.evaluation.video_scores import ObjectScores, Rules
-from anymask.formats import Clip
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.video_metrics import (
+    ObjectScores,
+    Rules,
+    TrackScores,
+    mean_by_video,
+    mean_over_objects,
+    outline_f,
+    score_frames,
+)
+from anymask.formats import Clip, load_clips, located
+from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import Rle, empty_rle, iou, rle_area, rle_to_mask
-from anymask.track import VideoSession, natural_order
+from anymask.segment import Model
+from anymask.track import MemorySettings, VideoSession, natural_order, open_session
+
+VIDEO_PROTOCOLS = {"videos": "semi", "videos-offline": "offline", "videos-online": "online"}
+HEADER = ("J&F", "J", "F")
+Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
+
+
+class VideoSettings(TypedDict, total=False):
+    """What `evaluate` takes besides on videos.
+
+    rounds        frames with clicks at most (default: 3)
+    tracker       "auto" (default), "memory" or "match"
+    split         which part of the data
+    limit         videos at most
+    refine_edges  masks with refined edges
+    memory        settings of `MemorySettings`
+    """
+
+    rounds: int
+    tracker: Literal["auto", "memory", "match"]
+    split: str | None
+    limit: int | None
+    refine_edges: bool
+    memory: dict[str, Any]
+
+
+def evaluate_videos(
+    model: Method | Sequence[Method],
+    data: str | Path,
+    protocol: str = "videos",
+    **settings: Unpack[VideoSettings],
+) -> Report:
+    """Follow the objects of annotated videos: `evaluate(model, data, protocol="videos")`.
+
+    model  a loaded model, a name, or None
+    data   videos: DAVIS, YouTube-VOS, MOSE, LVOS, SA-V, or VIDEO/images with VIDEO/masks
+
+    Raises DataError that names the video, InputError, ModelError, WeightsError.
+    """
+    rounds, split = settings.get("rounds", 3), settings.get("split")
+    if rounds < 1:
+        raise InputError(f"rounds must be at least 1, got {rounds}")
+    if isinstance(model, (list, tuple)):
+        if len(model) != 1:
+            raise InputError("videos are followed by one model at a time; name one")
+        (model,) = model
+    memory, edges = settings.get("memory", {}), settings.get("refine_edges", False)
+    MemorySettings(**memory)
+    folder = Path(data)
+    own = split is None and any(folder.glob("*/masks"))
+    clips = masked_clips(folder) if own else load_clips(folder, split=split)
+    if not isinstance(model, Model):
+        named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
+        model = model_choice(named).load()
+    tracker = settings.get("tracker", "auto")
+    more: dict[str, Any] = {**memory, **({"refine_edges": True} if edges else {})}
+    follow = partial(_open_session, model, tracker, more)
+    way = VIDEO_PROTOCOLS[protocol]
+    after = _follow_all(clips[: settings.get("limit")], follow, way, rounds)
+    if not after or not after[-1]:
+        raise DataError(f"{data}: no object in any of its videos")
+    about: dict[str, Any] = {"tracker": tracker, "memory": memory, "refine_edges": edges}
+    about |= {"model": model.name, "weights_hash": model.runtime.weights_hash}
+    return _video_report(way, after, about)
+
+
+def _open_session(model: Model, tracker: Any, settings: dict[str, Any], clip: Clip) -> VideoSession:
+    return open_session(model, list(clip.frames), tracker=tracker, **settings)
+
+
+def _follow_all(
+    clips: Sequence[Clip], follow: Follow, way: str, rounds: int
+) -> list[list[ObjectScores]]:
+    """The scores of all objects of all videos, once or after each round of clicks."""
+    found = []
+    with ProgressBar("videos", len(clips)) as progress:
+        for done, clip in enumerate(clips, start=1):
+            with located(f"video {clip.name}"):
+                if way == "semi":
+                    found.append([follow_given(clip, follow)])
+                else:
+                    by_clicks = follow_offline if way == "offline" else follow_online
+                    found.append(list(by_clicks(clip, follow, rounds)))
+            progress.update(done)
+    return [[one for of_clip in some for one in of_clip] for some in zip(*found, strict=True)]
+
+
+def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, Any]) -> Report:
+    """rounds  the scores of all objects, once or after each round of clicks"""
+
+    def cells(scores: TrackScores) -> list[str]:
+        return [f"{value:.3f}" for value in (scores.j_and_f, scores.j.mean, scores.f.mean)]
+
+    title = f"{way}, {len(rounds[-1])} objects, tracker {about['tracker']}"
+    asked = [f"{n} frames with clicks" for n in range(1, len(rounds) + 1)]
+    total = [
+        [what, *cells(mean_over_objects(scores))]
+        for what, scores in zip(
+            ["first masks given"] if way == "semi" else asked, rounds, strict=True
+        )
+    ]
+    videos = [[name, *cells(scores)] for name, scores in mean_by_video(rounds[-1]).items()]
+    tables = [TextTable((title, *HEADER), total), TextTable(("", *HEADER), videos)]
+    machine = this_machine()
+    objects = [
+        [
+            {
+                "video": one.video, "object": one.number, "J": one.j.tolist(),
+                "F": one.f.tolist(), "j_and_f": one.scores.j_and_f,
+            }
+            for one in scores
+        ]
+        for scores in rounds
+    ]  # fmt: skip
+    return Report(
+        title=f"{about['model']} on videos",
+        about=title,
+        sections=[Section(tables=tables)],
+        notes=[f"machine: {machine.line()}"],
+        rows=[
+            {
+                "round": n, "video": one.video, "object": one.number,
+                "J&F": one.scores.j_and_f, "J": one.scores.j.mean, "F": one.scores.f.mean,
+            }
+            for n, scores in enumerate(rounds, start=1)
+            for one in scores
+        ],
+        data={"protocol": way, **about, "machine": dataclasses.asdict(machine)}
+        | {
+            "rounds": [
+                {"j_and_f": mean_over_objects(scores).j_and_f, "objects": some}
+                for scores, some in zip(rounds, objects, strict=True)
+            ]
+        },
+    )  # fmt: skip
 
 
 def masked_clips(folder: Path) -> list[Clip]:
@@ -61,9 +208,7 @@ def masked_clips(folder: Path) -> list[Clip]:
     return found
 
 
-Protocol = Literal["semi", "offline", "online"]
-Follow = Callable[[Clip], VideoSession]  # a new session about a clip, closed by who asked for it
-CLICKS = 3  # on a frame
+CLICKS_A_FRAME = 3  # on a frame
 GOOD = 0.75  # IoU of a mask that nobody corrects
 
 
@@ -180,10 +325,10 @@ def _until_wrong(
 
 
 def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None:
-    """CLICKS clicks on a frame, each where the mask is most wrong."""
+    """CLICKS_A_FRAME clicks on a frame, each where the mask is most wrong."""
     truth, known = track.at(frame), session.result(frame).objects.get(track.number)
     mask = np.zeros(truth.mask.shape, np.bool_) if known is None else known.mask
-    for _ in range(CLICKS):
+    for _ in range(CLICKS_A_FRAME):
         click = largest_click(mask, truth)
         if click is None:
             return
@@ -230,11 +375,8 @@ def score_object(
         mask = _pixels(found.get(index), truth.mask)
         pair = (mask, truth.mask, truth.ignore)
         values.append((iou(*pair), outline_f(*pair)))
-    j, f = np.array(values).T
-    return ObjectScores(
-        video=clip.name, number=track.number, label=clip.labels.get(track.number),
-        found_by=track.number, j=j, f=f, scores=TrackScores(summarise_track(j), summarise_track(f)),
-    )  # fmt: skip
+    label = clip.labels.get(track.number)
+    return score_frames(clip.name, track.number, label, track.number, np.array(values))
 
 
 def _pixels(rle: Rle | None, like: BoolArray) -> BoolArray:

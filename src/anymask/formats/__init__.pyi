@@ -13,6 +13,7 @@ from anymask.formats.cvat import mask_to_cvat as mask_to_cvat
 from anymask.formats.dataset import A_FILE_A_PICTURE as A_FILE_A_PICTURE
 from anymask.formats.dataset import Dataset as Dataset
 from anymask.formats.dataset import read as read
+from anymask.formats.dataset import read_annotations as read_annotations
 from anymask.formats.documents import SPLITS as SPLITS
 from anymask.formats.documents import OutFile as OutFile
 from anymask.formats.documents import checked_hw as checked_hw
@@ -35,8 +36,6 @@ from anymask.formats.label_pictures import encode_palette as encode_palette
 from anymask.formats.label_pictures import label_values as label_values
 from anymask.formats.label_pictures import value_rles as value_rles
 from anymask.formats.label_pictures import voc_palette as voc_palette
-from anymask.formats.label_sets import VOC_CLASSES as VOC_CLASSES
-from anymask.formats.label_sets import read_voc as read_voc
 from anymask.formats.label_studio import brush_to_rle as brush_to_rle
 from anymask.formats.label_studio import mask_to_brush as mask_to_brush
 from anymask.formats.label_studio import uploaded_name as uploaded_name
@@ -55,7 +54,9 @@ from anymask.formats.outputs import OUTPUT_SUFFIXES as OUTPUT_SUFFIXES
 from anymask.formats.outputs import Kind as Kind
 from anymask.formats.outputs import PictureKind as PictureKind
 from anymask.formats.outputs import document_of as document_of
+from anymask.formats.outputs import each_output as each_output
 from anymask.formats.outputs import encode_masks as encode_masks
+from anymask.formats.outputs import has_place as has_place
 from anymask.formats.outputs import mask_picture as mask_picture
 from anymask.formats.outputs import output_kind as output_kind
 from anymask.formats.outputs import save_masks as save_masks
@@ -71,7 +72,6 @@ from anymask.formats.registry import encode_annotations as encode_annotations
 from anymask.formats.registry import find_format as find_format
 from anymask.formats.registry import format_name as format_name
 from anymask.formats.registry import format_of_target as format_of_target
-from anymask.formats.registry import read_annotations as read_annotations
 from anymask.formats.registry import recognise as recognise
 from anymask.formats.registry import write_annotations as write_annotations
 from anymask.formats.sa1b import document_to_image as document_to_image
@@ -84,3 +84,5 @@ from anymask.formats.sets import load_set as load_set
 from anymask.formats.sets import picture_name as picture_name
 from anymask.formats.sets import read_info as read_info
 from anymask.formats.video_sets import Clip as Clip
+from anymask.formats.voc import VOC_CLASSES as VOC_CLASSES
+from anymask.formats.voc import read_voc as read_voc

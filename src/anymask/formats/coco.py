@@ -23,7 +23,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -32,8 +34,7 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
-from anymask.formats.sniffing import Fit, Sniffed
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
 KEPT = ("stability_score", "point_coords", "crop_box", "group_id", "iscrowd")  # of SA-1B
 
@@ -67,38 +68,55 @@ def read(
     for path in find_files(source, ".json"):
         document = read_json(path)
         with located(path):
-            images += _images(document, report, boxes=boxes)
+            images += [image for _, image in read_document(document, report, boxes=boxes)]
     if not boxes:
         refuse_boxes(source, images, report, "mask")
     return images
 
 
-def _images(document: Any, report: LossReport, *, boxes: bool) -> list[AnnotatedImage]:
+def read_document(
+    document: Any, report: LossReport | None, *, boxes: bool = False
+) -> Iterator[tuple[dict[str, Any], AnnotatedImage]]:
+    """The rows of a document's images, each with its masks, which are decoded one by one.
+
+    report  is told of records without a mask; None: they are errors, and `bbox` is the drawn box
+    boxes   whether records of a box alone come as rectangles
+
+    Raises DataError that names the record.
+    """
     names = category_names(document.get("categories", []))
-    bare: dict[int, AnnotatedImage] = {}
-    for number, row in enumerate(rows_by_id(document["images"], "image").values()):
-        with located(f"image {number}"):
-            hw = checked_hw(row["height"], row["width"])
-            bare[int(row["id"])] = AnnotatedImage(file_name=file_name(row), hw=hw)
-    masks: dict[int, list[Mask]] = {image_id: [] for image_id in bare}
+    rows = rows_by_id(document["images"], "image")
+    annotations: dict[int, list[tuple[str, Any]]] = {number: [] for number in rows}
     for number, row in enumerate(document["annotations"]):
-        with located(f"annotation {number} (id {row.get('id')})"):
-            image_id = int(row["image_id"])
-            if image_id not in bare:
-                raise DataError(f"there is no image with the id {image_id}")
-            hw = bare[image_id].hw
-            if row.get("segmentation", []) not in ([], None):
-                masks[image_id].append(_mask(row, hw, names))
-                continue
-            alone = not boxes or row.get("iscrowd")
-            found = None if alone else _box(row, hw, names)
-            if found is not None:
-                masks[image_id].append(found)
-                continue
-            reason = "is a box alone" if alone else "is a box off the picture"
-            told = f"annotation {number} (id {row.get('id')}) {reason}"
-            report.add("shapes", bare[image_id].file_name, None, told)
-    return [replace(image, masks=Masks(masks[image_id])) for image_id, image in bare.items()]
+        with located(f"annotation {number}"):
+            where = f"annotation {number} (id {row.get('id')})"
+        with located(where):
+            if int(row["image_id"]) not in rows:
+                raise DataError(f"there is no image with the id {row['image_id']}")
+            annotations[int(row["image_id"])].append((where, row))
+    for number, (image_id, about) in enumerate(rows.items()):
+        with located(f"image {number}"):
+            image = AnnotatedImage(
+                file_name=file_name(about), hw=checked_hw(about["height"], about["width"])
+            )
+        masks = Masks()
+        for where, row in annotations[image_id]:
+            with located(where):
+                if report is None:
+                    masks.append(replace(_mask(row, image.hw, names), drawn_box=_box(row)))
+                    continue
+                if row.get("segmentation", []) not in ([], None):
+                    masks.append(_mask(row, image.hw, names))
+                    continue
+                alone = not boxes or row.get("iscrowd")
+                box = None if alone else _box(row)
+                found = None if box is None else box_to_mask(box, image.hw, _label_of(row, names))
+                if found is not None:
+                    masks.append(found)
+                    continue
+                reason = "is a box alone" if alone else "is a box off the picture"
+                report.add("shapes", image.file_name, None, f"{where} {reason}")
+        yield about, replace(image, masks=masks)
 
 
 def rows_by_id(rows: Iterable[Any], kind: str) -> dict[int, dict[str, Any]]:
@@ -135,15 +153,19 @@ def _label_of(row: dict[str, Any], names: dict[int, str]) -> str | None:
     return names[category]
 
 
-def _box(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask | None:
-    """The rectangle of a record's box, x, y, width and height; None off the picture."""
-    x, y, wide, high = (float(number) for number in row["bbox"])
-    return box_to_mask((x, y, x + wide, y + high), hw, _label_of(row, names))
+def _box(row: dict[str, Any]) -> Box | None:
+    """A record's box, as x0, y0, x1, y1; None where it has none."""
+    if "bbox" not in row:
+        return None
+    x, y, wide, high = (float(number) for number in row["bbox"][:4])
+    return (x, y, x + wide, y + high)
 
 
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
     label = _label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
+    if rle.size != hw:
+        raise DataError(f"the mask is {rle.size} (height, width), the picture {hw}")
     told = {key: row[key] for key in KEPT if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}

@@ -15,60 +15,52 @@ its place, and says which classes were looked for (`neg_category_ids`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_photo
-from anymask.formats.coco import category_names, rows_by_id, segmentation_to_rle
-from anymask.formats.documents import checked_hw, find_photo, find_place, located, read_json
-from anymask.masks import Mask
-from anymask.masks.mask import Box
+from anymask.formats.coco import category_names, read_document
+from anymask.formats.documents import find_photo, find_place, located, read_json
 
 _PICTURES = ("images", "image", "imgs", "data")
 
 
-@dataclass(frozen=True)
-class _Document:
-    """A COCO file with its records sorted: annotations by photo, names by category."""
-
-    path: Path
-    images: dict[int, dict[str, Any]]
-    annotations: dict[int, list[tuple[int, dict[str, Any]]]]
-    names: dict[int, str]
-
-
 def read_coco(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of a COCO JSON. Raises DataError that names file, record and reason."""
-    document = _read(_json_of(root, split))
-    folders = _folders(document.path, split)
-    for image_id, row in document.images.items():
-        with located(f"{document.path}, image {image_id}"):
-            path = find_photo(str(row["file_name"]), folders)
-        yield _sample(document, image_id, path)
+    path = _json_of(root, split)
+    folders = _folders(path, split)
+    with located(path):
+        for row, image in read_document(read_json(path), None):
+            with located(f"image {row['id']}"):
+                photo = find_photo(str(row["file_name"]), folders)
+            yield annotated_photo(photo, image.hw, image.masks, benchmark=_truth(row))
 
 
 def read_lvis(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """The photos of LVIS v1. Raises DataError that names file, record and reason."""
     patterns = [f"annotations/lvis_v1_{split}.json", f"lvis_v1_{split}.json"]
-    document = _read(root if root.is_file() else find_place(root, patterns, "LVIS annotations"))
-    top = document.path.parent
+    path = root if root.is_file() else find_place(root, patterns, "LVIS annotations")
+    top = path.parent
     folders = [top.parent, top, top.parent / "coco", top.parent.parent / "coco"]
-    for image_id, row in document.images.items():
-        with located(f"{document.path}, image {image_id}"):
-            name = "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:])
-            path = find_photo(name, folders)
-            federated = Federated(
-                absent=_labels(document, row["neg_category_ids"]),
-                partial=_labels(document, row["not_exhaustive_category_ids"]),
-            )
-        yield _sample(document, image_id, path, federated)
+    with located(path):
+        document = read_json(path)
+        names = category_names(document.get("categories", []))
+        for row, image in read_document(document, None):
+            with located(f"image {row['id']}"):
+                name = "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:])
+                photo = find_photo(name, folders)
+                absent, partial = (
+                    frozenset(names[int(number)] for number in row[key])
+                    for key in ("neg_category_ids", "not_exhaustive_category_ids")
+                )
+                truth = _truth(row, Federated(absent=absent, partial=partial))
+            yield annotated_photo(photo, image.hw, image.masks, benchmark=truth)
 
 
-def _labels(document: _Document, ids: Sequence[Any]) -> frozenset[str]:
-    return frozenset(document.names[int(number)] for number in ids)
+def _truth(row: dict[str, Any], federated: Federated | None = None) -> BenchmarkTruth:
+    return BenchmarkTruth(image_id=int(row["id"]), federated=federated)
 
 
 def _json_of(root: Path, split: str) -> Path:
@@ -99,52 +91,3 @@ def _folders(path: Path, split: str) -> list[Path]:
     named = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
     inside = [*named, *(f"images/{name}" for name in named), *_PICTURES, "."]
     return [top / name for top in tops for name in inside]
-
-
-def _read(path: Path) -> _Document:
-    raw = read_json(path)
-    with located(path):
-        names = category_names(raw.get("categories", []))
-        images = rows_by_id(raw["images"], "image")
-        annotations: dict[int, list[tuple[int, dict[str, Any]]]] = {key: [] for key in images}
-        for number, row in enumerate(raw["annotations"]):
-            if int(row["image_id"]) not in images:
-                raise DataError(f"annotation {number}: there is no image {row['image_id']}")
-            annotations[int(row["image_id"])].append((number, row))
-    return _Document(path, images, annotations, names)
-
-
-def _sample(
-    document: _Document, image_id: int, path: Path, federated: Federated | None = None
-) -> AnnotatedImage:
-    with located(f"{document.path}, image {image_id}"):
-        row = document.images[image_id]
-        hw = checked_hw(row["height"], row["width"])
-    found = []
-    for number, annotation in document.annotations[image_id]:
-        with located(f"{document.path}, annotation {number} (id {annotation.get('id')})"):
-            label = _label(document, annotation)
-            rle = segmentation_to_rle(annotation.get("segmentation"), hw)
-            if rle.size != hw:
-                raise DataError(f"the mask is {rle.size} (height, width), the photo {hw}")
-            box, crowd = _box(annotation), bool(annotation.get("iscrowd"))
-            found.append(Mask(rle, label, drawn_box=box, crowd=crowd))
-    benchmark = BenchmarkTruth(image_id=image_id, federated=federated)
-    return annotated_photo(path, hw, found, benchmark=benchmark)
-
-
-def _label(document: _Document, annotation: dict[str, Any]) -> str | None:
-    if not document.names and annotation.get("category_id") is None:
-        return None
-    number = int(annotation["category_id"])
-    if number not in document.names:
-        raise DataError(f"there is no category with the id {number}")
-    return document.names[number]
-
-
-def _box(annotation: dict[str, Any]) -> Box | None:
-    """The drawn box as x0, y0, x1, y1; None without one."""
-    if "bbox" not in annotation:
-        return None
-    x, y, width, height = (float(side) for side in annotation["bbox"][:4])
-    return (x, y, x + width, y + height)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, name_keywords
+from anymask.base import DataError, InputError
 from anymask.formats.annotations import LossReport
 from anymask.formats.dataset import read
 from anymask.formats.documents import OutFile, write_files
@@ -16,9 +16,6 @@ from anymask.formats.registry import (
     encode_annotations,
     format_name,
     format_of_target,
-    place_of,
-    read_annotations,
-    recognise,
 )
 from anymask.formats.sets import picture_name
 
@@ -57,7 +54,6 @@ class LossError(DataError):
         self.report = report
 
 
-@name_keywords
 def convert(
     source: str | Path,
     target: str | Path,
@@ -93,13 +89,14 @@ def convert(
     to = format_of_target(target) if to is None else format_name(to)
     if copy_images and to not in WITH_PHOTOS:
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
-    source = place_of(source)
-    form = recognise(source, split) if form is None else format_name(form)
-    found, lost = read_annotations(source, form, images, split)
+    dataset = read(source, form, images, split)
+    found, lost, source = list(dataset), dataset.lost, dataset.source
     masks = sum(len(image.masks) for image in found)
 
     def report(losses: LossReport) -> Conversion:
-        return Conversion(list(losses.losses), form=form, to=to, images=len(found), masks=masks)
+        return Conversion(
+            list(losses.losses), form=dataset.form, to=to, images=len(found), masks=masks
+        )
 
     if strict:
         trial = report(lost)
@@ -111,7 +108,6 @@ def convert(
     encoded = encode_annotations(found, target, to, done, policy)
     done.files = write_files(_beside(encoded, source))
     if copy_images:
-        dataset = read(source, form, images)
         for image in found:
             dataset.check_size(image)
             place = target / picture_name(image.file_name)

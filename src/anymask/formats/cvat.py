@@ -22,7 +22,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -30,7 +32,6 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Mask,

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from anymask.base import DataError, InputError, UintImage, split_page_name
-from anymask.formats.annotations import AnnotatedImage, LossReport
+from anymask.formats.annotations import AnnotatedImage, Loss, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
@@ -42,8 +42,7 @@ class Dataset:
     pictures  where the pictures lie, None where nobody said
     split     the part of a published data set, None for the layout's own choice
     boxes     whether boxes alone come as rectangles (`box_labels`), not as what was not read
-    unread    how often the last iteration met what has no place in our records, by kind
-    examples  the first case of each kind
+    lost      what the last iteration met that has no place in a `Mask`
     """
 
     name: str
@@ -52,19 +51,18 @@ class Dataset:
     pictures: Path | None = None
     split: str | None = None
     boxes: bool = False
-    unread: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)
+    lost: LossReport = field(default_factory=LossReport)
 
     def __iter__(self) -> Iterator[AnnotatedImage]:
         """The pictures in order. Raises DataError that names file, record and reason."""
-        self.unread, self.examples = {}, {}
+        self.lost = LossReport()
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
         elif self.form == "set":
             yield from iter_samples(self.source, absent_photos=True)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
-                yield from (self._placed(image, path) for image in self._read(path))
+                yield from self._read(path)
         else:
             yield from self._read(self.source)
 
@@ -73,26 +71,27 @@ class Dataset:
         """Whether the layout of a published data set is read, not a format."""
         return self.form in LAYOUTS and (self.split is not None or self.form not in FORMATS)
 
-    def _placed(self, image: AnnotatedImage, path: Path) -> AnnotatedImage:
-        if not self.form.startswith("labelme"):
-            return image
-        from anymask.formats.labelme import seen_from
-
-        return seen_from(image, self.source, path)
-
     def _read(self, path: Path) -> list[AnnotatedImage]:
-        report = LossReport()
-        images = find_format(self.form).read(path, report, self.pictures, boxes=self.boxes)
-        for kind, count in report.counts().items():
-            self.unread[kind] = self.unread.get(kind, 0) + count
-        for loss in report.losses:
-            self.examples.setdefault(loss.kind, str(loss))
+        form = find_format(self.form)
+        images = form.read(path, self.lost, self.pictures, boxes=self.boxes)
+        if path != self.source and form.module == "labelme":
+            from anymask.formats.labelme import seen_from
+
+            return [seen_from(image, self.source, path) for image in images]
         return images
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """How often the last iteration met what has no place in a `Mask`, by kind."""
+        return self.lost.counts()
 
     def unread_lines(self) -> list[str]:
         """A line for each kind of what was not read, with its first case."""
-        times = {kind: "once" if n == 1 else f"{n} times" for kind, n in self.unread.items()}
-        return [f"not read: {kind} ({times[kind]}), first: {self.examples[kind]}" for kind in times]
+        first: dict[str, Loss] = {loss.kind: loss for loss in reversed(self.lost.losses)}
+        return [
+            f"not read: {kind} ({'once' if n == 1 else f'{n} times'}), first: {first[kind]}"
+            for kind, n in self.unread.items()
+        ]
 
     def length(self) -> int | None:
         """How many pictures there are, where that costs nothing to know."""
@@ -260,3 +259,14 @@ def read(
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
     return Dataset(title, place, name, folder, split, boxes)
+
+
+def read_annotations(
+    source: str | Path,
+    name: str | None = None,
+    pictures: str | Path | None = None,
+    split: str | None = None,
+) -> tuple[list[AnnotatedImage], LossReport]:
+    """All pictures of a data set at once, and what has no place in a `Mask` (see `read`)."""
+    dataset = read(source, name, pictures, split)
+    return list(dataset), dataset.lost

@@ -19,7 +19,9 @@ import numpy as np
 from anymask.base import DataError, InputError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -30,7 +32,6 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, outline
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     IN_PIXELS,
     Affine,

@@ -1,4 +1,9 @@
-"""Finds label pictures and the photos that they belong to, in folders of any layout."""
+"""Finds label pictures and the photos that they belong to, in folders of any layout.
+
+A label picture is no photo, and both are often PNGs or TIFFs of one name in folders beside each
+other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
+`a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,6 @@ from anymask.images import SUFFIXES
 
 FORM = "label-png"
 
-
 LABELS = frozenset(
     [
         "annotation", "annotations", "ground_truth", "groundtruth", "gt", "instances", "label",
@@ -22,16 +26,13 @@ LABELS = frozenset(
     ]
 )  # fmt: skip
 
-
 PHOTOS = frozenset(
     ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
 )
 
-
 ENDINGS = (
     "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
 )  # fmt: skip
-
 
 KINDS = (".png", ".tif", ".tiff")  # that keep numbers as they are
 

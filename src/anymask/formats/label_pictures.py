@@ -1,16 +1,9 @@
-"""Label pictures and their photos: a folder in, where its labels and where its photos lie out.
+"""Label pictures, a number or a colour for each object: DAVIS and 16-bit PNGs, and TIFFs to read.
 
-A label picture is no photo, and both are often PNGs or TIFFs of one name in folders beside each
-other: `images/a.png` and `masks/a.png`, as StarDist has them; or in one folder, `a.tif` and
-`a_cp_masks.tif`, as Cellpose writes them. Names of folders are compared without case.
-
-Label pictures.
-
-TIFFs are read, too, and PNGs in colour: there a colour is an object, and black none. A pixel has
-one number, so masks must not overlap: smaller masks are painted over larger ones and
-the report counts what was hidden. 0 is background. DAVIS and YouTube-VOS (readme of the data sets)
-use 8 bits with PASCAL VOC's palette, the number of an object is the same through the video, and 255
-is void: pixels that do not count.
+In a PNG in colour a colour is an object, and black none. A pixel has one number, so masks must not
+overlap: smaller masks are painted over larger ones and the report counts what was hidden. 0 is
+background. DAVIS and YouTube-VOS (readme of the data sets) use 8 bits with PASCAL VOC's palette,
+the number of an object is the same through the video, and 255 is void: pixels that do not count.
 """
 
 from __future__ import annotations
@@ -29,7 +22,9 @@ from PIL import Image
 from anymask.base import DataError, ImageError, UintImage
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -38,7 +33,6 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_folders import has_both, label_files, photo_name, places_of
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture, strips
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_mask, runs_to_rle
 

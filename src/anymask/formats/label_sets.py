@@ -1,4 +1,4 @@
-"""Data sets of label pictures: folders of ADE20K, Cityscapes, PASCAL VOC in, annotated images out.
+"""Published data sets of label pictures: ADE20K and Cityscapes.
 
 ADE20K, whole (github.com/CSAILVision/ADE20K), below images/ADE/training and .../validation:
     SCENE/ADE_val_00000001.jpg, .json, _seg.png: red / 10 * 256 + green is the class, blue the
@@ -12,8 +12,6 @@ Cityscapes (github.com/mcordts/cityscapesScripts): leftImg8bit/val/CITY/*_leftIm
     gtFine/val/CITY/*_gtFine_instanceIds.png (or _polygons.json without those): class * 1000 +
     number is an object; the bare class of a class of objects is a group: pixels that do not
     count, as those of classes that the benchmark leaves out
-PASCAL VOC 2012 (devkit): JPEGImages/NAME.jpg, SegmentationObject/NAME.png with a palette,
-    SegmentationClass/NAME.png, ImageSets/Segmentation/val.txt; 255 is void
 """
 
 from __future__ import annotations
@@ -30,7 +28,6 @@ from anymask.base import DataError
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_photo
 from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
 from anymask.formats.label_pictures import (
-    VOID,
     colours_to_numbers,
     label_colours,
     label_values,
@@ -166,46 +163,6 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
                 number = number * 1000 + counts[number]
             draw.polygon([(int(x), int(y)) for x, y in row["polygon"]], fill=number)
     return np.asarray(picture)
-
-
-# PASCAL VOC
-
-VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
-    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
-    "train", "tvmonitor",
-)  # fmt: skip
-
-
-def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """The objects of PASCAL VOC. Raises DataError that names the file."""
-    places = ["SegmentationObject", "VOC*/SegmentationObject", "VOCdevkit/VOC*/SegmentationObject"]
-    top = find_place(root, places, "objects of PASCAL VOC").parent
-    listed = find_place(top, [f"ImageSets/Segmentation/{split}.txt"], f"list of {split}")
-    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
-        path = top / "SegmentationObject" / f"{name}.png"
-        with located(path):
-            values = label_values(path)
-            found = {v: rle for v, rle in value_rles(values).items() if v not in (0, VOID)}
-            labels = _voc_labels(top / "SegmentationClass" / f"{name}.png", values)
-            photo = top / "JPEGImages" / f"{name}.jpg"
-            yield _sample(photo, values, found, labels, values == VOID)
-
-
-def _voc_labels(path: Path, values: NDArray[Any]) -> dict[int, str | None]:
-    """The class under each object's first pixel; none where the class picture is absent."""
-    if not path.is_file():
-        return {}
-    with located(path):
-        classes = label_values(path)
-        if classes.shape != values.shape:
-            raise DataError(f"is {classes.shape} (height, width), the objects are {values.shape}")
-    found, first = np.unique(values, return_index=True)
-    numbers = classes.reshape(-1)[first].tolist()
-    return {
-        int(value): VOC_CLASSES[number] if number < len(VOC_CLASSES) else None
-        for value, number in zip(found, numbers, strict=True)
-    }
 
 
 def _sample(

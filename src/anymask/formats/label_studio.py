@@ -1,14 +1,13 @@
-"""Label Studio's brush run-lengths: a list of bytes (thi.ng/rle-pack) in, a mask out, and back.
+"""Label Studio's JSON: tasks with brushes or polygons in, annotated images out, and back.
 
-The bits of a list: 32 the number of values; 5 the bits of a value less 1; 4 times 4 the bits of a
-run's length less 1; then the runs. A run: 1 bit whether one value repeats; 2 bits which of the four
-sizes its length has; the length less 1; then the value, or as many values as the length says. The
-values are the picture's RGBA bytes, row by row; a mask is 0 or 255 in all four.
+A brush is a list of bytes (thi.ng/rle-pack). Its bits: 32 the number of values; 5 the bits of a
+value less 1; 4 times 4 the bits of a run's length less 1; then the runs. A run: 1 bit whether one
+value repeats; 2 bits which of the four sizes its length has; the length less 1; then the value, or
+as many values as the length says. The values are the picture's RGBA bytes, row by row; a mask is 0
+or 255 in all four.
 
 The encoder repeats what label-studio-sdk (Apache-2.0, `converter/brush.py`) writes, byte for byte;
 the layout, not the code. Not COCO's run-lengths, with which they share but the name.
-
-Label Studio.
 
 What we write are predictions, which an import shows as pre-annotations, or finished annotations,
 which alone Label Studio's own exports look at. `from_name` and `to_name` are those of Label
@@ -39,7 +38,9 @@ from anymask.base import DataError, InputError, IntArray
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -51,7 +52,6 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy, single_rings
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
     Mask,

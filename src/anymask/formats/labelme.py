@@ -23,7 +23,9 @@ from PIL import Image
 from anymask.base import DataError, ImageError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -35,7 +37,6 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy, plain_rings
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import (
     UNLABELLED,

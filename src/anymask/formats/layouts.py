@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anymask.base import DataError, InputError
 from anymask.formats.annotations import AnnotatedImage
@@ -29,7 +29,7 @@ class Layout:
     split    which part is read when nobody says; "" where there are no parts
     marks    globs by which the layout is recognised: all of one tuple must be there
     about    for people
-    clips    the name of the reader of videos; "" for photos
+    clips    the name of the reader of videos, whose annotated frames are the photos; "" for photos
     package  that the module is in
     """
 
@@ -47,6 +47,13 @@ class Layout:
             importlib.import_module(f"{self.package}.{self.module}"), function
         )
         return loaded
+
+    def images(self, root: Path, split: str) -> Iterator[AnnotatedImage]:
+        """The photos, or the annotated frames of the videos. Raises DataError."""
+        if not self.clips:
+            return iter(self.load(self.read)(root, split))
+        clips: list[Clip] = self.load(self.clips)(root, split)
+        return (clip.frame(index) for clip in clips for index in clip.annotations)
 
     def fits(self, root: Path) -> bool:
         """Whether a folder has the marks of the layout."""
@@ -80,7 +87,7 @@ LAYOUTS: dict[str, Layout] = {
         about="Cityscapes, fine annotations",
     ),
     "voc": Layout(
-        module="label_sets", read="read_voc", split="val",
+        module="voc", read="read_voc", split="val",
         marks=(
             ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
             ("VOCdevkit/VOC*/SegmentationObject",),
@@ -88,22 +95,22 @@ LAYOUTS: dict[str, Layout] = {
         about="PASCAL VOC, objects",
     ),
     "davis": Layout(
-        module="video_sets", read="read_davis", clips="read_davis_clips", split="val",
+        module="video_sets", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
         about="DAVIS 2016 and 2017, videos",
     ),
     "youtube-vos": Layout(
-        module="video_sets", read="read_youtube_vos", clips="read_youtube_vos_clips",
+        module="video_sets", clips="read_youtube_vos_clips",
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
         about="YouTube-VOS, videos",
     ),
     "sav": Layout(
-        module="video_sets", read="read_sav", clips="read_sav_clips", split="val",
+        module="video_sets", clips="read_sav_clips", split="val",
         marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
         about="SA-V, val and test, videos",
     ),
     "mose": Layout(
-        module="video_sets", read="read_mose", clips="read_mose_clips", split="valid",
+        module="video_sets", clips="read_mose_clips", split="valid",
         marks=(
             ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
         ),
@@ -200,10 +207,11 @@ def iter_dataset(
     part = _part(chosen, split)
     tops = [root, *root.parents] if root.is_dir() else list(root.parents)
     empty = True
-    for image in chosen.load(chosen.read)(root, part):
+    for image in chosen.images(root, part):
         empty = False
-        inside = (top for top in tops if image.source.is_relative_to(top))
-        name = image.source.relative_to(next(inside, image.source.parent)).as_posix()
+        source = Path(cast(Path, image.source))
+        inside = (top for top in tops if source.is_relative_to(top))
+        name = source.relative_to(next(inside, source.parent)).as_posix()
         yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
     if empty:
         raise DataError(f"{root}: no photo of the split {part!r} was found ({name})")

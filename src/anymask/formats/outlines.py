@@ -1,10 +1,9 @@
-"""Outlines for formats of single rings: masks in, rings without holes and the loss out.
+"""Outlines and boxes as formats write them, and the loss where they cannot hold a mask.
 
-Boxes alone, as labels for detection have them.
-
-Readers of COCO, YOLO and PASCAL VOC tell of such boxes and leave them out, as they are no masks;
-with `boxes=True` they give them as rectangles. Tools that draw masks (CVAT, labelme, Label
-Studio) know rectangles beside outlines: those come as rectangles from any reader.
+Formats of single rings get holes and parts as the `Policy` says. Readers of COCO, YOLO and PASCAL
+VOC tell of such boxes and leave them out, as they are no masks; with `boxes=True` they give them as
+rectangles. Tools that draw masks (CVAT, labelme, Label Studio) know rectangles beside outlines:
+those come as rectangles from any reader.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from anymask.base import DataError, Setting, check_settings, describe_settings
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.masks import (
     SMOOTH,
+    Box,
     Mask,
     Polygon,
     Ring,
@@ -34,7 +34,6 @@ from anymask.masks import (
     rle_to_polygons,
     runs_to_rle,
 )
-from anymask.masks.mask import Box
 
 
 @describe_settings

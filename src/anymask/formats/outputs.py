@@ -1,17 +1,21 @@
 """What the ending of an output's name means, the same for every verb, and how it is written.
 
-    ending                      one thing            the things of a picture
-    .png .webp .tif ...         cut-out with alpha   the photo with its masks
-    .jpg and other pictures     the photo with its mask or masks
-    .overlay.png .mask.png      what they say
-    .json .csv .svg ...         a document of that format (`DOCUMENTS`)
-    .npy                        (H, W) bool          (N, H, W) bool
+    ending                     one thing                  the things of a picture
+    .png .webp .tif .avif      cut-out with alpha         the photo with its masks; with {n} or
+                                                          {label} in the name a cut-out of each
+    .jpg and other pictures    cut-out on white           the same
+    .overlay.png               the photo with the mask    the photo with its masks
+    .mask.png                  white on black             a label picture: the object's numbers
+    .cut.png                   a cut-out                  needs {n} or {label}
+    .json .csv .svg ...        a document of that format (`DOCUMENTS`)
+    .npy                       (H, W) bool                (N, H, W) bool
 
 Light to import: the command line asks it before anything else is loaded.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from anymask.base import UintImage
     from anymask.formats.outlines import Policy
     from anymask.masks import Masks, Prompt
+
+NUMBER, LABEL = "{n}", "{label}"  # in an output's name: which thing it is of
+_NO_NAME = re.compile(r"[^\w.-]+")  # signs of a label that a file's name had better not have
 
 PictureKind = Literal["cutout", "overlay", "mask"]
 Kind = PictureKind | str  # or the name of a format, or "npy"
@@ -38,11 +45,11 @@ OUTPUT_SUFFIXES = (
 )  # suffixes; Pillow writes more kinds of pictures
 
 
-def output_kind(path: Path, plain: PictureKind = "cutout") -> Kind:
+def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
     """What a file is to hold, by the end of its name.
 
-    plain  what a picture is that is called neither .overlay.png nor .mask.png; a cut-out in a
-           format without transparency (.jpg) is an overlay
+    plain  what a picture is that is called neither .cut.png, .overlay.png nor .mask.png
+    many   whether it is of the things of a picture, not of one thing
 
     Raises InputError for any other ending.
     """
@@ -57,10 +64,37 @@ def output_kind(path: Path, plain: PictureKind = "cutout") -> Kind:
             + (f"did you mean {path.with_suffix(near)}?" if near else "rename it")
         )
     inner = Path(path.stem).suffix.lower()
-    if inner in (".overlay", ".mask"):
-        return "overlay" if inner == ".overlay" else "mask"
-    opaque = plain == "cutout" and suffix not in TRANSPARENT
-    return "overlay" if opaque else plain
+    if inner == ".mask":
+        return "label-png" if many and suffix == ".png" else "mask"
+    if inner == ".overlay":
+        return "overlay"
+    if inner == ".cut" or (many and has_place(path)):
+        return "cutout"
+    return plain
+
+
+def has_place(path: Path) -> bool:
+    """Whether a name has a place for each thing's number or label: {n} or {label}."""
+    return NUMBER in path.name or LABEL in path.name
+
+
+def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
+    """The files of an output and the masks of each: all, or one where the name has a place for it.
+
+    Raises InputError for two files of one name.
+    """
+    if not has_place(path):
+        return [(path, slice(None))]
+    files: dict[str, slice] = {}
+    for number, mask in enumerate(masks):
+        label = _NO_NAME.sub("_", mask.label or "object")
+        name = path.name.replace(NUMBER, str(number + 1)).replace(LABEL, label)
+        if name in files:
+            raise InputError(
+                f"two masks would be written as {name!r}; put {NUMBER} into the name, too"
+            )
+        files[name] = slice(number, number + 1)
+    return [(path.with_name(name), place) for name, place in files.items()]
 
 
 def shows_photo(kind: Kind) -> bool:
@@ -73,25 +107,33 @@ def save_masks(
     path: Path,
     image: UintImage | None = None,
     *,
-    plain: PictureKind = "overlay",
+    plain: PictureKind | None = None,
     prompts: Sequence[Prompt] = (),
     one: bool = False,
 ) -> Path:
     """Write one file by the end of its name, whole or not at all; parent folders are made.
 
     image    the photo, where the masks do not know it
-    plain    as `output_kind` takes it
-    prompts  what was asked, drawn on an overlay
+    plain    as `output_kind` takes it; "cutout" for one thing, unless said
+    prompts  what was asked, one for each mask, drawn on an overlay
     one      whether it is one thing, not a list that has one: .npy is (H, W)
 
-    Raises InputError for another ending, a picture of a photo that is not known, or the photo.
+    Raises InputError for another ending, a picture of a photo that is not known, the photo itself,
+    and a cut-out of several things.
     """
     from anymask.masks import spare_photo
 
-    kind = output_kind(path, plain)
-    spare_photo(path, masks.picture)
-    with whole_file(path) as file:
-        write_masks(file, path.suffix.lower(), kind, masks, image, prompts, one=one)
+    kind = output_kind(path, plain or ("cutout" if one else "overlay"), many=not one)
+    if kind == "cutout" and not one and not has_place(path):
+        raise InputError(
+            f"{path.name!r} is a cut-out of one thing, got {len(masks)} masks; put {NUMBER} or "
+            f"{LABEL} into its name, as in {path.stem.removesuffix('.cut')}{NUMBER}{path.suffix}"
+        )
+    one = one or has_place(path)
+    for target, few in each_output(path, masks):
+        spare_photo(target, masks.picture)
+        with whole_file(target) as file:
+            write_masks(file, path.suffix.lower(), kind, masks[few], image, prompts[few], one=one)
     return path
 
 
@@ -112,7 +154,10 @@ def write_masks(
     Raises InputError where the format cannot hold it.
     """
     if kind in ("cutout", "overlay", "mask"):
-        save_picture(file, mask_picture(kind, masks, image, prompts), suffix)
+        picture = mask_picture(kind, masks, image, prompts)
+        if kind == "cutout" and suffix not in TRANSPARENT:
+            picture = picture[..., :3] + (255 - picture[..., 3:])  # what was cut away is black
+        save_picture(file, picture, suffix)
     elif kind == "npy":
         import numpy as np
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from anymask.formats.coco import (
     rows_by_id,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -39,7 +41,6 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import colours_to_numbers, paint_numbers, value_rles
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.images import open_picture
 from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
 
@@ -54,48 +55,30 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     for path in find_files(source, ".json"):
         document = read_json(path)
+        categories, segmented = _records(document, path)
         with located(path):
-            images += _images(document, path.with_suffix(""))
+            rows = rows_by_id(document["images"], "image")
+            for number, picture in enumerate(segmented.values()):
+                with located(f"annotation {number}"):
+                    if picture.image_id not in rows:
+                        raise DataError(f"there is no image with the id {picture.image_id}")
+                    images.append(_image(rows[picture.image_id], picture, categories))
     return images
 
 
-def _images(document: Any, folder: Path) -> list[AnnotatedImage]:
-    names = category_names(document["categories"])
-    rows = rows_by_id(document["images"], "image")
-    images = []
-    for number, annotation in enumerate(document["annotations"]):
-        with located(f"annotation {number}"):
-            if (image_id := int(annotation["image_id"])) not in rows:
-                raise DataError(f"there is no image with the id {image_id}")
-            row = rows[image_id]
-            hw = checked_hw(row["height"], row["width"])
-            image = AnnotatedImage(file_name=str(row["file_name"]), hw=hw)
-            images.append(_with_segments(image, annotation, folder, names))
-    return images
-
-
-def _with_segments(
-    image: AnnotatedImage, annotation: Any, folder: Path, names: dict[int, str]
+def _image(
+    row: dict[str, Any], picture: PanopticPicture, categories: dict[int, PanopticCategory]
 ) -> AnnotatedImage:
-    path = folder / output_stem(str(annotation["file_name"]))
-    values = _values(path)
-    if values.shape != image.hw:
-        raise DataError(f"{path.name} has (H, W) = {values.shape}, the picture has {image.hw}")
-    found = value_rles(values)
-    unknown = set(found) - {0}
-    masks = []
-    for segment in annotation["segments_info"]:
-        number = int(segment["id"])
-        if number not in unknown:
-            raise DataError(f"the segment {number} has no pixel in {path.name}")
-        if (category := int(segment["category_id"])) not in names:
-            raise DataError(f"there is no category with the id {category}")
-        unknown.discard(number)
-        crowd = bool(segment.get("iscrowd", 0))
-        masks.append(Mask(found[number], names[category], crowd=crowd))
-    if unknown:
-        raise DataError(f"{path.name} has pixels of {sorted(unknown)[:3]}, which have no record")
-    return replace(image, masks=Masks(masks))
+    hw = checked_hw(row["height"], row["width"])
+    for segment in picture.segments:
+        if segment.category not in categories:
+            raise DataError(f"there is no category with the id {segment.category}")
+    found = value_rles(picture.values(hw))
+    masks = Masks(
+        Mask(found[segment.number], categories[segment.category].name, crowd=segment.crowd)
+        for segment in picture.segments
+    )
+    return AnnotatedImage(file_name=str(row["file_name"]), hw=hw, masks=masks)
 
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
@@ -105,9 +88,6 @@ def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
     except (OSError, ImageError) as error:
         raise DataError(f"{path.name} is no readable picture ({error})") from error
     return colours_to_numbers(rgb[..., ::-1])
-
-
-# Ids as they are, for measuring.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,19 +115,21 @@ class PanopticPicture:
     path: Path
     segments: tuple[PanopticSegment, ...]
 
-    def values(self) -> NDArray[np.int32]:  # (H, W)
+    def values(self, hw: tuple[int, int] | None = None) -> NDArray[np.int32]:  # (H, W)
         """The segment of each pixel, 0 where there is none.
 
-        Raises DataError for a picture that cannot be read, pixels without a record, and records
-        without a pixel.
+        Raises DataError for a picture that cannot be read or is of another size than `hw`, for
+        pixels without a record, and records without a pixel.
         """
         with located(self.path):
             values = _values(self.path)
+            if hw is not None and values.shape != hw:
+                raise DataError(f"it has (H, W) = {values.shape}, the picture has {hw}")
             there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
-            if bare := sorted(there - listed):
-                raise DataError(f"it has pixels of {bare[:3]}, which have no record")
             if lost := sorted(listed - there):
                 raise DataError(f"the segments {lost[:3]} have no pixel in it")
+            if bare := sorted(there - listed):
+                raise DataError(f"it has pixels of {bare[:3]}, which have no record")
         return values
 
 
@@ -158,23 +140,26 @@ def read_panoptic(
 
     The classes may be missing, as in results. Raises DataError that names file, record and reason.
     """
-    document = read_json(path)
+    return _records(read_json(path), path)
+
+
+def _records(
+    document: Any, path: Path
+) -> tuple[dict[int, PanopticCategory], dict[int, PanopticPicture]]:
     pictures = {}
     with located(path):
+        names = category_names(document.get("categories") or [])
+        things = {int(row["id"]): row for row in document.get("categories") or []}
         categories = {
-            int(row["id"]): PanopticCategory(
-                name=str(row["name"]), thing=bool(row.get("isthing", 1))
-            )
-            for row in document.get("categories") or []
+            number: PanopticCategory(name=name, thing=bool(things[number].get("isthing", 1)))
+            for number, name in names.items()
         }
         for number, row in enumerate(document["annotations"]):
             with located(f"annotation {number}"):
-                segments = tuple(map(_segment, row["segments_info"]))
-                name = output_stem(str(row["file_name"]))
                 picture = PanopticPicture(
                     image_id=int(row["image_id"]),
-                    path=path.with_suffix("") / name,
-                    segments=segments,
+                    path=path.with_suffix("") / output_stem(str(row["file_name"])),
+                    segments=tuple(map(_segment, row["segments_info"])),
                 )
                 if picture.image_id in pictures:
                     raise DataError(f"the image {picture.image_id} has two records")

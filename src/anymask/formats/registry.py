@@ -1,6 +1,4 @@
-"""What formats look at to recognise a file or a folder.
-
-The registry of annotation formats.
+"""The registry of annotation formats: a row each, and how a file or folder is recognised.
 
 A format is a row of `WRITTEN` and a module of this folder, imported when it is used, with
 
@@ -21,11 +19,10 @@ from typing import Any, Literal
 
 from anymask.base import DataError, InputError, file_suffix, near_suffix
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import OutFile, write_files
+from anymask.formats.documents import Fit, OutFile, Sniffed, write_files
 from anymask.formats.label_folders import has_both
-from anymask.formats.layouts import LAYOUTS, fitting_layout, iter_dataset, recognise_layout
+from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,31 +171,6 @@ def check_readable(name: str) -> None:
     """Raises InputError where there is neither a format nor a layout of this name."""
     if name not in FORMATS and name not in LAYOUTS:
         raise InputError(f"unknown format {name!r}; there are {', '.join({**FORMATS, **LAYOUTS})}")
-
-
-def read_annotations(
-    source: str | Path,
-    name: str | None = None,
-    pictures: str | Path | None = None,
-    split: str | None = None,
-) -> tuple[list[AnnotatedImage], LossReport]:
-    """Read a file or folder, and what in it has no place in our records.
-
-    name      of the format, or of a published layout; recognised when left out
-    pictures  the folder of the pictures, where a format does not say their sizes
-    split     the part of a published data set; the layout's own choice when left out
-
-    Raises DataError that names file, record and reason; InputError for an unknown name.
-    """
-    source, report = place_of(Path(source)), LossReport()
-    name = name or recognise(source, split)
-    check_readable(name)
-    if split is not None and name not in LAYOUTS:
-        raise InputError(f"{name} has no splits, got {split!r}; name the file or folder itself")
-    if name in LAYOUTS and (split is not None or name not in FORMATS):
-        return list(iter_dataset(source, name, split)), report
-    folder = None if pictures is None else Path(pictures)
-    return find_format(name).read(source, report, folder), report
 
 
 def encode_annotations(

@@ -12,7 +12,9 @@ from typing import Any
 
 from anymask.formats.annotations import IN_RECORDS, AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -21,7 +23,6 @@ from anymask.formats.documents import (
     to_json,
 )
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import Mask, Masks
 
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, note_traits
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -29,7 +31,6 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_pictures import label_values
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     Mask,
     Masks,

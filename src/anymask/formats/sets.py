@@ -20,9 +20,8 @@ from typing import Any
 
 from anymask.base import DataError, parse_json
 from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
-from anymask.formats.documents import OutFile, output_stem, to_json
+from anymask.formats.documents import Fit, OutFile, Sniffed, output_stem, to_json
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
 PICTURES = "images"

@@ -17,7 +17,9 @@ import numpy as np
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     located,
@@ -26,7 +28,6 @@ from anymask.formats.documents import (
     xml_text,
 )
 from anymask.formats.outlines import Policy, outline
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     Mask,
     Masks,

@@ -215,30 +215,6 @@ def _clip(
     )
 
 
-def read_davis(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """Every annotated frame of DAVIS. Raises DataError that names the file."""
-    return _frames(read_davis_clips(root, split))
-
-
-def read_youtube_vos(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """Every annotated frame of YouTube-VOS. Raises DataError that names the file."""
-    return _frames(read_youtube_vos_clips(root, split))
-
-
-def read_mose(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """Every annotated frame of MOSE or LVOS. Raises DataError that names the file."""
-    return _frames(read_mose_clips(root, split))
-
-
-def read_sav(root: Path, split: str) -> Iterator[AnnotatedImage]:
-    """Every annotated frame of SA-V's val or test. Raises DataError that names the file."""
-    return _frames(read_sav_clips(root, split))
-
-
-def _frames(clips: list[Clip]) -> Iterator[AnnotatedImage]:
-    return (clip.frame(index) for clip in clips for index in clip.annotations)
-
-
 # YouTube-VIS and OVIS
 
 

@@ -30,12 +30,15 @@ from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
     LossReport,
+    annotated_photo,
     class_names,
     note_traits,
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     checked_hw,
     find_files,
     find_picture,
@@ -57,15 +60,19 @@ from anymask.formats.label_pictures import (
     value_rles,
     voc_palette,
 )
-from anymask.formats.label_sets import VOC_CLASSES
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.outlines import Policy
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import UNLABELLED, Mask, Masks
 
 CLASSES, OBJECTS, LABELS = "SegmentationClass", "SegmentationObject", "labelmap.txt"
 DETAILS, LISTS, NAMES = "Annotations", "ImageSets/Segmentation", "class_names.txt"
 PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
+
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
 
 
 def sniff(found: Sniffed) -> Fit:
@@ -95,6 +102,19 @@ def read(
         _image(path, objects, _photo_name(path, objects, beside), names or VOC_CLASSES)
         for path in find_files(objects, ".png")
     ]
+
+
+def read_voc(root: Path, split: str) -> Iterator[AnnotatedImage]:
+    """The photos of a split of the published set. Raises DataError that names the file."""
+    objects = find_place(root, PLACES, "objects of PASCAL VOC")
+    top = objects.parent
+    listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
+    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
+        path = objects / f"{name}.png"
+        image = _image(path, objects, name, VOC_CLASSES)
+        with located(path):
+            photo = top / "JPEGImages" / f"{name}.jpg"
+            yield annotated_photo(photo, image.hw, image.masks)
 
 
 def _class_names(path: Path) -> tuple[str, ...] | None:

@@ -29,8 +29,7 @@ from anymask.formats.documents import (
     refuse_boxes,
 )
 from anymask.formats.outlines import box_to_mask
-from anymask.masks import UNLABELLED, Mask, Masks, Polygon, Rle, mask_to_rle, polygons_to_mask
-from anymask.masks.mask import Box
+from anymask.masks import UNLABELLED, Box, Mask, Masks, Polygon, Rle, mask_to_rle, polygons_to_mask
 
 ROOT, PHOTOS = "annotation", "JPEGImages"
 

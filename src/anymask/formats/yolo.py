@@ -31,7 +31,9 @@ from anymask.formats.annotations import (
     note_unlabelled,
 )
 from anymask.formats.documents import (
+    Fit,
     OutFile,
+    Sniffed,
     find_files,
     find_picture,
     located,
@@ -44,9 +46,9 @@ from anymask.formats.documents import (
 )
 from anymask.formats.label_folders import has_both
 from anymask.formats.outlines import Policy, box_to_mask, single_rings
-from anymask.formats.sniffing import Fit, Sniffed
 from anymask.masks import (
     UNLABELLED,
+    Box,
     Mask,
     Masks,
     Polygon,
@@ -54,7 +56,6 @@ from anymask.masks import (
     mask_to_rle,
     polygons_to_mask,
 )
-from anymask.masks.mask import Box
 
 # Line, its words in a message, the picture's name and (H, W) -> the mask of the line.
 LineReader = Callable[[str, str, str, tuple[int, int]], Mask | None]

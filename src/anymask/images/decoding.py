@@ -1,19 +1,16 @@
-"""Conversion of pixel arrays: any number type and bands in, (H, W, 3) uint8 RGB out.
-
-Letters: H W the picture, C its channels or bands.
+"""Decodes picture files with Pillow, and converts arrays of any numbers to (H, W, 3) uint8 RGB.
 
 uint8 stays as it is. bool becomes 0 and 255. Floats within 0..1 are scaled by 255; floats and 32 or
 64 bit integers within 0..255 are rounded; everything else (16-bit sensors, heights, X-rays, floats
-that stay below an eighth of that: ratios, indices, -1..1) is
-stretched from its 0.1th to its 99.9th percentile, all channels together. A stretch that is asked
-for is done band by band, whatever the type, and leaves NaN and infinity out; so are ranges, and
-what has none is then looked at by itself.
-
-Decoding of picture files with Pillow: a bounded size, and one error for any damage.
+that stay below an eighth of that: ratios, indices, -1..1) is stretched from its 0.1th to its 99.9th
+percentile, all channels together. A stretch that is asked for is done band by band, whatever the
+type, and leaves NaN and infinity out; so are ranges, and what has none is then looked at by itself.
 
 Decoders answer damaged files with whatever they stumble over, from OSError to AssertionError. Here
 they all become ImageError, and a picture whose header states more than MAX_PIXELS is refused before
 memory is taken for it. Pillow's own limit, which is below ours, is raised to it meanwhile.
+
+Letters: H W the picture, C its channels or bands.
 """
 
 from __future__ import annotations
@@ -21,11 +18,11 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -120,18 +117,15 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
-def _pair(values: Sequence[float]) -> Range:
-    """Raises ValueError for any other number of values."""
-    low, high = values
-    return float(low), float(high)
-
-
 def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
     found: Ranges = ()
     with contextlib.suppress(TypeError, ValueError):
         given: list[Any] = list(ranges)
         each = [given] if given and isinstance(given[0], int | float) else given
-        found = tuple(None if one is None else _pair(one) for one in each)
+        pairs = [None if one is None else tuple(map(float, one)) for one in each]
+        found = tuple(None if one is None else (one[0], one[1]) for one in pairs)
+        if any(one is not None and len(one) != 2 for one in pairs):
+            found = ()
     right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
     if len(found) not in (1, bands) or not right:
         raise InputError(
@@ -154,11 +148,17 @@ def array_to_image(
     array = _check_array(source, name, view)
     if view.raw:
         return array
-    colour, alpha = (array, None) if view.bands else _split_alpha(array)
+    has_alpha = not view.bands and array.shape[2] in (2, 4)
+    colour, alpha = (array[..., :-1], array[..., -1]) if has_alpha else (array, None)
     black = [place for place, band in enumerate(view.bands or ()) if not band]
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
         return np.ascontiguousarray(array)
-    low, high = _ends(colour, name, view)
+    if view.ranges is not None:
+        low, high = _given_ranges(colour, name, view.ranges)
+    elif view.stretch is not None:
+        low, high = _band_ranges(colour, name, view.stretch)
+    else:
+        low, high = value_range(colour, name)
     image = np.empty((*array.shape[:2], 3), np.uint8)
     alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
     for rows in strips((array.shape[0], array.shape[1])):
@@ -167,15 +167,6 @@ def array_to_image(
             image[rows] = on_white(image[rows], _eight_bit(alpha[rows], *alpha_range))
     image[..., black] = 0
     return image
-
-
-def _ends(colour: NDArray[Any], name: str, view: PictureView) -> tuple[Ends, Ends]:
-    """What becomes 0 and 255: of all bands together, or of each."""
-    if view.ranges is not None:
-        return _given_ranges(colour, name, view.ranges)
-    if view.stretch is not None:
-        return _band_ranges(colour, name, view.stretch)
-    return value_range(colour, name)
 
 
 def _given_ranges(values: NDArray[Any], name: str, ranges: Ranges) -> tuple[Ends, Ends]:
@@ -238,13 +229,6 @@ def pick_bands(array: NDArray[Any], name: str, view: PictureView) -> NDArray[Any
         return array
     some = next(band for band in view.bands if band)  # stands where it is black in the end
     return array[..., [(band or some) - 1 for band in view.bands]]
-
-
-def _split_alpha(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """(H, W, C) -> colour (H, W, 1 or 3) and alpha (H, W), None without."""
-    if array.shape[2] in (2, 4):
-        return array[..., :-1], array[..., -1]
-    return array, None
 
 
 def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
@@ -352,7 +336,6 @@ def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w
     return mixed.astype(np.uint8)
 
 
-T = TypeVar("T")
 _REASON = 200  # characters of a decoder's own message that are told
 
 
@@ -398,12 +381,6 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
 
 
-def decode_with(work: Callable[[], T], name: str) -> T:
-    """The result of `work`, which may fail on a damaged file. Raises ImageError that names it."""
-    with decoding(name):
-        return work()
-
-
 def open_header(file: Any) -> Image.Image:
     """Read a picture's header only, whatever size it states.
 
@@ -435,25 +412,15 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
     MAX_PIXELS, and for whatever fails inside the `with`.
     """
     name = name or (str(source) if isinstance(source, Path) else f"the {len(source)} bytes given")
-    with decoding(name), _stream(source) as file, _header_of(file, name) as picture:
-        check_size((picture.height, picture.width), name)
-        yield picture
-
-
-def _header_of(file: Any, name: str) -> Image.Image:
-    try:
-        return open_header(file)
-    except UnidentifiedImageError:
-        raise unidentified(file, name) from None
-
-
-def unidentified(file: Any, name: str) -> ImageError:
-    """The error for a file that Pillow does not know."""
-    return ImageError(explain_unidentified(file, name))
-
-
-def _stream(source: Path | bytes) -> Any:
-    return open_file(source) if isinstance(source, Path) else io.BytesIO(source)
+    opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)
+    with decoding(name), opened as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            raise unidentified(file, name) from None
+        with picture:
+            check_size((picture.height, picture.width), name)
+            yield picture
 
 
 def open_file(path: Path) -> io.BufferedReader:
@@ -505,25 +472,24 @@ _BOXED = {  # the brand of an ISO base media file, behind "ftyp"
 _AVIF = (b"avif", b"avis")
 
 
-def explain_unidentified(file: Any, name: str) -> str:
-    """What to tell about a file that Pillow does not know."""
+def unidentified(file: Any, name: str) -> ImageError:
+    """The error for a file that Pillow does not know: what it is, and the way to a picture."""
     try:
         file.seek(0)
         head = file.read(_HEAD)
     except (OSError, ValueError, AttributeError):
         head = b"?"
     if not head:
-        return f"{name} is empty (0 bytes); copy or download the picture again"
+        return ImageError(f"{name} is empty (0 bytes); copy or download the picture again")
     if not isinstance(head, bytes):
-        return f"wanted a file of bytes, {name} gives text; open it with mode 'rb'"
-    wanted = f"{_WANTED}, {name} is "
+        return ImageError(f"wanted a file of bytes, {name} gives text; open it with mode 'rb'")
     if (kind := _kind_of(head)) is not None:
-        return f"{wanted}{kind[0]}; {kind[1]}"
+        return ImageError(f"{_WANTED}, {name} is {kind[0]}; {kind[1]}")
     if head.startswith(_PICTURES) or head[8:12] in _AVIF:
-        return f"{name} is damaged or truncated; copy or download the picture again"
-    return (
-        f"{wanted}none, or its first bytes are damaged (it begins with {head[:8]!r}); convert it "
-        "to PNG, or in Python pass the pixels as an array"
+        return ImageError(f"{name} is damaged or truncated; copy or download the picture again")
+    return ImageError(
+        f"{_WANTED}, {name} is none, or its first bytes are damaged (it begins with {head[:8]!r}); "
+        "convert it to PNG, or in Python pass the pixels as an array"
     )
 
 

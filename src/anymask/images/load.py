@@ -1,9 +1,4 @@
-"""Pictures from the web: an http(s) address in, the bytes of a file of bounded size out.
-
-Used only where a caller says `allow_url=True`; nothing else in the package opens an address of
-somebody else's.
-
-Reading images.
+"""Reads pictures: files, addresses, bytes, Pillow images and arrays in, (H, W, 3) uint8 RGB out.
 
 Letters: H W the picture, C channels.
 
@@ -13,7 +8,9 @@ Letters: H W the picture, C channels.
   first one is taken, or the one that is asked for. CMYK and other colour spaces are converted by
   Pillow without colour profiles.
 - Numbers of other types than uint8 become eight bits as `images/decoding.py` says; 16-bit colours
-  and TIFF of any bands are read as `images/deep_pictures.py` says.
+  and TIFF of any bands are read as `images/tiff.py` says.
+- An address is opened only where a caller says `allow_url=True`; nothing else in the package opens
+  an address of somebody else's.
 
 A photo of 100 megapixels is 300 MB here. The conversions work in strips, so that no float copy of
 it is ever made, and none beside the one that Pillow decodes into.
@@ -21,14 +18,16 @@ it is ever made, and none beside the one that Pillow decodes into.
 
 from __future__ import annotations
 
+import glob
 import http.client
 import io
 import os
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,21 +35,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, UnidentifiedImageError
 
-from anymask.base import (
-    BoolArray,
-    DataError,
-    ImageError,
-    InputError,
-    UintImage,
-    name_keywords,
-    read_array,
-)
+from anymask.base import BoolArray, DataError, ImageError, InputError, UintImage, read_array
 from anymask.images.decoding import (
     AnyRanges,
     PictureView,
     array_to_image,
     check_size,
-    decode_with,
     decoding,
     on_white,
     open_file,
@@ -58,7 +48,7 @@ from anymask.images.decoding import (
     strips,
     unidentified,
 )
-from anymask.images.deep_pictures import (
+from anymask.images.tiff import (
     deep_grey,
     is_tiff,
     needs_tifffile,
@@ -67,50 +57,7 @@ from anymask.images.deep_pictures import (
     read_tiff,
     tiff_hw,
 )
-
-MOST_BYTES = 100_000_000
-TIMEOUT = 30.0  # seconds without a byte
-_AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
-
-
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, never from https down to http."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """Raises ImageError for another kind of address."""
-        new = urllib.parse.urlsplit(newurl).scheme.lower()
-        if new not in ("http", "https") or (req.type == "https" and new == "http"):
-            raise ImageError(f"{req.full_url} leads to {newurl[:200]!r}, which is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
-    """The file at an address.
-
-    Raises ImageError, naming the address, for another kind of address, where nothing answers, and
-    for a file of more than `most_bytes`.
-    """
-    if address.partition("://")[0].lower() not in ("http", "https"):
-        raise ImageError(f"wanted an address with http or https, got {address[:200]!r}")
-    opener = urllib.request.build_opener(_SafeRedirects())
-    try:
-        request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
-        with opener.open(request, timeout=TIMEOUT) as answer:
-            data: bytes = answer.read(most_bytes + 1)
-    except ImageError:
-        raise
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ImageError(
-            f"{address[:200]} cannot be read ({error}); check the address, or download the photo"
-        ) from error
-    if len(data) > most_bytes:
-        raise ImageError(
-            f"{address[:200]} has more than {most_bytes} bytes; download it and name the file"
-        )
-    return data
-
+from anymask.masks import HeldPicture, Picture
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -129,8 +76,15 @@ _RAW_SUFFIXES = frozenset(
 
 _ORIENTATION = 0x0112  # the EXIF tag
 
+SAMPLES = ("cat", "coffee", "rocket")
+_PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
+_PATTERN = "*?["  # what makes a path a pattern
 
-@name_keywords
+MOST_BYTES = 100_000_000  # of a file from an address
+TIMEOUT = 30.0  # seconds without a byte
+_AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers refuse Python's own name
+
+
 def load_image(
     source: ImageSource,
     *,
@@ -153,7 +107,7 @@ def load_image(
                do not count
     ranges     the two values that become black and white: (200, 4000), or a pair or None a band
     bgr        an array holds blue, green, red, as `cv2.imread` gives it
-    allow_url  the source may be an address, http or https, of at most `web_pictures.MOST_BYTES`
+    allow_url  the source may be an address, http or https, of at most MOST_BYTES
 
     Raises ImageError, naming the file, when the source is absent, empty, truncated, no picture,
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
@@ -161,14 +115,20 @@ def load_image(
     """
     view = PictureView.of(bands, page, stretch, ranges)
     if isinstance(source, str | Path) and is_address(source):
-        source = _fetch(str(source), allow_url)
+        if not allow_url:
+            raise ImageError(
+                f"wanted a photo on the disk, got the address {str(source)[:200]!r}; download it, "
+                "or allow it: allow_url=True"
+            )
+        source = fetch_picture(str(source))
     return _load_bgr(source, view) if bgr else read_view(source, view)
 
 
 def read_view(source: ImageSource, view: PictureView) -> UintImage:
     """Read what a view asks for. Raises as `load_image` does."""
     if isinstance(source, str | Path):
-        return _load_file(Path(source), view)
+        with open_path(Path(source)) as file:
+            return _load_stream(file, repr(str(source)), view)
     if isinstance(source, bytes | bytearray | memoryview):
         return _load_stream(io.BytesIO(source), f"the {len(source)} bytes given", view)
     if isinstance(source, Image.Image):
@@ -190,15 +150,6 @@ def is_address(source: object) -> bool:
     return isinstance(source, str) and source.partition("://")[0].lower() in ("http", "https")
 
 
-def _fetch(address: str, allowed: bool) -> bytes:
-    if not allowed:
-        raise ImageError(
-            f"wanted a photo on the disk, got the address {address[:200]!r}; download it, or allow "
-            "it: allow_url=True"
-        )
-    return fetch_picture(address)
-
-
 def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
     if isinstance(source, str | Path | bytes | bytearray | memoryview | Image.Image) or hasattr(
         source, "read"
@@ -212,111 +163,7 @@ def _load_bgr(source: ImageSource, view: PictureView) -> UintImage:
     return np.ascontiguousarray(array_to_image(source, view=view)[..., ::-1])
 
 
-def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
-    """Read a mask: an array file (.npy: bool, integers or float logits), or a picture.
-
-    Where a picture is see-through somewhere, what can be seen is the object; in any other one,
-    what is more than half as bright as its brightest pixel.
-
-    Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
-    """
-    path = Path(path)
-    if path.suffix.lower() == ".npy":
-        return _load_array(path)
-    image = load_image(path)
-    brightness: NDArray[np.uint8] = image.max(axis=2)
-    alpha = _alpha_of(path)
-    if alpha is not None and not alpha.all():
-        brightness = alpha
-    elif looks_like_photo(image):
-        raise ImageError(
-            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
-            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
-        )
-    elif (objects := count_objects(image)) > 1:
-        raise ImageError(
-            f"wanted the mask of one object, white on black, {str(path)!r} shows {objects}, by "
-            "their colours or values; save one of them as a mask of its own, a picture or .npy"
-        )
-    mask: BoolArray = brightness > int(brightness.max()) // 2
-    return mask
-
-
-def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
-    """The upright alpha channel; None without one, or where Pillow does not know the file."""
-    with open_path(path) as file:
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
-            return None  # a TIFF that tifffile has read
-        with decoding(repr(str(path))), picture:
-            if not _has_alpha(picture):
-                return None
-            layer = np.asarray(picture.convert("RGBA").getchannel("A"))
-            return _upright(layer, _orientation(picture))
-
-
-def _load_array(path: Path) -> NDArray[Any]:
-    """An array file whose header states no more than the file holds."""
-    try:
-        with open_file(path) as file:
-            return read_array(file)
-    except (OSError, DataError) as error:
-        raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
-
-
-def image_hw(path: Path) -> tuple[int, int]:
-    """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
-    name = repr(str(path))
-    with open_path(path) as file:
-        try:
-            picture = open_header(file)
-        except UnidentifiedImageError:
-            if _begins_like_tiff(file):
-                return tiff_hw(file, name)
-            raise unidentified(file, name) from None
-        with decoding(name), picture:
-            height, width = picture.height, picture.width
-            check_size((height, width), name)
-            return (width, height) if _orientation(picture) >= 5 else (height, width)
-
-
-def find_images(
-    folder: Path,
-    leave_out: Path | None = None,
-    unreadable: Callable[[OSError], None] | None = None,
-    suffixes: Container[str] = SUFFIXES,
-) -> Iterator[Path]:
-    """The pictures in a folder, then those in its sub-folders, in order, as they are found.
-
-    leave_out   a folder that is not looked into
-    unreadable  told of each folder that cannot be listed; without it they are passed over
-    suffixes    of what is looked for, such as VIDEO_SUFFIXES
-
-    Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
-    so that somebody notices.
-    """
-    out = None if leave_out is None else leave_out.resolve()
-    for here, inside, names in os.walk(folder, onerror=unreadable):
-        inside[:] = sorted(
-            name
-            for name in inside
-            if not name.startswith(".") and (out is None or Path(here, name).resolve() != out)
-        )
-        for name in sorted(names):
-            path = Path(here, name)
-            if path.suffix.lower() not in suffixes or name.startswith("."):
-                continue
-            if path.is_file() or not path.exists():  # no pipe, which would be waited for
-                yield path
-
-
 # Files.
-
-
-def _load_file(path: Path, view: PictureView) -> UintImage:
-    with open_path(path) as file:
-        return _load_stream(file, repr(str(path)), view)
 
 
 @contextmanager
@@ -349,17 +196,20 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
             return _load_tiff(file, name, view)
         raise unidentified(file, name) from None
     try:
-        if decode_with(lambda: needs_tifffile(picture, view), name):
-            return _load_tiff(file, name, view)
+        with decoding(name):
+            if picture.format == "TIFF" and needs_tifffile(picture, view):
+                return _load_tiff(file, name, view)
         check_size((picture.height, picture.width), name)
         _seek(picture, name, view)
         check_size((picture.height, picture.width), name)
-        deep = decode_with(lambda: read_deep_colours(picture, file, view.page), name)
-        pixels = (
-            _pillow_to_array(picture, name, view)
-            if deep is None
-            else array_to_image(deep, name, view)
-        )
+        deep = None
+        if picture.format in ("PNG", "TIFF"):
+            with decoding(name):
+                deep = read_deep_colours(picture, file, view.page)
+        if deep is None:
+            pixels = _pillow_to_array(picture, name, view)
+        else:
+            pixels = array_to_image(deep, name, view)
         turns = _orientation(picture)  # after the size was checked: a PNG is decoded to look
     finally:
         picture.close()  # gives back its copy of the pixels, which leaving a `with` would not
@@ -382,10 +232,11 @@ def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
     """Turn to the page. Raises ImageError where there is none."""
     if view.page == 0:
         return
-    count = decode_with(lambda: getattr(picture, "n_frames", 1), name)
-    if view.page >= count:
-        raise ImageError(no_such_page(view.page, count, name))
-    decode_with(lambda: picture.seek(view.page), name)
+    with decoding(name):
+        count = getattr(picture, "n_frames", 1)
+        if view.page >= count:
+            raise ImageError(no_such_page(view.page, count, name))
+        picture.seek(view.page)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -415,7 +266,8 @@ def _pillow_to_array(
     picture: Image.Image, name: str, view: PictureView
 ) -> UintImage:  # -> (H, W, 3)
     check_size((picture.height, picture.width), name)
-    return decode_with(lambda: _decode(picture, name, view), name)
+    with decoding(name):
+        return _decode(picture, name, view)
 
 
 def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
@@ -423,8 +275,9 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
         return array_to_image(deep_grey(picture), name, view)
     if view.all_bands:
-        own = picture if picture.mode in ("L", "LA", "RGB", "RGBA", "RGBX") else _in_rgb(picture)
-        return array_to_image(np.asarray(own), name, view)
+        if picture.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        return array_to_image(np.asarray(picture), name, view)
     width, height = picture.size
     image = np.empty((height, width, 3), np.uint8)
     for rows in strips((height, width)):
@@ -438,12 +291,59 @@ def _decode(picture: Image.Image, name: str, view: PictureView) -> UintImage:
     return image if view.plain else array_to_image(image, name, view)
 
 
-def _in_rgb(picture: Image.Image) -> Image.Image:
-    return picture.convert("L" if picture.mode == "1" else "RGB")
-
-
 def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+
+# Masks.
+
+
+def load_mask(path: str | Path) -> NDArray[Any]:  # -> (H, W)
+    """Read a mask: an array file (.npy: bool, integers or float logits), or a picture.
+
+    Where a picture is see-through somewhere, what can be seen is the object; in any other one,
+    what is more than half as bright as its brightest pixel.
+
+    Raises ImageError as `load_image` does, for a photo, and for a picture of several objects.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        try:
+            with open_file(path) as file:
+                return read_array(file)
+        except (OSError, DataError) as error:
+            raise ImageError(f"{str(path)!r} is no readable array file ({error})") from error
+    image = load_image(path)
+    brightness: NDArray[np.uint8] = image.max(axis=2)
+    alpha = _alpha_of(path)
+    if alpha is not None and not alpha.all():
+        brightness = alpha
+    elif looks_like_photo(image):
+        raise ImageError(
+            f"wanted a mask, the object white on black, {str(path)!r} looks like a photo; name the "
+            "picture of a mask, such as what `anymask segment ... -o x.mask.png` writes"
+        )
+    elif (objects := count_objects(image)) > 1:
+        raise ImageError(
+            f"wanted the mask of one object, white on black, {str(path)!r} shows {objects}, by "
+            "their colours or values; save one of them as a mask of its own, a picture or .npy"
+        )
+    mask: BoolArray = brightness > int(brightness.max()) // 2
+    return mask
+
+
+def _alpha_of(path: Path) -> UintImage | None:  # (H, W)
+    """The upright alpha channel; None without one, or where Pillow does not know the file."""
+    with open_path(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            return None  # a TIFF that tifffile has read
+        with decoding(repr(str(path))), picture:
+            if not _has_alpha(picture):
+                return None
+            layer = np.asarray(picture.convert("RGBA").getchannel("A"))
+            return _upright(layer, _orientation(picture))
 
 
 # What a picture that was given for a mask shows. One of labels has a colour (DAVIS, VOC) or a
@@ -498,3 +398,150 @@ def count_objects(image: UintImage) -> int:  # (H, W, 3) -> objects
 def _some_pixels(image: UintImage) -> NDArray[np.int32]:  # (H, W, 3) -> (P, 3)
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / _LOOKED_AT)))
     return image[::step, ::step].reshape(-1, 3).astype(np.int32)
+
+
+# Where pictures are.
+
+
+def image_hw(path: Path) -> tuple[int, int]:
+    """(H, W) of the upright picture, from its header. Raises ImageError as `load_image` does."""
+    name = repr(str(path))
+    with open_path(path) as file:
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            if _begins_like_tiff(file):
+                return tiff_hw(file, name)
+            raise unidentified(file, name) from None
+        with decoding(name), picture:
+            height, width = picture.height, picture.width
+            check_size((height, width), name)
+            return (width, height) if _orientation(picture) >= 5 else (height, width)
+
+
+def find_images(
+    folder: Path,
+    leave_out: Path | None = None,
+    unreadable: Callable[[OSError], None] | None = None,
+    suffixes: Container[str] = SUFFIXES,
+) -> Iterator[Path]:
+    """The pictures in a folder, then those in its sub-folders, in order, as they are found.
+
+    leave_out   a folder that is not looked into
+    unreadable  told of each folder that cannot be listed; without it they are passed over
+    suffixes    of what is looked for, such as VIDEO_SUFFIXES
+
+    Hidden files and folders, and links to folders, are left out; a link that leads nowhere is not,
+    so that somebody notices.
+    """
+    out = None if leave_out is None else leave_out.resolve()
+    for here, inside, names in os.walk(folder, onerror=unreadable):
+        inside[:] = sorted(
+            name
+            for name in inside
+            if not name.startswith(".") and (out is None or Path(here, name).resolve() != out)
+        )
+        for name in sorted(names):
+            path = Path(here, name)
+            if path.suffix.lower() not in suffixes or name.startswith("."):
+                continue
+            if path.is_file() or not path.exists():  # no pipe, which would be waited for
+                yield path
+
+
+def sample(name: str = "coffee") -> Path:
+    """The path of a photo to begin with: "coffee" (600 x 400), "cat" or "rocket".
+
+    Raises InputError for another name.
+    """
+    if name not in SAMPLES:
+        raise InputError(f"there is no sample {name!r}; there are {', '.join(SAMPLES)}")
+    return _PHOTOS / f"{name}.jpg"
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A photo that is read from its file when it is shown."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def __call__(self) -> UintImage:
+        return load_image(self.path)
+
+
+def picture_of(source: ImageSource, photo: UintImage) -> Picture:
+    """What an answer remembers of its photo: the path of a file, or the pixels."""
+    if isinstance(source, str | Path) and not is_address(source):
+        return PictureFile(Path(source).absolute())
+    return HeldPicture(photo)
+
+
+def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The photos that are meant, in order.
+
+    where  a photo, a folder (with its sub-folders), a pattern ("photos/*.jpg", "**/*.png"), or a
+           list of these
+
+    Raises ImageError where one of them is absent, or nothing fits.
+    """
+    if not isinstance(where, str | Path):
+        return [path for one in where for path in list_photos(one)]
+    path = Path(where)
+    if path.is_dir():
+        found = list(find_images(path))
+        if not found:
+            raise ImageError(f"there is no photo in the folder {str(path)!r}; check the path")
+        return found
+    if path.exists():
+        return [path]
+    if not any(sign in str(where) for sign in _PATTERN):
+        raise ImageError(f"there is no file {str(path)!r}; check the path")
+    fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - patterns may be absolute
+    found = sorted(path for path in map(Path, fitting) if path.is_file())
+    if not found:
+        raise ImageError(f"nothing fits {str(where)!r}; check the pattern")
+    return found
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows to http and https only, never from https down to http."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Raises ImageError for another kind of address."""
+        new = urllib.parse.urlsplit(newurl).scheme.lower()
+        if new not in ("http", "https") or (req.type == "https" and new == "http"):
+            raise ImageError(f"{req.full_url} leads to {newurl[:200]!r}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def fetch_picture(address: str, most_bytes: int = MOST_BYTES) -> bytes:
+    """The file at an address.
+
+    Raises ImageError, naming the address, for another kind of address, where nothing answers, and
+    for a file of more than `most_bytes`.
+    """
+    if address.partition("://")[0].lower() not in ("http", "https"):
+        raise ImageError(f"wanted an address with http or https, got {address[:200]!r}")
+    opener = urllib.request.build_opener(_SafeRedirects())
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": _AGENT})
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            data: bytes = answer.read(most_bytes + 1)
+    except ImageError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise ImageError(
+            f"{address[:200]} cannot be read ({error}); check the address, or download the photo"
+        ) from error
+    if len(data) > most_bytes:
+        raise ImageError(
+            f"{address[:200]} has more than {most_bytes} bytes; download it and name the file"
+        )
+    return data

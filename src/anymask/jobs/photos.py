@@ -1,6 +1,4 @@
-"""The pictures of a job: a photo and its records in, one PNG with all masks out.
-
-The photos of a folder: which a job works on, which machine does each, where its results go.
+"""The photos of a folder job: which there are, which machine does each, and where results go.
 
 - Results are called like the photo without its suffix, in the same sub-folder. A photo keeps its
   suffix where another one in its folder would get the same name.
@@ -18,42 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal, get_args
 
-from anymask.base import AnymaskError, InputError, page_name, whole_file
-from anymask.jobs.choices import Page
-from anymask.masks import save_picture
+from anymask.base import AnymaskError, InputError, page_name
+from anymask.jobs.settings import Page
 
-if TYPE_CHECKING:
-    from anymask.base import UintImage
-    from anymask.masks import Mask
-
-
-OVERLAY_SIDE = 1600  # pixels
-
-
-def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None:
-    """A picture with all masks on it, its longest side at most `OVERLAY_SIDE` pixels."""
-    import cv2
-    import numpy as np
-
-    from anymask.masks import overlay, rle_crop
-
-    height, width = image.shape[:2]
-    scale = min(1.0, OVERLAY_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
-    masks = np.zeros((len(records), size[1], size[0]), np.bool_)
-    shown = [np.arange(n) * full // n for n, full in zip(size, (width, height), strict=True)]
-    for record, mask in zip(records, masks, strict=True):
-        crop, (x0, y0, x1, y1) = rle_crop(record.rle)  # a mask of a large photo is large itself
-        columns, rows = (
-            slice(*np.searchsorted(at, ends))
-            for at, ends in zip(shown, ((x0, x1), (y0, y1)), strict=True)
-        )
-        mask[rows, columns] = crop[np.ix_(shown[1][rows] - y0, shown[0][columns] - x0)]
-    with whole_file(path) as file:
-        save_picture(file, overlay(small.astype(np.uint8, copy=False), masks), path.suffix.lower())
+Engine = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True)
@@ -101,106 +69,131 @@ class PlacedPhotos:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
-    """What stands between a photo's name and the suffix of its results.
+class FolderJob:
+    """Which photos, where the results go, and who works.
 
-    page    that is looked at: "all" makes an item of each, with the page's number in its name
-    ending  such as ".everything"
+    source         a folder of photos, with its sub-folders; or one photo, or several, or those of
+                   a data set
+    output         the folder of the results
+    workers        processes beside this one; 0 works in this one, with Ray as many as there are
+                   CPUs
+    engine         what starts them: "processes" of this machine, or "ray"
+    shard          (I, N): the I-th of N parts of the photos, each for another machine
+    output_shards  spread the results over so many folders, as SA-1B does; 0: one folder
+    page           that is looked at, from 0 on; "all": each one, with its number in the results'
+                   names
+    ending         between a photo's name and the suffix of its results, such as ".everything"
+    named          of one photo: outputs by suffix that are called otherwise
+
+    Raises InputError for values out of range.
     """
 
+    source: Path | tuple[Path, ...] | PlacedPhotos
+    output: Path
+    workers: int = 0
+    engine: Engine = "processes"
+    shard: tuple[int, int] = (1, 1)
+    output_shards: int = 0
     page: Page = 0
     ending: str = ""
+    named: tuple[tuple[str, Path], ...] = ()
 
-    def items(self, item: PhotoItem) -> Iterator[PhotoItem]:
+    def __post_init__(self) -> None:
+        for name in ("workers", "output_shards"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise InputError(f"{name} must be 0 or more, got {value!r}")
+        if self.engine not in get_args(Engine):
+            raise InputError(f'engine must be "processes" or "ray", got {self.engine!r}')
+        shard: Any = self.shard
+        whole = isinstance(shard, tuple) and all(isinstance(number, int) for number in shard)
+        if not whole or len(shard) != 2 or not 1 <= shard[0] <= shard[1]:
+            raise InputError(f"shard must be (I, N) with I from 1 to N, got {shard!r}")
+
+    @property
+    def one(self) -> bool:
+        """Whether it is a single photo, whose failure is an error."""
+        return isinstance(self.source, Path) and not self.source.is_dir() and self.page != "all"
+
+    def item(self) -> PhotoItem:
+        """The single photo."""
+        (item,) = self.items()
+        return replace(item, named=self.named)
+
+    @property
+    def log(self) -> Path:
+        """The error log, which is there where photos failed; each machine has its own."""
+        part, parts = self.shard
+        return self.output / f"errors{f'-{part}-of-{parts}' if parts > 1 else ''}.jsonl"
+
+    def items(self, unreadable: Callable[[OSError], None] | None = None) -> list[PhotoItem]:
+        """This machine's photos, or their pages, and where the results of each go.
+
+        unreadable  told of each sub-folder that cannot be listed; without it they are left out
+
+        Raises InputError where there is no photo, or the results would lie among the photos.
+        """
+        if isinstance(self.source, Path) and not self.source.is_dir():
+            return list(self._pages(PhotoItem(self.source, self.output / self.source.stem)))
+        part, parts = self.shard
+        found: list[PhotoItem] = []
+        by_folder = groupby(self._placed(unreadable), key=lambda pair: pair[1].parent)
+        for below, group in by_folder:
+            photos = {place.name: photo for photo, place in group}
+            for name, short in output_names(list(photos)).items():
+                place = below / name
+                if parts == 1 or place_number(place) % parts == part - 1:
+                    stem = self.output / self._shard_folder(place) / below / short
+                    found += self._pages(PhotoItem(photos[name], stem, place=place))
+        return found
+
+    def _shard_folder(self, place: Path) -> str:
+        shards = self.output_shards
+        return f"sa_{place_number(place) % shards:06d}" if shards else ""
+
+    def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
+        """All machines' photos with their places, one sub-folder after the other."""
+        if isinstance(self.source, PlacedPhotos):
+            return sorted(self.source.photos, key=lambda pair: (pair[1].parent, pair[1]))
+        if not isinstance(self.source, Path):
+            return _side_by_side(self.source)
+        if self.output.resolve() in (self.source.resolve(), *self.source.resolve().parents):
+            raise InputError(
+                f"the photos lie in the output folder {str(self.output)!r}, where results would be "
+                "taken for photos; choose another one, such as a new folder beside them"
+            )
+        return self._of_folder(self.source, unreadable)
+
+    def _of_folder(
+        self, source: Path, unreadable: Callable[[OSError], None] | None
+    ) -> Iterator[tuple[Path, Path]]:
+        from anymask.images import find_images
+
+        photo = None
+        for photo in find_images(source, leave_out=self.output, unreadable=unreadable):
+            yield photo, photo.relative_to(source)
+        if photo is None:
+            raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
+
+    def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
         """An item for each page of a photo that is looked at."""
-        pages = self._pages(item.photo)
+        pages: Sequence[int | None] = [self.page or None] if self.page != "all" else [None]
+        if self.page == "all":
+            from anymask.images import read_pages
+
+            try:
+                pages = range(read_pages(item.photo).count)
+            except AnymaskError:
+                pages = [0]  # whoever reads the photo says what is wrong with it
         for page in pages:
             paged = bool(page) or len(pages) > 1
             number = f".page{page}" if paged else ""
             stem = item.stem.with_name(f"{item.stem.name}{number}{self.ending}")
             yield replace(item, stem=stem, page=page, paged=paged)
 
-    def _pages(self, photo: Path) -> Sequence[int | None]:
-        if self.page != "all":
-            return [self.page or None]
-        from anymask.images import count_pages
 
-        try:
-            count = count_pages(photo)
-        except AnymaskError:
-            count = 1  # whoever reads the photo says what is wrong with it
-        return range(count)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Division:
-    """How the work and its results are divided.
-
-    part     the part of this machine, 1..parts
-    parts    how many machines share the work
-    folders  how many folders the results are spread over, as in SA-1B; 0 keeps the sub-folders only
-    """
-
-    part: int = 1
-    parts: int = 1
-    folders: int = 0
-
-    def holds(self, place: Path) -> bool:
-        """Whether a photo, by its path below the folder, belongs to this machine."""
-        return self.parts == 1 or place_number(place) % self.parts == self.part - 1
-
-    def folder(self, out: Path, place: Path) -> Path:
-        """The folder that holds the results of a photo, without its own sub-folders."""
-        return out / f"sa_{place_number(place) % self.folders:06d}" if self.folders else out
-
-
-def place_number(place: Path) -> int:
-    """A number of 64 bits that depends on a relative path only, the same on every machine."""
-    text = unicodedata.normalize("NFC", place.as_posix())  # macOS takes accents off their letters
-    return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8], "big")
-
-
-def find_items(
-    source: Path | Sequence[Path] | PlacedPhotos,
-    out: Path,
-    division: Division | None = None,
-    unreadable: Callable[[OSError], None] | None = None,
-    naming: Naming | None = None,
-) -> list[PhotoItem]:
-    """This machine's photos of a folder, a photo, several, or those of a data set, and where the
-    results of each go in `out`.
-
-    unreadable  told of each sub-folder that cannot be listed; without it they are left out
-    naming      which pages are looked at, and what their results are called
-
-    Raises InputError where there is no photo, or the results would lie among the photos.
-    """
-    found = _items_of(source, out, division or Division(), unreadable)
-    return [page for item in found for page in (naming or Naming()).items(item)]
-
-
-def _items_of(
-    source: Path | Sequence[Path] | PlacedPhotos,
-    out: Path,
-    division: Division,
-    unreadable: Callable[[OSError], None] | None,
-) -> Iterable[PhotoItem]:
-    if isinstance(source, PlacedPhotos):
-        return _items_of_places(source, out, division)
-    if not isinstance(source, Path):
-        return _items_of_files(source, out, division)
-    if not source.is_dir():
-        return [PhotoItem(source, out / source.stem)]
-    if out.resolve() in (source.resolve(), *source.resolve().parents):
-        raise InputError(
-            f"the photos lie in the output folder {str(out)!r}, where results would be taken for "
-            "photos; choose another one, such as a new folder beside them"
-        )
-    return _items_of_folder(source, out, division, unreadable)
-
-
-def _items_of_files(photos: Sequence[Path], out: Path, division: Division) -> Iterator[PhotoItem]:
-    """Photos from anywhere, whose results lie side by side."""
+def _side_by_side(photos: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Photos from anywhere, whose results lie in one folder. Raises InputError."""
     by_name: dict[str, Path] = {}
     for photo in photos:
         if photo.is_dir():
@@ -211,43 +204,13 @@ def _items_of_files(photos: Sequence[Path], out: Path, division: Division) -> It
                 f"{str(other)!r} and {str(photo)!r} have one name, and so would their results; "
                 "give each an output of its own in a run of its own"
             )
-    for name, short in output_names(list(by_name)).items():
-        if division.holds(Path(name)):
-            yield PhotoItem(by_name[name], division.folder(out, Path(name)) / short)
+    return ((photo, Path(name)) for name, photo in by_name.items())
 
 
-def _items_of_places(source: PlacedPhotos, out: Path, division: Division) -> Iterator[PhotoItem]:
-    by_folder: dict[Path, dict[str, Path]] = {}
-    for photo, place in source.photos:
-        by_folder.setdefault(place.parent, {})[place.name] = photo
-    for below, photos in by_folder.items():
-        for name, short in output_names(list(photos)).items():
-            if division.holds(below / name):
-                stem = division.folder(out, below / name) / below / short
-                yield PhotoItem(photos[name], stem, place=below / name)
-
-
-def _items_of_folder(
-    source: Path,
-    out: Path,
-    division: Division,
-    unreadable: Callable[[OSError], None] | None,
-) -> Iterator[PhotoItem]:
-    """One sub-folder after the other: the list of all machines' photos is never held."""
-    from anymask.images import find_images
-
-    found = False
-    photos = find_images(source, leave_out=out, unreadable=unreadable)
-    for folder, group in groupby(photos, key=lambda path: path.parent):
-        found = True
-        below = folder.relative_to(source)
-        for name, short in output_names([path.name for path in group]).items():
-            place = below / name
-            if division.holds(place):
-                stem = division.folder(out, place) / below / short
-                yield PhotoItem(folder / name, stem, place=place)
-    if not found:
-        raise InputError(f"there are no photos in {str(source)!r}; name a folder that has some")
+def place_number(place: Path) -> int:
+    """A number of 64 bits that depends on a relative path only, the same on every machine."""
+    text = unicodedata.normalize("NFC", place.as_posix())  # macOS takes accents off their letters
+    return int.from_bytes(hashlib.sha256(os.fsencode(text)).digest()[:8], "big")
 
 
 def output_names(names: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""A pool of worker processes: a task and items in, events out, as the items are done.
+"""Work on items in a pool of processes, where one that dies costs no more than its item.
 
-The list of items stays here and each worker has one at a time, so it is always known which item a
-dead worker had. That one goes to the end of the list and is tried again.
+`concurrent.futures` runs the processes. When one of them dies it gives up the whole pool, and does
+not say which item was at fault. So no more items are handed out than there are workers, and those
+that were out when a pool broke are tried once more, each in a process of its own.
 
 Workers are started afresh ("spawn"): a fork of a process that has used OpenCV's or OpenMP's threads
 hangs.
@@ -17,10 +18,10 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing import connection, get_context, parent_process
 from types import FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -33,8 +34,6 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 ReportStep = Callable[[str, int, int], None]  # what, steps done, of how many
 
-TRIES = 2  # of an item whose worker died
-MOST_FAILED_STARTS = 3  # workers in a row that may die before they are ready
 SECONDS_TO_LEAVE = 10.0  # that a worker gets; one call of a model may take that long
 
 
@@ -74,7 +73,7 @@ class ItemDone(Generic[Item, Result]):
 
 @dataclass(frozen=True)
 class ItemLost(Generic[Item]):
-    """Every worker that had this item died; `how` says the last one's end in words."""
+    """The workers that had this item died; `how` says the last one's end in words."""
 
     item: Item
     how: str
@@ -98,154 +97,118 @@ class Idle:
     """Nothing happened for a second."""
 
 
-PoolEvent = (
-    WorkerReady | ItemDone[Item, Result] | ItemLost[Item] | ItemStep[Item] | Idle
-)  # fmt: skip
-
-
-# What a worker sends beside WorkerReady: the result of its item, or one of these.
+PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemLost[Item] | ItemStep[Item] | Idle
 
 
 @dataclass(frozen=True)
-class _Step:
-    what: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """The worker cannot go on; `defect` where that is nobody's fault but ours."""
+class _Refused:
+    """The task cannot be opened; `defect` where that is nobody's fault but ours."""
 
     reason: str
     defect: bool = False
 
 
 def run_in_pool(
-    task: PoolTask[Item, Result], items: Sequence[Item], workers: int, tries: int = TRIES
+    task: PoolTask[Item, Result], items: Sequence[Item], workers: int
 ) -> Generator[PoolEvent[Item, Result]]:
     """Work in as many processes, at most one for each item.
 
-    tries  of an item whose worker died
-
-    Raises AnymaskError where the task cannot be opened, RuntimeError for a defect in a worker.
-    Whatever ends this generator ends the workers, and their unfinished files are gone.
+    Raises AnymaskError where the task cannot be opened or no worker starts, and whatever the work
+    raises. Whatever ends this generator ends the workers, and their unfinished files are gone.
     """
-    pool = _Pool(task, items, min(workers, len(items)), tries)
-    try:
-        yield from pool.events()
-    finally:
-        pool.stop()
-
-
-@dataclass
-class _PoolWorker(Generic[Item]):
-    """A process, the pipe to it, and the place of the item that it has."""
-
-    process: SpawnProcess
-    pipe: Connection
-    ready: bool = False
-    place: int | None = None
+    threads = threads_each(max(1, min(workers, len(items))))
+    waiting, suspects, started = deque(items), deque[Item](), True
+    while waiting or suspects:
+        alone = bool(suspects)
+        todo = deque([suspects.popleft()]) if alone else waiting
+        pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
+        try:
+            yield from pool.work(todo)
+        except BrokenProcessPool:
+            pool.stop()
+            if not (pool.ready or started):
+                raise AnymaskError(
+                    f"workers end before they are ready (the last one {pool.death}); take fewer "
+                    "workers if memory is short; a Python script that starts workers needs "
+                    "`if __name__ == '__main__':` around its calls"
+                ) from None
+            if alone and pool.ready:
+                yield from (ItemLost(item, pool.death) for item in pool.out.values())
+            else:
+                suspects.extend(pool.out.values())
+            started = pool.ready
+        finally:
+            pool.stop()
 
 
 class _Pool(Generic[Item, Result]):
-    """The workers and the list of items that they share."""
+    """One executor.
 
-    def __init__(
-        self, task: PoolTask[Item, Result], items: Sequence[Item], size: int, tries: int
-    ) -> None:
-        self.task, self.items, self.size, self.tries = task, items, size, tries
-        self.waiting = deque(range(len(items)))
-        self.deaths = [0] * len(items)
-        self.failed_starts = 0
-        self.threads = threads_each(max(1, size))
-        self.workers: list[_PoolWorker[Item]] = []
+    out    the items that are handed out and not done
+    ready  whether a worker has opened the task
+    death  how a worker of a broken pool ended, once it is stopped
+    """
 
-    def events(self) -> Iterator[PoolEvent[Item, Result]]:
-        """What happens, until every item is done or lost."""
-        while self.waiting or any(worker.place is not None for worker in self.workers):
-            self._hand_out()
-            ready = wait([worker.pipe for worker in self.workers], timeout=1)
-            if not ready:
+    def __init__(self, task: PoolTask[Item, Result], size: int, threads: int) -> None:
+        context = get_context("spawn")
+        self.size, self.ready, self.death = size, False, ""
+        self.out: dict[Future[Result], Item] = {}
+        self._items: list[Item] = []  # by the number that a step is sent with
+        self._sent = context.SimpleQueue()
+        self._executor = ProcessPoolExecutor(size, context, _begin, (task, threads, self._sent))
+
+    def work(self, todo: deque[Item]) -> Iterator[PoolEvent[Item, Result]]:
+        """Take items from the list as they can be done; BrokenProcessPool where a worker died."""
+        while todo or self.out:
+            while todo and len(self.out) < self.size:
+                self._items.append(todo[0])
+                with _not_interrupted():
+                    future = self._executor.submit(_do, len(self._items) - 1, todo[0])
+                self.out[future] = todo.popleft()
+            done, _ = wait(self.out, timeout=1, return_when=FIRST_COMPLETED)
+            yield from self._messages()
+            if not done:
                 yield Idle()
-            for worker in [worker for worker in self.workers if worker.pipe in ready]:
-                yield from self._receive(worker)
+            broken = [one for one in done if isinstance(one.exception(), BrokenProcessPool)]
+            for future in done.difference(broken):
+                yield ItemDone(self.out.pop(future), future.result())
+            if broken:
+                broken[0].result()
 
-    def _hand_out(self) -> None:
-        """An item for every free worker, and new workers while there are items for them."""
-        for worker in self.workers:
-            if worker.ready and worker.place is None and self.waiting:
-                worker.place = self.waiting.popleft()
-                with contextlib.suppress(OSError):  # it died just now, which its pipe will tell
-                    worker.pipe.send(self.items[worker.place])
-        starting = sum(not worker.ready for worker in self.workers)
-        while len(self.workers) < self.size and starting < len(self.waiting):
-            self.workers.append(_PoolWorker(*_start_process(self.task, self.threads)))
-            starting += 1
-
-    def _receive(self, worker: _PoolWorker[Item]) -> Iterator[PoolEvent[Item, Result]]:
-        try:
-            message = worker.pipe.recv()
-        except (EOFError, OSError):
-            yield from self._remove(worker)
-            return
-        if isinstance(message, _Failure):
-            raise RuntimeError(message.reason) if message.defect else AnymaskError(message.reason)
-        if isinstance(message, WorkerReady):
-            worker.ready, self.failed_starts = True, 0
-            yield message
-            return
-        assert worker.place is not None
-        item = self.items[worker.place]
-        if isinstance(message, _Step):
-            yield ItemStep(item, message.what, message.done, message.total)
-            return
-        worker.place = None
-        yield ItemDone(item, message)
-
-    def _remove(self, worker: _PoolWorker[Item]) -> Iterator[ItemLost[Item]]:
-        """Take a dead worker off the list; its item is tried again at the end, or is lost."""
-        worker.process.join(SECONDS_TO_LEAVE)
-        how = exit_text(worker.process.exitcode)
-        worker.pipe.close()
-        self.workers.remove(worker)
-        if worker.place is None:
-            self.failed_starts += not worker.ready
-            if self.failed_starts >= MOST_FAILED_STARTS:
-                raise AnymaskError(
-                    f"{MOST_FAILED_STARTS} workers in a row ended before they were ready (the last "
-                    f"one {how}); take fewer workers if memory is short; a Python script that "
-                    "starts workers needs `if __name__ == '__main__':` around its calls"
-                )
-            return
-        self.deaths[worker.place] += 1
-        if self.deaths[worker.place] < self.tries:
-            self.waiting.append(worker.place)
-            return
-        yield ItemLost(self.items[worker.place], how)
+    def _messages(self) -> Iterator[WorkerReady | ItemStep[Item]]:
+        """What the workers have sent meanwhile."""
+        while not self._sent.empty():
+            sent = self._sent.get()
+            if isinstance(sent, _Refused):
+                raise RuntimeError(sent.reason) if sent.defect else AnymaskError(sent.reason)
+            if isinstance(sent, WorkerReady):
+                self.ready = True
+                yield sent
+            else:
+                number, *step = sent
+                yield ItemStep(self._items[number], *step)
 
     def stop(self) -> None:
         """End every worker: at once where it is idle, after the call it is in where it is not."""
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join(SECONDS_TO_LEAVE)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-            worker.process.close()
-            worker.pipe.close()
+        workers = list((self._executor._processes or {}).values())  # 3.14 has terminate_workers()
+        left = {worker.sentinel: worker for worker in workers}
+        for worker in workers:
+            with contextlib.suppress(OSError):
+                os.kill(worker.pid or 0, signal.SIGTERM)
+        for sentinel in set(left) - _ended_within(set(left), SECONDS_TO_LEAVE):
+            left[sentinel].kill()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        if workers:
+            asked = (0, -signal.SIGTERM, _ENDED)
+            self.death = exit_text(min((one.exitcode for one in workers), key=asked.__contains__))
 
 
-def _start_process(task: PoolTask[Any, Any], threads: int) -> tuple[SpawnProcess, Connection]:
-    """A new worker and our end of the pipe to it."""
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, task, threads), daemon=True)
-    with _not_interrupted():
-        process.start()
-    theirs.close()  # so that the pipe ends with the worker
-    return process, ours
+def _ended_within(sentinels: set[int], seconds: float) -> set[int]:
+    """The processes that end in so many seconds, by their sentinels."""
+    ended: set[int] = set()
+    while sentinels != ended and (now := connection.wait(sentinels - ended, seconds)):
+        ended |= set(now)  # type: ignore[arg-type]  # they are the numbers that were given
+    return ended
 
 
 @contextlib.contextmanager
@@ -263,39 +226,59 @@ def _not_interrupted() -> Iterator[None]:
 
 # In the worker.
 
+_ENDED = 128 + signal.SIGTERM  # the exit code of a worker that was asked to end
 
-def _serve(pipe: Connection, task: PoolTask[Any, Any], threads: int) -> None:
-    """Open the task and do what comes through the pipe, until it closes."""
+
+@dataclass
+class _Worker:
+    """What a worker process knows: its work, the queue to the pool, whether it was asked to end."""
+
+    work: PoolWork[Any, Any]
+    sent: Any
+    ending: threading.Event
+
+
+_worker: _Worker | None = None
+
+
+def _begin(task: PoolTask[Any, Any], threads: int, sent: Any) -> None:
+    """Open the task; the pool is told when this fails, and this process ends."""
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            work = task.open()  # no file is being written yet: SIGTERM ends the process at once
-            ending = _leave_on_sigterm()
-            pipe.send(WorkerReady(work.about))
-            while not ending.is_set():
-                item = pipe.recv()
-                pipe.send(work(item, lambda what, done, of: pipe.send(_Step(what, done, of))))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return
-        except AnymaskError as error:
-            pipe.send(_Failure(str(error)))
-        except Exception:  # a defect; the process that prints it is the other one
-            pipe.send(_Failure(traceback.format_exc(), defect=True))
+    try:
+        work = task.open()  # no file is being written yet: SIGTERM ends the process at once
+    except AnymaskError as error:
+        sent.put(_Refused(str(error)))
+        os._exit(1)
+    except Exception:  # a defect; the process that prints it is the other one
+        sent.put(_Refused(traceback.format_exc(), defect=True))
+        os._exit(1)
+    _worker = _Worker(work, sent, _leave_on_sigterm())
+    sent.put(WorkerReady(work.about))
+
+
+def _do(number: int, item: Any) -> Any:
+    """Do one item; its steps are sent with its number."""
+    assert _worker is not None
+    worker = _worker
+    try:
+        return worker.work(item, lambda *step: worker.sent.put((number, *step)))
+    finally:
+        if worker.ending.is_set():  # the executor, or a library, would swallow the exception
+            os._exit(_ENDED)
 
 
 def _leave_on_sigterm() -> threading.Event:
-    """End this process by an exception, so that half-written files are removed.
-
-    A library may turn that exception into one of its own (an import does); the event, which is set
-    from then on, says that it was asked for all the same.
-    """
+    """End this process by an exception, so that half-written files are removed. The event, which is
+    set from then on, says that this was asked for."""
     ending = threading.Event()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        ending.set()
-        sys.exit(128 + number)
+        if not ending.is_set():
+            ending.set()
+            sys.exit(_ENDED)
 
     signal.signal(signal.SIGTERM, leave)
     return ending
@@ -305,5 +288,5 @@ def _die_with_parent() -> None:
     """End with the process that started this one, however it ended."""
     parent = parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        connection.wait([parent.sentinel])
         os._exit(1)

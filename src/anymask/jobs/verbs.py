@@ -1,126 +1,507 @@
-"""Embeddings as a folder job: photos in, an .npz file of each out, for any later prompt.
+"""What can be done with every photo of a folder: `anymask.jobs.run(verb, folder, out)`.
 
-One call for every kind of folder job: `anymask.jobs.run(verb, folder, out)`.
+A verb is a class in `VERBS`: its `plan` reads the settings of a call, and its `open` loads what the
+work on one photo needs. The commands and Python both come in through them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
-from anymask.base import DataError, InputError
-from anymask.jobs.boxes import segment_boxes
-from anymask.jobs.choices import ModelChoice, PictureChoice, model_choice
-from anymask.jobs.folder import FolderDict, OnProgress, Photos, Summary, make_job, run_job
-from anymask.jobs.masks import everything
-from anymask.jobs.photos import PhotoItem
-from anymask.jobs.processing import OnStep
+from anymask.base import DataError, InputError, check_keywords, follow
+from anymask.formats import AnnotatedImage, Dataset, box_of, output_stem, read
+from anymask.jobs.engines import OnStep, PhotoTask
+from anymask.jobs.folder import OnProgress, Summary, run_job
+from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
+from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
+from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
-    from anymask.segment import Model
+    from anymask.base import FloatArray
+    from anymask.find import FindSettings, Phrase
+    from anymask.masks import Mask
+    from anymask.segment import EverythingDict, GridDict, Model
+
+Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
+Source = Path | tuple[Path, ...] | PlacedPhotos
+
+AT_ONCE = 64  # boxes of a photo that are asked together
+MOST_OF_A_LABEL = 200  # masks from which a name is learned
 
 
-def encode(
-    source: Photos,
-    output: str | Path,
+class Verb(PhotoTask, Protocol):
+    """A kind of work on every photo."""
+
+    @classmethod
+    def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, Verb]:
+        """Which photos are meant, and the work on each. Raises InputError for settings."""
+
+
+class JobSettings(TypedDict, total=False):
+    """What `run` takes for every verb: see there."""
+
+    shard: tuple[int, int]
+    output_shards: int
+    model: str | ModelChoice | None
+    pictures: PictureChoice
+
+
+def run(
+    verb: str,
+    folder: Photos | Dataset,
+    out: str | Path,
+    workers: int = 0,
+    engine: Engine = "processes",
     *,
-    model: str | ModelChoice | None = None,
     on_progress: OnProgress | None = None,
-    **how: Unpack[FolderDict],
+    **settings: Any,
 ) -> Summary:
-    """Embed the photos of a folder, each into an .npz file; the same call again goes on.
+    """Do one thing with every photo of a folder; what is done already is not done again.
 
-    The arguments, failures and errors are those of `anymask.jobs.everything`.
+    verb         "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
+                 masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
+                 features of each photo, as an .npz; "find": a mask for each thing that `words` mean
+    folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
+                 labels, in any format of `anymask convert`
+    out          the folder of the results
+    workers      processes beside this one; 0 works in this one, with Ray as many as there are CPUs
+    engine       "processes" of this machine, or "ray": a cluster of Ray
+    on_progress  called with a `Summary` after each photo, in this process
+    settings     of every verb: `model`, a name or a `ModelChoice`; `pictures`, a `PictureChoice`:
+                 how photos are read; `shard=(I, N)`, the I-th of N parts of the photos, each for
+                 another machine; `output_shards`, over how many folders the results are spread.
+                 Of "everything": those of `Model.everything` (grid, layout, tile, ...),
+                 `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
+                 no .png; of "boxes": `overlay`; of "find": `words`, the settings of
+                 `Model.find` (detector, score, iou, top_k, side), and `overlay`
+
+    A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
+    goes on. Raises InputError for settings that make no sense, a folder without photos or one that
+    another run works in, DataError for labels that cannot be read, and whatever would make every
+    photo fail.
     """
-    job, pictures = make_job(source, output, how)
-    return run_job(job, EmbedTask(model_choice(model), pictures), on_progress)
+    if verb not in VERBS:
+        raise InputError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
+    shared = [name for name in JobSettings.__annotations__ if name.endswith(("shard", "shards"))]
+    how: dict[str, Any] = {name: settings.pop(name) for name in shared if name in settings}
+    source, task = VERBS[verb].plan(folder, settings)
+    output = Path(out)
+    for place in (output, *output.parents):
+        if os.path.isfile(place):  # noqa: PTH113 - False for impossible names, too
+            raise InputError(
+                f"the output must be a folder, got {str(out)!r}, and {str(place)!r} is a file; "
+                "name a new folder"
+            )
+    page = settings.get("pictures", PictureChoice()).page
+    job = FolderJob(source=source, output=output, workers=workers, engine=engine, page=page, **how)
+    return run_job(job, task, on_progress)
+
+
+def _paths(source: Photos) -> Path | tuple[Path, ...]:
+    return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+
+
+# The features of each photo.
 
 
 @dataclass(frozen=True)
-class EmbedTask:
-    """What is done with each photo: the model sees it."""
+class EncodeTask:
+    """Each photo is encoded once, for any later prompt."""
 
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
 
-    def open(self) -> EmbedWork:
+    @classmethod
+    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
+        """See `Verb`."""
+        check_keywords(settings, JobSettings.__annotations__)
+        pictures = settings.get("pictures", PictureChoice())
+        return _paths(source), cls(model_choice(settings.get("model")), pictures)
+
+    def open(self) -> EncodeWork:
         """Load the model. Raises AnymaskError."""
-        return EmbedWork(self.model.load(), self.pictures)
+        return EncodeWork(self.model.load(), self.pictures)
 
 
-class EmbedWork:
-    """A photo's embedding."""
+class EncodeWork:
+    """A photo's features in an .npz file."""
 
     def __init__(self, model: Model, pictures: PictureChoice) -> None:
         self.model, self.pictures = model, pictures
         self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
 
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
-        """Write one embedding and return 1; None where it is there already."""
+        """Write the features and return 1; None where they are there already."""
         from anymask.images import shown_picture
+        from anymask.masks import Features
         from anymask.segment import image_hash
 
         mix = self.model.spec.channels
         image = self.pictures.load(item.photo, item.page, mix)
         path = item.output(".npz")
-        if is_done(path, self.model, image_hash(shown_picture(image, mix))):
-            return None
+        wanted = (*self.about.values(), image_hash(shown_picture(image, mix)))
+        try:
+            there = Features.load(path)
+            if (there.model, there.model_hash, there.image_hash) == wanted:
+                return None
+        except (FileNotFoundError, DataError):
+            pass
         self.model.encode(image).save(path)
         return 1
 
 
-def is_done(path: Path, model: Model, pixels: str) -> bool:
-    """Whether a whole embedding of these pixels (their hash) by this model lies there."""
-    from anymask.masks import Features
-
-    try:
-        there = Features.load(path)
-    except (FileNotFoundError, DataError):
-        return False
-    made_by = (there.model, there.model_hash, there.image_hash)
-    return made_by == (model.name, model.runtime.weights_hash, pixels)
+# The masks of everything.
 
 
-Verb = Literal["everything", "boxes", "encode"]
+@dataclass(frozen=True)
+class EverythingTask:
+    """The masks of everything in each photo.
 
-_JOBS: dict[str, Any] = {"everything": everything, "boxes": segment_boxes, "encode": encode}
+    grid         settings of `segment.Grid` that differ from the model's own
+    arrangement  settings of `segment.Arrangement`: what becomes of the masks
+    looks        tiles and retries
+    names        what the masks are called
 
-
-def run(
-    verb: Verb,
-    folder: str | Path,
-    out: str | Path,
-    workers: int = 1,
-    engine: Literal["local", "ray"] = "local",
-    *,
-    resume: bool = True,
-    **settings: Any,
-) -> Summary:
-    """Do one thing with every photo of a folder; what is done already is not done again.
-
-    verb      "everything": all masks of each photo; "boxes": masks for the boxes of labels, where
-              `folder` holds the labels; "encode": the features of each photo
-    folder    photos with their sub-folders, or the labels
-    out       the folder of the results
-    workers   1 works in this process; more are processes of this machine, or workers of Ray
-    engine    "local": this machine; "ray": a cluster of Ray
-    resume    False refuses a folder of results that holds something already
-    settings  the other keyword arguments of `everything`, `segment_boxes` or `encode`
-
-    Raises InputError for arguments out of range, and what `run_job` raises.
+    Raises InputError for settings out of range.
     """
-    if verb not in _JOBS:
-        raise InputError(f"verb must be one of {', '.join(_JOBS)}, got {verb!r}")
-    if engine not in get_args(Literal["local", "ray"]):
-        raise InputError(f'engine must be "local" or "ray", got {engine!r}')
-    if workers < 1:
-        raise InputError(f"workers must be 1 or more, got {workers!r}")
-    if not resume and Path(out).is_dir() and any(Path(out).iterdir()):
-        raise InputError(
-            f"{str(out)!r} holds files already; name a new folder, or take resume=True to go on"
+
+    model: ModelChoice = ModelChoice()
+    pictures: PictureChoice = PictureChoice()
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    arrangement: Mapping[str, Any] = field(default_factory=dict)
+    looks: LookChoice = LookChoice()
+    names: NamesChoice = NamesChoice()
+    overlay: bool = True
+
+    def __post_init__(self) -> None:
+        from anymask.segment import Arrangement, Grid
+
+        Grid(**self.grid)
+        Arrangement(**self.arrangement)
+
+    @classmethod
+    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EverythingTask]:
+        """See `Verb`."""
+        from anymask.segment import Arrangement, Grid
+
+        kinds: list[type] = [Grid, Arrangement, LookChoice, NamesChoice]
+        known = [[one.name for one in fields(kind)] for kind in kinds]
+        plain = [*JobSettings.__annotations__, "overlay"]
+        check_keywords(settings, [*(name for names in known for name in names), *plain])
+        grid, arrangement, looks, names = (
+            {name: settings[name] for name in names if name in settings} for names in known
         )
-    beside = workers if engine == "ray" or workers > 1 else 0
-    how = {"workers": beside, "engine": "ray" if engine == "ray" else "processes"}
-    summary: Summary = _JOBS[verb](folder, out, **how, **settings)
-    return summary
+        return _paths(source), cls(
+            model=model_choice(settings.get("model")),
+            pictures=settings.get("pictures", PictureChoice()),
+            grid=grid,
+            arrangement=arrangement,
+            looks=LookChoice(**looks),
+            names=NamesChoice(**names),
+            overlay=settings.get("overlay", True),
+        )
+
+    def open(self) -> EverythingWork:
+        """Load the model. Raises AnymaskError."""
+        return EverythingWork(self.model.load(), self)
+
+
+class EverythingWork(MaskWork):
+    """A photo's masks, found by a grid of clicks."""
+
+    def __init__(self, model: Model, task: EverythingTask) -> None:
+        from anymask.segment import grid_of, wider_grid
+
+        super().__init__(model, task.pictures, task.overlay)
+        given = cast("GridDict", task.grid)
+        grid = grid_of(model.runtime.family, given)
+        self.widens = wider_grid(grid, given) is not None
+        self.settings = cast("EverythingDict", {**task.grid, **task.arrangement})
+        self.tile, self.retry = task.looks.tile, task.looks.retry()
+        self.names = task.names.open(model)
+        arrangement = {"given": dict(task.arrangement), **asdict(task.looks)}
+        about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
+        self.about |= json.loads(json.dumps(about))  # as it will be read again
+
+    def notes(self) -> dict[str, Any]:
+        """See `MaskWork`."""
+        return {"widens": self.widens}
+
+    def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
+        """Another grid would have given another answer only where nothing passed."""
+        return bool(made_from.get("widens", self.widens and bool(records)) == self.widens)
+
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+        """See `MaskWork`. A search that was killed goes on from a file beside the records."""
+        from anymask.segment import SearchLog
+
+        path = item.output(".json")
+        place = path.with_name(f".{path.name}.search")
+        log = SearchLog(place, self.about | {"image": photo.pixels_hash})
+        done = False
+        try:
+            records = self.model.everything(
+                photo.pixels, progress=on_step, log=log, tile=self.tile, retry=self.retry,
+                **self.settings,
+            )  # fmt: skip
+            done = True
+        finally:
+            log.close(done=done)
+        if self.names is None:
+            return records
+        return self.model.with_labels(photo.pixels, records, names=self.names)
+
+
+# A mask in each box of labels.
+
+
+@dataclass(frozen=True)
+class BoxLabels:
+    """Labels of a data set for detection (COCO, YOLO, PASCAL VOC), or rectangles among outlines.
+
+    name    of the data set
+    images  a photo with its masks, boxes as rectangles, by the place of its results
+    photos  where each photo is, in the same order
+    lost    why photos are not found, a line each
+    """
+
+    name: str
+    images: dict[str, AnnotatedImage]
+    photos: tuple[Path, ...]
+    lost: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, stream: Dataset) -> BoxLabels:
+        """Read all labels. Raises DataError where there is no box, or no photo of any."""
+        labelled = [image for image in stream if image.objects]
+        if not any(box_of(mask) for image in labelled for mask in image.objects):
+            unread = "".join(f"; {line}" for line in stream.unread_lines())
+            raise DataError(
+                f"{stream.source}: wanted labels with boxes, the {stream.form} has none{unread}; "
+                "masks need no boxes, and photos without labels are for `anymask everything`"
+            )
+        images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
+        for image in labelled:
+            try:
+                photos.append(stream.picture(image))
+            except DataError as error:
+                lost.append(str(error))
+                continue
+            place = str(output_stem(image.file_name))  # a file of labels may say ../../a.jpg
+            if place in images:
+                raise DataError(
+                    f"{stream.source}: there are two photos {place!r}; name the labels of one "
+                    "split at a time"
+                )
+            images[place] = image
+        if not images:
+            raise DataError(lost[0])
+        return cls(stream.name, images, tuple(photos), tuple(lost))
+
+    @property
+    def boxes(self) -> int:
+        """How many boxes there are."""
+        masks = (mask for image in self.images.values() for mask in image.objects)
+        return sum(box_of(mask) is not None for mask in masks)
+
+    @property
+    def placed(self) -> PlacedPhotos:
+        """The photos, for a job."""
+        return PlacedPhotos(self.name, tuple(zip(self.photos, map(Path, self.images), strict=True)))
+
+
+@dataclass(frozen=True)
+class BoxesTask:
+    """A mask in each box of a photo's labels; masks that are no rectangles stay as they are."""
+
+    model: ModelChoice
+    labels: BoxLabels
+    overlay: bool = True
+
+    @classmethod
+    def plan(
+        cls, source: str | Path | Dataset, settings: dict[str, Any]
+    ) -> tuple[Source, BoxesTask]:
+        """See `Verb`. The source: labels, or what `read(..., boxes=True)` gave."""
+        check_keywords(settings, [*JobSettings.__annotations__, "overlay"])
+        stream = source if isinstance(source, Dataset) else read(source, boxes=True)
+        labels = BoxLabels.read(stream)
+        model = model_choice(settings.get("model"))
+        return labels.placed, cls(model, labels, settings.get("overlay", True))
+
+    def open(self) -> BoxesWork:
+        """Load the model. Raises AnymaskError; InputError for a model that takes no boxes."""
+        return BoxesWork(self.model.load(), self)
+
+
+class BoxesWork(MaskWork):
+    """A photo's masks in the order of its labels."""
+
+    def __init__(self, model: Model, task: BoxesTask) -> None:
+        if "box" not in model.spec.accepts:
+            raise InputError(f"{model.name} takes no boxes; choose another --model")
+        super().__init__(model, PictureChoice(), task.overlay)
+        self.images = task.labels.images
+
+    def about_photo(self, item: PhotoItem) -> dict[str, Any]:
+        """A hash of what is asked about the photo: boxes, and masks that stay."""
+        rows = [
+            [mask.label, rle_to_string(mask.rle), [round(v, 3) for v in mask.drawn_box or ()]]
+            for mask in self.images[item.name].objects
+        ]
+        return {"labels": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}
+
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+        """See `MaskWork`. Raises DataError for a photo of another size than its labels say."""
+        import numpy as np
+
+        image = self.images[item.name]
+        if photo.pixels.shape[:2] != image.hw:
+            raise DataError(
+                f"the labels are of {image.hw} (height, width), the photo has "
+                f"{photo.pixels.shape[:2]}; put the photo there that was labelled"
+            )
+        boxes = [box_of(mask) for mask in image.objects]
+        asked = [box for box in boxes if box is not None]
+        answers: list[Mask] = []
+        for start in range(0, len(asked), AT_ONCE):
+            some = np.array(asked[start : start + AT_ONCE], np.float32)
+            found = self.model.segment(photo.pixels, boxes=some)
+            answers += [replace(mask, picture=None) for mask in found]
+        left = iter(answers)
+        return [
+            mask if box is None else replace(next(left), label=mask.label)
+            for mask, box in zip(image.objects, boxes, strict=True)
+        ]
+
+
+# What words mean.
+
+
+@dataclass(frozen=True)
+class FindTask:
+    """A mask for each thing that words mean.
+
+    phrases   what is looked for, with thresholds
+    settings  how; the scores in it are those of the phrases
+    model     what makes masks of boxes
+    """
+
+    phrases: tuple[Phrase, ...]
+    settings: FindSettings
+    model: ModelChoice = ModelChoice()
+    pictures: PictureChoice = PictureChoice()
+    overlay: bool = True
+
+    @classmethod
+    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
+        """See `Verb`. A detector is a name or a folder: an open one does not travel to workers."""
+        from anymask.find import FindSettings, read_phrases
+
+        known = [one.name for one in fields(FindSettings)]
+        check_keywords(settings, [*known, *JobSettings.__annotations__, "words", "overlay"])
+        chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
+        if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
+            raise InputError("a job needs a detector's name or folder, got an open one; name it")
+        if "words" not in settings:
+            raise InputError('"find" needs words=, such as words=["helmet", "red cup"]')
+        return _paths(source), cls(
+            read_phrases(settings["words"], chosen.score),
+            chosen,
+            model_choice(settings.get("model")),
+            settings.get("pictures", PictureChoice()),
+            settings.get("overlay", True),
+        )
+
+    def open(self) -> FindWork:
+        """Load model and detector. Raises AnymaskError, InputError for words not known."""
+        return FindWork(self.model.load(), self)
+
+
+class FindWork(MaskWork):
+    """The things in a photo that words mean."""
+
+    def __init__(self, model: Model, task: FindTask) -> None:
+        from anymask.find import check_names, open_detector
+
+        super().__init__(model, task.pictures, task.overlay)
+        self.task, chosen = task, task.settings
+        self.detector = (
+            None if chosen.detector is None else open_detector(chosen.detector, chosen.device)
+        )
+        if self.detector is None:
+            check_names(model, task.phrases)
+        asked = {
+            "phrases": [asdict(phrase) for phrase in task.phrases],
+            "detector": None if self.detector is None else self.detector.about,
+            "iou": chosen.iou,
+            "top_k": chosen.top_k,
+            "side": chosen.side,
+        }
+        self.about |= json.loads(json.dumps({"find": asked}))  # as it will be read again
+
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+        """See `MaskWork`."""
+        from anymask.find import find_phrases
+
+        task = self.task
+        return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
+
+
+VERBS: dict[str, type[Verb]] = {
+    "everything": EverythingTask,
+    "boxes": BoxesTask,
+    "encode": EncodeTask,
+    "find": FindTask,
+}
+
+
+# Names of one's own, from labelled photos.
+
+
+def learn_names(
+    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MOST_OF_A_LABEL
+) -> dict[str, int]:
+    """Learn the labels of masks as names for `names=`, into a .json file; the masks of each label.
+
+    streams  labelled photos, as `formats.read` gives them
+    most     masks of a label that are looked at
+
+    Raises ModelError for a model that names nothing, InputError, DataError.
+    """
+    from anymask.runtime import MaskNaming, require
+    from anymask.segment import write_own_names
+
+    if Path(out).suffix.lower() != ".json":
+        raise InputError(f"-o {out}: wanted the name of a .json file")
+    table = require(model.runtime, MaskNaming).name_table()
+    return write_own_names(Path(out), table, _labelled_vectors(model, streams, most))
+
+
+def _labelled_vectors(
+    model: Model, streams: Iterable[Dataset], most: int
+) -> Iterator[tuple[str, FloatArray]]:
+    """Labels and the vectors of some of their masks, (n, D), photo by photo."""
+    from anymask.segment import mask_vectors
+
+    counts: dict[str, int] = {}
+    for stream in streams:
+        for image in follow(stream, "photos", stream.length()):
+            chosen = []
+            for mask in image.objects:
+                if mask.label is not None and counts.get(mask.label, 0) < most:
+                    counts[mask.label] = counts.get(mask.label, 0) + 1
+                    chosen.append(mask)
+            if chosen:
+                rles = [one.rle for one in chosen]
+                vectors = mask_vectors(model.runtime, stream.pixels(image), rles)
+                for mask, vector in zip(chosen, vectors, strict=True):
+                    assert mask.label is not None
+                    yield mask.label, vector[None]

@@ -24,6 +24,7 @@ from anymask.masks.label_map import ClassOverlaps as ClassOverlaps
 from anymask.masks.label_map import LabelMap as LabelMap
 from anymask.masks.mask import STABILITY_OFFSET as STABILITY_OFFSET
 from anymask.masks.mask import UNLABELLED as UNLABELLED
+from anymask.masks.mask import Box as Box
 from anymask.masks.mask import Mask as Mask
 from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import OutputMode as OutputMode
@@ -61,16 +62,11 @@ from anymask.masks.preview import percent as percent
 from anymask.masks.preview import photo_of as photo_of
 from anymask.masks.preview import preview_html as preview_html
 from anymask.masks.preview import preview_of as preview_of
-from anymask.masks.preview import preview_png as preview_png
 from anymask.masks.preview import show_picture as show_picture
 from anymask.masks.preview import spare_photo as spare_photo
 from anymask.masks.preview import without_held as without_held
 from anymask.masks.prompts import Click as Click
-from anymask.masks.prompts import Clicks as Clicks
-from anymask.masks.prompts import Example as Example
 from anymask.masks.prompts import Prompt as Prompt
-from anymask.masks.prompts import StartMask as StartMask
-from anymask.masks.prompts import Words as Words
 from anymask.masks.prompts import centre_click as centre_click
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import mask_depth as mask_depth
@@ -82,7 +78,6 @@ from anymask.masks.relations import divide as divide
 from anymask.masks.relations import part_tree as part_tree
 from anymask.masks.resize import SINGLE_THREAD as SINGLE_THREAD
 from anymask.masks.resize import Canvas as Canvas
-from anymask.masks.resize import Indices as Indices
 from anymask.masks.resize import axis_operator as axis_operator
 from anymask.masks.resize import boxes_to_model as boxes_to_model
 from anymask.masks.resize import cell_weights as cell_weights

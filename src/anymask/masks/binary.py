@@ -1,10 +1,10 @@
-"""How small a region of a mask may be: pixels or a share of the mask in, a least area out.
+"""Binary masks (H, W): overlaps, stability, small regions, suppression.
+
+How small a region may be is said in pixels or as a share of the mask:
 
 50             pixels of the photo
 0.05, "5%"     a share of the mask's own area
 0              none: nothing is too small
-
-Binary masks (H, W).
 
 Letters: H W the photo, h w logits, N M masks. Regions are 8-connected.
 """

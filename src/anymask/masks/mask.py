@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from anymask.base import (
     BoolArray,
@@ -25,7 +25,6 @@ from anymask.base import (
     Floats,
     InputError,
     UintImage,
-    name_all_keywords,
     parse_json,
 )
 from anymask.masks.binary import mask_nms
@@ -65,7 +64,6 @@ STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the picture
 
 
-@name_all_keywords
 @dataclass(frozen=True)
 class Mask:
     """One mask, in image pixels: found by a model, drawn by a person or read from a file.
@@ -82,6 +80,7 @@ class Mask:
     objectness  chance that a mask which a person drew overlaps this one with an IoU of .5, 0..1;
                 None where nobody judged it
     label_probability  of the label, where a model that was tuned on classes gave it
+    runner_up   the second-best label and its score, where words were searched for (`Model.find`)
     parent      where masks are a tree: the index, in the same list, of the smallest mask that this
                 one is part of; None where it is part of none
     depth       where masks are a tree: how many masks this one lies in; None where they are no tree
@@ -102,6 +101,7 @@ class Mask:
     crop_box: Box = field(default=WHOLE, kw_only=True)
     objectness: float | None = field(default=None, kw_only=True)
     label_probability: float | None = field(default=None, kw_only=True)
+    runner_up: tuple[str, float] | None = field(default=None, kw_only=True)
     parent: int | None = field(default=None, kw_only=True)
     depth: int | None = field(default=None, kw_only=True)
     crowd: bool = field(default=False, kw_only=True)
@@ -128,6 +128,9 @@ class Mask:
 
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [], self._repr_png_())
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.mask.astype(np.bool_ if dtype is None else dtype, copy=False)
 
     @cached_property
     def box(self) -> Box:
@@ -167,9 +170,11 @@ class Mask:
         return Masks([self], picture=self.picture).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask; the end of the name says what, as of a list of one (`Masks.save`).
+        """Write this mask; the end of the name says what, as on the command line.
 
-        .npy is (H, W) bool.
+        .png .webp .tif a cut-out, .jpg and other pictures the photo with the mask,
+        .overlay.png and .mask.png what they say, .json .csv .svg .geojson .txt (YOLO),
+        .npy (H, W) bool
 
         image  the photo, where the mask does not know it
 
@@ -177,7 +182,8 @@ class Mask:
         """
         from anymask.formats import save_masks
 
-        return save_masks(Masks([self], picture=self.picture), Path(path), image, one=True)
+        masks = Masks([self], picture=self.picture)
+        return save_masks(masks, Path(path), image, plain="cutout", one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with this mask in the system's viewer of pictures."""
@@ -192,9 +198,9 @@ class Mask:
                      JSON), "uncompressed_rle" (its counts as a list), "binary_mask" (H, W) bool
 
         Boxes become x, y, width, height as segment-anything writes them (last minus first pixel).
-        `id`, `stability_score`, `label`, `label_probability`, `objectness`, `parent`, `depth`,
-        `group_id` (this mask's `id`) and `iscrowd` are left out where there is none; `parent`
-        counts the records of the list from 0. Raises InputError for another output_mode.
+        `id`, `stability_score`, `label`, `label_probability`, `runner_up`, `objectness`, `parent`,
+        `depth`, `group_id` (this mask's `id`) and `iscrowd` are left out where there is none;
+        `parent` counts the records of the list from 0. Raises InputError for another output_mode.
         """
         match output_mode:
             case "coco_rle":
@@ -221,6 +227,7 @@ class Mask:
             "objectness": self.objectness,
             "label": self.label,
             "label_probability": self.label_probability,
+            "runner_up": None if self.runner_up is None else list(self.runner_up),
             "parent": self.parent,
             "depth": self.depth,
             "group_id": self.id,
@@ -280,6 +287,7 @@ class Mask:
                 crop_box=(x, y, x + width, y + height),
                 objectness=told("objectness", float),
                 label_probability=told("label_probability", float),
+                runner_up=told("runner_up", _label_and_score),
                 parent=told("parent", int),
                 depth=told("depth", int),
                 crowd=bool(record.get("iscrowd", 0)),
@@ -291,7 +299,11 @@ class Mask:
             ) from error
 
 
-@name_all_keywords
+def _label_and_score(value: Any) -> tuple[str, float]:
+    label, score = value
+    return str(label), float(score)
+
+
 class Masks(list[Mask]):
     """The masks of one picture: an ordinary list of `Mask`, with what users do next.
 

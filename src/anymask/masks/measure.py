@@ -1,12 +1,8 @@
-"""Shape of one mask: run-lengths in, area, box, hull, parts, holes and centre out.
+"""Measurements of masks: shape, outline and ellipse of each, and tables of them as CSV.
 
-Only the mask's own box is ever decoded, so a small mask costs little on a large photo. Letters: H W
-the photo.
-
-Measurements of masks: run-lengths in, a row of numbers for each mask out; tables as CSV.
-
-All lengths are in pixels of the photo, areas in square pixels. A centre is in pixel-border
-coordinates, as clicks are: the middle of the first pixel is (0.5, 0.5).
+Only the mask's own box is ever decoded, so a small mask costs little on a large photo. All lengths
+are in pixels of the photo, areas in square pixels. A centre is in pixel-border coordinates, as
+clicks are: the middle of the first pixel is (0.5, 0.5).
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ right of their way (y points down): exteriors have a positive shoelace area, hol
 Regions are 4-connected, holes 8-connected: two pixels that share a corner only are two polygons.
 Exact polygons are valid in the sense of OGC Simple Features.
 
-Bridges.
-
 A bridge joins two rings by one way, there and back. It runs first level, then upright, so both
 directions cancel exactly and filling the ring fills what its parts fill: the mask again, where they
 follow the pixels' borders.

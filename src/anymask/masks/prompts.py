@@ -1,9 +1,7 @@
-"""Clicks: masks in; grids of points, an object's natural click, the next click on an error out.
+"""What a user says of an object (`Prompt`), and the clicks that a careful one would make.
 
 A click at (x, y) with whole numbers means the centre of the pixel in column x and row y. Regions
 are 8-connected, as in the small-region removal of segment-anything.
-
-Prompts.
 
 Letters: H W the photo, h w low-resolution logits, P clicks. Points are (x, y), boxes are xyxy, all
 in image pixels.
@@ -18,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, name_all_keywords
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError
 from anymask.masks.spec import MAX_PIXELS, MOST_POINTS, PromptKind
 
 
@@ -134,48 +132,8 @@ MOST_WORDS = 1000  # characters of a name or a description
 
 
 @dataclass(frozen=True, eq=False)
-class Clicks:
-    """Labelled points: (P, 2) x, y and (P,) 1 on the object, 0 off it."""
-
-    points: FloatArray
-    labels: IntArray
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """A box around the object: (4,) x0, y0, x1, y1."""
-
-    corners: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class StartMask:
-    """A mask to improve: (H, W) bool of any size, or (h, w) float logits of the same model."""
-
-    values: NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Words:
-    """The object's name or description."""
-
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """Another object of the same kind on the same photo: (4,) x0, y0, x1, y1 around it."""
-
-    corners: FloatArray
-
-
-PromptPart = Clicks | Box | StartMask | Words | Example
-
-
-@name_all_keywords
-@dataclass(frozen=True, eq=False)
 class Prompt:
-    """What the user says about one object, in image pixels; `parts` has it as a tagged union.
+    """What the user says about one object, in image pixels.
 
     points     (P, 2) x, y clicks
     labels     (P,) 1 on the object, 0 off it; all 1 when left out
@@ -235,39 +193,19 @@ class Prompt:
         return f"<Prompt: {', '.join(told)}>"
 
     @property
-    def parts(self) -> tuple[PromptPart, ...]:
-        """What the prompt is made of, one part of each kind that was given."""
-        found: list[PromptPart] = []
-        if self.points is not None and self.labels is not None:
-            found.append(Clicks(self.points, self.labels))
-        if self.box is not None:
-            found.append(Box(self.box))
-        if self.mask is not None:
-            found.append(StartMask(self.mask))
-        if self.words is not None:
-            found.append(Words(self.words))
-        if self.example is not None:
-            found.append(Example(self.example))
-        return tuple(found)
-
-    @property
     def kinds(self) -> frozenset[PromptKind]:
-        """The kinds of its parts, as a model's `ModelSpec.accepts` names them."""
-        found: set[PromptKind] = set()
-        for part in self.parts:
-            match part:
-                case Clicks(labels=labels):
-                    found |= {"point"} if (labels == 1).any() else set()
-                    found |= {"negative_point"} if (labels == 0).any() else set()
-                case Box():
-                    found.add("box")
-                case StartMask():
-                    found.add("mask")
-                case Words():
-                    found.add("words")
-                case Example():
-                    found.add("example")
-        return frozenset(found)
+        """What it is made of, as a model's `ModelSpec.accepts` names it."""
+        on = self.labels is not None and bool((self.labels == 1).any())
+        off = self.labels is not None and bool((self.labels == 0).any())
+        given: dict[PromptKind, bool] = {
+            "point": on,
+            "negative_point": off,
+            "box": self.box is not None,
+            "mask": self.mask is not None,
+            "words": self.words is not None,
+            "example": self.example is not None,
+        }
+        return frozenset(kind for kind, there in given.items() if there)
 
     @classmethod
     def of(

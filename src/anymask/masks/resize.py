@@ -1,16 +1,12 @@
-"""Sampling of logits: low-resolution logits and pixels in, the logit at each pixel out.
-
-Letters: K masks, h w their low-resolution logits, P pixels, S the model's input side.
+"""Resizing between image space and model space, and the logits at single pixels.
 
 The way from low-resolution logits to the photo (`masks.resize.logits_to_image`: bilinear to
 S x S, cut to the photo's part, bilinear to H x W) is linear along each axis, so a pixel is a
 weighted sum of a few low-resolution cells.
 
-Resizing between image space and model space.
-
-Letters: H W the photo, S the model's input side, m the side of its masks, h w given logits, K
-masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and at
-(0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
+Letters: H W the photo, P pixels, S the model's input side, m the side of its masks, h w given
+logits, K masks. Both spaces put the centre of pixel (0, 0) at the coordinate (0, 0) for clicks and
+at (0.5, 0.5) for resampling, as segment-anything does (`utils/transforms.py`, `modeling/sam.py`,
 Apache-2.0); its steps and roundings are followed so that numbers agree.
 
 Logits go to the photo in two bilinear steps: (h, w) to S x S, cut to `input_hw`, to (H, W). Both

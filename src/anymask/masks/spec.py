@@ -1,20 +1,12 @@
-"""Pictures of any channels: an array of any number type in, the (H, W, 3) that a model sees out.
+"""How a model sees a picture (`ModelSpec`, `ChannelMix`, `Geometry`), and what it saw (`Features`).
 
 A model that was tuned on other pictures than photos has a `ChannelMix`: each channel's numbers are
 brought to 0..255 between the two values that the training pictures had, then a learned 1 x 1
 convolution makes red, green and blue of them. What comes after it is as for any photo.
 
-Letters: H W the picture, C its channels, 1 to `MOST_CHANNELS`.
-
-Model specification: how a model sees a picture, and a photo's place (geometry) in model space.
-
-Letters: S the model's input side, m the side of its low-resolution masks.
-
-Values between the floors: prompts and maps of a model, and `Features` with its file.
-
-Letters: H W the photo, h w a feature map or low-resolution mask, S the model's input side, C
-channels, N prompts (objects), P points, K candidates. Points are (x, y), sizes are (h, w), boxes
-are xyxy; all are image pixels unless the name says `model`.
+Letters: H W the photo, h w a feature map or low-resolution mask, S the model's input side, m that
+of its low-resolution masks, C channels, N prompts (objects), P points, K candidates. Points are (x,
+y), sizes are (h, w), boxes are xyxy; all are image pixels unless the name says `model`.
 """
 
 from __future__ import annotations
@@ -272,12 +264,12 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
 class GridDefaults:
     """The thresholds of automatic mask generation that suit a model's numbers.
 
-    pred_iou_thresh         masks must have more than this quality
-    stability_score_thresh  and at least this IoU between their stricter and looser cut
+    score      masks must have more than this quality
+    stability  and at least this IoU between their stricter and looser cut
     """
 
-    pred_iou_thresh: float
-    stability_score_thresh: float
+    score: float
+    stability: float
 
 
 @dataclass(frozen=True, kw_only=True)

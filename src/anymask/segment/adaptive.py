@@ -1,39 +1,18 @@
-"""The log of an automatic search: batches of clicks in, a file that a killed search resumes from.
+"""Chooses the clicks of a grid that are worth asking, and logs what they found.
 
-The file has a line of JSON that says what is searched, how and by which model, then a line for each
-batch: the masks that passed, and what adaptive mode learned of its grid. It is removed when the
-search is done. A line that was cut off by the kill is asked again.
-
-Saliency of clicks.
-
-Small objects are met by few clicks of a grid, often by one alone, and nothing that the other clicks
-find tells of them. The encoder does: where something small lies, its maps differ from those of the
-rest of the photo, and from those at the clicks that were asked already. The first is old (salience
-as the distance from the mean of a picture's colours: Achanta et al. 2009, "Frequency-tuned salient
-region detection"), taken here on the maps and in units of each channel's deviation.
-
-Letters: N clicks, n of them asked, C channels, h w the map, M maps.
-
-Expected gain of each click of a grid.
+Every fourth click along each side goes first. Then the clicks with the largest expected gain, after
+all that was answered so far, are asked a few at a time (`Frontier`).
 
 A click is worth asking when it finds a mask that no other one found. Sixteen numbers of each click
-(`ExpectedGain.facts`) say how likely that is: what the encoder sees there (`saliency`), how
+(`ExpectedGain.facts`) say how likely that is: what the encoder sees there (`Saliency`), how
 worthwhile the answers were of clicks nearby and of those that look alike (means weighted by a
-kernel, as in Nadaraya 1964, "On estimating regression"), which masks lie
-on it already, and how much was asked. A network with four hidden units makes one number of them.
+kernel, as in Nadaraya 1964, "On estimating regression"), which masks lie on it already, and how
+much was asked. A network with four hidden units makes one number of them. Its weights are the table
+"adaptive" of the model's bundle, learned from training photos by `research/fit_adaptive.py`. They
+know score and stability in units of what the settings want, so other models can use them.
 
-Its weights are the table "adaptive" of the model's bundle, learned from training photos by
-`research/fit_adaptive.py`. They know quality and stability in units of what the settings want, so
-other models can use them.
-
-Letters: N clicks, n of them asked at once, F facts, H hidden units.
-
-Adaptive choice of clicks.
-
-Every fourth click along each side goes first. Then the clicks with the largest expected gain
-(`ExpectedGain`), after all that was answered so far, are asked a few at a time.
-
-Letters: n clicks along a side, N = n * n, m the side of a low-resolution mask.
+Letters: n clicks along a side or asked at once, N clicks of the grid, C channels, h w a map, M
+maps, F facts, H hidden units, m the side of a low-resolution mask.
 """
 
 from __future__ import annotations
@@ -43,19 +22,36 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anymask.base import BoolArray, DataError, FloatArray, IntArray, parse_json
-from anymask.masks import Geometry, Mask, Window, points_to_model
-from anymask.segment.grid import CropView, Grid
+from anymask.base import BoolArray, DataError, FloatArray, Floats, IntArray, parse_json
+from anymask.masks import Canvas, Geometry, Mask, Window, points_to_model
+from anymask.segment.settings import Grid
 
 FORMAT = 1
 KEY_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class CropView:
+    """The part of a photo that the model sees at once, and how it lies in model space.
+
+    window     x0, y0, x1, y1 in the photo, x1 and y1 exclusive
+    image_hw   the whole photo
+    geometry   of the window
+    threshold  logits above it are object
+    canvas     of one mask after the other
+    """
+
+    window: Window
+    image_hw: tuple[int, int]
+    geometry: Geometry
+    threshold: float
+    canvas: Canvas = field(default_factory=Canvas, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,11 @@ class LoggedBatch:
 
 
 class SearchLog:
-    """The batches of one search, in memory and in a file.
+    """The batches of one search, in memory and in a file from which a killed search resumes.
+
+    The file has a line of JSON that says what is searched, how and by which model, then a line for
+    each batch: the masks that passed, and what adaptive mode learned of its grid. It is removed
+    when the search is done. A line that was cut off by the kill is asked again.
 
     path   of the file, which appears with the first batch
     about  what the search depends on; a file of another search is begun anew
@@ -93,32 +93,31 @@ class SearchLog:
         self.path = path
         self._head = json.dumps({"format": FORMAT, **about}, sort_keys=True).encode() + b"\n"
         self._file: BinaryIO | None = None
-        self._known = self._read()
-
-    def _read(self) -> dict[str, dict[str, Any]]:
+        self._known: dict[str, dict[str, Any]] = {}
         try:
             head, *lines = self.path.read_bytes().splitlines(keepends=True)
         except (OSError, ValueError):
-            return {}
-        if head != self._head:
-            return {}
-        known: dict[str, dict[str, Any]] = {}
-        for line in lines:
+            return
+        for line in lines if head == self._head else ():
             with contextlib.suppress(DataError, LookupError, TypeError):
                 row = parse_json(line, self.path)
-                known[str(row["key"])] = row
-        return known
+                self._known[str(row["key"])] = row
 
     def recall(self, key: str) -> LoggedBatch | None:
         """A batch that was kept; None for one that was not, or that cannot be read."""
         if key not in self._known:
             return None
-        row = self._known[key]
+        row, lessons = self._known[key], []
         try:
             records = [Mask.from_sa1b(record) for record in row["records"]]
-            return LoggedBatch(records, [_read_lesson(lesson) for lesson in row["lessons"]])
+            for one in row["lessons"]:
+                bits = np.frombuffer(base64.b64decode(one["on"]), np.uint8)
+                on = np.unpackbits(bits, count=int(one["count"])).astype(np.bool_)
+                about = int(one["place"]), float(one["value"]), float(one["area"])
+                lessons.append(Lesson(on, *about))
         except (DataError, ValueError, LookupError, TypeError):
             return None
+        return LoggedBatch(records, lessons)
 
     def keep(self, key: str, batch: LoggedBatch) -> None:
         """Write a batch down. Raises OSError."""
@@ -126,11 +125,18 @@ class SearchLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab" if self._known else "wb")
             self._file.write(b"\n" if self._known else self._head)  # behind a line that was cut off
-        row = {
-            "key": key,
-            "records": [record.to_sa1b() for record in batch.records],
-            "lessons": [_lesson_to_json(lesson) for lesson in batch.lessons],
-        }
+        lessons = [
+            {
+                "on": base64.b64encode(np.packbits(lesson.on).tobytes()).decode(),
+                "count": len(lesson.on),
+                "place": lesson.place,
+                "value": lesson.value,
+                "area": lesson.area,
+            }
+            for lesson in batch.lessons
+        ]
+        records = [record.to_sa1b() for record in batch.records]
+        row = {"key": key, "records": records, "lessons": lessons}
         self._file.write(json.dumps(row).encode() + b"\n")
         self._file.flush()
 
@@ -142,23 +148,11 @@ class SearchLog:
             self.path.unlink(missing_ok=True)
 
 
-def batch_key(image_hash: str, window: Window, clicks: NDArray[np.float64]) -> str:
+def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:
     """Names the clicks (N, 2) of a batch and the pixels that they are about."""
     digest = hashlib.sha256(f"{image_hash} {window}".encode())
     digest.update(np.ascontiguousarray(clicks).tobytes())
     return digest.hexdigest()[:KEY_DIGITS]
-
-
-def _lesson_to_json(lesson: Lesson) -> dict[str, Any]:
-    bits = base64.b64encode(np.packbits(lesson.on).tobytes()).decode()
-    about = {"place": lesson.place, "value": lesson.value, "area": lesson.area}
-    return {"on": bits, "count": len(lesson.on), **about}
-
-
-def _read_lesson(row: Mapping[str, Any]) -> Lesson:
-    bits = np.frombuffer(base64.b64decode(row["on"]), np.uint8)
-    on = np.unpackbits(bits, count=int(row["count"])).astype(np.bool_)
-    return Lesson(on, int(row["place"]), float(row["value"]), float(row["area"]))
 
 
 MAPS = 2  # the first maps of an embedding; later ones show edges and colours more than objects
@@ -167,6 +161,12 @@ MAPS = 2  # the first maps of an embedding; later ones show edges and colours mo
 class Saliency:
     """What the encoder's maps say of the clicks of one grid.
 
+    Small objects are met by few clicks of a grid, often by one alone, and nothing that the other
+    clicks find tells of them. The encoder does: where something small lies, its maps differ from
+    those of the rest of the photo, and from those at the clicks that were asked already. The first
+    is old (salience as the distance from the mean of a picture's colours: Achanta et al. 2009,
+    "Frequency-tuned salient region detection"), taken here in units of each channel's deviation.
+
     maps     (C, h, w) each, on the model's square; one alone counts for both, and without any all
              clicks are alike
     clicks   (N, 2) in pixels of the view
@@ -174,12 +174,13 @@ class Saliency:
     new      (M, N) squared distance from the nearest click that was asked; infinite at first
     """
 
-    def __init__(
-        self, maps: Sequence[FloatArray], clicks: NDArray[np.float64], geometry: Geometry
-    ) -> None:
+    def __init__(self, maps: Sequence[FloatArray], clicks: Floats, geometry: Geometry) -> None:
         places = points_to_model(clicks, geometry) / geometry.side
-        seen = [_standard(values_at(one, places)) for one in maps[:MAPS]]
+        seen = [values_at(one, places) for one in maps[:MAPS]]
         seen = seen or [np.zeros((len(clicks), 1), np.float32)]
+        for values in seen:
+            values -= values.mean(0)
+            values /= np.maximum(values.std(0), np.float32(1e-6))  # 0 where all are the same
         self._seen = [seen[min(index, len(seen) - 1)] for index in range(MAPS)]
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
@@ -195,7 +196,7 @@ class Saliency:
         return unlike
 
 
-def values_at(one: FloatArray, places: NDArray[np.float64]) -> FloatArray:
+def values_at(one: FloatArray, places: Floats) -> FloatArray:
     """A map (C, h, w) at places (N, 2) in 0..1 of its width and height -> (N, C), bilinear."""
     corner, share = [], []
     for along, length in enumerate((one.shape[2], one.shape[1])):
@@ -218,13 +219,6 @@ def squares(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n
     return apart
 
 
-def _standard(values: FloatArray) -> FloatArray:  # (N, C)
-    """Each channel with mean 0 and deviation 1; a channel that is the same everywhere is 0."""
-    centred: FloatArray = values - values.mean(0)
-    centred /= np.maximum(centred.std(0), np.float32(1e-6))
-    return centred
-
-
 CELLS = 32  # distances are in 32nds of the photo's sides, the grid that the weights were learned on
 NEAR, WIDE = 1.5, 3.0  # deviations of the kernels in the photo
 CLOSE = 2.0  # and of how far from its click a mask that nearly passed promises something
@@ -244,9 +238,9 @@ class AdaptiveWeights:
     into  (F, H)        bias  (H,)        out  (H,)
     """
 
-    into: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    out: NDArray[np.float64]
+    into: Floats
+    bias: Floats
+    out: Floats
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> AdaptiveWeights:
@@ -263,7 +257,7 @@ class ExpectedGain:
 
     def __init__(
         self,
-        clicks: NDArray[np.float64],
+        clicks: Floats,
         geometry: Geometry,
         maps: Sequence[FloatArray],
         weights: AdaptiveWeights,
@@ -316,14 +310,14 @@ class ExpectedGain:
         self._asked += len(asked)
         self._total += float(worth.sum())
 
-    def of_clicks(self) -> NDArray[np.float64]:  # (N,)
+    def of_clicks(self) -> Floats:  # (N,)
         """The larger, the likelier a click finds a new mask; once some answers were noticed."""
         weights = self._weights
         hidden = np.tanh(self.facts() @ weights.into + weights.bias)  # -> (N, H)
-        gain: NDArray[np.float64] = hidden @ weights.out
+        gain: Floats = hidden @ weights.out
         return gain
 
-    def facts(self) -> NDArray[np.float64]:  # (N, F)
+    def facts(self) -> Floats:  # (N, F)
         """Sixteen numbers of each click."""
         near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
         mean = self._total / max(self._asked, 1)
@@ -377,7 +371,7 @@ class Frontier:
 
     def __init__(
         self,
-        clicks: NDArray[np.float64],
+        clicks: Floats,
         view: CropView,
         settings: Grid,
         weights: AdaptiveWeights,
@@ -405,16 +399,16 @@ class Frontier:
         self._last = chosen
         return chosen
 
-    def facts(self) -> NDArray[np.float64]:  # (N, F)
+    def facts(self) -> Floats:  # (N, F)
         """What the choice of the next clicks rests on; see `research/fit_adaptive.py`."""
         return self._gain.facts()
 
-    def worth_a_look(self, quality: FloatArray) -> NDArray[np.bool_]:
+    def worth_a_look(self, quality: FloatArray) -> BoolArray:
         """Prediction whose quality is near enough to what is asked for to learn from."""
-        looked: NDArray[np.bool_] = quality > PROMISING * self._settings.pred_iou_thresh
+        looked: BoolArray = quality > PROMISING * self._settings.score
         return looked
 
-    def lesson(self, plane: FloatArray, quality: float, click: NDArray[np.float64]) -> Lesson:
+    def lesson(self, plane: FloatArray, quality: float, click: Floats) -> Lesson:
         """What is to be learned of a candidate (m, m) and of the click (2,) that found it."""
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
@@ -422,8 +416,8 @@ class Frontier:
         seen, middle = plane[:height, :width], view.threshold
         offset = settings.stability_score_offset
         inner, outer = (int((seen > middle + step).sum()) for step in (offset, -offset))
-        value = _part(quality, settings.pred_iou_thresh)
-        value *= _part(inner / max(outer, 1), settings.stability_score_thresh)
+        value = _part(quality, settings.score)
+        value *= _part(inner / max(outer, 1), settings.stability)
         inside = seen > middle
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]

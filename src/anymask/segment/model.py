@@ -1,26 +1,23 @@
-"""Refinement of a given mask: its pixels in; prompts (mask, box, clicks), then a better mask out.
+"""`Model`: the predictor for photos; images and prompts in, masks in pixels of the photo out.
 
-The model cannot judge a mask that it did not make, only its own answers. Let q be the quality of
-its best answer, that is its estimate of the answer's IoU with the truth, and a the answer's IoU
-with the given mask. Where a >= q the given mask lies closer to the answer than the answer, as the
-model sees it, to the truth: there is no ground for a change, and the given mask is kept. Otherwise
-the answer replaces it.
+Here stands the gate: keywords, settings, images and prompts of a call are checked once, where they
+come in; what lies below takes them as they are.
 
-`Model`: the public predictor for photos; numpy images and prompts in, masks in image pixels out.
-
-Letters: H W a photo, K candidates.
+Letters: H W a photo, N boxes, P clicks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, TypeVar, Unpack, cast, overload
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from anymask.base import (
     AnymaskError,
@@ -29,11 +26,12 @@ from anymask.base import (
     ModelError,
     Progress,
     PromptError,
+    UintImage,
     WeightsError,
-    name_all_keywords,
+    check_keywords,
     tell_each,
 )
-from anymask.images import ImageSource
+from anymask.images import ImageSource, is_address, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
@@ -46,98 +44,71 @@ from anymask.masks import (
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
-from anymask.segment.pipeline import answer_prompts, check_embedding, encode_image
+from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.requests import (
-    NOT_CALLED,
-    PROMPT_WORDS,
-    BatchKeywords,
-    EncodedPhoto,
-    Images,
-    Reply,
-    Request,
-    Retry,
-    SegmentKeywords,
-    SegmentSettings,
-    SourceDict,
-    asked_prompts,
-    list_images,
-    load_one,
-    load_shown,
-    no_method,
-    read_source,
-    request_parts,
-    split_segment,
-)
+from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, SegmentSettingsDict
 
 if TYPE_CHECKING:
+    from anymask.find import FindKeywords, Phrases
     from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
-    from anymask.segment.automatic import EverythingKeywords
-    from anymask.segment.names import FoundMasks, Nameable, Names
+    from anymask.segment.labels import FoundMasks, Nameable, Names
     from anymask.track import TrackOptions, VideoSession
 
-
-GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
-MAX_CLICKS = 3  # one in each of the largest parts
-PART = 0.1  # of the largest part's area: smaller parts get no click
-
-
-def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
-    """What to ask the model about a mask: everything that it says, and its box alone.
-
-    Raises PromptError on an empty mask.
-    """
-    if not mask.any():
-        raise PromptError("a mask to refine needs an object, got an empty mask; click or box one")
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
-    box = (x0, y0, x1 + 1, y1 + 1)
-    clicks = _part_clicks(mask)
-    asked = []
-    if "mask" in spec.accepts:
-        asked.append(Prompt.of(points=clicks, box=box, mask=mask))
-    asked.append(Prompt.of(points=clicks, box=box))
-    asked.append(Prompt.of(box=box))
-    usable = {"point": "point" in spec.accepts, "box": "box" in spec.accepts}
-    if all(usable.values()):
-        return asked
-    return asked[-1:] if usable["box"] else [Prompt.of(points=clicks)]
+T = TypeVar("T")
+Photo = ImageSource | Features
+Reply = Prediction | list[Prediction]
 
 
-def _part_clicks(mask: BoolArray) -> list[tuple[float, float]]:
-    """The natural click on each large part of the mask."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
-    )
-    areas = stats[1:count, cv2.CC_STAT_AREA]
-    largest_first = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
-    return [
-        centre_click(labels == part + 1)
-        for part in largest_first
-        if areas[part] >= PART * areas.max()
-    ]
+class SourceDict(TypedDict, total=False):
+    """How a photo is read: see `images.load_image`."""
+
+    bgr: bool
+    allow_url: bool
 
 
-def keep_or_replace(mask: BoolArray, answers: list[Prediction]) -> Prediction:
-    """The best answer, or the given mask (H, W) where the model has no ground to change it.
-
-    Kept, it is the only candidate, with `GIVEN` as its order and the quality of the answer that
-    agrees with it.
-    """
-    best = max(answers, key=lambda answer: answer.first.score)
-    agreement = float(mask_iou(mask[None], best.masks[:1])[0, 0])
-    if agreement < best.first.score:
-        return best
-    kept = replace(
-        best.first,
-        logits=mask_to_model(mask, best.geometry, best.logits.shape[-1])[0],
-        order=GIVEN,
-    )
-    return Prediction((kept.with_pixels(mask),))
+class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
+    """The keyword arguments of `Model.segment` beside the prompt."""
 
 
-@name_all_keywords
+class BatchKeywords(SegmentKeywords, total=False):
+    """The same, and what is about several objects (N boxes and their names) or several photos."""
+
+    boxes: ArrayLike | None
+    names: Sequence[str | None] | None
+    on_error: Literal["raise", "return"]
+    progress: Progress
+
+
+class EverythingKeywords(EverythingDict, SourceDict, total=False):
+    """The keyword arguments of `Model.everything` beside the photo."""
+
+
+SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
+PROMPT_WORDS = ("points", "point_labels", "box", "boxes", "names", "mask", "prompts")
+SEVERAL_WORDS = ("on_error", "progress")
+AS_USUAL = SegmentSettings()
+
+_PREDICTOR = "segment(photo, points=...); segment-anything's own: anymask.sam.SamPredictor(model)"
+_LOAD = 'anymask.load(name, device="cuda")'
+OTHER_METHODS = {
+    "set_image": "encode(photo), then segment(features, ...); segment-anything's own: "
+    "anymask.sam.SamPredictor(model)",
+    "predict": _PREDICTOR,
+    "predict_torch": _PREDICTOR,
+    "generate": "everything(photo); segment-anything's own: "
+    "anymask.sam.SamAutomaticMaskGenerator(model)",
+    "to": _LOAD,
+    "cpu": _LOAD,
+    "cuda": _LOAD,
+    "half": 'anymask.load(name, precision="fp16")',
+    "eval": "nothing: a model is always ready to answer",
+    "add_new_points_or_box": "track(video), then its session's prompts",
+    "propagate_in_video": "track(video), then its session's masks",
+}
+
+
 class Model:
     """A runtime with everything around it that users need. Made by `anymask.load`.
 
@@ -176,11 +147,16 @@ class Model:
 
         def __getattr__(self, name: str) -> Any:
             """Raises AttributeError, which names our word for another tool's method."""
-            raise AttributeError(no_method(name), name=name, obj=self)
+            here = f"; here it is {OTHER_METHODS[name]}" if name in OTHER_METHODS else ""
+            raise AttributeError(f"a Model has no {name!r}{here}", name=name, obj=self)
 
         def __call__(self, *given: Any, **settings: Any) -> NoReturn:
             """Raises InputError, which names the two methods that answer."""
-            raise InputError(NOT_CALLED)
+            raise InputError(
+                "a Model is not called itself, for there are two questions to ask: "
+                "model.segment(photo, points=[(x, y)]) or box=(x0, y0, x1, y1) for one object, "
+                "model.everything(photo) for all masks; segment-anything's own: anymask.sam"
+            )
 
     @property
     def spec(self) -> ModelSpec:
@@ -192,29 +168,52 @@ class Model:
         """As in `anymask models list`."""
         return self.spec.name
 
-    def encode(self, image: ImageSource, **source: Unpack[SourceDict]) -> Features:
-        """See one photo; every prompt on the embedding then costs only a decoding.
+    @overload
+    def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
+        self, image: ImageSource, **source: Unpack[SourceDict]
+    ) -> Features: ...
 
-        image   path, bytes, file, Pillow image, or array (H, W[, C]) of any number type
-        source  bgr=True for an array as `cv2.imread` gives it; allow_url=True for a web address
+    @overload
+    def encode(
+        self,
+        image: Iterable[Photo],
+        *,
+        progress: Progress = None,
+        **source: Unpack[SourceDict],
+    ) -> Iterator[Features]: ...
+
+    def encode(
+        self, image: Any, *, progress: Progress = None, **source: Unpack[SourceDict]
+    ) -> Features | Iterator[Features]:
+        """Encode one photo; every prompt on its features then costs only a decoding.
+
+        image     path, bytes, file, Pillow image, or array (H, W[, C]) of any number type; or a
+                  list or an iterator of photos, which gives an iterator of features
+        progress  of several photos: True: a bar; or told (photos done, all photos)
+        source    bgr=True for an array as `cv2.imread` gives it; allow_url=True for a web address
 
         Raises ImageError (see `images.load_image`), InputError for another keyword.
         """
-        photo = load_one(image, read_source(source), self.spec.channels)
-        return encode_image(self.runtime, photo)
+        check_keywords(source, ["progress", *SOURCE_WORDS])
+        if is_several(image):
+            return (
+                one if isinstance(one, Features) else self.encode(one, **source)
+                for one in _each(image, progress)
+            )
+        return encode_image(self.runtime, self._read(image, source))
 
-    def label(self, image: ImageSource | Features, **source: Unpack[SourceDict]) -> LabelMap:
+    def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
         """The class of every pixel, without a prompt, by a model that was tuned on classes.
 
-        image, source  as for `embed`, or an embedding
+        image, source  as for `encode`, or features
 
         Raises ModelError for a model without classes, ImageError, InputError.
         """
-        from anymask.segment.classes import label_photo
+        from anymask.segment.labels import label_photo
 
-        seen = image if isinstance(image, Features) else self.encode(image, **source)
-        check_embedding(self.runtime, seen)
-        return label_photo(self.runtime, seen)
+        features = self._view(image, source).embedding
+        check_features(self.runtime, features)
+        return label_photo(self.runtime, features)
 
     def suggest_labels(
         self,
@@ -227,19 +226,19 @@ class Model:
     ) -> list[list[LabelSuggestion]]:
         """What the masks of a photo may be called: for each the likeliest names, best first.
 
-        masks   an answer, records, or an array (H, W) or (n, H, W), of this photo
+        masks   an answer, masks, or an array (H, W) or (n, H, W), of this photo
         names   the names to choose from, a list; or a file of your own (`anymask names`); all that
                 were learned when left out
         top     how many for each mask
-        source  as for `embed`
+        source  as for `encode`
 
         Raises ModelError for a model without names, InputError for a name that is not known,
         PromptError for masks of another photo.
         """
-        from anymask.segment.names import suggest_labels
+        from anymask.segment.labels import suggest_labels
 
-        photo = load_one(image, read_source(source, ("names", "top")), self.spec.channels)
-        return suggest_labels(self.runtime, photo, masks, names, top)
+        check_keywords(source, ["names", "top", *SOURCE_WORDS])
+        return suggest_labels(self.runtime, self._read(image, source), masks, names, top)
 
     def with_labels(
         self,
@@ -249,27 +248,19 @@ class Model:
         names: Names = None,
         **source: Unpack[SourceDict],
     ) -> FoundMasks:
-        """An answer or records of a photo, each mask with its likeliest name and its probability.
+        """An answer or masks of a photo, each with its likeliest name and its probability.
 
         names, source  as for `suggest_labels`, and raises as it does
         """
-        from anymask.segment.names import with_labels
+        from anymask.segment.labels import with_labels
 
-        photo = load_one(image, read_source(source, ("names",)), self.spec.channels)
-        return with_labels(self.runtime, photo, found, names)
-
-    def encode_many(
-        self, images: Images, *, progress: Progress = None, **source: Unpack[SourceDict]
-    ) -> Iterator[Features]:
-        """One after the other; `images` and `progress` as for `everything_many`."""
-        read_source(source, ("progress",))
-        for image in tell_each(list_images(images), progress, "photos"):
-            yield image if isinstance(image, Features) else self.encode(image, **source)
+        check_keywords(source, ["names", *SOURCE_WORDS])
+        return with_labels(self.runtime, self._read(image, source), found, names)
 
     @overload
-    def segment(
+    def segment(  # type: ignore[overload-overlap]  # as for `encode`
         self,
-        image: ImageSource | Features,
+        image: Photo,
         *,
         prompts: Sequence[Prompt],
         **settings: Unpack[SegmentKeywords],
@@ -278,60 +269,92 @@ class Model:
     @overload
     def segment(
         self,
-        image: ImageSource | Features,
+        image: Photo,
         *,
         boxes: ArrayLike,
+        names: Sequence[str | None] | None = None,
         **settings: Unpack[SegmentKeywords],
-    ) -> list[Prediction]: ...
+    ) -> Masks: ...
 
     @overload
     def segment(
         self,
-        image: ImageSource | Features,
+        image: Photo,
         *,
         points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         **settings: Unpack[SegmentKeywords],
     ) -> Prediction: ...
 
+    @overload
     def segment(
         self,
-        image: ImageSource | Features,
+        image: Iterable[Photo],
+        *,
+        prompts: Iterable[Prompt | Sequence[Prompt]],
+        on_error: Literal["raise", "return"] = "raise",
+        progress: Progress = None,
+        **settings: Unpack[SegmentKeywords],
+    ) -> Iterator[Reply | AnymaskError]: ...
+
+    def segment(
+        self,
+        image: Any,
         *,
         points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
         box: ArrayLike | None = None,
         mask: ArrayLike | None = None,
-        prompts: Sequence[Prompt] | None = None,
+        prompts: Any = None,
         **settings: Unpack[BatchKeywords],
-    ) -> Reply:
+    ) -> Reply | Masks | Iterator[Reply | AnymaskError]:
         """The masks that a prompt, or each of several, means.
 
-        image     a photo as for `embed`, or its embedding
-        points    (P, 2) x, y clicks in pixels of the photo
-        labels    (P,) 1 on the object, 0 off it; all 1 when left out
-        box       (4,) x0, y0, x1, y1; cut at the photo's border
-        mask      a start: bool of any size, or `answer.logits[i]`
-        boxes     (N, 4) several objects at once instead: a box each
-        prompts   several objects at once instead: a list, one `Prompt` each
-        settings  multimask, zoom, mirror, granularity, ranking, max_hole_area, min_island_area,
-                  refine_edges, retry: see `settings.SegmentSettings`; bgr and allow_url as for
-                  `embed`
+        image         a photo as for `encode`, or its features; or a list or an iterator of them
+        points        (P, 2) x, y clicks in pixels of the photo
+        point_labels  (P,) 1 on the object, 0 off it; all 1 when left out
+        box           (4,) x0, y0, x1, y1; cut at the photo's border
+        mask          a start: bool of any size, or `answer.logits[i]`
+        boxes         (N, 4) several objects at once instead: a box each; names=, N labels for them
+        prompts       several objects at once instead: a list, one `Prompt` each; of several photos
+                      a `Prompt`, or a list of them, for each photo
+        settings      multimask, zoom, mirror, granularity, ranking, max_hole_area, min_island_area,
+                      refine_edges, retry: see `segment.SegmentSettings`; bgr and allow_url as for
+                      `encode`; of several photos also progress, and on_error="return", which puts
+                      what is wrong with one of them in its place, as the error
 
-        Returns one `Prediction`, the mask that is most likely meant first; a list for `boxes` and
-        `prompts`.
+        Returns one `Prediction`, the mask that is most likely meant first; a list of them for
+        `prompts`, `Masks` for `boxes`; of several photos an iterator, in their order.
 
         Raises PromptError for a prompt that makes no sense, lies off the photo, or that this model
         cannot take; ImageError for the photo; InputError for settings, for another model's
-        embedding, for zoom or mirror with one, for a keyword that nobody knows.
+        features, for zoom or mirror with them, for a keyword that nobody knows.
         """
-        boxes = settings.pop("boxes", None)
-        source, chosen = split_segment(settings, PROMPT_WORDS)
-        asked = asked_prompts((points, labels, box, mask), boxes, prompts)
-        answers = self._answers(asked, chosen, self._seen(image, chosen, source))
-        return answers[0] if prompts is None and boxes is None else answers
+        boxes, names = settings.pop("boxes", None), settings.pop("names", None)
+        on_error, progress = settings.pop("on_error", "raise"), settings.pop("progress", None)
+        source, chosen = _split_segment(settings, (*PROMPT_WORDS, *SEVERAL_WORDS))
+        one = (points, point_labels, box, mask)
+        ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
+        if sum(ways) > 1:
+            raise PromptError(
+                "give points, point_labels, box and mask for one object, or boxes or prompts for "
+                "several; got both; put them into one of the prompts"
+            )
+        if is_several(image):
+            if prompts is None:
+                raise PromptError(
+                    "several photos need prompts=, a Prompt or a list of them for each photo"
+                )
+            if on_error not in ("raise", "return"):
+                raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
+            return self._segment_each(_each(image, progress), prompts, on_error, source, chosen)
+        if boxes is not None:
+            return self._segment_boxes(image, boxes, names, source, chosen)
+        asked = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
+        answers = self._answers(asked, chosen, self._view(image, source, chosen))
+        return answers[0] if prompts is None else answers
 
     def _answers(
         self, prompts: list[Prompt], settings: SegmentSettings, view: EncodedPhoto
@@ -342,62 +365,53 @@ class Model:
             for answer, prompt in zip(found, prompts, strict=True)
         ]
 
-    def _seen(
-        self, image: ImageSource | Features, settings: SegmentSettings, source: SourceDict
-    ) -> EncodedPhoto:
-        """The photo, where it is there, and its embedding."""
-        if not isinstance(image, Features):
-            photo, picture = load_shown(image, source, self.spec.channels)
-            return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
-        if source:
-            raise InputError(
-                f"{' and '.join(source)} is about a photo, got its embedding; give it to embed"
-            )
-        if settings.zoom is True or settings.mirror:
-            word = "mirror" if settings.mirror else "zoom"
-            raise InputError(
-                f"{word} looks at the photo again, got only its embedding; pass the photo instead"
-            )
-        return EncodedPhoto(image)
-
-    def segment_many(
+    def _segment_boxes(
         self,
-        requests: Iterable[Request],
-        *,
-        on_error: Literal["raise", "return"] = "raise",
-        **settings: Unpack[SegmentKeywords],
-    ) -> list[Reply | AnymaskError]:
-        """Photos of any sizes with any numbers of prompts; equal to `segment` one by one.
+        image: Photo,
+        boxes: ArrayLike,
+        names: Sequence[str | None] | None,
+        source: SourceDict,
+        settings: SegmentSettings,
+    ) -> Masks:
+        from anymask.masks import Masks
 
-        requests  (image or embedding, Prompt or list of Prompts) each
-        on_error  "return": what is wrong with one photo or prompt stands in its place in the list,
-                  as the error, and the others are answered
+        asked = box_prompts(boxes)
+        labels = [None] * len(asked) if names is None else list(names)
+        if len(labels) != len(asked):
+            raise InputError(f"wanted a name for each of {len(asked)} boxes, got {len(labels)}")
+        view = self._view(image, source, settings)
+        answers = self._answers(asked, settings, view)
+        found = [
+            replace(one.best, label=name) if name else one.best
+            for one, name in zip(answers, labels, strict=True)
+        ]
+        return Masks(found, image_hw=view.embedding.image_hw, picture=view.picture)
 
-        Returns for each request what `segment` returns. Raises as `segment` does.
-        """
-        if on_error not in ("raise", "return"):
-            raise InputError(f'on_error must be "raise" or "return", got {on_error!r}')
-        source, chosen = split_segment(settings, ("on_error",))
-        replies: list[Reply | AnymaskError] = []
-        for request in requests:
+    def _segment_each(
+        self,
+        images: Iterator[Photo],
+        prompts: Iterable[Prompt | Sequence[Prompt]],
+        on_error: str,
+        source: SourceDict,
+        settings: SegmentSettings,
+    ) -> Iterator[Reply | AnymaskError]:
+        """What several photos answer, one after the other."""
+        for image, asked in zip(images, prompts, strict=True):
             try:
-                image, several, alone = request_parts(request)
-                view = self._seen(image, chosen, source)
+                several = prompt_list(asked)
+                view = self._view(image, source, settings)
                 if not isinstance(image, str | Path):  # ten thousand photos need not stay
                     view = replace(view, picture=None)
-                answers = self._answers(several, chosen, view)
-                replies.append(answers[0] if alone else answers)
+                answers = self._answers(several, settings, view)
             except AnymaskError as error:
                 if on_error == "raise":
                     raise
-                replies.append(error)
-        return replies
+                yield error
+            else:
+                yield answers[0] if isinstance(asked, Prompt) else answers
 
     def refine(
-        self,
-        image: ImageSource | Features,
-        mask: ArrayLike,
-        **settings: Unpack[SegmentKeywords],
+        self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
         """A better version of a mask, or the mask itself.
 
@@ -405,66 +419,120 @@ class Model:
                   soft 0..1, or logits
         settings  as for `segment`
 
-        The mask is kept (`order` is then `refine.GIVEN`) when it agrees with the model's answer at
-        least as well as the answer, in the model's own estimate, agrees with the truth.
+        The model cannot judge a mask that it did not make, only its own answers. Let q be the score
+        of its best answer, that is its estimate of the answer's IoU with the truth, and a the
+        answer's IoU with the given mask. Where a >= q the given mask lies closer to the answer than
+        the answer, as the model sees it, to the truth: there is no ground for a change, and the
+        given mask is kept (`order` is then `GIVEN`). Otherwise the answer replaces it.
 
         Raises PromptError for an empty mask or a wrong shape, and as `segment` does.
         """
         start = Prompt.of(mask=mask).mask
         assert start is not None
-        source, chosen = split_segment(settings)
+        source, chosen = _split_segment(settings, ())
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" is about what is asked once
-        view = self._seen(image, chosen, source)
-        check_embedding(self.runtime, view.embedding)
+        view = self._view(image, source, chosen)
+        check_features(self.runtime, view.embedding)
         given = mask_on_photo(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )
-        asked = refining_prompts(given, self.spec)
-        kept = keep_or_replace(given, self._answers(asked, chosen, view))
-        return replace(kept, prompt=None, picture=view.picture)
+        answers = self._answers(refining_prompts(given, self.spec), chosen, view)
+        best = max(answers, key=lambda answer: answer.first.score)
+        if float(mask_iou(given[None], best.masks[:1])[0, 0]) < best.first.score:
+            return replace(best, prompt=None, picture=view.picture)
+        logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
+        kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
+        return Prediction((kept,), picture=view.picture)
 
-    def everything(
+    @overload
+    def everything(  # type: ignore[overload-overlap]  # as for `encode`
         self,
-        image: ImageSource | Features | EncodedPhoto,
+        image: Photo | EncodedPhoto,
         *,
         progress: Progress = None,
         tile: Tile = "auto",
         retry: Retry | None = None,
         log: SearchLog | None = None,
         **settings: Unpack[EverythingKeywords],
-    ) -> Masks:
+    ) -> Masks: ...
+
+    @overload
+    def everything(
+        self,
+        image: Iterable[Photo],
+        *,
+        progress: Progress = None,
+        tile: Tile = "auto",
+        retry: Retry | None = None,
+        **settings: Unpack[EverythingKeywords],
+    ) -> Iterator[Masks]: ...
+
+    def everything(
+        self,
+        image: Any,
+        *,
+        progress: Progress = None,
+        tile: Tile = "auto",
+        retry: Retry | None = None,
+        log: SearchLog | None = None,
+        **settings: Unpack[EverythingKeywords],
+    ) -> Masks | Iterator[Masks]:
         """The masks of everything in the photo, found by a grid of clicks, best first.
 
-        progress  True: a bar; or told (steps done, all steps): clicks, or tiles
+        image     a photo as for `encode`, or its features; or a list or an iterator of them, which
+                  gives an iterator (large sets of photos are `anymask.jobs`)
+        progress  True: a bar; or told (steps done, all steps): clicks, tiles, or photos
         tile      a side in pixels: look at overlapping tiles, each with the whole grid, and at the
                   photo once; "auto": for photos of more than `tiles.AUTO_PIXELS`; None: never
-        retry     when and how long to ask again for masks of low quality; None: never
-        log       a file of what was found, from which a killed call goes on (`search_log`)
-        settings  how masks are found: points_per_side, pred_iou_thresh, crop_n_layers, ... (see
-                  `grid.Grid`), and what becomes of them: mask_nms_thresh, min_objectness,
-                  contained_nms_thresh, min_mask_area, max_hole_area, refine_edges, granularity,
-                  layout, ... (see `arrangement.Arrangement`); bgr and allow_url as for `embed`
+        retry     when and how long to ask again for masks of low score; None: never
+        log       a file of what was found, from which a killed call goes on (`SearchLog`)
+        settings  how masks are found: grid, score, crop_n_layers, ... (see
+                  `segment.Grid`), and what becomes of them: iou, min_objectness,
+                  contained, min_mask_area, max_hole_area, refine_edges, granularity,
+                  layout, ... (see `segment.Arrangement`); bgr and allow_url as for `encode`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
+        from anymask.masks import Masks
         from anymask.segment.automatic import Looks, find_masks
 
-        return find_masks(self.runtime, image, settings, Looks(tile, retry, log), progress)
+        own = ("progress", "tile", "retry", *sorted(EverythingDict.__optional_keys__))
+        check_keywords(settings, [*own, *SOURCE_WORDS])
+        if is_several(image):
+            return (
+                self.everything(one, tile=tile, retry=retry, **settings)
+                for one in _each(image, progress)
+            )
+        source, given = _split_source(settings)
+        if isinstance(image, Features | EncodedPhoto):
+            view = self._view(image, source)
+            photo, features, picture = view.photo, view.embedding, view.picture
+            image_hw = features.image_hw
+        else:
+            photo, features = self._read(image, source), None
+            picture = picture_of(photo if self.spec.channels else image, photo)
+            image_hw = (photo.shape[0], photo.shape[1])
+        looks = Looks(tile, retry, log)
+        wanted = cast("EverythingDict", given)
+        found = find_masks(self.runtime, photo, features, wanted, looks, progress)
+        return Masks(found, image_hw=image_hw, picture=picture)
 
-    def everything_many(
-        self, images: Images, *, progress: Progress = None, **settings: Unpack[EverythingKeywords]
-    ) -> Iterator[Masks]:
-        """The masks of each photo, one after the other; large sets of photos are `anymask.jobs`.
+    def find(self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]) -> Masks:
+        """Everything in a photo that words mean, each thing once, with label and score, best first.
 
-        images    photos as for `everything`, or a folder, or a pattern such as "photos/*.jpg"
-        progress  True: a bar; or told (photos done, all photos)
-        settings  as for `everything`
+        words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
+                  look for the left and label with the right, or the Path of a file of these
+        settings  detector ("llmdet_tiny", a folder; None: the model's own names, offline), score
+                  (one, or {phrase: score}), iou, top_k, side: see `find.FindSettings`; bgr and
+                  allow_url as for `encode`
+
+        A phrase that is not there gives nothing. Raises InputError for words and settings, and for
+        a word that the model does not know where there is no detector; ModelError, WeightsError
+        and MissingExtra for a detector that is not there (the text says how to get it); ImageError.
         """
-        from anymask.segment.automatic import split_everything
+        from anymask.find import find_words
 
-        split_everything(settings)
-        for image in tell_each(list_images(images), progress, "photos"):
-            yield self.everything(image, **settings)
+        return find_words(self, image, words, **settings)
 
     def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
         """Follow objects through a video: `add` says which, going through the session gives frames.
@@ -479,3 +547,172 @@ class Model:
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
         return self._begin(self, source, **settings)
+
+    def _view(
+        self,
+        image: Photo | EncodedPhoto,
+        source: SourceDict,
+        settings: SegmentSettings = AS_USUAL,
+    ) -> EncodedPhoto:
+        """The photo, where it is there, and its features."""
+        if not isinstance(image, Features | EncodedPhoto):
+            photo = self._read(image, source)
+            picture = picture_of(photo if self.spec.channels else image, photo)
+            return EncodedPhoto(encode_image(self.runtime, photo), photo, picture)
+        if source:
+            raise InputError(
+                f"{' and '.join(source)} is about a photo, got its features; give it to encode"
+            )
+        if isinstance(image, EncodedPhoto):
+            return image
+        if settings.zoom is True or settings.mirror:
+            word = "mirror" if settings.mirror else "zoom"
+            raise InputError(
+                f"{word} looks at the photo again, got only its features; pass the photo instead"
+            )
+        return EncodedPhoto(image)
+
+    def _read(self, image: ImageSource, source: SourceDict) -> UintImage:
+        """One photo; a model of other channels than a photo's takes them as they were recorded.
+
+        Raises ImageError, InputError for several photos or another number of channels.
+        """
+        if several := _several(image):
+            raise InputError(f"wanted one photo, got {several}; give a list of photos")
+        channels = self.spec.channels
+        if channels is None:
+            return load_image(image, **source)
+        if source:
+            raise InputError(
+                f"{' and '.join(source)} is about photos, this model takes pictures of "
+                f"{channels.count} channels as they were recorded; leave it out"
+            )
+        from anymask.images import load_mixed  # few models need its modules
+
+        return load_mixed(image, channels)
+
+
+# What a call was given.
+
+
+def _split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
+    """How the photo is read, and the rest."""
+    source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
+    rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
+    return cast(SourceDict, source), rest
+
+
+def _split_segment(
+    given: Mapping[str, Any], also: Sequence[str]
+) -> tuple[SourceDict, SegmentSettings]:
+    """How the photo is read, and the settings.
+
+    also  the arguments that the call has beside these, for the hint
+
+    Raises InputError for a name that nobody knows, or a value out of range.
+    """
+    if not given:
+        return {}, AS_USUAL
+    source, rest = _split_source(given)
+    own = sorted(SegmentSettingsDict.__optional_keys__)
+    check_keywords(rest, [*also, *own, *SOURCE_WORDS])
+    return source, SegmentSettings(**rest)
+
+
+def is_several(image: object) -> bool:
+    """Whether a source is a list or an iterator of photos; an array may come as lists, too."""
+    if isinstance(image, list | tuple | set | frozenset):
+        if not image:
+            return True
+        first = next(iter(image))
+        alone = str, Path, bytes, Image.Image, Features  # a photo in a list, and no number
+        return isinstance(first, alone) or getattr(first, "ndim", 0) > 1
+    return isinstance(image, Iterator) and not hasattr(image, "read")  # a file is a photo
+
+
+def _each(images: Iterable[T], progress: Progress) -> Iterator[T]:
+    """Several photos, with a bar on a terminal where nothing else is said."""
+    told = sys.stderr.isatty() if progress is None else progress
+    return tell_each(images, told, "photos")
+
+
+def _several(image: object) -> str:
+    """What a path is that means more than one photo; "" for one photo."""
+    if is_several(image):
+        return "several"
+    if not isinstance(image, str | Path) or is_address(image):
+        return ""
+    path = Path(image)
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):  # no name that a disk can have
+        return ""
+    listed = f"; anymask.list_photos({str(path)!r}) lists its photos"
+    if is_folder:
+        return f"the folder {str(path)!r}{listed}"
+    is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
+    return f"the pattern {str(path)!r}{listed}" if is_pattern else ""
+
+
+def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
+    """A prompt for each box. Raises PromptError for another shape."""
+    try:
+        rows = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
+            return []
+        raise PromptError(
+            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
+            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
+        )
+    return [Prompt.of(box=row) for row in rows]
+
+
+def prompt_list(prompts: Any) -> list[Prompt]:
+    """One prompt or several, as a list. Raises PromptError for anything else."""
+    if isinstance(prompts, Prompt):
+        return [prompts]
+    several = list(prompts) if isinstance(prompts, Iterable) else [prompts]
+    for prompt in several:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"prompts must be anymask.Prompt objects, one an object; got "
+                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
+                "Prompt.of(box=(x0, y0, x1, y1))"
+            )
+    return several
+
+
+# Refinement of a given mask.
+
+GIVEN = -1  # in `Prediction.order`: not one of the model's answers but the mask that was given
+MAX_CLICKS = 3  # one in each of the largest parts
+PART = 0.1  # of the largest part's area: smaller parts get no click
+
+
+def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
+    """What to ask the model about a mask: everything that it says, and its box alone.
+
+    Raises PromptError on an empty mask.
+    """
+    if not mask.any():
+        raise PromptError("a mask to refine needs an object, got an empty mask; click or box one")
+    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+    box = (x0, y0, x1 + 1, y1 + 1)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
+    )
+    areas = stats[1:count, cv2.CC_STAT_AREA]
+    largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
+    parts = [part for part in largest if areas[part] >= PART * areas.max()]
+    clicks = [centre_click(labels == part + 1) for part in parts]
+    if "box" not in spec.accepts:
+        return [Prompt.of(points=clicks)]
+    if "point" not in spec.accepts:
+        return [Prompt.of(box=box)]
+    asked = [Prompt.of(points=clicks, box=box), Prompt.of(box=box)]
+    if "mask" in spec.accepts:
+        asked.insert(0, Prompt.of(points=clicks, box=box, mask=mask))
+    return asked

@@ -1,176 +1,75 @@
-"""How a prompt is answered: one photo and any number of prompts in, `Prediction` out.
+"""Answers prompts about one photo: encode, decode, choose, hold to the clicks, clean, look closer.
 
-The decoder answers, its family chooses and orders the masks (`families`), and then the steps below
-take the answer one after the other.
+The decoder answers, its family chooses and orders the masks (`models.rules`); `decode_prompts` and
+`answer_prompts` say in which order everything else comes.
 
-Letters: N prompts, K candidates, m the side of a low-resolution mask.
+Letters: H W the photo, N prompts, K candidates, m the side of a low-resolution mask.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from anymask.base import InputError, UintImage
-from anymask.masks import EncoderOutput, Features, Prompt, geometry, image_to_model
-from anymask.models.rules import check_prompt, group_prompts
-from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
-from anymask.segment.prediction import Prediction
-from anymask.segment.requests import SegmentSettings, order_by_granularity
-from anymask.segment.retry import ask_again
-from anymask.segment.steps import (
-    Question,
-    RetryTime,
-    Step,
-    clean_masks,
-    look_closer,
-    name_violated_clicks,
-    obey_negative_clicks,
-    refine_edges,
+from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.masks import (
+    CloserLook,
+    EncoderOutput,
+    Features,
+    Geometry,
+    ModelPrompts,
+    ModelSpec,
+    Picture,
+    Prompt,
+    Window,
+    geometry,
+    image_to_model,
+    mask_iou,
+    mask_to_model,
 )
-
-if TYPE_CHECKING:
-    from anymask.models.rules import Decode
+from anymask.models.rules import (
+    CORNERS,
+    NO_POINT,
+    Decode,
+    check_prompt,
+    closer_window,
+    group_prompts,
+    logits_around,
+    mask_on_photo,
+    mean_chance,
+    object_box,
+)
+from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
+from anymask.segment.postprocess import (
+    obey_negatives,
+    scaled_prompt,
+    violated,
+    with_fine_edges,
+    without_small_regions,
+)
+from anymask.segment.prediction import Prediction
+from anymask.segment.settings import Granularity, Retry, RetryStep, SegmentSettings
 
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
+COMPARABLE = 0.1  # of the score: candidates so far below the best one are no choice
 
-
-def choose_first(answer: Prediction, question: Question) -> Prediction:
-    """A step: the candidate first that the settings' granularity means."""
-    granularity = question.settings.granularity
-    return answer if granularity == "all" else order_by_granularity(answer, granularity)
-
-
-# What becomes of an answer, in this order; each step leaves alone what its setting does not want.
-STEPS: tuple[Step, ...] = (
-    choose_first,  # granularity: which candidate is shown first
-    obey_negative_clicks,  # multimask="auto": a negative click always takes its place back
-    clean_masks,  # max_hole_area, min_island_area
-    name_violated_clicks,  # which clicks the first mask still does not obey
-)
-# Then what the settings ask for, by their names: these ask the model again, with the steps above
-# for each further answer; the last one looks at the photo once more.
-STEPS_ON_DEMAND: dict[str, Step] = {
-    "zoom": look_closer,  # a window around the object
-    "retry": ask_again,  # shifted prompts, windows, a larger model
-    "refine_edges": refine_edges,  # the edge where the photo has it
-}
-ON_PHOTO = ("zoom", "refine_edges")  # those that an embedding alone is not enough for
-
-
-def answer_prompts(
-    runtime: ImageRuntime,
-    photo: UintImage | None,
-    embedding: Features,
-    prompts: Sequence[Prompt],
-    settings: SegmentSettings,
-) -> list[Prediction]:
-    """Check everything first, then answer each prompt about one photo, in their order.
-
-    Raises PromptError and InputError.
-    """
-    check_embedding(runtime, embedding)
-    if settings.mirror and photo is not None and embedding.mirrored is None:
-        embedding = replace(embedding, mirrored=see_mirrored(runtime, photo))
-    checked = [check_prompt(prompt, embedding.image_hw, runtime.spec) for prompt in prompts]
-    firsts = decode_prompts(runtime, embedding, checked, settings)
-    time = None if settings.retry is None else RetryTime.start(settings.retry)
-    answers = [
-        _take_steps(first, question_of(runtime, photo, embedding, prompt, settings, time))
-        for first, prompt in zip(firsts, checked, strict=True)
-    ]
-    if not runtime.spec.classes:
-        return answers
-    from anymask.segment.classes import name_answers  # few models need it
-
-    return name_answers(runtime, embedding, answers)
-
-
-def question_of(
-    runtime: ImageRuntime,
-    photo: UintImage | None,
-    embedding: Features,
-    prompt: Prompt,
-    settings: SegmentSettings,
-    time: RetryTime | None = None,
-) -> Question:
-    """A prompt with the ways to ask more of the same model."""
-    return Question(
-        photo,
-        embedding,
-        prompt,
-        settings,
-        see=lambda picture: encode_image(runtime, picture, mirror=settings.mirror),
-        ask=lambda seen, others, first=None: decode_prompts(runtime, seen, others, settings, first),
-        time=time,
-        edges=runtime.capability(EdgeRefining),
-        closer=runtime.family.closer,
-    )
-
-
-def _take_steps(answer: Prediction, question: Question) -> Prediction:
-    for name, step in STEPS_ON_DEMAND.items():
-        wanted = getattr(question.settings, name) not in (False, None)
-        if wanted and (question.photo is not None or name not in ON_PHOTO):
-            answer = step(answer, question)
-    return answer
-
-
-def decode_prompts(
-    runtime: ImageRuntime,
-    embedding: Features,
-    prompts: Sequence[Prompt],
-    settings: SegmentSettings,
-    first: Step | None = None,
-) -> list[Prediction]:
-    """Answers to checked prompts about one photo, through `STEPS`, and a step before them."""
-    answers: dict[int, Prediction] = {}
-    for place, answer in _decode(runtime, embedding, prompts, settings):
-        question = question_of(runtime, None, embedding, prompts[place], settings)
-        for step in STEPS if first is None else (first, *STEPS):
-            answer = step(answer, question)
-        answers[place] = answer
-    return [answers[place] for place in range(len(prompts))]
-
-
-def _decode(
-    runtime: ImageRuntime,
-    embedding: Features,
-    prompts: Sequence[Prompt],
-    settings: SegmentSettings,
-) -> Iterator[tuple[int, Prediction]]:
-    """What the family answers, with each prompt's place."""
-    clicks, where, spec = require(runtime, PromptDecoding), embedding.geometry, runtime.spec
-    decode: Decode = partial(clicks.decode, embedding.seen)
-    if settings.mirror and embedding.mirrored is not None:
-        from anymask.segment.steps import both_ways  # few answers need it
-
-        decode = both_ways(decode, partial(clicks.decode, embedding.mirrored), where, spec)
-    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
-        ordered = runtime.family.answer(
-            decode,
-            batch,
-            where,
-            settings.multimask,
-            settings.ranking,
-        )
-        for place, answer in zip(places, ordered, strict=True):
-            yield place, Prediction.of_logits(*answer, where, spec.mask_threshold)
+Step = Callable[[Prediction], Prediction]
 
 
 def encode_image(
     runtime: ImageRuntime, image: UintImage, *, mirror: bool = False
 ) -> Features:  # (H, W, 3)
-    """See one photo, and its mirror image where that is wanted, too."""
+    """Encode one photo, and its mirror image where that is wanted, too."""
     spec = runtime.spec
     return Features(
         seen=runtime.see(image_to_model(image, spec)[None])[0],
-        mirrored=see_mirrored(runtime, image) if mirror else None,
+        mirrored=_encode_mirrored(runtime, image) if mirror else None,
         geometry=geometry((image.shape[0], image.shape[1]), spec),
         model=spec.name,
         model_hash=runtime.weights_hash,
@@ -178,8 +77,7 @@ def encode_image(
     )
 
 
-def see_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput:  # (H, W, 3)
-    """What the model sees in a photo's mirror image."""
+def _encode_mirrored(runtime: ImageRuntime, image: UintImage) -> EncoderOutput:  # (H, W, 3)
     turned = np.ascontiguousarray(image[:, ::-1])
     return runtime.see(image_to_model(turned, runtime.spec)[None])[0]
 
@@ -191,18 +89,515 @@ def image_hash(image: UintImage) -> str:
     return digest.hexdigest()[:32]
 
 
-def check_embedding(runtime: ImageRuntime, embedding: Features) -> None:
-    """Refuse what another model saw. Raises InputError."""
-    made_by = (embedding.model, embedding.model_hash)
+def check_features(runtime: ImageRuntime, features: Features) -> None:
+    """Refuse what another model has encoded. Raises InputError."""
+    made_by = (features.model, features.model_hash)
     wanted = (runtime.spec.name, runtime.weights_hash)
     if made_by != wanted:
         raise InputError(
-            "an embedding can only be read by the model that made it; this is "
-            f"{wanted[0]} (weights {wanted[1][:12]}), the embedding was made by "
-            f"{made_by[0]} (weights {made_by[1][:12]}); embed the photo again with this model"
+            "features can only be read by the model that made them; this is "
+            f"{wanted[0]} (weights {wanted[1][:12]}), the features were made by "
+            f"{made_by[0]} (weights {made_by[1][:12]}); encode the photo again with this model"
         )
-    if embedding.geometry.side != runtime.spec.image_side:
+    if features.geometry.side != runtime.spec.image_side:
         raise InputError(
             f"{wanted[0]} sees photos in a square of {runtime.spec.image_side} pixels, the "
-            f"embedding is of {embedding.geometry.side}; embed the photo again"
+            f"features are of {features.geometry.side}; encode the photo again"
         )
+
+
+# A prompt's answer.
+
+
+@dataclass
+class RetryTime:
+    """The time that one call has for asking again, and what the larger model saw last.
+
+    settings  of the retries
+    deadline  by their clock
+    """
+
+    settings: Retry
+    deadline: float
+    _photo: UintImage | None = None
+    _seen: Features | None = None
+
+    @classmethod
+    def start(cls, settings: Retry) -> RetryTime:
+        """The time from now on."""
+        return cls(settings, settings.clock() + settings.seconds)
+
+    def wants(self, score: float) -> bool:
+        """Whether an answer is too bad and there is time to ask again."""
+        return score < self.settings.score and self.settings.clock() < self.deadline
+
+    def seen_by_larger(self, photo: UintImage) -> Features:
+        """The larger model's features of a photo, made once for all masks of it."""
+        assert self.settings.larger is not None
+        if self._seen is None or self._photo is not photo:
+            self._photo, self._seen = photo, self.settings.larger.encode(photo)
+        return self._seen
+
+
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """A photo's features, and the photo where it is there.
+
+    photo    (H, W, 3), or smaller than the one that the features are of
+    picture  what the answers remember of the photo
+    """
+
+    embedding: Features
+    photo: UintImage | None = None
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked of a model, and the ways to ask more.
+
+    photo     (H, W, 3), or smaller than the one that the features are of; None where only they
+              are there
+    prompt    checked, in pixels of the photo
+    time      for retries; None: there are none
+    """
+
+    runtime: ImageRuntime
+    photo: UintImage | None
+    features: Features
+    prompt: Prompt
+    settings: SegmentSettings
+    time: RetryTime | None = None
+
+    def encode(self, picture: UintImage) -> Features:
+        """Another picture's features by the same model."""
+        return encode_image(self.runtime, picture, mirror=self.settings.mirror)
+
+    def ask(
+        self, features: Features, prompts: Sequence[Prompt], first: Step | None = None
+    ) -> list[Prediction]:
+        """Answers to other prompts with the same settings, before zoom and retries."""
+        return decode_prompts(self.runtime, features, prompts, self.settings, first)
+
+
+def answer_prompts(
+    runtime: ImageRuntime,
+    photo: UintImage | None,
+    features: Features,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
+) -> list[Prediction]:
+    """Check everything first, then answer each prompt about one photo, in their order.
+
+    Raises PromptError and InputError.
+    """
+    check_features(runtime, features)
+    if settings.mirror and photo is not None and features.mirrored is None:
+        features = replace(features, mirrored=_encode_mirrored(runtime, photo))
+    checked = [check_prompt(prompt, features.image_hw, runtime.spec) for prompt in prompts]
+    firsts = decode_prompts(runtime, features, checked, settings)
+    time = None if settings.retry is None else RetryTime.start(settings.retry)
+    answers = []
+    for answer, prompt in zip(firsts, checked, strict=True):
+        question = Question(runtime, photo, features, prompt, settings, time)
+        answer = look_closer(answer, question)
+        if time is not None:
+            answer = best_in_time(question, answer, time)
+        answers.append(refine_edges(answer, question))
+    if not runtime.spec.classes:
+        return answers
+    from anymask.segment.labels import label_answers  # few models need it
+
+    return label_answers(runtime, features, answers)
+
+
+def decode_prompts(
+    runtime: ImageRuntime,
+    features: Features,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
+    first: Step | None = None,
+) -> list[Prediction]:
+    """Answers to checked prompts about one photo, before anything is looked at once more.
+
+    first  what an answer takes before all else
+    """
+    answers: dict[int, Prediction] = {}
+    for place, answer in _decode(runtime, features, prompts, settings):
+        prompt = prompts[place]
+        answer = answer if first is None else first(answer)
+        answer = order_by_granularity(answer, settings.granularity)
+        if settings.multimask == "auto":
+            answer = _obey_negative_clicks(answer, prompt)
+        answer = _clean(answer, prompt, settings)
+        answers[place] = replace(answer, violated_points=violated(answer.first, prompt))
+    return [answers[place] for place in range(len(prompts))]
+
+
+def _decode(
+    runtime: ImageRuntime,
+    features: Features,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettings,
+) -> Iterator[tuple[int, Prediction]]:
+    """What the family answers, with each prompt's place."""
+    clicks, where, spec = require(runtime, PromptDecoding), features.geometry, runtime.spec
+    decode: Decode = partial(clicks.decode, features.seen)
+    if settings.mirror and features.mirrored is not None:
+        decode = both_ways(decode, partial(clicks.decode, features.mirrored), where, spec)
+    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
+        ordered = runtime.family.answer(decode, batch, where, settings.multimask, settings.ranking)
+        for place, answer in zip(places, ordered, strict=True):
+            yield place, Prediction.of_logits(*answer, where, spec.mask_threshold)
+
+
+def order_by_granularity(answer: Prediction, granularity: Granularity) -> Prediction:
+    """The same candidates, the one that the granularity means first, then by score.
+
+    A click on a wheel may mean the bolt, the wheel or the car (Segment Anything, section 3,
+    "resolving ambiguity"). Among the candidates that have an object and whose score is within
+    `COMPARABLE` of the best one's, "part" means the smallest, "whole" the largest, and a number the
+    one at that place between them. "all" leaves the order as it is.
+    """
+    if granularity == "all" or len(answer) < 2:
+        return answer
+    sizes = answer.cells()
+    good = answer.scores >= answer.scores.max() - np.float32(COMPARABLE)
+    choice = np.flatnonzero(good & (sizes > 0))
+    if not len(choice):
+        return answer
+    by_size = choice[np.argsort(sizes[choice], kind="stable")]
+    place = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
+    first = int(by_size[math.floor(float(place) * (len(by_size) - 1) + 0.5)])
+    return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
+
+
+def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
+    """Every candidate, cleared around the negative clicks that it does not obey."""
+    if prompt.labels is None or prompt.labels.all():
+        return answer
+    cleared = obey_negatives(answer.logits, prompt, answer.geometry, answer.threshold)
+    items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
+    return replace(answer, items=tuple(items))
+
+
+def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
+    """Every candidate without holes and islands below the settings' areas."""
+    holes, islands = settings.least_areas
+    items = tuple(without_small_regions(one, prompt, holes, islands) for one in answer.items)
+    unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
+    return answer if unchanged else replace(answer, items=items)
+
+
+def refine_edges(answer: Prediction, question: Question) -> Prediction:
+    """The answer with its edges where the photo has them, as the settings want it.
+
+    A model without a network of edges keeps its own, as does an answer without a photo.
+    """
+    settings, photo = question.settings, question.photo
+    wanted = settings.refine_edges
+    wanted = settings.multimask == "auto" if wanted == "auto" else wanted
+    network = question.runtime.capability(EdgeRefining) if wanted and photo is not None else None
+    if network is None or photo is None:
+        return answer
+    return with_fine_edges(answer, photo, question.prompt, settings.least_areas, network)
+
+
+# Mirror images.
+#
+# A model does not answer alike about a photo and its mirror image, though both show the same
+# things; the mean of both answers is better than either, as their errors differ (Sofiiuk et al.
+# 2021, "Reviving iterative training with mask guidance", section 4).
+
+
+def both_ways(decode: Decode, mirrored: Decode, place: Geometry, spec: ModelSpec) -> Decode:
+    """A decoder that answers with the mean of logits and quality of two.
+
+    decode, mirrored  of the photo, and of its mirror image
+    place             how the photo lies in model space; its mirror image lies there alike
+    """
+    cells = place.input_hw[1] * spec.mask_side / spec.image_side  # that the photo fills, across
+
+    def answer(prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+        logits, quality = decode(prompts)
+        turned, other = mirrored(mirror_prompts(prompts, place, cells))
+        half = np.float32(0.5)
+        return half * (logits + mirror_cells(turned, cells)), half * (quality + other)
+
+    return answer
+
+
+def mirror_prompts(prompts: ModelPrompts, place: Geometry, cells: float) -> ModelPrompts:
+    """The same prompts in the mirror image."""
+    coords, labels = prompts.coords.copy(), prompts.labels
+    x = coords[..., 0]
+    x[labels != NO_POINT] = place.input_hw[1] - x[labels != NO_POINT]
+    left, right = (labels == corner for corner in CORNERS)
+    x[left], x[right] = x[right], x[left]  # one of each in every row with a box
+    return replace(prompts, coords=coords, masks=mirror_cells(prompts.masks, cells))
+
+
+def mirror_cells(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) -> the same
+    """Planes whose first `cells` columns are mirrored; between two columns their values mix."""
+    side = planes.shape[-1]
+    source = np.clip(cells - 1 - np.arange(side), 0, side - 1)
+    low = np.floor(source).astype(np.int64)
+    high = np.minimum(low + 1, side - 1)
+    share = (source - low).astype(np.float32)
+    mixed: FloatArray = planes[..., low] * (1 - share) + planes[..., high] * share
+    return mixed
+
+
+# A closer look.
+#
+# A model sees every photo at the same size, so an object covers few cells of its features. A window
+# around the first answer shows the object larger, and its mask is drawn in finer cells.
+#
+# A box, or more than one click, says how large the object is. Where the model's family is known to
+# gain by it, the chances of every pixel in both answers are then averaged: what is around an object
+# helps to understand it, what is near helps to draw it. What a lone click means is a question of
+# what is around it: there, and with other families, the second answer replaces the first one, and
+# only when the model gives it the higher score.
+
+# Where a window is in doubt: its answer alone counts, when it is the better one.
+IN_DOUBT = CloserLook(margin=0.5, gain=1.5, weight=1.0, min_side=96)
+
+
+def look_closer(first: Prediction, question: Question) -> Prediction:
+    """The answer with the help of a window around the first one, or the first one."""
+    photo, settings, prompt = question.photo, question.settings, question.prompt
+    is_clear = prompt.box is not None or (prompt.points is not None and len(prompt.points) > 1)
+    clear = question.runtime.family.closer if len(first) == 1 and is_clear else None
+    wanted = settings.zoom
+    if wanted == "auto":
+        wanted = clear is not None and settings.multimask == "auto"
+    if not wanted or photo is None:
+        return first
+    mask = first.first.pixels()
+    box = object_box(prompt, mask)
+    window = box and closer_window(box, first.geometry.image_hw, clear or IN_DOUBT)
+    if window is None:
+        return first
+    if clear is None:
+        second = decode_in_window(question, photo, first, window)
+        better = second.first.score > first.first.score and second.masks[0].any()
+        return second if better else first
+    start = mask if prompt.points is not None else None  # what has been corrected
+    question = replace(question, prompt=replace(prompt, mask=start))
+    return _average_in_window(question, photo, first, window, clear.weight)
+
+
+def _average_in_window(
+    question: Question, photo: UintImage, first: Prediction, window: Window, weight: float
+) -> Prediction:
+    """The first answer, its pixels decided by the mean of its chances and those in the window."""
+
+    def averaged(second: Prediction) -> Prediction:
+        (mask,) = second.items
+        around = logits_around(first.first.logits, first.geometry, window, second.geometry)
+        near, far = mask.logits - mask.threshold, around - np.float32(first.threshold)
+        mean = mean_chance(near, far, weight) + np.float32(mask.threshold)
+        return replace(second, items=(mask.with_logits(mean),))
+
+    second, masks = _ask_window(question, photo, first, window, averaged)
+    if not masks.any():
+        return first
+    item = replace(first.first, score=second.first.score).with_pixels(masks[0])
+    return Prediction((item,), violated(item, question.prompt))
+
+
+def decode_in_window(
+    question: Question, photo: UintImage, first: Prediction, window: Window
+) -> Prediction:
+    """The answer of one window, which holds the prompt, as an answer about the whole photo.
+
+    photo  (H, W, 3), or smaller than the one that the first answer is about
+    """
+    second, masks = _ask_window(question, photo, first, window)
+    return _restated(second, masks, first, question.prompt)
+
+
+def _ask_window(
+    question: Question,
+    photo: UintImage,
+    first: Prediction,
+    window: Window,
+    step: Step | None = None,
+) -> tuple[Prediction, BoolArray]:
+    """The answer of one window, after a step of its own, and its masks in the photo (K, H, W)."""
+    height, width = first.geometry.image_hw
+    scale = photo.shape[1] / width
+    x0, y0, x1, y1 = (round(place * scale) for place in window)
+    crop = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    start = question.prompt.mask
+    if start is not None:
+        start = mask_on_photo(start, first.geometry, first.logits.shape[-1], first.threshold)
+        start = _resized(start, (photo.shape[0], photo.shape[1]))
+    asked = replace(scaled_prompt(question.prompt, scale), mask=start)
+    moved = prompt_in_window(asked, (x0, y0, x1, y1))
+    features = question.encode(crop)
+    second = question.ask(features, [moved], step)[0]
+    second = refine_edges(second, replace(question, photo=crop, features=features, prompt=moved))
+    masks = np.zeros((len(second), *photo.shape[:2]), np.bool_)
+    masks[:, y0:y1, x0:x1] = second.masks
+    if scale == 1:
+        return second, masks
+    return second, np.stack([_resized(mask, (height, width)) for mask in masks])
+
+
+def _resized(mask: BoolArray, hw: tuple[int, int]) -> BoolArray:  # (H, W)
+    if mask.shape == hw:
+        return mask
+    resized = cv2.resize(mask.view(np.uint8), hw[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized, np.uint8).view(np.bool_)
+
+
+def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
+    """The same prompt in the window's pixels; negative clicks outside it have nothing to say."""
+    x0, y0, x1, y1 = window
+    offset = np.array([x0, y0], np.float32)
+    points, labels = prompt.points, prompt.labels
+    if points is not None and labels is not None:
+        seen = ((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1)
+        points, labels = points[seen] - offset, labels[seen]
+    box = prompt.box
+    if box is not None:
+        box = np.clip(box - np.tile(offset, 2), 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
+    mask = None if prompt.mask is None else prompt.mask[y0:y1, x0:x1]
+    return Prompt.of(points=points, labels=labels, box=box, mask=mask)
+
+
+def _restated(
+    answer: Prediction, masks: BoolArray, first: Prediction, prompt: Prompt
+) -> Prediction:  # (K, H, W)
+    """An answer that was made elsewhere, in the terms of the first one: geometry and logits.
+
+    masks  the answer's, in pixels of the photo
+    """
+    items = [
+        replace(
+            one,
+            logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
+            geometry=first.geometry,
+            threshold=first.threshold,
+        ).with_pixels(mask)
+        for one, mask in zip(answer.items, masks, strict=True)
+    ]
+    return Prediction(tuple(items), violated(items[0], prompt))
+
+
+# Retries of answers of low score.
+#
+# The model's own estimate says when, and which answer stays; so an answer never gets a lower
+# estimate by asking again. That is no proof: of many answers the best estimate is also the
+# luckiest. docs/prompts.md says what asking again is worth.
+#
+#     zoom    a window around the object (`look_closer`); needs the photo, one encoding
+#     tile    a window of half the photo around the object; needs the photo, one encoding
+#     larger  another model, where one is handed in; needs the photo
+#     shift   the clicks moved a little, the box a little larger and smaller; costs decodings only,
+#             and as the best of several like answers is mostly lucky, it must be better by `LUCK`
+#
+# An answer counts only if it obeys as many of the user's own clicks as the one that it replaces and
+# overlaps it with an IoU of at least `AGREED`: it must be the same object. Time is looked at
+# between two attempts; one that has begun is finished.
+
+SHIFT = 0.12  # of the root of the object's area: how far clicks are moved
+SHIFTS = ((1, 0), (-1, 0), (0, 1), (0, -1))
+GROWN = (0.05, -0.05, 0.1)  # of the box's sides: how far each is moved outwards
+LUCK = 0.1  # of score, that the answer to a shifted prompt must gain
+AGREED = 0.5  # IoU with the answer that is to be replaced
+
+
+def best_in_time(
+    question: Question, first: Prediction, time: RetryTime, like: BoolArray | None = None
+) -> Prediction:
+    """The best answer that the time allows: the first one, or one of higher score.
+
+    like  of several candidates take the one that is most like this mask (H, W), not the best
+    """
+    best = first
+    attempts = (
+        (answer, LUCK if step == "shift" else 0.0)
+        for step in time.settings.steps
+        for answer in _ask_once_more(step, question, first, time)
+    )
+    while time.wants(best.first.score):
+        answer, luck = next(attempts, (None, 0.0))
+        if answer is None:
+            break
+        if like is not None:
+            answer = most_like(answer, like)
+        gained = answer.first.score > best.first.score + luck
+        obeys = len(answer.violated_points) <= len(best.violated_points)
+        if gained and obeys and agree(answer.masks[0], best.masks[0]):
+            best = answer
+    return best
+
+
+def most_like(answer: Prediction, mask: BoolArray) -> Prediction:  # (H, W)
+    """The one candidate that overlaps a mask most."""
+    return answer.picked([int(mask_iou(answer.masks, mask[None])[:, 0].argmax())])
+
+
+def agree(first: BoolArray, second: BoolArray) -> bool:  # (H, W), (H, W)
+    """Whether two masks show the same object."""
+    return bool(mask_iou(first[None], second[None])[0, 0] >= AGREED)
+
+
+def _ask_once_more(
+    step: RetryStep, question: Question, first: Prediction, time: RetryTime
+) -> Iterator[Prediction]:
+    """What a way of asking again answers."""
+    prompt, photo = question.prompt, question.photo
+    if step == "shift":
+        for answer in question.ask(question.features, _shifted(prompt, first)):
+            yield replace(answer, violated_points=violated(answer.first, prompt))
+    elif photo is not None and step == "larger":
+        yield from _ask_larger(question, photo, first, time)
+    elif photo is not None:
+        image_hw = first.geometry.image_hw
+        close = IN_DOUBT if step == "zoom" else replace(IN_DOUBT, min_side=max(image_hw) // 2)
+        box = object_box(prompt, first.first.pixels())
+        window = box and closer_window(box, image_hw, close)
+        if window is not None:
+            yield decode_in_window(question, photo, first, window)
+
+
+def _shifted(prompt: Prompt, first: Prediction) -> list[Prompt]:
+    """Prompts that say nearly the same; none where there is neither a click nor a box."""
+    height, width = first.geometry.image_hw
+    size = np.array([width, height], np.float32)
+    prompts = []
+    if prompt.points is not None and prompt.labels is not None and prompt.labels.any():
+        reach = max(2.0, SHIFT * float(np.sqrt(first.masks[0].sum())))
+        on = (prompt.labels == 1)[:, None]
+        for step in SHIFTS:
+            moved = np.clip(prompt.points + on * np.multiply(step, reach), 0, size - 1)
+            prompts.append(replace(prompt, points=moved.astype(np.float32)))
+    elif prompt.box is not None:
+        low, high = prompt.box[:2], prompt.box[2:]
+        for share in GROWN:
+            sides = (high - low) * np.float32(share)
+            grown = np.concatenate([np.maximum(low - sides, 0), np.minimum(high + sides, size)])
+            prompts.append(replace(prompt, box=grown.astype(np.float32)))
+    return prompts
+
+
+def _ask_larger(
+    question: Question, photo: UintImage, first: Prediction, time: RetryTime
+) -> Iterator[Prediction]:
+    larger, prompt, settings = time.settings.larger, question.prompt, question.settings
+    if larger is None or prompt.kinds - larger.spec.accepts:
+        return
+    if prompt.mask is not None and prompt.mask.dtype.kind == "f":
+        prompt = replace(prompt, mask=first.masks[0])
+    answer: Prediction = larger.segment(
+        time.seen_by_larger(photo),
+        prompts=[prompt],
+        multimask=settings.multimask,
+        granularity=settings.granularity,
+        max_hole_area=settings.max_hole_area,
+        min_island_area=settings.min_island_area,
+    )[0]
+    yield _restated(answer, answer.masks, first, question.prompt)

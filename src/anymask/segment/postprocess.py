@@ -1,265 +1,300 @@
-"""Post-processing of automatic masks: records in; clean, unique, one level, disjoint records out.
+"""Post-processes one mask: holds it to its clicks, removes small regions, refines its edge.
 
-The order of the steps: holes and islands; small masks; what is hardly an object; what lies in a
-better mask, or around one; duplicates; edges; the level; the layout. Each but the edges, which need
-the photo and are handed in, is a function of records alone, so it can be used on any list of them,
-from whatever model or file.
+Letters: H W the photo or the window around the object, K masks, h w their low-resolution logits,
+P clicks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal, TypedDict, cast
+from typing import Any
 
-from anymask.base import InputError, Setting, check_settings, describe_settings
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import (
-    CLEAN,
-    Mask,
-    Masks,
-    RegionSize,
-    clean_rle,
-    mask_nms,
-    parse_region_size,
-    part_tree,
+    Geometry,
+    LeastArea,
+    Prompt,
+    Rle,
+    cell_weights,
+    clean_mask,
+    enlarged_rle,
+    logits_at,
+    logits_to_image,
+    mask_to_rle,
+    pixels_to_cells,
+    point_pixels,
+    reduced,
+    violated_points,
 )
-from anymask.segment.grid import Grid, GridDict
-from anymask.segment.requests import LEVELS, Level, RefineEdges
+from anymask.models.rules import (
+    EdgeWindow,
+    add_change,
+    clean_logits,
+    window_around,
+    window_logits,
+    window_photo,
+    window_prompt,
+)
+from anymask.runtime import EdgeRefining
+from anymask.segment.prediction import Candidate, PixelsLater, Prediction
 
-Refine = Callable[[list[Mask]], list[Mask]]
-Layout = Literal["flat", "partition", "tree"]
-
-NEARLY_BEST = 0.8  # of the best rank
-LITTLE = 0.1  # IoU
-ADAPTIVE_NMS = 0.4  # mask_nms_thresh in adaptive mode; exact mode keeps segment-anything's masks
-CONTAINED = 0.9  # contained_nms_thresh, likewise
-SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
-NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
-
-
-def check_level(level: object) -> None:
-    """Raises InputError for what is no level of a tree."""
-    if level not in LEVELS:
-        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
+PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
 
 
-class ArrangementDict(TypedDict, total=False):
-    """The keyword arguments of `Arrangement`; a test says that the two agree."""
+# Clicks.
+#
+# The rule for negative clicks, applied to every candidate: if the model still marks the clicked
+# pixel or one of the eight around it, then
+#
+# - the whole connected part under the click is taken back, if it holds no positive click and
+#   another part does, or the rest of the mask is larger;
+# - otherwise a disc around the click is taken back, which reaches at most half the way to the
+#   nearest positive click and at most a tenth of the part's size (the root of its area), but always
+#   far enough to clear the nine pixels.
+#
+# So adding a negative click can never switch its own place on. Where a positive click lies so close
+# that both share a cell of the low-resolution mask, the negative one wins and the positive one is
+# reported as violated. The edit happens in the logits, so that feeding them back shows it to the
+# model.
 
-    min_objectness: float
-    mask_nms_thresh: float
-    contained_nms_thresh: float
-    min_mask_area: float
-    min_island_area: RegionSize
-    max_hole_area: RegionSize
-    refine_edges: RefineEdges
-    granularity: Level
-    layout: Layout
-
-
-class EverythingDict(GridDict, ArrangementDict, total=False):
-    """How masks are found, and what becomes of them."""
-
-
-def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
-    """The keyword arguments of `Grid` (and any that nobody knows), and those of `Arrangement`."""
-    ours = {field.name for field in fields(Arrangement)}
-    grid = {name: value for name, value in given.items() if name not in ours}
-    arrangement = {name: value for name, value in given.items() if name in ours}
-    return cast(GridDict, grid), cast(ArrangementDict, arrangement)
+CLEARED = 2.0  # logits below the threshold that a cleared cell gets at least
+REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 
 
-@describe_settings
-@dataclass(frozen=True, kw_only=True)
-class Arrangement:
-    """The settings; with all of them left out the masks stay as they were found.
+def clicks_of(prompt: Prompt) -> PhotoClicks:
+    """A prompt's clicks; none for a prompt without."""
+    if prompt.points is None or prompt.labels is None:
+        return np.zeros((0, 2)), np.zeros(0)
+    return prompt.points, prompt.labels
 
-    Raises InputError for values out of range.
+
+def violated(mask: Candidate, prompt: Prompt) -> tuple[int, ...]:
+    """Indices of the clicks that a mask does not obey."""
+    if prompt.points is None or prompt.labels is None:
+        return ()
+    if mask.finished is not None:
+        return violated_points(mask.pixels(), prompt.points, prompt.labels)
+    pixels = point_pixels(prompt.points, mask.geometry.image_hw)
+    inside = logits_at(mask.shown_logits[None], pixels, mask.geometry)[0] > mask.threshold
+    return tuple(int(index) for index in np.flatnonzero(inside != (prompt.labels == 1)))
+
+
+def obey_negatives(
+    logits: FloatArray, prompt: Prompt, geometry: Geometry, threshold: float
+) -> FloatArray:  # (K, h, w) -> (K, h, w)
+    """The same logits, cleared around the negative clicks that they do not obey."""
+    if prompt.points is None or prompt.labels is None or prompt.labels.all():
+        return logits
+    low_hw = logits.shape[1:]
+    pixels = point_pixels(prompt.points, geometry.image_hw)
+    positive = pixels_to_cells(pixels[prompt.labels == 1], low_hw, geometry)
+    cleared = logits.copy()
+    for pixel in pixels[prompt.labels == 0]:
+        # The cells that the pixel and its eight neighbours are made of, (3, h) and (3, w).
+        rows, columns = (
+            cell_weights(
+                np.clip(pixel[1 - axis] + np.arange(-1, 2), 0, geometry.image_hw[axis] - 1),
+                low_hw[axis],
+                geometry,
+                axis=axis,
+            )
+            for axis in (0, 1)
+        )
+        touched = np.logical_and.outer(rows.any(axis=0), columns.any(axis=0))
+        centre = pixels_to_cells(pixel[None], low_hw, geometry)[0]
+        for plane in cleared:
+            if (rows @ plane @ columns.T > threshold).any():
+                part = _part_to_clear(plane > threshold, touched, centre, positive)
+                plane[part] = np.minimum(plane[part], threshold - CLEARED)
+    return cleared
+
+
+def _part_to_clear(
+    mask: BoolArray,
+    touched: BoolArray,
+    centre: NDArray[np.float64],
+    positive: NDArray[np.float64],
+) -> BoolArray:  # (h, w) -> (h, w)
+    """The cells that a violated negative click takes back."""
+    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    under_click: BoolArray = np.isin(labels, np.unique(labels[touched & mask]))
+    clicked = np.rint(positive).astype(np.intp).clip(0, np.array(mask.shape) - 1)
+    rest = mask & ~under_click
+    is_wanted = under_click[tuple(clicked.T)].any()
+    if not is_wanted and (rest[tuple(clicked.T)].any() or rest.sum() > under_click.sum()):
+        return under_click | touched
+    reach = REACH * float(np.sqrt(under_click.sum()))
+    if len(positive):
+        reach = min(reach, float(np.linalg.norm(positive - centre, axis=1).min()) / 2)
+    y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
+    disc: BoolArray = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= reach**2
+    return disc | touched
+
+
+# Small regions.
+#
+# A share of the mask is counted in cells of its logits, where the model drew it; pixels are counted
+# in the photo. Only what is shown becomes clean: the model gets its own logits back, since a second
+# click is answered worse where clean ones come back (docs/prompts.md).
+
+
+def without_small_regions(
+    mask: Candidate, prompt: Prompt, holes: LeastArea, islands: LeastArea
+) -> Candidate:
+    """A mask without holes and islands below some areas; itself where it has none."""
+    points, labels = clicks_of(prompt)
+    if holes.share or islands.share:
+        pixels = point_pixels(points, mask.geometry.image_hw)
+        clicks = pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
+        shares = (holes.share, islands.share)
+        logits = clean_logits(mask.shown_logits, mask.geometry, clicks, shares, mask.threshold)
+        mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
+    if holes.pixels or islands.pixels:
+        cleaned = clean_kept(mask.pixels(), (points, labels), holes.pixels, islands.pixels)
+        mask = mask.with_pixels(cleaned, tidied=True)
+    return mask
+
+
+def clean_kept(
+    mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
+) -> BoolArray:  # (H, W)
+    """`clean_mask` that leaves alone what a click speaks for."""
+    cleaned = clean_mask(mask, max_hole_area, min_island_area)
+    points, labels = clicks
+    lost = set(violated_points(cleaned, points, labels))
+    lost -= set(violated_points(mask, points, labels))
+    if not lost:
+        return cleaned
+    _, parts = cv2.connectedComponents((cleaned != mask).view(np.uint8), connectivity=8)
+    for x, y in np.floor(points[sorted(lost)]).astype(int):
+        spared = parts == parts[y, x]
+        cleaned[spared] = mask[spared]
+    return cleaned
+
+
+# Edges at the photo's resolution.
+#
+# A model draws its mask in cells of many pixels (nano: 128 of them along the photo), so an edge is
+# right to about a cell, while the photo itself shows where it runs. Where a model has a network of
+# edges beside it (`runtime.EdgeRefining`), that says what to add to the logits around the object; a
+# model without one keeps its own edge. What a click or a box says of a pixel is not touched. Crumbs
+# along the edge go: holes and islands below the settings' sizes.
+
+LONGEST = 2048  # pixels: larger photos are looked at in this size
+
+
+def with_fine_edges(
+    answer: Prediction,
+    photo: UintImage,
+    prompt: Prompt,
+    least: tuple[LeastArea, LeastArea],
+    network: EdgeRefining,
+) -> Prediction:
+    """The candidates that the logits draw, each with its edge where the photo has it.
+
+    That of the first one is decided at once; those of the others when their pixels are read.
+
+    photo  (H, W, 3), or smaller than the one that the answer is about
+    least  areas below which holes and islands go
     """
-
-    min_objectness: Annotated[
-        float,
-        Setting(
-            "drop masks that are less likely to be an object; 0 keeps all",
-            most=1,
-            default="the model's own in adaptive mode, 0 in exact mode",
-        ),
-    ] = 0.0
-    mask_nms_thresh: Annotated[
-        float,
-        Setting(
-            "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
-            most=1,
-            default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
-        ),
-    ] = 1.0
-    contained_nms_thresh: Annotated[
-        float,
-        Setting(
-            "of two masks of which the smaller lies in the other by more than this share, keep the "
-            f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
-            "all: parts beside their wholes",
-            most=1,
-            default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
-            "layout are chosen",
-        ),
-    ] = 1.0
-    min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
-    min_island_area: Annotated[
-        RegionSize,
-        Setting(
-            'remove parts of a mask of less: pixels (50) or a share of the mask (0.05, "5%"), 0 '
-            "for none; the largest stays",
-            check=partial(parse_region_size, name="min_island_area"),
-            form="PIXELS|SHARE",
-            default=f"0 in exact mode, {CLEAN} in adaptive mode",
-        ),
-    ] = 0
-    max_hole_area: Annotated[
-        RegionSize,
-        Setting(
-            "fill enclosed holes of less, in the same units",
-            check=partial(parse_region_size, name="max_hole_area"),
-            form="PIXELS|SHARE",
-            default=f"0 in exact mode, {CLEAN} in adaptive mode",
-        ),
-    ] = 0
-    refine_edges: Annotated[
-        RefineEdges,
-        Setting(
-            "put the edges of the masks that stay where the photo has them, as `segment` does; "
-            "masks of tiles and of an embedding, and of a model without a network for that, keep "
-            'their own; "auto": in adaptive mode'
-        ),
-    ] = "auto"
-    granularity: Annotated[
-        Level,
-        Setting(
-            '"whole": keep masks that are part of no other; "part": keep masks that have no parts; '
-            '"all": keep all',
-            check=check_level,
-        ),
-    ] = "all"
-    layout: Annotated[
-        Layout,
-        Setting(
-            '"flat": a list; "tree": each record says which mask it is part of; "partition": each '
-            "pixel belongs to at most one mask, to a part before its whole, else to the better one "
-            "(what is left of a mask is dropped below min_mask_area)"
-        ),
-    ] = "flat"
-
-    def __post_init__(self) -> None:
-        check_settings(self)
+    first = answer.first
+    if first.finished is not None and not first.tidied:
+        return answer
+    height, width = reduced(answer.geometry, LONGEST).image_hw
+    if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the photo
+        return answer
+    photo = photo_for_edges(photo, answer.geometry)
+    scale = width / answer.geometry.image_hw[1]
+    prompt = scaled_prompt(prompt, scale)
+    areas = scaled_area(least[0], scale), scaled_area(least[1], scale)
+    later = []
+    for mask in answer.items:  # each keeps its window of the photo, which the caller may write anew
+        cells = mask.shown_logits - np.float32(mask.threshold)
+        window = window_around(cells, reduced(mask.geometry, LONGEST))
+        part = None if window is None else window_photo(photo, window)
+        decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
+        later.append(PixelsLater(decide))
+    decided: list[Rle | PixelsLater] = [later[0].rle, *later[1:]]
+    items = zip(answer.items, decided, strict=True)
+    return replace(
+        answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
+    )
 
 
-def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
-    """The given settings over the defaults of the grid's mode. Raises InputError for bad values.
+def _fine_pixels(
+    mask: Candidate,
+    prompt: Prompt,
+    areas: tuple[float, float],
+    network: EdgeRefining,
+    window: EdgeWindow | None,
+    photo: UintImage | None,
+) -> Rle:
+    """The pixels of a candidate with its edge in a window of the photo, in the photo's size."""
+    place = reduced(mask.geometry, LONGEST)
+    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+    fine = drawn > 0
+    if window is not None and photo is not None:
+        cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
+        change = network.refine_edge(photo, cells, window_prompt(prompt, window))
+        add_change(drawn, change, window)
+        fine = np.where(settled_pixels(prompt, place.image_hw), fine, drawn > 0)
+    rle = mask_to_rle(without_crumbs(fine, clicks_of(prompt), areas))
+    whole = mask.geometry.image_hw
+    return rle if place.image_hw == whole else enlarged_rle(rle, whole)
 
-    least  the model's own min_objectness
+
+def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
+    """A photo (H, W, 3) in the size in which its edges are looked at: itself, or a smaller one."""
+    height, width = reduced(geometry, LONGEST).image_hw
+    if photo.shape[:2] == (height, width):
+        return photo
+    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
+    """The prompt for the photo in another size."""
+    points, box = (
+        None if given is None else given * np.float32(scale)
+        for given in (prompt.points, prompt.box)
+    )
+    return replace(prompt, points=points, box=box)
+
+
+def scaled_area(least: LeastArea, scale: float) -> float:
+    """The share of the mask, or the pixels of the photo in another size; none below a pixel."""
+    pixels = least.pixels * scale**2
+    return least.share or (pixels if pixels >= 1 else 0.0)
+
+
+def settled_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H, W)
+    """The pixels about which the prompt itself speaks: those clicked, those outside the box."""
+    settled = np.zeros(hw, np.bool_)
+    if prompt.box is not None:
+        x0, y0, x1, y1 = np.rint(prompt.box).astype(int).tolist()
+        settled[:] = True
+        settled[max(y0, 0) : y1, max(x0, 0) : x1] = False
+    if prompt.points is not None:
+        for x, y in point_pixels(prompt.points, hw).tolist():
+            settled[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
+    return settled
+
+
+def without_crumbs(
+    mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
+) -> BoolArray:  # (H, W) -> (H, W)
+    """The mask without holes and islands below shares of its area (below 1) or below so many
+    pixels; a click keeps its own.
     """
-    merged = ArrangementDict()
-    if grid.mode == "adaptive":
-        merged["min_objectness"] = least
-        merged["mask_nms_thresh"] = ADAPTIVE_NMS
-        if NESTED.isdisjoint(given):
-            merged["contained_nms_thresh"] = CONTAINED
-        merged["min_island_area"] = merged["max_hole_area"] = CLEAN
-    merged.update(given)
-    return Arrangement(**merged)
-
-
-def arrange(
-    records: Sequence[Mask], settings: Arrangement, refine: Refine | None = None
-) -> list[Mask]:
-    """The records that the settings ask for; what stays, stays in its order.
-
-    refine  gives the masks that stay other edges
-    """
-    kept = [_cleaned(record, settings) for record in records]
-    kept = [record for record in kept if record.area >= settings.min_mask_area]
-    kept = [record for record in kept if is_likely(record, settings.min_objectness)]
-    if settings.contained_nms_thresh < 1:
-        kept = without_contained(kept, settings.contained_nms_thresh)
-    if settings.mask_nms_thresh < 1:
-        kept = without_duplicates(kept, settings.mask_nms_thresh)
-    if refine is not None:
-        kept = refine(kept)
-    kept = keep_level(kept, settings.granularity)
-    if settings.layout == "tree":
-        return Masks(kept).tree()
-    if settings.layout == "partition":
-        return Masks(kept).partition().filter(min_area=settings.min_mask_area)
-    return kept
-
-
-def keep_level(records: Sequence[Mask], level: Level) -> list[Mask]:
-    """The records of one level, in their order.
-
-    "whole": those that are part of no other; "part": those that have no parts; "all": all.
-    """
-    if level == "all":
-        return list(records)
-    tree = part_tree([record.rle for record in records])
-    wholes = {place.parent for place in tree}
-    return [
-        record
-        for index, (record, place) in enumerate(zip(records, tree, strict=True))
-        if (place.parent is None if level == "whole" else index not in wholes)
-    ]
-
-
-def is_likely(record: Mask, least: float) -> bool:
-    """Whether a mask may be shown: one that nobody judged may."""
-    return record.objectness is None or record.objectness >= least
-
-
-def parted(
-    records: Sequence[Mask], quality: float, objectness: float
-) -> tuple[list[Mask], list[Mask]]:
-    """The masks that are shown by two least numbers, or the best where none is; and the rest.
-
-    None of those that are shown lies in a better one.
-    """
-    good = [
-        record
-        for record in records
-        if (record.score > quality or not quality) and is_likely(record, objectness)
-    ]
-    shown = without_contained(good, CONTAINED) or best_of(records)
-    rest = [record for record in records if not any(record is one for one in shown)]
-    return shown, rest
-
-
-def best_of(records: Sequence[Mask]) -> list[Mask]:
-    """Of masks that none of the thresholds chose: the best ones that overlap little."""
-    most = max((record.rank for record in records), default=0.0)
-    good = [record for record in records if record.rank >= NEARLY_BEST * most]
-    return without_duplicates(good, LITTLE)
-
-
-def _cleaned(record: Mask, settings: Arrangement) -> Mask:
-    rle = clean_rle(record.rle, settings.max_hole_area, settings.min_island_area)
-    return record if rle is record.rle else replace(record, rle=rle)
-
-
-def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
-    """Of two masks of which one lies in the other by a larger share, the one of higher rank.
-
-    Surroundings (see `SURROUNDING`) are left alone.
-    """
-    objects = [record for record in records if record.coverage <= SURROUNDING]
-    kept = {id(record) for record in without_duplicates(objects, threshold, "smaller")}
-    return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
-
-
-def without_duplicates(
-    records: Sequence[Mask],
-    threshold: float,
-    share_of: Literal["union", "smaller"] = "union",
-) -> list[Mask]:
-    """Of two masks that overlap more (see `mask_nms`), the one of higher rank; in their order."""
-    rank = [record.rank for record in records]
-    kept = mask_nms([record.rle for record in records], rank, threshold, share_of)
-    return [records[index] for index in sorted(kept.tolist())]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not any(least) or not len(rows):
+        return mask
+    window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
+    seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
+    mask[window] = clean_kept(mask[window], (points[seen], labels[seen]), *least)
+    return mask

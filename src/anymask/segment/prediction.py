@@ -1,6 +1,4 @@
-"""One mask of an answer: logits or finished pixels in; pixels, outlines, records and files out.
-
-Prediction.
+"""`Prediction`: the alternatives for one prompt, as logits or decided pixels, and as masks.
 
 Letters: K candidates, H W the photo, h w a low-resolution mask.
 """
@@ -14,9 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage, name_all_keywords
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
 from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
@@ -30,20 +27,15 @@ from anymask.masks import (
     iou,
     logits_to_masks,
     logits_to_rles,
-    mask_to_polygons,
     mask_to_rle,
     percent,
     preview_html,
     preview_of,
-    preview_png,
-    rle_area,
-    rle_box_xyxy,
     rle_to_mask,
     show_picture,
     stability_score,
     without_held,
 )
-from anymask.masks.mask import Box
 
 
 class PixelsLater:
@@ -66,10 +58,9 @@ class PixelsLater:
         return replace, (self.rle,)
 
 
-@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One mask over a photo.
+    """One alternative of an answer, as its logits draw it or as its pixels were decided.
 
     logits     (h, w) float32, model space: what the decoder answered, and what is fed back to it
     geometry   how the logits lie over the photo
@@ -81,7 +72,6 @@ class Candidate:
     finished   run-lengths of the photo's size, or what makes them, where a step decided on pixels
     tidied     whether these are the drawn pixels without small regions: its edge may still move
     label, label_probability  the class and its chance, of a model that was tuned on classes
-    picture    reads the photo, where it is known: it is what `show` and `save` draw on
     """
 
     logits: FloatArray
@@ -94,72 +84,11 @@ class Candidate:
     tidied: bool = False
     label: str | None = None
     label_probability: float | None = None
-    picture: Picture | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return without_held(vars(self))
-
-    def __repr__(self) -> str:
-        height, width = self.geometry.image_hw
-        return f"<Mask of {width}x{height}: score {self.score:.2f}, {percent(self.coverage)}>"
-
-    def _repr_png_(self) -> bytes:
-        return preview_png(self.pixels().view(np.uint8) * np.uint8(255))
-
-    def _repr_html_(self) -> str:
-        return preview_html(repr(self), [], self._repr_png_())
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.pixels().astype(np.bool_ if dtype is None else dtype, copy=False)
-
-    @property
-    def mask(self) -> BoolArray:
-        """(H, W) bool, made each time."""
-        return self.pixels()
 
     @property
     def shown_logits(self) -> FloatArray:
         """(h, w) what the mask is drawn from: the clean logits where there are any."""
         return self.logits if self.cleaned is None else self.cleaned
-
-    @property
-    def area(self) -> int:
-        """Object pixels in the photo."""
-        return rle_area(self.rle())
-
-    @property
-    def box(self) -> Box:
-        """First and last pixel along x and y; zeros where the mask is empty."""
-        x0, y0, x1, y1 = rle_box_xyxy(self.rle())
-        return (float(x0), float(y0), float(x1), float(y1))
-
-    @property
-    def coverage(self) -> float:
-        """The share of the photo's pixels, 0..1."""
-        return self.area / max(1, self.geometry.image_hw[0] * self.geometry.image_hw[1])
-
-    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
-        """The mask's outlines, holes included: smooth, or exact at a tolerance of 0.
-
-        See `mask_to_polygons`.
-        """
-        return mask_to_polygons(self.pixels(), tolerance, min_area, smooth=True)
-
-    def to_record(self, prompt: Prompt | None = None, label: str | None = None) -> Mask:
-        """The mask with its numbers, and the clicks of the prompt where one is given."""
-        stability = float(stability_score(self.shown_logits, self.threshold, STABILITY_OFFSET))
-        named, score = label or self.label, float(self.score)
-        record = Mask(
-            self.rle(),
-            named,
-            score=score,
-            stability=stability,
-            label_probability=None if label else self.label_probability,
-            picture=self.picture,
-        )
-        if prompt is None or prompt.points is None:
-            return record
-        return replace(record, points=tuple((x, y) for x, y in prompt.points.tolist()))
 
     def pixels(self) -> BoolArray:  # (H, W)
         """The mask in the photo, made each time."""
@@ -198,37 +127,16 @@ class Candidate:
         )
         return int(np.count_nonzero(self.shown_logits[:rows, :columns] > self.threshold))
 
-    # What users do with a mask.
-
-    def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
-        """The photo with this mask. Raises InputError without the photo."""
-        return self.to_record().draw(image)
-
-    def save(self, path: str | Path, image: UintImage | None = None) -> Path:
-        """Write this mask, as `Prediction.save` writes the first one, without the prompt.
-
-        Raises InputError for another suffix, a picture of a photo that is not known, the photo.
-        """
-        from anymask.formats import save_masks
-
-        masks = Masks([self.to_record()], picture=self.picture)
-        return save_masks(masks, Path(path), image, plain="cutout", one=True)
-
-    def show(self, image: UintImage | None = None) -> None:
-        """Open the photo with this mask in the system's viewer of pictures."""
-        show_picture(self.draw(image))
-
 
 TOSS_QUALITY = 0.03  # a first mask that is better by less does not say which mask is meant
 TOSS_IOU = 0.65  # masks that overlap more are the same answer to most users
 
 
-@name_all_keywords
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The masks that one prompt may mean, the most likely first.
+    """The masks that one prompt may mean, the most likely first: a sequence of `Mask`.
 
-    items            one `Mask` for each of K candidates, at least one
+    items            what each of K masks is made from, at least one
     violated_points  indices of the clicks that the first mask does not obey
     prompt           what was asked, where it is known
     picture          reads the photo, where it is known: it is what `show` and `save` draw on
@@ -238,12 +146,6 @@ class Prediction:
     violated_points: tuple[int, ...] = ()
     prompt: Prompt | None = None
     picture: Picture | None = None
-
-    def __post_init__(self) -> None:
-        seen = self.picture
-        if seen is not None:
-            items = (o if o.picture is seen else replace(o, picture=seen) for o in self.items)
-            object.__setattr__(self, "items", tuple(items))
 
     @classmethod
     def of_logits(
@@ -263,19 +165,35 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __iter__(self) -> Iterator[Candidate]:
-        return iter(self.items)
+    def __iter__(self) -> Iterator[Mask]:
+        return (self[index] for index in range(len(self)))
 
     @overload
-    def __getitem__(self, index: int) -> Candidate: ...
+    def __getitem__(self, index: int) -> Mask: ...
 
     @overload
     def __getitem__(self, index: slice) -> Prediction: ...
 
-    def __getitem__(self, index: int | slice) -> Candidate | Prediction:
+    def __getitem__(self, index: int | slice) -> Mask | Prediction:
         if isinstance(index, slice):
             return self.picked(range(len(self))[index])
-        return self.items[index]
+        made = vars(self).setdefault("_made", {})
+        if index not in made:
+            made[index] = self._mask_of(self.items[index])
+        found: Mask = made[index]
+        return found
+
+    def _mask_of(self, one: Candidate) -> Mask:
+        points = None if self.prompt is None else self.prompt.points
+        return Mask(
+            one.rle(),
+            one.label,
+            score=float(one.score),
+            stability=float(stability_score(one.shown_logits, one.threshold, STABILITY_OFFSET)),
+            points=() if points is None else tuple((x, y) for x, y in points.tolist()),
+            label_probability=one.label_probability,
+            picture=self.picture,
+        )
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
@@ -284,23 +202,23 @@ class Prediction:
         return f"<Prediction: {len(self)} of {width}x{height}: {told}{toss}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        made = ("logits", "scores", "order", "masks")
+        made = ("logits", "scores", "order", "masks", "_made")
         return without_held({k: value for k, value in vars(self).items() if k not in made})
 
     @property
     def first(self) -> Candidate:
-        """The candidate that is shown first."""
+        """What the mask that is shown first is made from."""
         return self.items[0]
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> Mask:
         """The mask that is most likely meant: the first one."""
-        return self.items[0]
+        return self[0]
 
     @property
     def mask(self) -> BoolArray:
         """(H, W) bool, the pixels of the best mask, made each time."""
-        return self.best.pixels()
+        return self.first.pixels()
 
     @property
     def ambiguous(self) -> bool:
@@ -391,40 +309,26 @@ class Prediction:
 
     def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
         """The outlines of the first mask (see `Mask.polygons`)."""
-        return self.first.polygons(tolerance, min_area)
-
-    def to_record(self, label: str | None = None) -> Mask:
-        """The first mask with its numbers and the prompt's clicks."""
-        return self.first.to_record(self.prompt, label)
-
-    def to_records(self, prompt: Prompt | None = None, label: str | None = None) -> list[Mask]:
-        """One record for each candidate, the first one first.
-
-        prompt  whose clicks the records keep; None: the answer's own
-        """
-        return [one.to_record(prompt or self.prompt, label) for one in self]
+        return self.best.polygons(tolerance, min_area)
 
     def to_coco(self, image_id: int = 1, category_id: int = 1) -> dict[str, Any]:
         """The first mask as an annotation of COCO, with run-lengths."""
-        return self.to_record().to_coco(1, image_id, category_id)
+        return self.best.to_coco(1, image_id, category_id)
 
     def to_supervision(self) -> Any:
         """A `supervision.Detections` of all candidates. Raises InputError where it is absent."""
-        return Masks(self.to_records()).to_supervision()
+        return Masks(self).to_supervision()
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, a row a candidate. Raises InputError where pandas is absent."""
-        return Masks(self.to_records()).to_dataframe()
+        return Masks(self).to_dataframe()
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """The photo with the first mask and the prompt. Raises InputError without the photo."""
         from anymask.formats import mask_picture
 
-        masks, prompts = (
-            Masks([self.to_record()], picture=self.picture),
-            filter(None, [self.prompt]),
-        )
-        drawn: UintImage = mask_picture("overlay", masks, image, [*prompts])
+        masks = Masks([self.best], picture=self.picture)
+        drawn: UintImage = mask_picture("overlay", masks, image, [*filter(None, [self.prompt])])
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
@@ -440,11 +344,9 @@ class Prediction:
         """
         from anymask.formats import save_masks
 
-        masks, prompts = (
-            Masks([self.to_record()], picture=self.picture),
-            filter(None, [self.prompt]),
-        )
-        return save_masks(masks, Path(path), image, plain="cutout", prompts=[*prompts], one=True)
+        masks = Masks([self.best], picture=self.picture)
+        prompts = [*filter(None, [self.prompt])]
+        return save_masks(masks, Path(path), image, plain="cutout", prompts=prompts, one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the photo with the first mask in the system's viewer of pictures."""

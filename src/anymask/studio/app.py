@@ -1,148 +1,76 @@
-"""The address of names: a photo and masks in, what each may be called out.
-
-The server's ASGI application.
-"""
+"""The server's ASGI application, and what /openapi.json says of it."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
-from anymask.base import UintImage
-from anymask.masks import Rle, coco_to_rle
-from anymask.segment import EncodedPhoto
-from anymask.studio.answers import NameAnswer, NamesAnswer
-from anymask.studio.forms import FormRoute, form_fields
-from anymask.studio.guard import Access, Guard
-from anymask.studio.inference import Inference
+from anymask.studio import (
+    model_routes,
+    picture_routes,
+    project_routes,
+    track_routes,
+    video_routes,
+)
+from anymask.studio.errors import FAILURES, install_errors
+from anymask.studio.inference import PHOTO_THREADS, Inference
+from anymask.studio.label_studio import TaskPictures
+from anymask.studio.label_studio import router as label_studio
 from anymask.studio.limits import Limits
-from anymask.studio.model_api import HASH, done, gives_up, model_router, see
-from anymask.studio.naming import Named
-from anymask.studio.own_names import OwnNames
-from anymask.studio.pages import Asset, docs_assets, pages_router
-from anymask.studio.photos import from_base64, read_photo
-from anymask.studio.refusals import ANYWHERE, documented, install_refusals
-from anymask.studio.video_api import video_router
-from anymask.studio.video_results import video_results_router
+from anymask.studio.middleware import Access, Guard
+from anymask.studio.names import OwnNames
+from anymask.studio.pages import add_pages
+from anymask.studio.picture_routes import PictureLook
+from anymask.studio.project_routes import ServedProject
 from anymask.studio.video_sessions import VideoSessions
-from anymask.studio.wire import NamesBody, check_masks
 
-
-def names_router(inference: Inference, limits: Limits, own: OwnNames | None = None) -> APIRouter:
-    """/api/names; `own` explains a project's own names."""
-    router = APIRouter(route_class=FormRoute, responses=documented(*ANYWHERE))
-
-    @router.post(
-        "/api/names",
-        response_model=NamesAnswer,
-        openapi_extra=form_fields(*NamesBody.model_fields),
-        responses=documented(400, 404, 415, 422),
-    )
-    async def names(body: NamesBody, request: Request) -> NamesAnswer:
-        """Masks of one photo -> the likeliest names of each, by the model's network of names.
-
-        Given up once the client has gone.
-        """
-        check_masks(body.masks, limits)
-        rles = await run_in_threadpool(_rles_of, body)
-        given: EncodedPhoto | bytes = (
-            await see(inference, body.image, limits)
-            if HASH.fullmatch(body.image)
-            else await run_in_threadpool(from_base64, body.image)
-        )
-
-        def look() -> UintImage | EncodedPhoto:
-            return given if isinstance(given, EncodedPhoto) else read_photo(given, limits)
-
-        left = threading.Event()
-        asked = inference.names(look, rles, body.choice(), left, own)
-        async with gives_up(request, asked, left):
-            return _answer(await done(asked))
-
-    return router
-
-
-def _rles_of(body: NamesBody) -> list[Rle]:
-    return [coco_to_rle(mask.model_dump()) for mask in body.masks]
-
-
-def _answer(named: Named) -> NamesAnswer:
-    rows = [
-        [NameAnswer(label=one.label, probability=one.probability) for one in suggested]
-        for suggested in named.suggestions
-    ]
-    return NamesAnswer(suggestions=rows, among=named.among)
-
-
-_ABOUT = """Clicks, boxes and masks on a photo -> its masks. A photo is named by the hash that
-`POST /api/embed` answers in `X-Image-Hash`, or comes along as base64, or as the file of a form."""
+_ABOUT = """Clicks, boxes and masks on a photo become its masks. A photo is named by the hash that
+`POST /api/encode` answers in `X-Image-Hash`, or comes along as base64, or as the file of a form."""
 
 
 @dataclass(frozen=True)
 class ServerParts:
     """What one server is made of.
 
-    inference  the model
-    access     who may ask
-    limits     how much
-    assets     address -> file: `pages.page_assets` and `pages.model_assets`
-    routers    further addresses
-    clips      videos and folders of frames that the page offers, by name
-    own_names  of the project that is served
+    inference     the model
+    access        who may ask
+    limits        how much
+    bundle        folder of the exported model, which the page opens itself; None of a checkpoint
+    clips         videos and folders of frames that the page offers, by name
+    project       that is labelled; None: a page without one
+    label_studio  where the pictures of its tasks are; None: the server is no backend of one
     """
 
     inference: Inference
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
-    assets: dict[str, Asset] = field(default_factory=dict)
-    routers: Sequence[APIRouter] = ()
+    bundle: Path | None = None
     clips: Mapping[str, Path] = field(default_factory=dict)
-    own_names: OwnNames | None = None
+    project: ServedProject | None = None
+    label_studio: TaskPictures | None = None
 
 
-class App:
-    """An ASGI application; `api` is the FastAPI inside the guard."""
-
-    def __init__(self, served: ServerParts) -> None:
-        self.api = _api(served)
-        self._guard = Guard(
-            self.api,
-            served.access,
-            served.limits,
-            lambda: served.inference.seconds_ahead,
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the application's start and end."""
-        await self._guard(scope, receive, send)
-
-
-def create_app(served: ServerParts) -> ASGIApp:
+def create_app(parts: ServerParts) -> FastAPI:
     """The application; the model is loaded when it starts, in a thread."""
-    return App(served)
-
-
-def _api(served: ServerParts) -> FastAPI:
-    videos = VideoSessions(served.inference, served.limits, clips=served.clips)
+    videos = VideoSessions(parts.inference, parts.limits, clips=parts.clips)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        served.inference.start()
+        parts.inference.start()
         videos.start()
         yield
-        await run_in_threadpool(served.inference.close)  # first: what videos wait for ends
+        await run_in_threadpool(parts.inference.close)  # first: what videos wait for ends
         await run_in_threadpool(videos.close)
 
     api = FastAPI(
@@ -152,50 +80,58 @@ def _api(served: ServerParts) -> FastAPI:
         docs_url=None,  # both load scripts from elsewhere; /docs is ours
         redoc_url=None,
         lifespan=lifespan,
+        responses=FAILURES,
     )
-    api.state.videos = videos
-    install_refusals(api)
-    routers = [
-        model_router(served.inference, served.limits),
-        names_router(served.inference, served.limits, served.own_names),
-        video_router(videos, served.limits),
-        video_results_router(videos),
-    ]
+    state = api.state
+    state.inference, state.limits, state.videos = parts.inference, parts.limits, videos
+    state.project, state.label_studio, state.own_names = parts.project, parts.label_studio, None
+    state.unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
+    state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(PHOTO_THREADS)
+    state.looking = threading.Lock()  # into the project's folder
+    state.steps = {}  # of searches for everything: done and all, by the photo
+    install_errors(api)
+    routers = [model_routes.router, video_routes.router]
+    if parts.project is not None:
+        look = PictureLook(parts.project.project, parts.project.pictures, parts.limits)
+        state.own_names = OwnNames(look.labelled)
+        routers += [project_routes.router, picture_routes.router, track_routes.router]
+    if parts.label_studio is not None:
+        routers.append(label_studio)
     for router in routers:
-        api.include_router(_answering_head(router))
-    for router in served.routers:
-        failures = documented(400, 404, 409, 415, 422, 501, 502, 507, *ANYWHERE)
-        api.include_router(_answering_head(router), responses=failures)
-    pages = pages_router(served.assets | docs_assets())
-    api.include_router(_answering_head(pages))
-    every = (*routers, *served.routers, pages)
-    api.state.addresses = [route for router in every for route in router.routes]
-    _describe_token(api, served.access)
+        api.include_router(router)
+    add_pages(api, parts.bundle)
+    state.routes = [route for router in (*routers, api.router) for route in router.routes]
+    state.routes = [route for route in state.routes if isinstance(route, Route)]
+    _describe(api, bool(parts.access.token))
+    ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # asked when somebody has to wait
+    api.add_middleware(Guard, access=parts.access, limits=parts.limits, seconds_ahead=ahead)
+    if parts.access.origins:
+        api.add_middleware(
+            CORSMiddleware,
+            allow_origins=parts.access.origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match"],
+            expose_headers=["X-Image-Hash", "Retry-After", "ETag"],
+        )
     return api
 
 
-_WORK = ("embedding",)  # what GET computes, and HEAD would too
-
-
-def _answering_head(router: APIRouter) -> APIRouter:
-    """The router, which answers HEAD, too, where GET gives a document, not where it works."""
-    for route in list(router.routes):
-        if not isinstance(route, APIRoute) or route.methods != {"GET"}:
-            continue
-        if route.response_class is not StreamingResponse and route.name not in _WORK:
-            twin = copy(route)
-            twin.methods, twin.include_in_schema = {"HEAD"}, False
-            router.routes.append(twin)
-    return router
-
-
-def _describe_token(api: FastAPI, access: Access) -> None:
-    """Say in the schema that requests bring the server's token, where it has one."""
+def _describe(api: FastAPI, token: bool) -> None:
+    """Say in the schema what each address does in one line, what to try, and the token."""
     plain = api.openapi
 
     def described() -> dict[str, Any]:
+        if api.openapi_schema is not None:
+            return api.openapi_schema
         schema = plain()
-        if access.token:
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                told = operation.get("description", "")
+                operation["summary"] = told.partition("\n")[0].rstrip(".")
+                for parameter in operation.get("parameters", ()):
+                    if examples := parameter["schema"].get("examples"):
+                        parameter["example"] = examples[0]  # what /docs fills in
+        if token:
             parts = schema.setdefault("components", {})
             parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"token": []}]

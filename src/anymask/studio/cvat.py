@@ -41,10 +41,10 @@ SHAPES = frozenset({"mask", "polygon", "rectangle"})
 
 @dataclass(frozen=True)
 class CvatMask:
-    """A mask as CVAT takes it, and its quality within 0..1."""
+    """A mask as CVAT takes it, and its score within 0..1."""
 
     mask: list[int]
-    quality: float
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class CvatModel:
         return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
-        """Everything in a picture; of masks of at least this quality, where one is given."""
+        """Everything in a picture; of masks of at least this score, where one is given."""
         found = self.model.everything(image)
         return [
             CvatMask(mask_to_cvat(record.rle), _share(record.score))
@@ -101,7 +101,9 @@ class CvatModel:
         """The object under clicks (x, y) and in a box x0, y0, x1, y1; None where there is none."""
         points = [*positive, *negative]
         labels = [1] * len(positive) + [0] * len(negative)
-        answer = self.model.segment(seen, points=points or None, labels=labels or None, box=box)
+        answer = self.model.segment(
+            seen, points=points or None, point_labels=labels or None, box=box
+        )
         rle = mask_to_rle(answer.masks[0])
         if not rle_area(rle):
             return None
@@ -158,5 +160,5 @@ def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
     return flat
 
 
-def _share(quality: float) -> float:
-    return min(1.0, max(0.0, quality))
+def _share(score: float) -> float:
+    return min(1.0, max(0.0, score))

@@ -13,12 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from anymask.base import page_name, split_page_name
+from anymask.base import InputError, page_name, split_page_name
 from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
 from anymask.images import page_as_png
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
-from anymask.studio.entries import Draft, ImageEntry, Provenance, StoredMask
 from anymask.studio.project import Project
+from anymask.studio.records import (
+    Draft,
+    ImageEntry,
+    Provenance,
+    StoredMask,
+    TrackDraft,
+    TrackMask,
+)
 
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
 NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
@@ -77,7 +84,7 @@ def take_masks(
 
 def _without_known(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Mask]:
     """The masks that are not among the entries."""
-    kept = [entry for entry in entries if entry.status != "rejected"]
+    kept = [entry for entry in entries if entry.state != "rejected"]
     if not masks or not kept:
         return list(masks)
     table = rle_iou([mask.rle for mask in masks], [entry.rle for entry in kept])
@@ -111,14 +118,15 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
 
     Double labels count once.
     """
-    wanted = ("accepted", "proposal") if proposals else ("accepted",)
+    wanted = ("accepted", "proposed") if proposals else ("accepted",)
     by_image: dict[int, list[StoredMask]] = {}
     for entry in project.store.records():
-        control = entry.provenance.arm == "control"
-        if entry.status in wanted and not control:
+        if entry.state in wanted:
             by_image.setdefault(entry.image_id, []).append(entry)
     return [
-        AnnotatedImage(file_name=name, hw=image.hw, masks=Masks(map(annotated, entries)))
+        AnnotatedImage(
+            file_name=name, hw=image.hw, masks=Masks(entry.to_mask() for entry in entries)
+        )
         for image in project.store.all_images()
         for name, entries in _pages(image, _once(project, image.id, by_image.get(image.id, [])))
     ]
@@ -163,36 +171,10 @@ def picture_bytes(project: Project, name: str) -> bytes:
 
 def _once(project: Project, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
     every = project.settings.double_every
-    people = [entry.who for entry in entries if entry.provenance.kind == "human"]
+    people = [entry.author for entry in entries if entry.provenance.kind == "human"]
     if not every or image_id % every or len(set(people)) < 2:
         return entries
-    return [e for e in entries if e.who == people[0] or e.provenance.kind != "human"]
-
-
-def annotated(entry: StoredMask) -> Mask:
-    """A mask as formats write it: scores and clicks only where a model gave the shape its score."""
-    if entry.quality is None:
-        return Mask(entry.rle, entry.label)
-    clicks = [
-        (float(x), float(y))
-        for prompt in entry.provenance.prompts
-        for (x, y), label in zip(prompt.get("points") or (), _labels(prompt), strict=False)
-        if label
-    ]
-    return Mask(
-        entry.rle,
-        entry.label,
-        score=entry.quality,
-        stability=entry.stability,
-        points=tuple(clicks),
-    )
-
-
-def _labels(prompt: object) -> Sequence[int]:
-    """1 for each click on the object, 0 beside it; all 1 where nobody says."""
-    assert isinstance(prompt, dict)
-    points = prompt.get("points") or ()
-    return prompt.get("labels") or [1] * len(points)
+    return [e for e in entries if e.author == people[0] or e.provenance.kind != "human"]
 
 
 def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
@@ -218,10 +200,53 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     return Draft(
         rle=mask.rle,
         label=mask.label,
-        status="proposal" if proposals else "accepted",
-        quality=mask.score or None,
+        state="proposed" if proposals else "accepted",
+        score=mask.score or None,
         stability=mask.stability,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
         provenance=Provenance(kind="import", source=source),
     )
+
+
+def take_clip(
+    project: Project, video: str, session: Path | None, *, label: str | None, who: str
+) -> None:
+    """Take up a video of the project's folder, and the objects of a session as proposals.
+
+    session  that `anymask track VIDEO --session` wrote, of every frame
+    label    of its objects
+
+    Raises NotFoundError for the video, InputError for a session that does not fit, Conflict for
+    objects that are there.
+    """
+    from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
+
+    facts = read_facts(project.file(video))
+    clip = project.tracks.add_clip(video, facts.hw, facts.frames, facts.rate)
+    if session is None:
+        return
+    if not session.is_file():
+        raise InputError(f"{str(session)!r} is no file; run anymask track VIDEO --session")
+    store = SessionStore(session)
+    looked_at = store.about("frames")
+    if looked_at not in (None, frame_numbering(FrameSampling())):
+        store.close()
+        raise InputError(
+            f"{str(session)!r} looked at some frames only ({looked_at}), and a clip has all of "
+            "them; track it without --every, --fps and --start"
+        )
+    found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
+    for frame in store.frames():
+        for number, one in store.masks(frame).items():
+            found[number].append(
+                TrackMask(
+                    frame=frame, rle=one.rle, score=one.score, state=one.state,
+                    doubts=one.doubts, prompted=one.prompted,
+                )
+            )  # fmt: skip
+    origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
+    store.close()
+    for number, masks in found.items():
+        draft = TrackDraft(object=number, masks=masks, label=label, provenance=origin)
+        project.tracks.add_track(clip.id, draft, who)

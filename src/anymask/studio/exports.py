@@ -16,12 +16,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
-from anymask.base import InputError, NotAllowedError
+from anymask.base import (
+    InputError,
+    NotAllowedError,
+    Setting,
+    check_settings,
+    describe_settings,
+)
 from anymask.formats import (
     SPLITS,
     AnnotatedImage,
@@ -36,18 +44,105 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import Mask, Masks, Rle, counted, rle_area
-from anymask.studio.entries import Action, Status
+from anymask.masks import SMOOTH, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
-from anymask.studio.export_settings import OF_COMMAND, Advice, ExportSettings
 from anymask.studio.project import Project
+from anymask.studio.records import Action, ClipEntry, State
 from anymask.studio.review import batch_states
-from anymask.studio.track_entries import ClipEntry
 from anymask.studio.tracks import Tracks
 
 LOG = logging.getLogger("anymask.studio.exports")
 IN_ONE_ROOT = ("yolo", "voc")  # the formats whose splits are folders or lists of one set
 BESIDE = ("labelme", "labelme-polygon", "sa1b")  # their files name a picture beside them
+Only = Literal["done", "labelled"]
+
+
+def read_split(text: str | None) -> tuple[float, ...]:
+    """Shares from text such as 80/10/10. Raises InputError."""
+    try:
+        return tuple(float(part) for part in (text or "").split("/") if text)
+    except ValueError as error:
+        raise InputError(
+            f"wanted the shares of train, val and test such as 80/10/10, got {text!r}; "
+            "write numbers with / between"
+        ) from error
+
+
+def check_shares(shares: object) -> None:
+    """Raises InputError for what are no two or three shares; none at all is no split."""
+    given = shares if isinstance(shares, tuple) else (math.nan,)
+    sound = all(math.isfinite(share) and share >= 0 for share in given)
+    if given and not (len(given) in (2, 3) and sound and sum(given) > 0):
+        raise InputError(
+            "wanted the shares of train, val and test such as 80/10/10, got "
+            f"{'/'.join(f'{share:g}' for share in given)}; give two or three numbers"
+        )
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What whoever asked can do about it: in words of the command line, or of the page.
+
+    images     to have the photos in images/, too
+    labelled   to take all photos that have masks
+    proposals  to take proposals, too
+    review     where to review
+    force      to do without the rule
+    """
+
+    images: str
+    labelled: str
+    proposals: str
+    review: str
+    force: str
+
+
+OF_COMMAND = Advice(
+    "--images copies them there",
+    "(--only labelled)",
+    "(--proposals)",
+    "(`anymask annotate --stage review`)",
+    "force it (--force)",
+)
+OF_PAGE = Advice(
+    "tick 'With the photos' to have them there",
+    "(choose 'All that are finished or have masks')",
+    "(tick 'Proposals that nobody has accepted, too')",
+    "(choose 'Review' in the list at the top)",
+    "export anyway",
+)
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What leaves, and how. Raises InputError for values that make no sense."""
+
+    only: Annotated[
+        Only, Setting('"done": photos that are finished; "labelled": also others that have masks')
+    ] = "done"
+    shares: Annotated[
+        tuple[float, ...],
+        Setting(
+            "of train, val and test, such as 80/10/10, by the photo's name",
+            check=check_shares, option="--split", form="TRAIN/VAL/TEST", parse=read_split,
+            default="no split",
+        ),
+    ] = ()  # fmt: skip
+    images: Annotated[bool, Setting("copy the photos, so that the set trains as it is")] = False
+    tolerance: Annotated[
+        float,
+        Setting(
+            "by which outlines may move to follow the edge; 0: along the pixels, exact",
+            most=100,
+            unit="pixels",
+        ),
+    ] = SMOOTH
+    proposals: Annotated[bool, Setting("masks that nobody has accepted, too")] = False
+    force: Annotated[bool, Setting("proposals although the acceptance rule is not met")] = False
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
@@ -56,7 +151,7 @@ def check_rule(project: Project, advice: Advice = OF_COMMAND) -> None:
     bad = [one for one in batch_states(project.store, settings) if one.open and not one.met]
     if bad:
         first = bad[0]
-        good = "none" if not first.sampled else f"{100 * first.good:.0f} %"
+        good = "none" if first.good is None else f"{100 * first.good:.0f} %"
         doubtful = f" ({first.doubtful} more were picked as doubtful: they do not count)"
         raise NotAllowedError(
             f"wanted {first.needed} proposals of batch {first.batch} drawn by chance and looked "
@@ -77,8 +172,8 @@ def accept_rest(project: Project, who: str) -> int:
         if (entry.image_id - 1) // size + 1 not in met:
             continue
         photos.add(entry.image_id)
-        if entry.status == "proposal":
-            draft = entry.draft(status="accepted")
+        if entry.state == "proposed":
+            draft = entry.draft(state="accepted")
             project.store.change_record(entry.id, entry.version, draft, who)
             count += 1
     for number in sorted(photos):
@@ -277,12 +372,12 @@ def _whole(root: Path, name: str, settings: ExportSettings | None) -> Path:
 
 
 def clip_images(
-    tracks: Tracks, clip: ClipEntry, statuses: Sequence[Status] = ("accepted",)
+    tracks: Tracks, clip: ClipEntry, states: Sequence[State] = ("accepted",)
 ) -> list[AnnotatedImage]:
     """The frames of a clip from the first to the last that any of its tracks has."""
     found: dict[int, list[tuple[int, str | None, Rle]]] = {}
     for track in tracks.tracks(clip.id):
-        if track.status in statuses:
+        if track.state in states:
             for mask in tracks.masks(track.id):
                 found.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
     if not found:
@@ -304,16 +399,16 @@ def clip_images(
 
 
 def export_tracks(
-    tracks: Tracks, target: Path, name: str, statuses: Sequence[Status] = ("accepted",)
+    tracks: Tracks, target: Path, name: str, states: Sequence[State] = ("accepted",)
 ) -> list[str]:
     """Write the tracks of all clips; what was written, and what the format could not keep.
 
     Raises InputError where there is none, or for an unknown format; DataError.
     """
-    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, statuses)]
+    images = [image for clip in tracks.clips() for image in clip_images(tracks, clip, states)]
     if not images:
         raise InputError(
-            f"no track is {' or '.join(statuses)}; look at them first, or export proposals too"
+            f"no track is {' or '.join(states)}; look at them first, or export proposals too"
         )
     report = write_annotations(images, target, name)
     masks = sum(len(image.masks) for image in images)

@@ -1,28 +1,37 @@
-"""Figures of a project: its store in; masks, seconds a mask, quality, coverage and costs out.
+"""The report of a project: masks, seconds a mask, acceptance, coverage, and what more would cost.
 
-Seconds are those that people spent on a mask, review included, or that the simulated annotator
-counted. Letters: none.
+Seconds are those that people spent on a mask, review included. Letters: none.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import select
 
 from anymask.base import InputError
-from anymask.evaluation import markdown_table
+from anymask.evaluation import (
+    Points,
+    Series,
+    bar_plot,
+    curve_plot,
+    html_page,
+    html_table,
+    legend,
+    markdown_table,
+    section,
+    sheets,
+)
 from anymask.masks import rle_area, rle_merge
 from anymask.studio.database import reading
-from anymask.studio.entries import ImageEntry, StoredMask
+from anymask.studio.records import ImageEntry, StoredMask
 from anymask.studio.review import (
     Agreement,
     BatchState,
-    GivenVerdict,
     agreements,
     all_verdicts,
     batch_states,
@@ -34,19 +43,19 @@ from anymask.studio.tracks import Tracks
 
 UNNAMED = "(no label)"
 UNGROUPED = "(no group)"
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds a mask in one stage and arm."""
+    """Seconds a mask in one stage; None where no mask was accepted, or none cost a second."""
 
     stage: str
-    arm: str
     masks: int
     images: int
     seconds: float
-    seconds_a_mask: float
-    masks_an_hour: float
+    seconds_a_mask: float | None
+    masks_an_hour: float | None
 
 
 @dataclass(frozen=True)
@@ -62,20 +71,34 @@ class Share:
     pixels: float
 
 
+@dataclass(frozen=True)
+class ClipShare:
+    """The tracks of one clip.
+
+    frames    None where nobody knows how many
+    doubtful  frames that a person should look at, of tracks that nobody has looked at
+    seconds   that people spent on its tracks
+    seconds_a_track  by those that were accepted; None without one
+    """
+
+    name: str
+    frames: int | None
+    proposals: int
+    accepted: int
+    rejected: int
+    doubtful: int
+    seconds: float
+    seconds_a_track: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """The report of a project.
-
-    saving   seconds a mask of the control arm by those of the model arm; NaN without a control
-    verdicts how many there are of each kind
-    clips, tracks, track_verdicts  the same of videos
-    """
+    """The report of a project; counts of words are by the word."""
 
     name: str
     images: dict[str, int]
     masks: dict[str, int]
     paces: tuple[Pace, ...]
-    saving: float
     verdicts: dict[str, int]
     batches: tuple[BatchState, ...]
     agreements: tuple[Agreement, ...]
@@ -86,61 +109,52 @@ class Figures:
     track_verdicts: dict[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """Ready for JSON; NaN becomes null."""
-        plain: dict[str, Any] = _without_nan(asdict(self))
-        return plain
+        """Ready for JSON."""
+        return asdict(self)
 
 
 def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
     """Count everything."""
     images, entries = list(store.all_images()), store.records()
-    verdicts = all_verdicts(store)
-    paces = _paces(entries, verdicts)
     tracks = Tracks(store.database)
-    clips = clip_shares(tracks)
-    seconds = {pace.arm: pace.seconds_a_mask for pace in paces if pace.stage == "assisted"}
+    clips = _clip_shares(tracks)
+    states = {
+        "accepted": sum(clip.accepted for clip in clips),
+        "proposed": sum(clip.proposals for clip in clips),
+        "rejected": sum(clip.rejected for clip in clips),
+    }
     return Figures(
         name=name,
         images=_counted(image.status for image in images),
-        masks=_counted(entry.status for entry in entries),
-        paces=tuple(paces),
-        saving=_ratio(seconds.get("control", math.nan), seconds.get("model", math.nan)),
-        verdicts=_counted(one.verdict for one in verdicts),
+        masks=_counted(entry.state for entry in entries),
+        paces=tuple(_paces(entries)),
+        verdicts=_counted(one.verdict for one in all_verdicts(store)),
         batches=tuple(batch_states(store, settings)),
         agreements=tuple(agreements(entries)),
         labels=tuple(_shares(images, entries, by_label=True)),
         groups=tuple(_shares(images, entries, by_label=False)),
         clips=tuple(clips),
-        tracks=track_counts(clips),
-        track_verdicts=verdict_counts(tracks),
+        tracks={state: count for state, count in states.items() if count},
+        track_verdicts=_counted(one.verdict for one in tracks.verdicts()),
     )
 
 
-def _ratio(part: float, whole: float) -> float:
-    """NaN where there is nothing to divide by: masks may have cost no seconds."""
-    return part / whole if whole else math.nan
-
-
 def _counted(words: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = defaultdict(int)
-    for word in words:
-        counts[word] += 1
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(words).items()))
 
 
-def _paces(entries: Sequence[StoredMask], verdicts: Sequence[GivenVerdict]) -> list[Pace]:
-    """A row for each stage and arm; a rejected mask costs its time and counts as none."""
-    kept: dict[tuple[str, str], list[StoredMask]] = defaultdict(list)
+def _paces(entries: Sequence[StoredMask]) -> list[Pace]:
+    """A row for each stage; a rejected mask costs its time and counts as none."""
+    kept: dict[str, list[StoredMask]] = defaultdict(list)
     for entry in entries:
-        kept[entry.provenance.stage or "import", entry.provenance.arm].append(entry)
+        kept[entry.provenance.stage or "import"].append(entry)
     rows = []
-    for (stage, arm), members in sorted(kept.items()):
-        good = [entry for entry in members if entry.status == "accepted"]
+    for stage, members in sorted(kept.items()):
+        good = sum(entry.state == "accepted" for entry in members)
         seconds = sum(entry.seconds for entry in members)
-        each = seconds / len(good) if good else math.nan
-        pace = 3600 / each if good and each else math.nan
+        each = seconds / good if good else None
         images = len({entry.image_id for entry in members})
-        rows.append(Pace(stage, arm, len(good), images, seconds, each, pace))
+        rows.append(Pace(stage, good, images, seconds, each, 3600 / each if each else None))
     return rows
 
 
@@ -152,7 +166,7 @@ def _shares(
     members: dict[str, dict[tuple[int, int], list[StoredMask]]]
     members = defaultdict(lambda: defaultdict(list))
     for entry in entries:
-        if entry.status == "rejected":
+        if entry.state == "rejected":
             continue
         group = known[entry.image_id].group or UNGROUPED
         share = entry.label or UNNAMED if by_label else group
@@ -166,94 +180,138 @@ def _shares(
     return sorted(rows, key=lambda share: (-share.masks, share.name))
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# Tables.
-
-Rows = list[list[str]]
-
-
-def tables(figures: Figures) -> list[tuple[str, list[str], Rows]]:
-    """(title, header, rows) of everything that there is to tell."""
-    found: list[tuple[str, list[str], Rows]] = [
-        (
-            "Pace",
-            ["stage", "arm", "masks", "images", "seconds a mask", "masks an hour"],
-            [
-                [p.stage, p.arm, str(p.masks), str(p.images), _number(p.seconds_a_mask),
-                 _number(p.masks_an_hour, 0)]
-                for p in figures.paces
-            ],
-        ),
-        (
-            "Batches",
-            ["batch", "masks", "sampled", "good", "95 %", "mean IoU", "may leave"],
-            [
-                [str(b.batch), str(b.masks), f"{b.sampled}/{b.needed}", _percent(b.good),
-                 f"{_percent(b.low)} to {_percent(b.high)}", _number(b.mean_iou, 3),
-                 "yes" if b.met else "no"]
-                for b in figures.batches
-            ],
-        ),
-        (
-            "Agreement",
-            ["annotators", "images", "masks of both", "of one alone", "IoU"],
-            [
-                [f"{a.first}, {a.second}", str(a.images), str(a.pairs), str(a.alone),
-                 _number(a.iou, 3)]
-                for a in figures.agreements
-            ],
-        ),
+def _clip_shares(tracks: Tracks) -> list[ClipShare]:
+    """A row for each clip, by their numbers."""
+    doubtful: Counter[int] = Counter()
+    seconds: dict[int, float] = defaultdict(float)
+    query = select(TrackRow.clip_id, TrackRow.state, TrackRow.doubtful, TrackRow.seconds)
+    with reading(tracks.database) as session:
+        for clip_id, state, frames, spent in session.execute(query):
+            doubtful[clip_id] += frames if state == "proposed" else 0
+            seconds[clip_id] += spent
+    return [
+        ClipShare(
+            clip.name, clip.frames, clip.proposals, clip.accepted, clip.rejected,
+            doubtful[clip.id], seconds[clip.id],
+            seconds[clip.id] / clip.accepted if clip.accepted else None,
+        )
+        for clip in tracks.clips()
     ]  # fmt: skip
-    for title, shares in (("Labels", figures.labels), ("Groups", figures.groups)):
-        rows = [[s.name, str(s.masks), str(s.images), _percent(s.pixels)] for s in shares]
-        found.append((title, ["name", "masks", "images", "of their pixels"], rows))
-    found.append(_clip_table(figures))
-    return [table for table in found if table[2]]
 
 
-def _clip_table(figures: Figures) -> tuple[str, list[str], Rows]:
-    header = ["clip", "frames", "accepted", "proposals", "rejected", "frames to look at",
-              "seconds a track"]  # fmt: skip
-    rows = [
-        [c.name, "-" if c.frames is None else str(c.frames), str(c.accepted), str(c.proposals),
-         str(c.rejected), str(c.doubtful), _number(c.seconds_a_track)]
-        for c in figures.clips
-    ]  # fmt: skip
-    return "Clips", header, rows
+# As text and as a page.
 
 
 def summary(figures: Figures) -> str:
     """One line."""
-    images = ", ".join(f"{count} {word}" for word, count in figures.images.items())
-    masks = ", ".join(f"{count} {word}" for word, count in figures.masks.items())
+
+    def told(counts: dict[str, int]) -> str:
+        return ", ".join(f"{count} {word}" for word, count in counts.items()) or "none"
+
+    line = f"images: {told(figures.images)}; masks: {told(figures.masks)}"
     if figures.clips:
-        tracks = ", ".join(f"{count} {word}" for word, count in figures.tracks.items())
-        masks = f"{masks or 'none'}; clips: {len(figures.clips)}; tracks: {tracks or 'none'}"
-    saving = "" if math.isnan(figures.saving) else f"; the model saves {figures.saving:.1f} times"
-    return f"images: {images or 'none'}; masks: {masks or 'none'}{saving}"
+        line += f"; clips: {len(figures.clips)}; tracks: {told(figures.tracks)}"
+    return line
+
+
+def tables(figures: Figures) -> list[tuple[str, list[Row]]]:
+    """(title, rows by the names of their columns) of everything that there is to tell."""
+    found: list[tuple[str, list[Row]]] = [
+        ("Pace", [
+            {"stage": p.stage, "masks": p.masks, "images": p.images,
+             "seconds a mask": _number(p.seconds_a_mask), "masks an hour": _number(p.masks_an_hour)}
+            for p in figures.paces
+        ]),
+        ("Batches", [
+            {"batch": b.batch, "masks": b.masks, "sampled": f"{b.sampled}/{b.needed}",
+             "good": _percent(b.good), "may leave": "yes" if b.met else "no"}
+            for b in figures.batches
+        ]),
+        ("Agreement", [
+            {"annotators": f"{a.first}, {a.second}", "images": a.images, "masks of both": a.pairs,
+             "of one alone": a.alone, "IoU": _number(a.iou, 3)}
+            for a in figures.agreements
+        ]),
+        *((title, [
+            {"name": s.name, "masks": s.masks, "images": s.images,
+             "of their pixels": _percent(s.pixels)}
+            for s in shares
+        ]) for title, shares in (("Labels", figures.labels), ("Groups", figures.groups))),
+        ("Clips", [
+            {"clip": c.name, "frames": "-" if c.frames is None else c.frames,
+             "accepted": c.accepted, "proposed": c.proposals, "rejected": c.rejected,
+             "frames to look at": c.doubtful, "seconds a track": _number(c.seconds_a_track)}
+            for c in figures.clips
+        ]),
+    ]  # fmt: skip
+    return [(title, rows) for title, rows in found if rows]
 
 
 def to_markdown(figures: Figures) -> str:
     """The report for people."""
     parts = [f"# {figures.name}\n\n{summary(figures)}\n"]
-    for title, header, rows in tables(figures):
-        parts.append(f"## {title}\n\n{markdown_table(header, rows)}\n")
+    for title, rows in tables(figures):
+        parts.append(f"## {title}\n\n{markdown_table(list(rows[0]), _cells(rows))}\n")
     return "\n".join(parts)
 
 
-def _number(value: float, digits: int = 1) -> str:
-    return "-" if not math.isfinite(value) else f"{value:,.{digits}f}"
+def figures_to_html(figures: Figures, rounds: Sequence[Row] = ()) -> str:
+    """A self-contained page of tables and plots.
+
+    rounds  of training, as `Project.rounds` tells them
+    """
+    told = tables(figures)
+    if rounds:
+        told.append(("Rounds of training", [
+            {"round": row["round"], "masks": row["train_masks"], "before": f"{row['before']:.3f}",
+             "after": f"{row['after']:.3f}", "gain": f"{row['gain']:+.3f}",
+             "95 %": f"{row['low']:+.3f} to {row['high']:+.3f}",
+             "leads": "yes" if row["promoted"] else "no"}
+            for row in rounds
+        ]))  # fmt: skip
+    parts = [section(title, html_table(list(rows[0]), _cells(rows))) for title, rows in told]
+    if plots := _plots(figures, rounds):
+        parts.insert(0, sheets(*plots))
+    return html_page(figures.name, summary(figures), parts)
 
 
-def _percent(value: float) -> str:
-    return "-" if not math.isfinite(value) else f"{100 * value:.0f} %"
+def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
+    """(title, SVG) of each; none where there is nothing to compare."""
+    plots = []
+    measured = {pace.stage: pace.seconds_a_mask for pace in figures.paces if pace.seconds_a_mask}
+    if measured:
+        slowest = max(measured.values())
+        names = [f"{stage} {seconds:.1f} s" for stage, seconds in measured.items()]
+        values = np.array(list(measured.values())) / slowest
+        series = [Series("seconds a mask", values)]
+        plots.append(("Time", bar_plot(names, series, "seconds a mask, of the slowest way")))
+    if rounds:
+        x = np.array([float(row["round"]) for row in rounds])
+        curves = [
+            Points(name, x, np.array([float(row[key]) for row in rounds]))
+            for name, key in (("leading model", "before"), ("new model", "after"))
+        ]
+        plot = curve_plot(curves, "round") + legend([curve.name for curve in curves])
+        plots.append(("mIoU on held-out photos", plot))
+    for what, shares in (("labels", figures.labels), ("groups", figures.groups)):
+        if len(shares) > 1:
+            masks = np.array([float(share.masks) for share in shares])
+            series = [Series("masks", masks / masks.sum())]
+            plot = bar_plot([share.name for share in shares], series, what)
+            plots.append((f"Masks by {what}", plot))
+    return plots
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    return [[str(value) for value in row.values()] for row in rows]
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
 
 
 # What more would cost.
@@ -273,82 +331,34 @@ class Cost:
 def plan(
     figures: Figures, images: int, rate: float, masks_an_image: float | None = None
 ) -> list[Cost]:
-    """Hours and money for `images` more photos, by every way of working that was measured.
+    """Hours and money for `images` more photos, by every stage that was measured.
 
     The automatic stage counts once its batches were accepted: before that nobody knows how many of
     its masks stay.
 
     rate            money an hour
-    masks_an_image  as measured in each way when left out
+    masks_an_image  as measured in each stage when left out
 
-    Raises InputError where nothing was measured yet.
+    Raises InputError for numbers out of range, and where nothing was measured yet.
     """
+    if images < 1 or rate < 0 or (masks_an_image or 1) <= 0:
+        raise InputError(
+            "wanted at least 1 image, a rate of at least 0 and more than 0 masks an image, got "
+            f"{images}, {rate:g}, {masks_an_image}"
+        )
     rows = []
     for pace in figures.paces:
-        open_auto = pace.stage == "auto" and figures.masks.get("proposal", 0) > 0
-        if not pace.masks or not pace.seconds or open_auto:
+        open_auto = pace.stage == "auto" and figures.masks.get("proposed", 0) > 0
+        if not pace.seconds_a_mask or open_auto:
             continue
         each = pace.masks / pace.images if masks_an_image is None else masks_an_image
         hours = images * each * pace.seconds_a_mask / 3600
-        way = pace.stage if pace.arm == "model" else f"{pace.stage}, without a model"
-        rows.append(Cost(way, pace.seconds_a_mask, round(images * each), hours, hours * rate))
+        rows.append(
+            Cost(pace.stage, pace.seconds_a_mask, round(images * each), hours, hours * rate)
+        )
     if not rows:
         raise InputError(
             "nothing was measured yet: no accepted mask has seconds; label or review a few photos "
             "with `anymask annotate`, then plan again"
         )
     return sorted(rows, key=lambda cost: cost.hours)
-
-
-@dataclass(frozen=True)
-class ClipShare:
-    """The tracks of one clip.
-
-    frames    None where nobody knows how many
-    doubtful  frames that a person should look at, of tracks that nobody has looked at
-    seconds   that people spent on its tracks
-    seconds_a_track  by those that were accepted; NaN without one
-    """
-
-    name: str
-    frames: int | None
-    proposals: int
-    accepted: int
-    rejected: int
-    doubtful: int
-    seconds: float
-    seconds_a_track: float
-
-
-def clip_shares(tracks: Tracks) -> list[ClipShare]:
-    """A row for each clip, by their numbers."""
-    doubtful: Counter[int] = Counter()
-    seconds: dict[int, float] = defaultdict(float)
-    query = select(TrackRow.clip_id, TrackRow.status, TrackRow.doubtful, TrackRow.seconds)
-    with reading(tracks.database) as session:
-        for clip_id, status, frames, spent in session.execute(query):
-            doubtful[clip_id] += frames if status == "proposal" else 0
-            seconds[clip_id] += spent
-    return [
-        ClipShare(
-            clip.name, clip.frames, clip.proposals, clip.accepted, clip.rejected,
-            doubtful[clip.id], seconds[clip.id],
-            seconds[clip.id] / clip.accepted if clip.accepted else math.nan,
-        )
-        for clip in tracks.clips()
-    ]  # fmt: skip
-
-
-def track_counts(clips: Sequence[ClipShare]) -> dict[str, int]:
-    """Status -> how many tracks are so, of those that there are."""
-    counts = {
-        "accepted": sum(clip.accepted for clip in clips),
-        "proposal": sum(clip.proposals for clip in clips),
-        "rejected": sum(clip.rejected for clip in clips),
-    }
-    return {status: count for status, count in counts.items() if count}
-
-
-def verdict_counts(tracks: Tracks) -> dict[str, int]:
-    """Verdict -> how many tracks were judged so."""
-    return dict(sorted(Counter(one.verdict for one in tracks.verdicts()).items()))

@@ -1,24 +1,35 @@
-"""Inference of the server: requests from any thread in, futures of answers by one model out.
+"""Inference of the server: requests from any thread, answers as futures, by one model.
 
-Two threads run the network, each through its own `ModelQueue`: one answers clicks, the other sees
-new photos and does what is long, one thing at a time, and steps back where both want the same core.
-So a click waits for other clicks alone. Everything hands in each batch of its clicks as a piece, so
-that a new photo waits for one batch at most, never for a whole photo's masks. Photos are decoded
-and fitted in threads of their own, which step back as well.
+Two threads run the network, each through a `ModelQueue` of its own: one answers clicks, the other
+encodes new photos and does what is long, one thing at a time, and steps back where both want the
+same core. So a click waits for other clicks alone. Everything hands in each batch of its clicks as
+a piece, so that a new photo waits for one batch at most, never for a whole photo's masks. Photos
+are decoded in threads of their own, which step back as well.
+
+What was encoded is kept in memory, the least recently used goes first.
 """
 
 from __future__ import annotations
 
+import contextlib
+import heapq
+import itertools
 import logging
+import os
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum
 from threading import Event
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from anymask.base import AnymaskError, ModelError, Told, UintImage
 from anymask.masks import Mask, Prompt, Rle
+from anymask.runtime import ImageRuntime, WrappedRuntime
 from anymask.segment import (
     EncodedPhoto,
     Model,
@@ -29,47 +40,252 @@ from anymask.segment import (
     photo_for_edges,
     refine_record_edges,
 )
-from anymask.studio.cache import EmbeddingCache
-from anymask.studio.naming import Named, NamesAsked, name_masks
-from anymask.studio.own_names import OwnNames
-from anymask.studio.refusals import Refusal
-from anymask.studio.turns import BACKGROUND, ModelQueue, Urgency, queue_calls, step_back
+from anymask.studio.errors import Refusal
+from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
 
 LOG = logging.getLogger("anymask.studio.model")
-State = Literal["loading", "ready", "failed"]
 PHOTO_THREADS = 2
 CLICKS_A_SLICE = 8  # of everything: what a new photo may have to wait for
+BACKGROUND = 5  # niceness: a third of an ordinary thread's share where both want one core
+T = TypeVar("T")
+
+
+def step_back(nice: int = BACKGROUND) -> None:
+    """Lower the priority of the calling thread; where a system knows only processes, do nothing.
+
+    nice  is added to the niceness that the thread has, up to 19, the last
+    """
+    if sys.platform == "linux":  # there each thread has a number and a niceness of its own
+        number = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            now = os.getpriority(os.PRIO_PROCESS, number)
+            os.setpriority(os.PRIO_PROCESS, number, min(19, now + nice))
+
+
+class Urgency(IntEnum):
+    """The order of pieces of work: the lowest number goes first."""
+
+    LOAD = 0
+    CLICK = 1
+    PHOTO = 2
+    LONG = 3
+
+
+class QueueClosed(Exception):
+    """The server is going down; the work is not done."""
+
+
+class RequestAbandoned(Exception):
+    """Nobody waits for the answer any more; the rest of the work is not done."""
+
+
+@dataclass(order=True)
+class _Piece:
+    urgency: int
+    number: int
+    items: list[Any] = field(compare=False)
+    key: Hashable = field(compare=False)
+    work: Callable[[list[Any]], list[Any]] = field(compare=False)
+    future: Future[Any] = field(compare=False)
+
+
+class ModelQueue:
+    """A queue of work for the model, and its thread; `start` and `close` may be called twice.
+
+    most_together  items of one call
+    nice           of the thread: 0, or more for one that steps back
+    """
+
+    def __init__(self, most_together: int = 16, nice: int = 0) -> None:
+        self.most_together, self._nice = most_together, nice
+        self._line: list[_Piece] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._pace = 0.02  # seconds a piece
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="anymask-model", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Let the piece that is being done end, and fail those that wait, with QueueClosed."""
+        with self._changed:
+            self._closed = True
+            left, self._line = self._line, []
+            self._changed.notify_all()
+        for piece in left:
+            if piece.future.set_running_or_notify_cancel():
+                piece.future.set_exception(QueueClosed())
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)  # a model that is being loaded cannot be stopped
+
+    def ask(self, work: Callable[[], T], urgency: Urgency) -> Future[T]:
+        """Have one piece done."""
+        return self._add(urgency, [None], None, lambda _: [work()])
+
+    def ask_together(
+        self, items: list[Any], key: Hashable, work: Callable[[list[Any]], list[T]]
+    ) -> Future[list[T]]:
+        """Have items done, perhaps with others that wait with an equal key; click urgency.
+
+        work  all items of a call -> one answer each; when it raises and several had come together,
+              it is called again for each of them alone
+        """
+        return self._add(Urgency.CLICK, items, key, work)
+
+    @property
+    def waiting(self) -> int:
+        """Pieces that have not begun."""
+        return len(self._line)
+
+    @property
+    def seconds_ahead(self) -> float:
+        """How long what waits now will take, about."""
+        return self._pace * (self.waiting + 1)
+
+    def _add(
+        self, urgency: Urgency, items: list[Any], key: Hashable, work: Callable[[list[Any]], Any]
+    ) -> Future[Any]:
+        with self._changed:
+            if self._closed:
+                raise QueueClosed
+            piece = _Piece(urgency, next(self._numbers), items, key, work, Future())
+            heapq.heappush(self._line, piece)
+            self._changed.notify()
+        return piece.future
+
+    def _run(self) -> None:
+        if self._nice:
+            step_back(self._nice)
+        while pieces := self._next():
+            began = time.monotonic()
+            _do(pieces)
+            self._pace = 0.9 * self._pace + 0.1 * (time.monotonic() - began)
+
+    def _next(self) -> list[_Piece]:
+        """The most urgent piece and those that can be done with it; nothing at the end."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._line or self._closed)
+                if not self._line:
+                    return []
+                pieces = [heapq.heappop(self._line)]
+                room = self.most_together - len(pieces[0].items)
+                for piece in sorted(self._line) if pieces[0].key is not None else ():
+                    if piece.key == pieces[0].key and len(piece.items) <= room:
+                        pieces.append(piece)
+                        room -= len(piece.items)
+                        self._line.remove(piece)
+                heapq.heapify(self._line)
+                begun = [one for one in pieces if one.future.set_running_or_notify_cancel()]
+                if begun:
+                    return begun
+
+
+def _do(pieces: list[_Piece]) -> None:
+    try:
+        answers = iter(pieces[0].work([item for piece in pieces for item in piece.items]))
+        for piece in pieces:
+            own = list(itertools.islice(answers, len(piece.items)))
+            piece.future.set_result(own[0] if piece.key is None else own)
+    except BaseException as error:
+        if len(pieces) == 1:
+            pieces[0].future.set_exception(error)
+            return
+        for piece in pieces:
+            _do([piece])
+
+
+def queue_calls(
+    inside: ImageRuntime, queue: ModelQueue, urgency: Urgency, left: Event | None = None
+) -> WrappedRuntime:
+    """The same answers as the runtime inside; never to be asked from the thread of the queue.
+
+    left  set once nobody waits any more: the next piece raises RequestAbandoned
+    """
+
+    def wait(_name: str, _given: tuple[Any, ...], call: Callable[[], Any]) -> Any:
+        if left is not None and left.is_set():
+            raise RequestAbandoned
+        return queue.ask(call, urgency).result()
+
+    return WrappedRuntime(inside, wait)
+
+
+Key = tuple[str, str, str]  # model, weights hash, image hash
+
+
+class EmbeddingCache:
+    """Encoded photos in memory, with the pixels in which edges are refined; for any thread.
+
+    memory_bytes  of features and pixels
+    """
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.memory_bytes, self.used_bytes = memory_bytes, 0
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Key, EncodedPhoto] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> EncodedPhoto | None:
+        """What is kept under a key, used last from now on."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
+
+    def put(self, seen: EncodedPhoto) -> None:
+        """Keep it, and let go of what was not used for longest."""
+        made = seen.embedding
+        key = (made.model, made.model_hash, made.image_hash)
+        with self._lock:
+            if size_of(seen) > self.memory_bytes or key in self._kept:
+                return
+            self._kept[key] = seen
+            self.used_bytes += size_of(seen)
+            while self.used_bytes > self.memory_bytes:
+                _, dropped = self._kept.popitem(last=False)
+                self.used_bytes -= size_of(dropped)
+
+
+def size_of(seen: EncodedPhoto) -> int:
+    """Bytes of its features and its pixels."""
+    return seen.embedding.nbytes + (0 if seen.photo is None else seen.photo.nbytes)
 
 
 @dataclass(frozen=True)
 class Health:
     """How the model is; `reason` says why it failed."""
 
-    status: State
+    status: Literal["loading", "ready", "failed"]
     model: str
-    weights_hash: str
-    reason: str = ""
+    weights_hash: str = ""
+    reason: str | None = None
 
 
 class Inference:
     """Make it, `start` it, ask it from any thread, `close` it. Every answer is a Future.
 
-    load   opens the model; called once, in the thread that runs it
-    name   of the model, while it is not there yet
-    cache  keeps what was seen
+    load       opens the model; called once, in the thread that runs it
+    name       of the model, while it is not there yet
+    cache      keeps what was encoded
+    most_long  searches for everything that may wait
     """
 
     def __init__(
-        self,
-        load: Callable[[], Model],
-        name: str,
-        cache: EmbeddingCache,
-        most_long: int = 16,
+        self, load: Callable[[], Model], name: str, cache: EmbeddingCache, most_long: int = 16
     ) -> None:
         self.cache = cache
         self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
+        self.model: Future[Model] = Future()
         self._name, self._load = name, load
-        self._model: Future[Model] = Future()
         self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", step_back)
         self._long = ThreadPoolExecutor(1, "anymask-long", step_back)
         self._most_long, self._long_now = most_long, 0
@@ -86,31 +302,30 @@ class Inference:
             model = self._load()
         except Exception as error:
             LOG.error("%s could not be loaded: %s", self._name, error)
-            self._model.set_exception(error)
+            self.model.set_exception(error)
             if not isinstance(error, AnymaskError):
                 raise
         else:
             LOG.info("%s is loaded, after %.1f s", model.name, time.monotonic() - began)
-            self._model.set_result(model)
+            self.model.set_result(model)
 
     def close(self) -> None:
-        """Stop; what has not begun fails with `turns.QueueClosed`."""
+        """Stop; what has not begun fails with QueueClosed."""
         self.clicks.close()
         self.heavy.close()
-        if not self._model.done():
-            self._model.set_exception(ModelError("the server is going down"))
+        if not self.model.done():
+            self.model.set_exception(ModelError("the server is going down"))
         self._photos.shutdown(cancel_futures=True)
         self._long.shutdown(cancel_futures=True)
-        self.cache.close()
 
     def health(self) -> Health:
         """At once, whatever the model does."""
-        if not self._model.done():
-            return Health("loading", self._name, "")
-        error = self._model.exception()
+        if not self.model.done():
+            return Health("loading", self._name)
+        error = self.model.exception()
         if error is not None:
-            return Health("failed", self._name, "", str(error))
-        model = self._model.result()
+            return Health("failed", self._name, reason=str(error))
+        model = self.model.result()
         return Health("ready", model.name, model.runtime.weights_hash)
 
     @property
@@ -118,47 +333,37 @@ class Inference:
         """How long what waits now will take, about."""
         return max(self.clicks.seconds_ahead, self.heavy.seconds_ahead)
 
-    @property
-    def model(self) -> Future[Model]:
-        """The model, as soon as it is there."""
-        return self._model
-
-    def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
-        """See a photo, or remember it.
-
-        read  decodes the photo; called in a thread
-        """
-        return self._photos.submit(self._embed, read)
-
-    def _embed(self, read: Callable[[], UintImage]) -> EncodedPhoto:
-        photo = read()
-        model = self.ready()
-        known = self.recall(image_hash(photo))
-        if known is not None:
-            return known
-        embedding = Model(queue_calls(model.runtime, self.heavy, Urgency.PHOTO)).encode(photo)
-        made = EncodedPhoto(embedding, photo_for_edges(photo, embedding.geometry))
-        self.cache.put(made)
-        return made
-
-    def recall(self, pixels: str) -> EncodedPhoto | None:
-        """What was seen of a photo, by the hash of its pixels; may read the disk."""
-        model = self.ready()
-        return self.cache.get((model.name, model.runtime.weights_hash, pixels))
-
-    def remembered(self, pixels: str) -> EncodedPhoto | None:
-        """The same from memory alone, for the thread that must not wait."""
-        model = self.ready()
-        return self.cache.remembered((model.name, model.runtime.weights_hash, pixels))
-
     def ready(self) -> Model:
         """The model; waits until it is there. Raises Refusal (503) where it cannot be opened."""
         try:
-            return self._model.result()
+            return self.model.result()
         except AnymaskError as error:
-            raise Refusal(
-                503, "a model", str(error), "start the server with another --model"
-            ) from error
+            parts = ("a model", str(error), "start the server with another --model")
+            raise Refusal(503, parts) from error
+
+    def recall(self, pixels: str) -> EncodedPhoto | None:
+        """What is kept of a photo, by the hash of its pixels."""
+        model = self.ready()
+        return self.cache.get((model.name, model.runtime.weights_hash, pixels))
+
+    def encode(self, read: Callable[[], UintImage]) -> Future[EncodedPhoto]:
+        """Encode a photo, or remember it.
+
+        read  decodes the photo; called in a thread
+        """
+
+        def work() -> EncodedPhoto:
+            photo = read()
+            model = self.ready()
+            known = self.recall(image_hash(photo))
+            if known is not None:
+                return known
+            features = self.heavy.ask(lambda: model.encode(photo), Urgency.PHOTO).result()
+            made = EncodedPhoto(features, photo_for_edges(photo, features.geometry))
+            self.cache.put(made)
+            return made
+
+        return self._photos.submit(work)
 
     def segment(
         self, seen: EncodedPhoto, prompts: list[Prompt], settings: SegmentSettings | None = None
@@ -182,8 +387,8 @@ class Inference:
     ) -> Future[list[Mask]]:
         """The masks of everything, in slices between which others have their turn.
 
-        look      gives the photo, or what was seen of it; called in a thread
-        left      set once nobody waits any more: the future then fails with `queued.Left`
+        look      gives the photo, or what was encoded of it; called in a thread
+        left      set once nobody waits any more: the future then fails with RequestAbandoned
         tell      told (steps done, all steps), from the thread that searches
 
         Raises Refusal (429) when too many wait already.
@@ -191,14 +396,31 @@ class Inference:
         if self._long_now >= self._most_long:
             raise Refusal(
                 429,
-                f"fewer than {self._most_long} requests for everything at a time",
-                f"{self._long_now} under way",
-                "ask again after the seconds of Retry-After",
-                retry_after=max(5.0, self.seconds_ahead),
+                f"wanted fewer than {self._most_long} requests for everything at a time, got "
+                f"{self._long_now} under way; ask again after the seconds of Retry-After",
+                max(5.0, self.seconds_ahead),
             )
+
+        def work() -> list[Mask]:
+            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
+            chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
+            began = time.monotonic()
+            LOG.info("a search for everything begins")
+            try:
+                found = Model(runtime).everything(look(), progress=tell, **chosen)
+            except BaseException as error:
+                spent, kind = time.monotonic() - began, type(error).__name__
+                LOG.info("a search for everything ended after %.1f s: %s", spent, kind)
+                raise
+            LOG.info("everything: %d masks in %.1f s", len(found), time.monotonic() - began)
+            return found
+
+        def ended(_: object) -> None:
+            self._long_now -= 1
+
         self._long_now += 1
-        future = self._long.submit(self._everything, look, settings, left, tell)
-        future.add_done_callback(self._ended)
+        future = self._long.submit(work)
+        future.add_done_callback(ended)
         return future
 
     def refine(self, read: Callable[[], UintImage], records: list[Mask]) -> Future[list[Mask]]:
@@ -228,26 +450,3 @@ class Inference:
             return name_masks(runtime, look(), rles, asked, own)
 
         return self._photos.submit(work)
-
-    def _ended(self, _: object) -> None:
-        self._long_now -= 1
-
-    def _everything(
-        self,
-        look: Callable[[], UintImage | EncodedPhoto],
-        settings: dict[str, Any],
-        left: Event | None,
-        tell: Told | None,
-    ) -> list[Mask]:
-        runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
-        chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
-        began = time.monotonic()
-        LOG.info("a search for everything begins")
-        try:
-            found = Model(runtime).everything(look(), progress=tell, **chosen)
-        except BaseException as error:
-            spent = time.monotonic() - began
-            LOG.info("a search for everything ended after %.1f s: %s", spent, type(error).__name__)
-            raise
-        LOG.info("everything: %d masks in %.1f s", len(found), time.monotonic() - began)
-        return found

@@ -10,39 +10,30 @@ is refused, so that nobody makes this server read other files or ask other machi
 from __future__ import annotations
 
 import base64
-import urllib.error
 import urllib.request
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from anymask.formats import mask_to_brush
 from anymask.masks import Prompt
 from anymask.segment import Prediction
-from anymask.studio.answers import (
-    StudioJobAnswer,
-    StudioModelAnswer,
-    StudioPredictionsAnswer,
-    StudioToldAnswer,
-    StudioVersionsAnswer,
-)
-from anymask.studio.forms import JsonRoute
+from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
-from anymask.studio.model_api import done
-from anymask.studio.photos import read_photo
-from anymask.studio.refusals import Refusal
-from anymask.studio.wire import at_most
+from anymask.studio.model_routes import done
+from anymask.studio.requests import BodyRoute, OfLimits, OfModel, read_photo
+from anymask.studio.schemas import DISC, Few, at_most, example
 
 MOST_TASKS = 1000  # of one question
-COSTLY = frozenset({"/predict"})
 _PATIENCE = 30  # seconds for a picture
 
 
@@ -62,31 +53,32 @@ class TaskPictures:
     def read(self, address: str, limits: Limits) -> bytes:
         """The bytes of a picture. Raises Refusal for an address that leads elsewhere."""
         try:
-            return self._read(address, limits)
+            if address.startswith("data:"):
+                return base64.b64decode(address.partition(",")[2])
+            local = self._local(address)
+            if local is not None:
+                with local.open("rb") as file:
+                    return file.read(limits.upload_bytes + 1)
+            wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
         except (OSError, ValueError) as error:  # too long, with a NUL, no base64, no host
-            raise Refusal(
-                422,
-                "the address of a picture",
-                f"{address[:80]!r} ({type(error).__name__})",
-                "send it as Label Studio does",
-            ) from error
-
-    def _read(self, address: str, limits: Limits) -> bytes:
-        if address.startswith("data:"):
-            return base64.b64decode(address.partition(",")[2])
-        local = self._local(address)
-        if local is not None:
-            with local.open("rb") as file:
-                return file.read(limits.upload_bytes + 1)
-        wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
-        if self.host and (full.scheme, full.netloc) == (wanted.scheme, wanted.netloc):
-            return self._fetch(full.geturl(), limits)
-        raise Refusal(
-            422,
-            "a picture in --photos DIR or of --label-studio URL",
-            address[:120],
-            "start the server with the one that holds it",
-        )
+            got = f"{address[:80]!r} ({type(error).__name__})"
+            parts = ("the address of a picture", got, "send it as Label Studio does")
+            raise Refusal(422, parts) from error
+        if not self.host or (full.scheme, full.netloc) != (wanted.scheme, wanted.netloc):
+            wish = "a picture in --photos DIR or of --label-studio URL"
+            remedy = "start the server with the one that holds it"
+            raise Refusal(422, (wish, address[:120], remedy))
+        headers = {"Authorization": f"Token {self.key}"} if self.key else {}
+        opener = urllib.request.build_opener(_NoRedirect)
+        try:
+            asked = urllib.request.Request(full.geturl(), headers=headers)
+            with opener.open(asked, timeout=_PATIENCE) as reply:
+                read: bytes = reply.read(limits.upload_bytes + 1)
+                return read
+        except (OSError, ValueError) as error:
+            remedy = "check its address and key"
+            parts = ("the picture from Label Studio", str(error)[:120], remedy)
+            raise Refusal(502, parts) from error
 
     def _local(self, address: str) -> Path | None:
         if self.folder is None:
@@ -98,19 +90,6 @@ class TaskPictures:
             if place.resolve().is_relative_to(root) and place.is_file():
                 return place.resolve()
         return None
-
-    def _fetch(self, address: str, limits: Limits) -> bytes:
-        headers = {"Authorization": f"Token {self.key}"} if self.key else {}
-        opener = urllib.request.build_opener(_NoRedirect)
-        try:
-            asked = urllib.request.Request(address, headers=headers)
-            with opener.open(asked, timeout=_PATIENCE) as reply:
-                read: bytes = reply.read(limits.upload_bytes + 1)
-                return read
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise Refusal(
-                502, "the picture from Label Studio", str(error)[:120], "check its address and key"
-            ) from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -144,12 +123,16 @@ def read_config(xml: str) -> Tag:
         labels = tuple(label.attrib["value"] for label in brush.iter("Label"))
         return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
-        raise Refusal(
-            422,
-            "a labelling configuration with <Image> and <BrushLabels toName=...>",
-            f"{type(error).__name__} in {xml[:80]!r}",
-            "add a BrushLabels tag in the project's settings",
-        ) from error
+        wanted = "a labelling configuration with <Image> and <BrushLabels toName=...>"
+        got, remedy = f"{type(error).__name__} in {xml[:80]!r}", "add a BrushLabels tag"
+        raise Refusal(422, (wanted, got, f"{remedy} in the project's settings")) from error
+
+
+_CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="tag" toName="image">'
+    '<Label value="disc"/></BrushLabels></View>'
+)
+_CLICK = {"type": "keypointlabels", "value": {"x": 37, "y": 50, "keypointlabels": ["disc"]}}
 
 
 class TaskBody(BaseModel):
@@ -158,13 +141,10 @@ class TaskBody(BaseModel):
     data: dict[str, Any]
 
 
-Tasks = Annotated[list[TaskBody], Field(fail_fast=True), at_most(MOST_TASKS, "tasks")]
-
-
 class ContextBody(BaseModel):
     """The regions that somebody has drawn."""
 
-    result: Annotated[list[dict[str, Any]], Field(fail_fast=True)] | None = None
+    result: Annotated[list[dict[str, Any]], Few] | None = None
 
 
 class ParamsBody(BaseModel):
@@ -176,96 +156,86 @@ class ParamsBody(BaseModel):
 class PredictBody(BaseModel):
     """A question of Label Studio; what else it sends is passed over."""
 
-    label_config: str = ""
-    tasks: Annotated[list[TaskBody], Field(fail_fast=True), at_most(MOST_TASKS, "tasks")] | None = (
-        None
+    model_config = example(
+        label_config=_CONFIG,
+        tasks=[{"data": {"image": f"data:image/png;base64,{DISC}"}}],
+        params={"context": {"result": [_CLICK]}},
     )
-    params: ParamsBody | None = None
 
-    @property
-    def regions(self) -> list[dict[str, Any]]:
-        """Those of the context, none where there is none."""
-        context = None if self.params is None else self.params.context
-        return (context and context.result) or []
+    label_config: str = ""
+    tasks: Annotated[list[TaskBody], Few, at_most(MOST_TASKS, "tasks")] | None = None
+    params: ParamsBody | None = None
 
 
 class SetupBody(BaseModel):
     """The labelling configuration."""
 
+    model_config = example(schema=_CONFIG)
+
     xml: str = Field(default="", alias="schema")
 
 
-@dataclass(frozen=True)
-class _Backend:
-    inference: Inference
-    pictures: TaskPictures
-    limits: Limits
-
-    def version(self) -> str:
-        now = self.inference.health()
-        return f"anymask-{now.model}-{now.weights_hash[:12]}"
-
-    async def predict(
-        self, task: TaskBody, regions: list[dict[str, Any]], tag: Tag
-    ) -> dict[str, Any]:
-        if not _is_prompted(regions):
-            return {"result": [], "score": 0.0}
-        address, limits = str(task.data.get(tag.image_key, "")), self.limits
-        seen = await done(
-            self.inference.encode(lambda: read_photo(self.pictures.read(address, limits), limits))
-        )
-        prompt = prompt_of(regions, seen.embedding.image_hw)
-        (answer,) = await done(self.inference.segment(seen, [prompt]))
-        label = tag.label(_label(regions))
-        return await run_in_threadpool(prediction, answer, tag, label)
+async def pictures_of(request: Request) -> TaskPictures:
+    """Where the pictures of the server that answers a request are."""
+    pictures: TaskPictures = request.app.state.label_studio
+    return pictures
 
 
-def label_studio_router(inference: Inference, pictures: TaskPictures, limits: Limits) -> APIRouter:
-    """/setup, /predict, /train, /webhook and /versions; /health is the server's own."""
-    router = APIRouter(route_class=JsonRoute)
-
-    backend = _Backend(inference, pictures, limits)
-    version = backend.version
-    _add_told(router)
-
-    @router.post("/setup", response_model=StudioModelAnswer)
-    async def setup(body: SetupBody) -> dict[str, str]:
-        """Check the labelling configuration and name the model."""
-        read_config(body.xml)
-        return {"model_version": version()}
-
-    @router.post("/predict", response_model=StudioPredictionsAnswer)
-    async def predict(body: PredictBody) -> dict[str, Any]:
-        """Masks of the clicks and boxes in `params.context`; nothing without them."""
-        tag = read_config(body.label_config)
-        results = []
-        for task in body.tasks or []:
-            found = await backend.predict(task, body.regions, tag)
-            results.append({"model_version": version()} | found)
-        return {"results": results}
-
-    @router.get("/versions", response_model=StudioVersionsAnswer)
-    async def versions() -> dict[str, Any]:
-        """The only version there is."""
-        return {"versions": [version()], "message": ""}
-
-    return router
+OfPictures = Annotated[TaskPictures, Depends(pictures_of)]
+router = APIRouter(route_class=BodyRoute, tags=["Label Studio"])
 
 
-def _add_told(router: APIRouter) -> None:
-    @router.post("/train", status_code=201, response_model=StudioJobAnswer)
-    async def train() -> dict[str, Any]:
-        """Nothing is trained here: `anymask project retrain` does."""
-        return {"job": None, "status": "ok"}
-
-    @router.post("/webhook", status_code=201, response_model=StudioToldAnswer)
-    async def webhook() -> dict[str, Any]:
-        """Told of changes in the project; none of them matters here."""
-        return {"result": {}, "status": "ok"}
+def _version(inference: Inference) -> str:
+    now = inference.health()
+    return f"anymask-{now.model}-{now.weights_hash[:12]}"
 
 
-def _is_prompted(regions: list[dict[str, Any]]) -> bool:
-    return any(region.get("type") in ("keypointlabels", "rectanglelabels") for region in regions)
+@router.post("/setup")
+async def setup(body: SetupBody, inference: OfModel) -> dict[str, str]:
+    """Check the labelling configuration and name the model."""
+    read_config(body.xml)
+    return {"model_version": _version(inference)}
+
+
+@router.post("/predict")
+async def predict(
+    body: PredictBody, inference: OfModel, pictures: OfPictures, limits: OfLimits
+) -> dict[str, list[dict[str, Any]]]:
+    """Masks of the clicks and boxes in `params.context`; nothing without them."""
+    tag = read_config(body.label_config)
+    context = None if body.params is None else body.params.context
+    regions = (context and context.result) or []
+    kinds = {region.get("type") for region in regions}
+    results: list[dict[str, Any]] = []
+    for task in body.tasks or []:
+        found: dict[str, Any] = {"result": [], "score": 0.0}
+        if kinds & {"keypointlabels", "rectanglelabels"}:
+            read = partial(pictures.read, str(task.data.get(tag.image_key, "")), limits)
+            seen = await done(inference.encode(lambda read=read: read_photo(read(), limits)))  # type: ignore[misc]  # bound now, called at once
+            prompt = prompt_of(regions, seen.embedding.image_hw)
+            (answer,) = await done(inference.segment(seen, [prompt]))
+            label = tag.label(_label(regions))
+            found = await run_in_threadpool(prediction, answer, tag, label)
+        results.append({"model_version": _version(inference)} | found)
+    return {"results": results}
+
+
+@router.get("/versions")
+async def versions(inference: OfModel) -> dict[str, str | list[str]]:
+    """The only version there is."""
+    return {"versions": [_version(inference)], "message": ""}
+
+
+@router.post("/train", status_code=201)
+async def train() -> dict[str, str | None]:
+    """Nothing is trained here: `anymask project retrain` does."""
+    return {"job": None, "status": "ok"}
+
+
+@router.post("/webhook", status_code=201)
+async def webhook() -> dict[str, str | dict[str, str]]:
+    """Told of changes in the project; none of them matters here."""
+    return {"result": {}, "status": "ok"}
 
 
 def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Prompt:
@@ -283,12 +253,9 @@ def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Promp
                 x1 = x + float(value["width"]) / 100 * width
                 box = (x, y, x1, y + float(value["height"]) / 100 * height)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Refusal(
-            422,
-            "regions with type and value.x, value.y in percent",
-            f"{type(error).__name__}: {error}",
-            "send them as Label Studio does",
-        ) from error
+        wanted = "regions with type and value.x, value.y in percent"
+        got = f"{type(error).__name__}: {error}"
+        raise Refusal(422, (wanted, got, "send them as Label Studio does")) from error
     return Prompt.of(points=points or None, labels=labels or None, box=box)
 
 
@@ -302,7 +269,7 @@ def _label(regions: list[dict[str, Any]]) -> str:
 def prediction(answer: Prediction, tag: Tag, label: str) -> dict[str, Any]:
     """The best mask as a brush region."""
     mask = answer.masks[0]
-    quality = min(1.0, max(0.0, float(answer.scores[0])))
+    score = min(1.0, max(0.0, float(answer.scores[0])))
     region = {
         "id": uuid.uuid4().hex[:10],
         "from_name": tag.name,
@@ -312,7 +279,7 @@ def prediction(answer: Prediction, tag: Tag, label: str) -> dict[str, Any]:
         "original_width": mask.shape[1],
         "image_rotation": 0,
         "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]},
-        "score": quality,
+        "score": score,
         "readonly": False,
     }
-    return {"result": [region] if mask.any() else [], "score": quality}
+    return {"result": [region] if mask.any() else [], "score": score}

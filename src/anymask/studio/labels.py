@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from anymask.base import InputError, NotFoundError
 from anymask.studio.checks import checked_text
 from anymask.studio.database import reading, writing
-from anymask.studio.entries import Action
+from anymask.studio.records import Action
 from anymask.studio.rows import event_row, remember
 from anymask.studio.tables import EventRow, LabelRow, RecordRow
 
@@ -87,7 +87,7 @@ class LabelSet:
         """In their order."""
         counts = (
             select(RecordRow.label, func.count().label("masks"))
-            .where(RecordRow.deleted.is_(False), RecordRow.status != "rejected")
+            .where(RecordRow.deleted.is_(False), RecordRow.state != "rejected")
             .group_by(RecordRow.label)
             .subquery()
         )
@@ -155,7 +155,7 @@ class LabelSet:
         query = select(RecordRow).where(RecordRow.label == old, RecordRow.deleted.is_(False))
         rows = list(session.scalars(query))
         for row in rows:
-            row.who, row.at, row.deleted = who, self.clock(), delete
+            row.author, row.created, row.deleted = who, self.clock(), delete
             row.label = old if delete else new
             remember(session, row, "record deleted" if delete else "record renamed", 0.0)
         return len(rows)

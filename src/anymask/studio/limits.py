@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 
 MEGA = 1_000_000
+COSTLY = re.compile(  # addresses that need the model, or decode a photo
+    r"/predict|/api/(encode|segment|everything|names)"
+    r"|/api/images/[^/]+/(embedding|everything|pixels|values)"
+    r"|/api/videos/[^/]+/(frames|prompts|masks)"
+)
 SLOWEST = 64_000  # bytes a second at which any body may come in
 
 
@@ -48,7 +54,7 @@ class Limits:
     prompts: Annotated[int, Setting("in one request", least=1)] = 256
     points: Annotated[int, Setting("in one prompt", least=1)] = 1000
     points_together: Annotated[int, Setting("in all prompts of one request", least=1)] = 4000
-    points_per_side: Annotated[int, Setting("of the grid of everything", least=1)] = 64
+    grid: Annotated[int, Setting("of the grid of everything", least=1)] = 64
     crop_layers: Annotated[int, Setting("of the grid of everything", least=1)] = 2
     clicks: Annotated[
         int,

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from anymask.base import Conflict, DataError, StoreError
 from anymask.formats import picture_hw
 from anymask.studio.database import reading, writing
-from anymask.studio.entries import Action
 from anymask.studio.project import Project
+from anymask.studio.records import Action
 from anymask.studio.rows import event_row
 from anymask.studio.tables import EventRow, RecordRow
 
@@ -97,7 +97,7 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
         return False
     at = changes[-1].at
     older = select(RecordRow.id).where(
-        RecordRow.image_id == image_id, RecordRow.deleted.is_(False), RecordRow.at < at
+        RecordRow.image_id == image_id, RecordRow.deleted.is_(False), RecordRow.created < at
     )
     finished = select(EventRow.id).where(
         EventRow.image_id == image_id, EventRow.kind == FINISHED, EventRow.at >= at

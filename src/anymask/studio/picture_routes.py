@@ -1,42 +1,54 @@
-"""The addresses of a project's pictures: planes, pixels, small pictures, embeddings."""
+"""Routes of a project's pictures: planes, pixels, small pictures, features, proposals."""
 
 from __future__ import annotations
 
-import asyncio
 import io
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from anymask.base import InputError, UintImage
+from anymask.base import InputError, Told, UintImage
 from anymask.images import PictureView, Ranges, load_plane, read_planes, read_values
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
-from anymask.studio.answers import PlanesAnswer, ValuesAnswer
+from anymask.segment import grid_of, least_objectness, split_by_score
 from anymask.studio.checks import MOST_PAGE
-from anymask.studio.entries import ImageEntry
-from anymask.studio.inference import PHOTO_THREADS, Inference
+from anymask.studio.errors import Refusal
+from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
-from anymask.studio.model_api import embedded
+from anymask.studio.model_routes import EMBEDDING, done, embedded, file_answer
+from anymask.studio.names import LabelledMask
 from anymask.studio.photo_files import checked_picture, photo_file
-from anymask.studio.photos import too_large
 from anymask.studio.project import Project
-from anymask.studio.refusals import Refusal
-from anymask.studio.results import EMBEDDING, file_answer
+from anymask.studio.project_routes import ImageId, OfProject, ServedProject
+from anymask.studio.project_schemas import (
+    PlanesBody,
+    ProgressBody,
+    ProposalsBody,
+    ValuesBody,
+    found_mask,
+    kept_mask,
+)
+from anymask.studio.records import Draft, StoredMask
+from anymask.studio.requests import BodyRoute, OfModel, too_large
+from anymask.studio.stages import grid_settings, proposals_of
 
 THUMBNAIL = 160  # pixels
-MOST_CHANNEL = 10_000
 PageNumber = Annotated[int | None, Query(ge=0, le=MOST_PAGE)]
-ChannelNumber = Annotated[int | None, Query(ge=0, le=MOST_CHANNEL)]
 _NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?"
 _RANGE = rf"({_NUMBER}:{_NUMBER}|:)"
-BandNumbers = Annotated[str | None, Query(pattern=r"^[0-9]{1,5}(,[0-9]{1,5}){2}$")]
-BandRanges = Annotated[str | None, Query(pattern=rf"^{_RANGE}(,{_RANGE}){{0,2}}$")]
+EVERY_MASK = {
+    "score": 0.0,
+    "min_objectness": 0.0,
+    "contained": 1.0,
+    "refine_edges": False,  # of those that are shown alone, later
+}
 
 
 @dataclass(frozen=True)
@@ -55,11 +67,11 @@ class AskedPlane:
     ranges: Ranges | None = None
 
 
-def asked_plane(
+async def asked_plane(
     page: PageNumber = None,
-    channel: ChannelNumber = None,
-    bands: BandNumbers = None,
-    ranges: BandRanges = None,
+    channel: Annotated[int | None, Query(ge=0, le=10_000)] = None,
+    bands: Annotated[str | None, Query(pattern=r"^[0-9]{1,5}(,[0-9]{1,5}){2}$")] = None,
+    ranges: Annotated[str | None, Query(pattern=rf"^{_RANGE}(,{_RANGE}){{0,2}}$")] = None,
 ) -> AskedPlane:
     """The plane that a query names. Raises InputError for a channel beside bands."""
     if bands is None:
@@ -71,27 +83,13 @@ def asked_plane(
     return AskedPlane(page, None, parse_bands(bands), (ranges and parse_ranges(ranges)) or None)
 
 
-Asked = Annotated[AskedPlane, Depends(asked_plane)]
-
-
 @dataclass(frozen=True)
 class PictureLook:
-    """What is shown and seen of photos where a request does not say, and how large they may be."""
+    """A project's photos as they are shown and seen, and how large they may be."""
 
+    project: Project
     choice: PictureChoice
     limits: Limits
-
-    @property
-    def view(self) -> PictureView:
-        """Bands, stretch and ranges."""
-        return self.choice.view
-
-    def view_of(self, asked: AskedPlane) -> PictureView:
-        """The same, with the channels that a request puts together. Raises InputError."""
-        if asked.bands is None:
-            return self.view
-        stretch = None if asked.ranges else self.choice.stretch
-        return PictureView.of(asked.bands, 0, stretch, asked.ranges)
 
     def page(self, path: Path, asked: int | None) -> int:
         """The page that is asked for; else the one of the choice, where the file has it."""
@@ -102,125 +100,146 @@ class PictureLook:
         places = read_planes(path).places
         return self.choice.page if self.choice.page in places else places[0]
 
-    def check(self, project: Project, image_id: int) -> ImageEntry:
-        """A photo that may be read. Raises NotFoundError, Refusal (413)."""
-        image = project.store.image(image_id)
-        height, width = image.hw
+    def check(self, image_id: int) -> None:
+        """Raises NotFoundError, Refusal (413) for a photo that may not be read."""
+        height, width = self.project.store.image(image_id).hw
         if height * width > self.limits.pixels:
             raise too_large(f"{width} x {height}", self.limits)
-        return image
 
-    def load(self, project: Project, image_id: int, asked: AskedPlane) -> UintImage:
+    def load(self, image_id: int, asked: AskedPlane) -> UintImage:  # -> (H, W, 3)
         """Read one plane of a photo. Raises ImageError, InputError, Refusal (413, 422)."""
-        image, path = self.check(project, image_id), project.picture(image_id)
-        place = self.page(path, asked.page)
-        photo = load_plane(path, place, asked.channel, self.view_of(asked))
-        high, wide = photo.shape[:2]
-        if (high, wide) != image.hw:
-            checked_picture(project, image_id)
-            image = project.store.image(image_id)
-        height, width = image.hw
-        if (high, wide) != image.hw:
+        self.check(image_id)
+        path = self.project.picture(image_id)
+        page = self.page(path, asked.page)
+        photo = load_plane(path, page, asked.channel, self._view(asked))
+        found, known = photo.shape[:2], self.project.store.image(image_id).hw
+        if found != known:
+            checked_picture(self.project, image_id)  # takes over the size of a file that is new
+            known = self.project.store.image(image_id).hw
+        if found != known:
+            (height, width), (high, wide) = known, found
             raise Refusal(
                 422,
-                f"a page of {width} x {height} pixels, as the first one",
-                f"{wide} x {high} on page {place}",
-                "label it as a photo of its own: cut the file into one for each size",
+                f"wanted a page of {width} x {height} pixels, as the first one, got {wide} x "
+                f"{high} on page {page}; cut the file into one for each size",
             )
         return photo
 
+    def _view(self, asked: AskedPlane) -> PictureView:
+        """The bands that are shown, or those that a request puts together. Raises InputError."""
+        if asked.bands is None:
+            return self.choice.view
+        stretch = None if asked.ranges else self.choice.stretch
+        return PictureView.of(asked.bands, 0, stretch, asked.ranges)
+
     def is_plain(self, asked: AskedPlane) -> bool:
-        """Whether a file that holds one picture is shown as it is."""
+        """Whether a request means the file as it comes: its colours, its first page."""
         first = self.choice.page in (0, "all")
-        as_it_comes = asked.channel is None and self.view_of(asked).plain
+        as_it_comes = asked.channel is None and self._view(asked).plain
         return as_it_comes and asked.page in (None, 0) and (first or asked.page == 0)
 
-
-def add_pictures(
-    router: APIRouter, project: Project, inference: Inference, look: PictureLook
-) -> None:
-    """Add them to a project's router."""
-    _add_planes(router, project, look)
-    _add_pixels(router, project, look)
-
-    @router.get("/images/{image_id}/embedding", response_class=Response, responses=EMBEDDING)
-    async def embedding(image_id: int, asked: Asked) -> Response:
-        """The photo's embedding; asking for the next photo's is a prefetch."""
-        return await embedded(inference, partial(look.load, project, image_id, asked))
-
-
-def _add_planes(router: APIRouter, project: Project, look: PictureLook) -> None:
-    @router.get("/images/{image_id}/planes", response_model=PlanesAnswer)
-    def planes(image_id: int) -> dict[str, Any]:
-        """The pages and channels of a photo's file, and how large its pixels are.
-
-        The size of a file that was replaced is taken over; 409 where the photo has masks.
-        """
-        path = checked_picture(project, image_id)
-        found, file = read_planes(path), photo_file(project, image_id)
-        return {
-            "first": look.page(path, None),
-            "pages": [{"page": page, "name": found.name(page)} for page in found.places],
-            "channels": list(found.channels),
-            "colours": found.colours or (look.view.bands is not None and bool(found.channels)),
-            "pixel": None if found.pixel is None else asdict(found.pixel),
-            "deep": found.deep,
-            "file": file.mark,
-            "replaced": file.replaced,
-        }
-
-    @router.get("/images/{image_id}/values", response_model=ValuesAnswer)
-    def values(image_id: int, page: PageNumber = None) -> dict[str, Any]:
-        """What numbers the channels of a page have, to choose ranges of them."""
-        look.check(project, image_id)
-        path = project.picture(image_id)
-        return {"channels": [asdict(one) for one in read_values(path, look.page(path, page))]}
-
-
-def _add_pixels(router: APIRouter, project: Project, look: PictureLook) -> None:
-    converting = asyncio.Lock()  # one photo's pixels at a time
-    shrinking = asyncio.Semaphore(PHOTO_THREADS)  # a page asks for many of them at once
-    kinds = ("image/png", "image/jpeg", "image/webp")
-
-    @router.get(
-        "/images/{image_id}/pixels", response_class=FileResponse, responses=file_answer(*kinds)
-    )
-    async def pixels(image_id: int, asked: Asked) -> Response:
-        """The upright photo: the file itself where a browser shows it so, else a PNG.
-
-        page     of a file of several, as `planes` lists them
-        channel  the place of one in `channels` of `planes`
-        bands    instead: three channels as red, green and blue, counted from 1, 0 for black
-        ranges   values that become black and white: LOW:HIGH of all bands or each, : for none
-        """
-        path = await run_in_threadpool(project.picture, image_id)
-        plain = look.is_plain(asked)
-        if plain and await run_in_threadpool(_is_shown_as_it_is, path):
-            return FileResponse(path)
-        async with converting:
-            return await run_in_threadpool(lambda: _png(look.load(project, image_id, asked)))
-
-    @router.get(
-        "/images/{image_id}/thumbnail",
-        response_class=Response,
-        responses=file_answer("image/jpeg"),
-    )
-    async def thumbnail(image_id: int) -> Response:
-        """The upright photo, small, as a JPEG."""
-        async with shrinking:
-            return await run_in_threadpool(
-                lambda: _small(look.load(project, image_id, AskedPlane()))
+    def labelled(self, label: str, most: int) -> Sequence[LabelledMask]:
+        """The newest masks that have a label, which explain it (`names.Examples`)."""
+        return [
+            LabelledMask(
+                key=f"{entry.id} {entry.version}",
+                on=f"{entry.image_id} {entry.page}",
+                photo=partial(self.load, entry.image_id, AskedPlane(entry.page)),
+                rle=entry.rle,
             )
+            for entry in self.project.store.labelled(label, most)
+        ]
 
 
-def _small(photo: UintImage) -> Response:
-    """At most THUMBNAIL pixels a side."""
-    picture = Image.fromarray(photo)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=80)
+async def look_of(request: Request) -> PictureLook:
+    """How the photos of the server that answers a request are shown."""
+    served: ServedProject = request.app.state.project
+    return PictureLook(served.project, served.pictures, request.app.state.limits)
+
+
+Asked = Annotated[AskedPlane, Depends(asked_plane)]
+Looks = Annotated[PictureLook, Depends(look_of)]
+router = APIRouter(prefix="/api/images/{image_id}", route_class=BodyRoute, tags=["project"])
+
+
+@router.get("/planes", response_model=PlanesBody)
+def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]:
+    """The pages and channels of a photo's file, and how large its pixels are.
+
+    The size of a file that was replaced is taken over; 409 where the photo has masks.
+    """
+    path = checked_picture(project, image_id)
+    found, file = read_planes(path), photo_file(project, image_id)
+    return {
+        "first": look.page(path, None),
+        "pages": [{"page": page, "name": found.name(page)} for page in found.places],
+        "channels": list(found.channels),
+        "colours": found.colours or (look.choice.view.bands is not None and bool(found.channels)),
+        "pixel": found.pixel,
+        "deep": found.deep,
+        "file": file.mark,
+        "replaced": file.replaced,
+    }
+
+
+@router.get("/values", response_model=ValuesBody)
+def values(
+    image_id: ImageId, project: OfProject, look: Looks, page: PageNumber = None
+) -> dict[str, Any]:
+    """What numbers the channels of a page have, to choose ranges of them."""
+    look.check(image_id)
+    path = project.picture(image_id)
+    return {"channels": read_values(path, look.page(path, page))}
+
+
+@router.get("/embedding", response_class=Response, responses=EMBEDDING)
+async def embedding(image_id: ImageId, asked: Asked, look: Looks, inference: OfModel) -> Response:
+    """The photo's features; asking for the next photo's is a prefetch."""
+    return await embedded(inference, partial(look.load, image_id, asked))
+
+
+@router.get(
+    "/pixels",
+    response_class=FileResponse,
+    responses=file_answer("image/png", "image/jpeg", "image/webp"),
+)
+async def pixels(
+    image_id: ImageId, asked: Asked, project: OfProject, look: Looks, request: Request
+) -> Response:
+    """The upright photo: the file itself where a browser shows it so, else a PNG.
+
+    page: of a file of several, as `planes` lists them. channel: the place of one in `channels` of
+    `planes`. bands: instead, three channels as red, green and blue, counted from 1, 0 for black.
+    ranges: values that become black and white, LOW:HIGH of all bands or each, : for none.
+    """
+    path = await run_in_threadpool(project.picture, image_id)
+    if look.is_plain(asked) and await run_in_threadpool(_is_shown_as_it_is, path):
+        return FileResponse(path)
+
+    def png() -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(look.load(image_id, asked)).save(stream, "PNG", compress_level=1)
+        return stream.getvalue()
+
+    async with request.app.state.converting:  # one photo's pixels at a time
+        return Response(await run_in_threadpool(png), media_type="image/png")
+
+
+@router.get("/thumbnail", response_class=Response, responses=file_answer("image/jpeg"))
+async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Response:
+    """The upright photo, small, as a JPEG."""
+
+    def small() -> bytes:
+        picture = Image.fromarray(look.load(image_id, AskedPlane()))
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG", quality=80)
+        return stream.getvalue()
+
+    async with request.app.state.shrinking:  # a page asks for many of them at once
+        content = await run_in_threadpool(small)
     headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(stream.getvalue(), media_type="image/jpeg", headers=headers)
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 def _is_shown_as_it_is(path: Path) -> bool:
@@ -233,7 +252,81 @@ def _is_shown_as_it_is(path: Path) -> bool:
         return False
 
 
-def _png(photo: UintImage) -> Response:
-    stream = io.BytesIO()
-    Image.fromarray(photo).save(stream, "PNG", compress_level=1)
-    return Response(stream.getvalue(), media_type="image/png")
+# What the model finds in a photo by itself.
+
+
+@router.get("/progress", response_model=ProgressBody)
+async def progress(image_id: ImageId, request: Request) -> dict[str, int]:
+    """How far the search for everything in the photo is, in clicks or tiles."""
+    done_now, total = request.app.state.steps.get(image_id, (0, 0))
+    return {"done": done_now, "total": total}
+
+
+@router.post("/everything", response_model=ProposalsBody, response_model_exclude_unset=True)
+async def everything(
+    image_id: ImageId,
+    asked: Asked,
+    project: OfProject,
+    look: Looks,
+    inference: OfModel,
+    request: Request,
+) -> dict[str, Any]:
+    """Proposals of the model for the whole photo, stored as such; once a page.
+
+    others: what it found below its least score; nobody has stored it.
+    """
+    place = await run_in_threadpool(lambda: look.page(project.picture(image_id), asked.page))
+    waiting = await run_in_threadpool(project.store.records, image_id, ("proposed",))
+    known = [
+        entry for entry in waiting if entry.page == place and entry.provenance.tool == "everything"
+    ]
+    others: list[Draft] = []
+    if not known:
+        steps: dict[int, tuple[int, int]] = request.app.state.steps
+
+        def tell(step: int, total: int) -> None:
+            steps[image_id] = (step, total)
+
+        photo = partial(look.load, image_id, replace(asked, page=place))
+        try:
+            known, others = await _propose(project, inference, (image_id, place), photo, tell)
+        finally:
+            steps.pop(image_id, None)
+    return {
+        "records": [kept_mask(entry) for entry in known],
+        "others": [found_mask(draft) for draft in others],
+    }
+
+
+async def _propose(
+    project: Project,
+    inference: Inference,
+    place: tuple[int, int],
+    photo: Callable[[], UintImage],
+    tell: Told,
+) -> tuple[list[StoredMask], list[Draft]]:
+    """The masks of `Model.everything`, stored; those below its least score, not stored.
+
+    place  the photo's number and the page's
+    """
+    image_id, page = place
+    settings, stage = project.settings, project.stage
+    stage = stage if stage in ("semi", "auto") else "semi"
+    wanted = grid_settings(stage, settings) | EVERY_MASK
+    found = await done(inference.everything(photo, wanted, tell=tell))
+    model = inference.model.result()
+    family, least = model.runtime.family, settings.score
+    least = grid_of(family, {}).score if least is None else least
+    likely, rest = split_by_score(found, least, least_objectness(family))
+    likely = await done(inference.refine(photo, likely))
+    good, others = (
+        proposals_of(records, model, stage, replace(settings, confident=0.0))
+        for records in (likely, rest)
+    )
+    mark = f":page{page}" if page else ""
+    named = [
+        replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
+        for number, draft in enumerate(good)
+    ]
+    keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
+    return await run_in_threadpool(keep), [replace(draft, page=page) for draft in others]

@@ -31,24 +31,22 @@ from anymask.studio.database import (
     reading,
     writing,
 )
-from anymask.studio.entries import (
-    Arm,
-    ImageEntry,
-    Stage,
-    Status,
-    StoredMask,
-    Verdict,
-    one_of,
-)
-from anymask.studio.export_settings import ExportSettings
 from anymask.studio.figures import Figures, measure
-from anymask.studio.labels import LabelSet, learn_label
+from anymask.studio.labels import LabelSet
 from anymask.studio.places import (
     check_address,
     check_own_folder,
     is_file_database,
     lies_in_folder,
     own_place,
+)
+from anymask.studio.records import (
+    ImageEntry,
+    Stage,
+    State,
+    StoredMask,
+    Verdict,
+    one_of,
 )
 from anymask.studio.review import (
     BatchState,
@@ -57,7 +55,7 @@ from anymask.studio.review import (
     give_verdict,
     next_asked,
 )
-from anymask.studio.stages import HINT_SECONDS, ProjectSettings
+from anymask.studio.stages import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.store import Store
 from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks
@@ -66,6 +64,7 @@ if TYPE_CHECKING:
     from anymask.masks import Rle
     from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
+    from anymask.studio.rounds import RoundOutcome, Tuning
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -116,9 +115,9 @@ class Project:
         """All photos."""
         return list(self.store.all_images())
 
-    def masks(self, image: int | None = None, *statuses: Status) -> list[StoredMask]:
-        """The masks of a photo, by its number, or of all; of these statuses where any are named."""
-        return self.store.records(image, statuses)
+    def masks(self, image: int | None = None, *states: State) -> list[StoredMask]:
+        """The masks of a photo, by its number, or of all; of these states where any are named."""
+        return self.store.records(image, states)
 
     def take(
         self,
@@ -154,9 +153,7 @@ class Project:
 
         Raises InputError for a stage that needs a person.
         """
-        from anymask.studio.runs import Work, run_stage
-
-        return run_stage(self, Work(model=model, stage=stage, larger=larger), failed)
+        return run_stage(self, model, stage, larger=larger, failed=failed)
 
     def next_review(self) -> ReviewItem | None:
         """The mask that should be looked at next, and why; None when all have been."""
@@ -175,16 +172,43 @@ class Project:
         """How each batch of proposals stands by the acceptance rule."""
         return batch_states(self.store, self.settings)
 
+    def accept_rest(self, who: str) -> int:
+        """Accept the other proposals of every batch that the rule accepts, and count them.
+
+        The photos of these batches that have masks are finished then.
+        """
+        from anymask.studio.exports import accept_rest
+
+        return accept_rest(self, who)
+
+    def retrain(
+        self,
+        tuning: Tuning | None = None,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> RoundOutcome:
+        """Tune on the accepted masks, measure on photos held out, promote what is surely better.
+
+        A round that was cut short goes on. `report` is told each row of the training's log.
+
+        Raises InputError where there is too little to learn from or to measure on, ModelError,
+        WeightsError, MissingExtra without torch.
+        """
+        from anymask import load
+        from anymask.studio.rounds import Tuning, judge_on, retrain, trainer
+
+        train = trainer(tuning or Tuning(), report)
+        return retrain(self, train, judge_on(self.folder), load)
+
     def export(self, target: str | Path, form: str = "coco", **settings: Any) -> list[str]:
         """Write the accepted masks; lines that say what left, what stayed, and what was lost.
 
         form      a format of `anymask convert`
-        settings  fields of `export_settings.ExportSettings`: only, proposals, images, shares, ...
+        settings  fields of `exports.ExportSettings`: only, proposals, images, shares, ...
 
         Raises NotAllowedError for proposals while the acceptance rule is not met; InputError,
         DataError.
         """
-        from anymask.studio.exports import export_masks
+        from anymask.studio.exports import ExportSettings, export_masks
 
         return export_masks(self, Path(target), form, ExportSettings(**settings))
 
@@ -220,11 +244,6 @@ class Project:
         return self._row().stage  # type: ignore[return-value]  # checked on its way in
 
     @property
-    def arm(self) -> Arm:
-        """Whether the page works with the model, or without, to measure what it saves."""
-        return self._row().arm  # type: ignore[return-value]  # checked on its way in
-
-    @property
     def labels(self) -> LabelSet:
         """The names of masks."""
         return LabelSet(self.store.database, self.store.clock)
@@ -243,7 +262,6 @@ class Project:
             "made": row.made,
             "labels": [asdict(label) for label in self.labels.all()],
             "stage": row.stage,
-            "arm": row.arm,
             "user": user,
             "hint_seconds": HINT_SECONDS,
             "counts": {
@@ -253,21 +271,13 @@ class Project:
             },
         }
 
-    def change(
-        self,
-        *,
-        stage: Stage | None = None,
-        arm: Arm | None = None,
-        settings: dict[str, Any] | None = None,
-    ) -> None:
+    def change(self, *, stage: Stage | None = None, settings: dict[str, Any] | None = None) -> None:
         """Change what is given. Raises InputError."""
         if stage is not None:
             one_of("stage", stage, get_args(Stage))
-        if arm is not None:
-            one_of("arm", arm, get_args(Arm))
         with writing(self.store.database) as session:
             row = session.get_one(ProjectRow, 1)
-            row.stage, row.arm = stage or row.stage, arm or row.arm
+            row.stage = stage or row.stage
             row.settings = ProjectSettings.from_json({**row.settings, **(settings or {})}).to_json()
 
     # Photos.
@@ -355,7 +365,7 @@ class Project:
         entries = self.store.records(image_id)
         if who is None or not every or image_id % every:
             return entries
-        return [e for e in entries if e.who == who or e.provenance.kind != "human"]
+        return [e for e in entries if e.author == who or e.provenance.kind != "human"]
 
     def figures(self) -> Figures:
         """The report."""
@@ -423,8 +433,7 @@ def create_project(
     if not folder.is_dir():
         raise InputError(f"wanted a folder of photos, {str(folder)!r} is none; check the path")
     row = ProjectRow(
-        id=1, name=name or folder.resolve().name, arm="model", stage="assisted",
-        made=clock(),
+        id=1, name=name or folder.resolve().name, stage="assisted", made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
@@ -433,8 +442,10 @@ def create_project(
     with writing(project.store.database) as session:
         if session.get(ProjectRow, 1) is None:
             session.add(row)
-            for label in labels:
-                learn_label(session, label)
+    if settings:
+        project.change(settings=settings)
+    for label in labels:
+        project.labels.add(label)
     project.add_folder(failed)
     return project
 

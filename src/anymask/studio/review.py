@@ -1,18 +1,17 @@
-"""Review: masks in; the next one to look at, verdicts and acceptance of batches out.
+"""Review of masks: which to look at next, verdicts, and whether a batch may leave.
 
 The queue takes a proposal that the model is least sure of and one at random in turns; what people
 made or accepted comes last. Only the random ones say how good the batch is: the others are worse by
-choice. How good a mask is is its overlap
-with itself after review: 1 where it was accepted, the IoU of before and after where it was fixed, 0
-where it was rejected (Segment Anything, section 5, compares automatic masks with corrected ones).
+choice. How good a mask is is its overlap with itself after review: 1 where it was accepted, the IoU
+of before and after where it was fixed, 0 where it was rejected (Segment Anything, section 5,
+compares automatic masks with corrected ones).
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, get_args
 
@@ -20,19 +19,13 @@ from sqlalchemy import case, exists, func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
-from anymask.masks import Rle, rle_area, rle_iou
+from anymask.masks import Rle, rle_iou
 from anymask.studio.database import reading, writing
-from anymask.studio.entries import StoredMask, Verdict, Why, one_of
-from anymask.studio.rows import (
-    image_row,
-    mask_of,
-    record_row,
-    remember,
-    restore_row,
-)
+from anymask.studio.records import StoredMask, Verdict, Why, one_of
+from anymask.studio.rows import mask_of, record_row, remember, restore_row
 from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
-from anymask.studio.tables import ImageRow, RecordRow, VerdictRow, VersionRow
+from anymask.studio.tables import RecordRow, VerdictRow, VersionRow
 
 SAME = 0.5  # IoU from which two annotators mean the same object
 
@@ -45,29 +38,17 @@ class ReviewItem:
     why: Why
 
 
-@dataclass(frozen=True)
-class GivenVerdict:
-    """One verdict."""
-
-    record_id: int
-    who: str
-    verdict: Verdict
-    why: Why
-    agreed: float
-    seconds: float
-
-
 def next_asked(store: Store) -> ReviewItem | None:
     """The mask that should be looked at next; None when all have been."""
     with reading(store.database) as session:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
         if random <= count / 2:
-            found = _first(session, RecordRow.draw, RecordRow.status == "proposal")
+            found = _first(session, RecordRow.draw, RecordRow.state == "proposed")
             if found is not None:
                 return ReviewItem(found, "random")
-        for status in ("proposal", "accepted"):  # what a person made comes last
-            found = _first(session, RecordRow.quality.nulls_last(), RecordRow.status == status)
+        for state in ("proposed", "accepted"):  # what a person made comes last
+            found = _first(session, RecordRow.score.nulls_last(), RecordRow.state == state)
             if found is not None:
                 return ReviewItem(found, "uncertain")
     return None
@@ -80,7 +61,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
     """
     entry = store.record(record_id)
     with reading(store.database) as session:
-        drawn = _first(session, RecordRow.draw, RecordRow.status == "proposal")
+        drawn = _first(session, RecordRow.draw, RecordRow.state == "proposed")
     is_next = drawn is not None and drawn.id == record_id
     return ReviewItem(entry, "random" if is_next else "uncertain")
 
@@ -88,19 +69,18 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
 def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
     """Of the masks that nobody has looked at, the one with the least `order`."""
     query = (
-        select(RecordRow, ImageRow)
-        .join(ImageRow, ImageRow.id == RecordRow.image_id)
+        select(RecordRow)
         .where(
             RecordRow.deleted.is_(False),
-            RecordRow.status.in_(("proposal", "accepted")),
+            RecordRow.state.in_(("proposed", "accepted")),
             ~exists().where(VerdictRow.record_id == RecordRow.id),
             *conditions,
         )
         .order_by(order, RecordRow.id)
         .limit(1)
     )
-    found = session.execute(query).first()
-    return None if found is None else mask_of(*found)
+    found = session.scalars(query).first()
+    return None if found is None else mask_of(found)
 
 
 def give_verdict(
@@ -126,14 +106,14 @@ def give_verdict(
             f"the verdict 'fix' comes with the better mask (rle), the others without; got "
             f"{verdict!r} {'with' if rle is not None else 'without'} one"
         )
-    entry, agreed = asked.entry, {"accept": 1.0, "reject": 0.0}.get(verdict, 0.0)
-    draft = entry.draft(status="rejected" if verdict == "reject" else "accepted", seconds=seconds)
+    entry, agreed = asked.entry, float(verdict == "accept")
+    draft = entry.draft(state="rejected" if verdict == "reject" else "accepted", seconds=seconds)
     if rle is not None:
         if rle.size != entry.rle.size:
             raise InputError(f"the mask must be of (H, W) = {entry.rle.size}, got {rle.size}")
         agreed = float(rle_iou([rle], [entry.rle])[0, 0])
         origin = replace(entry.provenance, kind="human", tool="review")
-        draft = replace(draft, rle=rle, provenance=origin, quality=None, stability=None)
+        draft = replace(draft, rle=rle, provenance=origin, score=None, stability=None)
     row = VerdictRow(
         record_id=entry.id, who=who, at=store.clock(), verdict=verdict, why=asked.why,
         agreed=agreed, seconds=seconds, version=entry.version,
@@ -141,14 +121,10 @@ def give_verdict(
     return store.change_record(entry.id, entry.version, draft, who, beside=[row], told=told)
 
 
-def all_verdicts(store: Store) -> list[GivenVerdict]:
+def all_verdicts(store: Store) -> list[VerdictRow]:
     """Every verdict, the first one first."""
     with reading(store.database) as session:
-        rows = session.scalars(select(VerdictRow).order_by(VerdictRow.id))
-        return [
-            GivenVerdict(row.record_id, row.who, row.verdict, row.why, row.agreed, row.seconds)  # type: ignore[arg-type]  # checked on their way in
-            for row in rows
-        ]
+        return list(session.scalars(select(VerdictRow).order_by(VerdictRow.id)))
 
 
 def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
@@ -159,7 +135,6 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
     """
     with writing(store.database) as session:
         row = record_row(session, record_id, lock=True)
-        image = image_row(session, row.image_id)
         query = select(VerdictRow).where(VerdictRow.record_id == record_id)
         verdict = session.scalars(query.order_by(VerdictRow.id.desc())).first()
         if verdict is None:
@@ -167,7 +142,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
         if row.version != verdict.version + 1:
             raise Conflict(
                 f"record {record_id} has changed since the verdict; judge it again",
-                mask_of(row, image),
+                mask_of(row),
             )
         old = select(VersionRow).where(
             VersionRow.record_id == record_id, VersionRow.version == verdict.version
@@ -175,7 +150,7 @@ def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
         restore_row(row, session.scalars(old).one(), who, store.clock())
         session.delete(verdict)
         remember(session, row, "verdict taken back", 0.0)
-        return mask_of(row, image)
+        return mask_of(row)
 
 
 # The acceptance rule.
@@ -190,8 +165,7 @@ class BatchState:
     sampled   of them, looked at by chance
     doubtful  of them, looked at because the model was unsure: they say nothing of the rest
     needed    samples before the rule can say anything
-    good      share of the sample that was good enough, and its 95 % interval (Wilson)
-    mean_iou  of the sampled masks, before and after review
+    good      share of the sample that was good enough, 0..1; None without a sample
     met       whether the rule allows the batch to leave
     """
 
@@ -201,75 +175,37 @@ class BatchState:
     sampled: int
     doubtful: int
     needed: int
-    good: float
-    low: float
-    high: float
-    mean_iou: float
+    good: float | None
     met: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """NaN, which JSON has not, becomes null."""
-        return {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
     """Every batch that has masks, by the rule of the settings."""
-    verdicts: dict[int, list[GivenVerdict]] = defaultdict(list)
+    firsts: dict[int, VerdictRow] = {}
     for one in all_verdicts(store):
-        verdicts[one.record_id].append(one)
+        firsts.setdefault(one.record_id, one)
     members: dict[int, list[StoredMask]] = defaultdict(list)
     for entry in store.records():
-        judged = entry.id in verdicts
-        open_or_model = entry.status == "proposal" or entry.provenance.kind == "model"
-        if judged or (entry.status != "rejected" and open_or_model):
+        by_model = entry.state == "proposed" or entry.provenance.kind == "model"
+        if entry.id in firsts or (entry.state != "rejected" and by_model):
             members[(entry.image_id - 1) // settings.batch].append(entry)
-    return [_state(number, members[number], verdicts, settings) for number in sorted(members)]
-
-
-def _state(
-    number: int,
-    entries: list[StoredMask],
-    verdicts: dict[int, list[GivenVerdict]],
-    settings: ProjectSettings,
-) -> BatchState:
-    firsts = [verdicts[entry.id][0] for entry in entries if entry.id in verdicts]
-    ious = [one.agreed for one in firsts if one.why == "random"]
-    looked_at_all = len(firsts) == len(entries)
-    if looked_at_all:  # then nothing was chosen, and all of them count
-        ious = [one.agreed for one in firsts]
-    good = sum(iou >= settings.good_iou for iou in ious)
-    low, high = wilson(good, len(ious))
-    left = sum(entry.status == "proposal" for entry in entries)
-    needed = min(settings.sample, len(ious) + left)
-    share = good / len(ious) if ious else math.nan
-    enough = len(ious) >= needed or looked_at_all
-    return BatchState(
-        batch=number + 1,
-        masks=len(entries),
-        open=left,
-        sampled=len(ious),
-        doubtful=len(firsts) - len(ious),
-        needed=needed,
-        good=share,
-        low=low,
-        high=high,
-        mean_iou=sum(ious) / len(ious) if ious else math.nan,
-        met=bool(ious) and enough and share >= settings.good_share,
-    )
-
-
-def wilson(good: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927); NaN where nothing was counted."""
-    if not count:
-        return math.nan, math.nan
-    z, share = 1.959964, good / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return (middle - half) / scale, (middle + half) / scale
+    states = []
+    for number, entries in sorted(members.items()):
+        looked_at = [firsts[entry.id] for entry in entries if entry.id in firsts]
+        everything = len(looked_at) == len(entries)  # then nothing was chosen, and all count
+        ious = [one.agreed for one in looked_at if everything or one.why == "random"]
+        left = sum(entry.state == "proposed" for entry in entries)
+        needed = min(settings.sample, len(ious) + left)
+        good = sum(iou >= settings.good_iou for iou in ious) / len(ious) if ious else None
+        enough = everything or len(ious) >= needed
+        met = good is not None and enough and good >= settings.good_share
+        states.append(
+            BatchState(
+                batch=number + 1, masks=len(entries), open=left, sampled=len(ious),
+                doubtful=len(looked_at) - len(ious), needed=needed, good=good, met=met,
+            )
+        )  # fmt: skip
+    return states
 
 
 # Agreement between annotators.
@@ -281,7 +217,7 @@ class Agreement:
 
     pairs    masks that both have drawn
     alone    masks that only one of them has
-    iou      mean overlap of the pairs
+    iou      mean overlap of the pairs; None without one
     """
 
     first: str
@@ -289,15 +225,15 @@ class Agreement:
     images: int
     pairs: int
     alone: int
-    iou: float
+    iou: float | None
 
 
 def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
     """How far every two annotators agree, by their accepted masks."""
     by_page: dict[tuple[int, int], dict[str, list[Rle]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
-        if entry.status == "accepted" and entry.provenance.kind == "human" and rle_area(entry.rle):
-            by_page[entry.image_id, entry.page][entry.who].append(entry.rle)
+        if entry.state == "accepted" and entry.provenance.kind == "human" and entry.area:
+            by_page[entry.image_id, entry.page][entry.author].append(entry.rle)
     found: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
     for people in by_page.values():
         for first, second in combinations(sorted(people), 2):
@@ -306,7 +242,7 @@ def agreements(entries: Iterable[StoredMask]) -> list[Agreement]:
     for (first, second), images in sorted(found.items()):
         ious = [iou for pairs, _ in images for iou in pairs]
         alone = sum(left for _, left in images)
-        mean = sum(ious) / len(ious) if ious else math.nan
+        mean = sum(ious) / len(ious) if ious else None
         rows.append(Agreement(first, second, len(images), len(ious), alone, mean))
     return rows
 

@@ -1,8 +1,7 @@
-"""Retraining rounds: accepted masks in, a trained model that is promoted if it is better out.
+"""Retraining rounds: tune a model on the accepted masks, promote it where it is better.
 
-Training and measuring are handed in, as this floor knows neither. A new model leads only where the
-95 % interval of the gain (the same photos for both, whole photos resampled) lies above zero, on at
-least LEAST_HELD photos.
+A new model leads only where the 95 % interval of the gain (the same photos for both, whole photos
+resampled) lies above zero, on at least LEAST_HELD photos that training never sees.
 """
 
 from __future__ import annotations
@@ -13,32 +12,55 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from anymask.base import Floats, InputError
+from anymask.base import (
+    Floats,
+    InputError,
+    Setting,
+    check_settings,
+    describe_settings,
+    json_bytes,
+    write_whole,
+)
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
     Policy,
     encode_annotations,
+    is_set,
+    load_set,
     picture_name,
     write_files,
 )
 from anymask.images import page_as_png
-from anymask.masks import Masks, rle_area
+from anymask.masks import Masks, rle_to_mask
+from anymask.models.rules import DEFAULT_MODEL
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, photo_name, source_of
 from anymask.studio.places import ROUNDS, own_place
 from anymask.studio.project import Project
+from anymask.training import WEIGHTS, licence_with_data, named, variant_of, write_weights
+
+if TYPE_CHECKING:
+    from anymask.training import Recipe
 
 LOG = logging.getLogger("anymask.studio.rounds")
 SET = "accepted"
 LEAST_MASKS = 10
 LEAST_HELD = 5  # photos: an interval over fewer says nothing
 RESAMPLES = 1000
-WEIGHTS = ("weights.safetensors", "last.pt")  # of a round, the first of them that is there
+KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # of a round, the first of them that is there
+MOST_MASKS = 40  # of a photo that are asked for when measuring
+CLICKS = 3  # of each mask when measuring
+RECIPE = "recipe.json"  # of a round's folder
+GENTLE: dict[str, Any] = {  # of models that see pictures of any side: short, on few photos
+    "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
+    "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
+}  # fmt: skip
+GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,7 @@ class Trained:
     weights: Path
 
 
+Report = Callable[[dict[str, Any]], None]  # is told each row of a training's log
 Train = Callable[[Path, Path | None, Path], Trained]  # sets, weights to start from, folder
 Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # model, (I,) photos -> (I,) mean IoU
 Open = Callable[[str], Model]
@@ -86,6 +109,8 @@ def is_held_out(name: str, share: float) -> bool:
 
 def retrain(project: Project, train: Train, judge: Judge, open_model: Open) -> RoundOutcome:
     """One round; one that was cut short goes on, unless other masks are accepted by now.
+
+    train, judge, open_model  as `trainer`, `judge_on` and `anymask.load`
 
     Raises InputError where there is too little to learn from or to measure on.
     """
@@ -138,7 +163,10 @@ def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) ->
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
     """Photos with accepted masks: to learn from, and held out. Raises InputError, NotFoundError."""
     share = project.settings.held_out
-    filled = [_without_empty(image) for image in annotated_images(project)]
+    filled = [
+        replace(image, masks=Masks(mask for mask in image.masks if mask.area))
+        for image in annotated_images(project)
+    ]
     filled = [image for image in filled if image.masks]
     taught = [image for image in filled if not is_held_out(photo_name(image.file_name), share)]
     held = [image for image in filled if is_held_out(photo_name(image.file_name), share)]
@@ -151,10 +179,6 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
             f"measure on; there are {masks}, and {len(held)} photos held out; label more photos"
         )
     return taught, held
-
-
-def _without_empty(image: AnnotatedImage) -> AnnotatedImage:
-    return replace(image, masks=Masks(mask for mask in image.masks if rle_area(mask.rle)))
 
 
 def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
@@ -178,7 +202,7 @@ def last_weights(project: Project) -> Path | None:
     promoted = [row for row in project.rounds() if row["promoted"]]
     if not promoted:
         return None
-    for name in WEIGHTS:
+    for name in KEPT_WEIGHTS:
         path = own_place(project.inside, f"{ROUNDS}/{promoted[-1]['round']}/{name}")
         if path.is_file():
             return path
@@ -191,3 +215,207 @@ def paired_gain(old: Floats, new: Floats) -> tuple[float, float, float]:  # (I,)
     draws = np.random.default_rng(0).integers(0, len(gains), (RESAMPLES, len(gains)))
     low, high = np.quantile(gains[draws].mean(axis=1), (0.025, 0.975))
     return float(gains.mean()), float(low), float(high)
+
+
+# Training.
+
+
+def check_side(side: object) -> None:
+    """Raises InputError for a side that the encoder's strides do not divide."""
+    if side is not None and (not isinstance(side, int) or side < 32 or side % 32):
+        raise InputError(f"wanted a side that is a multiple of 32, got {side!r}; try 384")
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """A short training. Raises InputError for values out of range."""
+
+    model: Annotated[
+        str | None,
+        Setting(
+            "what is tuned: a name of `anymask models list`, which goes on from the leading model "
+            "where that is of its kind, or the weights.safetensors of a training",
+            default="the leading model",
+            check=lambda _value: None,
+            form="NAME|FILE",
+        ),
+    ] = None
+    way: Annotated[
+        Literal["full", "decoder", "lora", "hq"],
+        Setting("what learns: all weights, all but the encoder, small adapters, SAM-HQ's part"),
+    ] = "full"
+    steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
+    side: Annotated[
+        int | None,
+        Setting(
+            "pixels of the training pictures' side",
+            check=check_side,
+            default=f"{GENTLE_SIDE}, or the only side that the model sees",
+        ),
+    ] = None
+    images: Annotated[
+        int | None,
+        Setting("pictures a step", least=1, default=f"{GENTLE_IMAGES}; 2 of models of one side"),
+    ] = None
+    masks: Annotated[int, Setting("objects a picture", least=1)] = 8
+    rate: Annotated[
+        float | None,
+        Setting(
+            "learning rate", above=0,
+            default=f"{GENTLE_RATE:g}; of models of one side and adapters as finetune",
+        ),
+    ] = None  # fmt: skip
+    init: Annotated[
+        Path | None,
+        Setting(
+            "weights for the first round; later ones start from the leading model",
+            default="the model's own",
+        ),
+    ] = None
+    device: Annotated[str, Setting("cpu, cuda, cuda:1 or mps", check=lambda _value: None)] = "cpu"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
+class RoundStart:
+    """The network that a round tunes, and the file that it starts from; None: its own weights."""
+
+    variant: str
+    weights: Path | None
+
+
+def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
+    """What is tuned: the leading model, a model by name, or a file.
+
+    lead  weights of the leading model, None where the project has none of its own
+
+    Raises InputError, ModelError, WeightsError.
+    """
+    variant, file = (DEFAULT_MODEL, "") if tuning.model is None else named(tuning.model, None)
+    if file and tuning.init is not None:
+        raise InputError(
+            f"--init says where a model that is named starts, and --model {tuning.model} is a "
+            "file, which starts from itself; leave one of them out"
+        )
+    if file:
+        return RoundStart(variant, Path(file))
+    led = None if lead is None else variant_of(lead)
+    if led is not None and (tuning.model is None or led == variant):
+        return RoundStart(led, lead)
+    begin = tuning.init
+    if begin is not None and not begin.is_file():
+        raise InputError(
+            f"training starts from weights, {str(begin)!r} is not there; give --init a "
+            "run's last.pt or weights.safetensors, or leave it out for the model's own weights"
+        )
+    return RoundStart(variant, None if begin is None else begin.absolute())
+
+
+def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage]) -> Recipe:
+    """The fine-tuning's recipe with a round's few steps: no photo is kept back to choose by, as
+    the gate measures on those that are held out. Raises InputError, ModelError, WeightsError.
+    """
+    from anymask import models
+    from anymask.runtime import channels_of_weights
+    from anymask.training import nested_part, tuning_recipe, tuning_stage
+
+    free = bool(models.spec(start.variant).pad_multiple)
+    mix = None if start.weights is None else channels_of_weights(start.weights)
+    count = max(1, len(photos))
+    recipe = tuning_recipe(
+        start.variant, tuning.way, count,
+        pictures=tuning.steps * tuning_stage(start.variant, count, None).images,
+        init="shipped" if start.weights is None else str(start.weights),
+        nested=nested_part([photo.rles for photo in photos]),
+    )  # fmt: skip
+    usual = recipe.stages[0]
+    side, images = (GENTLE_SIDE, GENTLE_IMAGES) if free else (usual.side, usual.images)
+    images = tuning.images or images
+    stage = replace(
+        usual, steps=tuning.steps, side=tuning.side or side, sides=(), images=images,
+        masks=tuning.masks,
+    )  # fmt: skip
+    gentle = free and tuning.way in ("full", "decoder")
+    return replace(
+        recipe, sets=(), stages=(stage,), judge_every=0, patience=0, seed=tuning.seed,
+        rate=tuning.rate or (GENTLE_RATE if gentle else recipe.rate),
+        warmup=max(1, tuning.steps // 10), save_every=max(1, tuning.steps // 4),
+        channels={} if mix is None else asdict(mix),
+        **(GENTLE if free else {"workers": recipe.workers if images % 2 == 0 else 1}),
+    )  # fmt: skip
+
+
+def trainer(tuning: Tuning, report: Report | None = None) -> Train:
+    """What `retrain` trains with; a training that was cut short goes on."""
+
+    def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
+        from anymask.runtime import pick_device
+        from anymask.training import check_way, is_done, loop, write_bundle
+
+        start = start_of(tuning, lead)
+        photos = load_set(sets / SET)[1] if is_set(sets / SET) else []
+        check_way(start.variant, tuning.way)
+        recipe = recipe_of(tuning, start, photos)
+        _begin_training(folder, recipe)
+        device = str(pick_device(tuning.device))
+        loop.train(recipe, loop.TrainingRun(sets, folder, device=device, report=report))
+        if not is_done(folder, recipe.steps):  # stopped by a signal: half a training leads nowhere
+            raise KeyboardInterrupt
+        finish(folder, recipe, photos)
+        shutil.rmtree(folder / "bundle", ignore_errors=True)
+        write_bundle(folder, folder / "bundle")
+        return Trained(folder / "bundle", folder / WEIGHTS)
+
+    return train
+
+
+def _begin_training(folder: Path, recipe: Recipe) -> None:
+    """Keep the recipe; a run of another one, which was cut short here, begins anew."""
+    from anymask.training import LAST, LOG
+    from anymask.training.run_folder import BEFORE
+
+    path, now = folder / RECIPE, json_bytes(asdict(recipe), indent=1)
+    if path.is_file() and path.read_bytes() == now:
+        return
+    for name in (LAST, BEFORE, LOG):
+        (folder / name).unlink(missing_ok=True)
+    write_whole(path, now)
+
+
+def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> None:
+    """Write the tuned weights of a round, which every command takes by path."""
+    from anymask.training import newest_state, trained_module
+
+    found = newest_state(folder)
+    assert found is not None  # the run has just ended
+    masks = sum(len(photo.rles) for photo in photos)
+    about = {
+        "licence": licence_with_data(recipe),
+        "data": {"photos": len(photos), "masks": masks},
+        "figures": {},
+    }
+    write_weights(folder / WEIGHTS, trained_module(found[1]), recipe, about)
+
+
+def judge_on(folder: Path) -> Judge:
+    """The mean IoU of each photo's masks after 1 to CLICKS clicks in a row.
+
+    folder  of the photos
+    """
+
+    def judge(place: str, images: Sequence[AnnotatedImage]) -> Floats:
+        from anymask import load
+        from anymask.evaluation import TruthMask, click_rounds
+
+        model, means = load(place), []
+        for image in images:
+            truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MOST_MASKS]]
+            features = model.encode(folder / image.file_name)
+            means.append(click_rounds(model, features, truths, CLICKS).ious.mean())
+        return np.array(means)
+
+    return judge

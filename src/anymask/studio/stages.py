@@ -1,11 +1,11 @@
-"""The stages of labelling (assisted, semi, auto): a photo and a model in, proposals out.
+"""The stages of labelling (assisted, semi, auto): what a model proposes of a project's photos.
 
     assisted  nothing: the annotator clicks, the most prominent object first, and moves on from a
               mask that takes longer than HINT_SECONDS
     semi      confident masks are filled in; the annotator adds what is missing
     auto      a grid of clicks, filters of quality and stability, NMS, crops; people only sample
 
-In semi and auto, masks of low quality are asked for again (`segment.retry`) before anybody sees
+In semi and auto, masks of low quality are asked for again (`segment.Retry`) before anybody sees
 them: with other prompts and on crops, then of a larger model where one is handed in. Edges are put
 where the photo's colours part, as in answers to clicks. Source: Segment Anything, sections 4 and 5.
 """
@@ -13,11 +13,15 @@ where the photo's colours part, as in answers to clicks. Source: Segment Anythin
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anymask.base import (
+    AnymaskError,
+    Conflict,
     InputError,
     Setting,
     UintImage,
@@ -25,11 +29,15 @@ from anymask.base import (
     describe_settings,
     list_settings,
 )
+from anymask.images import load_plane
 from anymask.masks import Mask
 from anymask.segment import Model, Retry, RetryTime, better_records, refine_record_edges
-from anymask.studio.entries import Draft, Provenance, Stage
-from anymask.studio.notes import MaskNotes
+from anymask.studio.records import Draft, ImageEntry, MaskNotes, Provenance, Stage, one_of
 
+if TYPE_CHECKING:
+    from anymask.studio.project import Project
+
+LOG = logging.getLogger("anymask.studio.stages")
 HINT_SECONDS = 30.0
 ASK_AGAIN = 0.7  # quality below which a mask is asked for again, where the settings say nothing
 LARGER_SECONDS = 30.0  # a photo for the larger model, where the settings name no retry_seconds
@@ -54,14 +62,14 @@ class ProjectSettings:
             default=f"what everything finds is filled in; asked again below {ASK_AGAIN}",
         ),
     ] = None
-    pred_iou_thresh: Annotated[
+    score: Annotated[
         float | None,
         Setting("least quality of a mask (auto)", most=1, default="the model's own"),
     ] = None
-    stability_score_thresh: Annotated[
+    stability: Annotated[
         float | None, Setting("least stability (auto)", most=1, default="the model's own")
     ] = None
-    points_per_side: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
+    grid: Annotated[int, Setting("of the grid of clicks", least=1, most=1024)] = 32
     crop_n_layers: Annotated[int, Setting("of the grid (auto)", most=6)] = 0
     min_mask_area: Annotated[int, Setting("pixels below which a mask is dropped")] = 16
     retry_seconds: Annotated[
@@ -126,7 +134,7 @@ def propose(
 ) -> list[Draft]:
     """The model's masks of a photo as proposals, the best first; none in the stage assisted.
 
-    larger  is asked for the masks that are still of low quality
+    larger  is asked for the masks that are still of low quality; each stays the same object
     """
     if stage not in ("semi", "auto"):
         return []
@@ -135,14 +143,20 @@ def propose(
         found = model.everything(photo, **asked, refine_edges=True)
         return proposals_of(found, model, stage, settings)
     records = model.everything(photo, **asked, refine_edges=False)
-    better = ask_larger(larger, model, photo, records, settings)
+    retry = Retry(
+        seconds=settings.retry_seconds or LARGER_SECONDS,
+        score=settings.asked_again_below,
+        steps=("larger",),
+        larger=larger,
+    )
+    better = better_records(model.runtime, photo, records, RetryTime.start(retry))
     kept = [old for old, new in zip(records, better, strict=True) if new is old]
     gained = [new for old, new in zip(records, better, strict=True) if new is not old]
     drafts = list[Draft]()
     for some, by in ((kept, model), (gained, larger)):
         refined = refine_record_edges(by.runtime, photo, some)
         drafts += proposals_of(refined, by, stage, settings)
-    return sorted(drafts, key=lambda draft: -(draft.quality or 0))
+    return sorted(drafts, key=lambda draft: -(draft.score or 0))
 
 
 def ask_larger(
@@ -158,22 +172,22 @@ def ask_larger(
     """
     seconds = settings.retry_seconds or LARGER_SECONDS
     quality = settings.asked_again_below
-    retry = Retry(seconds=seconds, quality=quality, steps=("larger",), larger=larger)
+    retry = Retry(seconds=seconds, score=quality, steps=("larger",), larger=larger)
     return better_records(model.runtime, photo, records, RetryTime.start(retry))
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """What `Model.everything` is told."""
-    wanted: dict[str, Any] = {"points_per_side": settings.points_per_side}
+    wanted: dict[str, Any] = {"grid": settings.grid}
     if stage == "auto":
         wanted["crop_n_layers"] = settings.crop_n_layers
-    if settings.pred_iou_thresh is not None:
-        wanted["pred_iou_thresh"] = settings.pred_iou_thresh
-    if settings.stability_score_thresh is not None:
-        wanted["stability_score_thresh"] = settings.stability_score_thresh
+    if settings.score is not None:
+        wanted["score"] = settings.score
+    if settings.stability is not None:
+        wanted["stability"] = settings.stability
     if settings.retry_seconds:
         quality = settings.asked_again_below
-        wanted["retry"] = Retry(seconds=settings.retry_seconds, quality=quality)
+        wanted["retry"] = Retry(seconds=settings.retry_seconds, score=quality)
     return wanted
 
 
@@ -184,27 +198,85 @@ def proposals_of(
     sure = settings.confident if stage == "semi" else None
     least = -float("inf") if sure is None else sure
     return [
-        _draft(record, model, stage)
+        Draft(
+            rle=record.rle,
+            label=record.label,
+            state="proposed",
+            score=record.score,
+            stability=record.stability,
+            notes=MaskNotes(objectness=record.objectness or 0.0),
+            provenance=Provenance(
+                kind="model",
+                model=model.name,
+                model_hash=model.runtime.weights_hash,
+                prompts=({"points": [list(point) for point in record.points], "labels": [1]},),
+                tool="everything",
+                stage=stage,
+            ),
+        )
         for record in records
         if record.score >= least and record.area >= settings.min_mask_area
     ]
 
 
-def _draft(record: Mask, model: Model, stage: Stage) -> Draft:
-    prompt = {"points": [list(point) for point in record.points], "labels": [1]}
-    return Draft(
-        rle=record.rle,
-        label=record.label,
-        status="proposal",
-        quality=record.score,
-        stability=record.stability,
-        notes=MaskNotes(objectness=record.objectness or 0.0),
-        provenance=Provenance(
-            kind="model",
-            model=model.name,
-            model_hash=model.runtime.weights_hash,
-            prompts=(prompt,),
-            tool="everything",
-            stage=stage,
-        ),
-    )
+def run_stage(
+    project: Project,
+    model: Model,
+    stage: Stage,
+    *,
+    larger: Model | None = None,
+    failed: Callable[[str, str], None] | None = None,
+) -> Iterator[ImageEntry]:
+    """Work through the photos that are new; yields each as it is done. See `Project.run`.
+
+    Several runs share the photos: each begins with those that no other has begun, and goes over the
+    rest at the end, as another may have been killed. Of two that finish the same photo the first
+    one's masks are kept.
+    """
+    one_of("stage", stage, tuple(STAGES))
+    if stage == "assisted":
+        raise InputError("the stage assisted needs a person; run: anymask annotate")
+    return _run(project, model, stage, larger, failed)
+
+
+def _run(
+    project: Project,
+    model: Model,
+    stage: Stage,
+    larger: Model | None,
+    failed: Callable[[str, str], None] | None,
+) -> Iterator[ImageEntry]:
+    store, who = project.store, f"model {model.name}"
+
+    def done(image: ImageEntry) -> Iterator[ImageEntry]:
+        """One photo; nothing where it cannot be read, or where another run was quicker."""
+        begun = time.monotonic()
+        try:
+            photo = load_plane(project.picture(image.id))
+            drafts = propose(model, photo, stage, project.settings, larger)
+        except AnymaskError as error:
+            LOG.warning("passed over %s: %s", image.name, error)
+            if failed is None:
+                raise
+            failed(image.name, str(error))
+            return
+        try:
+            store.add_records(image.id, drafts, who, status="proposed", only_new=True)
+        except Conflict:
+            LOG.info("%s was done by another run in the meantime", image.name)
+            return
+        LOG.info("%s: %d masks in %.1f s", image.name, len(drafts), time.monotonic() - begun)
+        yield store.image(image.id)
+
+    LOG.info("%s: stage %s with %s begins", project.folder, stage, model.name)
+    begun_elsewhere = []
+    for image in store.all_images():
+        if image.status == "new":
+            if store.claim_image(image.id, who):
+                yield from done(image)
+            else:
+                begun_elsewhere.append(image.id)
+    for number in begun_elsewhere:
+        if (image := store.image(number)).status == "new":
+            yield from done(image)
+    LOG.info("%s: stage %s is done", project.folder, stage)

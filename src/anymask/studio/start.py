@@ -1,111 +1,29 @@
-"""Logging of the server and its projects: one handler on the loggers of anymask and uvicorn.
-
-    anymask.studio            the server: where it listens, what it refuses, defects
-    anymask.studio.requests   each request: method, path, status, milliseconds
-    anymask.studio.model      loading of the model and searches for everything
-    anymask.studio.videos     sessions about videos, opened and closed
-    anymask.studio.runs       stages run over the photos of a project
-    anymask.studio.rounds     rounds of training
-    anymask.studio.exports    masks that left a project
-
-A path is logged without its query, which may hold a token.
-
-Starts the server: `anymask.serve` with a model alone, `anymask.annotate` with a project too.
-"""
+"""Starts the server: `anymask.serve` with a model alone, `anymask.annotate` with a project too."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import TypedDict, Unpack
 
 from anymask.base import THREADS, InputError, pick_threads
 from anymask.jobs import ModelChoice, PictureChoice
 from anymask.models.rules import DEFAULT_MODEL, default_model
 from anymask.studio.app import ServerParts, create_app
-from anymask.studio.cache import EmbeddingCache
-from anymask.studio.entries import Arm, Stage
-from anymask.studio.guard import Access
-from anymask.studio.inference import Inference
-from anymask.studio.label_routes import labelled_masks
-from anymask.studio.label_studio import COSTLY, TaskPictures, label_studio_router
+from anymask.studio.inference import EmbeddingCache, Inference
+from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
-from anymask.studio.own_names import OwnNames
-from anymask.studio.pages import model_assets, page_assets
-from anymask.studio.picture_routes import PictureLook
+from anymask.studio.middleware import Access
 from anymask.studio.project import Project, create_project
-from anymask.studio.project_api import project_router
-from anymask.studio.run import address_of, open_socket, run_server
-
-LEVELS = ("debug", "info", "warning", "error")
-LogFormat = Literal["text", "json"]
-LOGGERS = ("anymask", "uvicorn")
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-
-
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, what came as `extra`, error."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line."""
-        row: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        row |= {name: value for name, value in vars(record).items() if name not in _OWN}
-        if record.exc_info:
-            row["error"] = self.formatException(record.exc_info)
-        return json.dumps(row, default=str)
-
-
-class PlainLines(logging.Formatter):
-    """A record as a line of text, in which no control character of a client stays."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
-        """The line, without its traceback."""
-        line = super().formatMessage(record)
-        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
-
-
-def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
-    """Write what is logged to standard error, in place of what was asked for before.
-
-    level  "debug", "info", "warning" or "error"
-    form   "text", or "json": one JSON object a line
-
-    Raises InputError for another word.
-    """
-    if level not in LEVELS or form not in get_args(LogFormat):
-        raise InputError(
-            f"wanted a level of {', '.join(LEVELS)} and the format text or json, got "
-            f"{level!r} and {form!r}"
-        )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.set_name("anymask")
-    handler.setFormatter(JsonLines() if form == "json" else PlainLines())
-    for name in LOGGERS:
-        logger = logging.getLogger(name)
-        for old in [one for one in logger.handlers if one.get_name() == "anymask"]:
-            logger.removeHandler(old)
-        logger.addHandler(handler)
-        logger.setLevel(level.upper())
-        logger.propagate = False
-
+from anymask.studio.project_routes import ServedProject
+from anymask.studio.records import Stage
+from anymask.studio.server import address_of, open_socket, run_server
 
 LOG = logging.getLogger("anymask.studio")
 PORT = 8765
@@ -120,9 +38,7 @@ class ServerSettings(TypedDict, total=False):
     token       that every request must bring; at least 8 characters ("": none)
     origins     web pages elsewhere that may ask: ["https://tool.example"]; ["*"] with a token
     frames      web pages elsewhere that may show the page in a frame
-    cache       a folder for embeddings and photos that stays (default: a temporary one)
-    memory      megabytes of embeddings and photos in memory (512)
-    disk        megabytes of them on disk (2000)
+    memory      megabytes of encoded photos that are kept (512)
     videos      video files and folders of frames that the page offers
     limits      what a request may cost
     ready       is told the address once the server answers
@@ -137,9 +53,7 @@ class ServerSettings(TypedDict, total=False):
     token: str
     origins: Sequence[str]
     frames: Sequence[str]
-    cache: str | Path | None
     memory: float
-    disk: float
     videos: Sequence[str | Path]
     limits: Limits
     ready: Callable[[str], None]
@@ -158,31 +72,21 @@ class _Server:
     token: str = ""
     origins: Sequence[str] = ()
     frames: Sequence[str] = ()
-    cache: str | Path | None = None
     memory: float = 512
-    disk: float = 2000
     videos: Sequence[str | Path] = ()
     limits: Limits = field(default_factory=Limits)
     ready: Callable[[str], None] = lambda address: None
 
     def __post_init__(self) -> None:
-        if self.memory < 0 or self.disk < 0:
-            least = min(self.memory, self.disk)
-            raise InputError(f"wanted megabytes of 0 or more, got {least:g}")
-        if self.cache is not None and Path(self.cache).exists() and not Path(self.cache).is_dir():
-            raise InputError(f"wanted a folder for the cache, got the file {self.cache}")
+        if self.memory < 0:
+            raise InputError(f"wanted megabytes of 0 or more, got {self.memory:g}")
         self.access  # noqa: B018  # what does not go together is refused
-        self.clips  # noqa: B018
+        named_videos(self.videos)
 
     @property
     def access(self) -> Access:
         """Who may ask."""
         return Access(self.host, self.token, tuple(self.origins), tuple(self.frames))
-
-    @property
-    def clips(self) -> Mapping[str, Path]:
-        """The videos that the page offers, by name."""
-        return named_videos(self.videos)
 
     def model(self, name: str | Path) -> ModelChoice:
         """Which model answers, and where it runs."""
@@ -216,18 +120,14 @@ def serve(
     ModelError and WeightsError for a model that cannot be opened.
     """
     server = _Server(**settings)
-    access, routers = server.access, []
     if photos is not None and not Path(photos).is_dir():
         raise InputError(f"wanted a folder of photos, got {photos}; name another")
-    with opened_model(server, server.model(model or default_model())) as (inference, bundle):
-        if label_studio or photos is not None:
-            folder = None if photos is None else Path(photos)
-            pictures = TaskPictures(folder, label_studio, label_studio_key)
-            routers = [label_studio_router(inference, pictures, server.limits)]
-            access = replace(access, costly=COSTLY)
-        assets = page_assets() | model_assets(bundle)
-        parts = ServerParts(inference, access, server.limits, assets, routers, server.clips)
-        _listen(parts, server)
+    pictures = None
+    if label_studio or photos is not None:
+        folder = None if photos is None else Path(photos)
+        pictures = TaskPictures(folder, label_studio, label_studio_key)
+    with _opened(server, server.model(model or default_model())) as parts:
+        _listen(replace(parts, label_studio=pictures), server)
 
 
 def annotate(
@@ -236,7 +136,6 @@ def annotate(
     *,
     user: str = "annotator",
     stage: Stage | None = None,
-    arm: Arm | None = None,
     name: str | None = None,
     labels: Sequence[str] = (),
     database: str | None = None,
@@ -249,7 +148,6 @@ def annotate(
     model     as of `anymask.load`; left out, the one that leads the project
     user      who works where the page's address does not say
     stage     that the page opens in; left out, as last time
-    arm       "control": polygon and brush only, to measure what the model saves
     name, labels, database  of a new project (`create_project`)
     pictures  how photos of several bands and pages are shown
     settings  `ServerSettings`
@@ -260,23 +158,17 @@ def annotate(
     project = folder
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
-    project.change(stage=stage, arm=arm)
-    look = pictures or PictureChoice()
+    project.change(stage=stage)
     chosen = server.model(model or (project.lead() if server.weights is None else DEFAULT_MODEL))
-    with opened_model(server, chosen) as (inference, bundle):
-        router = project_router(project, inference, server.limits, user, look)
-        own = OwnNames(labelled_masks(project, PictureLook(look, server.limits)))
-        assets = page_assets() | model_assets(bundle)
-        parts = ServerParts(
-            inference, server.access, server.limits, assets, [router], server.clips, own
-        )
+    with _opened(server, chosen) as parts:
         LOG.info("the project is %s", project.folder)
-        _listen(parts, server)
+        served = ServedProject(project, user, pictures or PictureChoice())
+        _listen(replace(parts, project=served), server)
 
 
 @contextmanager
-def opened_model(server: _Server, choice: ModelChoice) -> Iterator[tuple[Inference, Path | None]]:
-    """The model, not loaded yet, with its cache, and its exported folder where it has one."""
+def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
+    """The parts of a server about a model, which is not loaded yet."""
     from anymask.runtime import find_bundle
 
     with tempfile.TemporaryDirectory(prefix="anymask-serve-") as folder:
@@ -291,9 +183,10 @@ def opened_model(server: _Server, choice: ModelChoice) -> Iterator[tuple[Inferen
             import_torch()
         # One call gets half of the cores: clicks and new photos run at the same time.
         os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
-        place = Path(server.cache or folder)
-        cache = EmbeddingCache(int(server.memory * 1e6), place, int(server.disk * 1e6))
-        yield Inference(choice.load, choice.model, cache), bundle
+        cache = EmbeddingCache(int(server.memory * 1e6))
+        inference = Inference(choice.load, choice.model, cache)
+        clips = named_videos(server.videos)
+        yield ServerParts(inference, server.access, server.limits, bundle, clips)
 
 
 def named_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
@@ -359,7 +252,6 @@ def _listen(parts: ServerParts, server: _Server) -> None:
         LOG.info("listening on %s", address)
         server.ready(address)
 
-    model: Future[Any] = parts.inference.model
     with contextlib.suppress(KeyboardInterrupt):  # the ordinary end
-        run_server(create_app(parts), bound, ready, server.limits, model)
+        run_server(create_app(parts), bound, ready, server.limits, parts.inference.model)
     LOG.info("stopped listening on %s", address)

@@ -17,10 +17,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
+from anymask.masks import rle_to_string
 from anymask.studio.checks import MOST_ID, is_id
 from anymask.studio.database import reading, writing
-from anymask.studio.entries import Action, Draft, ImageEntry, Status, StoredMask
 from anymask.studio.labels import current_label, learn_label
+from anymask.studio.records import Action, Draft, ImageEntry, State, StoredMask
 from anymask.studio.rows import (
     event_row,
     fill_row,
@@ -81,7 +82,7 @@ class Store:
         """Photos in order of their numbers, from the first one after `after` on."""
         counts = (
             select(RecordRow.image_id, func.count().label("records"))
-            .where(RecordRow.deleted.is_(False), RecordRow.status != "rejected")
+            .where(RecordRow.deleted.is_(False), RecordRow.state != "rejected")
             .group_by(RecordRow.image_id)
             .subquery()
         )
@@ -149,17 +150,16 @@ class Store:
     # Records.
 
     def records(
-        self, image_id: int | None = None, statuses: Sequence[Status] = ()
+        self, image_id: int | None = None, states: Sequence[State] = ()
     ) -> list[StoredMask]:
         """The masks of a photo (or of all), the first made first; rejected ones too."""
-        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
-        query = query.where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
+        query = select(RecordRow).where(RecordRow.deleted.is_(False)).order_by(RecordRow.id)
         if image_id is not None:
             query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
-        if statuses:
-            query = query.where(RecordRow.status.in_(statuses))
+        if states:
+            query = query.where(RecordRow.state.in_(states))
         with reading(self.database) as session:
-            return [mask_of(row, image) for row, image in session.execute(query)]
+            return [mask_of(row) for row in session.scalars(query)]
 
     def changes(self, image_id: int) -> int:
         """How often masks of a photo were made, changed or deleted so far; it only grows."""
@@ -173,14 +173,14 @@ class Store:
 
         Masks without pixels are left out.
         """
-        query = select(RecordRow, ImageRow).join(ImageRow, ImageRow.id == RecordRow.image_id)
-        query = query.where(RecordRow.label == label, RecordRow.status == "accepted")
-        query = query.where(RecordRow.deleted.is_(False), RecordRow.area > 0)
+        query = select(RecordRow).where(
+            RecordRow.label == label, RecordRow.state == "accepted", RecordRow.deleted.is_(False)
+        )
         found: list[StoredMask] = []
         with reading(self.database) as session:
-            for row, image in session.execute(query.order_by(RecordRow.id.desc())).yield_per(most):
-                entry = mask_of(row, image)
-                if not entry.notes.label_probability:
+            for row in session.scalars(query.order_by(RecordRow.id.desc())).yield_per(most):
+                entry = mask_of(row)
+                if entry.area and not entry.notes.label_probability:
                     found.append(entry)
                 if len(found) == most:
                     break
@@ -189,8 +189,7 @@ class Store:
     def record(self, record_id: int) -> StoredMask:
         """One mask. Raises NotFoundError, also for one that was deleted."""
         with reading(self.database) as session:
-            row = record_row(session, record_id)
-            return mask_of(row, image_row(session, row.image_id))
+            return mask_of(record_row(session, record_id))
 
     def add_records(
         self,
@@ -236,18 +235,18 @@ class Store:
             )
             known = session.scalar(query)
             if known is not None and not known.deleted:
-                return mask_of(known, image)
+                return mask_of(known)
             row = known or row
         draft = _named_now(session, draft, told)
         kind = "record restored" if row.deleted else "record added"
         earlier, row.deleted = row.seconds or 0.0, False
         fill_row(row, draft, who, self.clock())
         row.seconds += earlier
-        row.draw = draw_of(image.id, row.counts, row.page)
+        row.draw = draw_of(image.id, rle_to_string(row.rle), row.page)
         learn_label(session, draft.label)
         session.add(row)
         remember(session, row, kind, 0.0 if told else draft.seconds)
-        return mask_of(row, image)
+        return mask_of(row)
 
     def change_record(
         self,
@@ -274,11 +273,10 @@ class Store:
     def _change(
         self, session: Session, at: tuple[int, int], draft: Draft, who: str, told: bool
     ) -> StoredMask:
-        row, image = self._at_version(session, *at)
-        if draft.rle.size != (image.height, image.width):
+        row = self._at_version(session, *at)
+        if draft.rle.size != row.rle.size:
             raise InputError(
-                f"the mask must have the image's (H, W) = {(image.height, image.width)}, got "
-                f"{draft.rle.size}"
+                f"the mask must have the image's (H, W) = {row.rle.size}, got {draft.rle.size}"
             )
         earlier = row.seconds
         draft = _named_now(session, draft, told)
@@ -286,7 +284,7 @@ class Store:
         row.seconds = earlier + draft.seconds
         learn_label(session, draft.label)
         remember(session, row, "record changed", 0.0 if told else draft.seconds)
-        return mask_of(row, image)
+        return mask_of(row)
 
     def save_records(
         self, image_id: int, changes: Sequence[tuple[Draft, tuple[int, int] | None]], who: str
@@ -314,43 +312,29 @@ class Store:
     def delete_record(self, record_id: int, version: int, who: str) -> None:
         """Take a mask away; its versions stay. Raises NotFoundError, Conflict."""
         with writing(self.database) as session:
-            row, _ = self._at_version(session, record_id, version)
-            row.deleted, row.who, row.at = True, who, self.clock()
+            row = self._at_version(session, record_id, version)
+            row.deleted, row.author, row.created = True, who, self.clock()
             remember(session, row, "record deleted", 0.0)
 
-    def _at_version(
-        self, session: Session, record_id: int, version: int
-    ) -> tuple[RecordRow, ImageRow]:
+    def _at_version(self, session: Session, record_id: int, version: int) -> RecordRow:
         row = record_row(session, record_id, lock=True)
-        image = image_row(session, row.image_id)
         if row.version != version:
             raise Conflict(
                 f"record {record_id} is at version {row.version}, got version {version}: "
-                f"{row.who!r} has changed it; look at it and decide again",
-                mask_of(row, image),
+                f"{row.author!r} has changed it; look at it and decide again",
+                mask_of(row),
             )
-        return row, image
+        return row
 
     def history(self, record_id: int) -> list[StoredMask]:
         """Every state that a mask ever had, the first one first; also of a deleted one."""
         with reading(self.database) as session:
-            row = session.get(RecordRow, record_id) if is_id(record_id) else None
-            if row is None:
-                raise NotFoundError(f"the project has no record {record_id}")
-            image = image_row(session, row.image_id)
             query = select(VersionRow).where(VersionRow.record_id == record_id)
-            old = list(session.scalars(query.order_by(VersionRow.version)))
-            return [
-                mask_of(
-                    RecordRow(
-                        id=row.id, image_id=row.image_id, client_id=row.client_id, page=row.page,
-                        version=one.version, who=one.who, at=one.at, draw=row.draw,
-                        **one.state,
-                    ),
-                    image,
-                )
-                for one in old
-            ]  # fmt: skip
+            known = is_id(record_id)
+            rows = session.scalars(query.order_by(VersionRow.version)).all() if known else ()
+        if not rows:
+            raise NotFoundError(f"the project has no record {record_id}")
+        return [mask_of(row) for row in rows]
 
     # Events.
 

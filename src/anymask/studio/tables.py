@@ -15,8 +15,9 @@
 
     schema     one row: the version of these tables
 
-`versions` and `events` refuse updates and deletions in the database itself. Times are seconds since
-1970, UTC.
+The columns of a mask are the fields of `records.StoredMask` (`MaskColumns`, which `versions` has
+too), those of a track's mask the fields of `records.TrackMask`. `versions` and `events` refuse
+updates and deletions in the database itself. Times are seconds since 1970, UTC.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sqlalchemy import (
     DDL,
     JSON,
     Boolean,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -39,9 +41,11 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from anymask.base import StoreError
+from anymask.base import DataError, InputError, StoreError
+from anymask.masks import Rle, rle_to_string, string_to_rle
+from anymask.studio.records import MaskNotes, Provenance
 
 NAMES = {  # of indexes and constraints, the same in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -53,6 +57,69 @@ APPEND_ONLY = ("versions", "events")
 SCHEMA = 1  # grows with every change of a table
 
 
+def _damaged(what: object, value: object) -> StoreError:
+    return StoreError(f"the database is damaged: {what} holds {str(value)[:40]!r}; copy it again")
+
+
+class RleColumn(TypeDecorator[Rle]):
+    """A mask as text: "HEIGHTxWIDTH", a space, COCO's compressed run-lengths."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Rle | None, dialect: Dialect) -> str | None:
+        """Write."""
+        return value if value is None else "{}x{} ".format(*value.size) + rle_to_string(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Rle | None:
+        """Read. Raises StoreError for what no mask can be."""
+        try:
+            size, counts = value.split(" ", 1)
+            height, width = map(int, size.split("x"))
+            return string_to_rle(counts, (height, width))
+        except (AttributeError, TypeError, ValueError, DataError, InputError) as error:
+            raise _damaged("a mask", value) from error
+
+
+class Document(TypeDecorator[Any]):
+    """A value of a class with `to_json` and `from_json`, kept as a JSON object."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, kept: type[Provenance | MaskNotes]) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Write."""
+        return value.to_json()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read. Raises StoreError for other keys or values."""
+        try:
+            return self.kept.from_json(value)
+        except (InputError, TypeError) as error:
+            raise _damaged(f"{self.kept.__name__} of a mask", value) from error
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """Single words, with spaces between them."""
+
+    impl = String(400)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Dialect) -> str:
+        """Write."""
+        return " ".join(value or ())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:
+        """Read. Raises StoreError for what is no text."""
+        if not isinstance(value, str):
+            raise _damaged("a list of words", value)
+        return tuple(value.split())
+
+
 class Table(DeclarativeBase):
     """The root of all tables."""
 
@@ -60,6 +127,10 @@ class Table(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own way to say it
         float: Double(),
         dict[str, Any]: JSON(),
+        Rle: RleColumn(),
+        Provenance: Document(Provenance),
+        MaskNotes: Document(MaskNotes),
+        tuple[str, ...]: Words(),
     }
 
 
@@ -70,21 +141,13 @@ def check_kinds(row: Table, _: object) -> None:
     SQLite keeps anything in any column, so a file that was altered or damaged may hold it.
     """
     for column in row.__table__.columns:
-        value, kind = getattr(row, column.name), _KINDS[type(column.type)]
-        if value is None and not column.nullable:
-            wrong = True
-        elif isinstance(column.type, JSON):
-            wrong = not isinstance(value, dict)
-        else:
-            wrong = value is not None and not isinstance(value, kind)
-        if wrong:
-            raise StoreError(
-                f"the database is damaged: {column} holds {str(value)[:40]!r}; copy it again"
-            )
+        value, kind = getattr(row, column.name), _KINDS.get(type(column.type), object)
+        if not (column.nullable if value is None else isinstance(value, kind)):
+            raise _damaged(column, value)
 
 
 _KINDS: dict[type[TypeEngine[Any]], type | tuple[type, ...]] = {
-    Integer: int, Boolean: bool, Double: (int, float), String: str, Text: str, JSON: dict,
+    Integer: int, Boolean: bool, Double: (int, float), String: str, JSON: dict,
 }  # fmt: skip
 
 
@@ -102,7 +165,6 @@ class ProjectRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(400))
     stage: Mapped[str] = mapped_column(String(20))
-    arm: Mapped[str] = mapped_column(String(20))
     settings: Mapped[dict[str, Any]]
     made: Mapped[float]
 
@@ -132,36 +194,39 @@ class ImageRow(Table):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
 
 
-class RecordRow(Table):
-    """A mask as it is now; `counts` are COCO's compressed run-lengths.
+class MaskColumns:
+    """A mask at one version, as `records.StoredMask` tells it, beside its id.
 
-    page  of its photo's file on which it lies, counted from 0; it never changes
-    draw  its place in the order of random samples (`draw_of`)
+    deleted  nobody lists it; its versions stay
     """
 
-    __tablename__ = "records"
-    __table_args__ = (
-        UniqueConstraint("image_id", "client_id"),
-        Index(None, "image_id", "status"),
-        Index(None, "status", "quality"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
-    version: Mapped[int] = mapped_column()
-    who: Mapped[str] = mapped_column(String(400))
-    at: Mapped[float]
-    counts: Mapped[str] = mapped_column(Text)
-    area: Mapped[int]
+    author: Mapped[str] = mapped_column(String(400))
+    created: Mapped[float]
+    rle: Mapped[Rle]
     label: Mapped[str | None] = mapped_column(String(400))
-    status: Mapped[str] = mapped_column(String(20))
-    quality: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(20))
+    score: Mapped[float | None]
     stability: Mapped[float | None]
     seconds: Mapped[float]
     client_id: Mapped[str | None] = mapped_column(String(400))
     page: Mapped[int]
-    provenance: Mapped[dict[str, Any]]
-    notes: Mapped[dict[str, Any]]
+    provenance: Mapped[Provenance]
+    notes: Mapped[MaskNotes]
     deleted: Mapped[bool] = mapped_column(Boolean)
+
+
+class RecordRow(MaskColumns, Table):
+    """A mask as it is now; `draw` is its place in the order of random samples (`draw_of`)."""
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("image_id", "client_id"),
+        Index(None, "image_id", "state"),
+        Index(None, "state", "score"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column()
     draw: Mapped[str] = mapped_column(String(16), index=True)
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  # SQLAlchemy's own way
@@ -173,17 +238,14 @@ def draw_of(image_id: int, counts: str, page: int = 0) -> str:
     return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
 
 
-class VersionRow(Table):
-    """A record's state after one change."""
+class VersionRow(MaskColumns, Table):
+    """A mask after one change."""
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("record_id", "version"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"))
     version: Mapped[int]
-    who: Mapped[str] = mapped_column(String(400))
-    at: Mapped[float]
-    state: Mapped[dict[str, Any]]
 
 
 class EventRow(Table):
@@ -274,22 +336,22 @@ class TrackRow(Table):
     frames."""
 
     __tablename__ = "tracks"
-    __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "status", "doubtful"))
+    __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "state", "doubtful"))
     id: Mapped[int] = mapped_column(primary_key=True)
     clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
     object: Mapped[int]
     version: Mapped[int] = mapped_column()
-    who: Mapped[str] = mapped_column(String(400))
-    at: Mapped[float]
+    author: Mapped[str] = mapped_column(String(400))
+    created: Mapped[float]
     label: Mapped[str | None] = mapped_column(String(400))
-    status: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(20))
     seconds: Mapped[float]
     doubtful: Mapped[int]
-    provenance: Mapped[dict[str, Any]]
+    provenance: Mapped[Provenance]
 
 
 class TrackMaskRow(Table):
-    """A track's mask on one frame.
+    """A track's mask on one frame, as `records.TrackMask` tells it.
 
     since, until  the track's versions, from the first to before the second, in which it counted;
                   until None: it counts now
@@ -299,13 +361,13 @@ class TrackMaskRow(Table):
     __table_args__ = (UniqueConstraint("track_id", "frame", "since"),)
     id: Mapped[int] = mapped_column(primary_key=True)
     track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"))
-    frame: Mapped[int]
     since: Mapped[int]
     until: Mapped[int | None]
-    counts: Mapped[str] = mapped_column(Text)
+    frame: Mapped[int]
+    rle: Mapped[Rle]
     score: Mapped[float]
     state: Mapped[str] = mapped_column(String(20))
-    doubts: Mapped[str] = mapped_column(String(400))
+    doubts: Mapped[tuple[str, ...]]
     prompted: Mapped[bool] = mapped_column(Boolean)
 
 

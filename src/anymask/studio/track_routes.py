@@ -1,211 +1,175 @@
-"""Routes of a project's tracks: kept, looked at, corrected, rejected.
+"""Routes of a project's videos: clips taken up, and the tracks of their objects.
 
-GET    /api/clips/{clip}/tracks         the tracks of a clip
-POST   /api/clips/{clip}/tracks         keep an object's masks, as those of /api/videos tell them
-GET    /api/tracks/next                 the track that should be looked at next
-GET    /api/tracks/{track}/masks        its masks
-POST   /api/tracks/{track}/verdict      accept, reject, or correct from a frame on
-DELETE /api/tracks/{track}/verdict      undo the last verdict
-PUT    /api/tracks/{track}/label        give it another name
+A change of a track that comes too late is answered with 409 and the track as it is now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Path, Query, Response
-from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse
+from fastapi import APIRouter, Query, Response
+from fastapi import Path as InPath
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import Conflict
-from anymask.masks import rle_area, rle_to_coco
-from anymask.studio.answers import ClosedAnswer, RleAnswer, fields_of
-from anymask.studio.bodies import provenance_of
 from anymask.studio.checks import MOST_ID
-from anymask.studio.label_routes import Who
-from anymask.studio.project import Project
-from anymask.studio.refusals import FailureBody, Refusal
-from anymask.studio.track_entries import (
-    TrackDraft,
-    TrackEntry,
-    TrackMask,
-    TrackRenaming,
-    TrackSaid,
-    TrackSaying,
+from anymask.studio.errors import Refusal
+from anymask.studio.model_routes import done, file_answer
+from anymask.studio.project_routes import OfProject, Who
+from anymask.studio.project_schemas import provenance_of
+from anymask.studio.records import TrackDraft, TrackEntry, TrackRenaming, TrackSaid
+from anymask.studio.requests import BodyRoute
+from anymask.studio.video_routes import OfVideos, video_to_json
+from anymask.studio.video_schemas import (
+    ClipAnswer,
+    ClipBody,
+    ClipsBody,
+    NewTrackBody,
+    TrackLabelBody,
+    TrackMasksBody,
+    TracksBody,
+    TrackVerdictBody,
+    VideoStateBody,
+    clip_to_json,
+    framed_mask,
 )
-from anymask.studio.video_masks import MOST_MASKS, VideoMaskBody
+from anymask.track import read_facts
 
-Number = Annotated[int, Path(ge=0, le=MOST_ID)]
+ClipId = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
+TrackId = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
 Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
+MaybeId = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 
 
-class NewTrackBody(BaseModel):
-    """An object's masks, one for each frame from the first to the last."""
-
-    object: int = Field(ge=0, le=MOST_ID)
-    masks: list[VideoMaskBody] = Field(max_length=MOST_MASKS)
-    label: str | None = None
-    seconds: float = 0.0
-    provenance: dict[str, Any] = Field(default_factory=dict)
+@router.get("/clips", response_model=ClipsBody)
+def clips(project: OfProject) -> dict[str, Any]:
+    """The videos of the project, and those of its folder that could be."""
+    known = [clip_to_json(clip) for clip in project.tracks.clips()]
+    return {"clips": known, "found": project.new_videos()}
 
 
-class TrackVerdictBody(BaseModel):
-    """What a reviewer says of a track that they saw at `version`.
+@router.post("/clips", response_model=ClipAnswer, status_code=201)
+async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> dict[str, Any]:
+    """Take up a video of the project's folder; the one that is there comes back."""
+    source: Path | None = None
+    if body.video is not None:
+        source = videos.find(body.video).path
+        if source is None or not source.is_file():
+            message = "wanted a session about a video file, got one about frames; put it there"
+            raise Refusal(409, message)
 
-    masks  of the verdict "correct": those from the corrected frame on
-    """
+    def take() -> dict[str, Any]:
+        name = body.name if source is None else project.keep_video(source, body.name)
+        facts = read_facts(project.file(name))
+        clip = project.tracks.add_clip(name, facts.hw, facts.frames, facts.rate)
+        return clip_to_json(clip)
 
-    verdict: TrackSaying
-    version: int = Field(ge=1, le=MOST_ID)
-    seconds: float = 0.0
-    masks: list[VideoMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
-
-
-class TrackLabelBody(BaseModel):
-    """Another name for a track, and the name that it has as somebody saw it; null: none."""
-
-    label: str | None = None
-    was: str | None = None
-
-
-class TrackAnswer(fields_of(TrackEntry, "provenance")):  # type: ignore[misc]  # made of the dataclass
-    """A track; `doubtful` counts the frames that a person should look at."""
+    return await run_in_threadpool(take)
 
 
-class TracksAnswer(ClosedAnswer):
-    """The tracks of a clip."""
-
-    tracks: list[TrackAnswer]
-
-
-class TrackMaskAnswer(fields_of(TrackMask, "rle", "doubts")):  # type: ignore[misc]  # made of the dataclass
-    """An object on one frame."""
-
-    segmentation: RleAnswer
-    area: int
-    doubts: list[str]
+@router.get("/clips/{clip}/file", response_class=FileResponse, responses=file_answer("video/*"))
+def clip_file(clip: ClipId, project: OfProject) -> Response:
+    """The bytes of a video, or a part of them (Range)."""
+    return FileResponse(project.file(project.tracks.clip(clip).name))
 
 
-class TrackMasksAnswer(ClosedAnswer):
-    """The masks of a track at a version of it."""
-
-    version: int
-    masks: list[TrackMaskAnswer]
-
-
-class TrackConflictBody(FailureBody):
-    """A change that came too late; `current` is the track as it is now."""
-
-    current: TrackAnswer
-
-
-_CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"model": TrackConflictBody, "description": "The track is another one by now"}
-}
-
-
-def add_tracks(router: APIRouter, project: Project, user: str) -> None:
-    """Add them to a project's router; `user` works where a request does not say."""
-    _add_reading(router, project)
-    _add_keeping(router, project, user)
-    _add_verdicts(router, project, user)
-    _add_naming(router, project, user)
+@router.post("/clips/{clip}/session", response_model=VideoStateBody)
+async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
+    """Open a session about a clip; /api/videos/{name} of its name has all the rest."""
+    entry = await run_in_threadpool(project.tracks.clip, clip)
+    path = await run_in_threadpool(project.file, entry.name)
+    video = await done(videos.work(lambda: videos.begin({})))
+    try:
+        await done(videos.work(lambda: videos.take_path(video, path)))
+        if (video.hw, video.frames) != (entry.hw, entry.frames or video.frames):
+            raise Refusal(
+                409,
+                f"wanted the clip {entry.name!r} as it was taken up, {entry.frames} frames of "
+                f"{entry.hw}, got {video.frames} frames of {video.hw}; put the video back, or give "
+                "the changed one another name",
+            )
+    except BaseException:
+        videos.end(video.name)
+        raise
+    return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
 
 
-def _add_reading(router: APIRouter, project: Project) -> None:
-    tracks = project.tracks
-
-    @router.get("/clips/{clip}/tracks", response_model=TracksAnswer)
-    def of_clip(clip: Number) -> dict[str, Any]:
-        """The tracks of a clip by their objects; rejected ones too."""
-        return {"tracks": [track_to_json(track) for track in tracks.tracks(clip)]}
-
-    @router.get(
-        "/tracks/next",
-        response_model=TrackAnswer,
-        responses={204: {"description": "All have been looked at"}},
-    )
-    def following(
-        clip: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
-        after: Annotated[int | None, Query(ge=0, le=MOST_ID)] = None,
-    ) -> Response:
-        """The track that should be looked at next, that with the most doubtful frames.
-
-        clip: those of this clip come first; after: a track that is left for later.
-        """
-        asked = tracks.next_asked(clip, after)
-        return Response(status_code=204) if asked is None else JSONResponse(track_to_json(asked))
-
-    @router.get("/tracks/{track}/masks", response_model=TrackMasksAnswer)
-    def masks(track: Number, first: Frame = 0, last: Frame = MOST_ID) -> dict[str, Any]:
-        """A track's masks, from a frame to another one."""
-        version = tracks.track(track).version
-        found = tracks.masks(track, first, last)
-        return {"version": version, "masks": [_mask_to_json(mask) for mask in found]}
-
-
-def _add_keeping(router: APIRouter, project: Project, user: str) -> None:
-    tracks = project.tracks
-
-    @router.post(
-        "/clips/{clip}/tracks", response_model=TrackAnswer, status_code=201, responses=_CONFLICT
-    )
-    def keep(clip: Number, body: NewTrackBody, user_name: Who = None) -> Response:
-        """Keep an object's masks; 409 where the clip has an object of that number."""
-        draft = TrackDraft(
-            object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
-            seconds=body.seconds,
-            provenance=provenance_of(body.provenance, project.stage, project.arm),
-        )  # fmt: skip
-        return _or_current(lambda: tracks.add_track(clip, draft, user_name or user), 201)
-
-
-def _add_verdicts(router: APIRouter, project: Project, user: str) -> None:
-    tracks = project.tracks
-
-    @router.post("/tracks/{track}/verdict", response_model=TrackAnswer, responses=_CONFLICT)
-    def verdict(track: Number, body: TrackVerdictBody, user_name: Who = None) -> Response:
-        """Accept, reject, or correct from a frame on; 409 where it is at another version."""
-        said = TrackSaid(verdict=body.verdict, version=body.version, seconds=body.seconds)
-        masks = [one.mask() for one in body.masks]
-        return _or_current(lambda: tracks.give_verdict(track, said, user_name or user, masks))
-
-    @router.delete("/tracks/{track}/verdict", response_model=TrackAnswer, responses=_CONFLICT)
-    def take_back(track: Number, user_name: Who = None) -> Response:
-        """Undo the last verdict; 409 where the track has changed since."""
-        return _or_current(lambda: tracks.take_back_verdict(track, user_name or user))
-
-
-def _add_naming(router: APIRouter, project: Project, user: str) -> None:
-    @router.put("/tracks/{track}/label", response_model=TrackAnswer, responses=_CONFLICT)
-    def rename(track: Number, body: TrackLabelBody, user_name: Who = None) -> Response:
-        """Give a track another name; 409 where it has not the name `was`."""
-        said = TrackRenaming(label=body.label or None, was=body.was or None)
-        return _or_current(lambda: project.tracks.rename(track, said, user_name or user))
-
-
-def track_to_json(track: TrackEntry) -> dict[str, Any]:
-    """Without where it comes from, which the database keeps."""
-    shown = [one.name for one in fields(track) if one.name != "provenance"]
-    return {name: getattr(track, name) for name in shown}
-
-
-def _mask_to_json(mask: TrackMask) -> dict[str, Any]:
-    row = {one.name: getattr(mask, one.name) for one in fields(mask)}
-    rle = row.pop("rle")
-    told = {"segmentation": rle_to_coco(rle), "area": rle_area(rle), "doubts": list(mask.doubts)}
-    return row | told
+# Tracks.
 
 
 def _or_current(work: Callable[[], TrackEntry], status: int = 200) -> Response:
     """The changed track; or 409 with the track as it is now."""
     try:
-        return JSONResponse(track_to_json(work()), status)
+        return JSONResponse(asdict(work()), status)
     except Conflict as error:
-        refusal = Refusal(
-            409, "the track as it is now", str(error), "look at `current` and decide again"
-        )
-        now = cast(TrackEntry, error.current)  # `studio.tracks` raises no other one
-        return JSONResponse({"error": refusal.error, "current": track_to_json(now)}, 409)
+        remedy = "look at `current` and decide again"
+        refusal = Refusal(409, ("the track as it is now", str(error), remedy))
+        current = asdict(cast("TrackEntry", error.current))  # `studio.tracks` raises no other one
+        return JSONResponse({"error": refusal.error, "current": current}, 409)
+
+
+@router.get("/clips/{clip}/tracks", response_model=TracksBody)
+def tracks(clip: ClipId, project: OfProject) -> dict[str, Any]:
+    """The tracks of a clip by their objects; rejected ones too."""
+    return {"tracks": project.tracks.tracks(clip)}
+
+
+@router.post("/clips/{clip}/tracks", response_model=TrackEntry, status_code=201)
+def keep_track(clip: ClipId, body: NewTrackBody, project: OfProject, who: Who) -> Response:
+    """Keep an object's masks; 409 where the clip has an object of that number."""
+    draft = TrackDraft(
+        object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
+        seconds=body.seconds,
+        provenance=provenance_of(body.provenance, project.stage),
+    )  # fmt: skip
+    return _or_current(lambda: project.tracks.add_track(clip, draft, who), 201)
+
+
+@router.get(
+    "/tracks/next",
+    response_model=TrackEntry,
+    responses={204: {"description": "All have been looked at"}},
+)
+def next_track(project: OfProject, clip: MaybeId = None, after: MaybeId = None) -> Response:
+    """The track that should be looked at next, that with the most doubtful frames.
+
+    clip: those of this clip come first; after: a track that is left for later.
+    """
+    asked = project.tracks.next_asked(clip, after)
+    return Response(status_code=204) if asked is None else JSONResponse(asdict(asked))
+
+
+@router.get("/tracks/{track}/masks", response_model=TrackMasksBody)
+def track_masks(
+    track: TrackId, project: OfProject, first: Frame = 0, last: Frame = MOST_ID
+) -> dict[str, Any]:
+    """A track's masks, from a frame to another one."""
+    version = project.tracks.track(track).version
+    found = project.tracks.masks(track, first, last)
+    return {"version": version, "masks": [framed_mask(mask) for mask in found]}
+
+
+@router.post("/tracks/{track}/verdict", response_model=TrackEntry)
+def judge_track(track: TrackId, body: TrackVerdictBody, project: OfProject, who: Who) -> Response:
+    """Accept, reject, or correct from a frame on; 409 where it is at another version."""
+    said = TrackSaid(verdict=body.verdict, version=body.version, seconds=body.seconds)
+    masks = [one.mask() for one in body.masks]
+    return _or_current(lambda: project.tracks.give_verdict(track, said, who, masks))
+
+
+@router.delete("/tracks/{track}/verdict", response_model=TrackEntry)
+def take_back_track(track: TrackId, project: OfProject, who: Who) -> Response:
+    """Undo the last verdict; 409 where the track has changed since."""
+    return _or_current(lambda: project.tracks.take_back_verdict(track, who))
+
+
+@router.put("/tracks/{track}/label", response_model=TrackEntry)
+def rename_track(track: TrackId, body: TrackLabelBody, project: OfProject, who: Who) -> Response:
+    """Give a track another name; 409 where it has not the name `was`."""
+    said = TrackRenaming(label=body.label or None, was=body.was or None)
+    return _or_current(lambda: project.tracks.rename(track, said, who))

@@ -21,30 +21,29 @@ from sqlalchemy import Engine as Database
 from sqlalchemy.orm import Session
 
 from anymask.base import Conflict, InputError, NotFoundError
-from anymask.masks import rle_iou, rle_to_string, string_to_rle
+from anymask.masks import rle_iou
 from anymask.studio.checks import checked_number, checked_text, is_id
 from anymask.studio.database import reading, writing
-from anymask.studio.entries import Action, Provenance
 from anymask.studio.labels import learn_label
-from anymask.studio.rows import event_row
-from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow
-from anymask.studio.track_entries import (
+from anymask.studio.records import (
     MOST_RATE,
+    Action,
     ClipEntry,
     TrackDraft,
     TrackEntry,
     TrackMask,
     TrackRenaming,
     TrackSaid,
-    TrackVerdict,
     check_run,
 )
+from anymask.studio.rows import event_row
+from anymask.studio.tables import ClipRow, TrackMaskRow, TrackRow, TrackVerdictRow
 
 # what a track becomes with a verdict, and the event
 _BECOMES = {
     "accept": ("accepted", "track accepted"),
     "reject": ("rejected", "track rejected"),
-    "correct": ("proposal", "track corrected"),
+    "correct": ("proposed", "track corrected"),
 }
 
 
@@ -116,8 +115,8 @@ class Tracks:
             learn_label(session, draft.label)
             row = TrackRow(
                 clip_id=clip.id, object=draft.object, version=1, label=draft.label,
-                status="proposal", seconds=draft.seconds, provenance=draft.provenance.to_json(),
-                doubtful=0, who=who, at=self.clock(),
+                state="proposed", seconds=draft.seconds, provenance=draft.provenance,
+                doubtful=0, author=who, created=self.clock(),
             )  # fmt: skip
             session.add(row)
             session.flush()
@@ -140,8 +139,10 @@ class Tracks:
         """A track's masks as they count now, from a frame to another one. Raises NotFoundError."""
         with reading(self.database) as session:
             row = _track_row(session, track_id)
-            size = _clip_entry(session, session.get_one(ClipRow, row.clip_id)).hw
-            return [_mask(one, size) for one in _current(session, row, first, last)]
+            return [
+                TrackMask(**{name: getattr(one, name) for name in _HELD})
+                for one in _current(session, row, first, last)
+            ]
 
     # Review.
 
@@ -153,7 +154,8 @@ class Tracks:
                  when it is the only one
         """
         with reading(self.database) as session:
-            row = _next_proposal(session, clip_id, _maybe_row(session, after))
+            left = session.get(TrackRow, after) if after is not None and is_id(after) else None
+            row = _next_proposal(session, clip_id, left)
             return None if row is None else _entry(session, row)
 
     def give_verdict(
@@ -175,13 +177,14 @@ class Tracks:
         with writing(self.database) as session:
             row = _track_row(session, track_id, lock=True)
             _check_version(session, row, said.version)
-            status, event = _BECOMES[said.verdict]
-            row.version, row.status = row.version + 1, status
-            row.who, row.at, row.seconds = who, self.clock(), row.seconds + said.seconds
+            state, event = _BECOMES[said.verdict]
+            row.version, row.state = row.version + 1, state
+            row.author, row.created = who, self.clock()
+            row.seconds += said.seconds
             agreed = _replace(session, row, masks) if masks else float(said.verdict == "accept")
             session.add(
                 TrackVerdictRow(
-                    track_id=row.id, who=who, at=row.at, verdict=said.verdict, agreed=agreed,
+                    track_id=row.id, who=who, at=row.created, verdict=said.verdict, agreed=agreed,
                     frame=masks[0].frame if masks else None, version=said.version,
                     seconds=said.seconds,
                 )
@@ -201,8 +204,8 @@ class Tracks:
             if verdict is None:
                 raise NotFoundError(f"nobody has judged track {track_id}, or it was taken back")
             _check_version(session, row, verdict.version + 1)
-            row.version, row.status = row.version + 1, "proposal"
-            row.who, row.at = who, self.clock()
+            row.version, row.state = row.version + 1, "proposed"
+            row.author, row.created = who, self.clock()
             _restore(session, row, verdict.version + 1)
             session.delete(verdict)
             return _remember(session, row, "track verdict taken back", 0.0)
@@ -216,25 +219,18 @@ class Tracks:
             row = _track_row(session, track_id, lock=True)
             if row.label != renaming.was:
                 raise Conflict(
-                    f"track {row.id} is named {row.label!r}, not {renaming.was!r}: {row.who!r} has "
-                    "changed it; look at it and decide again",
+                    f"track {row.id} is named {row.label!r}, not {renaming.was!r}: "
+                    f"{row.author!r} has changed it; look at it and decide again",
                     _entry(session, row),
                 )
             learn_label(session, renaming.label)
-            row.label, row.who, row.at = renaming.label, who, self.clock()
+            row.label, row.author, row.created = renaming.label, who, self.clock()
             return _remember(session, row, "track renamed", 0.0)
 
-    def verdicts(self) -> list[TrackVerdict]:
+    def verdicts(self) -> list[TrackVerdictRow]:
         """Every verdict, the first one first."""
         with reading(self.database) as session:
-            rows = session.scalars(select(TrackVerdictRow).order_by(TrackVerdictRow.id))
-            return [
-                TrackVerdict(
-                    track_id=row.track_id, who=row.who, frame=row.frame, agreed=row.agreed,
-                    verdict=row.verdict, seconds=row.seconds,  # type: ignore[arg-type]  # checked on its way in
-                )
-                for row in rows
-            ]  # fmt: skip
+            return list(session.scalars(select(TrackVerdictRow).order_by(TrackVerdictRow.id)))
 
 
 def _next_proposal(
@@ -257,7 +253,7 @@ def _next_proposal(
         )
         turns = [and_(here, behind), ~here, TrackRow.id != after.id, true()]
     for turn in turns:
-        query = select(TrackRow).where(TrackRow.status == "proposal", turn)
+        query = select(TrackRow).where(TrackRow.state == "proposed", turn)
         row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
         if row is not None:
             return row
@@ -279,7 +275,7 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     for mask in masks:
         if (before := old.get(mask.frame)) is not None:
             before.until = row.version
-            ious.append(float(rle_iou([_mask(before, clip.hw).rle], [mask.rle])[0, 0]))
+            ious.append(float(rle_iou([before.rle], [mask.rle])[0, 0]))
     session.add_all(_mask_row(row, mask) for mask in masks)
     return sum(ious) / len(ious) if ious else 0.0
 
@@ -290,21 +286,20 @@ def _restore(session: Session, row: TrackRow, version: int) -> None:
     for one in session.scalars(of_track.where(TrackMaskRow.since == version)).all():
         one.until = row.version
     for one in session.scalars(of_track.where(TrackMaskRow.until == version)).all():
-        held = {name: getattr(one, name) for name in _HELD}
-        session.add(TrackMaskRow(track_id=row.id, since=row.version, until=None, **held))
+        session.add(_mask_row(row, one))
 
 
-_HELD = [one.name if one.name != "rle" else "counts" for one in fields(TrackMask)]  # columns
+_HELD = [one.name for one in fields(TrackMask)]  # what a row of a mask says, too
 
 
 def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
     """Count the doubtful frames, and write the event."""
-    checked_text("a user's name", row.who)
+    checked_text("a user's name", row.author)
     session.flush()
     row.doubtful = sum(bool(one.doubts) for one in _current(session, row, 0, None))
     detail: dict[str, Any] = {"clip": row.clip_id, "track": row.id, "version": row.version}
     action = Action(kind=kind, tool="track", seconds=seconds, detail=detail)
-    session.add(event_row(action, None, row.who, row.at))
+    session.add(event_row(action, None, row.author, row.created))
     session.flush()
     return _entry(session, row)
 
@@ -320,11 +315,6 @@ def _current(
     if last is not None:
         query = query.where(TrackMaskRow.frame <= last)
     return session.scalars(query.order_by(TrackMaskRow.frame)).all()
-
-
-def _maybe_row(session: Session, track_id: int | None) -> TrackRow | None:
-    known = track_id is not None and is_id(track_id)
-    return session.get(TrackRow, track_id) if known else None
 
 
 def _clip_row(session: Session, clip_id: int) -> ClipRow:
@@ -344,43 +334,37 @@ def _track_row(session: Session, track_id: int, lock: bool = False) -> TrackRow:
 def _check_version(session: Session, row: TrackRow, version: int) -> None:
     if row.version != version:
         raise Conflict(
-            f"track {row.id} is at version {row.version}, got version {version}: {row.who!r} has "
-            "changed it; look at it and decide again",
+            f"track {row.id} is at version {row.version}, got version {version}: {row.author!r} "
+            "has changed it; look at it and decide again",
             _entry(session, row),
         )
 
 
-def _mask_row(row: TrackRow, mask: TrackMask) -> TrackMaskRow:
-    held = {one.name: getattr(mask, one.name) for one in fields(TrackMask)}
-    held |= {"counts": rle_to_string(held.pop("rle")), "doubts": " ".join(mask.doubts)}
+def _mask_row(row: TrackRow, mask: TrackMask | TrackMaskRow) -> TrackMaskRow:
+    """A mask that counts from the track's version on."""
+    held = {name: getattr(mask, name) for name in _HELD}
     return TrackMaskRow(track_id=row.id, since=row.version, until=None, **held)
 
 
-def _mask(row: TrackMaskRow, size: tuple[int, int]) -> TrackMask:
-    held = {name: getattr(row, name) for name in _HELD}
-    held |= {"rle": string_to_rle(held.pop("counts"), size), "doubts": tuple(row.doubts.split())}
-    return TrackMask(**held)
-
-
 def _counts(session: Session, clip_id: int | None = None) -> Counter[tuple[int, str]]:
-    """How many tracks there are, by clip and status; of one clip or of all."""
-    query = select(TrackRow.clip_id, TrackRow.status, func.count())
+    """How many tracks there are, by clip and state; of one clip or of all."""
+    query = select(TrackRow.clip_id, TrackRow.state, func.count())
     if clip_id is not None:
         query = query.where(TrackRow.clip_id == clip_id)
-    rows = session.execute(query.group_by(TrackRow.clip_id, TrackRow.status))
-    return Counter({(clip, status): count for clip, status, count in rows})
+    rows = session.execute(query.group_by(TrackRow.clip_id, TrackRow.state))
+    return Counter({(clip, state): count for clip, state, count in rows})
 
 
 def _clip_entry(
     session: Session, row: ClipRow, counts: Counter[tuple[int, str]] | None = None
 ) -> ClipEntry:
     counts = _counts(session, row.id) if counts is None else counts
-    proposals, accepted, rejected = (
-        counts[row.id, status] for status in ("proposal", "accepted", "rejected")
+    proposed, accepted, rejected = (
+        counts[row.id, state] for state in ("proposed", "accepted", "rejected")
     )
     return ClipEntry(
         id=row.id, name=row.name, hw=(row.height, row.width), frames=row.frames, rate=row.rate,
-        tracks=proposals + accepted, proposals=proposals, accepted=accepted, rejected=rejected,
+        tracks=proposed + accepted, proposals=proposed, accepted=accepted, rejected=rejected,
     )  # fmt: skip
 
 
@@ -389,8 +373,7 @@ def _entry(session: Session, row: TrackRow) -> TrackEntry:
         TrackMaskRow.track_id == row.id, TrackMaskRow.until.is_(None)
     )
     first, last = session.execute(reach).one()
-    plain = {one.name for one in fields(TrackEntry)} - {"first", "last", "provenance"}
+    plain = {one.name for one in fields(TrackEntry)} - {"first", "last"}
     return TrackEntry(
-        first=first or 0, last=last or 0, provenance=Provenance.from_json(row.provenance),
-        **{name: getattr(row, name) for name in plain},
-    )  # fmt: skip
+        first=first or 0, last=last or 0, **{name: getattr(row, name) for name in plain}
+    )

@@ -1,14 +1,12 @@
-"""Files of video sessions: a body in, a file in a folder of this server's own out.
-
-Each server has one folder among the machine's temporary ones, and holds a lock in it. A folder
-whose lock is free belongs to a server that was killed: the next one to start deletes it.
-
-Video sessions of clients: bounded in number, size and life time.
+"""Video sessions of clients: bounded in number, size and life time, with their files.
 
 One thread works on all of them, a frame at a time, so that several take turns; the model's own
 calls wait in its queue behind clicks. Another one reads the frames that somebody looks at, by a
 source of its own, so that looking about does not disturb the following. A session that nobody asks
 for a while is closed, and its files go with it.
+
+Each server has one folder among the machine's temporary ones, and holds a lock in it. A folder
+whose lock is free belongs to a server that was killed: the next one to start deletes it.
 """
 
 from __future__ import annotations
@@ -31,11 +29,10 @@ from starlette.concurrency import run_in_threadpool
 
 from anymask.base import DataError, ImageError, UintImage, lock_file
 from anymask.segment import Model
-from anymask.studio.inference import Inference
+from anymask.studio.errors import Refusal
+from anymask.studio.inference import Inference, Urgency, queue_calls, step_back
 from anymask.studio.limits import Limits
-from anymask.studio.model_api import done
-from anymask.studio.refusals import Refusal
-from anymask.studio.turns import Urgency, queue_calls, step_back
+from anymask.studio.model_routes import done
 from anymask.track import FrameSource, TrackedFrame, VideoSession, open_session, open_source
 
 PREFIX = "anymask-videos-"
@@ -151,9 +148,8 @@ class OpenVideo:
     def check_room(self, number: int, limits: Limits) -> None:
         """Whether an object may be another one. Raises Refusal (422)."""
         if number not in self.objects and len(self.objects) >= limits.video_objects:
-            raise Refusal(
-                422, f"at most {limits.video_objects} objects", "another", "open another session"
-            )
+            most = limits.video_objects
+            raise Refusal(422, f"wanted at most {most} objects, got another; open another session")
 
     @property
     def fault(self) -> str | None:
@@ -227,10 +223,10 @@ class VideoSessions:
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
-                f"at most {self.limits.videos} sessions about videos at a time",
-                f"{len(self._open)} open",
-                "close one with DELETE, or come again after the seconds of Retry-After",
-                retry_after=self.limits.video_idle_seconds,
+                f"wanted at most {self.limits.videos} sessions about videos at a time, got "
+                f"{len(self._open)} open; close one with DELETE, or come again after the seconds "
+                "of Retry-After",
+                self.limits.video_idle_seconds,
             )
         now = self._clock()
         session = open_session(self._model(), None, **settings)
@@ -248,14 +244,14 @@ class VideoSessions:
         """
         _check_new(video)
         if video.receiving:
-            raise Refusal(409, "one file at a time", "another one", "wait for the first one")
+            message = "wanted one file at a time, got another one; wait for the first one"
+            raise Refusal(409, message)
         video.receiving, folder = True, self.files.session_folder()
         path = Path(folder.name) / f"video{ending}"
         try:
             if not await write_stream(self._asking(video, stream), path):
-                raise Refusal(
-                    400, "the bytes of a video", "an empty body", "send the file's content"
-                )
+                message = "wanted the bytes of a video, got an empty body; send the file's content"
+                raise Refusal(400, message)
             await done(self.work(lambda: self._take(video, path, folder)))
         except BaseException:
             folder.cleanup()
@@ -274,9 +270,8 @@ class VideoSessions:
         `receive`."""
         if name not in self.clips:
             known = ", ".join(sorted(self.clips)) or "none"
-            raise Refusal(
-                404, f"a video of this server's own ({known})", repr(name[:80]), "send the file"
-            )
+            wanted = f"a video of this server's own ({known})"
+            raise Refusal(404, (wanted, repr(name[:80]), "send the file"))
         self.take_path(video, self.clips[name])
 
     def take_path(self, video: OpenVideo, path: Path) -> None:
@@ -375,20 +370,20 @@ def _close_viewer(video: OpenVideo) -> None:
 
 
 def _closed(name: str) -> Refusal:
-    return Refusal(
-        404, "a session that is open", f"{name[:40]!r}", "open one with POST /api/videos"
-    )
+    remedy = "open one with POST /api/videos"
+    return Refusal(404, ("a session that is open", repr(name[:40]), remedy))
 
 
 def _check_new(video: OpenVideo) -> None:
     if video.frames or video.objects or video.path is not None:
-        raise Refusal(409, "a session about nothing yet", "one with frames", "open another one")
+        message = "wanted a session about nothing yet, got one with frames; open another one"
+        raise Refusal(409, message)
 
 
 def _unreadable(what: str) -> Refusal:
     got = what.partition(";")[0]
     remedy = "save it as MP4 or WebM; a recording that was cut off may lack its index"
-    return Refusal(422, "a video that can be read", got, remedy)
+    return Refusal(422, ("a video that can be read", got, remedy))
 
 
 def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
@@ -401,9 +396,8 @@ def _checked_hw(session: VideoSession, limits: Limits) -> tuple[int, int]:
         if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
             raise Refusal(
                 413,
-                f"a video of at most {limits.video_frames} frames of {limits.pixels} pixels",
-                f"{frames} frames of {hw[0] * hw[1]}",
-                "send a part of it, or a smaller one",
+                f"wanted a video of at most {limits.video_frames} frames of {limits.pixels} pixels,"
+                f" got {frames} frames of {hw[0] * hw[1]}; send a part of it, or a smaller one",
             )
     except BaseException:
         session.close()

@@ -16,12 +16,11 @@ from typing import Any
 from anymask.base import DataError, InputError, UintImage
 from anymask.images import load_mask
 from anymask.segment import Model
-from anymask.track.frame_sampling import SampledFrames
-from anymask.track.opening import open_session
 from anymask.track.outputs import MaskWriter, VideoFacts, check_paths, open_writers
 from anymask.track.records import Direction, TrackedFrame
-from anymask.track.session import VideoSession
+from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
+from anymask.track.sources import SampledFrames
 from anymask.track.store import SessionStore
 
 
@@ -227,8 +226,8 @@ def _write(
     notes: list[str] = []
     for writer in writers:
         writer.close()
-        if note := getattr(writer, "note", None):
-            notes.append(note)
+        if writer.note is not None:
+            notes.append(writer.note)
     for folder in asked.paths:
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:

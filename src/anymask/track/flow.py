@@ -1,4 +1,4 @@
-"""Optical flow (OpenCV's dense inverse search): two grey frames in, motion and cuts out.
+"""Optical flow by OpenCV: how pixels moved between two grey frames, and where a shot ends.
 
 Source: Kroeger et al. 2016 (DIS, arXiv:1603.03590), as OpenCV has it.
 
@@ -23,12 +23,6 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
     size = (max(16, round(width * scale)), max(16, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def find_flow(now: UintImage, before: UintImage) -> FloatArray:  # (h, w), (h, w) -> (h, w, 2)
-    """Where each pixel of a frame was on the frame before."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return np.asarray(search.calc(now, before, np.zeros((*now.shape, 2), np.float32)), np.float32)
 
 
 def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
@@ -59,24 +53,19 @@ def is_cut(now: UintImage, before: UintImage) -> bool:
 
 
 class Flows:
-    """The flow from and to the frame before, found once for all objects whose last frame it is."""
+    """Where pixels were on the frame before: found once for all objects whose last frame it is."""
 
     def __init__(self, now: UintImage) -> None:
         self.now = now
-        self._found: list[tuple[UintImage, bool, FloatArray]] = []
+        self._found: list[tuple[UintImage, FloatArray]] = []
 
-    def back(self, before: UintImage) -> FloatArray:
-        """Where each pixel was."""
-        return self._flow(before, True)
-
-    def there(self, before: UintImage) -> FloatArray:
-        """Where each pixel of the frame before has gone."""
-        return self._flow(before, False)
-
-    def _flow(self, before: UintImage, back: bool) -> FloatArray:
-        for grey, kind, flow in self._found:
-            if kind == back and (grey is before or np.array_equal(grey, before)):
+    def back(self, before: UintImage) -> FloatArray:  # (h, w) -> (h, w, 2)
+        """The way back from each pixel."""
+        for grey, flow in self._found:
+            if grey is before or np.array_equal(grey, before):
                 return flow
-        flow = find_flow(self.now, before) if back else find_flow(before, self.now)
-        self._found.append((before, back, flow))
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        nothing = np.zeros((*self.now.shape, 2), np.float32)
+        flow = np.asarray(search.calc(self.now, before, nothing), np.float32)
+        self._found.append((before, flow))
         return flow

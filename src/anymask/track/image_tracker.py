@@ -1,11 +1,4 @@
-"""Asking a network of memory: a frame, an object's state and hints in, a question out.
-
-The planes of a question have a whole number of coarse cells; where the frame fills the last ones in
-part, its edge is repeated.
-
-Letters: h w the grid of cells, H W the reduced frame.
-
-Tracker with any image model.
+"""A tracker with any image model.
 
 Keys of the encoder and optical flow say where an object has gone; the decoder draws it there.
 
@@ -19,7 +12,10 @@ the frame and of what is remembered, and has the last word.
 
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607).
 
-Letters: H W a frame, h w the reduced frame, G cells, N objects.
+The planes of a question to that network have a whole number of coarse cells; where the frame fills
+the last ones in part, its edge is repeated.
+
+Letters: H W a frame or the reduced frame, h w the reduced frame or the grid, G cells, N objects.
 """
 
 from __future__ import annotations
@@ -31,16 +27,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import (
-    FeatureMap,
-    Features,
     Prompt,
     Rle,
-    StoredMaps,
     empty_rle,
-    geometry,
-    image_to_model,
     logits_to_rles,
     logits_used,
     mask_to_rle,
@@ -65,26 +56,28 @@ from anymask.segment import (
     Candidate,
     Model,
     Prediction,
+    Question,
     SegmentSettings,
     answer_prompts,
-    image_hash,
-    question_of,
 )
 from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
-from anymask.track.match_state import (
+from anymask.track.matching import (
+    GRID,
     TRUST,
+    Glimpse,
     MatchState,
     Prior,
     SeenFrame,
     is_flowing,
+    maps_to_keys,
     match_all,
     mix_prior,
     pack_state,
+    soft_to_labels,
     unpack_state,
 )
-from anymask.track.matching import GRID, Glimpse, maps_to_keys, soft_to_labels
-from anymask.track.tracker import FramePrediction, StateArrays, TrackMoment
+from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
 MAPS = 3  # of the encoder, at strides 16, 8 and 4
 
@@ -178,7 +171,6 @@ BLEND = 2.5  # the weight of the prior's log-odds beside them
 OUTSIDE = -10.0  # the logit of the padding
 KNOWN = 0.2  # the least share by matching, on the mean of a mask: else the object is not there
 LEAST = 0.0002  # share of the frame below which nothing is there
-BLANK_SIDE = 64  # pixels of the picture of nothing but padding
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,26 +187,20 @@ class ImageTracker:
     """Follows objects with an image model.
 
     way   "match" or "memory": see the module
-    side  of a frame as the encoder sees it, in pixels, where the model takes rectangles: a multiple
-          of 32 with `nano`; None: that of its photos
     reader  the network of the way "memory"
     refine_edges  whether masks have their edges where the frame has them; what is remembered does
             not change
-
-    Raises InputError for a side that the model cannot see at.
     """
 
     def __init__(
         self,
         model: Model,
         way: Way = "match",
-        side: int | None = None,
         reader: Remembering | None = None,
         refine_edges: bool = False,
     ) -> None:
         self._refine = refine_edges
         self.model, self.way = model, way
-        self._encoder = FrameEncoder(model, model.spec.image_side if side is None else side)
         self._reader = reader  # reads the decoder's cells, PARTS of them a side of each of its own
         self._cells = GRID if reader is None else model.spec.mask_side // PARTS
 
@@ -225,7 +211,7 @@ class ImageTracker:
 
     def see(self, image: UintImage, grey: UintImage) -> SeenFrame:
         """See `Tracker`."""
-        embedding = self._encoder.see(image)
+        embedding = self.model.encode(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
         return SeenFrame(embedding, keys, grey, image)
 
@@ -369,7 +355,7 @@ class ImageTracker:
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         prompt = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
         mask = Prediction((Candidate(logits[0], where, score=0.0),))
-        question = question_of(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
+        question = Question(self.model.runtime, seen.image, seen.embedding, prompt, AS_SHOWN)
         fine = edges_refined(mask, question).first.rle()
         return fine if rle_area(fine) else rle
 
@@ -443,60 +429,3 @@ def _given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
     if mask.shape != hw:
         mask = cv2.resize(mask.view(np.uint8), hw[::-1], interpolation=cv2.INTER_NEAREST) > 0
     return mask
-
-
-class FrameEncoder:
-    """What an image model sees of frames at a chosen side.
-
-    A model that takes rectangles (`ModelSpec.pad_multiple`) fills its maps with what it makes of a
-    blank picture. A frame that is shrunk fills a smaller part of the maps, and the rest is filled
-    alike, so that the decoder sees a frame with much padding: time falls with the area.
-
-    side  of a frame's longer side in the model's space, a multiple of `ModelSpec.pad_multiple`; S
-          where it is larger, or where the model takes squares alone
-
-    Raises InputError for a side that no map of the model fits.
-    """
-
-    def __init__(self, model: Model, side: int) -> None:
-        whole, step = model.spec.image_side, model.spec.pad_multiple
-        if step and (side < step or (side < whole and side % step)):
-            raise InputError(
-                f"side must be a multiple of {step} from {step} to {whole} for {model.name}, got "
-                f"{side}; take {min(whole, max(step, round(side / step) * step))}"
-            )
-        self.model, self.side = model, min(side, whole) if step else whole
-        self._filling: list[FloatArray] | None = None
-
-    def see(self, image: UintImage) -> Features:
-        """Look at a frame (H, W, 3). Raises ImageError for what is no picture."""
-        runtime, spec = self.model.runtime, self.model.spec
-        small = replace(spec, image_side=self.side)
-        where = geometry((image.shape[0], image.shape[1]), small)
-        seen = runtime.see(image_to_model(image, small)[None])[0]
-        if self.side < spec.image_side:
-            seen = StoredMaps(tuple(map(self._filled, seen.maps(), self._blank())))
-        return Features(
-            seen=seen,
-            geometry=replace(where, side=spec.image_side),
-            model=spec.name,
-            model_hash=runtime.weights_hash,
-            image_hash=image_hash(image),
-        )
-
-    def _filled(self, one: FeatureMap, blank: FloatArray) -> FeatureMap:  # (C, h, w), (C,)
-        """A map of the whole square."""
-        filled = one.values.shape[-1]
-        whole = filled * self.model.spec.image_side // self.side
-        values = np.empty((len(one.values), whole, whole), np.float32)
-        values[:] = blank[:, None, None]
-        values[:, :filled, :filled] = one.values
-        return FeatureMap(one.name, values)
-
-    def _blank(self) -> list[FloatArray]:
-        """The mean of each map of a blank picture, (C,)."""
-        if self._filling is None:
-            empty = np.zeros((1, 3, BLANK_SIDE, BLANK_SIDE), np.float32)
-            maps = self.model.runtime.see(empty)[0].maps()
-            self._filling = [one.values.mean(axis=(1, 2)) for one in maps]
-        return self._filling

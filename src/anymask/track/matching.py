@@ -1,29 +1,37 @@
-"""Matching of encoder cells: an object's cells on earlier frames in, its share of new cells out.
+"""Where a tracker with an image model expects its objects, by encoder cells and optical flow.
 
 The maps of an encoder, centred and normalised, are keys; a cell of the new frame takes the labels
 of the remembered cells whose keys are most like its own.
 
 Source of the idea: Oh et al. 2019 (STM, arXiv:1904.00607, section 3.2) and Jabri et al. 2020
 (arXiv:2006.14613, section 3.3, propagation of labels without training). Ours: keys of several maps
-of an image model, nothing learned.
+of an image model, nothing learned. The last mask, carried along by the flow, says it again.
 
-Letters: G cells of the grid, C channels of a key, M remembered cells, N objects, h w the grid.
+Letters: G cells of the grid, C channels of a key, M remembered cells, N objects, h w the grid or
+the reduced frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.base import BoolArray, FloatArray
-from anymask.masks import SINGLE_THREAD, FeatureMap, Geometry
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import SINGLE_THREAD, FeatureMap, Features, Geometry
+from anymask.track.flow import Flows, carry_along
+from anymask.track.records import StateArrays
 
 GRID = 32  # cells along the model's side, as a rule
 SHARPNESS = 60.0  # of the softmax over cosines
 REACH = 5  # cells that a thing moves from one frame to the next at most
+TRUST = 0.05  # of a prompted frame, in cosines
+CARRIED = 0.4  # the share of the prior that the flow decides
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +114,13 @@ def match_cells(
         return found
     queries = keys.values[asked] * np.float32(SHARPNESS)
     remembered = np.concatenate([one.keys.values for one in glimpses])
-    scores = _products(queries, remembered)
-    scores += _trusts(glimpses) * np.float32(SHARPNESS)
+    # By OpenCV, in one thread: OpenBLAS's would wait for the core that encodes the next frame.
+    nothing = np.empty((0, 0), np.float32)  # is added to the products
+    products = cv2.gemm(queries, remembered, 1, nothing, 0, flags=cv2.GEMM_2_T)
+    scores = np.asarray(products, np.float32)  # (G, M)
+    trusts = np.array([one.trust for one in glimpses], np.float32)
+    lengths = [len(one.labels) for one in glimpses]
+    scores += np.repeat(trusts, lengths) * np.float32(SHARPNESS)
     scores -= scores.max(axis=1, keepdims=True)
     weights = np.exp(scores, out=scores)
     summed = np.concatenate([labels, np.ones_like(labels[:1])]).T  # (M, N + 1)
@@ -118,20 +131,126 @@ def match_cells(
     return found
 
 
-def _products(one: FloatArray, other: FloatArray) -> FloatArray:  # (G, C), (M, C) -> (G, M)
-    """By OpenCV, in one thread: OpenBLAS's would wait for the core that encodes the next frame."""
-    nothing = np.empty((0, 0), np.float32)  # is added to the products
-    return np.asarray(cv2.gemm(one, other, 1, nothing, 0, flags=cv2.GEMM_2_T), np.float32)
-
-
-def _trusts(glimpses: tuple[Glimpse, ...]) -> FloatArray:  # -> (M,)
-    lengths = [len(one.labels) for one in glimpses]
-    return np.repeat(np.array([one.trust for one in glimpses], np.float32), lengths)
-
-
 def near_object(labels: FloatArray, grid_hw: tuple[int, int]) -> BoolArray:  # (G,) -> (G,)
     """The cells that the object can have reached since it filled `labels`."""
     there = (labels > 0.3).astype(np.uint8).reshape(grid_hw)
     side = 2 * REACH + 1
     reached = cv2.dilate(there, np.ones((side, side), np.uint8))
     return np.asarray(reached > 0).reshape(-1)
+
+
+# The state of an object, and the prior of the next frame.
+
+
+@dataclass(frozen=True, eq=False)
+class SeenFrame:
+    """One frame: what the encoder saw, its keys, the frame reduced (h, w) and grey, and itself."""
+
+    embedding: Features
+    keys: CellKeys
+    grey: UintImage
+    image: UintImage
+
+
+@dataclass(frozen=True, eq=False)
+class MatchState:
+    """What is known of one object.
+
+    anchors  frames of which a person spoke
+    recent   frames on which it was found surely, the last one last
+    soft     (h, w) the object on the last frame, 0..1; all 0 where it was not seen
+    grey     (h, w) the last frame
+    """
+
+    anchors: tuple[Glimpse, ...]
+    recent: tuple[Glimpse, ...]
+    soft: FloatArray
+    grey: UintImage
+
+    @property
+    def remembered(self) -> tuple[Glimpse, ...]:
+        """Everything that a frame is matched with."""
+        return (*self.anchors, *self.recent)
+
+
+def pack_state(state: MatchState) -> StateArrays:
+    """A state as arrays, to be written."""
+    arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.grey}
+    for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
+        for place, glimpse in enumerate(glimpses):
+            arrays[f"{kind}/{place}/keys"] = glimpse.keys.values
+            arrays[f"{kind}/{place}/labels"] = glimpse.labels
+            arrays[f"{kind}/{place}/about"] = np.array([glimpse.frame, *glimpse.keys.grid_hw])
+            if glimpse.parts is not None:
+                arrays[f"{kind}/{place}/parts"] = glimpse.parts
+    return arrays
+
+
+def unpack_state(arrays: StateArrays) -> MatchState:
+    """The state that `pack_state` wrote."""
+    glimpses: dict[str, list[Glimpse]] = {"anchors": [], "recent": []}
+    for kind, found in glimpses.items():
+        while (about := arrays.get(f"{kind}/{len(found)}/about")) is not None:
+            begin = f"{kind}/{len(found)}"
+            frame, height, width = (int(number) for number in about)
+            keys = CellKeys(arrays[f"{begin}/keys"], (height, width))
+            trust, parts = TRUST if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
+            found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust, parts))
+    anchors, recent = tuple(glimpses["anchors"]), tuple(glimpses["recent"])
+    return MatchState(anchors, recent, arrays["soft"], arrays["grey"])
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """How likely each place (h, w) is the object: both maps together, and each.
+
+    carried  None where the flow says nothing
+    """
+
+    mixed: FloatArray
+    matched: FloatArray
+    carried: FloatArray | None
+
+
+def match_all(seen: SeenFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
+    """Each object's share of each cell that it can have reached; after a cut, of all cells.
+
+    Objects that are remembered on the same frames are matched at once.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    known = [state.remembered for state in states]
+    for place in range(len(states)):
+        frames = tuple(id(one.keys) for one in known[place])
+        alike.setdefault(frames, []).append(place)
+    near = [_reached(seen, state, cut) for state in states]
+    shares: dict[int, FloatArray] = {}
+    for places in alike.values():
+        first, *others = (known[p] for p in places)
+        where = np.any([near[place] for place in places], axis=0)
+        found = match_cells(seen.keys, first, tuple(others), where)
+        shares |= {place: row * near[place] for place, row in zip(places, found, strict=True)}
+    return [shares[place] for place in range(len(states))]
+
+
+def _reached(seen: SeenFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
+    if cut or not is_flowing(seen, state):
+        return np.ones(len(seen.keys.values), np.bool_)
+    grid = seen.keys.grid_hw
+    return near_object(soft_to_labels(state.soft, grid), grid)
+
+
+def is_flowing(seen: SeenFrame, state: MatchState) -> bool:
+    """Whether the object was seen on the last frame, which had the same size."""
+    return bool((state.soft > 0.5).any()) and state.grey.shape == seen.grey.shape
+
+
+def mix_prior(seen: SeenFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
+    """How likely each place of the reduced frame is the object; after a cut, without the flow."""
+    size = seen.grey.shape[::-1]
+    wide = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
+    matched = np.asarray(wide, np.float32)
+    if flows is None or not is_flowing(seen, state):
+        return Prior(matched, matched, None)
+    carried = carry_along(state.soft, flows.back(state.grey))
+    mixed = np.asarray((1 - CARRIED) * matched + CARRIED * carried, np.float32)
+    return Prior(mixed, matched, carried)

@@ -26,8 +26,8 @@ from anymask.masks import (
 from anymask.models.rules import check_prompt
 from anymask.runtime import VideoAnswer, VideoSteps
 from anymask.segment import Model
+from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 from anymask.track.settings import MemorySettings
-from anymask.track.tracker import FramePrediction, StateArrays, TrackMoment
 
 CORNERS = (2, 3)  # the labels of a box's corners
 

@@ -12,9 +12,8 @@ from statistics import median
 import numpy as np
 
 from anymask.masks import rle_area, rle_box_xyxy
-from anymask.track.records import Doubt, ObjectState
+from anymask.track.records import Doubt, FramePrediction, ObjectState
 from anymask.track.settings import MonitorSettings
-from anymask.track.tracker import FramePrediction
 
 SEEN = 8  # frames whose areas are remembered
 

@@ -1,4 +1,4 @@
-"""Writers of tracked frames: masks of frames in; RLE lines, SA-V JSON, PNGs or videos out.
+"""Files of tracked masks: lines of run-lengths, SA-V or COCO JSON, palette PNGs, films.
 
     .json     SA-V: the run-lengths of every object in every frame
     .jsonl    a line a frame, with COCO run-lengths, scores, states and doubts
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, Protocol
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -58,23 +58,24 @@ class VideoFacts:
     end: float | None = None
 
 
-class MaskWriter(Protocol):
+class MaskWriter:
     """Something that frames are written to, in order."""
+
+    note: str | None = None  # what should be told of the file
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """One frame."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """All frames are written."""
-        ...
 
     def abandon(self) -> None:
         """No more frames come: let go of files, without drafts left behind."""
-        ...
+        self.close()
 
 
-class LineWriter:
+class LineWriter(MaskWriter):
     """.jsonl: a line a frame."""
 
     def __init__(self, path: Path) -> None:
@@ -90,10 +91,8 @@ class LineWriter:
         """See `MaskWriter`."""
         self._file.close()
 
-    abandon = close
 
-
-class PaletteWriter:
+class PaletteWriter(MaskWriter):
     """A folder of palette PNGs; where objects overlap, the surer one is on top."""
 
     def __init__(self, folder: Path, facts: VideoFacts) -> None:
@@ -117,43 +116,42 @@ class PaletteWriter:
         with whole_file(self.folder / f"{frame.stem}.png") as file:
             drawn.save(file, "PNG", compress_level=3)
 
-    def close(self) -> None:
-        """See `MaskWriter`."""
 
-    abandon = close
+class RowFile:
+    """Rows of a JSON list, in a hidden file beside the one of which they become a part."""
 
+    def __init__(self, path: Path, kind: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path.with_name(f".{path.name}.{kind}")
+        self._file: IO[str] = self._path.open("w", encoding="utf-8")
+        self.count = 0
 
-class FilmOutput:
-    """A film drawn from the frames, with alpha or without."""
+    def add(self, row: object) -> None:
+        """One row more."""
+        self._file.write(("," if self.count else "") + json.dumps(row))
+        self.count += 1
 
-    def __init__(self, path: Path, facts: VideoFacts, draw: Drawing, alpha: bool = False) -> None:
-        look: Look = "cutout" if alpha else "picture"
-        self._film = FilmWriter(path, facts.rate, look, facts.sound, facts.begin, facts.end)
-        self.note = None if self._film.silence is None else f"{path}: {self._film.silence}"
-        self._draw, self._begin = draw, facts.begin
-
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        """See `MaskWriter`."""
-        self._film.write(self._draw(frame, picture()), frame.seconds - self._begin)
-
-    def close(self) -> None:
-        """See `MaskWriter`."""
-        self._film.close()
+    def append_to(self, out: BinaryIO, key: str) -> None:
+        """The key and the list in an object that is being written; the hidden file is gone then."""
+        self._file.close()
+        out.write(f', "{key}": ['.encode())
+        with self._path.open("rb") as file:
+            shutil.copyfileobj(file, out)
+        out.write(b"]")
+        self._path.unlink()
 
     def abandon(self) -> None:
-        """See `MaskWriter`."""
-        self._film.abandon()
+        """Leave nothing behind."""
+        self._file.close()
+        self._path.unlink()
 
 
-class SavWriter:
-    """SA-V's JSON: rows go to a file beside it, which becomes its middle."""
+class SavWriter(MaskWriter):
+    """SA-V's JSON."""
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:
         self.path, self.facts = path, facts
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._rows = path.with_name(f".{path.name}.rows")
-        self._file: IO[str] = self._rows.open("w", encoding="utf-8")
-        self._count, self._seconds = 0, 0.0
+        self._rows, self._seconds = RowFile(path, "rows"), 0.0
         self._areas = dict.fromkeys(facts.objects, 0)
         self._first: dict[int, int] = {}
 
@@ -165,18 +163,17 @@ class SavWriter:
             row.append(rle_to_coco(empty_rle(self.facts.hw) if one is None else one.rle))
             if one is not None and one.area:
                 self._areas[number] += one.area
-                self._first.setdefault(number, self._count)
-        self._file.write(("," if self._count else "") + json.dumps(row))
-        self._count, self._seconds = self._count + 1, frame.seconds
+                self._first.setdefault(number, self._rows.count)
+        self._rows.add(row)
+        self._seconds = frame.seconds
 
     def close(self) -> None:
         """See `MaskWriter`."""
-        self._file.close()
-        (height, width), count = self.facts.hw, max(self._count, 1)
+        (height, width), count = self.facts.hw, self._rows.count
         about = {
             "video_id": self.facts.name,
             "video_duration": self._seconds + 1 / self.facts.rate,
-            "video_frame_count": self._count,
+            "video_frame_count": count,
             "video_height": height,
             "video_width": width,
             "video_resolution": height * width,
@@ -184,99 +181,72 @@ class SavWriter:
             "video_split": "",
             "masklet_id": list(self.facts.objects),
             "masklet_num": len(self.facts.objects),
-            "masklet_size_abs": [area / count for area in self._areas.values()],
+            "masklet_size_abs": [area / max(count, 1) for area in self._areas.values()],
             "masklet_first_appeared_frame": [self._first.get(n, -1) for n in self._areas],
-            "masklet_frame_count": [self._count] * len(self._areas),
+            "masklet_frame_count": [count] * len(self._areas),
             "masklet_type": ["auto"] * len(self._areas),
         }
         with whole_file(self.path) as out:
-            out.write(json.dumps(about)[:-1].encode() + b', "masklet": [')
-            copy_rows(self._rows, out)
-            out.write(b"]}\n")
-        self._rows.unlink()
+            out.write(json.dumps(about)[:-1].encode())
+            self._rows.append_to(out, "masklet")
+            out.write(b"}\n")
 
     def abandon(self) -> None:
         """See `MaskWriter`."""
-        self._file.close()
-        self._rows.unlink()
+        self._rows.abandon()
 
 
-class CocoWriter:
+class CocoWriter(MaskWriter):
     """.json: COCO's instances. An image of it is a frame (`00012.png`), an annotation an object on
     it: its `category_id` is the object's name, its `group_id` the object's number, as in
-    `formats.coco`. Rows go to files beside it, which become its middle.
+    `formats.coco`.
 
     names  object -> its class; objects without one are called as masks without a label are
     """
 
     def __init__(self, path: Path, facts: VideoFacts, names: Mapping[int, str]) -> None:
         self.path, self.facts = path, facts
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._names = {number: names.get(number) or UNLABELLED for number in facts.objects}
         classes = sorted(set(self._names.values()))
         self._ids = {name: place for place, name in enumerate(classes, start=1)}
-        self._images = path.with_name(f".{path.name}.images")
-        self._rows = path.with_name(f".{path.name}.rows")
-        self._files: tuple[IO[str], IO[str]] = (
-            self._images.open("w", encoding="utf-8"), self._rows.open("w", encoding="utf-8"),
-        )  # fmt: skip
-        self._count, self._written = 0, 0
+        self._images, self._rows = RowFile(path, "images"), RowFile(path, "rows")
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
-        self._count += 1
-        height, width = self.facts.hw
-        image = {"id": self._count, "file_name": frame.name or f"{frame.stem}.png",
-                 "height": height, "width": width}  # fmt: skip
-        self._files[0].write(("," if self._count > 1 else "") + json.dumps(image))
-        for number, one in frame.objects.items():
-            if one.area:
-                row = self._row(number, one)
-                self._files[1].write(("," if self._written > 1 else "") + json.dumps(row))
-
-    def _row(self, number: int, one: ObjectMask) -> dict[str, object]:
-        self._written += 1
-        x0, y0, x1, y1 = rle_box_xyxy(one.rle)
-        return {
-            "id": self._written,
-            "image_id": self._count,
-            "category_id": self._ids[self._names[number]],
-            "segmentation": rle_to_coco(one.rle),
-            "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
-            "area": one.area,
-            "iscrowd": 0,
-            "group_id": number,
-            "score": round(one.score, 4),
-        }
+        number = self._images.count + 1
+        (height, width), name = self.facts.hw, frame.name or f"{frame.stem}.png"
+        self._images.add({"id": number, "file_name": name, "height": height, "width": width})
+        for thing, one in frame.objects.items():
+            if not one.area:
+                continue
+            x0, y0, x1, y1 = rle_box_xyxy(one.rle)
+            row = {
+                "id": self._rows.count + 1,
+                "image_id": number,
+                "category_id": self._ids[self._names[thing]],
+                "segmentation": rle_to_coco(one.rle),
+                "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
+                "area": one.area,
+                "iscrowd": 0,
+                "group_id": thing,
+                "score": round(one.score, 4),
+            }
+            self._rows.add(row)
 
     def close(self) -> None:
         """See `MaskWriter`."""
-        for file in self._files:
-            file.close()
         classes = [{"id": number, "name": name} for name, number in self._ids.items()]
         about = {"info": {"description": "written by anymask"}, "categories": classes}
         with whole_file(self.path) as out:
             out.write(json.dumps(about)[:-1].encode())
-            for key, rows in (("images", self._images), ("annotations", self._rows)):
-                out.write(f', "{key}": ['.encode())
-                copy_rows(rows, out)
-                out.write(b"]")
+            self._images.append_to(out, "images")
+            self._rows.append_to(out, "annotations")
             out.write(b"}\n")
-        self._images.unlink()
-        self._rows.unlink()
 
     def abandon(self) -> None:
         """See `MaskWriter`."""
-        for file in self._files:
-            file.close()
-        self._images.unlink()
-        self._rows.unlink()
-
-
-def copy_rows(rows: Path, out: BinaryIO) -> None:
-    """Append a file to another, a part at a time."""
-    with rows.open("rb") as file:
-        shutil.copyfileobj(file, out)
+        self._images.abandon()
+        self._rows.abandon()
 
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
@@ -318,32 +288,23 @@ def draw_objects(frame: TrackedFrame, image: UintImage, objects: Sequence[int]) 
     return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
 
 
-class FilmWriter:
+class FilmWriter(MaskWriter):
     """A video file in the making, by PyAV: pictures with their times, and the original sound. It is
     written under a hidden name, and appears under its own when it is complete.
 
-    path   .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
-    like   the video whose sound goes along, or None
-    rate   frames a second, about: each frame has its own time
-    begin  seconds of `like` at which the first frame is shown
-    end    seconds of `like` at which its sound ends; None: with `like`
+    path  .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
+    draw  makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out
 
-    `silence` says why a sound track is left out. Raises InputError for an ending that cannot be
+    `note` says why a sound track is left out. Raises InputError for an ending that cannot be
     written.
     """
 
     def __init__(
-        self,
-        path: Path,
-        rate: float,
-        look: Look,
-        like: Path | None = None,
-        begin: float = 0.0,
-        end: float | None = None,
+        self, path: Path, facts: VideoFacts, draw: Drawing, look: Look = "picture"
     ) -> None:
         check_film(path, look)
-        self._av = import_av()
-        self.path, self.look, self.begin, self.rate = path, look, begin, rate
+        self._av, self._draw = import_av(), draw
+        self.path, self.look, self.begin, self.rate = path, look, facts.begin, facts.rate
         path.parent.mkdir(parents=True, exist_ok=True)
         self._draft = path.with_name(f".{path.stem}.part{path.suffix}")
         self._out: Any = self._av.open(str(self._draft), "w")
@@ -352,21 +313,21 @@ class FilmWriter:
         self._original: Any = None
         self._sound: Iterator[tuple[float, Any]] = iter(())
         self._ahead: tuple[float, Any] | None = None
-        self._last = float("inf") if end is None else end - begin
-        self.silence: str | None = None
-        if like is not None:
-            self._take_sound(like)
+        self._last = float("inf") if facts.end is None else facts.end - facts.begin
+        if facts.sound is not None:
+            self._take_sound(facts.sound)
 
-    def write(self, image: UintImage, seconds: float) -> None:
-        """One picture (H, W, 3), or (H, W, 4) of a cut-out, that is shown from `seconds` on."""
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        image, seconds = self._draw(frame, picture()), frame.seconds - self.begin
         if self._stream is None:
             self._open_stream(image.shape[0], image.shape[1])
         form = "rgba" if image.shape[2] == 4 else "rgb24"
-        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
+        shown = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
         if image.shape[:2] != self._size:  # a video whose resolution changes
-            frame = frame.reformat(width=self._size[1], height=self._size[0])
-        frame.pts, frame.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
-        self._out.mux(self._stream.encode(frame))
+            shown = shown.reformat(width=self._size[1], height=self._size[0])
+        shown.pts, shown.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
+        self._out.mux(self._stream.encode(shown))
         self._write_sound(seconds)
 
     def close(self) -> None:
@@ -408,7 +369,8 @@ class FilmWriter:
         if held is None:
             if track is not None:
                 name = self.path.suffix.removeprefix(".").lower()
-                self.silence = f"without sound: {name} does not hold {track.codec_context.name}"
+                codec = track.codec_context.name
+                self.note = f"{self.path}: without sound: {name} does not hold {codec}"
             original.close()
             return
         self._original = original
@@ -466,7 +428,7 @@ def open_writers(
                 writers.append(PaletteWriter(path, facts))
             case _:
                 draw = cut_objects if cutout else partial(draw_objects, objects=facts.objects)
-                writers.append(FilmOutput(path, facts, draw, alpha=cutout))
+                writers.append(FilmWriter(path, facts, draw, "cutout" if cutout else "picture"))
     return writers
 
 

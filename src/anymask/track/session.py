@@ -1,9 +1,7 @@
-"""Frame prefetching: frame numbers in, frames decoded and encoded ahead of time out.
+"""Video sessions: objects that are pointed out in a video, and followed from frame to frame.
 
 While a frame's objects are found, the next frame is decoded and encoded in a thread of its own; the
 numbers are those of looking at one frame after the other. A source is read by one thread at a time.
-
-Video sessions.
 
 The newest prompt of an object counts from its frame on to the object's next prompt, and only what
 that changes is computed again. What is known is kept in a file (`store`), the frames are read when
@@ -12,25 +10,46 @@ they are needed, and of each object one state in each direction is held: memory 
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Unpack
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from anymask.base import InputError, PromptError, UintImage
+from anymask.base import InputError, PromptError, UintImage, parse_json
 from anymask.masks import Prompt, rle_to_mask
+from anymask.runtime import Remembering, ThreadSharing, VideoSteps
+from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
-from anymask.track.frame_sampling import SampledFrames, no_such_frame
+from anymask.track.image_tracker import ImageTracker
+from anymask.track.memory_tracker import MemoryTracker
 from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
-from anymask.track.records import Direction, ObjectMask, TrackedFrame
-from anymask.track.settings import MonitorSettings
+from anymask.track.records import (
+    Direction,
+    FramePrediction,
+    ObjectMask,
+    TrackedFrame,
+    Tracker,
+    TrackMoment,
+)
+from anymask.track.settings import (
+    GROUPS,
+    FrameSampling,
+    MemorySettings,
+    MonitorSettings,
+    TrackerName,
+    TrackOptions,
+    TrackSettings,
+)
+from anymask.track.sources import SampledFrames, open_source
 from anymask.track.store import SessionStore, SpokenPrompt, StoredState
-from anymask.track.tracker import FramePrediction, Tracker, TrackMoment
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +130,8 @@ class FramePrefetcher:
         return PrefetchedFrame(frame, image, self._tracker.see(image, grey), grey)
 
 
+# Sessions.
+
 FRAMES = 50  # between checkpoints at most
 SECONDS = 10.0  # where a frame takes long
 NOWHERE = -10  # the frame of a state whose place in the video does not count any more
@@ -141,7 +162,7 @@ class VideoSession:
         self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
         self._live: dict[tuple[int, bool], _Live] = {}
         self._prefetcher = FramePrefetcher(tracker, frames)
-        self._autosave, self._closed = Autosave(), False
+        self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
         for number, backward, held in store.states():
@@ -214,7 +235,13 @@ class VideoSession:
     def _look_at(self, frame: int) -> PrefetchedFrame:
         look = self._prefetcher.look(frame)
         if look is None:
-            raise no_such_frame(frame, self.frames.length)
+            length = self.frames.length
+            known = (
+                "the source has not come so far"
+                if length is None
+                else f"there are {length}, from 0 on"
+            )
+            raise InputError(f"there is no frame {frame}; {known}")
         return look
 
     def take_back(self, id: int, frame: int) -> None:  # noqa: A002
@@ -436,7 +463,8 @@ class VideoSession:
         if tracked:
             cut = self._prefetcher.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
-        if self._autosave.is_due():
+        self._unsaved += 1
+        if self._unsaved >= FRAMES or time.monotonic() - self._saved >= SECONDS:
             self.checkpoint()
         return self.result(at.frame)
 
@@ -512,7 +540,7 @@ class VideoSession:
             arrays = self.tracker.pack(live.state)
             self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
         self._store.commit()
-        self._autosave.written()
+        self._unsaved, self._saved = 0, time.monotonic()
 
     def close(self) -> None:
         """Write what is known, and let go of the video."""
@@ -522,26 +550,6 @@ class VideoSession:
         self.frames.close()
         self._closed = True
         self._live.clear()
-
-
-class Autosave:
-    """Counts what is not lasting yet.
-
-    clock  seconds that only grow
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.written()
-
-    def written(self) -> None:
-        """Everything is lasting now."""
-        self._frames, self._since = 0, self._clock()
-
-    def is_due(self) -> bool:
-        """One frame more: whether a kill would lose too much by now."""
-        self._frames += 1
-        return self._frames >= FRAMES or self._clock() - self._since >= SECONDS
 
 
 def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
@@ -580,3 +588,122 @@ def read_whole(**numbers: object) -> list[int]:
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
             raise PromptError(f"{name} must be a whole number from 0 on, got {value!r}")
     return [int(value) for value in numbers.values()]  # type: ignore[call-overload]  # checked
+
+
+# Opening.
+
+SIDE = 16  # cells of a look
+APART = 8.0  # of 255: mean difference of two looks from which on they show different pictures
+NUMBERING = ("every", "fps", "start")  # the sampling that say which frame a number means
+
+
+def open_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+    """Begin to follow objects through a video, or go on with a session that was kept.
+
+    source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
+              None: frames are handed to `VideoSession.step`
+    settings  see `settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and `MemorySettings`
+
+    Raises InputError for settings and for a session of other frames, ModelError for a tracker that
+    the model cannot be, DataError for a source or session that cannot be read, MissingExtra for a
+    video file without PyAV.
+    """
+    known = {name: group for group in GROUPS for name in group.__dataclass_fields__}
+    if strange := sorted(set(settings) - set(known)):
+        raise InputError(f"settings are {', '.join(sorted(known))}; got {strange[0]!r}")
+    given: dict[type, dict[str, Any]] = {group: {} for group in GROUPS}
+    for name, value in settings.items():
+        given[known[name]][name] = value
+    track, sampling = TrackSettings(**given[TrackSettings]), FrameSampling(**given[FrameSampling])
+    monitoring = MonitorSettings(**given[MonitorSettings])
+    memory = MemorySettings(**given[MemorySettings])
+    runtime = model.runtime
+    if isinstance(runtime, ThreadSharing) and runtime.capability(VideoSteps) is None:
+        # A frame is encoded while the one before it is worked on, by half the threads each:
+        # threads of one call that wait for a core which another call has burn it.
+        model = Model(runtime.with_threads(-(-runtime.threads // 2)))
+    tracker = open_tracker(model, track.tracker, memory, track.refine_edges)
+    frames = SampledFrames(open_source(source), sampling)
+    store = None
+    try:
+        kept = None if track.session is None else Path(track.session).expanduser()
+        store = SessionStore(kept)
+        if kept is not None:
+            check_same_video(store, frames)
+        return VideoSession(tracker, frames, store, monitoring)
+    except BaseException:
+        frames.close()
+        if store is not None:
+            store.close()
+        raise
+
+
+def open_tracker(
+    model: Model,
+    name: TrackerName = "auto",
+    memory: MemorySettings | None = None,
+    refine_edges: bool = False,
+) -> Tracker:
+    """A way to follow objects with a model. Raises ModelError for a way that it does not have,
+    InputError for settings of another way, and for a model of pictures that are no photos."""
+    if model.spec.channels is not None:
+        raise InputError(
+            f"frames of a video have 3 channels, this model was tuned on pictures of "
+            f"{model.spec.channels.count}; take a model of photos"
+        )
+    memory, steps = memory or MemorySettings(), model.runtime.capability(VideoSteps)
+    reader = None if steps is not None else model.runtime.capability(Remembering)
+    if name == "auto":
+        name = "match" if steps is None and reader is None else "memory"
+    if name == "match" or reader is not None:
+        memory.check_unset("match" if name == "match" else "a network of memory")
+        reader = reader if name == "memory" else None
+        return ImageTracker(model, name, reader=reader, refine_edges=refine_edges)
+    if refine_edges:
+        raise InputError(
+            f"refine_edges is for image models, {model.name} follows objects with a video "
+            "model's own masks; leave it out"
+        )
+    return MemoryTracker(model, steps, memory)
+
+
+def check_same_video(store: SessionStore, frames: SampledFrames) -> None:
+    """Note which frames a session looks at, or compare them with those that it was begun with.
+
+    A source that is read once and forwards is not looked at. Raises InputError for other frames.
+    """
+    numbering = frame_numbering(frames.sampling)
+    held = store.about("frames")
+    if held is not None and held != numbering:
+        raise InputError(
+            f"{store.path} was begun with {held}, and its masks would lie on other frames with "
+            f"{numbering}; choose the frames as before, or name another file for the session"
+        )
+    store.tell("frames", numbering)
+    first = frames.read(0) if frames.length is not None else None
+    if first is None:
+        return
+    look, seen = store.about("look"), small_look(first)
+    if look is not None and _are_apart(parse_json(look, "a look"), seen):
+        raise InputError(
+            f"{store.path} was begun with another video, whose first frame is another one; give "
+            "that video, or name another file for the session"
+        )
+    store.tell("look", look or json.dumps(seen))
+
+
+def frame_numbering(sampling: FrameSampling) -> str:
+    """What says which frame of the source a number means, in the user's words."""
+    chosen = {name: getattr(sampling, name) for name in NUMBERING}
+    return ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
+
+
+def small_look(image: UintImage) -> list[int]:  # (H, W, 3) -> H, W and SIDE * SIDE values
+    """A frame's size, and the frame in few cells of grey."""
+    cells = cv2.resize(reduce_frame(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return [*image.shape[:2], *cells.ravel().tolist()]
+
+
+def _are_apart(before: list[int], now: list[int]) -> bool:
+    difference = np.abs(np.subtract(before[2:], now[2:])).mean()
+    return before[:2] != now[:2] or bool(difference > APART)

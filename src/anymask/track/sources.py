@@ -1,7 +1,8 @@
-"""Frame sources: a video file, folder, list, generator or camera in, frames by number out.
+"""Frames of a video by their number: from a file, a folder, a list, a generator or a camera.
 
 A video file, a folder of pictures and a list can be read in any order; a generator and a camera
-only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for.
+only forwards. Frames are (H, W, 3) uint8, upright; nothing is read before it is asked for. A
+session looks at `SampledFrames`, a source of which only some frames count.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from anymask.base import DataError, ImageError, InputError, MissingExtra, UintImage
-from anymask.images import ImageSource, check_size, count_pages, find_images, load_image, page_times
+from anymask.images import ImageSource, check_size, find_images, load_image, page_times, read_pages
+from anymask.track.settings import FrameSampling
 
 PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
@@ -390,7 +392,7 @@ def _open_path(path: Path) -> FrameSource:
         raise DataError(f"no file {str(path)!r}; name a video file or a folder of pictures")
     if path.suffix.lower() not in PICTURES:
         return VideoFile(path)
-    pages = count_pages(path)
+    pages = read_pages(path).count
     if path.suffix.lower() == ".gif" and pages > 1:
         film = VideoFile(path)  # decodes each frame once, and knows the times
         if film.length == pages:
@@ -459,3 +461,98 @@ def _camera(number: int) -> Iterator[UintImage]:
             yield np.asarray(picture[..., ::-1], np.uint8)
     finally:
         camera.release()
+
+
+# Which frames count.
+
+
+class SampledFrames:
+    """A source of which only some frames count, numbered anew from 0; itself a `FrameSource`."""
+
+    def __init__(self, source: FrameSource, sampling: FrameSampling) -> None:
+        self.source, self.sampling = source, sampling
+        self._chosen: list[int] | None = None
+        self._closed = False
+        if sampling.fps is not None:
+            self._chosen = _by_time(source, sampling, sampling.fps)
+
+    @property
+    def length(self) -> int | None:
+        """Frames that count."""
+        if self._chosen is not None:
+            return len(self._chosen)
+        last = self.source.length
+        if last is None:
+            return None
+        last = last if self.sampling.end is None else min(last, self.sampling.end)
+        return max(0, -(-(last - self.sampling.start) // self.sampling.every))
+
+    @property
+    def rate(self) -> float:
+        """Frames that count a second."""
+        return self.sampling.fps or self.source.rate / self.sampling.every
+
+    @property
+    def fault(self) -> str | None:
+        """See `FrameSource`."""
+        return self.source.fault
+
+    def source_frame(self, frame: int) -> int:
+        """The number in the source."""
+        if self._chosen:
+            return self._chosen[min(max(frame, 0), len(self._chosen) - 1)]
+        return self.sampling.start + frame * self.sampling.every
+
+    def nearest(self, source_frame: int) -> int:
+        """The frame that counts and is nearest to one of the source."""
+        if self._chosen is not None:
+            away = [abs(one - source_frame) for one in self._chosen]
+            return away.index(min(away))
+        return max(0, round((source_frame - self.sampling.start) / self.sampling.every))
+
+    def name(self, frame: int) -> str:
+        """The file of a frame's picture, of sources that have `names`; else empty."""
+        names, place = getattr(self.source, "names", ()), self.source_frame(frame)
+        return str(names[place]) if 0 <= place < len(names) else ""
+
+    def read(self, frame: int) -> UintImage | None:
+        """See `FrameSource`. Raises InputError once it is closed."""
+        if self._closed:
+            raise InputError("this video is closed; use its session inside its `with`")
+        if frame < 0 or (self._chosen is not None and frame >= len(self._chosen)):
+            return None
+        wanted = self.source_frame(frame)
+        if self.sampling.end is not None and wanted >= self.sampling.end:
+            return None
+        return self.source.read(wanted)
+
+    def seconds(self, frame: int) -> float:
+        """See `FrameSource`."""
+        return self.source.seconds(self.source_frame(frame))
+
+    def seconds_of_end(self) -> float | None:
+        """When the first frame is shown that is left out at the end; None: none is known."""
+        end, length = self.sampling.end, self.source.length
+        left_out = end is not None and length is not None and end < length
+        return self.source.seconds(end) if end is not None and left_out else None
+
+    def close(self) -> None:
+        """See `FrameSource`."""
+        self._closed = True
+        self.source.close()
+
+
+def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[int]:
+    """The frame that is shown at each time, no frame twice."""
+    if source.length is None:
+        raise InputError("fps needs a source whose frames have times; use every for a stream")
+    stop = source.length if sampling.end is None else min(source.length, sampling.end)
+    chosen, begin, step = [], source.seconds(sampling.start), 1 / fps
+    wanted = begin
+    slack = 1e-6
+    for frame in range(sampling.start, stop):
+        if source.seconds(frame) + slack >= wanted:
+            chosen.append(frame)
+            late = source.seconds(frame) - begin
+            wanted = begin + (int((late + slack) / step) + 1) * step
+    return chosen

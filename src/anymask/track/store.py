@@ -19,8 +19,7 @@ import numpy as np
 from anymask.base import DataError, InputError, parse_json, read_arrays
 from anymask.masks import Prompt, Rle, mask_to_rle, rle_to_mask, rle_to_string, string_to_rle
 from anymask.track.monitor import TrackMonitor
-from anymask.track.records import ObjectMask
-from anymask.track.tracker import StateArrays
+from anymask.track.records import ObjectMask, StateArrays
 
 FORMAT = "anymask video session 1"
 TABLES = """

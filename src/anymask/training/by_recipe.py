@@ -8,8 +8,7 @@ from typing import Literal, TypedDict, Unpack
 
 from anymask.base import InputError, write_whole
 from anymask.cli import need_torch
-from anymask.training.options import check_end, with_paths
-from anymask.training.run_folder import TrainingTeller, is_done, write_bundle
+from anymask.training.presets import check_end, with_paths
 
 MB = 1_000_000
 
@@ -56,7 +55,7 @@ def train(
     from anymask.runtime import pick_device
     from anymask.training import loop
     from anymask.training.recipe import find_recipe, read_recipe
-    from anymask.training.worker import TrainingRun
+    from anymask.training.run_folder import LOG, TrainingTeller, is_done, write_bundle
 
     folder, sets = Path(out), Path(data)
     given = with_paths(settings, ("source", "bundle", "json"))
@@ -65,7 +64,7 @@ def train(
     recipe = read_recipe(find_recipe(str(config)))
     _check_sets(sets)
     teller = TrainingTeller(folder if given.get("tensorboard") else None)
-    sitting = TrainingRun(
+    sitting = loop.TrainingRun(
         sets,
         folder,
         device=str(pick_device(given.get("device", "cpu"))),
@@ -82,7 +81,8 @@ def train(
     if target is not None:
         write_bundle(folder, target)
     if last is not None:
-        write_last_row(folder, last)
+        row = (folder / LOG).read_text(encoding="utf-8").splitlines()[-1]
+        write_whole(last, f"{row}\n")
     return folder
 
 
@@ -112,11 +112,3 @@ def write_recipe_shards(
 def _check_sets(data: Path) -> None:
     if not data.is_dir():
         raise InputError(f"--data {data}: wanted a folder of training sets, got a file")
-
-
-def write_last_row(folder: Path, target: Path) -> None:
-    """The log's last line as a file of its own."""
-    from anymask.training.checkpoint import LOG
-
-    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    write_whole(target, f"{lines[-1]}\n")

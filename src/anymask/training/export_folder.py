@@ -44,12 +44,7 @@ if TYPE_CHECKING:
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # of README and example
 BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of graphs
-# Files that no export carries over; what follows the example was written by earlier versions.
-OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, EXAMPLE} | {
-    "family.py",
-    "edges.py",
-    "closer.py",
-}
+OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, EXAMPLE}  # written anew each time
 
 
 def export(
@@ -125,7 +120,7 @@ def _export_checkpoint(
         int8=int8,
     )
     if video:
-        from anymask.training.export_video_graphs import add_video_graphs
+        from anymask.training.export_graphs import add_video_graphs
 
         add_video_graphs(cast(VideoModel, module), folder)
 

@@ -1,7 +1,8 @@
-"""Export: an image model in, a folder of ONNX graphs with manifest, tables and example out.
+"""Export: a model in, a folder of ONNX graphs with manifest, tables and example out.
 
-Letters: B images, S the model's input side, N prompts, P points, T mask tokens, m the side of a
-mask. B, N and P may vary, and H and W; everything else is a number in the graph.
+Letters: B images, S the model's input side, N prompts or objects, P points, T mask tokens, m the
+side of a mask, C channels, h w features, K tokens of memories, Cm their channels. B, N, P and K may
+vary, and H and W; everything else is a number in the graph.
 
 encoder.onnx  images (B, 3, S, S) -> features, extras_0, ... (B, C, h, w) each; a model that takes
               rectangles (ModelSpec.pad_multiple) has images (B, 3, H, W)
@@ -12,7 +13,37 @@ classes.onnx  of a model that was tuned on K classes: features, extras_0, ... ->
               (1, 1 + K, m, m), logits of "none of them" and of each class
 
 Every mask token is an output: which of them answers a prompt is chosen outside of the graph
-(`families`), where it can still be asked for at run time.
+(`models.rules`), where it can still be asked for at run time. Further graphs stand beside them:
+
+video_attention.onnx  features (1, C, h, w), tokens (N, K, Cm), places (1, K, Cm), cosine and sine
+                      (K, C / 2) -> conditioned (N, C, h, w)
+video_decoder.onnx    conditioned, extras_0, ..., coords (N, P, 2), labels (N, P), masks
+                      (N, 1, m, m), has_mask (N,) -> logits (N, T, m, m), quality (N, T), score
+                      (N, 1), pointers (N, T, C)
+video_memory.onnx     features, logits (N, 1, m, m), sharp (N,), absent (N,) -> tokens (N, K, Cm)
+video.npz             what is added to memories and pointers: `runtime.onnx_video.VideoConstants`
+refiner.onnx         edges: photo (1, 3, W, W) 0..255, logits (1, 1, n, n), prompt (1, 2, W, W)
+                     -> change (1, 1, W, W); W is `edge_window.SIDE`
+refiner.safetensors  the same weights, for torch
+names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D), logit (B,);
+                     S is `close_up.SIDE`
+names.npz            the names and their vectors, see `runtime.onnx`
+memory.onnx          keys (1, K, h, w), middle (1, C, 2h, 2w), fine (1, C, 4h, 4w), hints
+                     (N, 5, 4h, 4w), anchor_keys (1, A, K), anchor_labels (N, A, 16), recent_keys
+                     (1, R, K), recent_labels (N, R, 16), recent_there (1, R) 1 or 0
+                     -> logits (N, 1, 4h, 4w), seen (N, 1), of N objects on one frame
+
+Where nothing recent is remembered, one cell that is not there stands for it. Weights are stored in
+16 bits, rounded to them in a copy of the given network. Every function raises WeightsError for a
+folder that is no bundle.
+Graphs are optimised once here: one opens in half the time then, and the browser, which optimises
+little, gets the fused operators too. The level is ONNX Runtime's "extended": its fusions are
+ordinary operators of every build of ONNX Runtime. The next level would bake the blocked layout of
+this machine's processor into the file; ONNX Runtime does that anew wherever a graph is opened.
+
+Weights in 16 bits are the same graph in half the bytes: a `Cast` brings each back to float32, which
+ONNX Runtime folds away when it opens the graph. Exact where the weights were rounded to float16
+before (`round_to_half`).
 """
 
 from __future__ import annotations
@@ -27,30 +58,58 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import onnx
+import onnxruntime as ort
 import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from anymask.base import InputError, whole_file, write_whole
 from anymask.masks import MOST_SIDE, ModelSpec
 from anymask.models.class_head import class_head_of
+from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.fast import fuse
-from anymask.models.rules import open_family
+from anymask.models.memory_attention import RecalledMemories
+from anymask.models.memory_reader import LABELS, Cells, MemoryReader
+from anymask.models.namer import Namer, NameVectors
+from anymask.models.positions import RotaryAngles
+from anymask.models.rules import HINTS, PARTS, NameTable, open_family
+from anymask.models.rules import crops as close_up
+from anymask.models.rules import edges as edge_window
+from anymask.models.video_model import Frame, VideoModel
 from anymask.runtime import (
+    ATTENTION,
     CLASSES,
+    CONSTANTS,
     DECODER,
+    DISABLED_OPTIMISERS,
     ENCODER,
+    MEMORY,
+    NAME_VECTORS,
+    NAMES,
+    REFINER,
+    REFINER_WEIGHTS,
     TABLES,
+    TRACK_DECODER,
+    TRACK_MEMORY,
     GraphInfo,
     Manifest,
     TensorInfo,
     file_sha256,
+    read_manifest,
+    settings_to_bytes,
+    table_to_arrays,
 )
+from anymask.runtime import onnx as onnx_memory
 from anymask.training.export_folder import (
     add_shared_networks,
+    enter_graphs,
     refuse_to_replace,
     staging,
     write_manifest,
 )
-from anymask.training.export_optimise import BIG, optimise, quantise, store_half
 
 OPSET = 20  # the first that has GELU as one operator
 PROMPTS = ("coords", "labels", "masks", "has_mask")
@@ -77,7 +136,7 @@ class ClassGraph(nn.Module):
         self.head: Any = class_head_of(model)
 
     def forward(self, *maps: Tensor) -> Tensor:
-        return cast(Tensor, self.head(*maps))
+        return cast("Tensor", self.head(*maps))
 
 
 class DecoderGraph(nn.Module):
@@ -89,7 +148,7 @@ class DecoderGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         maps, prompts = inputs[: -len(PROMPTS)], inputs[-len(PROMPTS) :]
-        return cast(tuple[Tensor, Tensor], self.model.decode(maps, *prompts))
+        return cast("tuple[Tensor, Tensor]", self.model.decode(maps, *prompts))
 
 
 def export_bundle(
@@ -281,3 +340,335 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+class AttentionGraph(nn.Module):
+    """A frame reads its memories."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, features: Tensor, tokens: Tensor, places: Tensor, cosine: Tensor, sine: Tensor
+    ) -> Tensor:
+        """See the module."""
+        h, w = features.shape[-2:]
+        frame = plain_features(self.model, features).flatten(2).transpose(1, 2)
+        positions, turns = self.model._of_frame(h, w)
+        recalled = RecalledMemories(tokens, places, RotaryAngles(cosine, sine))
+        read: Tensor = self.model.memory_attention(frame, positions, turns, recalled)
+        return read.transpose(1, 2).unflatten(2, (h, w))
+
+
+class TrackDecoderGraph(nn.Module):
+    """Every mask of each object, with what the choice between them needs."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the module."""
+        *maps, coords, labels, masks, has_mask = inputs
+        decoded = self.model._decode(tuple(maps), coords, labels, masks, has_mask)
+        pointers = self.model.obj_ptr_proj(decoded.tokens)
+        return decoded.logits, decoded.quality, decoded.object_score, pointers
+
+
+class TrackMemoryGraph(nn.Module):
+    """What a frame leaves in memory of each object."""
+
+    def __init__(self, model: VideoModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, logits: Tensor, sharp: Tensor, absent: Tensor) -> Tensor:
+        """See the module."""
+        frame = Frame(plain_features(self.model, features), ())
+        return self.model.memory_tokens(frame, logits, sharp, absent)
+
+
+def plain_features(model: VideoModel, features: Tensor) -> Tensor:
+    """The features as they are without the mark of a picture that has no memory."""
+    return features - model.no_mem_embed.reshape(1, -1, 1, 1)
+
+
+@torch.no_grad()
+def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
+    """Write the graphs of a video into a bundle that `export_bundle` wrote; its new manifest.
+
+    Raises InputError for settings that the graphs do not have.
+    """
+    settings, spec = model.config.settings, model.spec
+    if settings.exclusive_memory or model.dtype != torch.float32:
+        raise InputError(
+            f"{spec.name} cannot be exported with exclusive_memory={settings.exclusive_memory} in "
+            f"{model.dtype}; export it in float32 and without"
+        )
+    manifest, model = read_manifest(folder), model.cpu().eval()
+    maps = {  # one frame's, by their names
+        one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
+        for one in manifest.graph(ENCODER).outputs
+    }
+    features, *fine = maps.values()
+
+    places, turns = model._of_memory(features.shape[-2], features.shape[-1], pool=1)
+    tokens = torch.zeros(2, places.shape[1], places.shape[2])
+    given: tuple[Tensor, ...] = (features, tokens, places, turns.cosine, turns.sine)
+    takes: dict[str, Letters] = {"features": "", "tokens": "NK", "places": (1, "K")}
+    takes |= {"cosine": "K", "sine": "K"}
+    dims, gives = {"K": torch.export.Dim("K", min=2)}, {"conditioned": "N"}
+    graph: nn.Module = AttentionGraph(model).eval()
+    attention = write_graph(ATTENTION, graph, given, takes, gives, folder, dims)
+
+    given = (features.repeat(2, 1, 1, 1), *fine, *example_prompts(model.spec, 2, 2))
+    takes = {"conditioned": "N", **dict.fromkeys(list(maps)[1:], "")}
+    takes |= {"coords": "NP", "labels": "NP", "masks": "N", "has_mask": "N"}
+    gives = dict.fromkeys(("logits", "quality", "score", "pointers"), "N")
+    graph = TrackDecoderGraph(model).eval()
+    decoder = write_graph(TRACK_DECODER, graph, given, takes, gives, folder)
+
+    m = spec.mask_side
+    given = (features, torch.zeros(2, 1, m, m), torch.zeros(2), torch.zeros(2))
+    takes = {"features": "", "logits": "N", "sharp": "N", "absent": "N"}
+    graph = TrackMemoryGraph(model).eval()
+    memory = write_graph(TRACK_MEMORY, graph, given, takes, {"tokens": "N"}, folder)
+
+    with (folder / CONSTANTS).open("wb") as file:
+        np.savez(file, **video_constants(model))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+    return enter_graphs(folder, attention, decoder, memory, further=(CONSTANTS,))
+
+
+def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
+    """What the graphs leave to their runner, by name, with the family's settings."""
+    side = model.spec.image_side // 16
+    places, turns = model._of_memory(side, side, pool=1)
+    tensors = {
+        "ages": model.maskmem_tpos_enc[:, 0, 0],
+        "no_object": model.no_obj_ptr,
+        "no_memory": model.no_mem_embed[0, 0],
+        "mask_weight": model.mask_downsample.weight[0, 0],
+        "mask_bias": model.mask_downsample.bias,
+        "places": places,
+        "cosine": turns.cosine,
+        "sine": turns.sine,
+    }
+    if model.config.settings.pointer_times != "none":
+        tensors |= {
+            "times_weight": model.obj_ptr_tpos_proj.weight,
+            "times_bias": model.obj_ptr_tpos_proj.bias,
+        }
+    arrays: dict[str, NDArray[Any]] = {
+        name: tensor.detach().float().numpy()
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
+    return arrays | {"settings": settings_to_bytes(model.config.settings)}
+
+
+MOST_BATCH, MOST_GRID, MOST_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
+
+
+@torch.no_grad()
+def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
+    """Give a bundle a network of edges, or another one."""
+    from safetensors.torch import save
+
+    network, side, fewest = EdgeRefiner(), edge_window.SIDE, edge_window.FEWEST
+    network.load_state_dict(refiner.state_dict())
+    round_to_half(network)
+    given = (
+        torch.zeros(1, 3, side, side),
+        torch.zeros(1, 1, 2 * fewest, 2 * fewest),
+        torch.zeros(1, 2, side, side),
+    )
+    takes: dict[str, Letters] = {"photo": (1,), "logits": (1, 1, "n", "n"), "prompt": (1,)}
+    n = torch.export.Dim("n", min=fewest, max=MOST_BATCH)
+    info = _write(folder, REFINER, network, given, takes, {"change": (1,)}, {"n": n})
+    halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    write_whole(folder / REFINER_WEIGHTS, save(halves))
+    enter_graphs(folder, info, further=(REFINER_WEIGHTS,))
+
+
+@torch.no_grad()
+def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
+    """Give a bundle a network of names with its table, or another one."""
+    network, side = Namer(namer.vector.out_features), close_up.SIDE
+    network.load_state_dict(namer.state_dict())
+    round_to_half(network)
+    given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
+    dims = {"B": torch.export.Dim("B", min=1, max=MOST_BATCH)}
+    takes, gives = dict.fromkeys(("photo", "mask"), "B"), dict.fromkeys(("vector", "logit"), "B")
+    info = _write(folder, NAMES, network, given, takes, gives, dims)
+    with whole_file(folder / NAME_VECTORS) as file:
+        arrays = table_to_arrays(table)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
+    enter_graphs(folder, info, further=(NAME_VECTORS,))
+
+
+@torch.no_grad()
+def table_of(
+    names: tuple[tuple[str, ...], dict[str, int]],
+    vectors: NameVectors,
+    learned: Tensor,
+    temperature: float,
+) -> NameTable:
+    """What ships beside the graph of names.
+
+    names        words, and other spellings
+    learned      (N,) names that training pictures showed
+    temperature  of the names' logits
+    """
+    words, also = names
+    scale = float(vectors.scale.exp()) / temperature
+    return NameTable(words, vectors().numpy(), learned.numpy(), also, scale)
+
+
+class MemoryGraph(nn.Module):
+    """The network's `answer` as a module's `forward`, which is what torch exports."""
+
+    def __init__(self, network: MemoryReader) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, Tensor]:
+        keys, middle, fine, hints, *memory = given
+        return self.network.answer(
+            keys, middle, fine, hints, Cells(*memory[:2]), Cells(*memory[2:])
+        )
+
+
+@torch.no_grad()
+def add_memory(folder: Path, reader: MemoryReader) -> None:
+    """Give a bundle a network of memory, or another one."""
+    network, sizes = MemoryReader(reader.sizes), reader.sizes
+    network.load_state_dict(reader.state_dict())
+    round_to_half(network)
+    high, wide, anchors, recent = 3, 5, 15, 30
+    given = (
+        torch.zeros(1, sizes.keys, high, wide),
+        torch.zeros(1, sizes.middle, 2 * high, 2 * wide),
+        torch.zeros(1, sizes.fine, PARTS * high, PARTS * wide),
+        torch.zeros(2, len(HINTS), PARTS * high, PARTS * wide),
+        *(torch.zeros(1, anchors, sizes.keys), torch.zeros(2, anchors, LABELS)),
+        *(torch.zeros(1, recent, sizes.keys), torch.zeros(2, recent, LABELS)),
+        torch.ones(1, recent),
+    )
+    shapes: tuple[Letters, ...] = (
+        (1, sizes.keys, "h", "w"),
+        (1, sizes.middle, "2h", "2w"),
+        (1, sizes.fine, "4h", "4w"),
+        ("N", len(HINTS), "4h", "4w"),
+        *((1, "A"), ("N", "A"), (1, "R"), ("N", "R"), (1, "R")),
+    )
+    h, w = (torch.export.Dim(name, min=2, max=MOST_GRID) for name in "hw")
+    n, a, r = (torch.export.Dim(name, min=1, max=MOST_CELLS) for name in "NAR")
+    dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
+    dims |= {"N": n, "A": a, "R": r}
+    takes = dict(zip(onnx_memory.INPUTS, shapes, strict=True))
+    gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}
+    info = _write(folder, MEMORY, MemoryGraph(network), given, takes, gives, dims)
+    enter_graphs(folder, info)
+
+
+def _write(folder: Path, name: str, network: nn.Module, *about: Any) -> GraphInfo:
+    """A graph (`write_graph`) with weights of 16 bits, in a folder that is a bundle."""
+    read_manifest(folder)
+    given, takes, gives, dims = about
+    info = write_graph(name, network.eval(), given, takes, gives, folder, dims)
+    store_half(folder / info.file)
+    return info
+
+
+BIG = 1_500_000_000  # bytes; larger weights lie beside the graph, as protobuf ends at 2 GB
+SMALLEST_HALF = 256  # numbers; what is smaller is not stored in 16 bits
+LARGEST = 65504.0  # of float16
+
+
+def optimise(source: Path, target: Path, *, level: str = "extended") -> None:
+    """Write `source` to `target` with constants folded and operators fused.
+
+    level  "extended", or "basic": only what is standard ONNX, for tools that read the graph
+    """
+    levels = {
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    }
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels[level]
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    if weight_bytes(source) > BIG:
+        entry = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{entry}file_name", f"{target.name}.data")
+        options.add_session_config_entry(f"{entry}min_size_in_bytes", "1024")
+    ort.InferenceSession(
+        str(source),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(DISABLED_OPTIMISERS),
+    )
+    _drop_unused_domains(target)
+
+
+def quantise(source: Path, target: Path) -> None:
+    """Write `source` to `target` with the weights of its matrix products in 8 bits.
+
+    Activations are measured at run time ("dynamic"), so no photos are needed. Convolutions stay
+    in float32: ONNX Runtime's integer convolution is slower than its float one on a CPU.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
+        standard = Path(scratch) / source.name
+        optimise(source, standard, level="basic")
+        quantize_dynamic(
+            standard,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=weight_bytes(standard) > BIG,
+            extra_options={"MatMulConstBOnly": True},
+        )
+
+
+def round_to_half(module: nn.Module) -> None:
+    """Round every float weight to what float16 can hold, in place; the type stays float32."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.half().to(tensor.dtype)
+
+
+def store_half(path: Path) -> None:
+    """Rewrite a graph file with its float32 weights in float16 behind a `Cast` each."""
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(weight)
+        if values.size < SMALLEST_HALF or np.abs(values).max() > LARGEST:
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
+    path.write_bytes(model.SerializeToString())
+
+
+def weight_bytes(path: Path) -> int:
+    """The bytes of a graph file and of the weights beside it."""
+    return sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*"))
+
+
+def _drop_unused_domains(path: Path) -> None:
+    """ONNX Runtime declares every operator set it knows; a reader may refuse a strange one."""
+    model = onnx.load(path, load_external_data=False)
+    used = {node.domain for node in model.graph.node} | {""}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    path.write_bytes(model.SerializeToString())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
@@ -12,20 +12,30 @@ import numpy as np
 
 from anymask.base import AnymaskError, InputError, parse_json, write_json, write_whole
 from anymask.cli import need_torch
-from anymask.masks import ChannelMix
+from anymask.evaluation import html_page, html_table, note, section
+from anymask.formats import load_set, read
 from anymask.models.rules import DEFAULT_MODEL
+from anymask.runtime import channels_of_weights, pick_device
+from anymask.training.channels import mix_of, starting_mix
+from anymask.training.classes import class_names
 from anymask.training.held_out import (
     CLICKS,
     Measured,
     TuningOutcome,
+    choose_end,
     class_ious,
     difference,
     evenly,
     measure,
     model_of,
+    state_at,
 )
-from anymask.training.options import (
+from anymask.training.loop import TrainingRun, train
+from anymask.training.lora import save_adapters
+from anymask.training.presets import (
+    LEARN,
     TuningOptions,
+    Way,
     check_end,
     check_options,
     check_parts,
@@ -33,30 +43,42 @@ from anymask.training.options import (
     check_way,
     keep_options,
     named,
+    tuning_recipe,
     with_fields,
     with_paths,
 )
-from anymask.training.tuned_weights import (
-    WEIGHTS,
+from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.reports import PAGE, RESULT, curve, gain_table, shots, worst
+from anymask.training.run_folder import (
+    TrainingTeller,
+    check_one_process,
+    is_done,
     licence_with_data,
-    starting_module,
-    write_weights,
+    newest_state,
+    write_module,
 )
-from anymask.training.tuning_choice import TuningEnd, choose_end, state_at
+from anymask.training.samples import SetPictures
+from anymask.training.trainee import set_learning, starting_module
+from anymask.training.tuning_data import (
+    HELD_OUT,
+    TRAIN,
+    DataReport,
+    doubts,
+    own_names,
+    prepare,
+    write_sheet,
+)
+from anymask.training.weights import WEIGHTS, write_weights
 
 if TYPE_CHECKING:
     from torch import nn
 
     from anymask.formats import AnnotatedImage
-    from anymask.training.presets import Way
-    from anymask.training.recipe import Recipe
-    from anymask.training.tuning_data import DataReport
+    from anymask.segment import Model
 
-DATA, RESULT, PAGE, ADAPTER = "data", "result.json", "report.html", "adapter"
+DATA, ADAPTER, SHEET, RECIPE = "data", "adapter", "data.jpg", "recipe.json"  # of a run's folder
 JUDGED_PHOTOS = 16  # while training
 MEASURED_PHOTOS = 100  # before and after, of more that are held out
-SHEET = "data.jpg"
-MB = 1_000_000
 
 
 class TuningSettings(TypedDict, total=False):
@@ -129,158 +151,102 @@ def finetune(
     """
     given = with_paths(settings, ("weights", "val", "images", "bundle", "json"))
     options = TuningOptions(data=Path(data), output=Path(out), model=model, **given)
-    need_torch()  # to name the extra before anything else starts
+    need_torch()
     check_end(options.data, options.max_minutes, options.bundle, options.json)
     check_options(options)
-    _tune(options)
-    return options.output / WEIGHTS
-
-
-def _tune(options: TuningOptions) -> None:
-    """Tune to the end, resuming what the run's folder holds. Raises as `finetune`."""
-    from anymask.formats import load_set
-    from anymask.training.loop import train
-    from anymask.training.recipe import recipe_of
-    from anymask.training.run_folder import TrainingTeller, check_one_process, is_done
-    from anymask.training.samples import SetPictures
-    from anymask.training.tuning_data import HELD_OUT, TRAIN, prepare
-    from anymask.training.worker import TrainingRun
-
     check_one_process("anymask finetune")
-    folder, device = Path(options.output), _device(options)
-    variant, start = _checked_start(folder, options)
-    report = prepare(_stream(options.data, options), _stream(options.val, options), folder / DATA)
+    folder, device = options.output, str(pick_device(options.device))
+
+    variant, start = _checked_start(options)
+
+    # What it learns from.
+    form, images = options.form, options.images
+    held_from = None if options.val is None else read(options.val, form, images)
+    report = prepare(read(options.data, form, images), held_from, folder / DATA)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
     held = evenly(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
-    recipe = _kept_recipe(
-        folder, options, lambda: _recipe(variant, start, options, report, learned)
-    )
+    recipe = _kept_recipe(variant, start, options, report, learned)
     SetPictures.of(recipe, folder / DATA)  # refuses what no training picture can show
-    _show_data(folder, learned, recipe)
-    before = _kept_before(folder, recipe, held)
-    print(f"before: {_in_words(before.means())}", flush=True)
-    teller = TrainingTeller(folder if options.tensorboard else None)
-    sitting = TrainingRun(
-        folder / DATA, folder, device=device, max_minutes=options.max_minutes,
-        report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
-    )  # fmt: skip
-    train(recipe_of(dataclasses.asdict(recipe), "finetune"), sitting)
-    if not is_done(folder, recipe.steps):
-        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
-        return
-    finish(folder, recipe, report, held, before, options.bundle)
-    if options.json is not None:
-        write_whole(options.json, (folder / RESULT).read_bytes())
-
-
-def _show_data(folder: Path, learned: Sequence[AnnotatedImage], recipe: Recipe) -> None:
-    """Say what is doubtful about the data, and draw some of them."""
-    from anymask.training.channels import mix_of
-    from anymask.training.tuning_choice import doubts, write_sheet
-    from anymask.training.tuning_data import own_names
-
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
         print(line, flush=True)
     write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
 
+    before = _kept_before(folder, recipe, held)
+    print(f"before: {_in_words(before)}", flush=True)
+    teller = TrainingTeller(folder if options.tensorboard else None)
+    sitting = TrainingRun(
+        folder / DATA, folder, device=device, max_minutes=options.max_minutes,
+        report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
+    )  # fmt: skip
+    train(recipe, sitting)
+    if not is_done(folder, recipe.steps):
+        print(f"stopped; the checkpoint is in {folder}, the same command goes on from it")
+        return folder / WEIGHTS
+    finish(folder, recipe, report, held, before, options.bundle)
+    if options.json is not None:
+        write_whole(options.json, (folder / RESULT).read_bytes())
+    return folder / WEIGHTS
 
-def _checked_start(folder: Path, options: TuningOptions) -> tuple[str, str]:
+
+def _checked_start(options: TuningOptions) -> tuple[str, str]:
     """The network that is tuned, and what it starts from: a file, a folder of adapters, "shipped".
 
     It is opened once before the data are read. Raises InputError, ModelError, WeightsError.
     """
-    from anymask.training.presets import LEARN
-    from anymask.training.recipe import Recipe
-
-    variant, file = named(options.model, options.weights)
+    variant, start = named(options.model, options.weights)
+    start = start or "shipped"
     check_way(variant, options.way)
     check_parts(variant, options.accumulate)
-    check_same_options(folder, options)
-    start = file or "shipped"
-    if not (folder / "recipe.json").is_file():
-        starting_module(folder, Recipe(model=variant, init=start, learn=LEARN[options.way]))
+    check_same_options(options.output, options)
+    if not (options.output / RECIPE).is_file():
+        recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
+        starting_module(options.output, recipe)
     return variant, start
 
 
-def _stream(place: Path | None, options: TuningOptions) -> Any:
-    from anymask.formats import read
-
-    return None if place is None else read(place, options.form, options.images)
-
-
-def _device(options: TuningOptions) -> str:
-    from anymask.runtime import pick_device
-
-    return str(pick_device(options.device))
-
-
-def _recipe(
+def _kept_recipe(
     variant: str,
     start: str,
     options: TuningOptions,
     report: DataReport,
     photos: Sequence[AnnotatedImage],
 ) -> Recipe:
-    from anymask.training.presets import tuning_recipe
+    """The recipe that the run began with, so that another option cannot change it midway.
 
+    start   a file, a folder of adapters, or "shipped"
+    photos  that are learned from
+
+    Raises InputError.
+    """
+    path = options.output / RECIPE
+    if path.is_file():
+        return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
         variant, options.way, report.photos, init=start, pictures=options.pictures,
         nested=report.nested, kind=options.kind or "photos",
     )  # fmt: skip
-    mix = _channels(start, options, photos)
-    if mix is not None:
-        recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
-    return with_fields(
-        dataclasses.replace(recipe, classes=_classes(options.classes, photos)), options
-    )
-
-
-def _classes(words: str | None, photos: Sequence[AnnotatedImage]) -> tuple[str, ...]:
-    """The labels that are told apart. Raises InputError."""
-    from anymask.training.classes import class_names
-
-    if words is None:
-        return ()
-    wanted = None if words == "all" else [word.strip() for word in words.split(",")]
-    return class_names([one.label or "" for photo in photos for one in photo.objects], wanted)
-
-
-def _channels(
-    start: str, options: TuningOptions, photos: Sequence[AnnotatedImage]
-) -> ChannelMix | None:
-    """How pictures of other channels are seen at first: as the weights say, or as new.
-
-    Raises InputError.
-    """
-    from anymask.runtime import channels_of_weights
-    from anymask.training.channels import starting_mix
-
-    stated = None if start == "shipped" else channels_of_weights(Path(start))
-    if stated is not None and options.channels in (None, stated.count):
-        return stated
-    if stated is not None:
+    if options.classes is not None:
+        words = [word.strip() for word in options.classes.split(",")]
+        labels = [one.label or "" for photo in photos for one in photo.objects]
+        names = class_names(labels, None if options.classes == "all" else words)
+        recipe = dataclasses.replace(recipe, classes=names)
+    mix = None if start == "shipped" else channels_of_weights(Path(start))
+    if mix is not None and options.channels not in (None, mix.count):
         raise InputError(
-            f"{start} was tuned on pictures of {stated.count} channels, got --channels "
+            f"{start} was tuned on pictures of {mix.count} channels, got --channels "
             f"{options.channels}; leave it out, or start from other weights"
         )
-    if options.channels is None:
-        return None
-    paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
-    return starting_mix(paths, options.channels, options.rgb)
-
-
-def _kept_recipe(folder: Path, options: TuningOptions, make: Callable[[], Recipe]) -> Recipe:
-    """The recipe that the run began with, so that another option cannot change it midway."""
-    from anymask.training.recipe import recipe_of
-
-    path = folder / "recipe.json"
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        made = make()
-        keep_options(folder, options)
-        write_json(path, dataclasses.asdict(made), indent=1)
+    if mix is None and options.channels is not None:
+        paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+        mix = starting_mix(paths, options.channels, options.rgb)
+    if mix is not None:
+        recipe = dataclasses.replace(recipe, channels=dataclasses.asdict(mix))
+    options.output.mkdir(parents=True, exist_ok=True)
+    made = dataclasses.asdict(with_fields(recipe, options))
+    keep_options(options.output, options)
+    write_json(path, made, indent=1)
     return recipe_of(parse_json(path.read_bytes(), path), str(path))
 
 
@@ -301,8 +267,7 @@ class _Judge:
     photos: Sequence[AnnotatedImage]
 
     def __call__(self, module: nn.Module) -> float:
-        measured = measure(model_of(module), self.photos)
-        score = float(measured.ious.mean())
+        score = float(measure(model_of(module), self.photos).ious.mean())
         print(f"held out: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score
 
@@ -317,50 +282,37 @@ def finish(
 ) -> None:
     """Write weights, check that they answer as measured once reloaded, then report and bundle."""
     import anymask
-    from anymask.training.checkpoint import newest_state
-    from anymask.training.reports import write_page
-    from anymask.training.run_folder import write_module
 
     found = newest_state(folder)
     assert found is not None  # the run has just ended
     module, outcome, end = choose_end(folder, recipe, found[1], held, before)
-    figures = _figures(outcome, end)
+    figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
+    if not outcome.started:
+        figures |= {"step": "best" if end.judged else "last", "share": end.share}
+    figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
+    figures |= {"trained": outcome.trained.means()} if outcome.started else {}
     data, licence = report.stated(), licence_with_data(recipe, report.licences())
     about = {"data": data, "figures": figures, "licence": licence}
     write_weights(folder / WEIGHTS, module, recipe, about)
     again = anymask.load(str(folder / WEIGHTS), device="cpu")
-    _compare(measure(again, held), outcome.kept, folder)
+    apart = difference(measure(again, held), outcome.kept)
+    if apart:
+        raise AnymaskError(
+            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
+            f"{apart:.2g}); please report this, with {folder / RECIPE}"
+        )
     kinds = class_ious(again, held) if recipe.classes else {}
     if adapters_are_all(recipe) and not outcome.started:
         _write_adapters(folder, recipe, state_at(found[1], end))
-    write_page(folder / PAGE, again, held, outcome, report, recipe, kinds)
+    write_page(folder, again, held, outcome, report, recipe, kinds)
     if bundle is not None:
         write_module(module, bundle, licence)
     figures |= {"class_ious": kinds} if kinds else {}
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
     told = [f"class {name}: held-out IoU {'-' if k is None else k}" for name, k in kinds.items()]
-    told += [f"after:  {_in_words(outcome.trained.means())}"]
+    told += [f"after:  {_in_words(outcome.trained)}"]
     told += [outcome.verdict(), "" if outcome.started else end.in_words()]
     print("\n".join(line for line in [*told, f"{folder / WEIGHTS}  {folder / PAGE}"] if line))
-
-
-def _figures(outcome: TuningOutcome, end: TuningEnd) -> dict[str, Any]:
-    """Of `result.json`: "after" is of the weights that are written."""
-    figures: dict[str, Any] = {"clicks": CLICKS, "kept": "start" if outcome.started else "trained"}
-    if not outcome.started:
-        figures |= {"step": "best" if end.judged else "last", "share": end.share}
-    figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
-    return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
-
-
-def _compare(again: Measured, after: Measured, folder: Path) -> None:
-    """Raises AnymaskError where the reloaded model does not answer as the trained one."""
-    apart = difference(again, after)
-    if apart:
-        raise AnymaskError(
-            f"{folder / WEIGHTS}: the reloaded model answers otherwise (IoU differs by "
-            f"{apart:.2g}); please report this, with {folder / 'recipe.json'}"
-        )
 
 
 def adapters_are_all(recipe: Recipe) -> bool:
@@ -373,8 +325,6 @@ def adapters_are_all(recipe: Recipe) -> bool:
 
 def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None:
     from anymask import models
-    from anymask.training.lora import save_adapters
-    from anymask.training.trainee import set_learning
 
     module = models.build(recipe.model)
     set_learning(module, recipe)
@@ -382,7 +332,44 @@ def _write_adapters(folder: Path, recipe: Recipe, state: dict[str, Any]) -> None
     save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
 
 
-def _in_words(means: list[float]) -> str:
-    shown = ", ".join(f"{value:.3f}" for value in means)
+def write_page(
+    folder: Path,
+    model: Model,
+    held: Sequence[AnnotatedImage],
+    outcome: TuningOutcome,
+    report: DataReport,
+    recipe: Recipe,
+    kinds: Mapping[str, float | None],
+) -> None:
+    """Write the report as a page.
+
+    model    the weights that were written
+    held     the held-out photos
+    outcome  before and after, on these
+    kinds    IoU of each class that was learned
+    """
+    before, after = outcome.before, outcome.trained
+    counts = [f"{n} click{'s' if n > 1 else ''}" for n in range(1, after.ious.shape[1] + 1)]
+    table = gain_table("mean IoU of held-out masks", counts, before.means(), after.means())
+    told = [outcome.verdict(), f"{len(after.places)} masks of {len(held)} photos"]
+    rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
+    names = own_names(folder / DATA)
+    shown = [names.get(photo.name, photo.name) for photo in held]
+    parts = [
+        section("Before and after", table, *(note(line) for line in told if line)),
+        section("Classes", html_table(["class", "IoU of held-out pixels"], rows, [1]))
+        if rows
+        else "",
+        curve(folder, "held_out", "held out, mean over the clicks"),
+        shots(model, held, worst(held, outcome.kept, shown)),
+        section("Data", *(note(line) for line in report.lines())),
+    ]
+    stage = recipe.stages[0]
+    about = f"{recipe.model}, learn = {recipe.learn}, {stage.steps} steps at {stage.side} pixels"
+    write_whole(folder / PAGE, html_page("Fine-tuning", about, [one for one in parts if one]))
+
+
+def _in_words(measured: Measured) -> str:
+    shown = ", ".join(f"{value:.3f}" for value in measured.means())
     counts = " / ".join(map(str, range(1, CLICKS + 1)))
     return f"mean IoU of held-out masks after {counts} clicks {shown}"

@@ -2,61 +2,130 @@
 
 `train` runs a recipe from wherever its folder says it stopped: on a processor in several processes
 of one thread each (torch's DistributedDataParallel over gloo), on a GPU in one, and under torchrun
-in as many as it started.
+in as many as it started. Each process is a `TrainingWorker`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import math
 import os
 import signal
 import tempfile
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import distributed
-from torch.multiprocessing.spawn import (
-    ProcessContext,
-    ProcessExitedException,
-    ProcessRaisedException,
-    spawn,
-)
+from torch import distributed, nn
+from torch.distributed.tensor import DTensor
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
+from torch.nn.parallel import DistributedDataParallel
 
 from anymask import models
-from anymask.base import AnymaskError, ConfigError, errors, parse_json, usable_cores, write_json
+from anymask.base import (
+    AnymaskError,
+    ConfigError,
+    WeightsError,
+    errors,
+    exit_text,
+    parse_json,
+    usable_cores,
+    write_json,
+)
+from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
-from anymask.training.checkpoint import copy_run, newest_state, remove_drafts
+from anymask.training.interaction import Draws
 from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
-from anymask.training.samples import training_sets
+from anymask.training.run_folder import (
+    TrainingProgress,
+    append_log,
+    copy_run,
+    newest_state,
+    remove_drafts,
+    save_checkpoint,
+)
+from anymask.training.samples import Batch, batches, training_sets
 from anymask.training.shards import index_shards, is_sharded
-from anymask.training.worker import PHOTOS, TrainingRun, TrainingWorker
+from anymask.training.step import StepOutcome, build_step
+from anymask.training.trainee import (
+    build_trainee,
+    learning_mode,
+    make_optimiser,
+    multiplies_halves,
+    trained_module,
+)
 from anymask.training.workers import (
-    REMEDY,
+    GOES_ON,
+    Parallel,
     TorchrunPlace,
     heeding_signals,
-    is_partner_lost,
-    killed_worker,
+    load_whole,
+    load_whole_optimiser,
+    mean_of_all,
     outlast_signals,
+    shard,
     signals_blocked,
+    spread,
     take_signals,
+    whole,
 )
 
-LOST = "lost"  # file that a worker leaves which cannot reach another any more
-SAVING_S = 300  # at most, for a checkpoint of those that are left when a worker is lost
+BAD_STEPS = 8  # in a row without a finite gradient before the last checkpoint comes back
+GOOD_STEPS = 100  # in a row with one before it may come back again
+LOG_EVERY = 20
+SAVING_S = 300  # at most, for a checkpoint of the workers that are left when one has failed
+PHOTOS = "photos"  # folder of the decoded photos in a run's folder
+
+Report = Callable[[dict[str, Any]], None]
+Judge = Callable[[nn.Module], float]
+Told = Callable[[int, int], None]  # (steps done, all steps)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one sitting of a training needs beside its recipe.
+
+    data         folder of training sets, or of tar shards
+    folder       of the run: checkpoints, log, decoded photos
+    device       "cpu", "cuda", ...
+    max_minutes  after which the sitting ends with a checkpoint; None: at the recipe's end
+    report       is told each row of the log (by the first worker)
+    source       folder of another run, whose state the first sitting begins with
+    judge        is given the averaged weights as a finished module every `judge_every` steps, and
+                 says how good they are on held-out pictures; the best ones are kept
+    told         is told of each step (by the first worker)
+    parallel     how several processes share the weights: "ddp", each has all; "fsdp", a part
+    held_out     keys of pictures that are not learned from (`held_pictures`)
+    """
+
+    data: Path
+    folder: Path
+    device: str = "cpu"
+    max_minutes: float | None = None
+    report: Report | None = None
+    source: Path | None = None
+    judge: Judge | None = None
+    told: Told | None = None
+    parallel: Parallel = "ddp"
+    held_out: frozenset[str] = frozenset()
 
 
 def train(recipe: Recipe, run: TrainingRun) -> None:
     """Run the recipe to its end, resuming what the run's folder holds.
 
-    Raises ConfigError, DataError, WeightsError, ModelError.
+    Raises ConfigError, DataError, WeightsError, ModelError, AnymaskError for a process that the
+    system killed: the same call goes on from the last checkpoint.
     """
     check_sides(recipe)
     place = TorchrunPlace.of_environment()
     if place is not None:
-        run_under_torchrun(recipe, run, place)
+        _train_under_torchrun(recipe, run, place)
         return
     if run.device == "cpu":
         check_processes(recipe)
@@ -66,86 +135,33 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
         return
     with tempfile.TemporaryDirectory() as meeting, signals_blocked():
         # Signals wait until the workers can be told of them, who wait until they can save.
-        arguments = (recipe, run, Path(meeting))
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the workers', read when they start
-        workers = spawn(run_worker, arguments, nprocs=recipe.workers, join=False)
-        wait_for(workers, Path(meeting))
+        given = (recipe, run, Path(meeting))
+        workers = spawn(run_worker, given, nprocs=recipe.workers, join=False)
 
+        def stop(*_: object) -> None:
+            for pid in workers.pids():  # where a signal has reached them, twice does no harm
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
 
-def get_ready(recipe: Recipe, run: TrainingRun) -> None:
-    """What is done once before the processes learn: data checked, folder made, photos decoded."""
-    sets = [] if is_sharded(run.data) else training_sets(recipe, run.data)
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ConfigError(f"{run.folder}: wanted a folder for the run, a file is there") from error
-    remove_drafts(run.folder)
-    if run.source is not None and newest_state(run.folder) is None:
-        copy_run(run.source, run.folder, dataclasses.asdict(recipe))
-    if is_sharded(run.data):
-        index_shards(run.data, run.folder)
-    elif recipe.decode_once:
-        photos = [one for _, some in sets for one in some]
-        paths = (one.source for one in photos if isinstance(one.source, Path))
-        mix, shorter = mix_of(recipe.channels), enough(recipe)
-        store = PhotoStore.build(paths, run.folder / PHOTOS, channels=mix, shorter=shorter)
-        for one in photos:
-            store.check_size(one)
-
-
-def run_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:
-    """This process's part of a run that torchrun has started.
-
-    Raises ConfigError where the recipe's pictures cannot be shared out evenly.
-    """
-    recipe = replace(recipe, workers=place.size)
-    check_shares(recipe, f"torchrun with {place.size} processes")
-    run = replace(run, device=place.device(run.device))
-    if run.device.startswith("cuda"):
-        torch.cuda.set_device(run.device)
-    distributed.init_process_group("nccl" if run.device.startswith("cuda") else "gloo")
-    try:
-        if place.rank == 0:
-            get_ready(recipe, run)
-        distributed.barrier()
-        TrainingWorker(place.rank, recipe, run).run()
-    finally:
-        distributed.destroy_process_group()
-
-
-def wait_for(workers: ProcessContext, meeting: Path) -> None:
-    """Join the workers; each signal to stop is handed on to all of them.
-
-    Raises AnymaskError where one of them could not go on.
-    """
-
-    def stop(*_: object) -> None:
-        for pid in workers.pids():  # where a signal has reached them already, twice does no harm
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-
-    with heeding_signals(stop):
-        take_signals()
-        try:
-            while not workers.join(grace_period=SAVING_S):
-                pass
-        except ProcessRaisedException:
-            raise_refusal(meeting)
-            raise
-        except ProcessExitedException as error:
-            raise_refusal(meeting)
-            if error.exit_code > 0:
-                raise
-            raise killed_worker(error.error_index, error.error_pid, error.exit_code) from None
-    if (meeting / LOST).exists():
-        raise AnymaskError(f"the workers have lost each other: {REMEDY}")
-
-
-def raise_refusal(meeting: Path) -> None:
-    """Raise the error that ended a worker, where it is one of those that the user can mend."""
-    for path in sorted(meeting.glob("refused-*")):
-        kind, message = parse_json(path.read_bytes(), path)
-        raise getattr(errors, kind, AnymaskError)(message) from None
+        with heeding_signals(stop):
+            take_signals()
+            try:
+                while not workers.join(grace_period=SAVING_S):
+                    pass
+            except (ProcessRaisedException, ProcessExitedException) as error:
+                for path in sorted(Path(meeting).glob("refused-*")):
+                    kind, message = parse_json(path.read_bytes(), path)
+                    raise getattr(errors, kind, AnymaskError)(message) from None
+                if isinstance(error, ProcessRaisedException) and "gloo" in str(error):
+                    raise AnymaskError(f"the workers have lost each other: {GOES_ON}") from error
+                if isinstance(error, ProcessRaisedException) or error.exit_code > 0:
+                    raise
+                raise AnymaskError(
+                    f"worker {error.error_index} (process {error.error_pid}) "
+                    f"{exit_text(error.exit_code)}: the system does so when memory runs out; "
+                    f"{GOES_ON}"
+                ) from None
 
 
 def check_processes(recipe: Recipe) -> None:
@@ -174,6 +190,47 @@ def check_sides(recipe: Recipe) -> None:
                 )
 
 
+def get_ready(recipe: Recipe, run: TrainingRun) -> None:
+    """What is done once before the processes learn: data checked, folder made, photos decoded."""
+    sets = [] if is_sharded(run.data) else training_sets(recipe, run.data)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"{run.folder}: wanted a folder for the run, a file is there") from error
+    remove_drafts(run.folder)
+    if run.source is not None and newest_state(run.folder) is None:
+        copy_run(run.source, run.folder, dataclasses.asdict(recipe))
+    if is_sharded(run.data):
+        index_shards(run.data, run.folder)
+    elif recipe.decode_once:
+        photos = [one for _, some in sets for one in some]
+        paths = (one.source for one in photos if isinstance(one.source, Path))
+        mix, shorter = mix_of(recipe.channels), enough(recipe)
+        store = PhotoStore.build(paths, run.folder / PHOTOS, channels=mix, shorter=shorter)
+        for one in photos:
+            store.check_size(one)
+
+
+def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunPlace) -> None:
+    """This process's part of a run that torchrun has started.
+
+    Raises ConfigError where the recipe's pictures cannot be shared out evenly.
+    """
+    recipe = replace(recipe, workers=place.size)
+    check_shares(recipe, f"torchrun with {place.size} processes")
+    run = replace(run, device=place.device(run.device))
+    if run.device.startswith("cuda"):
+        torch.cuda.set_device(run.device)
+    distributed.init_process_group("nccl" if run.device.startswith("cuda") else "gloo")
+    try:
+        if place.rank == 0:
+            get_ready(recipe, run)
+        distributed.barrier()
+        TrainingWorker(place.rank, recipe, run).run()
+    finally:
+        distributed.destroy_process_group()
+
+
 def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None) -> None:
     """One of the processes; `rank` 0 writes. Where they meet, the reason of an end is left, too."""
     if run.device == "cpu":
@@ -190,10 +247,272 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
         if meeting is not None:
             write_json(meeting / f"refused-{rank}", [type(error).__name__, str(error)])
         raise
-    except RuntimeError as error:
-        if meeting is None or not is_partner_lost(error):
-            raise
-        (meeting / LOST).touch()  # the lost one says why, or the one that waits for it
     finally:
         if meeting is not None:
             distributed.destroy_process_group()
+
+
+class TrainingWorker:
+    """The state of one process: model, its running average, optimiser, progress."""
+
+    def __init__(self, rank: int, recipe: Recipe, run: TrainingRun) -> None:
+        torch.manual_seed(recipe.seed)
+        self.rank, self.recipe, self.sitting = rank, recipe, run
+        self.device = torch.device(run.device)
+        self.model = learning_mode(build_trainee(recipe, run.data), recipe).to(self.device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.step: nn.Module = build_step(self.model, recipe).to(self.device)
+        if recipe.recompute:
+            recompute_blocks(self.model)
+        if distributed.is_initialized():
+            self.step = spread(self.step, run.parallel, self.device)
+            if run.parallel == "fsdp":
+                shard(self.average)
+        self.optimiser = make_optimiser(self.model, recipe)
+        self.progress = TrainingProgress()
+        self.best: dict[str, Any] | None = None
+        self.bad_in_a_row = self.good_in_a_row = 0
+        self.went_back = False
+        self.stopping = False
+        self.recent: list[StepOutcome] = []
+        self.began, self.began_at = time.monotonic(), TrainingProgress()
+        self.saved = self.began
+        self.resume()
+        self.saved_step = self.progress.step
+
+    def resume(self) -> None:
+        """Take everything from the folder's newest whole checkpoint, if there is one.
+
+        Raises WeightsError for the checkpoint of another recipe.
+        """
+        found = newest_state(self.sitting.folder)
+        if found is None:
+            return
+        path, state = found
+        own = [(group["scale"], group["weight_decay"]) for group in self.optimiser.param_groups]
+        try:
+            load_whole(self.model, state["model"])
+            load_whole(self.average, state["average"])
+            load_whole_optimiser(self.optimiser, state["optimiser"])
+            self.progress = TrainingProgress(**state["progress"])
+            self.best = state.get("best")
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise WeightsError(
+                f"{path}: not a checkpoint of this recipe ({str(error)[:200]}); train into another "
+                "folder, or with the recipe that it was made by"
+            ) from error
+        for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
+            group["scale"], group["weight_decay"] = scale, decay  # of the recipe as it is now
+
+    def run(self) -> None:
+        """All remaining steps; SIGTERM, SIGINT and SIGHUP end it after a checkpoint."""
+        with heeding_signals(lambda *_: setattr(self, "stopping", True)):
+            take_signals()
+            self.began, self.began_at = time.monotonic(), dataclasses.replace(self.progress)
+            first = self.progress.step
+            if self.progress.ended:
+                return
+            mix = mix_of(self.recipe.channels)
+            kept = PhotoStore(self.sitting.folder / PHOTOS, mix, enough(self.recipe))
+            photos = kept if self.recipe.decode_once or mix is not None else None
+            coming = batches(
+                self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
+                index=self.sitting.folder, without=self.sitting.held_out,
+            )  # fmt: skip
+            self.learn_all(coming)
+
+    def learn_all(self, coming: Iterator[Batch]) -> None:
+        """One step for each batch, until a worker wishes to stop or has no batch for a step."""
+        first = self.progress.step
+        while self.progress.step < self.recipe.steps:
+            batch, error = None, None
+            try:
+                batch = next(coming, None)
+            except AnymaskError as told:
+                error = told
+            begun = self.progress.step > first
+            now, minutes = time.monotonic(), self.sitting.max_minutes
+            over = self.stopping or (minutes is not None and now - self.began > 60 * minutes)
+            over = begun and (over or self.progress.ended)
+            late = now - self.saved > 60 * self.recipe.save_minutes
+            flags = [float(flag) for flag in (over, late, error is not None)]
+            # Where any worker raises a flag, all follow it.
+            stop, late, lost = (part > 0 for part in mean_of_all(flags, self.device))
+            due = late or self.progress.step % self.recipe.save_every == 0
+            if begun and (stop or lost or due):
+                self.save()
+            if error is not None:
+                raise error
+            if stop or lost:
+                return
+            if batch is None:
+                break
+            self.learn(batch)
+            self.judge()
+        if self.saved_step != self.progress.step:
+            self.save()
+
+    def judge(self) -> None:
+        """Measure the averaged weights when it is time to, in the first worker, and keep the best.
+
+        A run whose measurements gain nothing any more has ended.
+        """
+        every, step = self.recipe.judge_every, self.progress.step
+        due = every and (step % every == 0 or step == self.recipe.steps)
+        if self.sitting.judge is None or not due:
+            return
+        average = whole(self.average.state_dict())
+        if self.rank:
+            return
+        state = {"recipe": dataclasses.asdict(self.recipe), "average": average}
+        score = self.sitting.judge(trained_module(state).to(self.device))
+        append_log(self.sitting.folder, {"step": step, "held_out": round(score, 5)})
+        self.progress.stale += 1
+        if self.best is None or score > self.best["score"]:
+            kept = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
+            self.best = {"score": score, "step": step, "average": kept}
+            self.progress.stale = 0
+            self.saved = -math.inf  # it is written at once
+        patience = self.recipe.patience
+        self.progress.ended = bool(patience) and self.progress.stale >= patience
+
+    def learn(self, batch: Batch) -> None:
+        """One optimiser step on one batch, and a row of the log now and then."""
+        step = self.progress.step
+        stage, _ = self.recipe.stage_at(step)
+        set_rates(self.optimiser, self.recipe, self.progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        each = stage.images // self.recipe.workers // self.recipe.accumulate
+        for part in range(self.recipe.accumulate):
+            first = (self.rank * self.recipe.accumulate + part) * each
+            draws = Draws(self.recipe.seed, step, range(first, first + each))
+            torch.manual_seed(int(draws.of_worker.integers(2**62)))  # of dropout
+            last = part == self.recipe.accumulate - 1
+            outcome = self.forth_and_back(batch.part(part * each, each), draws, meet=last)
+            self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
+        norm = self.descend()
+        self.progress.images += stage.images
+        self.progress.step += 1
+        elapsed = time.monotonic() - self.began
+        self.progress.hours = self.began_at.hours + elapsed / 3600
+        if self.progress.step % LOG_EVERY == 0:
+            self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
+        if self.sitting.told is not None and not self.rank:
+            self.sitting.told(self.progress.step, self.recipe.steps)
+
+    def forth_and_back(self, batch: Batch, draws: Draws, *, meet: bool) -> StepOutcome:
+        """Add the gradient of a part of a step; `meet` says whether to share it with the others."""
+        balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
+        alone = isinstance(self.step, DistributedDataParallel) and not meet
+        with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+            halves = self.recipe.bf16 and multiplies_halves(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
+                outcome: StepOutcome = self.step(batch, balance, draws)
+            (outcome.loss / self.recipe.accumulate).backward()
+        return outcome
+
+    def descend(self) -> float:
+        """One optimiser step, skipped when the gradient is not finite: the gradient's norm."""
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        total = nn.utils.clip_grad_norm_(learning, self.recipe.clip)
+        norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
+        if not math.isfinite(norm):
+            self.skip()
+            return norm
+        self.bad_in_a_row, self.good_in_a_row = 0, self.good_in_a_row + 1
+        self.went_back = self.went_back and self.good_in_a_row < GOOD_STEPS
+        self.optimiser.step()
+        age = self.progress.age
+        decay = min(self.recipe.ema, (1 + age) / (10 + age))
+        with torch.no_grad():
+            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+            # Statistics of batch norms, where a network learns from nothing, are averages already.
+            for held, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                held.copy_(now)
+        return norm
+
+    def skip(self) -> None:
+        """Leave the weights as they are; after too many such steps go back to the checkpoint, once.
+
+        Raises ConfigError where that did not help.
+        """
+        self.progress.skipped += 1
+        self.bad_in_a_row, self.good_in_a_row = self.bad_in_a_row + 1, 0
+        if self.bad_in_a_row < BAD_STEPS:
+            return
+        if self.went_back:
+            raise ConfigError(
+                f"no finite gradient in {BAD_STEPS} steps in a row up to step {self.progress.step}"
+                ", and once more after the run had gone back to its last checkpoint; write a lower "
+                f"rate than {self.recipe.rate:g} into the recipe (recipe.json in the folder of a "
+                "fine-tuning), or look at the data"
+            )
+        progress = dataclasses.replace(self.progress)
+        self.go_back()
+        progress.ended, progress.stale = self.progress.ended, self.progress.stale
+        self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
+
+    def go_back(self) -> None:
+        """Take weights and optimiser from the last checkpoint, or from where the run began."""
+        if newest_state(self.sitting.folder) is not None:
+            self.resume()
+            return
+        torch.manual_seed(self.recipe.seed)
+        begun = learning_mode(build_trainee(self.recipe, self.sitting.data), self.recipe)
+        for model in (self.model, self.average):
+            load_whole(model, begun.state_dict())
+        self.optimiser.state.clear()
+
+    def save(self) -> None:
+        """Write a checkpoint (the first worker; the others bring their parts of the weights)."""
+        self.saved, self.saved_step = time.monotonic(), self.progress.step
+        model, average = whole(self.model.state_dict()), whole(self.average.state_dict())
+        optimiser = whole(self.optimiser.state_dict())
+        if self.rank == 0:
+            save_checkpoint(
+                self.sitting.folder,
+                {"model": model, "average": average, "optimiser": optimiser, "best": self.best},
+                self.progress,
+                dataclasses.asdict(self.recipe),
+                keep=self.recipe.keep,
+            )
+
+    def log(self, norm: float, pace: float) -> None:
+        """One row of the log, in the first worker: means over the steps since the last row."""
+        recent, self.recent = self.recent, []
+        names = [field.name for field in dataclasses.fields(StepOutcome)]
+        own = [sum(float(getattr(o, name)) for o in recent) / len(recent) for name in names]
+        means = mean_of_all(own, self.device)
+        if self.rank:
+            return
+        row = {
+            **dataclasses.asdict(self.progress),
+            "steps": self.recipe.steps,
+            **{
+                n: round(mean, 4)
+                for n, mean in zip(names, means, strict=True)
+                if math.isfinite(mean)
+            },
+            "norm": round(norm, 3) if math.isfinite(norm) else None,
+            "rate": self.optimiser.param_groups[0]["lr"],
+            "images_a_second": round(pace, 2),
+            "minutes_left": round(self.recipe.images_after(self.progress.step) / pace / 60, 1),
+        }
+        append_log(self.sitting.folder, row)
+        if self.sitting.report is not None:
+            self.sitting.report(row)
+
+
+def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:
+    """Linear warm-up, then level, a tenth after each of `falls`; a cooling stage falls to nothing
+    along a cosine."""
+    stage, _ = recipe.stage_at(progress.step)
+    rate = recipe.rate * min(1.0, (progress.age + 1) / max(1, recipe.warmup))
+    rate *= 0.1 ** sum(progress.step >= step for step in recipe.falls)
+    if stage.cool:
+        before = sum(s.steps for s in recipe.stages if not s.cool)
+        part = (progress.step - before) / (recipe.steps - before)
+        rate *= 0.5 * (1 + math.cos(math.pi * part))
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["scale"]

@@ -6,6 +6,7 @@ A recipe is frozen, has no default path, and is stored inside every checkpoint.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -203,19 +204,22 @@ def read_recipe(path: str | Path) -> Recipe:
 
 
 def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
-    """A recipe from plain values, as TOML or a checkpoint holds them."""
+    """A recipe from plain values, as TOML or a checkpoint holds them.
+
+    Raises ConfigError that says `where` and the field.
+    """
     stages = raw.pop("stages", raw.pop("stage", []))
     if not isinstance(stages, list | tuple) or not all(isinstance(row, dict) for row in stages):
         raise ConfigError(f"{where}: stages must be tables, [[stage]], got {str(stages)[:60]}")
-    known = {field.name: field for field in dataclasses.fields(Recipe)}
+    known = {field.name for field in dataclasses.fields(Recipe)}
     for name in raw:
         if name not in known:
             raise ConfigError(f"{where}: unknown field {name!r}; known: {', '.join(sorted(known))}")
-    values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
-    }
     try:
-        recipe = Recipe(stages=tuple(_stage_of(stage) for stage in stages), **values)
+        recipe = Recipe(
+            stages=tuple(RecipeStage(**_with_tuples(stage)) for stage in stages),
+            **_with_tuples(raw),
+        )
     except TypeError as error:
         raise ConfigError(
             f"{where}: a stage needs steps, side, images and masks ({error})"
@@ -224,45 +228,63 @@ def recipe_of(raw: dict[str, Any], where: str) -> Recipe:
     return recipe
 
 
-def _stage_of(raw: dict[str, Any]) -> RecipeStage:
-    values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()
-    }
-    return RecipeStage(**values)
+def _with_tuples(raw: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in raw.items()}
+
+
+RANGES: dict[
+    str, tuple[str, Callable[[float], bool]]
+] = {  # of numbers: what is told of a wrong one, and whether it is right
+    "workers": ("be at least 1", lambda n: n >= 1),
+    "save_every": ("be at least 1", lambda n: n >= 1),
+    "save_minutes": ("be above 0", lambda n: n > 0),
+    "lora_rank": ("be at least 1", lambda n: n >= 1),
+    "accumulate": ("be at least 1", lambda n: n >= 1),
+    "judge_every": ("be at least 0", lambda n: n >= 0),
+    "patience": ("be at least 0", lambda n: n >= 0),
+    "keep": ("be at least 0", lambda n: n >= 0),
+    "several": ("be at least 0", lambda n: n >= 0),
+    "layer_decay": ("be above 0 and at most 1", lambda n: 0 < n <= 1),
+    **dict.fromkeys(
+        ("synthetic", "boxes", "turns", "at_scale"), ("be a part of 1", lambda n: 0 <= n <= 1)
+    ),
+}
 
 
 def _check(recipe: Recipe, where: str) -> None:
+    """Raises ConfigError for values of another kind or out of range, and for what clashes."""
     if not recipe.stages:
         raise ConfigError(f"{where}: no [[stage]]; give at least one with steps and side")
     _check_kinds(recipe, Recipe(), where)
+    for name, (wanted, is_right) in RANGES.items():
+        if not is_right(value := getattr(recipe, name)):
+            raise ConfigError(f"{where}: {name} must {wanted}, got {value}")
+    for name, kind in (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss)):
+        if (value := getattr(recipe, name)) not in get_args(kind):
+            words = ", ".join(get_args(kind))
+            raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")
+    _check_stages(recipe, where)
+    for name in ("channels", "classes"):
+        if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
+            raise ConfigError(
+                f"{where}: composed scenes and other tasks have no {name}; write synthetic = 0 and "
+                "task = 'masks'"
+            )
+
+
+def _check_stages(recipe: Recipe, where: str) -> None:
+    """As `_check`."""
     for stage in recipe.stages:
         _check_kinds(stage, RecipeStage(steps=1, side=32, images=1, masks=1), where)
-    _check_counts(recipe, where)
-    for stage in recipe.stages:
-        _check_sides("side", (stage.side, *stage.sides), where)
+        for side in (stage.side, *stage.sides):
+            if side % 32 or side <= 0:
+                raise ConfigError(f"{where}: side must be a positive multiple of 32, got {side!r}")
         if min(stage.steps, stage.images, stage.masks) < 1:
             raise ConfigError(f"{where}: steps, images and masks must be at least 1")
     check_shares(recipe, where)
     cool = [stage.cool for stage in recipe.stages]
     if cool != sorted(cool):
         raise ConfigError(f"{where}: stages that cool must come last")
-    for name, kind in (("learn", Learn), ("task", Task), ("mask_loss", MaskLoss)):
-        if (value := getattr(recipe, name)) not in get_args(kind):
-            words = ", ".join(get_args(kind))
-            raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")
-    if recipe.channels and (recipe.synthetic or recipe.task != "masks"):
-        raise ConfigError(
-            f"{where}: pictures of other channels are learned from as they are; write "
-            "synthetic = 0 and task = 'masks'"
-        )
-    if recipe.classes and (recipe.synthetic or recipe.task != "masks"):
-        raise ConfigError(
-            f"{where}: composed scenes and other tasks have no classes; write synthetic = 0 and "
-            "task = 'masks'"
-        )
-    for name in ("synthetic", "boxes", "turns", "at_scale"):
-        if not 0 <= getattr(recipe, name) <= 1:
-            raise ConfigError(f"{where}: {name} is a part of 1, got {getattr(recipe, name)}")
 
 
 def check_shares(recipe: Recipe, where: str) -> None:
@@ -275,57 +297,21 @@ def check_shares(recipe: Recipe, where: str) -> None:
             )
 
 
-def _check_counts(recipe: Recipe, where: str) -> None:
-    """Raises ConfigError for a count or a time that is too small."""
-    if recipe.workers < 1:
-        raise ConfigError(f"{where}: workers must be at least 1, got {recipe.workers}")
-    if recipe.save_every < 1:
-        raise ConfigError(f"{where}: save_every must be at least 1, got {recipe.save_every}")
-    if recipe.lora_rank < 1 or min(recipe.judge_every, recipe.patience) < 0:
-        raise ConfigError(
-            f"{where}: lora_rank must be at least 1, judge_every and patience at least 0, got "
-            f"{recipe.lora_rank}, {recipe.judge_every} and {recipe.patience}"
-        )
-    if recipe.accumulate < 1 or recipe.keep < 0:
-        raise ConfigError(
-            f"{where}: accumulate must be at least 1 and keep at least 0, got "
-            f"{recipe.accumulate} and {recipe.keep}"
-        )
-    if not 0 < recipe.layer_decay <= 1 or recipe.several < 0:
-        raise ConfigError(
-            f"{where}: layer_decay must be above 0 and at most 1, several at least 0, got "
-            f"{recipe.layer_decay} and {recipe.several}"
-        )
-    if not recipe.save_minutes > 0:
-        raise ConfigError(f"{where}: save_minutes must be above 0, got {recipe.save_minutes}")
-
-
-def _check_sides(name: str, sides: tuple[object, ...], where: str) -> None:
-    for side in sides:
-        if not isinstance(side, int) or side % 32 or side <= 0:
-            raise ConfigError(f"{where}: {name} must be a positive multiple of 32, got {side!r}")
-
-
 def _check_kinds(given: Recipe | RecipeStage, usual: Recipe | RecipeStage, where: str) -> None:
     """Each value is of the kind of the default's; whole numbers serve as numbers."""
     for field in dataclasses.fields(given):
-        value, wanted = getattr(given, field.name), type(getattr(usual, field.name))
-        number = wanted is float and type(value) is int
-        if type(value) is not wanted and not number:
-            raise ConfigError(
-                f"{where}: {field.name} must be {wanted.__name__}, got {str(value)[:60]!r}"
-            )
-        if field.name in ("sides", "falls") and not all(type(one) is int for one in value):
-            raise ConfigError(f"{where}: {field.name} must be whole numbers, got {str(value)[:60]}")
+        name, value = field.name, getattr(given, field.name)
+        wanted = type(getattr(usual, name))
+        said = f"got {str(value)[:60]!r}"
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise ConfigError(f"{where}: {name} must be {wanted.__name__}, {said}")
         if wanted in (int, float) and not abs(value) < _LARGEST:
-            raise ConfigError(f"{where}: {field.name} is out of range, got {str(value)[:30]}")
-    if isinstance(given, Recipe):
-        weights = given.weights
-        for word in ("sets", "classes"):
-            texts = getattr(given, word)
-            if not all(isinstance(name, str) for name in texts):
-                raise ConfigError(f"{where}: {word} must be names, got {str(texts)[:60]}")
-        if not all(
-            type(part) in (int, float) and 0 <= part < _LARGEST for part in weights.values()
+            raise ConfigError(f"{where}: {name} is out of range, {said}")
+        if name in ("sides", "falls") and not all(type(one) is int for one in value):
+            raise ConfigError(f"{where}: {name} must be whole numbers, {said}")
+        if name in ("sets", "classes") and not all(isinstance(one, str) for one in value):
+            raise ConfigError(f"{where}: {name} must be names, {said}")
+        if name == "weights" and not all(
+            type(part) in (int, float) and 0 <= part < _LARGEST for part in value.values()
         ):
-            raise ConfigError(f"{where}: weights must be numbers by name, got {str(weights)[:60]}")
+            raise ConfigError(f"{where}: weights must be numbers by name, {said}")

@@ -31,7 +31,7 @@ from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, is_seen, l
 from anymask.training.recipe import Recipe
 from anymask.training.scenes import compose
 from anymask.training.shards import ShardPictures, check_for_shards, is_sharded
-from anymask.training.workers import hand_signals_on, prepared
+from anymask.training.workers import prepared
 
 CROPS = 8  # tries of a picture before the next one is taken, where pictures have an order
 SPOT = 8  # pixels a side of a place that is asked about, where no object is known
@@ -374,9 +374,8 @@ def batches(
             # A forked child would inherit OpenCV's thread pool without its threads, and hang.
             multiprocessing_context="spawn" if recipe.prepare_ahead else None,
             collate_fn=collate,
-            worker_init_fn=hand_signals_on,
         )
-        for batch in prepared(loader, rank):
+        for batch in prepared(loader):
             if isinstance(batch, AnymaskError):
                 raise batch
             yield batch

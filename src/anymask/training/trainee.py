@@ -6,6 +6,7 @@ which masks learn from which prompts (`masks.spec.TokenRoles`), its parts what l
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +22,8 @@ from anymask.training.channels import Trainee, add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Recipe, recipe_of
-from anymask.training.start_weights import load_start
-from anymask.training.tasks import add_head, check_task, remove_head
+from anymask.training.step import add_head, check_task, remove_head
+from anymask.training.weights import load_start
 
 
 def build_trainee(recipe: Recipe, data: Path) -> nn.Module:
@@ -103,6 +104,23 @@ def find_start(recipe: Recipe) -> Path:
     if recipe.init != "shipped":
         return Path(recipe.init)
     return trainable_weights(recipe.model)
+
+
+def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
+    """The network that a run began with, as it answers. Raises ModelError, WeightsError.
+
+    folder  of the run
+
+    What no file holds, SAM-HQ's part where SAM itself is the start, is as the run has drawn it.
+    """
+    start = str(find_start(recipe))
+    learn = recipe.learn if recipe.learn == "hq" else "all"
+    plain = replace(recipe, task="masks", learn=learn, init=start, classes=())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        module = build_trainee(plain, folder)
+    take_channels(module)
+    return module.eval()
 
 
 FOLDED = (".weight", ".bias")  # of a backbone's arrays: others tell of it in words

@@ -2,8 +2,7 @@
 
 `prepare` writes two sets (`formats.sets`), `train` and `held_out`, so that a run owns all that it
 learns from and resumes alike when the source has moved. Pictures are linked, or copied where the
-disk cannot link. Whether the source has changed since is told by its files' sizes and times where
-that is enough (`data_stamps`).
+disk cannot link. `doubts` and `write_sheet` show what only the owner of the data can judge.
 """
 
 from __future__ import annotations
@@ -13,18 +12,40 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
+from anymask.evaluation import jpeg_bytes
 from anymask.formats import AnnotatedImage, Dataset, other_size, read_info
-from anymask.images import TIFF, fingerprint, first_alike, image_hw, load_image
-from anymask.masks import Rle, rle_area, rle_intersection, rle_to_string
-from anymask.training.data_stamps import keep_stamps, same_as_stamped
+from anymask.images import (
+    TIFF,
+    fingerprint,
+    first_alike,
+    image_hw,
+    load_image,
+    read_pages,
+    shown_picture,
+)
+from anymask.masks import (
+    Rle,
+    contact_sheet,
+    contours,
+    rle_area,
+    rle_intersection,
+    rle_to_mask,
+    rle_to_string,
+)
+from anymask.training.held_out import evenly
+
+if TYPE_CHECKING:
+    from anymask.base import UintImage
+    from anymask.masks import ChannelMix
 
 TRAIN, HELD_OUT = "train", "held_out"
 REPORT = "data.json"
@@ -142,16 +163,14 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
         _check_same(kept, source, held_out, folder)
         return kept
-    report, files = DataReport(), dict[Path, str]()
-    photos = _usable(source, report, files)
-    keep_stamps(folder, "--data", source, files)
+    report = DataReport()
+    photos = _usable(source, report)
     sources = [_source_of(source, "--data", photos)]
     photos, prints = _seen_once(photos, report)
     if held_out is None:
         held, photos = _divided(photos)
     else:
-        held = _usable(held_out, of_held := DataReport(), files := {})
-        keep_stamps(folder, "--val", held_out, files)
+        held = _usable(held_out, of_held := DataReport())
         sources.append(_source_of(held_out, "--val", held))
         photos = _not_held_out(photos, prints, held, report)
         report.held_left = [f"{line} (of --val)" for line in of_held.left_out()]
@@ -161,9 +180,12 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.nested = round(nested_part([photo.rles for photo in photos]), 4)
     report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
-    report.sources, report.unread = sources, _unread(source, held_out)
+    report.sources = sources
+    report.unread = source.unread_lines() + ([] if held_out is None else held_out.unread_lines())
     report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
-    _write_sets(folder, photos, held)
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
+    _write_set(folder / TRAIN, photos)
+    _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
 
@@ -189,17 +211,13 @@ def _too_few(
     )
 
 
-def _unread(*streams: Dataset | None) -> list[str]:
-    return [line for stream in streams if stream is not None for line in stream.unread_lines()]
-
-
 def own_names(folder: Path) -> dict[str, str]:
     """What their owner calls the photos of a folder that `prepare` wrote, by their names there.
 
-    Folders of earlier versions do not say. Raises DataError for a damaged file.
+    Raises DataError for a damaged file.
     """
     path = folder / NAMES
-    return dict(parse_json(path.read_bytes(), path)) if path.is_file() else {}
+    return dict(parse_json(path.read_bytes(), path))
 
 
 def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
@@ -219,23 +237,17 @@ def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[s
 def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, folder: Path) -> None:
     """Raises InputError for data other than those that the folder was made of.
 
-    Folders of earlier versions do not say what they were made of. The folder's own sets are the
-    same, too, wherever it lies.
+    The folder's own sets are the same, too, wherever it lies.
     """
-    if not kept.sources or source.source.resolve().is_relative_to(folder.resolve()):
+    if source.source.resolve().is_relative_to(folder.resolve()):
         return
     before = {one["option"]: one for one in kept.sources}
     differs = []
     for option, stream in (("--data", source), ("--val", held_out)):
         then = before.get(option)
         now = None
-        if stream is not None and then is not None and same_as_stamped(folder, option, stream):
-            continue
         if stream is not None:
-            files = dict[Path, str]()
-            now = _source_of(stream, option, _usable(stream, DataReport(), files))
-            if then is not None and then["sha256"] == now["sha256"]:
-                keep_stamps(folder, option, stream, files)
+            now = _source_of(stream, option, _usable(stream, DataReport()))
         if (then or {}).get("sha256") != (now or {}).get("sha256"):
             differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
     if differs:
@@ -263,10 +275,10 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
     return nested / max(1, count)
 
 
-def _usable(source: Dataset, report: DataReport, files: dict[Path, str]) -> list[_Photo]:
+def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
     """The photos of a source that something can be learned from, each file once.
 
-    files  gets the sha256 of every photo with masks
+    Raises DataError for a photo of another size than its masks, ImageError for no photo.
     """
     seen: set[str] = set()
     found = []
@@ -282,26 +294,16 @@ def _usable(source: Dataset, report: DataReport, files: dict[Path, str]) -> list
             report.unlabelled_photos += 1
             continue
         path = source.picture(image)
-        _check_size(image, path)
-        digest = files[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+        # Which pages of a stack have masks is known only when it is read.
+        if path.suffix.lower() not in TIFF and (hw := image_hw(path)) != image.hw:
+            raise other_size(path, image.hw, hw)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if digest in seen:
             report.duplicates.append(image.file_name)
             continue
         seen.add(digest)
         found.append(_Photo(image, path, digest, rles, labels))
     return found
-
-
-def _check_size(image: AnnotatedImage, path: Path) -> None:
-    """Raises DataError for a photo of another size than its masks, ImageError for no photo.
-
-    Which pages of a stack have masks is known only when it is read.
-    """
-    if path.suffix.lower() in TIFF:
-        return
-    hw = image_hw(path)
-    if hw != image.hw:
-        raise other_size(path, image.hw, hw)
 
 
 def _print_of(path: Path) -> Floats | None:
@@ -354,13 +356,6 @@ def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
     )
 
 
-def _write_sets(folder: Path, photos: list[_Photo], held: list[_Photo]) -> None:
-    """Both sets, and what their photos are called."""
-    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
-    _write_set(folder / TRAIN, photos)
-    _write_set(folder / HELD_OUT, held)
-
-
 def _write_set(folder: Path, photos: list[_Photo]) -> None:
     """A set of ours, whose photos are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -388,3 +383,81 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as error:
             raise DataError(f"{source}: cannot be copied to {target.parent} ({error})") from error
+
+
+PHOTOS = 50  # that are looked at for masks of many parts
+MANY = 4  # parts of a lone mask, from which on they may be objects
+
+
+def doubts(
+    photos: Sequence[AnnotatedImage], names: Mapping[str, str], channels: Mapping[str, Any]
+) -> Iterator[str]:
+    """What may be meant otherwise than it is learned.
+
+    names     what their owner calls the photos, by their names
+    channels  those that are learned from together, as a recipe has them; of photos none
+    """
+    files = [one.source for one in photos if isinstance(one.source, Path)]
+    held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
+    stacks = [] if channels else [(name, pages) for name, pages in held if pages.count > 1]
+    if stacks:
+        name, pages = stacks[0]
+        yield (
+            f"{len(stacks)} pictures are stacks, as {names.get(name, name)}"
+            f"{pages.axes_in_words()}: only the first page of each is learned from; where pages "
+            f"are channels, --channels {pages.count} learns from all"
+        )
+
+    # One mask a photo, of many parts: objects without numbers, as in black and white masks.
+    some = evenly(photos, PHOTOS)
+    if any(len(photo.rles) != 1 for photo in some):
+        return
+    masks = (rle_to_mask(photo.rles[0]).view(np.uint8) for photo in some)
+    parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
+    if parts and np.median(parts) >= MANY:
+        yield (
+            f"every photo has one mask, of {np.median(parts):.0f} parts as a rule: all of them are "
+            "learned as one object; if each is an object, give each a number of its own "
+            "(skimage.measure.label numbers the parts of a black and white mask)"
+        )
+
+
+SHEET_PHOTOS = 24
+CELL = 320  # pixels of a photo on the sheet
+MOST_MASKS = 200  # that are outlined on one photo
+
+
+def write_sheet(
+    path: Path,
+    photos: Sequence[AnnotatedImage],
+    mix: ChannelMix | None = None,
+    names: Mapping[str, str] | None = None,
+) -> None:
+    """Photos at equal distances, each with the outlines of its masks, as a JPEG.
+
+    mix    how pictures of other channels are seen
+    names  what their owner calls the photos, by their names
+
+    Raises ImageError, DataError for a photo that cannot be opened.
+    """
+    if path.is_file():
+        return
+    known = names or {}
+    cells = [
+        (outlined(photo, mix), f"{known.get(photo.name, photo.name)}: {len(photo.rles)} masks")
+        for photo in evenly(photos, SHEET_PHOTOS)
+    ]
+    write_whole(path, jpeg_bytes(contact_sheet(cells, cell=CELL)))
+
+
+def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
+    """The photo, about as large as its cell, with the outlines of its masks."""
+    image = shown_picture(photo.picture(mix), mix)
+    scale = min(1.0, 2 * CELL / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    masks = [
+        cv2.resize(rle_to_mask(rle).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        for rle in photo.rles[:MOST_MASKS]
+    ]
+    return contours(small, np.stack(masks))

@@ -1,15 +1,8 @@
-"""Handling of SIGINT, SIGTERM and SIGHUP during training: a run writes a checkpoint before it ends.
+"""Processes of a training run: signals that end it after a checkpoint, and weights in several.
 
 A signal may reach one process of a run or its whole process group, as `timeout`, terminals and
-batch systems send it. Processes that only prepare pictures must outlive it until the checkpoint is
-written, and tell the one beside them. SIGHUP that `nohup` made ignored stays ignored.
-
-Loss of a process of a training run.
-
-What the system kills when memory runs out is the process that prepares pictures, or one that
-learns. The others go on to the end of a step and write a checkpoint.
-
-Distributed training (DDP, FSDP).
+batch systems send it. Processes that only prepare pictures outlive it until the checkpoint is
+written. SIGHUP that `nohup` made ignored stays ignored.
 
 Processes are started by `anymask train` itself (on a processor) or by torchrun, on any number of
 machines. Each learns from its part of every batch; `ddp` keeps all weights in every process
@@ -21,13 +14,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import active_children, parent_process, resource_tracker
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Literal
 
@@ -39,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils import _pytree
 from torch.utils.data import DataLoader
 
-from anymask.base import AnymaskError, ConfigError, exit_text
+from anymask.base import AnymaskError, ConfigError
 from anymask.training.blocks import repeated_blocks
 
 Handler = Callable[[int, FrameType | None], None]
@@ -83,78 +74,39 @@ def outlast_signals() -> None:
         signal.signal(name, lambda *_: None)
 
 
-def hand_signals_on(*_: object) -> None:
-    """In a process that was started inside of `signals_blocked`: what asks it to stop asks the
-    process that started it, from a thread; that one's own wish ends it at once."""
-    beside = parent_process()
-    if sys.platform != "linux" or beside is None or beside.pid is None:
-        return  # no other system says who asks
-    threading.Thread(target=_hand_on, args=(beside.pid,), daemon=True).start()
-
-
-def _hand_on(pid: int) -> None:
-    while sys.platform == "linux":
-        asked = signal.sigwaitinfo(_heeded())
-        if asked.si_pid == pid:
-            os._exit(0)
-        if os.getppid() == pid:
-            os.kill(pid, signal.SIGTERM)
-
-
 def _heeded() -> list[signal.Signals]:
     ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [name for name in STOPPING if name != signal.SIGHUP or not ignored]
 
 
 GOES_ON = "the same command goes on from the run's checkpoint"
-KILLED = -9  # the exit code of a process that SIGKILL ended
-REMEDY = f"the system does so when memory runs out; {GOES_ON}"
 
 
-def prepared(loader: DataLoader[Any], rank: int) -> Iterator[Any]:
+def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
     """What a loader prepares for a worker, from one process beside it or from none.
 
     Raises AnymaskError where that process was killed.
     """
-    before, handler = set(active_children()), signal.getsignal(signal.SIGCHLD)
+    handler = signal.getsignal(signal.SIGCHLD)
     with signals_blocked():  # the process beside ends with this one, not by a signal
         coming = iter(loader)
-    beside = [one for one in active_children() if one not in before]
     signal.signal(signal.SIGCHLD, handler)  # torch's raises anywhere, within a step or a write
     while True:
         try:
             batch = next(coming)
         except StopIteration:
             return
-        except (RuntimeError, OSError, EOFError) as error:
-            for process in beside:
-                if process.exitcode:
-                    raise AnymaskError(
-                        f"the process {process.pid}, which prepares pictures for worker {rank}, "
-                        f"{exit_text(process.exitcode)}: {_remedy(process.exitcode)}"
-                    ) from error
-            raise
+        except RuntimeError as error:
+            if "exited unexpectedly" not in str(error):
+                raise
+            raise AnymaskError(
+                f"a process that prepares pictures was ended ({error}): the system does so when "
+                f"memory runs out; {GOES_ON}"
+            ) from error
         yield batch
 
 
-def is_partner_lost(error: RuntimeError) -> bool:
-    """Whether an error says that another process of the group is gone."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error)
-
-
-def killed_worker(rank: int, pid: int, exit_code: int) -> AnymaskError:
-    """What is said of a worker that did not end by itself."""
-    return AnymaskError(
-        f"worker {rank} (process {pid}) {exit_text(exit_code)}: {_remedy(exit_code)}"
-    )
-
-
-def _remedy(exit_code: int) -> str:
-    return REMEDY if exit_code == KILLED else GOES_ON
-
-
 Parallel = Literal["ddp", "fsdp"]
-WAYS: tuple[Parallel, ...] = ("ddp", "fsdp")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ export interface Mask {
     readonly width: number;
     readonly height: number;
     /** What the model thinks of it; larger is better. */
-    readonly quality: number;
+    readonly score: number;
     /** Pixels of the object. */
     readonly area: number;
     /** The smallest box around it; x1 and y1 lie behind its last pixels. Null where it is empty. */

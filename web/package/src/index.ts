@@ -102,7 +102,7 @@ class SeenPhoto implements Seen {
       ? this.model.answerRefined(this.key, asked, { granularity, least }, { edges, closer })
       : this.model.answer(this.key, asked, 0, granularity, least));
     return {
-      masks: answer.candidates.map(({ patch, quality }) => new PatchMask(patch, quality)),
+      masks: answer.candidates.map(({ patch, score }) => new PatchMask(patch, score)),
       violated: answer.violated,
     };
   }
@@ -139,7 +139,7 @@ class SeenPhoto implements Seen {
     const least = leastAreas(asked);
     await this.look();
     const { shown } = await this.model.everything(this.key, progress, least);
-    return shown.map(({ rle, quality }) => new PatchMask(rleToPatch(cocoToRle(rle)), quality));
+    return shown.map(({ rle, score }) => new PatchMask(rleToPatch(cocoToRle(rle)), score));
   }
 
   async suggestNames(

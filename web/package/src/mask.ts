@@ -13,7 +13,7 @@ export class PatchMask implements Mask {
 
   constructor(
     private readonly patch: Patch,
-    readonly quality: number,
+    readonly score: number,
   ) {
     this.area = patchArea(patch);
   }

@@ -25,9 +25,9 @@ export interface Layers {
 }
 
 const MOST = 65_535;
-const FILL = { accepted: 1, proposal: 0.48, rejected: 0 }; // of the layer's own
+const FILL = { accepted: 1, proposed: 0.48, rejected: 0 }; // of the layer's own
 const BESIDE = 0.5; // the edge of a mask beside the one under review
-const EDGE = { accepted: 1, proposal: 0.85, rejected: 0 };
+const EDGE = { accepted: 1, proposed: 0.85, rejected: 0 };
 
 export class LabelMap {
   private readonly map: Uint16Array;
@@ -45,12 +45,12 @@ export class LabelMap {
   set(masks: readonly Mask[], layers: Layers, hidden: string | null): void {
     this.outline = layers.outline;
     const places = new Map(masks.map((mask, i) => [mask, i]));
-    const rank = (mask: Mask) => (mask.status === "proposal" ? 0 : 1);
+    const rank = (mask: Mask) => (mask.state === "proposed" ? 0 : 1);
     const wanted = masks.filter(
       (mask) =>
         mask.key !== hidden &&
-        (mask.status === "proposal" ? layers.proposals : layers.masks) &&
-        mask.status !== "rejected" &&
+        (mask.state === "proposed" ? layers.proposals : layers.masks) &&
+        mask.state !== "rejected" &&
         !mask.notes?.hidden,
     );
     const level = ({ notes }: Mask) => notes?.level ?? 0;
@@ -64,8 +64,8 @@ export class LabelMap {
     order.forEach((mask, i) => {
       const colour = maskColour(mask, places.get(mask)!, layers.palette);
       const beside = layers.only && mask.key !== layers.only;
-      this.fills[i + 1] = packed(colour, beside ? 0 : layers.fill * FILL[mask.status]);
-      this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.status]);
+      this.fills[i + 1] = packed(colour, beside ? 0 : layers.fill * FILL[mask.state]);
+      this.edges[i + 1] = packed(colour, beside ? BESIDE : EDGE[mask.state]);
     });
     this.order = order;
   }

@@ -192,12 +192,12 @@ export class VideoStage {
     const found = this.videoWork.tracks.at(frame).filter(([, { area }]) => area > 0);
     const masks = found.map(([object, { segmentation, score }]): Mask => {
       const rle = cocoToRle(segmentation);
-      const about = { rle, box: rleBox(rle), area: rleArea(rle), quality: score };
+      const about = { rle, box: rleBox(rle), area: rleArea(rle), score };
       const name = String(object);
       const { clip, chosen } = this.videoWork;
-      const away = object !== chosen && clip?.of(object)?.status === "rejected";
-      const status = away ? "rejected" : "accepted";
-      return { ...about, key: name, label: name, status, provenance: {} };
+      const away = object !== chosen && clip?.of(object)?.state === "rejected";
+      const state = away ? "rejected" : "accepted";
+      return { ...about, key: name, label: name, state, provenance: {} };
     });
     const size = masks[0]?.rle.size ?? this.view.hw;
     this.map = new LabelMap(size);

@@ -23,7 +23,7 @@ export interface Work {
 export async function archive(work: Work, wish: ExportWish) {
   const images = leaving(work, wish);
   const ids = new Set(images.map((image) => image.id));
-  const records = work.records.filter((one) => one.status === "accepted" && ids.has(one.image));
+  const records = work.records.filter((one) => one.state === "accepted" && ids.has(one.image));
   const used = new Set(records.map((record) => record.label ?? NAMELESS));
   const classes = [...new Set([...work.names, ...[...used].sort()])];
   const splits = splitNames(
@@ -51,7 +51,7 @@ export async function archive(work: Work, wish: ExportWish) {
 
 function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] {
   const labelled = new Set(
-    records.filter((record) => record.status === "accepted").map((record) => record.image),
+    records.filter((record) => record.state === "accepted").map((record) => record.image),
   );
   const chosen = images.filter(
     ({ id, status }) => status === "done" || (only === "labelled" && labelled.has(id)),

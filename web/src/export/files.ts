@@ -46,7 +46,7 @@ export function cocoFile({ images, records, classes }: Part, name: string): Entr
     area: record.area,
     bbox: record.box,
     iscrowd: 0,
-    ...(record.quality === null ? {} : { score: record.quality }),
+    ...(record.score === null ? {} : { score: record.score }),
   }));
   const file = {
     images: images.map(({ id, name, width, height }) => ({
@@ -147,7 +147,7 @@ export function sa1bFiles({ images, records }: Part): Entry[] {
 
 function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
   const [x, y, width, height] = record.box;
-  const { provenance, quality, label } = record;
+  const { provenance, score, label } = record;
   const labels = provenance.labels as number[] | undefined;
   const stability = provenance.stability as number | undefined; // of what everything found
   const points = ((provenance.points ?? []) as number[][]).filter((_, i) => labels?.[i] !== 0);
@@ -158,8 +158,8 @@ function sa1bRecord(record: Placed, image: ImageEntry, id: number) {
     bbox: [x, y, Math.max(0, width - 1), Math.max(0, height - 1)], // last minus first pixel
     point_coords: points,
     crop_box: [0, 0, image.width, image.height],
-    ...(quality === null ? {} : { predicted_iou: quality }),
-    ...(quality === null || stability == null ? {} : { stability_score: stability }),
+    ...(score === null ? {} : { predicted_iou: score }),
+    ...(score === null || stability == null ? {} : { stability_score: stability }),
     ...(label === null ? {} : { label }),
   };
 }

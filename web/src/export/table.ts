@@ -38,12 +38,12 @@ export const MEASURED = [
 
 /** A file with a row for each mask of each photo; masks are numbered from 1 in their photo. */
 export function tableFile({ images, records }: Part, name: string): Entry {
-  const rows: (string | number)[][] = [["image", "number", "label", "quality", ...MEASURED]];
+  const rows: (string | number)[][] = [["image", "number", "label", "score", ...MEASURED]];
   for (const image of images) {
     const own = records.filter((record) => record.image === image.id);
     own.forEach((record, i) => {
       const numbers = measured(cocoToRle(record.rle));
-      const told = [record.quality ?? 0, ...MEASURED.map((key) => numbers[key])];
+      const told = [record.score ?? 0, ...MEASURED.map((key) => numbers[key])];
       const cells = told.map((value) => Number(value.toPrecision(DIGITS)));
       rows.push([image.name, i + 1, record.label ?? "", ...cells]);
     });

@@ -9,31 +9,28 @@ import type { Patch } from "../masks/patch";
 export interface CutMask {
   patch: Patch;
   area: number;
-  quality: number;
+  score: number;
 }
 
 export const DUPLICATE = 0.4; // IoU from which two masks are one
 const CONTAINED = 0.9; // share of the smaller one that lies in the other
 const SURROUNDING = 0.3; // of the photo: a larger mask is what objects lie in, and no rival
-const NEARLY_BEST = 0.8; // of the best quality
+const NEARLY_BEST = 0.8; // of the best score
 const LITTLE = 0.1; // IoU
 
 type ShareOf = "union" | "smaller";
 
-/** Those above a quality, none in a better one, or the best where there is none; and the rest. */
-export function parted<T extends CutMask>(
-  found: T[],
-  quality: number,
-): { shown: T[]; others: T[] } {
-  const good = withoutContained(found.filter((one) => one.quality > quality || !quality));
+/** Those above a score, none in a better one, or the best where there is none; and the rest. */
+export function parted<T extends CutMask>(found: T[], score: number): { shown: T[]; others: T[] } {
+  const good = withoutContained(found.filter((one) => one.score > score || !score));
   const shown = good.length ? good : bestOf(found);
   return { shown, others: found.filter((one) => !shown.includes(one)) };
 }
 
-/** Of two masks that overlap by a larger share, the one of higher quality; in their order. */
+/** Of two masks that overlap by a larger share, the one of higher score; in their order. */
 export function withoutOverlaps<T extends CutMask>(found: T[], most: number, of: ShareOf): T[] {
   const kept = new Set<T>();
-  for (const one of [...found].sort((a, b) => b.quality - a.quality)) {
+  for (const one of [...found].sort((a, b) => b.score - a.score)) {
     if ([...kept].every((other) => !overlaps(one, other, most, of))) kept.add(one);
   }
   return found.filter((one) => kept.has(one));
@@ -47,8 +44,8 @@ function withoutContained<T extends CutMask>(found: T[]): T[] {
 }
 
 function bestOf<T extends CutMask>(found: T[]): T[] {
-  const most = Math.max(0, ...found.map((one) => one.quality));
-  const good = found.filter((one) => one.quality >= NEARLY_BEST * most);
+  const most = Math.max(0, ...found.map((one) => one.score));
+  const good = found.filter((one) => one.score >= NEARLY_BEST * most);
   return withoutOverlaps(good, LITTLE, "union");
 }
 

@@ -308,7 +308,7 @@ export class Model {
       for (const [index, one] of answer.candidates.slice(0, most).entries()) {
         const fineness = { whole: true, edges: index < edges };
         const fine = (await this.refined(key, { keep, closer }, index, fineness))!;
-        Object.assign(one, { patch: fine.patch, quality: fine.quality });
+        Object.assign(one, { patch: fine.patch, score: fine.score });
         answer.violated = fine.violated;
       }
       return answer;

@@ -1,5 +1,5 @@
 /**
- * Everything in a photo: a grid of clicks, quality, stability, no duplicates.
+ * Everything in a photo: a grid of clicks, score, stability, no duplicates.
  *
  * The filters of `segment/generate.py` in a cheaper order: stability and boxes are taken from
  * the low-resolution logits, and only what stays is cut at the photo's own size.
@@ -20,7 +20,7 @@ import type { LeastAreas } from "./region_size";
 
 export interface GridSettings {
   pointsPerSide: number;
-  quality: number; // masks must have more to be shown
+  score: number; // masks must have more to be shown
   stability: number; // and at least this IoU between a stricter and a looser cut
   overlap: number; // of two masks whose boxes overlap more, the better one stays
   least: LeastAreas; // smaller holes are filled, smaller parts go
@@ -28,11 +28,11 @@ export interface GridSettings {
 
 export const BATCH = 16; // clicks decoded at once
 
-/** The model's own numbers; those of any quality are found, as a slider chooses by it later. */
+/** The model's own numbers; those of any score are found, as a slider chooses by it later. */
 export function gridSettings({ grid }: Manifest, least = USUAL): GridSettings {
   return {
     pointsPerSide: 16,
-    quality: grid.pred_iou_thresh,
+    score: grid.pred_iou_thresh,
     stability: grid.stability_score_thresh,
     overlap: 0.7,
     least,
@@ -50,7 +50,7 @@ export function gridPrompts(n: number, [height, width]: Size): Prompt[] {
 
 export interface Found {
   logits: Float32Array;
-  quality: number;
+  score: number;
   stability: number;
   box: BoxXyxy; // in low-resolution cells
   prompt: Prompt;
@@ -65,9 +65,9 @@ export function passing(
 ): Found[] {
   return candidates.flatMap((answer) => {
     const found = measured(answer.logits, threshold);
-    if (!found || found.stability < settings.stability || answer.quality <= 0) return [];
+    if (!found || found.stability < settings.stability || answer.score <= 0) return [];
     const logits = answer.logits.slice(); // the batch's memory is not kept
-    return [{ ...found, logits, quality: answer.quality, prompt }];
+    return [{ ...found, logits, score: answer.score, prompt }];
   });
 }
 
@@ -88,10 +88,10 @@ function measured(logits: Float32Array, threshold: number) {
   return { stability: inner / Math.max(1, outer), box };
 }
 
-/** Greedy suppression on the boxes, the highest quality first. */
+/** Greedy suppression on the boxes, the highest score first. */
 export function withoutDuplicates(found: Found[], overlap: number): Found[] {
   const kept: Found[] = [];
-  for (const one of [...found].sort((a, b) => b.quality - a.quality)) {
+  for (const one of [...found].sort((a, b) => b.score - a.score)) {
     if (kept.every((other) => boxIou(one.box, other.box) <= overlap)) kept.push(one);
   }
   return kept;
@@ -110,24 +110,24 @@ export function toProposals(
   found: Found[],
   geometry: Geometry,
   threshold: number,
-  { quality, least }: GridSettings,
+  { score, least }: GridSettings,
 ): Proposals {
   const cut = found.map((one) => {
     const drawn = cutLogits(one.logits, geometry, threshold).patch;
     const patch = withoutCrumbs(drawn, [], least); // shares, too, in pixels, as Python's
     return { ...one, patch, area: patchArea(patch) };
   });
-  const { shown, others } = parted(withoutOverlaps(cut, DUPLICATE, "union"), quality);
+  const { shown, others } = parted(withoutOverlaps(cut, DUPLICATE, "union"), score);
   return { shown: shown.map(toProposal), others: others.map(toProposal) };
 }
 
-function toProposal({ patch, area, quality, stability, prompt }: Found & CutMask) {
+function toProposal({ patch, area, score, stability, prompt }: Found & CutMask) {
   const rle = patchToRle(patch);
   return {
     rle: rleToCoco(rle),
     box: rleBox(rle),
     area,
-    quality,
+    score,
     stability,
     points: prompt.clicks.map((click) => [click.x, click.y]),
   };

@@ -6,7 +6,7 @@ import type { Geometry } from "./geometry";
 /** "all": the model's own order; 0: the part ... 1: the whole. */
 export type Granularity = "all" | number;
 
-const COMPARABLE = 0.1; // of quality: candidates so far below the best one are no choice
+const COMPARABLE = 0.1; // of score: candidates so far below the best one are no choice
 
 /** The size of an object, in the low-resolution mask's cells that are photo. */
 export function cells(plane: Float32Array, geometry: Geometry, threshold: number): number {
@@ -19,7 +19,7 @@ export function cells(plane: Float32Array, geometry: Geometry, threshold: number
   return count;
 }
 
-/** The same answers, the one that the granularity means first, then by quality. */
+/** The same answers, the one that the granularity means first, then by score. */
 export function chosenFirst(
   answers: Answer[],
   granularity: Granularity,
@@ -27,12 +27,12 @@ export function chosenFirst(
   threshold: number,
 ): Answer[] {
   if (granularity === "all" || answers.length < 2) return answers;
-  const best = Math.max(...answers.map((answer) => answer.quality));
+  const best = Math.max(...answers.map((answer) => answer.score));
   const least = Math.fround(best - Math.fround(COMPARABLE)); // in float32, as in Python
   const sizes = answers.map((answer) => cells(answer.logits, geometry, threshold));
   const choice = answers
     .map((_, i) => i)
-    .filter((i) => answers[i].quality >= least && sizes[i] > 0)
+    .filter((i) => answers[i].score >= least && sizes[i] > 0)
     .sort((a, b) => sizes[a] - sizes[b]);
   if (!choice.length) return answers;
   const first = choice[Math.floor(granularity * (choice.length - 1) + 0.5)];

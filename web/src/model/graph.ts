@@ -90,17 +90,17 @@ export async function decode(
     given[name] = new Tensor("float32", data, [1, ...shape]);
   }
   const out = await session.run(given);
-  const [logits, quality] = manifest.graphs.decoder.outputs.map(({ name }) => out[name]);
+  const [logits, score] = manifest.graphs.decoder.outputs.map(({ name }) => out[name]);
   const tokens = logits.dims[1];
   const all = logits.data as Float32Array;
-  const numbers = quality.data as Float32Array;
+  const numbers = score.data as Float32Array;
   const rated = numbers.length / count;
   const cells = side * side;
   return prompts.map((_, n) => ({
     planes: Array.from({ length: tokens }, (_, t) =>
       all.subarray((n * tokens + t) * cells, (n * tokens + t + 1) * cells),
     ),
-    quality: numbers.subarray(n * rated, (n + 1) * rated),
+    score: numbers.subarray(n * rated, (n + 1) * rated),
   }));
 }
 

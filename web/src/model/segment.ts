@@ -18,14 +18,14 @@ import type { LeastAreas } from "./region_size";
 
 export interface Candidate {
   patch: Patch;
-  quality: number; // this mask's own number: the first one is not always the largest
+  score: number; // this mask's own number: the first one is not always the largest
   cells: number; // its size in low-resolution cells: a part has fewer than the whole
 }
 
 /** A mask as it is kept: after a closer look, its edge where the photo has it. */
 export interface Fine {
   patch: Patch;
-  quality: number;
+  score: number;
   violated: number[];
 }
 
@@ -92,7 +92,7 @@ export function shown(
   return {
     candidates: answers.map((answer, i) => ({
       patch: patches[i],
-      quality: answer.quality,
+      score: answer.score,
       cells: cells(answer.logits, geometry, threshold),
     })),
     violated: inPixels(least)

@@ -210,13 +210,13 @@ const handlers: { [K in Kind]: Handler<K> } = {
 async function oneLook(kept: Kept, index: number, edges: boolean) {
   const { key, prompt, answers, least } = kept;
   const { geometry } = known(key);
-  const { logits, quality } = answers[index];
+  const { logits, score } = answers[index];
   const threshold = manifest.spec.mask_threshold;
   const drawn = { logits, threshold, prompt, geometry, least };
   const patch = edges ? await refined(drawn, pictureOf(key).pixels, network) : null;
   return {
     patch: patch ?? cutWhole(kept, index),
-    quality,
+    score,
     violated: inPixels(least)
       ? disobeyed(cutWhole(kept, 0), prompt.clicks)
       : violated(answers[0].logits, prompt.clicks, geometry, threshold),
@@ -237,7 +237,7 @@ async function closerLook(
   const around = logitsAround(answers[0].own, known(key).geometry, window, geometry);
   const moved = promptInWindow(prompt, window, mask);
   const settings = { granularity: "all", least } as const;
-  const [{ logits, quality }] = await answersTo(moved, asking(seenNear), settings, (found) =>
+  const [{ logits, score }] = await answersTo(moved, asking(seenNear), settings, (found) =>
     meanChance(found, around, threshold, closer!.weight),
   );
   const drawn = { logits, threshold, prompt: moved, geometry, least };
@@ -249,7 +249,7 @@ async function closerLook(
   const fine = enlarged(patch ?? own(), geometry.imageHw);
   if (!patchArea(fine)) return null;
   const whole = patchOnPhoto(fine, window, imageHw);
-  return { patch: whole, quality, violated: disobeyed(whole, prompt.clicks) };
+  return { patch: whole, score, violated: disobeyed(whole, prompt.clicks) };
 }
 
 const network = (asked: EdgeQuestion) => refineEdge(refiner, manifest.graphs.refiner!, asked);

@@ -194,8 +194,8 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
 
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
   try {
-    await session.store.configure({ stage: mode, arm });
-    session.project = await session.store.project();
+    await session.store.configure({ stage: mode });
+    session.project = { ...(await session.store.project()), arm };
   } catch (error) {
     session.say(`The way of working stays as it was: ${(error as Error).message}`);
     return session.changed();

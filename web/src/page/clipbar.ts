@@ -47,10 +47,10 @@ function ofClip(videoWork: VideoWork, clip: ClipWork): [string, Press[]] {
     if (!masks) return ["click the object", []];
     return ["not in the project", [keep("Keep in the project")]];
   }
-  const left = clip.counts.proposal > 0 ? [next] : [];
-  if (entry.status !== "proposal") {
+  const left = clip.counts.proposed > 0 ? [next] : [];
+  if (entry.state !== "proposed") {
     const back: Press = ["Take back", "U", () => void clip.takeBack()];
-    return [`${entry.status} by ${entry.who}`, [back, ...left]];
+    return [`${entry.state} by ${entry.author}`, [back, ...left]];
   }
   return [
     doubtful(entry),

@@ -64,7 +64,7 @@ export async function accept(session: Session, stage: Stage): Promise<void> {
     return;
   }
   const { selected } = editor;
-  if (selected?.status !== "proposal") return;
+  if (selected?.state !== "proposed") return;
   if (review) return judge(session, "accept");
   editor.judge([selected.key], "accepted");
 }
@@ -74,7 +74,7 @@ function remove(session: Session, stage: Stage): void {
   const { editor } = session;
   if (!editor) return;
   const { selected } = editor;
-  const proposal = isEmpty(editor.draft) && selected?.status === "proposal";
+  const proposal = isEmpty(editor.draft) && selected?.state === "proposed";
   if (proposal && session.review) void judge(session, "reject");
   else if (proposal) editor.judge([selected.key], "rejected");
   else if (isEmpty(editor.draft)) editor.remove();
@@ -83,7 +83,7 @@ function remove(session: Session, stage: Stage): void {
 
 function neighbour(session: Session, step: number): void {
   const { editor } = session;
-  const shown = editor?.shown.filter((mask) => mask.status !== "rejected") ?? [];
+  const shown = editor?.shown.filter((mask) => mask.state !== "rejected") ?? [];
   if (!editor || !shown.length) return;
   const place = shown.findIndex((mask) => mask.key === editor.state.selected);
   const next =
@@ -211,8 +211,7 @@ export function toggle(session: Session, layer: "masks" | "proposals"): void {
   session.changed();
 }
 
-const keptOf = (masks: readonly Mask[]) =>
-  masks.filter((mask) => mask.status !== "rejected").length;
+const keptOf = (masks: readonly Mask[]) => masks.filter((mask) => mask.state !== "rejected").length;
 
 export async function done(session: Session): Promise<void> {
   const { editor } = session;

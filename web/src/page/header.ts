@@ -15,7 +15,7 @@ const MODES: [Mode | "control", string][] = [
   ["semi", "Semi-automatic"],
   ["auto", "Automatic"],
   ["review", "Review"],
-  ["control", "By hand (control)"],
+  ["control", "By hand"],
 ];
 
 export function header(

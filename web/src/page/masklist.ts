@@ -10,7 +10,7 @@ import { fill, h, icon } from "./dom";
 
 const ROW = 30; // CSS pixels of a line of the list
 const SCORE =
-  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its quality";
+  "How likely a proposal is an object, 0 to 1; where the model does not judge that, its score";
 
 /** The least score of the proposals that are shown; all that were found are at hand. */
 export function leastSlider(session: Session): HTMLElement {
@@ -37,7 +37,7 @@ export function leastSlider(session: Session): HTMLElement {
   );
   session.watchers.push(() => {
     const { editor, least } = session;
-    const open = editor?.state.masks.filter((mask) => mask.status === "proposal") ?? [];
+    const open = editor?.state.masks.filter((mask) => mask.state === "proposed") ?? [];
     element.hidden = !open.length && !editor?.spare.length;
     const from = Math.min(1, ...open.map(scoreOf));
     const shown = least ?? Math.floor(from * 100) / 100;
@@ -49,8 +49,8 @@ export function leastSlider(session: Session): HTMLElement {
 
 export function drawLayers(session: Session, element: HTMLElement): void {
   const masks = session.editor?.shown ?? [];
-  const accepted = masks.filter((mask) => mask.status === "accepted").length;
-  const proposals = masks.filter((mask) => mask.status === "proposal");
+  const accepted = masks.filter((mask) => mask.state === "accepted").length;
+  const proposals = masks.filter((mask) => mask.state === "proposed");
   const { shown } = session;
   const { naming } = session;
   const open = naming.nameless.length;
@@ -75,11 +75,11 @@ export function drawLayers(session: Session, element: HTMLElement): void {
       icon("eye"),
       `${text} ${count}`,
     );
-  const all = (status: "accepted" | "rejected") => () => {
-    const open = session.editor!.shown.filter((mask) => mask.status === "proposal");
+  const all = (state: "accepted" | "rejected") => () => {
+    const open = session.editor!.shown.filter((mask) => mask.state === "proposed");
     session.editor!.judge(
       open.map((mask) => mask.key),
-      status,
+      state,
     );
   };
   fill(element, looks, () => [
@@ -131,7 +131,7 @@ export function maskList(session: Session): HTMLElement {
   const draw = () => {
     const { editor } = session;
     const masks = editor?.shown ?? [];
-    const shown = masks.filter((mask) => mask.status !== "rejected");
+    const shown = masks.filter((mask) => mask.state !== "rejected");
     lines.style.height = `${shown.length * ROW}px`;
     const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 2);
     const last = Math.min(shown.length, first + Math.ceil(list.clientHeight / ROW) + 4);
@@ -145,8 +145,8 @@ export function maskList(session: Session): HTMLElement {
           m.label,
           JSON.stringify(m.notes),
           colour(m),
-          m.quality,
-          m.status,
+          m.score,
+          m.state,
           m.area,
           places.get(m),
         ].join(),
@@ -163,7 +163,7 @@ export function maskList(session: Session): HTMLElement {
     const { editor } = session;
     const key = editor?.state.selected;
     if (key && key !== list.dataset.selected) {
-      const shown = editor.shown.filter((mask) => mask.status !== "rejected");
+      const shown = editor.shown.filter((mask) => mask.state !== "rejected");
       const top = shown.findIndex((mask) => mask.key === key) * ROW;
       const hidden = top < list.scrollTop || top + ROW > list.scrollTop + list.clientHeight;
       if (hidden) list.scrollTop = top - list.clientHeight / 2;
@@ -175,10 +175,10 @@ export function maskList(session: Session): HTMLElement {
 }
 
 function line(session: Session, mask: Mask, place: number, top: number): HTMLElement {
-  const dot = h("i", { class: mask.status === "proposal" ? "dot hollow" : "dot" });
+  const dot = h("i", { class: mask.state === "proposed" ? "dot hollow" : "dot" });
   dot.style.setProperty("--colour", css(maskColour(mask, place, session.labels.colour)));
   const selected = session.editor?.selection.includes(mask) ?? false;
-  const quality = mask.quality === null ? "by hand" : mask.quality.toFixed(2);
+  const score = mask.score === null ? "by hand" : mask.score.toFixed(2);
   const element = h(
     "button",
     {
@@ -194,12 +194,12 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
     },
     dot,
     h("span", { class: "name" }, mask.label ?? `Mask ${place + 1}`),
-    mask.status === "proposal" && h("span", { class: "badge" }, "proposal"),
+    mask.state === "proposed" && h("span", { class: "badge" }, "proposed"),
     isGuess(mask) && h("span", { class: "badge", title: "A name that nobody said" }, "guess"),
     !!mask.notes?.comment && h("span", { class: "badge", title: mask.notes.comment }, "note"),
     !!mask.notes?.locked && h("span", { class: "badge" }, "locked"),
     !!mask.notes?.hidden && h("span", { class: "badge" }, "hidden"),
-    h("span", { class: "dim" }, quality),
+    h("span", { class: "dim" }, score),
   );
   element.style.top = `${top}px`;
   return element;

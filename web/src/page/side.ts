@@ -94,11 +94,11 @@ function drawCandidates(session: Session, element: HTMLElement): void {
   const found = editor?.looks.candidates ?? [];
   const chosen = Math.min(editor?.draft.candidate ?? 0, found.length - 1);
   const looks = editor
-    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.quality}`
+    ? `${editor.thinking} ${found.length} ${chosen} ${editor.looks.keep} ${editor.looks.score}`
     : "";
   fill(element, looks, () =>
     found.length && editor
-      ? found.map(({ patch, quality }, i) =>
+      ? found.map(({ patch, score }, i) =>
           h(
             "button",
             {
@@ -106,11 +106,11 @@ function drawCandidates(session: Session, element: HTMLElement): void {
               type: "button",
               role: "radio",
               "aria-checked": String(i === chosen),
-              "aria-label": `Candidate ${i + 1}, quality ${quality.toFixed(2)}`,
+              "aria-label": `Candidate ${i + 1}, score ${score.toFixed(2)}`,
               onclick: () => editor.choose(i),
             },
             thumbnail(patch),
-            h("span", {}, h("kbd", {}, `⇧${i + 1}`), quality.toFixed(2)),
+            h("span", {}, h("kbd", {}, `⇧${i + 1}`), score.toFixed(2)),
           ),
         )
       : [h("p", { class: "dim small" }, hint(session))],
@@ -147,7 +147,7 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const looks = `${making && keep} ${selected?.key} ${selected?.status} ${session.review !== null}`;
+  const looks = `${making && keep} ${selected?.key} ${selected?.state} ${session.review !== null}`;
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
@@ -158,7 +158,7 @@ function drawActions(session: Session, element: HTMLElement): void {
         button("Drop", "Esc", () => editor.drop()),
       ];
     }
-    if (selected?.status === "proposal") {
+    if (selected?.state === "proposed") {
       return [
         button("Accept", "Enter", () => editor.judge([selected.key], "accepted"), "primary"),
         button("Fix", "Q", () => editor.edit(false)),

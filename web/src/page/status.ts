@@ -44,7 +44,7 @@ export function status(session: Session, stage: Stage): HTMLElement {
   session.watchers.push(() => {
     tick();
     move();
-    const state = session.project.arm === "control" ? "no model (control arm)" : modelText(session);
+    const state = session.project.arm === "control" ? "no model (by hand)" : modelText(session);
     if (model.textContent !== state) model.textContent = state;
     model.dataset.state = session.modelState;
   });

@@ -279,8 +279,8 @@ function advise(videoWork: VideoWork): string {
   const entry = clip?.of(videoWork.chosen);
   if (videoWork.following)
     return "Masks arrive as they are found; F pauses. Click on any frame to correct.";
-  if (entry && entry.status !== "proposal" && !isCorrected(videoWork, entry.object))
-    return `${name} is ${entry.status}: U takes that back, Page ↓ goes to the next track.`;
+  if (entry && entry.state !== "proposed" && !isCorrected(videoWork, entry.object))
+    return `${name} is ${entry.state}: U takes that back, Page ↓ goes to the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
     return `Is ${name} right on every frame? A accepts, R rejects, a click corrects from here on.`;
   if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";

@@ -3,6 +3,7 @@
 import type { VideoWork } from "../state/videowork";
 import { dialog } from "./dialogs";
 import { h } from "./dom";
+import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
@@ -71,7 +72,7 @@ async function run(videoWork: VideoWork, format: string, said: HTMLElement): Pro
     }));
     const title = videoWork.title.replace(/\.\w+$/, "");
     const { name, blob } = await videoWork.videos.export(videoWork.facts.name, {
-      format,
+      format: format as VideoWish["format"],
       title,
       objects,
     });

@@ -95,7 +95,13 @@ export class VideoOpener {
     return [
       ...(offers.files
         ? [choose, input, h("p", { class: "dim small" }, `${most}, or drop one on the page.`)]
-        : [h("p", {}, "This server reads no video files: pip install 'anymask[video]' there.")]),
+        : [
+            h(
+              "p",
+              {},
+              "This server reads no video files: pip install 'anymask[studio,video]' there.",
+            ),
+          ]),
       ...(clips.length ? [h("h3", {}, "On the server"), ...clips] : []),
     ];
   }

@@ -90,7 +90,7 @@ export function videoSide(
 function tellCounts({ clip }: VideoWork, title: HTMLElement, far: HTMLElement): void {
   far.hidden = !clip?.entries.length;
   if (!clip?.entries.length) return;
-  const { proposal, accepted, rejected } = clip.counts;
+  const { proposed: proposal, accepted, rejected } = clip.counts;
   title.textContent = `Tracks: ${clip.entries.length}`;
   const text = `${proposal} to look at, ${accepted} accepted, ${rejected} rejected`;
   if (far.textContent !== text) far.textContent = text;
@@ -101,8 +101,8 @@ function progressOf(videoWork: VideoWork, number: number): string | null {
   const { clip } = videoWork;
   if (!clip) return null;
   if (isCorrected(videoWork, number)) return "changed";
-  const status = clip.of(number)?.status;
-  return status === "proposal" ? "to look at" : (status ?? "new");
+  const state = clip.of(number)?.state;
+  return state === "proposed" ? "to look at" : (state ?? "new");
 }
 
 function objectRow(videoWork: VideoWork, number: number, back: () => void): HTMLElement {

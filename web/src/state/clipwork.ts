@@ -40,9 +40,9 @@ export class ClipWork {
     return this.entries.find((one) => one.object === object) ?? null;
   }
 
-  get counts(): Record<TrackEntry["status"], number> {
-    const counts = { proposal: 0, accepted: 0, rejected: 0 };
-    for (const { status } of this.entries) counts[status]++;
+  get counts(): Record<TrackEntry["state"], number> {
+    const counts = { proposed: 0, accepted: 0, rejected: 0 };
+    for (const { state } of this.entries) counts[state]++;
     return counts;
   }
 
@@ -81,8 +81,8 @@ export class ClipWork {
     if (isCorrected(work, entry.object)) {
       return work.say("Store the correction first (C), or drop it (Esc).");
     }
-    if (entry.status !== "proposal") {
-      return work.say(`${work.nameOf(entry.object)} is ${entry.status} already; U takes it back.`);
+    if (entry.state !== "proposed") {
+      return work.say(`${work.nameOf(entry.object)} is ${entry.state} already; U takes it back.`);
     }
     const done = await this.storing(async () => {
       this.learn(await this.clips.judge(entry, verdict, this.seconds()));
@@ -248,7 +248,7 @@ export class ClipWork {
     }
     const theirs = error.current as unknown as TrackEntry | null;
     if (!theirs || !this.of(theirs.object)) return this.work.say(`Not stored: ${text}`);
-    const who = `Not stored: ${theirs.who} has changed this track meanwhile.`;
+    const who = `Not stored: ${theirs.author} has changed this track meanwhile.`;
     if (!isCorrected(this.work, theirs.object)) {
       await this.learnAnew(theirs);
       return this.work.say(`${who} Look at it as it is now.`);

@@ -27,7 +27,7 @@ export function merge(session: Session): void {
     first,
     rest.reduce((rle, mask) => rleCombine(rle, mask.rle, "union"), first.rle),
   );
-  replace(session.editor!, "merge", chosen, [{ ...whole, status: "accepted" }]);
+  replace(session.editor!, "merge", chosen, [{ ...whole, state: "accepted" }]);
 }
 
 /** The first selected mask loses the pixels of the others, which stay. */
@@ -97,7 +97,7 @@ export async function copyToNext(session: Session): Promise<void> {
     ...shaped(mask, mask.rle, crypto.randomUUID()),
     notes: { ...mask.notes, hidden: false, locked: false }, // it is to be seen and fitted there
     page: editor.sight.page,
-    status: "accepted" as const,
+    state: "accepted" as const,
   }));
   replace(editor, "copy", [], made);
 }

@@ -20,7 +20,7 @@ export interface Looks extends Kept {
   patch: Patch; // at full size or reduced, see `patch.hw`
   candidates: Candidate[];
   violated: number[];
-  quality: number | null;
+  score: number | null;
 }
 
 const SETTLED_MS = 150; // a mask that is meant so long is refined; those of a sweep are not
@@ -32,7 +32,7 @@ export const NOTHING = (hw: Size): Looks => ({
   patch: emptyPatch(hw),
   candidates: [],
   violated: [],
-  quality: null,
+  score: null,
   keep: "",
   closer: false,
 });
@@ -83,12 +83,12 @@ export class Drafting {
     if (asksModel(draft)) {
       const answer = await this.ask(draft);
       const index = chosenOf(draft, answer);
-      const { patch, quality } = answer.candidates[index];
-      const looks = { ...answer, patch, quality };
+      const { patch, score } = answer.candidates[index];
+      const looks = { ...answer, patch, score };
       const fine = this.fineOf(answer.keep, index);
       return fine ? finer(looks, index, fine) : looks;
     }
-    if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), quality: fixed.quality };
+    if (fixed) return { ...NOTHING(this.hw), patch: rleToPatch(fixed.rle), score: fixed.score };
     return NOTHING(this.hw);
   }
 
@@ -102,7 +102,7 @@ export class Drafting {
     if (this.asked?.prompt === asked) return this.asked.answer;
     const answer = model
       .answer(this.image, prompt, limitFor(this.hw), this.granularity())
-      .then((reply) => ({ ...reply, quality: null }));
+      .then((reply) => ({ ...reply, score: null }));
     this.asked = { prompt: asked, answer };
     this.refining = null; // what was meant before
     answer.catch(() => (this.asked = null));
@@ -186,7 +186,7 @@ export class Drafting {
 /** What is shown, with one of its masks as it is kept. */
 function finer(looks: Looks, index: number, fine: Fine): Looks {
   const candidates = looks.candidates.map((one, i) =>
-    i === index ? { ...one, patch: fine.patch, quality: fine.quality } : one,
+    i === index ? { ...one, patch: fine.patch, score: fine.score } : one,
   );
   return { ...looks, ...fine, candidates };
 }

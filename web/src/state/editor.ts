@@ -131,7 +131,7 @@ export class Editor {
     const { image, masks } = { image: this.entry.id, masks: this.state.masks };
     if (before.masks !== masks) {
       this.send(image, difference(before.masks, masks));
-      this.host.counted(image, masks.filter((mask) => mask.status !== "rejected").length);
+      this.host.counted(image, masks.filter((mask) => mask.state !== "rejected").length);
     }
     if (isEmpty(this.draft)) this.startedAt = 0;
     else if (!this.startedAt) this.startedAt = performance.now();
@@ -304,7 +304,7 @@ export class Editor {
   edit(outline: boolean): void {
     const mask = this.selected;
     if (!mask || !isEmpty(this.draft) || !this.free([mask])) return;
-    if (!this.state.masks.includes(mask)) this.add("proposal", [mask], false);
+    if (!this.state.masks.includes(mask)) this.add("proposed", [mask], false);
     this.act("edit", { draft: { ...NO_DRAFT, fixes: mask.key } });
     if (outline) void this.outlined();
   }
@@ -364,22 +364,22 @@ export class Editor {
   }
 
   /** Proposals that become masks of their own, or go. */
-  judge(keys: readonly string[], status: "accepted" | "rejected"): void {
+  judge(keys: readonly string[], state: "accepted" | "rejected"): void {
     const chosen = new Set(keys);
     const all = withSpare(this.state.masks, this.spare, chosen);
-    let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? { ...one, status } : one));
-    if (status === "accepted" && this.host.takes()) {
+    let masks: readonly Mask[] = all.map((one) => (chosen.has(one.key) ? { ...one, state } : one));
+    if (state === "accepted" && this.host.takes()) {
       masks = withoutOverlap(
         masks,
         masks.filter((one) => chosen.has(one.key)),
       );
     }
-    this.act(status === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
+    this.act(state === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 
   /** A mask that the store has accepted already: no step, nothing to send. */
   accepted(key: string): void {
-    this.work.remake((mask) => (mask.key === key ? { ...mask, status: "accepted" } : mask));
+    this.work.remake((mask) => (mask.key === key ? { ...mask, state: "accepted" } : mask));
     this.refresh();
   }
 

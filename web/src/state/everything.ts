@@ -50,14 +50,14 @@ async function proposed(editor: Editor, model: Model, tell: (done: number, all: 
   const named = (one: Proposal) => {
     const { points, stability } = one;
     const provenance = { by: "model", model: name, model_hash: weights_hash, points, stability };
-    const record = { ...one, label: null, status: "proposal" as const, provenance };
+    const record = { ...one, label: null, state: "proposed" as const, provenance };
     return toMask(record, crypto.randomUUID());
   };
   return { shown: found.shown.map(named), others: found.others.map(named) };
 }
 
-/** What proposals are shown by: how likely each is an object; its quality where nobody judged. */
-export const scoreOf = ({ notes, quality }: Mask) => notes?.objectness || (quality ?? 1);
+/** What proposals are shown by: how likely each is an object; its score where nobody judged. */
+export const scoreOf = ({ notes, score }: Mask) => notes?.objectness || (score ?? 1);
 
 /** Masks that are there for the eye: proposals from the least score on, those aside too. */
 export function shownMasks(
@@ -69,7 +69,7 @@ export function shownMasks(
   const good = (mask: Mask) => scoreOf(mask) >= least;
   const known = new Set(masks.map((mask) => mask.key));
   const more = spare.filter((mask) => !known.has(mask.key) && good(mask));
-  return [...masks.filter((mask) => mask.status !== "proposal" || good(mask)), ...more];
+  return [...masks.filter((mask) => mask.state !== "proposed" || good(mask)), ...more];
 }
 
 /** The masks of a photo, and behind them those aside that `keys` names: they are its own then. */

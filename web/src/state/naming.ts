@@ -28,7 +28,7 @@ interface Nameless {
 
 /** Whether a model's name would overwrite nothing that a person said. */
 const nameless = (mask: Mask) =>
-  mask.label === null && mask.status !== "rejected" && !mask.notes?.locked;
+  mask.label === null && mask.state !== "rejected" && !mask.notes?.locked;
 
 export class Naming {
   shown: readonly Suggestion[] = [];

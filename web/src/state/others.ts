@@ -31,8 +31,8 @@ export async function storedMasks({ outbox, store }: Session, image: string): Pr
 }
 
 /** Masks of other pages that count as the photo's. */
-export const countElsewhere = (masks: readonly Pick<Mask, "page" | "status">[], page: number) =>
-  masks.filter((mask) => (mask.page ?? 0) !== page && mask.status !== "rejected").length;
+export const countElsewhere = (masks: readonly Pick<Mask, "page" | "state">[], page: number) =>
+  masks.filter((mask) => (mask.page ?? 0) !== page && mask.state !== "rejected").length;
 
 /** See what others do with the open photo, for as long as the page is there. */
 export function watchOthers(session: Session): void {
@@ -130,7 +130,7 @@ function takeOver(
   session.elsewhere = countElsewhere(records, page);
   editor.hovered = null;
   editor.refresh();
-  const shown = editor.state.masks.filter((mask) => mask.status !== "rejected");
+  const shown = editor.state.masks.filter((mask) => mask.state !== "rejected");
   session.counted(editor.entry.id, shown.length);
   void session.labels.refresh().catch(() => null); // there may be new names
   session.changed();

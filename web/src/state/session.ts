@@ -102,7 +102,7 @@ export class Session implements EditorHost {
   private readonly asking = new Asking(this);
   private engine: Model | null = null;
   private lastLabel = ""; // goes along to the next photo; the page shows it
-  least: number | null = null; // of the quality of proposals that are shown; null: as they came
+  least: number | null = null; // of the score of proposals that are shown; null: as they came
   private opened = 0;
   private readonly pages = new Map<string, number>(); // that were open last, by photo
   turningTo: number | null = null; // the page of the open photo that is being opened

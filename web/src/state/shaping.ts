@@ -7,7 +7,7 @@ import type { Mask } from "./work";
 /** The mask with another shape, whose score nobody knows. */
 export function shaped(mask: Mask, rle: Rle, key = mask.key): Mask {
   const provenance = { ...mask.provenance, by: "human", drawn: true };
-  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), quality: null, provenance };
+  return { ...mask, key, rle, box: rleBox(rle), area: rleArea(rle), score: null, provenance };
 }
 
 /**
@@ -32,7 +32,7 @@ export function withoutOverlap(masks: readonly Mask[], over: readonly Mask[]): r
 function gives(mask: Mask, top: Mask): boolean {
   const { locked, hidden, level = 0 } = mask.notes ?? {};
   const beneath = level <= (top.notes?.level ?? 0);
-  const meets = mask.status === "accepted" && touching(mask.box, top.box);
+  const meets = mask.state === "accepted" && touching(mask.box, top.box);
   return meets && beneath && !locked && !hidden;
 }
 

@@ -14,9 +14,9 @@ export interface Mask {
   rle: Rle;
   box: BoxXywh;
   area: number;
-  quality: number | null;
+  score: number | null;
   label: string | null;
-  status: Status;
+  state: Status;
   provenance: Record<string, unknown>;
   notes?: Notes;
   page?: number; // of the photo's file; the first one where it is not said
@@ -184,8 +184,8 @@ export function toSent(mask: Mask): Sent {
 }
 
 export function toMask(record: SavedRecord | Sent, key: string): Mask {
-  const { box, area, quality, label, status, provenance, notes = {}, page = 0 } = record;
+  const { box, area, score, label, state, provenance, notes = {}, page = 0 } = record;
   const rle = cocoToRle(record.rle);
-  const about = { quality, label, status, provenance: provenance ?? {}, notes, page };
+  const about = { score, label, state, provenance: provenance ?? {}, notes, page };
   return { key, rle, box, area, ...about };
 }

@@ -2,36 +2,11 @@
 
 import type { Found, ObjectState } from "../state/tracks";
 import type { Server } from "./server";
-import type { Status } from "./store";
+import type { ClipAnswer, ClipsBody, TrackEntry, TrackVerdictBody } from "./schema";
 import type { VideoFacts } from "./videos";
 
-export interface ClipEntry {
-  id: number;
-  name: string;
-  width: number;
-  height: number;
-  frames: number | null;
-  rate: number;
-  tracks: number;
-  proposals: number;
-  accepted: number;
-  rejected: number;
-}
-
-export interface TrackEntry {
-  id: number;
-  clip_id: number;
-  object: number; // its number in the clip
-  version: number;
-  who: string;
-  label: string | null;
-  status: Status;
-  first: number;
-  last: number;
-  doubtful: number; // frames that a person should look at
-}
-
-export type TrackVerdict = "accept" | "correct" | "reject";
+export type { ClipAnswer as ClipEntry, TrackEntry } from "./schema";
+export type TrackVerdict = TrackVerdictBody["verdict"];
 
 /** A mask of a track as it travels. */
 export type FramedMask = Found & { frame: number };
@@ -45,12 +20,12 @@ export class Clips {
   constructor(private readonly server: Server) {}
 
   /** The clips, and the names of the folder's videos that are none yet. */
-  list(): Promise<{ clips: ClipEntry[]; found: string[] }> {
+  list(): Promise<ClipsBody> {
     return this.server.json("api/clips");
   }
 
   /** Take up a video of the folder, or the file of a session, which is copied there. */
-  take(name: string, video?: string): Promise<ClipEntry> {
+  take(name: string, video?: string): Promise<ClipAnswer> {
     return this.server.json("api/clips", "POST", { name, video }, undefined, true);
   }
 

@@ -36,7 +36,6 @@ const START: Project = {
   name: "This browser",
   labels: [],
   stage: "assisted",
-  arm: "model",
   user: "me",
   counts: {},
 };
@@ -168,7 +167,7 @@ export class LocalStore implements Store {
   }
 
   private async count(image: string): Promise<void> {
-    const records = (await this.records(image)).filter((one) => one.status !== "rejected").length;
+    const records = (await this.records(image)).filter((one) => one.state !== "rejected").length;
     await this.db.change<ImageEntry>("images", image, (row) => (row ? { ...row, records } : null));
   }
 
@@ -194,26 +193,26 @@ export class LocalStore implements Store {
     );
   }
 
-  /** The mask of the lowest quality that nobody has looked at again. */
+  /** The mask of the lowest score that nobody has looked at again. */
   async nextReview(): Promise<ReviewItem | null> {
     const all = await this.db.all<Kept>("records");
-    const open = all.filter((record) => !record.reviewed && record.status !== "rejected");
-    open.sort((a, b) => (a.quality ?? 1) - (b.quality ?? 1));
+    const open = all.filter((record) => !record.reviewed && record.state !== "rejected");
+    open.sort((a, b) => (a.score ?? 1) - (b.score ?? 1));
     const first = open[0];
     if (!first) return null;
-    const why = first.quality === null ? "drawn by hand" : `quality ${first.quality.toFixed(2)}`;
+    const why = first.score === null ? "drawn by hand" : `score ${first.score.toFixed(2)}`;
     return { image: first.image, record: first.id, why };
   }
 
   async verdict(record: string, verdict: Verdict, seconds: number, rle?: CocoRle) {
     const kept = await this.db.change<Kept>("records", record, (row) => {
       if (!row) throw new StoreError("refused", "this mask was deleted meanwhile");
-      const status = verdict === "reject" ? "rejected" : "accepted";
+      const state = verdict === "reject" ? "rejected" : "accepted";
       const fixed = rle ? cocoToRle(rle) : null;
       const shape = fixed ? { rle: rle!, box: rleBox(fixed), area: rleArea(fixed) } : {};
       const { before: _, ...before } = row;
       const version = row.version + 1;
-      return { ...row, ...shape, status, reviewed: verdict, version, before };
+      return { ...row, ...shape, state, reviewed: verdict, version, before };
     });
     const event = { kind: "verdict", tool: "review", seconds, record, detail: { verdict } };
     await this.events(kept!.image, [event]);
@@ -248,7 +247,7 @@ export class LocalStore implements Store {
     const seconds = made.reduce((sum, event) => sum + event.seconds, 0);
     const classes: Record<string, number> = {};
     for (const record of records) {
-      if (record.status !== "accepted") continue;
+      if (record.state !== "accepted") continue;
       const label = record.label ?? "no label";
       classes[label] = (classes[label] ?? 0) + 1;
     }
@@ -256,7 +255,7 @@ export class LocalStore implements Store {
     const good = reviewed.filter((record) => record.reviewed === "accept");
     return {
       images: (await this.db.all("images")).length,
-      masks: records.filter((record) => record.status === "accepted").length,
+      masks: records.filter((record) => record.state === "accepted").length,
       "seconds per mask": made.length ? seconds / made.length : null,
       "masks per hour": seconds ? (3600 * made.length) / seconds : null,
       reviewed: reviewed.length,
@@ -278,8 +277,8 @@ export class LocalStore implements Store {
     const row = await this.db.get<{ labels: LabelEntry[] }>("settings", "labels");
     const known = row?.labels ?? [];
     const counts = new Map<string, number>();
-    for (const { label, status } of await this.db.all<Kept>("records")) {
-      if (label !== null && status !== "rejected") counts.set(label, (counts.get(label) ?? 0) + 1);
+    for (const { label, state } of await this.db.all<Kept>("records")) {
+      if (label !== null && state !== "rejected") counts.set(label, (counts.get(label) ?? 0) + 1);
     }
     for (const name of counts.keys()) {
       if (known.some((one) => one.name === name)) continue;

@@ -57,8 +57,8 @@ const cost = (note: Note & { kind: "save" }) => note.record.seconds ?? 0;
 function agreed(note: Note, theirs: SavedRecord | null): boolean {
   if (note.kind === "remove") return theirs === null;
   if (note.kind !== "save" || !theirs) return false;
-  const of = ({ rle, label, status, notes = {}, page = 0 }: Draft) =>
-    JSON.stringify([rle.counts, label, status, Object.entries(notes).sort(), page]);
+  const of = ({ rle, label, state, notes = {}, page = 0 }: Draft) =>
+    JSON.stringify([rle.counts, label, state, Object.entries(notes).sort(), page]);
   return of(note.record) === of(theirs);
 }
 

@@ -2,6 +2,7 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
+import type { Failure, ImagesBody, ProgressBody } from "./schema";
 import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
   Changes,
@@ -82,12 +83,7 @@ export class Server {
   }
 }
 
-interface Told {
-  wanted?: string;
-  got?: string;
-  remedy?: string;
-  status?: number;
-}
+type Told = Partial<Failure>;
 
 interface Trouble {
   error?: Told;
@@ -107,7 +103,7 @@ function troubleOf(
   wait: number,
   current: SavedRecord | null,
 ): StoreError {
-  // An error of one sentence comes as what was got (studio/refusals.py).
+  // An error of one sentence comes as what was got (studio/errors.py).
   const sentence = wanted === "a request that can be answered" && got;
   const parts = [wanted && `wanted ${wanted}`, got && `got ${got}`, remedy];
   const said = sentence || parts.filter(Boolean).join("; ");
@@ -143,7 +139,7 @@ export class ServerStore implements Store {
 
   images(after: string | null, limit: number) {
     const query = `limit=${limit}${after === null ? "" : `&after=${encodeURIComponent(after)}`}`;
-    return this.server.json<{ images: ImageEntry[]; next: string | null }>(`api/images?${query}`);
+    return this.server.json<ImagesBody>(`api/images?${query}`);
   }
 
   async addPhotos(): Promise<ImageEntry[]> {
@@ -222,8 +218,7 @@ export class ServerStore implements Store {
   ) {
     const path = `api/images/${image}/everything${queryOf(plane)}`;
     type Found = { records: SavedRecord[]; others: Draft[] };
-    type Far = { done: number; total: number };
-    const look = () => this.server.json<Far>(`api/images/${image}/progress`);
+    const look = () => this.server.json<ProgressBody>(`api/images/${image}/progress`);
     const clock = setInterval(() => {
       look().then(({ done, total }) => tell(done, total), SILENTLY);
     }, LOOK_MS);

@@ -1,90 +1,44 @@
 /** Where photos and masks are kept: the words that the page and its stores share. */
 
-import type { PixelSize } from "../canvas/scalebar";
 import type { Embedding } from "../model/embedding";
 import type { BoxXywh, CocoRle } from "../masks/rle";
+import type {
+  ChangesBody as Changes,
+  ChannelValues,
+  ExportBody,
+  FolderBody as FolderNews,
+  FoundMaskBody,
+  ImageBody,
+  Label as LabelEntry,
+  LabelFateBody,
+  NotesBody as Notes,
+  PlanesBody,
+  ProjectAnswer,
+  ReviewBody,
+  VerdictBody,
+} from "./schema";
 
-export type Stage = "assisted" | "semi" | "auto" | "review";
-export type Arm = "model" | "control";
-export type Status = "proposal" | "accepted" | "rejected";
-export type Verdict = "accept" | "fix" | "reject";
+export type { Changes, ChannelValues, FolderNews, LabelEntry, Notes };
+export type Stage = ProjectAnswer["stage"];
+export type Arm = "model" | "control"; // with the model, or by hand; of this page alone
+export type Status = FoundMaskBody["state"];
+export type Verdict = VerdictBody["verdict"];
+export type LabelChange = { to?: string; colour?: string; place?: number };
+export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of a name that goes
+export type ImageEntry = Omit<ImageBody, "group" | "status"> & { status: string };
+export type ReviewItem = Omit<ReviewBody, "page"> & { page?: number };
+export type ExportWish = Required<ExportBody>; // formats are those of `anymask convert`
+/** What of a photo's file can be looked at; only a server knows what its file is. */
+export type Planes = Omit<PlanesBody, "file" | "replaced"> & Partial<PlanesBody>;
 
 export interface Project {
   name: string;
   made?: number; // when, which tells it from another project of this name
   labels: LabelEntry[];
   stage: Stage;
-  arm: Arm;
+  arm?: Arm;
   user: string;
   counts: Record<string, number>;
-}
-
-/** A name of masks, its colour as #rrggbb, and how many masks have it. */
-export interface LabelEntry {
-  name: string;
-  colour: string;
-  masks: number;
-}
-
-export type LabelChange = { to?: string; colour?: string; place?: number };
-export type LabelFate = "unname" | "delete"; // what becomes of the masks of a name that goes
-
-export interface ImageEntry {
-  id: string;
-  name: string;
-  width: number;
-  height: number;
-  status: string;
-  version: number;
-  records: number;
-}
-
-/** What has become of the folder: how many photos came, which are gone, what cannot be read. */
-export interface FolderNews {
-  added: number;
-  gone: string[];
-  unreadable: Record<string, string>;
-}
-
-/** How often a photo's masks were changed, and their versions where that is not what is known. */
-export interface Changes {
-  changes: number;
-  status: string;
-  versions: Record<string, number> | null;
-  file: string | null; // as in `Planes`
-}
-
-/** What people note on a mask beside its shape and name. */
-export interface Notes {
-  tags?: string[];
-  attributes?: Record<string, string>;
-  comment?: string;
-  locked?: boolean; // tools leave it alone
-  hidden?: boolean; // it is not drawn
-  level?: number; // the higher lies above the lower
-  label_probability?: number; // of a label that is a model's guess; else 0
-  objectness?: number; // how likely a proposal is an object, where its model judged that; else 0
-}
-
-/** What of a photo's file can be looked at. */
-export interface Planes {
-  first: number; // the page that is shown at first
-  pages: { page: number; name: string }[]; // that masks lie on
-  channels: string[]; // other looks at each page
-  colours: boolean; // there is a look without a channel, too
-  pixel: PixelSize | null; // as the file says
-  deep: boolean; // numbers of more than 8 bits: ranges of them can be looked at
-  file?: string; // another text where the file's content is another one
-  replaced?: boolean; // masks were drawn on a file of earlier, and nobody has looked since
-}
-
-/** What numbers a channel has. */
-export interface ChannelValues {
-  name: string;
-  least: number;
-  most: number;
-  low: number; // what becomes black where no range is given
-  high: number; // and white
 }
 
 /** One of them; null: as it comes. */
@@ -115,9 +69,9 @@ export interface SavedRecord {
   rle: CocoRle;
   box: BoxXywh;
   area: number;
-  quality: number | null;
+  score: number | null;
   label: string | null;
-  status: Status;
+  state: Status;
   provenance: Record<string, unknown>;
   notes?: Notes;
   client_id?: string;
@@ -133,24 +87,6 @@ export interface Happening {
   seconds: number;
   record?: string;
   detail?: Record<string, unknown>;
-}
-
-export interface ReviewItem {
-  image: string;
-  page?: number;
-  record: string;
-  why: string;
-}
-
-/** What leaves: formats are those of `anymask convert`. */
-export interface ExportWish {
-  format: string;
-  only: "done" | "labelled"; // finished photos, or also others that have masks
-  images: boolean; // the photos, too
-  split: string | null; // shares of train, val and test: "80/10/10"
-  tolerance: number; // pixels by which outlines may move
-  proposals: boolean;
-  force: boolean;
 }
 
 export interface Store {

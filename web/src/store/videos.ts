@@ -3,27 +3,15 @@
 import type { CocoRle } from "../masks/rle";
 import type { Found, Stretch, Way } from "../state/tracks";
 import { framed } from "./clips";
+import type { OffersBody, VideoStateBody, VideoExportBody } from "./schema";
 import { Server } from "./server";
 import { StoreError } from "./store";
 
-export interface Offers {
-  clips: string[]; // of the server's own
-  files: boolean; // whether it reads video files
-  upload_bytes: number;
-  most_frames: number;
-  most_objects: number;
-}
-
-export interface VideoFacts {
-  name: string;
-  frames: number;
-  rate: number;
+export type { OffersBody as Offers, VideoExportBody as VideoWish } from "./schema";
+export type VideoFacts = Omit<VideoStateBody, "size" | "known" | "doubtful"> & {
   size: [height: number, width: number];
-  objects: number[];
   known: Record<string, Stretch[]>;
-  fault: string | null;
-  seconds_left: number;
-}
+};
 
 export interface Line {
   frame: number;
@@ -40,16 +28,10 @@ export interface Prompt {
   mask: CocoRle | null;
 }
 
-export interface VideoWish {
-  format: string;
-  title: string;
-  objects: { object: number; name: string; colour: string }[];
-}
-
 export class Videos {
   constructor(private readonly server: Server) {}
 
-  offers(): Promise<Offers> {
+  offers(): Promise<OffersBody> {
     return this.server.json("api/videos");
   }
 
@@ -119,7 +101,7 @@ export class Videos {
     await this.server.ask(`api/videos/${name}/pause`, { method: "POST" }, true);
   }
 
-  async export(name: string, wish: VideoWish): Promise<{ name: string; blob: Blob }> {
+  async export(name: string, wish: VideoExportBody): Promise<{ name: string; blob: Blob }> {
     const init = {
       method: "POST",
       headers: { "Content-Type": "application/json" },

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anymask.base import InputError
 from anymask.cli import add_model_options, new_folder, read_count, read_model
+from anymask.evaluation.commands import write_report
 from anymask.models.rules import DEFAULT_MODEL
 
 SUMMARY = "grade the masks of a data set against a model, and propose better ones"
@@ -17,20 +18,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
     # fmt: off
-    add("sources", metavar="DATASET", nargs="+", type=Path,
+    add("data", metavar="DATASET", type=Path,
         help="a file or folder of annotations in any format or layout of `anymask convert`")
     add("-o", "--output", metavar="DIR", type=new_folder,
         help="where grades, pictures and a page go; the same command goes on where it stopped")
     add("--json", metavar="FILE", type=Path, help="also write audit.json there")
-    add("--from", dest="origin", metavar="FORMAT", help="the format; recognised when left out")
+    add("--csv", metavar="FILE", type=Path, help="write the grades there, a row a mask")
+    add("--from", dest="form", metavar="FORMAT", help="the format; recognised when left out")
     add("--split", metavar="NAME", help="of a published data set, such as val")
     add("--images", metavar="DIR", type=Path, help="where the pictures lie")
     add("--limit", metavar="N", type=read_count, help="pictures at most (default: all)")
-    add("--below", metavar="GRADE", type=_share, default=0.5,
+    add("--below", metavar="GRADE", type=float, default=0.5,
         help="masks with a lower grade are suspects (default: 0.5)")
     add("--top", metavar="N", type=read_count, default=20,
         help="suspects in the table and as pictures, masks and missing objects each (default: 20)")
-    add("--points-per-side", metavar="N", type=partial(read_count, least=0), default=12,
+    add("--grid", metavar="N", type=partial(read_count, least=0), default=12,
         help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
         "look (default: 12)")
     add = parser.add_argument_group("better masks").add_argument
@@ -47,29 +49,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Audit one data set. Raises as `anymask.audit`."""
-    if len(args.sources) > 1:
-        raise InputError(f"one data set is audited at a time, got {len(args.sources)}; name one")
+    """Audit one data set and print. Raises as `anymask.audit`."""
     if args.output is None:
         raise InputError("an audit needs a folder for what it finds; give -o DIR")
-    from anymask.evaluation.auditing import audit
+    from anymask.evaluation.auditing import AuditSettings, NotAudited, audit
 
-    audit(
-        args.sources[0], read_model(args), out=args.output, form=args.origin, split=args.split,
-        images=args.images, limit=args.limit, below=args.below, top=args.top,
-        points_per_side=args.points_per_side, proposals=args.proposals, to=args.to,
-        accept=args.accept, grades=args.grades, json=args.json,
-    )  # fmt: skip
-
-
-def _share(text: str) -> float:
+    settings = {name: vars(args)[name] for name in AuditSettings.__annotations__}
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if 0 <= value <= 1:
-        return value
-    raise argparse.ArgumentTypeError(f"wanted a number from 0 to 1, got {text!r}")
+        report = audit(args.data, read_model(args), out=args.output, **settings)
+    except NotAudited as error:
+        write_report(error.report, args)
+        raise
+    write_report(report, args)
 
 
 def _numbers(text: str) -> frozenset[int]:

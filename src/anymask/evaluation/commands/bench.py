@@ -1,8 +1,4 @@
-"""`anymask bench`: how fast this machine is, from a cold start to the last click.
-
-anymask bench [MODEL]               every step a user waits for
-anymask bench everything [MODEL]    automatic masks of one photo, by the modes of `everything`
-"""
+"""`anymask bench`: how fast this machine is, from a cold start to the last click."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +16,13 @@ from typing import Any
 from anymask.base import (
     AnymaskError,
     InputError,
-    Machine,
-    Measurement,
-    TimedCall,
-    Timing,
-    run_process,
     this_machine,
     thread_setting,
-    time_in_turns,
-    write_json,
 )
-from anymask.evaluation.pages import markdown_table
-from anymask.jobs import ModelChoice
-from anymask.models.rules import default_model
+from anymask.cli import add_model_options, read_count, read_model
+from anymask.evaluation.commands import write_report
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.timing import Measurement, TimedCall, Timing, run_process, time_in_turns
 
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
@@ -47,54 +37,48 @@ MODES: dict[str, dict[str, Any]] = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add(
-        "what",
-        metavar="everything",
-        nargs="?",
-        default="model",
-        help="only automatic masks, in every mode (default: every step, once)",
-    )
+    # fmt: off
     add("name", metavar="MODEL", nargs="?", help="the model (default: --model)")
-    add("--model", default=default_model(), help="a name of `anymask models list`")
-    add("--weights", metavar="FILE", help="a checkpoint or an exported folder instead")
-    add("--runtime", default="auto", help="onnx, torch, or auto: every one that can open it")
+    add_model_options(parser)
+    add("--everything", action="store_true", help="only automatic masks, in every mode")
     add("--photo", metavar="FILE", help="a photo of yours, else noise of 1024 x 683 pixels")
     add("--threads", metavar="N", type=int, help="threads of the model (default: all)")
-    add("--rounds", metavar="N", type=int, default=5, help="turns of each step (default: 5)")
-    add(
-        "--points-per-side",
-        metavar="N",
-        type=int,
-        default=32,
-        help="clicks along each side for everything (default: 32)",
-    )
-    add("--json", metavar="FILE", help="write the figures there too")  # fmt: skip
+    add("--rounds", metavar="N", type=read_count, default=5, help="turns of each step (default: 5)")
+    add("--grid", metavar="N", type=int, default=32,
+        help="clicks along each side for everything (default: 32)")
+    add("--json", metavar="FILE", type=Path, help="write the figures there too")
+    # fmt: on
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and print one table. Raises InputError where nothing can be measured."""
-    notes: list[str] = []
-    if args.rounds < 1:
-        raise InputError(f"--rounds must be at least 1, got {args.rounds}")
-    if args.what not in ("model", "everything"):
-        if args.name:
-            raise InputError(f"wanted `bench MODEL` or `bench everything MODEL`, got {args.what!r}")
-        args.what, args.name = "model", args.what
-    args.model = args.name or args.model
+    notes = ["medians of turns in which all steps alternate"]
+    if args.name:
+        args.model = args.name
     machine = this_machine()
     with _photo(args.photo) as photo, thread_setting(args.threads):
-        figures = _process_figures(args, photo, notes) if args.what == "model" else []
+        figures = [] if args.everything else _process_figures(args, photo, notes)
         figures += _runtime_figures(args, photo, notes)
-    print(to_markdown(figures, notes, machine), end="")
-    if args.json:
-        raw = {
-            "machine": dataclasses.asdict(machine),
-            "model": args.model,
-            "notes": notes,
-            "threads": args.threads,
-            "figures": [dataclasses.asdict(one) for one in figures],
-        }
-        write_json(Path(args.json), raw, indent=2)  # fmt: skip
+    columns = list(dict.fromkeys(figure.runtime for figure in figures))
+    cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
+    rows = [
+        [what, *(cells.get((what, column), "") for column in columns)]
+        for what in dict.fromkeys(figure.what for figure in figures)
+    ]
+    plain = [dataclasses.asdict(figure) for figure in figures]
+    data = {
+        "machine": dataclasses.asdict(machine),
+        "model": read_model(args).model,
+        "threads": args.threads,
+    }
+    report = Report(
+        title="bench",
+        sections=[Section(tables=[TextTable(["", *columns], rows)])],
+        notes=[*notes, f"machine: {machine.line()}"],
+        rows=plain,
+        data={**data, "threads": args.threads, "notes": notes, "figures": plain},
+    )
+    write_report(report, args)
 
 
 @contextlib.contextmanager
@@ -118,12 +102,10 @@ def _photo(given: str | None) -> Iterator[Path]:
 
 def _process_figures(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
     """The import, and a whole `anymask segment` in a process of its own, with its peak memory."""
+    given = [f"--{name}={value}" for name in ("model", "weights") if (value := vars(args)[name])]
     with tempfile.TemporaryDirectory() as folder:
-        segment = [
-            *("-m", "anymask", "segment", str(photo), "--point", "40,40"),
-            *("-o", str(Path(folder) / "mask.png"), "--model", args.model),
-            *(("--weights", args.weights) if args.weights else ()),
-        ]
+        words = ["-m", "anymask", "segment", str(photo), "--point", "40,40", "-o"]
+        segment = [*words, str(Path(folder) / "mask.png"), *given]
         jobs = {"python": ["-c", "pass"], "import": ["-c", "import anymask"], "segment": segment}
         try:  # the first turn fills the disk cache
             turns = [
@@ -136,10 +118,9 @@ def _process_figures(args: argparse.Namespace, photo: Path, notes: list[str]) ->
     bare = Timing("", tuple(turn["python"].seconds for turn in turns[1:])).median
     imports = tuple(max(turn["import"].seconds - bare, 0.0) for turn in turns[1:])
     starts = tuple(turn["segment"].seconds for turn in turns[1:])
-    rows = (("import anymask", imports), ("cold start to first mask", starts))
     figures = [
         Measurement(what, "process", Timing("", seconds).median, "s", seconds)
-        for what, seconds in rows
+        for what, seconds in (("import anymask", imports), ("cold start to first mask", starts))
     ]
     peaks = [peak for turn in turns if (peak := turn["segment"].peak) is not None]
     if peaks:
@@ -154,27 +135,27 @@ def _runtime_figures(args: argparse.Namespace, photo: Path, notes: list[str]) ->
     image = load_image(photo)
     notes.append(f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory")
     figures: list[Measurement] = []
-    for runtime in ("onnx", "torch") if args.runtime == "auto" else (args.runtime,):
-        choice = ModelChoice(model=args.model, weights=args.weights, runtime=runtime)
+    asked = args.runtime or "auto"
+    for runtime in ("onnx", "torch") if asked == "auto" else (asked,):
         try:
-            model, loading = _timed("load", choice.load)
+            model, loading = _timed("load", read_model(args, runtime=runtime).load)
         except AnymaskError as error:
             notes.append(f"skipped: {runtime}: {error}")
             continue
         timings = [loading]
-        if args.what == "model":
-            timings.append(_timed("first encode", lambda model=model: model.encode(image))[1])  # type: ignore[misc]
+        if not args.everything:
+            timings.append(_timed("first encode", partial(model.encode, image))[1])
             timings += time_in_turns(_steps(model, image), args.rounds)
         figures += [Measurement(t.name, runtime, t.median, "s", t.seconds) for t in timings]
-        embedding = model.encode(image)
-        for mode, settings in (MODES if args.what == "everything" else {"": {}}).items():
+        features = model.encode(image)
+        for mode, settings in (MODES if args.everything else {"": {}}).items():
             column = f"{runtime}, {mode}" if mode else runtime
-            settings = {"points_per_side": args.points_per_side, **settings}
-            found, timing = _timed("everything", partial(model.everything, embedding, **settings))
+            settings = {"grid": args.grid, **settings}
+            found, timing = _timed("everything", partial(model.everything, features, **settings))
             figures.append(Measurement(timing.name, column, timing.median, "s", timing.seconds))
             figures.append(Measurement("masks of everything", column, len(found), ""))
     if not figures:
-        raise InputError("nothing could be measured; " + "; ".join(notes[1:]))
+        raise InputError("nothing could be measured; " + "; ".join(notes[2:]))
     return figures
 
 
@@ -190,52 +171,37 @@ def _steps(model: Any, image: Any) -> list[TimedCall]:
     from anymask.masks import Prompt, point_grid
 
     points = point_grid(16) * (image.shape[1], image.shape[0])
-    embedding = model.encode(image)
+    features = model.encode(image)
     accepts = model.spec.accepts
-    before = model.segment(embedding, points=points[[100]], multimask=True)
+    before = model.segment(features, points=points[[100]], multimask=True)
     further = {"points": points[[100, 200]], "multimask": False,
-               "labels": [1, 0] if "negative_point" in accepts else [1, 1],
+               "point_labels": [1, 0] if "negative_point" in accepts else [1, 1],
                "mask": before.logits[0] if "mask" in accepts else None}  # fmt: skip
 
     def click(count: int) -> Any:
         step = len(points) // count
         prompts = [Prompt.of(points=[point]) for point in points[step // 2 :: step][:count]]
-        return model.segment(embedding, prompts=prompts, multimask=True)
+        return model.segment(features, prompts=prompts, multimask=True)
 
-    steps = [TimedCall("encode (with preprocessing)", lambda: model.encode(image))]
-    for count in PROMPT_COUNTS:
-        name = f"{count} prompt{'s' * (count > 1)}"
-        steps.append(TimedCall(name, lambda count=count: click(count)))  # type: ignore[misc]
-    steps.append(
-        TimedCall(
-            "a further click, with its mask", lambda: model.segment(embedding, **further).masks
-        )
-    )
+    def masks(of: Any, **asked: Any) -> Any:
+        return model.segment(of, **asked).masks
+
+    steps = [
+        TimedCall("encode (with preprocessing)", partial(model.encode, image)),
+        *(TimedCall(f"{n} prompt{'s' * (n > 1)}", partial(click, n)) for n in PROMPT_COUNTS),
+        TimedCall("a further click, with its mask", partial(masks, features, **further)),
+    ]
     if "box" in accepts:
         box = (*points[68], *points[187])
-        steps.append(
-            TimedCall("a box, with its mask", lambda: model.segment(embedding, box=box).masks)
-        )
-    whole = lambda: model.segment(image, points=points[[100]], multimask=True).masks  # noqa: E731
+        steps.append(TimedCall("a box, with its mask", partial(masks, features, box=box)))
+    whole = partial(masks, image, points=points[[100]], multimask=True)
     return [*steps, TimedCall("encode + click + masks", whole)]
 
 
-def to_markdown(figures: Sequence[Measurement], notes: Sequence[str], machine: Machine) -> str:
-    """A row a step, a column a runtime; then where it was measured."""
-    columns = list(dict.fromkeys(figure.runtime for figure in figures))
-    rows = dict.fromkeys(figure.what for figure in figures)
-    cells = {(figure.what, figure.runtime): _cell(figure) for figure in figures}
-    table = [[what, *(cells.get((what, column), "") for column in columns)] for what in rows]
-    said = ["medians of turns in which all steps alternate", *notes, f"machine: {machine.line()}"]
-    lines = [markdown_table(["", *columns], table), "", *(f"- {line}" for line in said)]
-    return "\n".join(lines) + "\n"
-
-
 def _cell(figure: Measurement) -> str:
-    if figure.value is None:
+    value = figure.value
+    if value is None:
         return ""
     if figure.unit == "s":
-        return f"{figure.value * 1000:.1f} ms" if figure.value < 1 else f"{figure.value:.2f} s"
-    if figure.unit == "bytes":
-        return f"{figure.value / 2**20:.0f} MiB"
-    return f"{figure.value:.4g}{figure.unit}"
+        return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+    return f"{value / 2**20:.0f} MiB" if figure.unit == "bytes" else f"{value:.4g}{figure.unit}"

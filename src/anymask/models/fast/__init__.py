@@ -1,5 +1,5 @@
 """The same blocks, computed faster on a CPU; property tests hold each to its slow twin."""
 
-from anymask.base.lazy import lazy_names
+from anymask.base import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -15,9 +15,9 @@ from anymask.cli import (
     read_pictures,
 )
 from anymask.models.rules import DEFAULT_MODEL
+from anymask.studio.commands.project import add_init_options, login, make_project
 from anymask.studio.commands.serve import add_server_options, read_server
-from anymask.studio.entries import Arm, Stage
-from anymask.studio.project_options import add_init_options, login, make_project
+from anymask.studio.records import Stage
 
 SUMMARY = "label a folder of photos in the browser: click, correct, review, export"
 
@@ -29,10 +29,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stage", choices=get_args(Stage), help="what the page opens with (default: as last time)"
     )
-    parser.add_argument(
-        "--arm", choices=get_args(Arm),
-        help="control: polygon and brush only, to measure what the model saves",
-    )  # fmt: skip
     add_init_options(parser)
     add_picture_options(parser)
     add_server_options(parser)
@@ -49,5 +45,5 @@ def run(args: argparse.Namespace) -> None:
     check_server(**server)
     annotate(
         make_project(args), None if model == DEFAULT_MODEL else model, user=args.user,
-        stage=args.stage, arm=args.arm, pictures=pictures, **server,
+        stage=args.stage, pictures=pictures, **server,
     )  # fmt: skip

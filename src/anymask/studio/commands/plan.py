@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.base import InputError, write_json
+from anymask.base import write_json
 from anymask.cli import need_engine
 
 SUMMARY = "hours and money for N photos, from the seconds a mask that were measured"
@@ -29,11 +29,6 @@ def run(args: argparse.Namespace) -> None:
     need_engine()
     from anymask.studio import Project, plan
 
-    if args.images < 1 or args.rate < 0 or (args.masks_per_image or 1) <= 0:
-        raise InputError(
-            "wanted --images of at least 1, --rate of at least 0 and --masks-per-image above 0, "
-            f"got {args.images}, {args.rate:g}, {args.masks_per_image}"
-        )
     figures = Project(args.folder).figures()
     costs = plan(figures, args.images, args.rate, args.masks_per_image)
     print(f"{args.images} photos, by what {figures.name!r} has measured:")

@@ -1,102 +1,23 @@
-"""`anymask project clips`: videos and tracks of a project: list, take up from a session, write.
-
-`anymask project`: the data engine without a page: stages, review, report, export, retraining.
-"""
+"""`anymask project`: the data engine without a page: stages, review, report, export, retraining."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json, write_whole
 from anymask.cli import add_options, need_engine, need_torch, read_options
-from anymask.studio.entries import Provenance, Status
-from anymask.studio.export_settings import ExportSettings
-from anymask.studio.project_options import add_init_options, login, make_project
-from anymask.studio.retraining import Tuning, judge_on, open_model, trainer
+from anymask.studio.exports import ExportSettings
+from anymask.studio.records import State
+from anymask.studio.rounds import Tuning
 from anymask.studio.stages import STAGES
-from anymask.training import WEIGHTS
 
 if TYPE_CHECKING:
-    from anymask.segment import Model
     from anymask.studio.project import Project
-
-
-def clip_options(parser: argparse.ArgumentParser) -> None:
-    """Of `clips`."""
-    parser.add_argument("--take", metavar="VIDEO", help="a video, by its name in DIR")
-    parser.add_argument(
-        "--session", metavar="FILE", type=Path,
-        help="with --take: keep its objects as proposals (anymask track VIDEO --session FILE)",
-    )  # fmt: skip
-    parser.add_argument("--label", metavar="NAME", help="of those objects")
-    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="write accepted tracks")
-    parser.add_argument("--to", metavar="FORMAT", default="sav", help="(default: sav)")
-    parser.add_argument(
-        "--proposals", action="store_true", help="write tracks that nobody has looked at, too"
-    )
-
-
-def clips(args: argparse.Namespace) -> None:
-    """Take up, list or write. Raises InputError, DataError, Conflict."""
-    from anymask.studio.exports import export_tracks
-    from anymask.studio.project import Project
-
-    project = Project(args.folder)
-    if args.take is not None:
-        _take(project, args)
-    elif args.session is not None or args.label is not None:
-        raise InputError("--session and --label say what --take VIDEO takes up; name the video")
-    if args.output is not None:
-        statuses: tuple[Status, ...] = ("accepted", *(("proposal",) if args.proposals else ()))
-        print("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
-        return
-    for clip in project.tracks.clips():
-        print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")
-        for track in project.tracks.tracks(clip.id):
-            print(
-                f"  track {track.id}, object {track.object} ({track.label or 'no name'}): "
-                f"{track.status}, frames {track.first} to {track.last}, {track.doubtful} doubtful"
-            )
-
-
-def _take(project: Project, args: argparse.Namespace) -> None:
-    from anymask.studio.track_entries import TrackDraft, TrackMask
-    from anymask.track import FrameSampling, SessionStore, frame_numbering, read_facts
-
-    facts = read_facts(project.file(args.take))
-    clip = project.tracks.add_clip(args.take, facts.hw, facts.frames, facts.rate)
-    if args.session is None:
-        return
-    if not args.session.is_file():
-        raise InputError(f"{str(args.session)!r} is no file; run anymask track VIDEO --session")
-    store = SessionStore(args.session)
-    looked_at = store.about("frames")
-    if looked_at not in (None, frame_numbering(FrameSampling())):
-        store.close()
-        raise InputError(
-            f"{str(args.session)!r} looked at some frames only ({looked_at}), and a clip has all "
-            "of them; track it without --every, --fps and --start"
-        )
-    found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
-    for frame in store.frames():
-        for number, one in store.masks(frame).items():
-            found[number].append(
-                TrackMask(
-                    frame=frame, rle=one.rle, score=one.score, state=one.state,
-                    doubts=one.doubts, prompted=one.prompted,
-                )
-            )  # fmt: skip
-    origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
-    store.close()
-    for number, masks in found.items():
-        draft = TrackDraft(object=number, masks=masks, label=args.label, provenance=origin)
-        project.tracks.add_track(clip.id, draft, args.user)
-
 
 SUMMARY = "the data engine: label, review, report, export, retrain, without a page"
 
@@ -123,19 +44,91 @@ def opened(args: argparse.Namespace) -> Project:
     return Project(args.folder)
 
 
-def chosen_model(args: argparse.Namespace, project: Project) -> Model:
-    """The model that was named, or the project's leading one."""
-    return open_model(args.model or project.lead())
-
-
 # init
+
+
+def login() -> str:
+    """Who works, as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "annotator"
+
+
+def add_init_options(parser: argparse.ArgumentParser) -> None:
+    """What a project is begun with."""
+    group = parser.add_argument_group("the project")
+    group.add_argument("--name", help="(default: the folder's)")
+    group.add_argument(
+        "--label", dest="labels", metavar="NAME", action="append", default=[],
+        help="a class that the page offers; may be given several times",
+    )  # fmt: skip
+    group.add_argument(
+        "--database", metavar="URL",
+        help="postgresql://USER@HOST/NAME (default: a SQLite file beside the photos)",
+    )  # fmt: skip
+    group.add_argument(
+        "--set", dest="settings", metavar="NAME=VALUE", action="append", default=[],
+        help="a setting, such as good_iou=0.9, good_share=0.9, sample=20, batch=50, confident=0.7",
+    )  # fmt: skip
+    group.add_argument(
+        "--groups", metavar="FILE.csv", type=Path,
+        help="groups of photos for the report: a table with the columns image and group",
+    )  # fmt: skip
+
+
+def read_settings(words: list[str]) -> dict[str, Any]:
+    """NAME=VALUE words as settings. Raises InputError."""
+    settings: dict[str, Any] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        try:
+            settings[name] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise InputError(f"--set takes NAME=NUMBER, got {word!r}; for example batch=50")
+    return settings
+
+
+def make_project(args: argparse.Namespace) -> Project:
+    """The project of a folder, begun where it is none; says which pictures cannot be read.
+
+    Raises InputError, also for a folder without a picture; StoreError.
+    """
+    from anymask.studio.project import create_project
+
+    settings = read_settings(args.settings)
+    check_photos(args.folder)
+    project = create_project(
+        args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
+        failed=lambda name, why: print(f"passed over {name}: {why}", file=sys.stderr),
+    )  # fmt: skip
+    if args.groups:
+        from anymask.formats import read_groups
+
+        project.store.group_images(read_groups(args.groups))
+    return project
+
+
+def check_photos(folder: Path) -> None:
+    """Raises InputError for a folder that would be a project without a photo or a video."""
+    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images
+    from anymask.studio.project import FOLDER
+
+    if not folder.is_dir() or (folder / FOLDER).is_dir():
+        return
+    if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
+        raise InputError(
+            f"wanted a folder of photos or videos, {folder} holds no picture and no video; put "
+            "some there, or name another"
+        )
 
 
 def init(args: argparse.Namespace) -> None:
     """Make a folder a project."""
     project = make_project(args)
-    count = len(list(project.store.all_images()))
-    print(f"{args.folder} is the project {project.name!r} with {count} photos")
+    print(f"{args.folder} is the project {project.name!r} with {len(project.images)} photos")
 
 
 # import
@@ -185,9 +178,11 @@ def run_options(parser: argparse.ArgumentParser) -> None:
 
 def run_photos(args: argparse.Namespace) -> None:
     """One stage on the photos that are new; killed at any moment, the same command goes on."""
+    from anymask import load
+
     project = opened(args)
-    larger = None if args.retry_model is None else open_model(args.retry_model)
-    model = chosen_model(args, project)
+    larger = None if args.retry_model is None else load(args.retry_model)
+    model = load(args.model or project.lead())
 
     def count_waiting() -> int:
         return sum(image.status == "new" for image in project.images)
@@ -221,19 +216,17 @@ def review_options(parser: argparse.ArgumentParser) -> None:
 
 def review(args: argparse.Namespace) -> None:
     """Say how the batches stand by the acceptance rule."""
-    from anymask.studio.exports import accept_rest
-
     project = opened(args)
     for state in project.batches():
         verdict = "may leave" if state.met else "must stay"
-        good = "none" if not state.sampled else f"{100 * state.good:.0f} %"
+        good = "none" if state.good is None else f"{100 * state.good:.0f} %"
         doubtful = f" ({state.doubtful} picked as doubtful do not count)" if state.doubtful else ""
         print(
             f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} "
             f"sampled, {good} good{doubtful}: {verdict}"
         )
     if args.accept_rest:
-        print(f"accepted {accept_rest(project, 'acceptance rule')} more masks")
+        print(f"accepted {project.accept_rest('acceptance rule')} more masks")
 
 
 # report
@@ -247,8 +240,7 @@ def report_options(parser: argparse.ArgumentParser) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Print the figures as Markdown."""
-    from anymask.studio.figures import to_markdown
-    from anymask.studio.project_options import figures_to_html
+    from anymask.studio.figures import figures_to_html, to_markdown
 
     project = opened(args)
     figures = project.figures()
@@ -275,6 +267,48 @@ def export(args: argparse.Namespace) -> None:
     print("\n".join([f"wrote {args.output}", *lines]))
 
 
+# clips
+
+
+def clip_options(parser: argparse.ArgumentParser) -> None:
+    """Of `clips`."""
+    parser.add_argument("--take", metavar="VIDEO", help="a video, by its name in DIR")
+    parser.add_argument(
+        "--session", metavar="FILE", type=Path,
+        help="with --take: keep its objects as proposals (anymask track VIDEO --session FILE)",
+    )  # fmt: skip
+    parser.add_argument("--label", metavar="NAME", help="of those objects")
+    parser.add_argument("--user", default=login(), help="in whose name (default: your login)")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, help="write accepted tracks")
+    parser.add_argument("--to", metavar="FORMAT", default="sav", help="(default: sav)")
+    parser.add_argument(
+        "--proposals", action="store_true", help="write tracks that nobody has looked at, too"
+    )
+
+
+def clips(args: argparse.Namespace) -> None:
+    """Take up, list or write. Raises InputError, DataError, Conflict."""
+    from anymask.studio.exchange import take_clip
+    from anymask.studio.exports import export_tracks
+
+    project = opened(args)
+    if args.take is not None:
+        take_clip(project, args.take, args.session, label=args.label, who=args.user)
+    elif args.session is not None or args.label is not None:
+        raise InputError("--session and --label say what --take VIDEO takes up; name the video")
+    if args.output is not None:
+        statuses: tuple[State, ...] = ("accepted", *(("proposed",) if args.proposals else ()))
+        print("\n".join(export_tracks(project.tracks, args.output, args.to, statuses)))
+        return
+    for clip in project.tracks.clips():
+        print(f"{clip.name}: {clip.frames} frames, {clip.tracks} tracks")
+        for track in project.tracks.tracks(clip.id):
+            print(
+                f"  track {track.id}, object {track.object} ({track.label or 'no name'}): "
+                f"{track.state}, frames {track.first} to {track.last}, {track.doubtful} doubtful"
+            )
+
+
 # retrain
 
 
@@ -287,12 +321,11 @@ def retrain_options(parser: argparse.ArgumentParser) -> None:
 def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on the accepted masks, measure on those held out, promote what is better."""
     need_torch()
-    from anymask.studio.rounds import retrain, round_folder
-    from anymask.training import print_row
+    from anymask.studio.rounds import round_folder
+    from anymask.training import WEIGHTS, print_row
 
     project = opened(args)
-    train = trainer(Tuning(**read_options(args, Tuning)), print_row)
-    outcome = retrain(project, train, judge_on(project.folder), open_model)
+    outcome = project.retrain(Tuning(**read_options(args, Tuning)), print_row)
     weights = str(round_folder(project, outcome.round) / WEIGHTS)
     if args.json:
         write_json(args.json, outcome.to_json() | {"weights": weights})

@@ -66,20 +66,13 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help="a web page elsewhere that may show the page in a frame; may be given several times",
     )  # fmt: skip
     group.add_argument(
-        "--cache", metavar="DIR", type=Path,
-        help="keep embeddings and photos there for the next start (default: a temporary folder)",
-    )  # fmt: skip
-    group.add_argument(
         "--video", metavar="PATH", type=Path, action="append", default=[],
         help="a video file or a folder of frames that the page offers; may be given several times",
     )  # fmt: skip
-    for name, default, text in (
-        ("memory", 512, "megabytes of embeddings and photos in memory"),
-        ("disk", 2000, "megabytes of embeddings and photos on disk"),
-    ):
-        group.add_argument(
-            f"--{name}", metavar="N", type=float, default=default, help=f"{text} ({default})"
-        )
+    group.add_argument(
+        "--memory", metavar="N", type=float, default=512,
+        help="megabytes of encoded photos that are kept (512)",
+    )  # fmt: skip
     group.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="warning",
         help="of what is logged to standard error; info: each request (default: warning)",
@@ -115,15 +108,15 @@ def run(args: argparse.Namespace) -> None:
 
 def read_server(args: argparse.Namespace) -> ServerSettings:
     """The words of the server and the model as settings, and logging as it is wanted."""
-    from anymask.studio.start import log_to_stderr
+    from anymask.studio.server import log_to_stderr
 
     log_to_stderr(args.log_level, args.log_format)
     choice, token = read_model(args), "?token=..." if args.token else ""
     return {
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
         "runtime": choice.runtime, "host": args.host, "port": args.port, "token": args.token,
-        "origins": args.allow_origin, "frames": args.allow_frame, "cache": args.cache,
-        "memory": args.memory, "disk": args.disk, "videos": args.video,
+        "origins": args.allow_origin, "frames": args.allow_frame,
+        "memory": args.memory, "videos": args.video,
         "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(f"serving on {address}/{token}; Ctrl-C stops", flush=True),
     }  # fmt: skip

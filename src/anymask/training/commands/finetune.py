@@ -15,79 +15,37 @@ SUMMARY = "fine-tune a model on your annotated photos, and measure what it gaine
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add = parser.add_argument
-    add(
-        "--data",
-        type=Path,
-        required=True,
-        help="annotated photos: any file or folder that `anymask convert` reads",
-    )
+    add("--data", type=Path, required=True,
+        help="annotated photos: any file or folder that `anymask convert` reads")  # fmt: skip
     add("-o", "--output", type=new_folder, required=True, help="folder of the run")
     add("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"default: {DEFAULT_MODEL}")
     add("--weights", type=Path, metavar="FILE", help="start from these, not from the model's own")
-    add(
-        "--way",
-        default="full",
-        metavar="WAY",
-        help="full (default), decoder (the encoder stays), lora (small adapters), hq (what SAM-HQ "
-        "adds to SAM)",
-    )
+    add("--way", default="full", metavar="WAY", help="full (default), decoder (the encoder stays), "
+        "lora (small adapters), hq (what SAM-HQ adds to SAM)")  # fmt: skip
     add("--val", type=Path, metavar="DATA", help="held-out photos (default: a fifth of --data)")
     add("--format", metavar="NAME", help="of --data and --val (default: recognised)")
     add("--images", type=Path, metavar="DIR", help="where the pictures of --data and --val lie")
     add("--pictures", type=int, metavar="N", help="pictures to see (default: by photos)")
-    _configure_pictures(parser)
-    _configure_run(parser)
 
-
-def _configure_pictures(parser: argparse.ArgumentParser) -> None:
-    """What the pictures are, and what else is learned of them."""
     add = parser.add_argument_group("the pictures").add_argument
-    add(
-        "--kind",
-        choices=("photos", "microscopy", "medical", "satellite"),
-        metavar="KIND",
+    add("--kind", choices=("photos", "microscopy", "medical", "satellite"), metavar="KIND",
         help="of pictures: photos (default), microscopy or satellite (no side is up), medical "
-        "(turned never, prompted by boxes first)",
-    )
-    add(
-        "--classes",
-        metavar="all|NAME,NAME",
-        help="learn to tell these labels apart, too: a class for each mask, and label maps without "
-        "prompts (anymask segment --semantic)",
-    )
-    add(
-        "--channels",
-        type=int,
-        metavar="C",
-        help="the pictures are no photos: learn from all of their C channels, 1 to 16, of any type "
-        "of numbers",
-    )
-    add(
-        "--rgb",
-        type=parse_bands,
-        metavar="N,N,N",
-        help="which of --channels are red, green and blue, counted from 1 (default: those that the "
-        "pictures call so; else the mean of all is seen first, as grey)",
-    )
+        "(turned never, prompted by boxes first)")  # fmt: skip
+    add("--classes", metavar="all|NAME,NAME", help="learn to tell these labels apart, too: a class "
+        "for each mask, and label maps without prompts (anymask segment --semantic)")  # fmt: skip
+    add("--channels", type=int, metavar="C", help="the pictures are no photos: learn from all of "
+        "their C channels, 1 to 16, of any type of numbers")  # fmt: skip
+    add("--rgb", type=parse_bands, metavar="N,N,N", help="which of --channels are red, green and "
+        "blue, counted from 1 (default: those that the pictures call so; else the mean of all is "
+        "seen first, as grey)")  # fmt: skip
 
-
-def _configure_run(parser: argparse.ArgumentParser) -> None:
-    """How it learns, where, and what is written."""
     add = parser.add_argument_group("the run").add_argument
     add("--keep", type=int, metavar="K", help="keep the last K checkpoints, beside last.pt")
-    add(
-        "--accumulate",
-        type=int,
-        metavar="N",
-        help="learn each step in N parts one after the other, which takes less memory",
-    )
+    add("--accumulate", type=int, metavar="N",
+        help="learn each step in N parts one after the other, which takes less memory")  # fmt: skip
     add("--lora-rank", type=int, metavar="R", help="of the adapters of --way lora (default: 8)")
-    add(
-        "--lora-alpha",
-        type=float,
-        metavar="X",
-        help="of --way lora: the adapters' scale is X / R (default: 16)",
-    )
+    add("--lora-alpha", type=float, metavar="X",
+        help="of --way lora: the adapters' scale is X / R (default: 16)")  # fmt: skip
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps")
     add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after N minutes; "
         "the same command goes on")  # fmt: skip

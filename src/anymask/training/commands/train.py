@@ -14,63 +14,25 @@ SUMMARY = "train an image model by a recipe; resumes by itself"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add(
-        "recipe",
-        metavar="RECIPE",
-        help="a TOML file, or the name of a recipe in the package",
-    )
-    add(
-        "--data",
-        type=Path,
-        required=True,
-        help="folder of training sets (each with masks.jsonl)",
-    )
+    add("recipe", metavar="RECIPE", help="a TOML file, or the name of a recipe in the package")
+    add("--data", type=Path, required=True,
+        help="folder of training sets (each with masks.jsonl)")  # fmt: skip
     add("-o", "--output", type=new_folder, help="folder of the run: checkpoints, log")
-    add(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="RUN",
-        help="begin with weights and optimiser of another run's folder, which is only read",
-    )
+    add("--from", dest="source", type=Path, metavar="RUN", help="begin with weights and optimiser "
+        "of another run's folder, which is only read")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write the log's last row there")
-    add(
-        "--bundle",
-        type=new_folder,
-        metavar="DIR",
-        help="when done, write the averaged weights there as an ONNX bundle",
-    )
-    add(
-        "--tensorboard",
-        action="store_true",
-        help="write the log's rows also as TensorBoard's files, into events/ of the run's folder",
-    )
-    configure_elsewhere(parser)
-
-
-def configure_elsewhere(parser: argparse.ArgumentParser) -> None:
-    """Add what a training on another machine needs."""
-    add = parser.add_argument
+    add("--bundle", type=new_folder, metavar="DIR",
+        help="when done, write the averaged weights there as an ONNX bundle")  # fmt: skip
+    add("--tensorboard", action="store_true", help="write the log's rows also as TensorBoard's "
+        "files, into events/ of the run's folder")  # fmt: skip
     add("--device", default="cpu", help="cpu (default), cuda, cuda:1 or mps: one process there")
-    add(
-        "--max-minutes",
-        type=float,
-        metavar="N",
-        help="end with a checkpoint after so many minutes; the same command goes on, anywhere",
-    )
-    add(
-        "--shards",
-        type=new_folder,
-        metavar="DIR",
-        help="instead of training, write the recipe's sets there as tar shards",
-    )
+    add("--max-minutes", type=float, metavar="N", help="end with a checkpoint after so many "
+        "minutes; the same command goes on, anywhere")  # fmt: skip
+    add("--shards", type=new_folder, metavar="DIR",
+        help="instead of training, write the recipe's sets there as tar shards")  # fmt: skip
     add("--shard-mb", type=float, default=256.0, help="of --shards: size of each (default: 256)")
-    add(
-        "--parallel",
-        choices=("ddp", "fsdp"),
-        default="ddp",
-        help="of several processes: each has all weights (ddp), or a part of them (fsdp)",
-    )
+    add("--parallel", choices=("ddp", "fsdp"), default="ddp", help="of several processes: each has "
+        "all weights (ddp), or a part of them (fsdp)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,6 +4,6 @@ import { answersOf, choosing } from "./family";
 import type { Decoded, Family } from "./family";
 
 export function efficientSam(): Family {
-  const all = ({ planes, quality }: Decoded) => answersOf(planes, quality);
+  const all = ({ planes, score }: Decoded) => answersOf(planes, score);
   return choosing(all, all);
 }

@@ -10,14 +10,14 @@ import type { Tokens } from "../prompts";
 
 export interface Answer {
   logits: Float32Array; // (m, m)
-  quality: number; // this mask's own number
+  score: number; // this mask's own number
   order: number; // its place among the K in the model's own order
 }
 
 /** What a decoder says about one prompt. */
 export interface Decoded {
   planes: Float32Array[]; // (T,) of (m, m)
-  quality: Float32Array; // (T,)
+  score: Float32Array; // (T,)
 }
 
 export type Decode = (asked: Tokens) => Promise<Decoded>;
@@ -43,13 +43,13 @@ export function isLoneClick({ labels, hasMask }: Tokens): boolean {
   return given.length === 1 && given[0] === POSITIVE && !hasMask;
 }
 
-export function answersOf(planes: Float32Array[], quality: ArrayLike<number>): Answer[] {
-  return planes.map((logits, order) => ({ logits, quality: quality[order] ?? 0, order }));
+export function answersOf(planes: Float32Array[], score: ArrayLike<number>): Answer[] {
+  return planes.map((logits, order) => ({ logits, score: score[order] ?? 0, order }));
 }
 
-/** The highest quality first; equal ones stay in their order. */
-export function byQuality(answers: Answer[]): Answer[] {
-  return [...answers].sort((a, b) => b.quality - a.quality);
+/** The highest score first; equal ones stay in their order. */
+export function byScore(answers: Answer[]): Answer[] {
+  return [...answers].sort((a, b) => b.score - a.score);
 }
 
 /** A family whose masks are chosen by one rule for a lone click and one for a clearer prompt. */
@@ -61,7 +61,7 @@ export function choosing(
     candidates,
     async answer(decode, asked) {
       const pick = isLoneClick(asked) ? candidates : single;
-      return byQuality(pick(await decode(asked)));
+      return byScore(pick(await decode(asked)));
     },
   };
 }

@@ -29,7 +29,7 @@ export interface Grid {
 
 /** What is known of each mask, F numbers in the order of the weights, and the IoU of every two. */
 export function factsOf(
-  quality: Float32Array,
+  score: Float32Array,
   planes: Float32Array[],
   [x, y]: ArrayLike<number> & Iterable<number>,
   { inputHw }: Geometry,
@@ -48,7 +48,7 @@ export function factsOf(
     const within = common / (Math.max(both[token][token], 1) * others.length);
     const [doubt, ...shape] = shapeOf(plane, grid);
     const places = planes.map((_, other) => (other === token ? 1 : 0));
-    return [quality[token], ...shape, within, doubt, ...places];
+    return [score[token], ...shape, within, doubt, ...places];
   });
   const shared = both.map((row, i) =>
     row.map((n, j) => (i === j ? 1 : n / Math.max(both[i][i] + both[j][j] - n, 1))),

@@ -1,6 +1,6 @@
 /**
  * `nano`'s answers (the rules of `models/rules/nano.py`, which gives the reasons): four masks and
- * their quality in, ordered candidates out.
+ * their score in, ordered candidates out.
  *
  * A lone click: three of the four, in a learned order. A clear prompt: the mean of the four. A bare
  * box is asked again with its answer. With a box, the threshold moves until the mask fills the box,
@@ -12,7 +12,7 @@
 import type { BoxXyxy, Geometry } from "../geometry";
 import type { Spec } from "../manifest";
 import type { Tokens } from "../prompts";
-import { CORNERS, NO_POINT, POSITIVE, answersOf, byQuality, isLoneClick } from "./family";
+import { CORNERS, NO_POINT, POSITIVE, answersOf, byScore, isLoneClick } from "./family";
 import type { Answer, Decode, Decoded, Family, Tables } from "./family";
 import { deepestCell, factsOf } from "./nano-facts";
 
@@ -46,9 +46,9 @@ export function nano(spec: Spec, tables: Tables): Family {
   };
 }
 
-/** The three of the highest quality, in the model's order. */
-function bestThree({ planes, quality }: Decoded): Answer[] {
-  const best = byQuality(answersOf(planes, quality)).slice(0, 3);
+/** The three of the highest score, in the model's order. */
+function bestThree({ planes, score }: Decoded): Answer[] {
+  const best = byScore(answersOf(planes, score)).slice(0, 3);
   return inModelOrder(best);
 }
 
@@ -58,18 +58,18 @@ function inModelOrder(answers: Answer[]): Answer[] {
 
 /** The three masks of a lone click that are worth the most, in the learned order. */
 export function ranked(
-  { planes, quality }: Decoded,
+  { planes, score }: Decoded,
   { coords }: Tokens,
   place: Geometry,
   spec: Spec,
   weights: RankingWeights,
 ): Answer[] {
-  const { found, shared } = factsOf(quality, planes, coords, place, spec);
+  const { found, shared } = factsOf(score, planes, coords, place, spec);
   const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
   const kept = [...tokens].sort((a, b) => a - b);
   return tokens.map((token) => ({
     logits: planes[token],
-    quality: quality[token],
+    score: score[token],
     order: kept.indexOf(token),
   }));
 }
@@ -98,9 +98,9 @@ export function withMiddleClick(given: Tokens, first: Decoded, spec: Spec): Toke
   };
 }
 
-/** One mask of four: the mean of their probabilities, weighted by the squared quality. */
-function meanMask({ planes, quality }: Decoded): Answer {
-  const weights = Array.from(quality, (number) => number ** 2 + 1e-6);
+/** One mask of four: the mean of their probabilities, weighted by the squared score. */
+function meanMask({ planes, score }: Decoded): Answer {
+  const weights = Array.from(score, (number) => number ** 2 + 1e-6);
   const sum = weights.reduce((a, b) => a + b, 0);
   const chance = new Float32Array(planes[0].length);
   planes.forEach((plane, index) => {
@@ -111,7 +111,7 @@ function meanMask({ planes, quality }: Decoded): Answer {
     }
   });
   const logits = chance.map((p) => Math.log(p) - Math.log1p(-p));
-  return { logits, quality: Math.max(...quality), order: 0 };
+  return { logits, score: Math.max(...score), order: 0 };
 }
 
 // --- boxes

@@ -3,14 +3,13 @@
  * others for a lone click (`models/rules/sam.py`).
  */
 
-import { answersOf, byQuality, choosing } from "./family";
+import { answersOf, byScore, choosing } from "./family";
 import type { Answer, Decoded, Family } from "./family";
 
 export function samHq(): Family {
   return choosing(
-    ({ planes, quality }) =>
-      corrected(byQuality(answersOf(planes, quality).slice(1, -1))[0], planes),
-    ({ planes, quality }) => corrected(answersOf(planes, quality)[0], planes),
+    ({ planes, score }) => corrected(byScore(answersOf(planes, score).slice(1, -1))[0], planes),
+    ({ planes, score }) => corrected(answersOf(planes, score)[0], planes),
   );
 }
 

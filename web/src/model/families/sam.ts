@@ -5,7 +5,7 @@ import type { Family } from "./family";
 
 export function sam(): Family {
   return choosing(
-    ({ planes, quality }) => answersOf(planes.slice(1), quality.subarray(1)),
-    ({ planes, quality }) => answersOf(planes.slice(0, 1), quality),
+    ({ planes, score }) => answersOf(planes.slice(1), score.subarray(1)),
+    ({ planes, score }) => answersOf(planes.slice(0, 1), score),
   );
 }

@@ -1,0 +1,215 @@
+"""What is told of models: known ones and their state here, their licences, what weights say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anymask.base import InputError, ProgressBar, WeightsError, write_json
+from anymask.runtime import (
+    MANIFEST,
+    SAYS,
+    Checkpoint,
+    Installed,
+    catalogue,
+    check_file,
+    home,
+    read_manifest,
+    store,
+)
+
+
+def show_list(json_file: Path | None) -> None:
+    """Print every known model: name, size, licence, here or not, and checked against what."""
+    rows = [("name", "size", "licence", "commercial", "here", "checked")]
+    facts = []
+    for name in catalogue.names():
+        what, state = catalogue.entry(name), state_of(name)
+        rows.append(
+            (
+                name,
+                size_text(state.bytes or what.bytes),
+                what.licence.name,
+                "yes" if what.licence.commercial else "NO",
+                "no" if state.status == "absent" else "yes",
+                {"absent": "", "bundled": ""}.get(state.status, state.status),
+            )
+        )
+        facts.append(facts_of(what, state))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    if json_file is not None:
+        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
+
+
+def get(name: str, *, again: bool) -> None:
+    """Download one model's weights with progress, and say how far they could be checked."""
+    from anymask.runtime import fetch
+
+    warn_of_licence(catalogue.entry(name))
+    with ProgressBar(f"{name}, kB") as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(done // 1000, total and total // 1000)
+
+        state = fetch(name, progress=show, again=again)
+    print(f"{name}: {state.path}\n  sha256 {state.sha256}: {SAYS[state.status]}")
+
+
+def show_verify(names: list[str], json_file: Path | None) -> None:
+    """Read the files of models anew and print what they agree with.
+
+    Raises WeightsError when one is altered, or when a named one is absent.
+    """
+    for name in names:
+        if own_facts(name) is not None:
+            raise InputError(
+                f"{name} was made here, and no author published what it should be; see what it "
+                f"says of itself: anymask models info {name}"
+            )
+    chosen = names or [name for name in catalogue.names() if state_of(name).status != "absent"]
+    states = [store.verify(name) for name in chosen]
+    for state in states:
+        print(f"{state.name}: {state.status} ({SAYS[state.status]})")
+        if state.sha256:
+            print(f"  sha256 {state.sha256}\n  {state.path}")
+    facts = [facts_of(catalogue.entry(state.name), state) for state in states]
+    if json_file is not None:
+        write_json(json_file, {"home": str(home()), "models": facts}, indent=1)
+    bad = [state for state in states if state.status in ("altered", "absent")]
+    if bad:
+        raise WeightsError(
+            "; ".join(f"{state.name} is {SAYS[state.status]}" for state in bad)
+            + "; run: anymask models get "
+            + " ".join(state.name for state in bad)
+        )
+
+
+def show_info(name: str) -> None:
+    """Print all that is known about one model."""
+    if (facts := own_facts(name)) is not None:
+        print_facts(facts)
+        return
+    what, state = catalogue.entry(name), state_of(name)
+    unknown = "no public source states it"
+    use = "allowed" if what.licence.commercial else "NOT allowed"
+    lines = [
+        ("name", name),
+        ("network", what.variant),
+        ("notes", what.notes),
+        ("home", what.home),
+        ("licence", f"{what.licence.name}, commercial use {use}, {what.licence.url}"),
+    ]
+    if not what.bundled:
+        lines += [
+            ("file", what.file),
+            ("bytes", str(what.bytes) if what.bytes else unknown),
+            ("sha256", what.sha256 or unknown),
+            ("md5", what.md5 or unknown),
+            ("stated by", what.stated_by),
+            *(("source", source) for source in what.sources),
+        ]
+    lines += [("here", f"{state.status}: {SAYS[state.status]}"), ("path", str(state.path or "-"))]
+    print_facts(lines)
+
+
+def print_facts(lines: Sequence[tuple[str, str]]) -> None:
+    """A line for each fact, its name before it."""
+    print("\n".join(f"{key + ':':<10} {value}" for key, value in lines))
+
+
+def bundle_facts(folder: Path) -> list[tuple[str, str]]:
+    """What an exported folder says of itself, its files read anew. Raises WeightsError."""
+    manifest = read_manifest(folder)
+    files = [check_file(folder, manifest, name) for name in manifest.sha256]
+    sides = f"photos in {manifest.spec.image_side} x {manifest.spec.image_side} pixels"
+    prompts = ", ".join(sorted(manifest.spec.accepts))
+    return [
+        ("name", str(folder)),
+        ("network", manifest.spec.name),
+        ("licence", manifest.licence),
+        ("weights", manifest.weights_hash),
+        ("sees", f"{sides}, {manifest.precision}, prompts: {prompts}"),
+        *(
+            ("file", f"{path.name}, {size_text(path.stat().st_size)}, as exported")
+            for path in files
+        ),
+    ]
+
+
+def own_facts(name: str) -> list[tuple[str, str]] | None:
+    """What weights of a training, or an export, say of themselves; None for anything else.
+
+    Raises WeightsError.
+    """
+    from anymask.runtime import about_weights
+
+    path = Path(name)
+    if (path / MANIFEST).is_file() or any(path.glob("*.onnx")):
+        return bundle_facts(path)
+    about = about_weights(path) if path.is_file() else None
+    if about is None:
+        return None
+    data, figures = about.get("data") or {}, about.get("figures") or {}
+    found = [("name", name), ("network", about["variant"]), ("licence", about.get("licence", ""))]
+    if data.get("photos"):
+        found.append(("learned", f"{data['photos']} photos with {data['masks']} masks"))
+    for one in data.get("sets", ()):
+        said = ", ".join(filter(None, (one.get("licence"), one.get("source"))))
+        found.append(("set", f"{one['name']} ({one['format']}){': ' if said else ''}{said}"))
+    for when in ("before", "after"):
+        if when in figures:
+            ious = ", ".join(f"{value:.3f}" for value in figures[when])
+            found.append((when, f"mean IoU of held-out masks after 1, 2, ... clicks {ious}"))
+    if about.get("classes"):
+        found.append(("classes", ", ".join(about["classes"])))
+    if about.get("channels"):
+        found.append(("channels", str(len(about["channels"]["lows"]))))
+    return [*found, ("bytes", str(path.stat().st_size))]
+
+
+def state_of(name: str) -> Installed:
+    """What is here, also where the package itself is incomplete."""
+    try:
+        return store.installed(name)
+    except WeightsError:
+        return Installed(name=name, status="absent")
+
+
+def warn_of_licence(what: Checkpoint) -> None:
+    """Say before the download when a licence forbids commercial use."""
+    if not what.licence.commercial:
+        print(
+            f"{what.name}: {what.licence.name}, not for commercial use ({what.licence.url})",
+            file=sys.stderr,
+        )
+
+
+def facts_of(what: Checkpoint, state: Installed) -> dict[str, Any]:
+    """One model as JSON."""
+    return {
+        "name": what.name,
+        "variant": what.variant,
+        "file": what.file or None,
+        "bytes": state.bytes or what.bytes,
+        "licence": what.licence.name,
+        "commercial": what.licence.commercial,
+        "status": state.status,
+        "says": SAYS[state.status],
+        "path": str(state.path) if state.path else None,
+        "sha256": state.sha256 or None,
+        "published_sha256": what.sha256,
+        "published_md5": what.md5,
+        "source": state.source or None,
+    }
+
+
+def size_text(count: int | None) -> str:
+    """A size for people; decimal units, as download pages use."""
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,377 @@
+"""Photos segmented by a command line: prompts answered, masks written and told of.
+
+With `--semantic`, the class of every pixel, by a model that was tuned on classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import numpy as np
+
+from anymask.base import DataError, InputError, PromptError, write_whole
+from anymask.cli.options import read_model, read_options, read_pictures, report_pages
+from anymask.cli.outputs import Target, check_outputs, plan_targets, write_objects
+from anymask.cli.prompts import read_prompts, scaled_prompt_hint
+from anymask.cli.sources import SourcePaths
+from anymask.jobs import FolderJob, LookChoice, ModelChoice, NamesChoice, PhotoItem, PictureChoice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anymask.base import UintImage
+    from anymask.formats import PictureKind
+    from anymask.masks import Features, LabelMap, Mask, Prompt
+    from anymask.models.rules import ChosenNames
+    from anymask.segment import Model, Prediction, SegmentSettingsDict
+
+EMBEDDING = ".npz"  # of what `anymask encode` wrote
+CLASSES = ".classes.png"  # of label maps that were given no name
+LABEL_MAPS = (".overlay.png", ".png", ".npy")
+
+
+def segment_photos(args: argparse.Namespace, sources: SourcePaths) -> None:
+    """Answer the prompts about every photo. Raises AnymaskError for what can be mended."""
+    pictures = read_pictures(args)
+    items = [item for path in sources for item in _items(path, pictures)]
+    if args.semantic:
+        label_photos(args, pictures, items, sources.as_typed)
+        return
+    named = NamesChoice(**read_options(args, NamesChoice))
+    looks = LookChoice(**read_options(args, LookChoice))
+    to_stdout = any(output == "-" or output.startswith("-.") for output in args.outputs)
+    job = Job(
+        prompts=read_prompts(args.parts),
+        settings=read_settings(args),
+        pictures=pictures,
+        outputs=args.outputs,
+        plain=args.png,
+        model=_choose_model(args, items),
+        several=len(items) > 1,
+        tell=sys.stderr if to_stdout else sys.stdout,
+    )
+    planned = [(item, job.targets(item)) for item in items]
+    _refuse_overwriting(planned)
+    model = job.model.load()
+    settings = job.settings | {"retry": looks.retry()}
+    job = replace(job, settings=settings, names=named.open(model))
+    work = [(item, partial(segment_photo, model, job, item, here)) for item, here in planned]
+    do_each(work, sources.as_typed)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with each photo.
+
+    outputs  as they were typed
+    plain    what a picture is without a further word in its name
+    model    that answers
+    several  whether there are several photos
+    tell     where remarks go
+    names    those to choose from, where masks are to be named
+    """
+
+    prompts: list[Prompt]
+    settings: SegmentSettingsDict
+    pictures: PictureChoice
+    outputs: list[str]
+    plain: PictureKind
+    model: ModelChoice
+    several: bool
+    tell: TextIO
+    names: ChosenNames | None = None
+
+    def targets(self, item: PhotoItem) -> list[Target]:
+        """Where a photo's masks go. Raises InputError."""
+        seen = is_embedding(item.photo)
+        targets = plan_targets(
+            self.outputs,
+            item.stem.name,
+            self.plain,
+            several=self.several,
+            default="mask" if seen else None,
+        )
+        if seen and any(target.shows_photo for target in targets):
+            raise InputError(
+                f"{str(item.photo)!r} is an embedding, without the photo's pixels; write a "
+                ".mask.png, .json, .csv, .svg, .geojson or .npy, or name the photo itself"
+            )
+        check_outputs([target.path for target in targets if target.path], item.photo)
+        return targets
+
+    def say(self, text: str) -> None:
+        """Print a remark."""
+        print(text, file=self.tell)
+
+
+def do_each(
+    tasks: Sequence[tuple[PhotoItem, Callable[[], None]]], as_typed: Callable[[str], str]
+) -> None:
+    """Do all photos; one of several that fails is named, and the others are done.
+
+    as_typed  a message with the names that the user gave
+
+    Raises what the only photo raises; DataError at the end where some of several failed.
+    """
+    if len(tasks) == 1:
+        tasks[0][1]()
+        return
+    failed = 0
+    for item, work in tasks:
+        try:
+            work()
+        except (InputError, PromptError, DataError) as error:
+            failed += 1
+            page = "" if item.page is None else f", page {item.page}"
+            line = as_typed(f"anymask: {item.photo}{page}: {error}")
+            print(line, file=sys.stderr, flush=True)
+    if failed:
+        raise DataError(
+            f"{failed} of {len(tasks)} photos failed; mend them or leave them out, what is written "
+            "is kept"
+        )
+
+
+def _items(path: Path, pictures: PictureChoice) -> list[PhotoItem]:
+    if path.is_dir():
+        raise InputError(
+            f"wanted photos, {str(path)!r} is a folder; name what is in it: '{path}/*.jpg'"
+        )
+    if is_embedding(path):
+        return [PhotoItem(path, Path(path.stem))]
+    return FolderJob(source=path, output=Path(), page=pictures.page).items()
+
+
+def _refuse_overwriting(planned: Sequence[tuple[PhotoItem, list[Target]]]) -> None:
+    """Raises InputError where two photos would write one file."""
+    owners: dict[Path, Path] = {}
+    for item, targets in planned:
+        for path in (target.path for target in targets if target.path is not None):
+            if owners.setdefault(path, item.photo) is not item.photo:
+                raise InputError(
+                    f"{str(owners[path])!r} and {str(item.photo)!r} would both be written to "
+                    f"{str(path)!r}; segment them in runs of their own"
+                )
+
+
+def is_embedding(path: Path) -> bool:
+    """Whether a file is what `anymask encode` wrote, by its name."""
+    return path.suffix.lower() == EMBEDDING
+
+
+def _choose_model(args: argparse.Namespace, items: Sequence[PhotoItem]) -> ModelChoice:
+    """The model that was named; else the one that made the embeddings."""
+    if args.model is None and items and is_embedding(items[0].photo):
+        from anymask.masks import Features
+
+        return read_model(args, model=Features.load(items[0].photo).model)
+    return read_model(args)
+
+
+def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
+    """How prompts are answered. Raises InputError, before anything is opened."""
+    from anymask.segment import SegmentSettings
+
+    settings = cast("SegmentSettingsDict", read_options(args, SegmentSettings))
+    SegmentSettings(**settings)
+    return settings
+
+
+def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
+    """Answer every prompt about one photo, tell of the masks and write them."""
+    from anymask.images import PictureFile
+    from anymask.masks import Features, Masks
+
+    seen: NDArray[Any] | Features
+    mix = model.spec.channels
+    if is_embedding(item.photo):
+        seen = Features.load(item.photo)
+        image_hw = seen.image_hw
+    else:
+        seen = job.pictures.load(item.photo, item.page, mix)
+        image_hw = (seen.shape[0], seen.shape[1])
+        if item.page is None:
+            report_pages(item.photo, job.say, job.model)
+    drawn = any(target.shows_photo for target in targets) and not isinstance(seen, Features)
+    shown = cast("UintImage", seen) if drawn else None
+    if shown is not None and mix is not None:
+        shown = mix.to_rgb(shown)
+    lines = list[str]()
+    answers = named_answers(model, job, seen)
+    photo = PictureFile(Path(item.stem.name if is_embedding(item.photo) else item.name))
+    found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
+    for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
+        found.append(replace(answer, prompt=prompt).best)
+        named = [item.stem.name] * job.several + [f"object {number}"] * (len(answers) > 1)
+        for line in report_lines(found[-1], prompt, answer.ambiguous):
+            lines.append(": ".join([*named, line]))
+        if hint := scaled_prompt_hint(prompt, image_hw):
+            lines.append(hint)
+        if job.settings.get("zoom") is True and (
+            reason := zoom_report(model, seen, job, prompt, answer)
+        ):
+            lines.append(reason)
+    for target in targets:  # before a word is said: who reads may go away, as `head` does
+        lines += [f"wrote {name}" for name in write_objects(target, found, shown, job.prompts)]
+    for line in lines:
+        job.say(line)
+
+
+def named_answers(model: Model, job: Job, seen: NDArray[Any] | Features) -> list[Prediction]:
+    """An answer for each prompt, with a name where names are asked for."""
+    from anymask.masks import Features
+
+    answers = answer_prompts(model, seen, job.prompts, job.settings)
+    if job.names is None:
+        return answers
+    if isinstance(seen, Features):
+        raise InputError(
+            "--names looks at the photo, got only its embedding; name the photo itself"
+        )
+    return [model.with_labels(seen, answer, names=job.names) for answer in answers]
+
+
+def answer_prompts(
+    model: Model,
+    seen: NDArray[Any] | Features,
+    prompts: Sequence[Prompt],
+    settings: SegmentSettingsDict,
+) -> list[Prediction]:
+    """An answer for each prompt; a mask alone is refined."""
+    alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
+    asked = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
+    answers = iter(model.segment(seen, prompts=asked, **settings) if asked else [])
+    return [
+        model.refine(seen, cast(Any, prompt.mask), **settings) if refine else next(answers)
+        for prompt, refine in zip(prompts, alone, strict=True)
+    ]
+
+
+def zoom_report(
+    model: Model, seen: NDArray[Any] | Features, job: Job, prompt: Prompt, answer: Prediction
+) -> str | None:
+    """Why a closer look changed nothing; None where it did."""
+    from anymask.models.rules import closer_window, object_box
+    from anymask.segment import IN_DOUBT
+
+    plain = job.settings | {"zoom": False, "retry": None}
+    (first,) = answer_prompts(model, seen, [prompt], plain)
+    mask = first.first.pixels()
+    if (mask != answer.first.pixels()).any():
+        return None
+    box = object_box(prompt, mask)
+    if box is None or closer_window(box, first.geometry.image_hw, IN_DOUBT) is None:
+        return "--zoom had no use here: the object fills too much of the photo for a closer look"
+    return "--zoom had no use here: by the model's own estimate the closer look was no better"
+
+
+def report_lines(mask: Mask, asked: Prompt, ambiguous: bool = False) -> list[str]:
+    """The mask in one line, and each click that it does not obey in one more.
+
+    ambiguous  whether another mask is as likely meant (`Prediction.ambiguous`)
+    """
+    from anymask.masks import counted, percent, violated_points
+
+    lines = []
+    if not mask.area:
+        lines.append("the mask is empty; try another click, or a box")
+    else:
+        box = ",".join(f"{value:g}" for value in mask.box)
+        lines.append(
+            f"quality {mask.score:.2f}, {counted(mask.area, 'pixel')} "
+            f"({percent(mask.coverage)}), box {box}"
+        )
+        if mask.label is not None and mask.label_probability is not None:
+            lines[-1] += f", {mask.label} ({percent(mask.label_probability)})"
+    if ambiguous:
+        lines.append(
+            "ambiguous: another mask is as likely meant; click once more, give --box, or choose "
+            "with --granularity"
+        )
+    if asked.points is None or asked.labels is None:
+        return lines
+    for index in violated_points(mask.mask, asked.points, asked.labels):
+        x, y = asked.points[index].tolist()
+        side = "outside" if asked.labels[index] else "inside"
+        lines.append(f"the click at {x:g},{y:g} is {side} the mask")
+    return lines
+
+
+# The class of every pixel.
+
+
+def label_photos(
+    args: argparse.Namespace,
+    pictures: PictureChoice,
+    items: Sequence[PhotoItem],
+    as_typed: Callable[[str], str],
+) -> None:
+    """Write the label map of each photo. Raises InputError where objects are meant, too."""
+    if args.parts:
+        raise InputError("--semantic asks about no object; leave clicks, boxes and masks out")
+    planned = [plan_maps(args.outputs, item) for item in items]
+    for item, paths in zip(items, planned, strict=True):
+        check_outputs(paths, item.photo)
+    model = read_model(args).load()
+    work = [
+        partial(label_file, model, pictures, *one, print)
+        for one in zip(items, planned, strict=True)
+    ]
+    do_each(list(zip(items, work, strict=True)), as_typed)
+
+
+def plan_maps(outputs: Sequence[str], item: PhotoItem) -> list[Path]:
+    """Where a photo's label map goes. Raises InputError for what it cannot be written as."""
+    words = list(outputs) or [item.stem.name + CLASSES]
+    paths = [Path(word.replace("{name}", item.stem.name)) for word in words]
+    for path in paths:
+        if not path.name.lower().endswith(LABEL_MAPS):
+            raise InputError(
+                f"a label map is written as .png (class numbers), .overlay.png or .npy, got "
+                f"{str(path)!r}; name one of these"
+            )
+    return paths
+
+
+def label_file(
+    model: Model,
+    pictures: PictureChoice,
+    item: PhotoItem,
+    paths: Sequence[Path],
+    say: Callable[[str], None],
+) -> None:
+    """Write one photo's label map and tell the part of each class. Raises as `Model.label`."""
+    from anymask.images import shown_picture
+
+    mix = model.spec.channels
+    given = pictures.load(item.photo, item.page, mix)
+    found = model.label(given)
+    for path in paths:
+        write_map(path, found, shown_picture(given, mix))
+        say(f"wrote {path}")
+    for name, share in found.shares().items():
+        say(f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the photo")
+
+
+def write_map(path: Path, found: LabelMap, photo: UintImage) -> None:
+    """As the name says: numbers in a palette, drawn on the photo, or an array."""
+    from anymask.formats import encode_palette
+    from anymask.masks import overlay, save_picture
+
+    file = io.BytesIO()
+    name = path.name.lower()
+    if name.endswith(".npy"):
+        np.save(file, found.numbers)
+    elif name.endswith(".overlay.png"):
+        masks = np.stack([found.mask(one) for one in found.classes])
+        save_picture(file, overlay(photo, masks), ".png")
+    else:
+        file.write(encode_palette(found.numbers))
+    write_whole(path, file.getvalue())

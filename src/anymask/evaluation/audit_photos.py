@@ -1,0 +1,469 @@
+"""The long step of an audit: every mask of a photo looked at, and objects without one looked for.
+
+Objects without a mask: clicks on a grid, only where no given mask lies; what the model answers
+counts when it is sure, when it lies mostly outside all given masks, and when nothing better says
+the same.
+
+What was found is kept, a line a photo, so that an audit can resume:
+
+    photos.jsonl   first line: model, weights, settings; then a photo a line, as it is finished
+
+A run that was killed leaves at most one torn line, which is read as if it were not there.
+`label_errors` then grades all masks of a data set at once. Letters: N masks, F features.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, Floats, UintImage, parse_json
+from anymask.evaluation.audit_features import (
+    FEATURES,
+    AuditPhoto,
+    MaskFeatures,
+    measure_features,
+    prepare_photo,
+)
+from anymask.evaluation.audit_grading import Grader
+from anymask.evaluation.statistics import Histogram, find_duplicates
+from anymask.formats import AnnotatedImage
+from anymask.masks import (
+    STABILITY_OFFSET,
+    Features,
+    Mask,
+    Prompt,
+    Rle,
+    logits_to_rles,
+    mask_nms,
+    point_grid,
+    rle_area,
+    rle_intersection,
+    rle_merge,
+    rle_to_mask,
+    rle_to_string,
+    stability_score,
+    string_to_rle,
+)
+from anymask.segment import Model, Prediction
+
+OBJECT_GRID_SIDE = 12
+LEAST_QUALITY = 0.6
+LEAST_STABILITY = 0.65
+LEAST_OBJECT_AREA = 64  # pixels
+MOST_OF_PHOTO = 0.5  # larger masks are ground, not objects
+MOST_COVERED = 0.3  # of the mask, by the given ones
+SAME_ANSWER_IOU = 0.5  # IoU of two answers that mean one object
+SAME_OBJECT_IOU = 0.8  # of two masks of one photo that are one object drawn twice
+LEAST_USUAL_MASKS = 20  # masks, to know what is usual in a set or for a label
+MASKS_A_CALL = 16  # masks asked about at once: memory
+MOST_NEIGHBOURS = 60  # masks beside one that are compared with it, the nearest in the list
+RESULTS_FORMAT = 1
+
+
+def find_missing(
+    model: Model,
+    embedding: Features,
+    given: Sequence[Rle],
+    grid: int = OBJECT_GRID_SIDE,
+) -> list[Mask]:
+    """Masks of objects that are not among the given ones, the surest first.
+
+    grid  of the grid of clicks; 0 finds nothing
+
+    Their quality is the model's own, so that lists of several photos can be joined. A model that
+    takes no clicks finds nothing.
+    """
+    clicks = _find_free_clicks(embedding.image_hw, given, grid)
+    if not len(clicks) or "point" not in model.spec.accepts:
+        return []
+    prompts = [Prompt.of(points=[click]) for click in clicks.tolist()]
+    found: list[Mask] = []
+    covered = rle_merge(list(given)) if given else None
+    for prompt, reply in zip(prompts, model.segment(embedding, prompts=prompts), strict=True):
+        assert prompt.points is not None
+        x, y = prompt.points[0].tolist()
+        found += _keep_certain(reply, (x, y), covered)
+    kept = mask_nms(
+        [one.rle for one in found], [object_certainty(one) for one in found], SAME_ANSWER_IOU
+    )
+    return [found[place] for place in kept]
+
+
+def object_certainty(record: Mask) -> float:
+    """How sure the model is of a mask: quality times stability."""
+    return record.score * (record.stability or 0.0)
+
+
+def _find_free_clicks(
+    image_hw: tuple[int, int], given: Sequence[Rle], grid: int
+) -> Floats:  # (P, 2)
+    """The points of the grid that no mask covers, in pixels."""
+    if grid < 1:
+        return np.zeros((0, 2))
+    height, width = image_hw
+    clicks = np.floor(point_grid(grid).astype(np.float64) * (width, height))
+    if not given:
+        return clicks
+    covered = rle_to_mask(rle_merge(list(given)))
+    x, y = clicks.astype(np.int64).T
+    free: Floats = clicks[~covered[y, x]]
+    return free
+
+
+def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | None) -> list[Mask]:
+    """The candidates of one click that may be objects."""
+    height, width = reply.geometry.image_hw
+    stability = stability_score(reply.shown_logits, reply.threshold, 1.0)
+    good = (reply.scores >= LEAST_QUALITY) & (stability >= LEAST_STABILITY)
+    records = []
+    for number in np.flatnonzero(good):
+        rle = reply.items[number].rle()
+        area = rle_area(rle)
+        if not LEAST_OBJECT_AREA <= area <= MOST_OF_PHOTO * height * width:
+            continue
+        if covered is not None and rle_intersection([rle], [covered])[0, 0] > MOST_COVERED * area:
+            continue
+        record = Mask(rle, score=float(reply.scores[number]), stability=float(stability[number]))
+        records.append(replace(record, points=(click,)))
+    return records
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExaminedMask:
+    """What was found about one mask.
+
+    mask    its index in the photo
+    label   its class, or None
+    rle     the mask itself
+    values  (F,) the features; empty for a mask without a pixel
+    twin    an earlier mask that says the same, or None
+    answer  the model's best answer in its place, with the model's quality
+    asked   how the model was asked for it
+    guess   the IoU that the answer may have with the truth
+    """
+
+    mask: int
+    label: str | None
+    rle: Rle
+    values: Floats
+    twin: int | None = None
+    answer: Mask | None = None
+    asked: str = ""
+    guess: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExaminedPhoto:
+    """One photo.
+
+    file_name  as in the data set
+    hw         (H, W)
+    key        names the photo's masks: features of other masks is not this one
+    masks      those that are no crowds, in their order
+    missing    objects without a mask, the surest first
+    """
+
+    file_name: str
+    hw: tuple[int, int]
+    key: str
+    masks: tuple[ExaminedMask, ...]
+    missing: tuple[Mask, ...] = ()
+
+
+# What sizes are usual.
+
+
+def _size_histogram() -> Histogram:
+    return Histogram(np.linspace(-10, 0, 401))
+
+
+@dataclass
+class SizeTable:
+    """What relative sizes the masks of each label have, as logarithms; and how many there are."""
+
+    sizes: dict[str, Histogram] = field(default_factory=dict)
+    images: int = 0
+    masks: int = 0
+
+    def add(self, image: AnnotatedImage) -> None:
+        """Count a photo's masks."""
+        self.images += 1
+        self.masks += sum(not mask.crowd for mask in image.masks)
+        for mask in image.masks:
+            if not mask.crowd and rle_area(mask.rle):
+                self.sizes.setdefault(mask.label or "", _size_histogram()).add(
+                    _relative_size(mask.rle)
+                )
+
+    def oddness(self, mask: Mask) -> float:
+        """How many usual spreads a mask's size lies from its label's middle; signed, 0 unknown."""
+        tally = self.sizes.get(mask.label or "")
+        if tally is None or tally.n < LEAST_USUAL_MASKS:
+            return 0.0
+        spread = (tally.quantile(0.75) - tally.quantile(0.25)) / 1.35
+        return float((_relative_size(mask.rle) - tally.quantile(0.5)) / max(spread, 0.1))
+
+
+def _relative_size(rle: Rle) -> float:
+    return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
+
+
+def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
+    """Count a whole data set."""
+    table = SizeTable()
+    for image in images:
+        table.add(image)
+    return table
+
+
+# One photo.
+
+
+def hash_masks(image: AnnotatedImage) -> str:
+    """Names the masks of a photo, for resuming."""
+    value = zlib.crc32(repr(image.hw).encode())
+    for mask in image.masks:
+        value = zlib.crc32(mask.rle.counts.tobytes() + bytes([mask.crowd]), value)
+        value = zlib.crc32((mask.label or "").encode(), value)
+    return f"{value:08x}"
+
+
+def examine_photo(
+    model: Model,
+    grader: Grader,
+    image: AnnotatedImage,
+    pixels: UintImage,
+    sizes: SizeTable,
+    grid: int = OBJECT_GRID_SIDE,
+) -> ExaminedPhoto:
+    """Find out about every mask of one photo.
+
+    pixels           (H, W, 3), of the size that the masks have
+    grid  of the grid that looks for objects without a mask; 0: does not look
+    """
+    counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
+    filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
+    view = prepare_photo(model, pixels)
+    rles = [mask.rle for _, mask in filled]
+    odd = [sizes.oddness(mask) for _, mask in filled]
+    pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
+    features = _measure_masks(model, view, rles, odd, pairs)
+    twins = {later: earlier for earlier, later in reversed(pairs)}
+    examined = [
+        _examine_mask(
+            grader, filled[n], found, filled[twins[n]][0] if n in twins else None, view.embedding
+        )
+        for n, found in enumerate(features)
+    ]
+    examined += [
+        ExaminedMask(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
+        for n, mask in counted
+        if not rle_area(mask.rle)
+    ]
+    known = [mask.rle for mask in image.masks if rle_area(mask.rle)]
+    return ExaminedPhoto(
+        file_name=image.file_name,
+        hw=image.hw,
+        key=hash_masks(image),
+        masks=tuple(sorted(examined, key=lambda one: one.mask)),
+        missing=tuple(find_missing(model, view.embedding, known, grid)),
+    )
+
+
+def _measure_masks(
+    model: Model,
+    view: AuditPhoto,
+    rles: Sequence[Rle],
+    odd_sizes: Sequence[float],
+    pairs: Sequence[Sequence[int]],
+) -> list[MaskFeatures]:
+    """`measure_features`, a few masks at once."""
+    found: list[MaskFeatures] = []
+    for start in range(0, len(rles), MASKS_A_CALL):
+        part = slice(start, start + MASKS_A_CALL)
+        places = range(start, min(start + MASKS_A_CALL, len(rles)))
+        others = [_list_neighbours(rles, place, pairs) for place in places]
+        found += measure_features(model, view, rles[part], others, odd_sizes[part])
+    return found
+
+
+def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
+    """The other masks but its twins, the nearest in the list where there are too many."""
+    twins = {n for pair in pairs if place in pair for n in pair}
+    others = [n for n in range(len(rles)) if n != place and n not in twins]
+    nearest = sorted(others, key=lambda n: abs(n - place))[:MOST_NEIGHBOURS]
+    return [rles[n] for n in sorted(nearest)]
+
+
+def _examine_mask(
+    grader: Grader,
+    numbered: tuple[int, Mask],
+    features: MaskFeatures,
+    twin: int | None,
+    embedding: Features,
+) -> ExaminedMask:
+    number, mask = numbered
+    best, guess = grader.best_answer(features)
+    answer = features.answers[best]
+    rle = logits_to_rles(answer.logits[None], embedding.geometry, features.threshold)[0]
+    stability = float(stability_score(answer.logits, features.threshold, STABILITY_OFFSET))
+    record = Mask(rle, score=answer.quality, stability=stability, label=mask.label)
+    return ExaminedMask(
+        mask=number,
+        label=mask.label,
+        rle=mask.rle,
+        values=features.values,
+        twin=twin,
+        answer=record if rle_area(rle) and rle != mask.rle else None,
+        asked=answer.asked,
+        guess=guess,
+    )
+
+
+# What was found, kept.
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditHeader:
+    """What the features depend on: another header is another audit."""
+
+    model: str
+    weights: str
+    grid: int
+    grader: str
+
+
+class AuditFile:
+    """Photos that are examined already, and a place for more.
+
+    path    of the file; it is made with its folder when the first photo is added
+    header  of this run
+
+    Raises DataError when the file is another audit's.
+    """
+
+    def __init__(self, path: Path, header: AuditHeader) -> None:
+        self.path, self.header = path, header
+        self._whole = 0  # bytes that are read as whole lines
+        self.known: dict[str, str] = {}  # file name -> key, of the photos in the file
+        for row in self._rows():
+            self.known[row["image"]] = row["key"]
+
+    def add(self, photo: ExaminedPhoto) -> None:
+        """Append one photo; the line is on disk when this returns."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        start = b""
+        if not self._whole:
+            start = _line({"format": RESULTS_FORMAT, "names": FEATURES, **asdict(self.header)})
+        data = start + _line(photo_to_json(photo))
+        with self.path.open("r+b" if self.path.exists() else "wb") as file:
+            file.truncate(self._whole)  # a torn line of a killed run
+            file.seek(self._whole)
+            file.write(data)
+        self._whole += len(data)
+        self.known[photo.file_name] = photo.key
+
+    def photos(self) -> list[ExaminedPhoto]:
+        """Every photo, in the order in which they were finished; of one twice the last."""
+        found = {row["image"]: row for row in self._rows()}
+        return [self._read(row) for row in found.values()]
+
+    def _read(self, row: dict[str, Any]) -> ExaminedPhoto:
+        try:
+            return photo_from_json(row)
+        except (KeyError, TypeError, ValueError, DataError) as error:
+            raise DataError(
+                f"{self.path}: a damaged line ({type(error).__name__}: {error}); remove the file "
+                "and audit again"
+            ) from error
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The lines of photos; the header is checked, a torn last line is left out."""
+        self._whole = 0
+        if not self.path.is_file():
+            return
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    row = parse_json(line, f"{self.path}, line {number + 1}")
+                    named = {"image", "key"} <= set(row) if number else True
+                except TypeError as error:
+                    raise DataError(f"{self.path}, line {number + 1}: {error}") from error
+                if not number:
+                    self._check(row)
+                elif not named:
+                    raise DataError(f"{self.path}, line {number + 1}: no photo of an audit")
+                self._whole += len(line)
+                if number:
+                    yield row
+
+    def _check(self, row: Any) -> None:
+        wanted = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(self.header)}
+        for key, value in wanted.items():
+            got = row.get(key) if isinstance(row, dict) else None
+            if got != value:
+                shown = "another list" if key == "names" else f"{got!r}, now it is {value!r}"
+                raise DataError(
+                    f"{self.path}: an audit with another {key}: {shown}; write to another folder, "
+                    "or remove the file to start anew"
+                )
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
+
+
+def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
+    """One photo, ready for JSON."""
+    return {
+        "image": photo.file_name,
+        "hw": list(photo.hw),
+        "key": photo.key,
+        "masks": [_mask_to_json(found) for found in photo.masks],
+        "missing": [record.to_sa1b() for record in photo.missing],
+    }
+
+
+def _mask_to_json(found: ExaminedMask) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "mask": found.mask,
+        "label": found.label,
+        "rle": rle_to_string(found.rle),
+        "values": [round(value, 4) for value in found.values.tolist()],
+        "twin": found.twin,
+    }
+    if found.answer is not None:
+        row["answer"] = found.answer.to_sa1b()
+        row |= {"asked": found.asked, "guess": round(found.guess, 4)}
+    return row
+
+
+def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
+    """What `photo_to_json` wrote."""
+    height, width = row["hw"]
+    masks = tuple(
+        ExaminedMask(
+            mask=int(mask["mask"]),
+            label=mask["label"],
+            rle=string_to_rle(mask["rle"], (height, width)),
+            values=np.array(mask["values"], np.float64),
+            twin=mask["twin"],
+            answer=Mask.from_sa1b(mask["answer"]) if "answer" in mask else None,
+            asked=mask.get("asked", ""),
+            guess=float(mask.get("guess", 0.0)),
+        )
+        for mask in row["masks"]
+    )
+    missing = tuple(Mask.from_sa1b(record) for record in row["missing"])
+    return ExaminedPhoto(
+        file_name=row["image"], hw=(height, width), key=row["key"], masks=masks, missing=missing
+    )

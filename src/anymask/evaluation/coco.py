@@ -1,0 +1,335 @@
+"""COCO's and LVIS's counting by pycocotools: matches of one photo, AP of boxes turned into masks.
+
+Segment Anything, section 7.4 and appendix D.5: a detector's boxes are prompts, its classes and
+scores stay. COCO: at most 100 masks a photo and class. LVIS is federated: at most 300 masks a photo
+over all classes; a class counts in a photo only if it is drawn there or known to be absent; where
+it is not drawn exhaustively, a mask without a truth is not wrong. AP of rare, common and frequent
+classes is given where the classes say which they are.
+
+The boxes lie beside the set in `detections.json`, as COCO writes results, with the classes' names:
+
+    {"categories": [{"id": 1, "name": "cat", "frequency": "r"}],
+     "annotations": [{"image": "a.jpg", "category_id": 1, "bbox": [x, y, w, h], "score": .9}]}
+
+`image` is the photo's file name; `image_id`, the number in the data set, does as well.
+
+The counting is that of pycocotools (the extra `evaluate`), to which LVIS's rules are added.
+Deviation: one decoding a box; the paper refines each mask once more.
+
+Letters: D masks, T thresholds of IoU, R recalls.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import BoolArray, DataError, Floats, IntArray, MissingExtra, parse_json
+from anymask.evaluation.metrics import NAN
+from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
+from anymask.evaluation.results import Curve, MetricValue, SetResult
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.formats import VOID_LABEL, AnnotatedImage
+from anymask.masks import Prompt, Rle, mask_to_rle, rle_area, rle_to_coco
+
+IOU_THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
+AREA_RANGES: dict[str, tuple[float, float]] = {  # in pixels, both ends included
+    "all": (0, 1e10),
+    "small": (0, 32**2),
+    "medium": (32**2, 96**2),
+    "large": (96**2, 1e10),
+}
+DETECTIONS_FILE = "detections.json"
+MOST_A_CLASS = 100  # COCO
+MOST_A_PHOTO = 300  # LVIS
+FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
+
+
+@dataclass(frozen=True)
+class ComparedPhoto:
+    """What is compared in one photo: COCO's rows, their category the class's name.
+
+    labels   the classes that count there
+    partial  those that were not drawn exhaustively: a mask without a truth is not wrong
+    """
+
+    hw: tuple[int, int]
+    truths: list[dict[str, Any]]
+    found: list[dict[str, Any]]
+    labels: frozenset[str]
+    partial: frozenset[str] = frozenset()
+
+
+def coco_row(rle: Rle, label: str | None, **more: float) -> dict[str, Any]:
+    """A mask as pycocotools takes it."""
+    row = {"segmentation": rle_to_coco(rle), "area": rle_area(rle), "iscrowd": 0}
+    return row | {"category_id": label} | more
+
+
+def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int) -> Any:
+    """A `COCOeval` that has matched every photo, class and area range, `most` masks of each.
+
+    Raises MissingExtra without pycocotools.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingExtra("pycocotools", "evaluate", "counting as COCO does") from error
+    numbers = {label: number for number, label in enumerate(labels, start=1)}
+    images = [
+        {"id": n, "height": photo.hw[0], "width": photo.hw[1]}
+        for n, photo in enumerate(photos, start=1)
+    ]
+    with redirect_stdout(io.StringIO()):  # it tells every step
+        sides = []
+        for part in ("truths", "found"):
+            rows = [
+                row | {"image_id": image, "category_id": numbers[row["category_id"]]}
+                for image, photo in enumerate(photos, start=1)
+                for row in getattr(photo, part)
+            ]
+            side = COCO()
+            side.dataset = {
+                "images": images,
+                "categories": [{"id": n, "name": label} for label, n in numbers.items()],
+                "annotations": [row | {"id": number} for number, row in enumerate(rows, start=1)],
+            }
+            side.createIndex()
+            sides.append(side)
+        run = COCOeval(*sides, "segm")
+        run.params.maxDets = [most]
+        run.params.areaRng = [list(areas) for areas in AREA_RANGES.values()]
+        run.params.areaRngLbl = list(AREA_RANGES)
+        run.evaluate()
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """What became of one photo's masks, best first, within an area range.
+
+    hit      (T, D) matched with a truth
+    ignored  (T, D) counts neither way
+    truths   how many truths count
+    """
+
+    hit: BoolArray
+    ignored: BoolArray
+    truths: int
+
+    def found(self, most: int | None = None) -> IntArray:
+        """Truths that count and are found by the first `most` masks, (T,)."""
+        hits: IntArray = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
+        return hits
+
+
+def match_photo(
+    hw: tuple[int, int],
+    masks: Sequence[Rle],
+    scores: Floats,
+    truths: Sequence[Rle],
+    crowd: Rle | None = None,
+    *,
+    most: int,
+) -> dict[str, Matches]:
+    """The matches of one photo's masks in every area range, all classes alike.
+
+    crowd  pixels that do not count: a mask that lies in them is not wrong
+    most   the masks of the highest scores that are looked at
+    """
+    drawn = [coco_row(rle, "") for rle in truths]
+    drawn += [] if crowd is None else [coco_row(crowd, "", iscrowd=1)]
+    found = [coco_row(rle, "", score=float(s)) for rle, s in zip(masks, scores, strict=True)]
+    run = match_all([ComparedPhoto(hw, drawn, found, frozenset({""}))], [""], most)
+    none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
+    return {
+        size: Matches(none, none, 0)
+        if row is None
+        else Matches(
+            row["dtMatches"] > 0, row["dtIgnore"] > 0, int(np.count_nonzero(row["gtIgnore"] == 0))
+        )
+        for size, row in zip(AREA_RANGES, run.evalImgs, strict=True)
+    }
+
+
+# Average precision.
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a detector found: x0, y0, x1, y1 in pixels, the class, how sure it is."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """A detector's answers to a set.
+
+    photos     those of each photo, beside the samples
+    frequency  "r", "c" or "f" of the classes that say it
+    """
+
+    photos: tuple[tuple[Detection, ...], ...]
+    frequency: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DetectedPhoto:
+    """One photo's truth, and the masks with the labels and scores of their boxes."""
+
+    truth: AnnotatedImage
+    masks: tuple[Rle, ...]
+    detections: tuple[Detection, ...]
+
+
+def measure_instance_ap(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
+    """Measure the masks that a method makes of a detector's boxes.
+
+    Raises NotMeasured for a set without `detections.json` or a method that takes no boxes,
+    DataError for a broken file, MissingExtra without pycocotools.
+    """
+    if "box" not in method.spec.accepts:
+        raise NotMeasured("it takes no boxes")
+    path = one.info.folder / DETECTIONS_FILE
+    if not path.is_file():
+        raise NotMeasured(
+            f"instance AP needs a detector's boxes in {DETECTIONS_FILE} beside the set"
+        )
+    found = read_detections(path, one.samples)
+    images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
+    answered = []
+    for done, number in enumerate(images, start=1):
+        sample, boxes = one.samples[int(number)], found.photos[int(number)]
+        embedding = method.encode(sample.image()) if boxes else None
+        prompts = [Prompt.of(box=box.box) for box in boxes]
+        answers = ask_in_parts(method, embedding, prompts, multimask=False)
+        masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
+        answered.append(DetectedPhoto(sample, masks, boxes))
+        told(done, len(images))
+    return ap_result(answered, found.frequency)
+
+
+def ap_result(
+    photos: Sequence[DetectedPhoto], frequency: Mapping[str, str] | None = None
+) -> SetResult:
+    """AP, AP50, AP75, by size and by frequency; the curve over IoU.
+
+    Raises MissingExtra without pycocotools.
+    """
+    by_size = _precisions(photos)
+    whole = by_size["all"]
+    figures = [_ap("AP", whole), _ap("AP50", whole, 0), _ap("AP75", whole, 5)]
+    figures += [
+        _ap(name, by_size[size])
+        for name, size in (("APs", "small"), ("APm", "medium"), ("APl", "large"))
+    ]
+    for kind, name in FREQUENCIES.items() if frequency else ():
+        part = {label: p for label, p in whole.items() if (frequency or {}).get(label) == kind}
+        figures.append(_ap(name, part))
+    levels = np.array([_ap("", whole, level).value for level in range(len(IOU_THRESHOLDS))])
+    curve = Curve(title="instance AP", x=IOU_THRESHOLDS, y=levels, x_label="IoU", y_label="AP")
+    return SetResult(figures=tuple(figures), curves=(curve,), notes=(f"{len(whole)} classes",))
+
+
+def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) -> MetricValue:
+    """The mean over classes, recalls and thresholds (or one of these)."""
+    tables = [table if level is None else table[level] for table in precision.values()]
+    return MetricValue(name=name, value=float(np.mean(tables)) if tables else NAN)
+
+
+def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]:
+    """Of each range of areas and class with truths the precision at every recall, (T, R)."""
+    compared = [_compare(photo) for photo in photos]
+    labels = sorted({label for one in compared for label in one.labels})
+    if not labels:
+        return {size: {} for size in AREA_RANGES}
+    federated = any(photo.truth.benchmark.federated for photo in photos)
+    run = match_all(compared, labels, MOST_A_PHOTO if federated else MOST_A_CLASS)
+    for row in filter(None, run.evalImgs):  # LVIS: what nobody looked for is not wrong
+        if labels[row["category_id"] - 1] in compared[row["image_id"] - 1].partial:
+            row["dtIgnore"] |= row["dtMatches"] == 0
+    with redirect_stdout(io.StringIO()):
+        run.accumulate()
+    table: Floats = run.eval["precision"][..., 0]  # (T, R, classes, sizes); -1 without truths
+    return {
+        size: {label: table[:, :, k, a] for k, label in enumerate(labels) if table[0, 0, k, a] >= 0}
+        for a, size in enumerate(AREA_RANGES)
+    }
+
+
+def _compare(photo: DetectedPhoto) -> ComparedPhoto:
+    """The classes that count in a photo, their truths, crowds and masks."""
+    sample, federated = photo.truth, photo.truth.benchmark.federated
+    drawn = {mask.label for mask in sample.objects if mask.label is not None}
+    scores = np.array([one.score for one in photo.detections], np.float64)
+    kept = np.sort(np.argsort(-scores, kind="stable")[: MOST_A_PHOTO if federated else None])
+    labels = drawn | {photo.detections[int(n)].label for n in kept}
+    if federated:
+        labels &= drawn | federated.absent
+    truths = [coco_row(mask.rle, mask.label) for mask in sample.objects if mask.label in labels]
+    truths += [
+        coco_row(mask.rle, label, iscrowd=1)
+        for label in labels
+        for mask in sample.masks
+        if mask.crowd and mask.label in (label, VOID_LABEL)
+    ]
+    found = [
+        coco_row(photo.masks[int(n)], one.label, score=one.score)
+        for n in kept
+        if (one := photo.detections[int(n)]).label in labels
+    ]
+    partial = frozenset(federated.partial if federated else ())
+    return ComparedPhoto(sample.hw, truths, found, frozenset(labels), partial)
+
+
+def read_detections(path: Path, samples: Sequence[AnnotatedImage]) -> Detections:
+    """A detector's boxes for these photos; those of other photos are left out.
+
+    Raises DataError that names file, record and reason.
+    """
+    try:
+        raw: Any = parse_json(path.read_bytes(), path)
+        classes = {int(row["id"]): row for row in raw["categories"]}
+        names = {number: str(row["name"]) for number, row in classes.items()}
+        rows = list(raw["annotations"])
+    except (DataError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: wanted COCO's JSON with `categories` and `annotations`, got something else "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
+    ids = [one.benchmark.image_id for one in samples]
+    places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
+    photos: list[list[Detection]] = [[] for _ in samples]
+    for number, row in enumerate(rows):
+        try:
+            named = "image" in row
+            place = places.get(Path(str(row["image"])).name if named else int(row["image_id"]))
+            x, y, width, height = (float(value) for value in row["bbox"])
+            if not (width > 0 and height > 0 and np.isfinite([x, y, width, height]).all()):
+                raise ValueError(f"a box needs a width and a height above 0, got {row['bbox']}")
+            label = names[int(row["category_id"])]
+            detection = Detection((x, y, x + width, y + height), label, float(row["score"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}, annotation {number}: wanted image (or image_id), category_id, bbox "
+                f"[x, y, w, h] and score; {type(error).__name__}: {error}"
+            ) from error
+        if place is not None:
+            photos[place].append(detection)
+    frequency = {
+        names[n]: str(row["frequency"]) for n, row in classes.items() if "frequency" in row
+    }
+    return Detections(tuple(tuple(photo) for photo in photos), frequency)

@@ -1,0 +1,174 @@
+"""Automatic masks against people's: average recall of a grid of clicks, and of what is shown.
+
+`everything`, as Segment Anything measures object proposals (section 7.3 and appendix D.3): the grid
+of clicks without filters by quality and stability, duplicates above a box IoU of .9 removed, ranked
+by the mean of quality and stability. Average recall is COCO's: the share of objects that a mask
+among the best 10, 100 or 1000 of its photo matches, averaged over IoU .5, .55, ..., .95, all
+classes alike. Sizes are pixels of the photo as it is measured: up to 32 x 32 small, up to 96 x 96
+medium.
+
+Deviation: unless `EvalSettings.grid` says so, a grid of 16 x 16 clicks instead of the paper's
+64 x 64, so that 100 photos take minutes on a plain CPU. Such a grid finds fewer than 1000 masks a
+photo: AR@1000 then counts them all. `EvalSettings.crop_n_layers` looks at crops of the photo, too
+(appendix B, "Cropping"); of two masks whose boxes overlap by more than .95 the smaller crop's
+stays, as .9 would drop the better drawn ones of large objects.
+
+`shown` is what an annotator opens in the morning: `everything` as it is called without any setting.
+A mask is right if it overlaps an object that no better mask has with an IoU of at least .5; one
+that lies in an area that does not count is not counted. Where a set labels only some of what a
+photo holds, the precision is a lower bound.
+
+The matching is pycocotools' (the extra `evaluate`). Letters: I photos, T thresholds of IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from anymask.base import Floats
+from anymask.evaluation.coco import AREA_RANGES, IOU_THRESHOLDS, Matches, match_photo
+from anymask.evaluation.metrics import Shares
+from anymask.evaluation.protocols import NotMeasured, Segmenter
+from anymask.evaluation.results import Curve, DetailTable, SetResult, shares_to_metric
+from anymask.evaluation.selection import EvalSet, EvalSettings, OnProgress, choose_masks
+from anymask.masks import Mask
+
+RECALL_LIMITS = (10, 100, 1000)
+HALF = 0  # place of IoU .5 among the thresholds
+GRID_SETTINGS: dict[str, str | float] = {
+    "mode": "exact",
+    "score": 0.0,
+    "stability": 0.0,
+    "box_nms_thresh": 0.9,
+    "crop_nms_thresh": 0.95,
+}
+
+
+@runtime_checkable
+class FindsEverything(Protocol):
+    """A method with `everything`; `anymask.Model` is one."""
+
+    def everything(self, image: Any, **grid: Any) -> Sequence[Mask]:
+        """All masks of an embedded photo."""
+        ...
+
+
+def measure_everything(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
+    """Measure what a method finds by itself.
+
+    Raises NotMeasured for one that has no `everything` or takes no clicks for it.
+    """
+    if not isinstance(method, FindsEverything):
+        raise NotMeasured("it finds nothing by itself, it only answers prompts")
+    accepts = method.spec.accepts  # what only divides a photo accepts nothing
+    if accepts and "point" not in accepts:
+        raise NotMeasured("it takes no clicks")
+    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+    images = np.unique(chosen.image)
+    photos, counts = [], []
+    for done, number in enumerate(images, start=1):
+        sample = one.samples[int(number)]
+        records = method.everything(
+            sample.image(), grid=settings.grid, crop_n_layers=settings.crop_n_layers,
+            **GRID_SETTINGS,
+        )  # fmt: skip
+        truths = [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]]
+        rles = [record.rle for record in records]
+        photos.append(
+            match_photo(
+                sample.hw, rles, rank_scores(records), truths, sample.ignore,
+                most=RECALL_LIMITS[-1],
+            )
+        )  # fmt: skip
+        counts.append(len(records))
+        told(done, len(images))
+    sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
+    crops = "".join(f", also in each of {n} x {n} crops" for n in sides)
+    clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
+    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks a photo")
+
+
+def rank_scores(records: Sequence[Mask]) -> Floats:
+    """The mean of quality and stability."""
+    means = [(record.score + (record.stability or 0.0)) / 2 for record in records]
+    return np.array(means, np.float64)
+
+
+def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
+    """Figures, a table by size and the curve over IoU of photos that are matched, by size."""
+    most = RECALL_LIMITS[-1]
+    asked = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
+    asked += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
+    by_size = {size: [photo[size] for photo in photos] for size in AREA_RANGES}
+    rows: list[tuple[str | float, ...]] = []
+    for size, matches in by_size.items():
+        objects = sum(photo.truths for photo in matches)
+        rows.append((size, objects, *(average_recall(matches, limit) for limit in RECALL_LIMITS)))
+    objects = max(sum(one.truths for one in by_size["all"]), 1)
+    found = np.sum([one.found(most) for one in by_size["all"]], axis=0) / objects
+    curve = Curve(
+        title="everything", x=IOU_THRESHOLDS, y=found, x_label="IoU",
+        y_label=f"recall of {most} masks",
+    )  # fmt: skip
+    header = ("size", "objects", *(f"AR@{limit}" for limit in RECALL_LIMITS))
+    return SetResult(
+        figures=tuple(
+            shares_to_metric(name, recall_shares(by_size[size], limit))
+            for name, size, limit in asked
+        ),
+        curves=(curve,),
+        tables=(DetailTable(title="average recall", header=header, rows=tuple(rows)),),
+        notes=(note,) if note else (),
+    )
+
+
+def recall_shares(photos: Sequence[Matches], most: int) -> Shares:
+    """What each photo gives: objects found, averaged over the thresholds, and objects."""
+    found = np.array([photo.found(most).mean() for photo in photos], np.float64)
+    objects = np.array([photo.truths for photo in photos], np.float64)
+    return Shares(found, objects, objects)
+
+
+def average_recall(photos: Sequence[Matches], most: int) -> float:
+    """COCO's AR with so many masks a photo; NaN without an object."""
+    shares = recall_shares(photos, most)
+    total = shares.bottom.sum()
+    return float(shares.top.sum() / total) if total else float("nan")
+
+
+def measure_shown(
+    method: Segmenter, one: EvalSet, settings: EvalSettings, told: OnProgress
+) -> SetResult:
+    """Measure what a method shows when it is asked for everything.
+
+    Raises NotMeasured for one that has no `everything` of its own.
+    """
+    if not isinstance(method, FindsEverything) or not method.spec.accepts:
+        raise NotMeasured("it shows nothing by itself")
+    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
+    images = np.unique(chosen.image)  # each with all of its objects: precision needs them
+    rows = []
+    for done, number in enumerate(images, start=1):
+        sample = one.samples[int(number)]
+        records = method.everything(sample.image())
+        scores = np.array([record.score for record in records], np.float64)
+        rles, most = [record.rle for record in records], max(len(records), 1)
+        sizes = match_photo(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)
+        matches = sizes["all"]
+        counted = np.count_nonzero(~matches.ignored[HALF])
+        rows.append((int(matches.found()[HALF]), matches.truths, counted))
+        told(done, len(images))
+    found, truths, shown = np.array(rows, np.float64).reshape(-1, 3).T
+    photos = np.ones(len(found))
+    return SetResult(
+        figures=(
+            shares_to_metric("recall .5", Shares(found, truths, truths)),
+            shares_to_metric("precision .5", Shares(found, shown, shown)),
+            shares_to_metric("masks a photo", Shares(shown, photos, photos), digits=1),
+        )
+    )

@@ -1,0 +1,329 @@
+"""One self-contained HTML page: tables, SVG plots and pictures that fetch nothing and run nothing.
+
+Colours come from the style sheet: classes s0..s7 for the series, so that a plot is readable on a
+dark and on a light ground. Every mark has a title that browsers show under the pointer. All texts
+are escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anymask.base import Floats, UintImage
+
+COLOURS = 8  # classes of series in the style sheet
+WIDTH, HEIGHT = 520, 300
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
+
+
+STYLE = """
+:root { color-scheme: light dark; --ground: #fbfbfd; --sheet: #ffffff; --ink: #1d2330;
+  --faint: #5d6678; --rule: #dfe3ea; --heat: #2563c9;
+  --c0: #2563c9; --c1: #d9572b; --c2: #2f8f46; --c3: #9140b5;
+  --c4: #b58900; --c5: #0e8f8a; --c6: #c92a5f; --c7: #6b5bd2; }
+@media (prefers-color-scheme: dark) { :root { --ground: #14171d; --sheet: #1c2028; --ink: #e6e9ef;
+  --faint: #9aa4b5; --rule: #333a46; --heat: #7db1ff;
+  --c0: #6aa5ff; --c1: #ff9166; --c2: #74d080; --c3: #d08bee;
+  --c4: #f0c94a; --c5: #4fd1c9; --c6: #ff7aa2; --c7: #a99cff; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.2rem 4rem; max-width: 1160px; background: var(--ground);
+  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: .95rem; margin: 0 0 .3rem; } p { margin: .2rem 0 .6rem; }
+.note, caption, .legend { color: var(--faint); font-size: .88rem; }
+.sheets { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); }
+.sheet { background: var(--sheet); border: 1px solid var(--rule); border-radius: 10px;
+  padding: .9rem 1rem; min-width: 0; }
+.small { max-width: 480px; }
+.wide { overflow-x: auto; } .wide + .wide { margin-top: 1.4rem; }
+.note, li { overflow-wrap: anywhere; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--rule); }
+td + td { white-space: nowrap; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+th { color: var(--faint); font-weight: 600; font-size: .88rem; }
+tr.strong td { font-weight: 700; } summary { cursor: pointer; color: var(--faint); }
+.shots { display: flex; flex-wrap: wrap; gap: .8rem; margin-bottom: 1.2rem; }
+.shots figure { margin: 0; width: 200px; }
+svg.plot { width: 100%; height: auto; display: block; } svg.map { background: var(--sheet);
+  border: 1px solid var(--rule); max-width: 100%; }
+.grid { stroke: var(--rule); } .axis { fill: var(--faint); font: 14px system-ui, sans-serif; }
+.axis.name { fill: var(--ink); font-size: 15px; } .heat { fill: var(--heat); }
+.line { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
+.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; }
+.key i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
+img { max-width: 100%; height: auto; border-radius: 6px; display: block; }
+""" + "".join(
+    f".line.s{n} {{ stroke: var(--c{n}); }} .bar.s{n} {{ fill: var(--c{n}); }} "
+    f".key .s{n} {{ background: var(--c{n}); }}\n"
+    for n in range(8)
+)
+
+
+def html_page(title: str, about: str, sections: Sequence[str]) -> str:
+    """A whole document; `title` and `about` are plain text, sections are HTML."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f'<h1>{escape(title)}</h1>\n<p class="note">{escape(about)}</p>\n'
+        + "\n".join(sections)
+        + "\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what belongs to it (HTML)."""
+    return f"<h2>{escape(title)}</h2>\n" + "\n".join(parts)
+
+
+def sheets(*parts: tuple[str, str]) -> str:
+    """Boxes side by side: a title and HTML each."""
+    boxes = (
+        f'<div class="sheet"><h3>{escape(title)}</h3>{content}</div>' for title, content in parts
+    )
+    return f'<div class="sheets">{"".join(boxes)}</div>'
+
+
+def html_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], strong: Collection[int] = ()
+) -> str:
+    """A table of plain texts; the rows whose numbers are in `strong` stand out."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        f"<tr{' class=strong' * (number in strong)}>"
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
+        for number, row in enumerate(rows)
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def note(text: str) -> str:
+    """A line of small print."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def jpeg_bytes(picture: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
+    """The picture as a JPEG file."""
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return data.tobytes()
+
+
+def picture_tag(jpeg: bytes, about: str) -> str:
+    """A JPEG file inside the page; `about` is plain text for those who cannot see it."""
+    data = base64.b64encode(jpeg).decode("ascii")
+    return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'
+
+
+# Plots.
+
+
+Text = Callable[[float], str]
+Number = TypeVar("Number", float, Floats)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line or one row of bars.
+
+    name    in the legend
+    values  one for each bin or category
+    """
+
+    name: str
+    values: Floats
+
+
+def line_plot(
+    edges: ArrayLike, series: Sequence[Series], x_label: str, x_text: Text, *, log: bool = False
+) -> str:
+    """Histograms as lines: shares (y) over bins (x).
+
+    edges   (B + 1,) of the bins
+    x_text  a value of x as text
+    log     bins are equally wide on a logarithmic scale
+    """
+    borders = np.asarray(edges, np.float64)
+    scaled = np.log10(borders) if log else borders
+    across = LEFT + (scaled - scaled[0]) / (scaled[-1] - scaled[0]) * (WIDTH - LEFT - RIGHT)
+    top = _nice_top(max((float(one.values.max(initial=0)) for one in series), default=0))
+    parts = [_y_axis(top), _x_label(x_label)]
+    parts += [
+        _tick(float(np.interp(place, scaled, across)), x_text(10**place if log else place))
+        for place in np.linspace(scaled[0], scaled[-1], 6)
+    ]
+    middles = (across[1:] + across[:-1]) / 2
+    for number, one in enumerate(series):
+        points = " ".join(
+            f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, one.values, strict=True)
+        )
+        style = f"line s{number % COLOURS}"
+        parts.append(f'<polyline class="{style}" points="{points}">{_title(one.name)}</polyline>')
+    return _svg(parts, x_label)
+
+
+@dataclass(frozen=True)
+class Points:
+    """A line through points: x rising, y a share of one; a y that is no number is left out."""
+
+    name: str
+    x: Floats
+    y: Floats
+
+
+def curve_plot(curves: Sequence[Points], x_label: str) -> str:
+    """Lines through points, each marked; y is 0 to 1, in percent."""
+    there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
+    low = min((float(x.min()) for x, _ in there if len(x)), default=0.0)
+    high = max((float(x.max()) for x, _ in there if len(x)), default=1.0)
+    span = high - low or 1.0
+    parts = [_y_axis(1.0), _x_label(x_label)]
+    marks = np.unique(np.concatenate([x for x, _ in there])) if there else np.zeros(0)
+    places = marks if len(marks) <= 8 and (marks % 1 == 0).all() else _round_marks(low, high)
+    wide = WIDTH - LEFT - RIGHT - 24
+    parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
+    for number, (one, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
+        colour = f"s{number % COLOURS}"
+        across, up = LEFT + 12 + (xs - low) / span * wide, _y(np.clip(ys, 0, 1), 1.0)
+        dots = [f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True)]
+        parts.append(f'<polyline class="line {colour}" points="{" ".join(dots)}"/>')
+        parts += [
+            f'<circle class="bar {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4">'
+            f"{_title(f'{one.name}, {x_label} {at:.4g}: {_percent(value)}')}</circle>"
+            for x, y, at, value in zip(across, up, xs, ys, strict=True)
+        ]
+    return _svg(parts, x_label)
+
+
+def _round_marks(low: float, high: float) -> Floats:
+    """Two to eight places that are short to write, none outside."""
+    if high <= low:
+        return np.array([low])
+    power = 10.0 ** np.floor(np.log10(high - low))
+    steps = [power * part for part in (0.2, 0.25, 0.5, 1.0) if (high - low) / (power * part) <= 7]
+    step = float(steps[0] if steps else power * 2)
+    return (
+        np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
+    )  # no -0
+
+
+def bar_plot(
+    categories: Sequence[str], series: Sequence[Series], x_label: str, *, most: int = 12
+) -> str:
+    """Shares (y) of a few categories (x), the series side by side; the first `most` are drawn."""
+    names = list(categories)[:most]
+    top = _nice_top(max((float(one.values[:most].max(initial=0)) for one in series), default=0))
+    step = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
+    wide = 0.8 * step / max(len(series), 1)
+    parts = [_y_axis(top), _x_label(x_label)]
+    for place, name in enumerate(names):
+        middle = LEFT + (place + 0.5) * step
+        parts.append(_tick(middle, _shorten(name, int(step / 8))))
+        for number, one in enumerate(series):
+            share = float(one.values[place])
+            x, y = middle - 0.4 * step + number * wide, _y(share, top)
+            parts.append(
+                f'<rect class="bar s{number % COLOURS}" x="{x:.1f}" y="{y:.1f}" '
+                f'width="{max(wide - 1, 1):.1f}" height="{HEIGHT - BOTTOM - y:.1f}">'
+                f"{_title(f'{one.name}, {name}: {_percent(share)}')}</rect>"
+            )
+    return _svg(parts, x_label)
+
+
+def heat_map(counts: ArrayLike, about: str, side: int = 260) -> str:  # (G, G), rows down
+    """A map of counts; the fullest cell has the full colour."""
+    table = np.asarray(counts, np.float64)
+    rows, columns = table.shape
+    full = max(float(table.max(initial=0)), 1)
+    cells = [
+        f'<rect class="heat" x="{x}" y="{y}" width="1.02" height="1.02" '
+        f'fill-opacity="{table[y, x] / full:.3f}">{_title(f"{int(table[y, x])}")}</rect>'
+        for y in range(rows)
+        for x in range(columns)
+        if table[y, x]
+    ]
+    return (
+        f'<svg class="map" viewBox="0 0 {columns} {rows}" width="{side}" height="{side}" '
+        f'role="img" aria-label="{escape(about, quote=True)}">{"".join(cells)}</svg>'
+    )
+
+
+def legend(names: Sequence[str]) -> str:
+    """The colours of the series; nothing for a single one."""
+    if len(names) < 2:
+        return ""
+    keys = (
+        f'<span class="key"><i class="s{number % COLOURS}"></i>{escape(name)}</span>'
+        for number, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(keys)}</p>'
+
+
+# Parts of a plot.
+
+
+def _svg(parts: Sequence[str], about: str) -> str:
+    return (
+        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(about, quote=True)}">{"".join(parts)}</svg>'
+    )
+
+
+def _title(text: str) -> str:
+    return f"<title>{escape(text)}</title>"
+
+
+def _y(share: Number, top: float) -> Number:
+    return HEIGHT - BOTTOM - share / top * (HEIGHT - TOP - BOTTOM)
+
+
+def _nice_top(most: float) -> float:
+    """The next round number above."""
+    if most <= 0:
+        return 1.0
+    unit = 10.0 ** np.floor(np.log10(most))
+    return float(next(step * unit for step in (1, 2, 2.5, 5, 10) if step * unit >= most * 0.999))
+
+
+def _y_axis(top: float) -> str:
+    lines = []
+    for share in np.linspace(0, top, 5):
+        y = _y(float(share), top)
+        lines.append(
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="axis" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{_percent(float(share))}</text>"
+        )
+    return "".join(lines)
+
+
+def _tick(x: float, text: str) -> str:
+    y = HEIGHT - BOTTOM + 19
+    return f'<text class="axis" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(text)}</text>'
+
+
+def _x_label(text: str) -> str:
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    return (
+        f'<text class="axis name" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= max(most, 3) else text[: max(most, 3) - 1] + "…"

@@ -1,0 +1,369 @@
+"""The report of an evaluation on photos: its tables, plots, notes and worst cases as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, UintImage
+from anymask.evaluation.measures import MASK_MEASURES, MEASURES, click_name
+from anymask.evaluation.metrics import Mean
+from anymask.evaluation.page import Points, Series, curve_plot, jpeg_bytes, legend, line_plot
+from anymask.evaluation.protocols import Segmenter, tight_box
+from anymask.evaluation.report import Report, Section, Shot, TextTable
+from anymask.evaluation.results import (
+    Evaluation,
+    MetricValue,
+    SetScores,
+    evaluation_to_json,
+    mean_over_sets,
+    values_to_metric,
+)
+from anymask.evaluation.selection import EvalPhoto, EvalSet
+from anymask.masks import ALL_KINDS, Prompt, centre_click, contours, iou
+
+MAIN_MEASURES = ("clicks", "box", "noc")  # these have tables of their own
+IOU_BINS = np.linspace(0, 1, 21)
+ASKED = ("1 click", "box")  # whose distribution is drawn, and whose worst cases
+TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
+PICTURE_SIDE = 220
+PICTURE_MARGIN = 0.35  # of the object's longer side, around object and answer
+JPEG_QUALITY = 80
+
+
+def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
+    """The report of a run; `cases` are pictures of worst cases by the set's name."""
+    found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
+    main = [_main_table(run), _noc_table(run), _small_table(run)]
+    sections = [Section(tables=[table for table in main if table])]
+    for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *found):
+        rows = _mask_rows(run, name) if name in MASK_MEASURES else _set_rows(run, name)
+        if table := _measure_table(run, rows):
+            title = f"{name}: {MEASURES[name].about}" if name in MEASURES else name
+            tables = (table, *_details(run, name))
+            sections.append(Section(title=title, tables=tables, plots=list(_curves(run, name))))
+    sections += [
+        Section(title="Clicks", plots=_click_plots(run)),
+        Section(title="How the masks are spread over IoU", plots=_distribution_plots(run)),
+        *(
+            Section(title=f"Worst cases of {name}", pictures=pictures)
+            for name, pictures in (cases or {}).items()
+            if pictures
+        ),
+    ]
+    masks = sum(len(scores.area) for scores in run.sets)
+    weights = f"weights {run.weights_hash or 'without a hash'}"
+    return Report(
+        title=f"{run.subject} on {run.suite or 'its sets'}",
+        about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
+        sections=[one for one in sections if one.tables or one.plots or one.pictures],
+        notes=_notes(run, bool(cases)),
+        rows=list(_rows(run)),
+        data=evaluation_to_json(run),
+    )
+
+
+def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
+    """Every figure of every set: the mean of its masks, or of a measure of the whole set."""
+    for scores in run.sets:
+        for column in scores.columns:
+            mean = run.set_mean(scores.name, column.measure, method=column.method)
+            yield _row(scores.name, column.method, column.measure, mean)
+        for one in scores.found:
+            for figure in one.result.figures if one.result else ():
+                yield _row(scores.name, one.method, f"{one.measure}: {figure.name}", figure)
+
+
+def _row(of: str, method: str, measure: str, mean: Mean | MetricValue) -> dict[str, Any]:
+    numbers = {"mean": mean.value, "low": mean.low, "high": mean.high}
+    return {"set": of, "method": method, "measure": measure} | numbers
+
+
+def _notes(run: Evaluation, pictured: bool) -> list[str]:
+    """How it was measured, a line each; what measures of whole sets say, or why they did not."""
+    settings = run.settings
+    limits = "".join(
+        f", at most {count} masks a {what}"
+        for count, what in ((settings.limit, "set"), (settings.per_image, "photo"))
+        if count is not None
+    )
+    lines = [
+        f"model: {run.subject}, weights {run.weights_hash or 'without a hash'}",
+        *(f"beside it: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
+        f"mean IoU of masks of at least {settings.min_area} pixels{limits}; intervals: bootstrap "
+        "over photos, 95 %",
+        f"machine: {run.machine.line()}",
+        *([f"command: `{run.command}`"] if run.command else []),
+        *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
+        *(["worst cases: green is the truth, pink the answer, the red dot the click"] * pictured),
+    ]
+    for scores in run.sets:
+        for one in scores.found:
+            if one.result is None:
+                lines.append(f"skipped: {one.measure} of {one.method}: {one.reason}")
+            else:
+                lines += [f"{one.measure}: {note}" for note in one.result.notes]
+    return list(dict.fromkeys(lines))
+
+
+# Tables.
+
+
+def _main_columns(run: Evaluation) -> list[tuple[str, str]]:
+    """Without the clicks between the first and the last, and what NoC shows."""
+    shown = ("1 click", "oracle", "box", f"{run.settings.clicks} clicks")
+    return [pair for pair in run.pairs() if pair[1] in shown]
+
+
+def _main_table(run: Evaluation) -> TextTable:
+    pairs = _main_columns(run)
+    rows = []
+    for scores in run.sets:
+        masks = int((scores.area >= run.settings.min_area).sum())
+        cells = [_cell(run.set_mean(scores.name, pair[1], method=pair[0]).value) for pair in pairs]
+        rows.append([scores.name, str(masks), *cells])
+    for group in run.groups:
+        means = [run.mean(pair[1], group=group, method=pair[0]) for pair in pairs]
+        bold = [_bold(_cell(mean.value)) for mean in means]
+        rows.append([f"**{group} mean**", f"{len(run.members(group))} sets", *bold])
+        known = [not np.isnan(mean.value) for mean in means]
+        spans = [
+            f"{m.low:.3f}–{m.high:.3f}" if k else "" for m, k in zip(means, known, strict=True)
+        ]
+        rows.append(["95 % interval", "", *spans])
+    return TextTable(["set", "masks", *(_title(run, pair) for pair in pairs)], rows)
+
+
+def _noc_table(run: Evaluation) -> TextTable | None:
+    pairs = [pair for pair in run.pairs() if pair[1].startswith("noc")]
+    rows = []
+    for scores in run.sets if pairs else ():
+        means = [run.set_mean(scores.name, pair[1], method=pair[0]).value for pair in pairs]
+        if not np.isnan(means).all():
+            cells = ["" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
+            rows.append([scores.name, str(len(scores.area)), *cells])
+    names = [f"{method} NoC@{measure[3:]}" for method, measure in pairs]
+    return TextTable(["clicks to an IoU", "masks", *names], rows) if pairs else None
+
+
+def _small_table(run: Evaluation) -> TextTable | None:
+    pairs = _main_columns(run)
+    rows = []
+    for scores in run.sets:
+        small = int((scores.area < run.settings.min_area).sum())
+        means = [run.set_mean(scores.name, way, method=m, small=True).value for m, way in pairs]
+        rows += [[scores.name, str(small), *map(_cell, means)]] if small else []
+    titles = [_title(run, pair) for pair in pairs]
+    header = [f"under {run.settings.min_area} pixels", "masks", *titles]
+    return TextTable(header, rows) if rows else None
+
+
+MetricRows = dict[tuple[str, str], Sequence[MetricValue]]  # of a set and a method
+
+
+def _mask_rows(run: Evaluation, measure: str) -> MetricRows:
+    """A measure of masks that has no place in the main table."""
+    columns = MASK_MEASURES[measure].columns(ALL_KINDS, run.settings)
+    rows = {
+        (scores.name, method): [
+            values_to_metric(column, *scores.select(method, column, run.settings.min_area))
+            for column in columns
+        ]
+        for scores in run.sets
+        for method in dict.fromkeys(column.method for column in scores.columns)
+    }
+    return {key: row for key, row in rows.items() if not all(np.isnan(m.value) for m in row)}
+
+
+def _set_rows(run: Evaluation, measure: str) -> MetricRows:
+    """A measure of whole sets."""
+    return {
+        (scores.name, found.method): found.result.figures
+        for scores in run.sets
+        for found in scores.found
+        if found.measure == measure and found.result
+    }
+
+
+def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
+    """A row a set and method, a column a figure; groups below."""
+    names = list(dict.fromkeys(figure.name for row in rows.values() for figure in row))
+    by_name = {key: {figure.name: figure for figure in row} for key, row in rows.items()}
+    lines = [
+        [*key, *(_figure_cell(row.get(figure)) for figure in names)] for key, row in by_name.items()
+    ]
+    for group in run.groups:
+        members = [scores.name for scores in run.members(group)]
+        for method in dict.fromkeys(method for _, method in rows):
+            inside = [by_name[name, method] for name in members if (name, method) in rows]
+            if len(inside) > 1:
+                cells = [_figure_cell(_mean_figure([row.get(n) for row in inside])) for n in names]
+                lines.append([f"**{group} mean**", method, *map(_bold, cells)])
+    return TextTable(["set", "method", *names], lines) if names else None
+
+
+def _mean_figure(figures: Sequence[MetricValue | None]) -> MetricValue | None:
+    """A figure's mean over the sets that have it."""
+    there = [one for one in figures if one is not None and not np.isnan(one.value)]
+    if not there:
+        return None
+    mean = mean_over_sets(there)
+    return MetricValue(
+        name="", value=mean.value, low=mean.low, high=mean.high, digits=there[0].digits
+    )
+
+
+def _figure_cell(figure: MetricValue | None) -> str:
+    if figure is None or np.isnan(figure.value):
+        return ""
+    value, low, high = (f"{n:.{figure.digits}f}" for n in (figure.value, figure.low, figure.high))
+    return value if np.isnan(figure.low) else f"{value} ({low}–{high})"
+
+
+def _title(run: Evaluation, pair: tuple[str, str]) -> str:
+    method, measure = pair
+    return measure if method == run.subject else f"{method}: {measure}"
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _bold(text: str) -> str:
+    return text and f"**{text}**"
+
+
+def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
+    """The details of measures of whole sets, folded."""
+
+    def text(cell: str | float) -> str:
+        if isinstance(cell, str):
+            return cell
+        if np.isnan(cell):
+            return ""
+        return str(int(cell)) if cell == int(cell) and abs(cell) > 1 else f"{cell:.3f}"
+
+    for scores in run.sets:
+        for found in scores.found:
+            for table in found.result.tables if found.measure == measure and found.result else ():
+                title = f"{scores.name}, {found.method}: {table.title}"
+                rows = [[text(cell) for cell in row] for row in table.rows]
+                yield TextTable(table.header, rows, title, folded=True)
+
+
+# Plots.
+
+
+def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
+    """Mean IoU after 1, 2, ... clicks: a plot a group, a line a method."""
+    plots = []
+    rounds = range(1, run.settings.clicks + 1)
+    for group in run.groups:
+        curves = []
+        for method in dict.fromkeys(method for method, _ in run.pairs()):
+            means = [run.mean(click_name(n), group=group, method=method).value for n in rounds]
+            if np.isfinite(means).any():
+                curves.append(Points(method, np.array(rounds, np.float64), np.array(means)))
+        if curves:
+            names = legend([curve.name for curve in curves])
+            plots.append((f"{group}: mean IoU", curve_plot(curves, "clicks") + names))
+    return plots
+
+
+def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
+    """The subject's histogram of IoU on every set."""
+    plots = []
+    for scores in run.sets:
+        series = []
+        for way in ASKED:
+            values, _ = scores.select(run.subject, way, run.settings.min_area)
+            if len(values):
+                series.append(Series(way, np.histogram(values, IOU_BINS)[0] / len(values)))
+        if series:
+            plot = line_plot(IOU_BINS, series, "IoU", lambda x: f"{x:.1f}")
+            names = legend([one.name for one in series])
+            plots.append((f"{scores.name}: share of masks", plot + names))
+    return plots
+
+
+def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
+    """A plot for each title of a set's curves, a line a method."""
+    for scores in run.sets:
+        titles: dict[tuple[str, str, str], list[Points]] = {}
+        for found in scores.found:
+            for curve in found.result.curves if found.measure == measure and found.result else ():
+                key = curve.title, curve.x_label, curve.y_label
+                titles.setdefault(key, []).append(Points(found.method, curve.x, curve.y))
+        for (title, x_label, y_label), lines in titles.items():
+            plot = curve_plot(lines, x_label) + legend([line.name for line in lines])
+            yield f"{scores.name}, {title}: {y_label}", plot
+
+
+# Worst cases.
+
+
+def draw_worst_cases(
+    method: Segmenter, one: EvalSet, scores: SetScores, min_area: int, count: int = 3
+) -> list[Shot]:
+    """The `count` lowest scores of a set by one click, and by the box, asked for again.
+
+    Of one photo only its worst mask is shown.
+    """
+    pictures = []
+    for way in ASKED:
+        values = scores.values(method.spec.name, way)
+        if values is None:
+            continue
+        lowest: dict[int, int] = {}
+        for row in np.argsort(values, kind="stable"):
+            if scores.area[row] >= min_area and not np.isnan(values[row]):
+                lowest.setdefault(int(scores.image[row]), int(row))
+        chosen = list(lowest.values())[:count]
+        pictures += [_draw_case(method, one, scores, row, way) for row in chosen]
+    return pictures
+
+
+def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
+    place, mask = int(scores.image[row]), int(scores.mask[row])
+    photo = EvalPhoto(place, one.samples[place], scores.mask[row : row + 1])
+    (truth,) = photo.truths()
+    clicked = [centre_click(truth.mask)] if way == "1 click" else []
+    prompt = Prompt.of(points=clicked) if clicked else Prompt(box=tight_box(truth.mask))
+    embedding = method.encode(photo.image)
+    (answer,) = method.segment(embedding, prompts=[prompt], multimask=bool(clicked))
+    found = answer.masks[0]
+    fit = iou(found, truth.mask, truth.ignore)
+    label = photo.sample.objects[mask].label
+    words = (
+        f"{way}: IoU {fit:.2f}, {photo.sample.name}, mask {mask}{f' ({label})' if label else ''}"
+    )
+    clicks = [(round(x), round(y)) for x, y in clicked]
+    return Shot(_draw_object(photo.image, truth.mask, found, clicks), [words])
+
+
+def _draw_object(
+    image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
+) -> bytes:
+    """The photo around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
+    x0, y0, x1, y1 = tight_box(truth)
+    room = PICTURE_MARGIN * max(x1 - x0, y1 - y0) + 8
+    left, top = (max(int(v - room), 0) for v in (x0, y0))
+    window = (slice(top, int(y1 + room)), slice(left, int(x1 + room)))
+    part = image[window]
+    scale = PICTURE_SIDE / max(part.shape[:2])
+    size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
+    both = [
+        cv2.resize(mask[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        for mask in (truth, found)
+    ]
+    drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
+    for x, y in clicks:
+        at = (round((x + 0.5 - left) * scale), round((y + 0.5 - top) * scale))
+        cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
+    return jpeg_bytes(drawn, JPEG_QUALITY)

@@ -1,0 +1,341 @@
+"""Scores of an evaluation: of masks, of whole sets and of a run, their means, and their JSON.
+
+Letters: N masks of a set, I photos.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError, Floats, IntArray, Machine
+from anymask.evaluation.metrics import (
+    NAN,
+    Mean,
+    Shares,
+    cluster_mean,
+    mean_of_means,
+    mean_of_shares,
+    sum_by_photo,
+)
+from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
+
+RESULTS_FORMAT = 2  # 2: `measures` and `found`
+
+
+# Measures of whole sets.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MetricValue:
+    """One number of a result.
+
+    name    its column in the tables, such as "AR@100"
+    value   NaN where nothing could be measured
+    low     of the 95 % interval, NaN without one
+    high    of the same
+    shares  what each photo gives to the value; with them the report also has the figure of a group
+            of sets with its interval, without them only the mean of the sets' values
+    digits  after the point, in tables
+    """
+
+    name: str
+    value: float
+    low: float = NAN
+    high: float = NAN
+    shares: Shares | None = None
+    digits: int = 3
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Curve:
+    """A line to plot: x and y of equal length, and what the axes are.
+
+    Curves of one set and one title share a plot, one line a method.
+    """
+
+    title: str
+    x: Floats
+    y: Floats
+    x_label: str
+    y_label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailTable:
+    """Details below the figures: every row as long as the header."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetResult:
+    """All that one measure says of one method on one set."""
+
+    figures: tuple[MetricValue, ...]
+    curves: tuple[Curve, ...] = ()
+    tables: tuple[DetailTable, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """A result with its place in the report; `reason` says why there is none."""
+
+    method: str
+    measure: str
+    result: SetResult | None = None
+    reason: str = ""
+
+
+def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
+    """The sum of tops over the sum of bottoms, with an interval that draws whole photos."""
+    mean = mean_of_shares([shares])
+    return MetricValue(
+        name=name, value=mean.value, low=mean.low, high=mean.high, shares=shares, digits=digits
+    )
+
+
+def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
+    """The mean of values (N,) without the NaN among them; `image` (N,) says whose they are."""
+    there = ~np.isnan(values)
+    return shares_to_metric(name, sum_by_photo(image[there], values[there]), digits)
+
+
+def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
+    """One figure over several sets, each set counting alike."""
+    there = [figure for figure in figures if not np.isnan(figure.value)]
+    shares = [figure.shares for figure in there if figure.shares is not None]
+    if len(shares) == len(there):
+        return mean_of_shares(shares)
+    return Mean(float(np.mean([figure.value for figure in there])), NAN, NAN)
+
+
+# Masks of sets.
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreColumn:
+    """One method by one measure: a value a mask, NaN where it was not measured."""
+
+    method: str
+    measure: str
+    values: Floats
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SetScores:
+    """A set's masks, (N,) each: which photo, which of its masks, how many pixels; and scores.
+
+    measures  the names of what was measured
+    columns   values mask by mask
+    found     what measures of whole sets said
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    measures: tuple[str, ...] = DEFAULT_MEASURES
+    image: IntArray
+    mask: IntArray
+    area: IntArray
+    columns: tuple[ScoreColumn, ...]
+    found: tuple[MethodResult, ...] = ()
+
+    def values(self, method: str, measure: str) -> Floats | None:
+        """A column's values, or None when the method was not measured so."""
+        for column in self.columns:
+            if (column.method, column.measure) == (method, measure):
+                return column.values
+        return None
+
+    def select(
+        self, method: str, measure: str, min_area: int, small: bool = False
+    ) -> tuple[Floats, IntArray]:
+        """Values and photos of the masks of at least `min_area` pixels (or of the smaller ones)."""
+        values = self.values(method, measure)
+        if values is None:
+            return np.zeros(0), np.zeros(0, np.int64)
+        keep = ((self.area < min_area) == small) & ~np.isnan(values)
+        return values[keep], self.image[keep]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """A finished or interrupted run.
+
+    suite         its name, or ""
+    subject       the model that was measured; its columns carry this name
+    weights_hash  of the model, or ""
+    settings      what was measured, on how many masks
+    machine       where
+    peers         (name, weights hash) of the other models, without the baselines
+    command       what was typed, or ""
+    sets          what is finished
+    skipped       (baseline, reason) of those that could not run
+    """
+
+    suite: str
+    subject: str
+    weights_hash: str
+    settings: EvalSettings
+    machine: Machine
+    sets: tuple[SetScores, ...]
+    peers: tuple[tuple[str, str], ...] = ()
+    command: str = ""
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups, in order of appearance; "all" when no set has one."""
+        names = dict.fromkeys(group for scores in self.sets for group in scores.groups)
+        return tuple(names) or ("all",)
+
+    def members(self, group: str) -> list[SetScores]:
+        """The sets of a group; every set of "all"."""
+        return [scores for scores in self.sets if group == "all" or group in scores.groups]
+
+    def mean(self, measure: str, *, group: str = "all", method: str | None = None) -> Mean:
+        """The mean over a group's sets of each set's mean, of the subject or another method."""
+        name, area = method or self.subject, self.settings.min_area
+        return mean_of_means([scores.select(name, measure, area) for scores in self.members(group)])
+
+    def set_mean(
+        self, name: str, measure: str, *, method: str | None = None, small: bool = False
+    ) -> Mean:
+        """One set's mean; of its small masks when asked."""
+        scores = next(scores for scores in self.sets if scores.name == name)
+        area = self.settings.min_area
+        return cluster_mean(*scores.select(method or self.subject, measure, area, small))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every (method, measure) that some set has, in order of appearance."""
+        keys = ((c.method, c.measure) for scores in self.sets for c in scores.columns)
+        return list(dict.fromkeys(keys))
+
+
+# JSON.
+
+
+def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
+    """Everything, with the means that the table shows; NaN becomes null."""
+    sets = []
+    for scores in run.sets:
+        large = scores.area >= run.settings.min_area
+        columns = [
+            {"method": column.method, "measure": column.measure}
+            | _mean_to_json(run.set_mean(scores.name, column.measure, method=column.method))
+            | {"values": _plain(column.values, 5)}
+            for column in scores.columns
+        ]
+        sets.append(
+            {
+                "name": scores.name, "groups": list(scores.groups),
+                "measures": list(scores.measures), "masks": int(large.sum()),
+                "small_masks": int((~large).sum()), "image": scores.image.tolist(),
+                "mask": scores.mask.tolist(), "area": scores.area.tolist(), "columns": columns,
+                "found": [_result_to_json(found) for found in scores.found],
+            }
+        )  # fmt: skip
+    means = [
+        {"group": group, "method": method, "measure": measure} | _mean_to_json(mean)
+        for group in run.groups
+        for method, measure in run.pairs()
+        if not np.isnan((mean := run.mean(measure, group=group, method=method)).value)
+    ]
+    return {
+        "format": RESULTS_FORMAT,
+        "suite": run.suite,
+        "subject": run.subject,
+        "weights_hash": run.weights_hash,
+        "peers": [{"name": name, "weights_hash": weights} for name, weights in run.peers],
+        "command": run.command,
+        "settings": dataclasses.asdict(run.settings),
+        "machine": dataclasses.asdict(run.machine),
+        "skipped": [list(pair) for pair in run.skipped],
+        "means": means,
+        "sets": sets,
+    }
+
+
+def _mean_to_json(mean: Mean) -> dict[str, Any]:
+    return {"mean": _plain(mean.value, 5), "low": _plain(mean.low, 5), "high": _plain(mean.high, 5)}
+
+
+def _result_to_json(found: MethodResult) -> dict[str, Any]:
+    whose = {"method": found.method, "measure": found.measure}
+    if found.result is None:
+        return whose | {"reason": found.reason}
+    result: dict[str, Any] = _plain(dataclasses.asdict(found.result))
+    return whose | result
+
+
+def _plain(value: Any, digits: int = 6) -> Any:
+    """Arrays as lists, numbers with so many digits after the point, NaN as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item, digits) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist(), digits)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, digits) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return None if np.isnan(value) else round(float(value), digits)
+    return value
+
+
+def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
+    """The finished sets of a written report; DataError when it is none."""
+    try:
+        return tuple(_set_from_json(row) for row in raw["sets"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"not a report of `anymask evaluate` ({error!r}); write a new one"
+        ) from error
+
+
+def _set_from_json(row: dict[str, Any]) -> SetScores:
+    columns = (
+        ScoreColumn(str(one["method"]), str(one["measure"]), np.array(one["values"], np.float64))
+        for one in row["columns"]
+    )
+    return SetScores(
+        name=str(row["name"]),
+        groups=tuple(row["groups"]),
+        measures=tuple(row["measures"]),
+        image=np.array(row["image"], np.int64),
+        mask=np.array(row["mask"], np.int64),
+        area=np.array(row["area"], np.int64),
+        columns=tuple(columns),
+        found=tuple(_result_from_json(found) for found in row["found"]),
+    )
+
+
+def _result_from_json(raw: dict[str, Any]) -> MethodResult:
+    """What `_result_to_json` wrote: null becomes NaN."""
+    method, measure = str(raw["method"]), str(raw["measure"])
+    if "reason" in raw:
+        return MethodResult(method=method, measure=measure, reason=str(raw["reason"]))
+    figures = []
+    for row in raw["figures"]:
+        numbers = {key: NAN if row[key] is None else row[key] for key in ("value", "low", "high")}
+        parts = row["shares"] and [row["shares"][key] for key in ("top", "bottom", "count")]
+        shares = Shares(*(np.array(part, np.float64) for part in parts)) if parts else None
+        figures.append(MetricValue(**row | numbers | {"shares": shares}))
+    curves = [
+        Curve(**row | {axis: np.array(row[axis], np.float64) for axis in ("x", "y")})
+        for row in raw["curves"]
+    ]
+    tables = []
+    for row in raw["tables"]:
+        cells = tuple(tuple(NAN if cell is None else cell for cell in r) for r in row["rows"])
+        tables.append(DetailTable(title=row["title"], header=tuple(row["header"]), rows=cells))
+    result = SetResult(
+        figures=tuple(figures), curves=tuple(curves), tables=tuple(tables),
+        notes=tuple(raw["notes"]),
+    )  # fmt: skip
+    return MethodResult(method=method, measure=measure, result=result)

@@ -1,0 +1,341 @@
+"""Files of results that any program wrote, scored against the truth: J & F of videos, PQ.
+
+Tracks, as davis2017-evaluation does: an object is a number of the first annotated frame, from 1 to
+the largest one there; a number without a pixel has empty masks. Every object counts alike, whatever
+video it is of. Frames are read one by one, so memory does not grow with the pictures.
+
+    "davis"         the semi-supervised task: objects keep their numbers, a larger one is refused;
+                    the first and the last frame do not count
+    "all-frames"    the same, with those two
+    "unsupervised"  nobody said what to follow (Caelles et al., 2019): numbers 1 to 20 are
+                    proposals, every frame counts, and objects get proposals of their own so that
+                    the mean of J and F over the video is the largest; who gets none has empty masks
+
+Letters: T frames that count, O objects, P proposals, H W a frame.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
+from anymask.evaluation.panoptic_quality import PanopticQuality, score_panoptic
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.evaluation.video_metrics import (
+    ObjectScores,
+    Rules,
+    TrackScores,
+    mean_by_video,
+    mean_over_objects,
+    outline_f,
+    outline_f_table,
+    score_frames,
+)
+from anymask.formats import (
+    Clip,
+    find_place,
+    label_values,
+    load_clips,
+    located,
+    read_panoptic,
+)
+from anymask.masks import iou, rle_to_mask
+from anymask.track import natural_order
+
+FILE_PROTOCOLS = ("tracks", "panoptic")
+PROPOSALS = 20  # a video, at most
+TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
+
+
+def score_files(
+    results: str | Path,
+    truth: str | Path,
+    protocol: str = "tracks",
+    *,
+    rules: str = "davis",
+    split: str | None = None,
+) -> Report:
+    """Score what a program wrote: `evaluate(results, truth, protocol="tracks" or "panoptic")`.
+
+    rules, split  of tracks
+
+    Raises DataError that names file, record and reason, InputError for a path that is not there.
+    """
+    results, truth = Path(results), Path(truth)
+    for path in (truth, results):
+        if not path.exists():
+            raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+    if protocol == "panoptic":
+        if split is not None or rules != "davis":
+            raise InputError("split and rules are for videos; leave them out")
+        return _panoptic_report(results, truth)
+    if rules not in get_args(Rules):
+        raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
+    return _track_report(results, truth, cast(Rules, rules), split)
+
+
+# Tracks.
+
+
+def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -> Report:
+    clips = read_truth(truth, split)
+    found: list[ObjectScores] = []
+    with ProgressBar("videos", len(clips)) as progress:
+        for done, clip in enumerate(clips, start=1):
+            with located(f"video {clip.name}"):
+                places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
+                what = f"results of the video {clip.name!r}"
+                found += score_video(clip, find_place(results, places, what), rules)
+            progress.update(done)
+    if not found:
+        raise DataError(f"{truth}: no object in the first frame of any of {len(clips)} videos")
+    total, videos = mean_over_objects(found), mean_by_video(found)
+    matched = rules == "unsupervised"
+    objects = [
+        [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}"]
+        + ([str(one.found_by or "nothing")] if matched else [])
+        + _cells(one.scores)
+        for one in found
+    ]
+    whose = ("video", "object", *(("found by",) if matched else ()))
+    by_video = [[name, *_cells(scores)] for name, scores in videos.items()]
+    rows = [
+        {"video": one.video, "object": one.number, "label": one.label, "found_by": one.found_by}
+        | _figures(one.scores)
+        for one in found
+    ]
+    frames = [{"J": one.j.tolist(), "F": one.f.tolist()} for one in found]
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"J and F, {rules}: {len(found)} objects in {len(videos)} videos",
+        sections=[
+            Section(
+                tables=[
+                    TextTable(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+                    TextTable(("video", *TRACK_HEADER), by_video),
+                    TextTable((*whose, *TRACK_HEADER), objects),
+                ]
+            )
+        ],
+        rows=rows,
+        data={
+            "global": _figures(total),
+            "videos": {name: _figures(scores) for name, scores in videos.items()},
+            "objects": [row | more for row, more in zip(rows, frames, strict=True)],
+            "rules": rules,
+        },
+    )
+
+
+def _figures(scores: TrackScores) -> dict[str, float]:
+    parts = [value for one in (scores.j, scores.f) for value in (one.mean, one.recall, one.decay)]
+    return dict(zip(TRACK_HEADER, (scores.j_and_f, *parts), strict=True))
+
+
+def _cells(scores: TrackScores) -> list[str]:
+    return [f"{value:.3f}" for value in _figures(scores).values()]
+
+
+def read_truth(path: Path, split: str | None = None) -> list[Clip]:
+    """The videos of a data set (DAVIS, YouTube-VOS), or of a plain folder: VIDEO/00000.png.
+
+    Raises DataError where there is neither.
+    """
+    plain = sorted({picture.parent for picture in path.glob("*/*.png")})
+    if not plain and split is None and next(path.glob("*.png"), None) is not None:
+        raise DataError(f"{path} holds the frames of one video; name the folder that it lies in")
+    if not plain or split is not None:
+        return load_clips(path, split=split)
+    clips = []
+    for folder in plain:
+        frames = tuple(sorted(folder.glob("*.png"), key=natural_order))
+        clips.append(Clip(name=folder.name, frames=frames, annotations=dict(enumerate(frames))))
+    return clips
+
+
+def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
+    """J and F of the objects of one video; none where its first frame has none."""
+    frames = sorted(clip.annotations)
+    if clip.layers:
+        return _score_layers(clip, frames, results, rules)
+    objects = max(clip.frame(frames[0]).by_id(), default=0)
+    if rules == "unsupervised":
+        return _score_proposals(clip, frames, results, objects)
+    frames = _counted(frames, rules)
+    table = np.array([_score_frame(clip, frame, results, objects) for frame in frames])
+    numbers = range(1, objects + 1)
+    return [score_frames(clip.name, n, clip.labels.get(n), n, table[:, n - 1]) for n in numbers]
+
+
+def _counted(frames: list[int], rules: Rules) -> list[int]:
+    """The frames that count. Raises DataError where none does."""
+    if rules != "davis":
+        return frames
+    if len(frames) < 3:
+        raise DataError(
+            f"it has {len(frames)} annotated frames, and the first and the last do not count; "
+            "the rules 'all-frames' count them"
+        )
+    return frames[1:-1]
+
+
+def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
+    """J and F where every object has pictures of its own, OBJECT/FRAME.png, as SA-V's do."""
+    if rules == "unsupervised":
+        raise DataError("its objects overlap, and proposals in one picture cannot; leave it out")
+    truths = {frame: clip.frame(frame) for frame in _counted(frames, rules)}
+    found = []
+    for number, folder in clip.layers.items():
+        rows = []
+        for frame, truth in truths.items():
+            path = results / folder.name / clip.annotations[frame].name
+            with located(path):
+                if not path.is_file():
+                    raise DataError("there is no result of this object; one not seen is all 0")
+                mask, rle = label_values(path) > 0, truth.by_id().get(number)
+                if mask.shape != truth.hw:
+                    raise DataError(f"the result has (H, W) = {mask.shape}, the truth {truth.hw}")
+            true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
+            rows.append((iou(mask, true), outline_f(mask, true)))
+        label = clip.labels.get(number)
+        found.append(score_frames(clip.name, number, label, number, np.array(rows)))
+    return found
+
+
+def _score_proposals(
+    clip: Clip, frames: list[int], results: Path, objects: int
+) -> list[ObjectScores]:
+    """Give each object a proposal of its own, by the mean of J and F over all frames."""
+    if not objects:
+        return []
+    rows = max(PROPOSALS, objects)
+    table, seen = np.zeros((len(frames), rows, objects, 2)), np.zeros(rows, np.bool_)
+    for place, frame in enumerate(frames):
+        present, scores = _score_proposals_frame(clip, frame, results, objects)
+        table[place] = scores[-1]  # of an empty mask
+        table[place, present - 1] = scores[:-1]
+        seen[present - 1] = True
+    used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError as error:
+        raise MissingExtra("scipy", "evaluate", "matching proposals with objects") from error
+    means = table[:, :used].mean(axis=(0, 3))  # (P, O)
+    chosen, objects_in_order = linear_sum_assignment(means, maximize=True)
+    found = []
+    for row, place in sorted(zip(chosen, objects_in_order, strict=True), key=lambda pair: pair[1]):
+        number, found_by = int(place) + 1, int(row) + 1 if seen[row] else None
+        label = clip.labels.get(number)
+        found.append(score_frames(clip.name, number, label, found_by, table[:, row, place]))
+    return found
+
+
+def _score_proposals_frame(
+    clip: Clip, frame: int, results: Path, objects: int
+) -> tuple[NDArray[np.intp], Floats]:  # (P,), (P + 1, O, 2)
+    """The proposals in one frame, and J and F of each, and of an empty mask, with each object."""
+    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
+    present = np.unique(values[values > 0]).astype(np.intp)
+    masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
+    j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
+    return present, np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)
+
+
+def _score_frame(clip: Clip, frame: int, results: Path, objects: int) -> Floats:  # (O, 2)
+    """J and F of every object in one frame."""
+    values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
+    pairs = [(values == number, truth) for number, truth in enumerate(drawn, start=1)]
+    scores = [(iou(found, truth, void), outline_f(found, truth, void)) for found, truth in pairs]
+    return np.array(scores).reshape(objects, 2)
+
+
+def _frame_pair(
+    clip: Clip, frame: int, results: Path, objects: int, *, proposals: bool
+) -> tuple[NDArray[Any], list[BoolArray], BoolArray | None]:
+    """Numbers (H, W) that were found in a frame, the objects' masks, pixels that do not count."""
+    path = results / clip.annotations[frame].name
+    with located(path):
+        if not path.is_file():
+            raise DataError("there is no result for this frame; a frame without objects is all 0")
+        truth = clip.frame(frame)
+        values = _found_values(path, clip, objects, proposals)
+        if values.shape != truth.hw:
+            raise DataError(
+                f"the result has (H, W) = {values.shape}, the truth {truth.hw}; scale it "
+                "by nearest neighbours"
+            )
+    empty = np.zeros(truth.hw, np.bool_)
+    objects_here = truth.by_id()
+    rles = [objects_here.get(number) for number in range(1, objects + 1)]
+    drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
+    return values, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)
+
+
+def _found_values(path: Path, clip: Clip, objects: int, proposals: bool) -> NDArray[Any]:  # (H, W)
+    values = label_values(path)
+    if clip.single:
+        return (values > 0).astype(np.int64)
+    largest = int(values.max(initial=0))
+    if proposals and largest > PROPOSALS:
+        raise DataError(
+            f"it has a proposal {largest}, a video has at most {PROPOSALS}; number the best ones "
+            "from 1 on, and a result has no void (255)"
+        )
+    if not proposals and largest > objects:
+        raise DataError(
+            f"it has an object {largest}, the first frame of the truth has {objects}; objects keep "
+            "the numbers that they have there, and a result has no void (255); the rules "
+            "'unsupervised' match them"
+        )
+    return values.astype(np.int64)
+
+
+# Panoptic pictures.
+
+
+def _panoptic_report(results: Path, truth: Path) -> Report:
+    for path in (truth, results):
+        if path.is_dir():
+            raise InputError(
+                f"wanted a panoptic JSON file, {str(path)!r} is a folder; name the file, its PNGs "
+                "lie in the folder of the same name"
+            )
+    categories, drawn = read_panoptic(truth)
+    _, found = read_panoptic(results)
+    if not drawn:
+        raise DataError(f"{truth}: it has no annotations")
+    with ProgressBar("pictures", len(drawn)) as progress:
+        scores = score_panoptic(categories, drawn, found, progress.update)
+    kinds = {"all": None, "things": True, "stuff": False}
+    means = {name: scores.mean(thing=thing) for name, thing in kinds.items()}
+    classes = scores.classes()
+    tables = [
+        TextTable(
+            ("", "PQ", "SQ", "RQ", "classes"),
+            [[name, *_percent(one), str(one.classes)] for name, one in means.items()],
+        ),
+        TextTable(("class", "PQ", "SQ", "RQ"), [[n, *_percent(one)] for n, one in classes.items()]),
+    ]
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"panoptic quality of {len(drawn)} pictures",
+        sections=[Section(tables=tables)],
+        rows=[{"class": name} | _fractions(one) for name, one in (means | classes).items()],
+        data={
+            "pictures": len(drawn),
+            "means": {n: _fractions(one) | {"classes": one.classes} for n, one in means.items()},
+            "classes": {name: _fractions(one) for name, one in classes.items()},
+        },
+    )
+
+
+def _percent(one: PanopticQuality) -> list[str]:
+    return [f"{100 * value:.1f}" for value in (one.pq, one.sq, one.rq)]
+
+
+def _fractions(one: PanopticQuality) -> dict[str, float]:
+    return {"PQ": one.pq, "SQ": one.sq, "RQ": one.rq}

@@ -1,0 +1,15 @@
+from anymask.find.detectors import DEFAULT_DETECTOR as DEFAULT_DETECTOR
+from anymask.find.detectors import known_detectors as known_detectors
+from anymask.find.detectors import open_detector as open_detector
+from anymask.find.grounding import Detector as Detector
+from anymask.find.grounding import PhotoRule as PhotoRule
+from anymask.find.grounding import ScoredBoxes as ScoredBoxes
+from anymask.find.known_names import check_names as check_names
+from anymask.find.phrases import Phrase as Phrase
+from anymask.find.phrases import Phrases as Phrases
+from anymask.find.phrases import read_phrases as read_phrases
+from anymask.find.wordpiece import WordPiece as WordPiece
+from anymask.find.words import FindKeywords as FindKeywords
+from anymask.find.words import FindSettings as FindSettings
+from anymask.find.words import find_phrases as find_phrases
+from anymask.find.words import find_words as find_words

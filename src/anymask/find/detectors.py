@@ -1,0 +1,190 @@
+"""The catalogue of detectors, and opening one: a name or a folder in, a `Detector` out.
+
+Nothing is fetched here: weights lie in a folder of the store (`detectors/` in ANYMASK_HOME) or in
+one that the user names. The facts of each checkpoint stand in detectors.toml beside this file. The
+hash of the weights is compared with the published one, else with what was recorded when they were
+first loaded from the store.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import threading
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from anymask.base import InputError, ModelError, WeightsError, parse_json, write_json
+from anymask.find.grounding import Detector
+from anymask.runtime import file_hash, home
+
+log = logging.getLogger("anymask.find")
+
+DEFAULT_DETECTOR = "llmdet_tiny"
+THRESHOLD = 0.3  # of a folder that is in no catalogue
+RECORD = "record.json"  # in a folder of the store: the hash at the first load
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# Of several graphs in one folder the most exact is taken.
+GRAPHS = ("model.onnx", "model_fp16.onnx", "model_q4f16.onnx", "model_quantized.onnx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorFacts:
+    """What is known about one published detector.
+
+    name        what the user types
+    repository  where its folder is published, on huggingface.co
+    revision    the commit that its facts are of; None where no public source names one
+    bytes       of the weights, or None where no public source states it
+    sha256      of the weights, 64 hexadecimal digits, or None
+    stated_by   who states revision, size and hash
+    runs        what opens it: "transformers" or "onnx"
+    files       those that are needed; all of the repository where left out
+    threshold   the least score in its published examples, 0..1
+    """
+
+    name: str
+    repository: str
+    revision: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    licence: str
+    stated_by: str
+    runs: str
+    files: tuple[str, ...] = ()
+    threshold: float
+    parameters: str
+    notes: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies in the store, or would lie."""
+        return home() / "detectors" / self.name
+
+    @property
+    def command(self) -> str:
+        """What brings it there; `hf` comes with transformers."""
+        wanted = " ".join(self.files) or "--exclude '*.bin' --exclude '*.pt*'"
+        revision = f" --revision {self.revision}" if self.revision else ""
+        return f"hf download {self.repository} {wanted}{revision} --local-dir {self.folder}"
+
+
+@cache
+def known_detectors() -> dict[str, DetectorFacts]:
+    """Every detector of the catalogue by name, the default first."""
+    text = resources.files("anymask.find").joinpath("detectors.toml").read_text("utf-8")
+    table: dict[str, dict[str, Any]] = tomllib.loads(text)["detectors"]
+    return {
+        name: DetectorFacts(name=name, **facts | {"files": tuple(facts.get("files", ()))})
+        for name, facts in table.items()
+    }
+
+
+def open_detector(detector: str | Path | Detector, device: str = "auto") -> Detector:
+    """Open a detector; the same one again is not loaded again.
+
+    detector  a name of `known_detectors()`, a folder with one, or one that is open
+    device    "auto", "cpu", "cuda", ... for those on torch
+
+    Raises ModelError for an unknown name, WeightsError where it is absent, altered or not whole
+    (the text says how to get it), MissingExtra where its packages are not installed.
+    """
+    if not isinstance(detector, str | Path):
+        if not callable(getattr(detector, "detect", None)):
+            raise InputError(
+                f"detector must be a name, a folder or an open one, got {type(detector).__name__}"
+            )
+        return detector
+    facts = known_detectors().get(str(detector))
+    folder = facts.folder if facts else Path(detector).expanduser()
+    if facts and not folder.is_dir():
+        raise WeightsError(
+            f"the detector {facts.name} is not on this machine ({facts.licence}); run: "
+            f"{facts.command}; or name a folder that holds it"
+        )
+    if not facts and not folder.is_dir():
+        raise ModelError(_unknown(str(detector)))
+    with _OPENING:
+        return _open_folder(folder.resolve(), facts, device)
+
+
+_OPENING = threading.Lock()  # two threads must not load 700 MB twice
+_OPEN: dict[tuple[Path, str, str], Detector] = {}  # the last one
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known_detectors(), 2)
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"there is no detector {name!r}; {guess}there are {', '.join(known_detectors())}, or name "
+        "a folder that holds one"
+    )
+
+
+def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
+    """What a folder holds, by its files."""
+    name = facts.name if facts else folder.name
+    weights = _weights_of(folder)
+    digest = _checked_hash(weights, facts)
+    key = (weights, digest, device)
+    if key in _OPEN:
+        return _OPEN[key]
+    threshold = facts.threshold if facts else THRESHOLD
+    log.info("opening the detector %s (%s)", name, weights)
+    opened: Detector
+    if weights.suffix == ".onnx":
+        from anymask.find.onnx_detector import OnnxDetector
+
+        opened = OnnxDetector(name, weights, folder, threshold)
+    else:
+        from anymask.find.torch_detector import TorchDetector
+
+        opened = TorchDetector(name, folder, threshold, device)
+    opened.about["weights"] = digest
+    _OPEN.clear()
+    _OPEN[key] = opened
+    return opened
+
+
+def _weights_of(folder: Path) -> Path:
+    """The file of weights of a folder. Raises WeightsError where there is none."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return folder / name
+    graphs = [path for place in (folder, folder / "onnx") for path in sorted(place.glob("*.onnx"))]
+    known = [path for name in GRAPHS for path in graphs if path.name == name]
+    for path in [*known, *graphs]:
+        return path
+    there = "model.bin or another pickle, which is never opened" if [*folder.glob("*.bin")] else ""
+    raise WeightsError(
+        f"{folder} holds no detector: wanted {WEIGHTS[0]} with config.json, or a graph .onnx, got "
+        f"{there or 'neither'}"
+    )
+
+
+def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
+    """The sha256 of the weights, compared with what is known. Raises WeightsError."""
+    digest = file_hash(weights)
+    if facts is None:
+        return digest
+    path = facts.folder / RECORD
+    recorded = parse_json(path.read_bytes(), path) if path.is_file() else {}
+    known = recorded.get("sha256") if isinstance(recorded, dict) else None
+    published = facts.sha256 if _is_published(weights, facts) else None
+    if digest != (published or known or digest):
+        what = "the published file" if published else "the file that was first loaded"
+        raise WeightsError(
+            f"{weights} is not {what} (its sha256 is {digest}); get it anew: {facts.command}"
+        )
+    if known is None:
+        write_json(path, {"name": facts.name, "file": weights.name, "sha256": digest}, indent=1)
+    return digest
+
+
+def _is_published(weights: Path, facts: DetectorFacts) -> bool:
+    """Whether the published hash is of this file: a graph may be there in another precision."""
+    return weights.name == (Path(facts.files[0]).name if facts.files else WEIGHTS[0])

@@ -1,0 +1,225 @@
+"""Grounding by phrases: photo and phrases in, a network's arrays and scores of boxes out.
+
+Liu et al., "Grounding DINO" (2023). The caption is all phrases with a full stop behind each; words
+see each other only inside their phrase. Upstream's demonstration cuts an answer into words again
+(the tokens above a threshold), so that "red cup, blue plate" may answer "red plate". Here, as in
+the papers' own evaluation, a phrase's score is the mean over its tokens, each phrase alone.
+
+Deviation: photos are resized by Pillow from uint8, as upstream and transformers' processor do it.
+
+Letters: Q boxes, P phrases, T tokens, H W the photo, h w what the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anymask.base import (
+    FloatArray,
+    InputError,
+    IntArray,
+    UintImage,
+    WeightsError,
+    parse_json,
+)
+from anymask.find.wordpiece import WordPiece
+
+CPU_SIDE = 640  # longer side on a processor: half the time of 800 x 1066, docs/find.md
+SIDES = (64, 4096)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class ScoredBoxes(NamedTuple):
+    """What a detector saw: boxes (Q, 4) x0, y0, x1, y1 in pixels, scores (Q, P) 0..1."""
+
+    boxes: FloatArray
+    scores: FloatArray
+
+
+class Detector(Protocol):
+    """Words to boxes: the same surface for every network.
+
+    name       as in the catalogue, or the folder's
+    threshold  the least score of a thing, where nobody asks for another
+    about      what its answers depend on, ready for JSON
+    """
+
+    name: str
+    threshold: float
+    about: dict[str, Any]
+
+    def detect(
+        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+    ) -> ScoredBoxes:
+        """Look at a photo (H, W, 3) once for all phrases.
+
+        side  the longer side, in pixels, of what the network sees; None: its own, on a processor
+              at most `CPU_SIDE` for those that take any size
+
+        Raises InputError for a side that it cannot take.
+        """
+
+
+class Caption(NamedTuple):
+    """Numbers of tokens (T,), and for each phrase where its tokens lie: first, behind the last."""
+
+    tokens: list[int]
+    spans: list[tuple[int, int]]
+
+
+def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> list[Caption]:
+    """Captions that hold all phrases in their order, as few as there can be.
+
+    most  tokens of one caption
+
+    Raises InputError for a phrase that no caption can hold, or that has no letter.
+    """
+    first, last, stop = (tokenizer.vocabulary[one] for one in ("[CLS]", "[SEP]", "."))
+    captions = [Caption([first], [])]
+    for phrase in phrases:
+        # These two end a phrase for the network.
+        numbers = tokenizer.encode(phrase.replace(".", " ").replace("?", " "))
+        if not 0 < len(numbers) <= most - 3:
+            raise InputError(
+                f"a phrase needs 1 to {most - 3} pieces of words, {phrase[:40]!r} has "
+                f"{len(numbers)}"
+            )
+        if len(captions[-1].tokens) + len(numbers) + 2 > most:
+            captions.append(Caption([first], []))
+        tokens, spans = captions[-1]
+        spans.append((len(tokens), len(tokens) + len(numbers)))
+        tokens += [*numbers, stop]
+    for caption in captions:
+        caption.tokens.append(last)
+    return captions
+
+
+def phrase_scores(logits: FloatArray, caption: Caption) -> FloatArray:  # (Q, T') -> (Q, P)
+    """The mean chance of each phrase's tokens."""
+    chances = sigmoid(logits)
+    return np.stack([chances[:, a:b].mean(1) for a, b in caption.spans], axis=1)
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Chances of logits, which may be infinite."""
+    chances: FloatArray = np.asarray(
+        1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -50, 50))), np.float32
+    )
+    return chances
+
+
+def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q, 4) -> (Q, 4)
+    """Centre and size in parts of (height, width) -> x0, y0, x1, y1 in pixels."""
+    centre, half = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32) / 2
+    size = np.array([hw[1], hw[0]], np.float32)
+    return np.concatenate([(centre - half) * size, (centre + half) * size], axis=1)
+
+
+@dataclass(frozen=True)
+class PhotoRule:
+    """How a network wants its photos (preprocessor_config.json of its folder).
+
+    shortest, longest  sides in pixels, the photo's shape kept; or
+    exact              (h, w) whatever the photo's shape
+    square             the photo is padded to a square first, at its right and lower edge
+    """
+
+    shortest: int = 800
+    longest: int = 1333
+    exact: tuple[int, int] | None = None
+    square: bool = False
+    mean: tuple[float, ...] = IMAGENET[0]
+    std: tuple[float, ...] = IMAGENET[1]
+    resample: int = Image.Resampling.BILINEAR
+
+    @classmethod
+    def read(cls, folder: Path, square: bool = False) -> PhotoRule:
+        """From a folder. Raises WeightsError for a file that says nothing."""
+        path = folder / "preprocessor_config.json"
+        if not path.is_file():
+            raise WeightsError(f"{folder} has no preprocessor_config.json; copy the detector's own")
+        told = parse_json(path.read_bytes(), path)
+        try:
+            size = told.get("size", {})
+            if isinstance(size, int):  # of the first versions of the file
+                size = {"shortest_edge": size, "longest_edge": told.get("max_size", 1333)}
+            exact = (int(size["height"]), int(size["width"])) if "height" in size else None
+            return cls(
+                shortest=int(size.get("shortest_edge", 800)),
+                longest=int(size.get("longest_edge", 1333)),
+                exact=exact,
+                square=square,
+                mean=tuple(map(float, told.get("image_mean", IMAGENET[0]))),
+                std=tuple(map(float, told.get("image_std", IMAGENET[1]))),
+                resample=int(told.get("resample", Image.Resampling.BILINEAR)),
+            )
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise WeightsError(f"{path} does not say how photos are read: {error}") from error
+
+    def size(
+        self, hw: tuple[int, int], side: int | None, most: int | None = None
+    ) -> tuple[int, int]:
+        """(h, w) of what the network sees of a photo (H, W).
+
+        side  the longer one, if somebody asked for it
+        most  pixels of the longer one, if nobody did and the network takes any size
+
+        Raises InputError for a side out of range.
+        """
+        if side is not None and (type(side) is not int or not SIDES[0] <= side <= SIDES[1]):
+            raise InputError(f"side must be {SIDES[0]} to {SIDES[1]} pixels, got {side!r}")
+        if self.exact is not None:
+            return (side, side) if side else self.exact
+        short, long = min(hw), max(hw)
+        reach = min(float(self.shortest), self.longest * short / long)  # of the short side
+        if side is not None:
+            reach = side * short / long
+        elif most is not None:
+            reach = min(reach, most * short / long)
+        # As transformers' processor rounds: the short side to the nearest, the long one down.
+        sides = {long: int(reach * long / short + 1e-6), short: round(reach)}
+        return max(32, sides[hw[0]]), max(32, sides[hw[1]])
+
+    def apply(self, photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # -> (1, 3, h, w)
+        """The photo at a size, normalised."""
+        if self.square:
+            side = max(photo.shape[:2])
+            padded = np.zeros((side, side, 3), np.uint8)
+            padded[: photo.shape[0], : photo.shape[1]] = photo
+            photo = padded
+        picture = Image.fromarray(photo).resize(hw[::-1], Image.Resampling(self.resample))
+        pixels = np.asarray(picture, np.float32) / 255
+        normal = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
+
+
+def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, IntArray]:
+    """The text inputs of a network, (1, T) each, by transformers' names.
+
+    length  T where it is fixed
+    """
+    count = len(caption.tokens)
+    ids: NDArray[np.int64] = np.zeros((1, length or count), np.int64)
+    ids[0, :count] = caption.tokens
+    seen = np.zeros_like(ids)
+    seen[0, :count] = 1
+    return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": seen}
+
+
+def join_captions(seen: Sequence[ScoredBoxes]) -> ScoredBoxes:
+    """The answers to several captions of a photo as one: a box scores 0 for others' phrases."""
+    count = sum(one.scores.shape[1] for one in seen)
+    scores, start = [], 0
+    for one in seen:
+        wide = np.zeros((len(one.boxes), count), np.float32)
+        wide[:, start : start + one.scores.shape[1]] = one.scores
+        scores.append(wide)
+        start += one.scores.shape[1]
+    return ScoredBoxes(np.concatenate([one.boxes for one in seen]), np.concatenate(scores))

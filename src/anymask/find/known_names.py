@@ -1,0 +1,140 @@
+"""Words without a detector: the names that a model knows, compared with the masks of everything.
+
+The network of names (`docs/prompts.md#names`) sees the close-up of each mask that `everything`
+finds. A mask is taken where the chance of the asked name, among all learned ones, reaches the
+threshold: so a word that is not in the photo finds nothing. The names are those of COCO and LVIS
+with their synonyms, placed by CLIP's embeddings of their words; whatever else is asked for is an
+error that tells the nearest known names, never a guess.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from anymask.base import InputError, UintImage
+from anymask.find.phrases import Phrase
+from anymask.masks import Mask, rle_area, rle_intersection
+from anymask.models.rules import NameTable
+from anymask.runtime import MaskNaming, require
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+log = logging.getLogger("anymask.find")
+
+THRESHOLD = 0.1  # of a name's chance; tuned on coco_val, docs/find.md
+PART = 0.9  # of a mask inside a surer one of the same label: a part of that thing
+NEAREST = 5  # names that an error offers
+
+
+def find_by_name(model: Model, photo: UintImage, phrases: Sequence[Phrase]) -> list[Mask]:
+    """The masks of everything that are called so.
+
+    Raises ModelError for a model without names, InputError for phrases that it does not know.
+    """
+    table = require(model.runtime, MaskNaming).name_table()
+    names = match_names(table, phrases)
+    found = model.everything(photo)
+    if not found:
+        return []
+    told = model.suggest_labels(photo, found, names=[*dict.fromkeys(names)], top=len(names))
+    records = []
+    for record, suggestions in zip(found, told, strict=True):
+        chances = {one.label: one.probability for one in suggestions}
+        passed = [
+            (chances[name], phrase.label)
+            for name, phrase in zip(names, phrases, strict=True)
+            if chances[name] >= (THRESHOLD if phrase.threshold is None else phrase.threshold)
+        ]
+        if not passed:
+            continue
+        chance, label = max(passed)
+        others = [
+            (phrase.label, chances[name])
+            for name, phrase in zip(names, phrases, strict=True)
+            if phrase.label != label
+        ]
+        records.append(
+            replace(
+                record,
+                label=label,
+                score=chance,
+                label_probability=chance,
+                runner_up=max(others, key=lambda one: one[1], default=None),
+            )
+        )
+    return without_parts(records)
+
+
+def without_parts(records: Sequence[Mask]) -> list[Mask]:
+    """The records, the surest first, without those that lie in a surer one of the same label."""
+    kept: list[Mask] = []
+    for record in sorted(records, key=lambda one: -one.score):
+        same = [one.rle for one in kept if one.label == record.label]
+        inside = rle_intersection(same, [record.rle]).max(initial=0) if same else 0
+        if inside <= PART * rle_area(record.rle):
+            kept.append(record)
+    return kept
+
+
+def check_names(model: Model, phrases: Sequence[Phrase]) -> None:
+    """Raises ModelError for a model without names, InputError for phrases that it does not know."""
+    match_names(require(model.runtime, MaskNaming).name_table(), phrases)
+
+
+def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
+    """For each phrase the name that the table has for it.
+
+    Raises InputError for those that it does not know, all of them at once.
+    """
+    found = [next((w for w in spellings(p.prompt) if table.knows(w)), None) for p in phrases]
+    unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
+    if unknown:
+        told = "; ".join(f"{word!r} (the nearest: {_offer(table, word)})" for word in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise InputError(
+            f"{len(table.words)} names are known without a detector, and not {told}{more}; take "
+            'known ones, a detector that reads any words (detector="llmdet_tiny"), or examples '
+            "of your own (anymask names)"
+        )
+    names = [name for name in found if name is not None]
+    rough = [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
+    if rough:
+        log.warning(
+            "no training photo showed %s: the model has only the words to go by and is rough",
+            ", ".join(rough),
+        )
+    return names
+
+
+def spellings(phrase: str) -> list[str]:
+    """A phrase as it stands, and where it looks like a plural its singulars."""
+    word = " ".join(phrase.replace("-", " ").split())
+    found = [phrase, word]
+    lower = word.lower()
+    if lower.endswith("ies"):
+        found.append(word[:-3] + "y")
+    if lower.endswith("ves"):
+        found += [word[:-3] + "f", word[:-3] + "fe"]
+    if lower.endswith("es"):
+        found.append(word[:-2])
+    if lower.endswith("s") and not lower.endswith("ss"):
+        found.append(word[:-1])
+    if lower in IRREGULAR:
+        found.append(IRREGULAR[lower])
+    return found
+
+
+IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child",
+             "mice": "mouse", "geese": "goose", "teeth": "tooth"}  # fmt: skip
+
+
+def _offer(table: NameTable, word: str) -> str:
+    """The nearest names: those of its own words first, the last of them before the others."""
+    parts = word.lower().split()
+    inside = [name for part in reversed(parts) for name in spellings(part) if table.knows(name)]
+    near = list(dict.fromkeys([*inside, *table.near(word), *table.near(parts[-1])]))[:NEAREST]
+    return ", ".join(near) or "none"

@@ -1,0 +1,130 @@
+"""Grounding DINO as an ONNX graph, without torch and transformers.
+
+The graph is one of transformers' exports (`onnx-community/grounding-dino-tiny-ONNX`, int8 204 MB):
+pixel_values, input_ids, token_type_ids, attention_mask, pixel_mask in; logits (1, Q, T) and
+pred_boxes (1, Q, 4) out. That export takes photos of 800 x 800, whatever their shape.
+
+Letters: Q boxes, T tokens, h w what the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from anymask.base import FloatArray, InputError, UintImage, WeightsError, pick_threads
+from anymask.find.grounding import (
+    CPU_SIDE,
+    Caption,
+    PhotoRule,
+    ScoredBoxes,
+    caption_arrays,
+    join_captions,
+    phrase_scores,
+    scale_boxes,
+    write_captions,
+)
+from anymask.find.wordpiece import WordPiece
+
+MOST_TOKENS = 256  # of a caption, as the network was trained
+NEEDED = ("pixel_values", "input_ids")
+TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64,
+         "tensor(bool)": np.bool_}  # fmt: skip
+
+
+class OnnxDetector:
+    """An exported Grounding DINO.
+
+    graph   the .onnx file
+    folder  where its tokenizer and preprocessor_config.json lie
+
+    Raises WeightsError for a graph that cannot be read or is of another network.
+    """
+
+    def __init__(self, name: str, graph: Path, folder: Path, threshold: float) -> None:
+        self.name, self.threshold = name, threshold
+        self._session = _open_graph(graph)
+        self._inputs = {one.name: one for one in self._session.get_inputs()}
+        outputs = {one.name for one in self._session.get_outputs()}
+        missing = {*NEEDED} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
+        if missing:
+            raise WeightsError(
+                f"{graph} is no Grounding DINO: it lacks {', '.join(sorted(missing))}"
+            )
+        self._tokenizer = WordPiece.read(folder)
+        self._rule = PhotoRule.read(folder)
+        height, width = self._inputs["pixel_values"].shape[2:]
+        if isinstance(height, int) and isinstance(width, int):
+            self._rule = replace(self._rule, exact=(height, width))
+        self.about: dict[str, Any] = {"detector": name, "kind": "onnx", "graph": graph.name}
+
+    def __repr__(self) -> str:
+        return f"OnnxDetector({self.name!r}, {self.about['graph']})"
+
+    def detect(
+        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+    ) -> ScoredBoxes:
+        """See `Detector`. Raises InputError for a side that the graph does not take."""
+        exact = self._rule.exact
+        if side is not None and exact is not None and (side, side) != exact:
+            raise InputError(
+                f"{self.name} takes photos of {exact[1]} x {exact[0]} only, got side={side!r}; "
+                "leave it out"
+            )
+        size = self._rule.size(photo.shape[:2], side, CPU_SIDE)
+        pixels = self._rule.apply(photo, size)
+        length = self._inputs["input_ids"].shape[1]
+        fixed = length if isinstance(length, int) else None
+        seen = []
+        for caption in write_captions(self._tokenizer, phrases, fixed or MOST_TOKENS):
+            logits, boxes = self._ask(pixels, caption, fixed)
+            seen.append(
+                ScoredBoxes(scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption))
+            )
+        return join_captions(seen)
+
+    def _ask(
+        self, pixels: FloatArray, caption: Caption, fixed: int | None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Logits (Q, T) and boxes (Q, 4)."""
+        mask = np.ones((1, *pixels.shape[2:]), np.int64)
+        given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
+        given |= caption_arrays(caption, fixed)
+        fed: dict[str, Any] = {
+            name: np.asarray(given[name], TYPES.get(one.type, np.float32))
+            for name, one in self._inputs.items()
+            if name in given
+        }
+        logits, boxes = self._session.run(["logits", "pred_boxes"], fed)
+        return logits[0], boxes[0]
+
+
+def _open_graph(graph: Path) -> Any:
+    """The session of a graph. Raises WeightsError.
+
+    Some releases of ONNX Runtime fail in their own optimisations of the half-precision exports;
+    these are then opened as they are.
+    """
+    error: Exception | None = None
+    for level in (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    ):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = level
+        options.intra_op_num_threads = pick_threads()
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as failure:  # onnxruntime's own classes have no common name
+            error = failure
+    raise WeightsError(
+        f"{graph} cannot be opened: {str(error).splitlines()[0][:200]}; copy it again"
+    ) from error

@@ -1,0 +1,135 @@
+"""Phrases: words as users write them in; what is looked for, and what it is called, out.
+
+A phrase and a class are two things: `{"shipping container": "container"}` looks for the left and
+calls it the right. As text that is `shipping container = container`; `helmet @ 0.4` gives a phrase
+a threshold of its own. Tools differ in what stands between phrases, so any of , ; | . and the end
+of a line does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anymask.base import DataError, InputError, parse_json
+
+MOST_CHARACTERS = 200  # of a phrase
+MOST_PHRASES = 2000
+
+_BETWEEN = re.compile(r"[,;|\r\n]|\.(?!\d)")  # 0.4 is a number
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
+
+Phrases = str | Path | Sequence[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One thing to look for.
+
+    prompt     as the detector reads it
+    label      what found things are called
+    threshold  the least score of a thing, 0..1; None: the detector's own
+    """
+
+    prompt: str
+    label: str
+    threshold: float | None = None
+
+
+def read_phrases(
+    words: Phrases, score: float | Mapping[str, float] | None = None
+) -> tuple[Phrase, ...]:
+    """The phrases that words mean, each once, in their order.
+
+    words  a text ("helmet, red cup"), a list (taken as it is), a mapping from phrase to label, or
+           the path of a file: such a text, or JSON of a list or a mapping
+    score  the least score of all phrases, or of some: a mapping from prompt or label to it
+
+    Raises InputError for words that are none, too many or too long, and scores out of range or of
+    a phrase that is not asked for; DataError for a broken file.
+    """
+    if isinstance(words, Path):
+        words = _read_file(words)
+    if isinstance(words, str):
+        found = [_parse_phrase(part) for part in _BETWEEN.split(words) if part.strip()]
+    elif isinstance(words, Mapping):
+        found = [Phrase(_plain(prompt), _plain(label)) for prompt, label in words.items()]
+    elif isinstance(words, list | tuple):
+        found = [Phrase(_plain(word), _plain(word)) for word in words]
+    else:
+        raise InputError(
+            "words must be a text, a list of phrases or a mapping from phrase to label, got "
+            f'{type(words).__name__}; for example ["helmet", "red cup"]'
+        )
+    by_prompt: dict[str, Phrase] = {}
+    for phrase in found:
+        by_prompt.setdefault(phrase.prompt.lower(), phrase)
+    if not by_prompt:
+        raise InputError('wanted words to find, got none; for example "helmet, red cup"')
+    if len(by_prompt) > MOST_PHRASES:
+        raise InputError(f"at most {MOST_PHRASES} phrases at once, got {len(by_prompt)}")
+    return _with_thresholds(tuple(by_prompt.values()), score)
+
+
+def _parse_phrase(text: str) -> Phrase:
+    """`prompt [= label] [@ threshold]`. Raises InputError."""
+    text, at, threshold = text.partition("@")
+    prompt, _, label = text.partition("=")
+    try:
+        least = float(threshold) if at else None
+    except ValueError:
+        raise InputError(f"wanted a number from 0 to 1 behind @, got {threshold!r}") from None
+    return Phrase(_plain(prompt), _plain(label) if label.strip() else _plain(prompt), least)
+
+
+def _plain(word: object) -> str:
+    """A phrase without needless spaces. Raises InputError for what is none."""
+    if not isinstance(word, str) or not word.strip():
+        raise InputError(f"a phrase or label must be a word or more, got {word!r}")
+    plain = " ".join(word.split())
+    if len(plain) > MOST_CHARACTERS:
+        raise InputError(
+            f"a phrase has at most {MOST_CHARACTERS} characters, got {len(plain)}: {plain[:40]!r}"
+        )
+    return plain
+
+
+def _read_file(path: Path) -> Any:
+    """The words of a file. Raises InputError where there is none, DataError for a broken one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the words of {str(path)!r}: {error.strerror or error}; check the path"
+        ) from error
+    if path.suffix.lower() == ".json":
+        return parse_json(data, path)
+    try:
+        return _COMMENT.sub("", data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8; save it as such") from error
+
+
+def _with_thresholds(
+    phrases: tuple[Phrase, ...], score: float | Mapping[str, float] | None
+) -> tuple[Phrase, ...]:
+    """The phrases with the thresholds that were given. Raises InputError."""
+    given = dict(score) if isinstance(score, Mapping) else {}
+    for name in given:
+        if not any(name in (phrase.prompt, phrase.label) for phrase in phrases):
+            raise InputError(
+                f"score is of {name!r}, which is not asked for; there are "
+                f"{', '.join(phrase.prompt for phrase in phrases[:10])}"
+            )
+    same = None if isinstance(score, Mapping) else score
+    chosen = []
+    for phrase in phrases:
+        own = given.get(phrase.prompt, given.get(phrase.label, same))
+        least = phrase.threshold if own is None else own
+        if least is not None and not 0 <= least <= 1:
+            raise InputError(f"the score of {phrase.prompt!r} must be from 0 to 1, got {least!r}")
+        chosen.append(Phrase(phrase.prompt, phrase.label, least))
+    return tuple(chosen)

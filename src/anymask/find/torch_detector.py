@@ -1,0 +1,195 @@
+"""Detectors of transformers (extra [words]): photo and phrases in, boxes and scores out.
+
+Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
+`AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle,
+and nothing is asked of the network. The text encoder runs once for a list of phrases and is
+remembered; all phrases of a photo share one pass.
+
+Deviations from transformers' processors, which want torchvision or SciPy: photos are resized and
+normalised by `PhotoRule` (OWLv2's own, a blur and then bilinear, becomes Pillow's bilinear), and
+answers are scored phrase by phrase (`phrase_scores`).
+
+Letters: Q boxes, P phrases, H W the photo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from anymask.base import FloatArray, MissingExtra, ModelError, UintImage, WeightsError
+from anymask.find.grounding import (
+    CPU_SIDE,
+    Caption,
+    PhotoRule,
+    ScoredBoxes,
+    caption_arrays,
+    join_captions,
+    phrase_scores,
+    scale_boxes,
+    sigmoid,
+    write_captions,
+)
+from anymask.find.wordpiece import WordPiece
+from anymask.runtime import pick_device
+
+GROUNDING = ("grounding-dino", "mm-grounding-dino")
+OWL = ("owlv2", "owlvit")
+OWL_TOKENS = 16  # of a phrase, as its text encoder was trained
+OWL_PHRASE = "a photo of a {}"  # one of its training's templates
+MOST_REMEMBERED = 8  # lists of phrases
+_PROGRESS = threading.Lock()
+
+
+class TorchDetector:
+    """A detector of transformers in a local folder.
+
+    Raises MissingExtra without transformers or torch, ModelError for another kind of network,
+    WeightsError for files that are broken or do not fit.
+    """
+
+    def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
+        try:
+            import torch
+            from transformers import AutoModelForZeroShotObjectDetection
+        except ImportError as error:
+            raise MissingExtra(error.name or "transformers", "words", "this detector") from None
+        self.name, self.threshold = name, threshold
+        self._torch, self._device = torch, pick_device(device)
+        try:
+            with _silent():
+                model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+                )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise WeightsError(
+                f"the detector in {folder} cannot be opened: {str(error).splitlines()[0]}; it "
+                "wants config.json, model.safetensors and the files of its tokenizer"
+            ) from error
+        if missing := sorted(loaded["missing_keys"]):
+            raise WeightsError(
+                f"the weights in {folder} lack {len(missing)} tensors of its network, first "
+                f"{missing[0]}; copy them again"
+            )
+        self.kind = str(model.config.model_type)
+        if self.kind not in GROUNDING + OWL:
+            raise ModelError(
+                f"{folder} holds a {self.kind}; wanted one of {', '.join(GROUNDING + OWL)}"
+            )
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._rule = PhotoRule.read(folder, square=self.kind == "owlv2")
+        if self.kind in OWL:
+            self._tokenizer: Any = _owl_tokenizer(folder)
+            _remember(self._model.base_model, "text_model")
+        else:
+            self._tokenizer = WordPiece.read(folder)
+            _remember(self._model.model, "text_backbone")
+        self.about: dict[str, Any] = {"detector": name, "kind": self.kind}
+
+    def __repr__(self) -> str:
+        return f"TorchDetector({self.name!r}, {self.kind}, on {self._device})"
+
+    def detect(
+        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+    ) -> ScoredBoxes:
+        """See `Detector`."""
+        most = CPU_SIDE if self._device.type == "cpu" else None
+        size = self._rule.size(photo.shape[:2], side, most)
+        pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
+        with self._torch.inference_mode():
+            if self.kind in OWL:
+                return self._detect_owl(photo, pixels, phrases)
+            return self._detect_grounding(photo, pixels, phrases)
+
+    def _detect_grounding(
+        self, photo: UintImage, pixels: Any, phrases: Sequence[str]
+    ) -> ScoredBoxes:
+        most = int(self._model.config.max_text_len)
+        seen = [
+            self._ask(photo, pixels, caption)
+            for caption in write_captions(self._tokenizer, phrases, most)
+        ]
+        return join_captions(seen)
+
+    def _ask(self, photo: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
+        text = {
+            name: self._torch.from_numpy(array).to(self._device)
+            for name, array in caption_arrays(caption).items()
+        }
+        answer = self._model(pixel_values=pixels, **text)
+        return ScoredBoxes(
+            scale_boxes(_numpy(answer.pred_boxes[0]), photo.shape[:2]),
+            phrase_scores(_numpy(answer.logits[0]), caption),
+        )
+
+    def _detect_owl(self, photo: UintImage, pixels: Any, phrases: Sequence[str]) -> ScoredBoxes:
+        text = self._tokenizer(
+            [OWL_PHRASE.format(phrase.lower()) for phrase in phrases],
+            padding="max_length", max_length=OWL_TOKENS, truncation=True, return_tensors="pt",
+        )  # fmt: skip
+        height, width = photo.shape[:2]
+        hw = (max(height, width),) * 2 if self._rule.square else (height, width)
+        answer = self._model(
+            input_ids=text["input_ids"].to(self._device),
+            attention_mask=text["attention_mask"].to(self._device),
+            pixel_values=pixels,
+            interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
+        )
+        logits = _numpy(answer.logits[0])
+        return ScoredBoxes(scale_boxes(_numpy(answer.pred_boxes[0]), hw), sigmoid(logits))
+
+
+def _owl_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{folder} lacks its tokenizer ({str(error).splitlines()[0]}); copy tokenizer.json, or "
+            "vocab.json and merges.txt, there"
+        ) from error
+
+
+def _remember(owner: Any, part: str) -> None:
+    """Let a network's text encoder remember its last answers, by what it was asked."""
+    encoder = getattr(owner, part)
+    encode, kept, lock = encoder.forward, OrderedDict[bytes, Any](), threading.Lock()
+
+    def forward(input_ids: Any, *given: Any, **named: Any) -> Any:
+        key = input_ids.cpu().numpy().tobytes()  # masks and positions follow from the tokens
+        with lock:
+            if key in kept:
+                return kept[key]
+        answer = encode(input_ids, *given, **named)
+        with lock:
+            kept[key] = answer
+            while len(kept) > MOST_REMEMBERED:
+                kept.popitem(last=False)
+        return answer
+
+    encoder.forward = forward
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without transformers' progress bar; its global switch is put back."""
+    from transformers.utils import logging
+
+    with _PROGRESS:
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            if shown:
+                logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _numpy(tensor: Any) -> FloatArray:
+    array: FloatArray = tensor.float().cpu().numpy()
+    return array

@@ -1,0 +1,103 @@
+"""WordPiece: text in, the numbers of BERT's uncased vocabulary out, without a package for it.
+
+Devlin et al., "BERT" (2018), as the tokenizer of its released code (google-research/bert,
+Apache-2.0): lower case, accents dropped, punctuation and CJK characters apart, then for each word
+the longest pieces that the vocabulary has.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from anymask.base import WeightsError, parse_json
+
+MOST_LETTERS = 100  # of a word that is cut into pieces
+
+# Code points of Chinese characters (the released code's list).
+_CJK = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
+)  # fmt: skip
+
+
+class WordPiece:
+    """A tokenizer of one vocabulary.
+
+    vocabulary  token -> number; continuations begin with ##
+
+    Raises WeightsError for a vocabulary without BERT's special tokens.
+    """
+
+    def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        self.vocabulary = dict(vocabulary)
+        missing = [one for one in ("[CLS]", "[SEP]", "[UNK]", ".") if one not in self.vocabulary]
+        if missing:
+            raise WeightsError(f"the vocabulary lacks {', '.join(missing)}; it is no BERT's")
+
+    @classmethod
+    def read(cls, folder: Path) -> WordPiece:
+        """From a folder's vocab.txt or tokenizer.json. Raises WeightsError, DataError."""
+        plain, whole = folder / "vocab.txt", folder / "tokenizer.json"
+        if plain.is_file():
+            lines = plain.read_text("utf-8").splitlines()
+            return cls({token: number for number, token in enumerate(lines)})
+        if not whole.is_file():
+            raise WeightsError(
+                f"{folder} has neither vocab.txt nor tokenizer.json; copy one of them there"
+            )
+        told = parse_json(whole.read_bytes(), whole)
+        model = told.get("model") if isinstance(told, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+            raise WeightsError(f"{whole} has no vocabulary of words; take the detector's own file")
+        return cls(model["vocab"])
+
+    def encode(self, text: str) -> list[int]:
+        """The numbers of a text's pieces, without [CLS] and [SEP]."""
+        return [number for word in split_words(text) for number in self._pieces(word)]
+
+    def _pieces(self, word: str) -> list[int]:
+        """The longest pieces from the left; [UNK] where one part has none."""
+        unknown = [self.vocabulary["[UNK]"]]
+        if len(word) > MOST_LETTERS:
+            return unknown
+        numbers, start = [], 0
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = word[start:end] if start == 0 else f"##{word[start:end]}"
+                if piece in self.vocabulary:
+                    numbers.append(self.vocabulary[piece])
+                    start = end
+                    break
+            else:
+                return unknown
+        return numbers
+
+
+def split_words(text: str) -> Iterator[str]:
+    """The words of a text in small letters; punctuation and CJK characters are words themselves."""
+    word = ""
+    for letter in unicodedata.normalize("NFD", text.lower()):
+        kind = unicodedata.category(letter)
+        if kind == "Mn" or (kind in ("Cc", "Cf") and not letter.isspace()) or letter in "\0\ufffd":
+            continue  # an accent, or nothing to see
+        alone = _is_punctuation(letter, kind) or _is_cjk(ord(letter))
+        if (letter.isspace() or alone) and word:
+            yield word
+            word = ""
+        if alone:
+            yield letter
+        elif not letter.isspace():
+            word += letter
+    if word:
+        yield word
+
+
+def _is_punctuation(letter: str, kind: str) -> bool:
+    """As the released code sees it: all of ASCII that is neither letter, digit nor space."""
+    return kind.startswith("P") or ("!" <= letter <= "~" and not letter.isalnum())
+
+
+def _is_cjk(code: int) -> bool:
+    return any(first <= code <= last for first, last in _CJK)

@@ -1,0 +1,230 @@
+"""Everything in a photo that words mean: photo and phrases in, one mask a thing out, labelled.
+
+With a detector: boxes with a score for each phrase, then our segmenter's mask in each box. Without
+one: the masks of everything, each compared with the names that the model knows (`known_names`).
+
+One record a thing: of the phrases that reach their threshold the highest names it, the next best is
+kept as `runner_up`. Boxes that came twice, and boxes of two phrases around one thing, are told by
+their masks.
+
+Letters: Q boxes, P phrases, H W the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+
+import numpy as np
+
+from anymask.base import InputError, UintImage, check_keywords
+from anymask.find.detectors import open_detector
+from anymask.find.grounding import Detector, ScoredBoxes
+from anymask.find.known_names import find_by_name
+from anymask.find.phrases import Phrase, Phrases, read_phrases
+from anymask.images import ImageSource, load_image, picture_of
+from anymask.masks import Features, Mask, Masks, box_nms, rle_area, rle_iou
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+DUPLICATE = 0.7  # IoU of two masks from which on they are one thing
+SAME_BOX = 0.9  # IoU of two boxes from which on only one is segmented
+MOST_BOXES = 300  # of a photo
+AT_ONCE = 64  # boxes that are segmented together
+
+
+class FindKeywords(TypedDict, total=False):
+    """The keyword arguments of `Model.find` beside the photo and the words."""
+
+    detector: str | Path | Detector | None
+    score: float | Mapping[str, float] | None
+    iou: float
+    top_k: int | None
+    side: int | None
+    device: str
+    bgr: bool
+    allow_url: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindSettings:
+    """How things are found.
+
+    detector  a name of `find.known_detectors()`, a folder, or an open one; None: the model's own
+              names
+    score     the least score of a thing, 0..1; a mapping has one for each phrase or label; None:
+              the detector's own
+    iou       two masks that overlap with a larger IoU are one thing
+    top_k     the best so many of each label; None: all
+    side      the longer side, in pixels, of what the detector sees; None: its own, on a processor
+              640 where it takes any size
+    device    of the detector: "auto", "cpu", "cuda", ...
+
+    Raises InputError for values out of range.
+    """
+
+    detector: str | Path | Detector | None = None
+    score: float | Mapping[str, float] | None = None
+    iou: float = DUPLICATE
+    top_k: int | None = None
+    side: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.iou <= 1:
+            raise InputError(f"iou must be from 0 to 1, got {self.iou!r}")
+        if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
+            raise InputError(f"top_k must be a whole number from 1 on, or None, got {self.top_k!r}")
+        if self.side is not None and self.detector is None:
+            raise InputError("side is about what a detector sees; name a detector, or leave it out")
+
+
+def find_words(
+    model: Model, image: ImageSource, words: Phrases, **given: Unpack[FindKeywords]
+) -> Masks:
+    """What `Model.find` answers: best first. Raises as it does."""
+    known = [*FindKeywords.__optional_keys__]
+    check_keywords(given, sorted(known))
+    if isinstance(image, Features):
+        raise InputError("find looks at the photo itself, got only its features; give the photo")
+    source: dict[str, Any] = {name: given[name] for name in ("bgr", "allow_url") if name in given}
+    rest: dict[str, Any] = {name: value for name, value in given.items() if name not in source}
+    settings = FindSettings(**rest)
+    phrases = read_phrases(words, settings.score)
+    detector = (
+        None if settings.detector is None else open_detector(settings.detector, settings.device)
+    )
+    photo = load_image(image, **source)
+    kept = find_phrases(model, photo, phrases, detector, settings)
+    return Masks(kept, image_hw=(photo.shape[0], photo.shape[1]), picture=picture_of(image, photo))
+
+
+def find_phrases(
+    model: Model,
+    photo: UintImage,
+    phrases: Sequence[Phrase],
+    detector: Detector | None,
+    settings: FindSettings,
+) -> list[Mask]:
+    """The things in a photo (H, W, 3), best first; the thresholds are those of the phrases."""
+    if detector is None:
+        found = find_by_name(model, photo, phrases)
+    else:
+        seen = detector.detect(photo, [one.prompt for one in phrases], settings.side)
+        named = name_boxes(seen, phrases, detector.threshold)
+        found = mask_boxes(model, photo, clip_boxes(named, photo.shape[:2]))
+    return best_of_each(one_a_thing(found, settings.iou), settings.top_k)
+
+
+class NamedBox(NamedTuple):
+    """A box x0, y0, x1, y1 in pixels, the label and score of its phrase, and the next best."""
+
+    corners: tuple[float, ...]
+    label: str
+    score: float
+    runner_up: tuple[str, float] | None
+
+
+def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
+    """The boxes that reach a phrase's threshold, best first, each once.
+
+    threshold  of phrases that have none of their own
+    """
+    least = np.array([threshold if p.threshold is None else p.threshold for p in phrases])
+    passed = np.where(seen.scores >= least, seen.scores, -1.0)
+    best, own = passed.max(1), passed.argmax(1)
+    order = np.argsort(-best, kind="stable")
+    order = order[best[order] >= 0][:MOST_BOXES]
+    # Only boxes of one label are compared: another label's may become a runner-up by its mask.
+    places = {label: place for place, label in enumerate(dict.fromkeys(p.label for p in phrases))}
+    apart = np.array([places[phrases[own[row]].label] for row in order], np.float32)
+    reach = float(np.abs(seen.boxes).max(initial=0)) * 4
+    kept = box_nms(seen.boxes[order] + (apart * reach)[:, None], best[order], SAME_BOX)
+    named = []
+    for row in order[np.sort(kept)]:
+        label = phrases[own[row]].label
+        others = [
+            (phrase.label, round(float(score), 4))
+            for phrase, score in zip(phrases, seen.scores[row], strict=True)
+            if phrase.label != label and score > 0
+        ]
+        runner_up = max(others, key=lambda one: one[1], default=None)
+        corners = tuple(map(float, seen.boxes[row]))
+        named.append(NamedBox(corners, label, round(float(best[row]), 4), runner_up))
+    return named
+
+
+def clip_boxes(named: Sequence[NamedBox], hw: tuple[int, int]) -> list[NamedBox]:
+    """The boxes cut at the photo's border; those with less than a pixel in it are left out."""
+    kept = []
+    for one in named:
+        x0, y0, x1, y1 = one.corners
+        x0, x1 = max(0.0, x0), min(float(hw[1]), x1)
+        y0, y1 = max(0.0, y0), min(float(hw[0]), y1)
+        if x1 - x0 >= 1 and y1 - y0 >= 1:
+            kept.append(one._replace(corners=(x0, y0, x1, y1)))
+    return kept
+
+
+def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> list[Mask]:
+    """A mask for each box; boxes in which the model sees nothing are left out.
+
+    Raises InputError for a model that takes no boxes.
+    """
+    if "box" not in model.spec.accepts:
+        raise InputError(f"{model.name} takes no boxes; find things with another model")
+    if not named:
+        return []
+    features = model.encode(photo)
+    found = []
+    for start in range(0, len(named), AT_ONCE):
+        some = named[start : start + AT_ONCE]
+        masks = model.segment(features, boxes=[one.corners for one in some])
+        for one, record in zip(some, masks, strict=True):
+            if rle_area(record.rle):
+                found.append(
+                    replace(
+                        record,
+                        label=one.label,
+                        score=one.score,
+                        label_probability=one.score,
+                        runner_up=one.runner_up,
+                        picture=None,
+                    )
+                )
+    return found
+
+
+def one_a_thing(found: Sequence[Mask], iou: float) -> list[Mask]:
+    """The records, best first, without those whose thing a better one has already.
+
+    Where they are of different labels, the worse one's may become the better one's runner-up.
+    """
+    kept: list[Mask] = []
+    for record in sorted(found, key=lambda one: -one.score):
+        alike = rle_iou([one.rle for one in kept], [record.rle])[:, 0] if kept else np.zeros(0)
+        if not len(alike) or alike.max() <= iou:
+            kept.append(record)
+            continue
+        place = int(alike.argmax())
+        better = kept[place]
+        known = better.runner_up[1] if better.runner_up else 0.0
+        if record.label is not None and record.label != better.label and record.score > known:
+            kept[place] = replace(better, runner_up=(record.label, record.score))
+    return kept
+
+
+def best_of_each(found: Sequence[Mask], top_k: int | None) -> list[Mask]:
+    """The first `top_k` of each label."""
+    if top_k is None:
+        return [*found]
+    counts: dict[str | None, int] = {}
+    kept = []
+    for record in found:
+        counts[record.label] = counts.get(record.label, 0) + 1
+        if counts[record.label] <= top_k:
+            kept.append(record)
+    return kept

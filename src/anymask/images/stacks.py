@@ -1,0 +1,387 @@
+"""Reads stacks and pictures of several channels: their pages, planes and all channel values.
+
+Pages are those of a TIFF and the frames of an animation, counted from 0. Where tifffile is there,
+it says which channel, depth and time a TIFF's page is of (axes C, Z, T of ImageJ and OME).
+
+A place is where masks lie: a page of its own in depth or time. A channel is another look at the
+same place: a page along the axis C of ImageJ and OME, or a band of a TIFF. A place is called by the
+number of its page (of its first channel), as `--page` counts them. Where a TIFF names no axes and
+has a single band, its pages are the channels if they are as many as are wanted.
+
+How large a pixel is stands in the metadata of OME-TIFF (PhysicalSizeX) and of ImageJ (`unit`, and
+the pixels in one of it, XResolution); a printer's dots per inch say nothing about it.
+
+Letters: H W the picture, C its channels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
+
+from anymask.base import ImageError, InputError, UintImage
+from anymask.images.decoding import (
+    PictureView,
+    Ranges,
+    decoding,
+    open_file,
+    open_header,
+    open_picture,
+    unidentified,
+    value_range,
+)
+from anymask.images.load import ImageSource, load_image, open_path, read_view
+from anymask.images.tiff import (
+    TiffFacts,
+    channel_step,
+    count_tiff_pages,
+    is_tiff,
+    tiff_axes,
+    tiff_facts,
+)
+from anymask.masks import ChannelMix, save_picture
+
+_AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
+_OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What a file holds.
+
+    count  of pages, 1 for a plain picture
+    axes   names and lengths, outermost first: (("T", 3), ("C", 2)); () where nobody says
+    """
+
+    count: int = 1
+    axes: tuple[tuple[str, int], ...] = ()
+
+    def axes_in_words(self) -> str:
+        """The axes as a person reads them: " (Z 3 x C 2)"; "" where nobody says."""
+        sides = " x ".join(f"{name} {length}" for name, length in self.axes)
+        return f" ({sides})" if sides else ""
+
+    def place(self, page: int) -> str:
+        """Where a page is along the axes: "T 1, C 0"; "" where nobody says."""
+        places = []
+        for name, length in reversed(self.axes):
+            page, at = divmod(page, length)
+            places.append(f"{name} {at}")
+        return ", ".join(reversed(places))
+
+
+def read_pages(path: Path) -> Pages:
+    """The pages of a picture, from its headers. Raises ImageError for a file that is none."""
+    name = repr(str(path))
+    with open_path(path) as file:
+        if is_tiff(file):
+            with decoding(name):
+                count = count_tiff_pages(file)
+            axes: tuple[tuple[str, int], ...] = ()
+            with contextlib.suppress(Exception):  # names are no more than a help
+                axes = tiff_axes(file)
+            named = all(axis in _AXES for axis, _ in axes)
+            fits = math.prod(length for _, length in axes) == count
+            return Pages(count, axes if fits and named else ())
+        file.seek(0)
+        try:
+            picture = open_header(file)
+        except UnidentifiedImageError:
+            raise unidentified(file, name) from None
+        with picture:
+            if picture.format in _OF_ONE_PHOTO:
+                return Pages()
+            with decoding(name):
+                return Pages(int(getattr(picture, "n_frames", 1)))
+
+
+def page_times(path: Path) -> list[float] | None:
+    """When each frame of an animation (GIF, WebP, PNG) is shown, in seconds; None where it does not
+    say. Each frame is decoded once. Raises ImageError for one that cannot be."""
+    with open_picture(path) as picture:
+        times, elapsed = [], 0.0
+        for page in range(getattr(picture, "n_frames", 1)):
+            picture.seek(page)
+            picture.load()
+            times.append(elapsed)
+            elapsed += float(picture.info.get("duration") or 0) / 1000
+    return times if all(one < other for one, other in itertools.pairwise(times)) else None
+
+
+TIFF = (".tif", ".tiff")  # of files that may have pages and channels
+
+_UNITS = {  # as files write them -> as people read them
+    "nm": "nm", "nanometer": "nm", "µm": "µm", "\u03bcm": "µm", "um": "µm", "micron": "µm",
+    "microns": "µm", "micrometer": "µm", "\\u00b5m": "µm", "mm": "mm", "millimeter": "mm",
+    "cm": "cm", "centimeter": "cm", "m": "m", "meter": "m", "pm": "pm", "km": "km",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """The side of a pixel along x, in a unit such as µm."""
+
+    size: float
+    unit: str
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What of a picture can be looked at.
+
+    pages     its pages along all axes
+    channels  their names; () where there is one look alone
+    bands     the channels are bands of each page, not pages
+    colours   the picture has a look of its own: without a channel its colours are shown
+    pixel     how large a pixel is, where the file says so
+    deep      its numbers are not those of 8 bits
+    """
+
+    pages: Pages
+    channels: tuple[str, ...] = ()
+    bands: bool = False
+    colours: bool = True
+    pixel: PixelSize | None = None
+    deep: bool = False
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The numbers of the pages that masks lie on."""
+        if self.bands or not self.channels:
+            return tuple(range(self.pages.count))
+        step, count = self._step(), len(self.channels)
+        return tuple(p for p in range(self.pages.count) if p // step % count == 0)
+
+    def _step(self) -> int:
+        """Pages from one channel to the next."""
+        return channel_step(self.pages.axes)[0]
+
+    def name(self, place: int) -> str:
+        """Where a place lies, such as "T 1, Z 0"; "" where nobody says."""
+        parts = self.pages.place(place).split(", ")
+        return ", ".join(part for part in parts if self.bands or not part.startswith("C "))
+
+    def view(self, place: int, channel: int | None, view: PictureView) -> PictureView:
+        """How a plane is read; `view` says the rest. Raises InputError for one that is not there.
+
+        Without a channel: the bands of `view`, which are channels put together (a composite), else
+        the picture's colours, else the first channel.
+        """
+        if place not in self.places:
+            raise InputError(
+                f"wanted a page that masks lie on, got {place}; there are "
+                f"{len(self.places)}, the last one is {self.places[-1]}"
+            )
+        if channel is not None and not 0 <= channel < len(self.channels):
+            count = len(self.channels)
+            raise InputError(f"wanted a channel of 0 to {count - 1}, got {channel}; leave it out")
+        if channel is None and (view.bands is not None or self.colours or not self.channels):
+            return replace(view, page=place)
+        alone = _range_of((channel or 0) + 1, view)
+        if self.bands:
+            return PictureView(((channel or 0) + 1,), place, view.stretch, alone)
+        return PictureView(None, place + (channel or 0) * self._step(), view.stretch, alone)
+
+
+def _range_of(band: int, view: PictureView) -> Ranges | None:
+    """The range that a band has among others, for a look at it alone."""
+    if view.ranges is None or len(view.ranges) == 1:
+        return view.ranges
+    bands = view.bands or ()
+    return (view.ranges[bands.index(band)],) if band in bands else None
+
+
+def read_planes(path: Path) -> Planes:
+    """The planes of a picture, from its headers. Raises ImageError for a file that is none."""
+    pages = read_pages(path)
+    with open_file(path) as file:
+        deep = _is_deep(file)
+        if not is_tiff(file):
+            return Planes(pages, deep=deep)
+        facts = TiffFacts()
+        with contextlib.suppress(Exception):  # damage is told when a plane is read
+            facts = tiff_facts(file)
+    names, pixel = _read_ome(facts.ome)
+    if pixel is None and facts.a_unit > 0:
+        pixel = _sized(1 / facts.a_unit, facts.unit)
+    along = dict(pages.axes).get("C", 1)
+    found = Planes(pages, pixel=pixel, deep=deep or facts.deep)
+    if along > 1:
+        return replace(found, channels=_named(names, along, "Channel"), colours=False)
+    if facts.samples > 1:
+        channels = _named(names, facts.samples, "Band")
+        return replace(found, channels=channels, bands=True, colours=facts.colours)
+    return found
+
+
+def _is_deep(file: BinaryIO) -> bool:
+    """Whether Pillow says that the numbers have more than 8 bits; it does not know every TIFF."""
+    file.seek(0)
+    try:
+        with open_header(file) as picture:
+            return picture.mode.startswith(("I", "F"))
+    except Exception:  # damage is told when a plane is read
+        return False
+
+
+def load_plane(
+    path: Path,
+    place: int = 0,
+    channel: int | None = None,
+    view: PictureView | None = None,
+) -> UintImage:  # -> (H, W, 3)
+    """Read one plane; `view` says bands, stretch and ranges.
+
+    Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
+    """
+    view = view or PictureView()
+    if path.suffix.lower() in TIFF or place or channel is not None:
+        view = read_planes(path).view(place, channel, view)
+    return load_image(
+        path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges
+    )
+
+
+def load_page(path: Path, page: int) -> UintImage:  # -> (H, W, 3)
+    """Any page by its number, a channel's too, as it is shown. Raises as `load_plane` does."""
+    is_place = page in read_planes(path).places
+    return load_plane(path, page) if is_place else load_image(path, page=page)
+
+
+def page_as_png(path: Path, page: int) -> bytes:
+    """A page of a photo as it is shown. Raises ImageError, InputError."""
+    file = io.BytesIO()
+    save_picture(file, load_page(path, page))
+    return file.getvalue()
+
+
+def _named(names: tuple[str, ...], count: int, word: str) -> tuple[str, ...]:
+    """The names of the file where each channel has one."""
+    fitting = len(names) == count and all(names)
+    return names if fitting else tuple(f"{word} {number + 1}" for number in range(count))
+
+
+def _read_ome(text: str) -> tuple[tuple[str, ...], PixelSize | None]:
+    """The names of the channels in OME-XML, and the size of a pixel; nothing where it is broken."""
+    if len(text) > 50_000_000 or "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return (), None
+    names: tuple[str, ...] = ()
+    with contextlib.suppress(Exception):
+        root = ET.fromstring(text)
+        space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
+        pixels: Any = root.find(f"{space}Image/{space}Pixels")
+        names = tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
+        size = float(pixels.get("PhysicalSizeX"))
+        return names, _sized(size, pixels.get("PhysicalSizeXUnit", "µm"))
+    return names, None
+
+
+def _sized(size: float, unit: str) -> PixelSize | None:
+    known = _UNITS.get(unit.strip().lower())
+    return PixelSize(size, known) if known and 0 < size < 1e9 else None
+
+
+# All channels with their numbers.
+
+
+@dataclass(frozen=True)
+class ChannelValues:
+    """What numbers a channel has: the least and the most finite one, and those that become black
+    and white where no range is given for it."""
+
+    name: str
+    least: float
+    most: float
+    low: float
+    high: float
+
+
+def read_values(path: Path, page: int = 0) -> list[ChannelValues]:
+    """The values of each channel that `read_planes` names, or of a grey picture of more than 8
+    bits; [] of other pictures.
+
+    Raises as `load_channels` does; ImageError for NaN and infinity.
+    """
+    planes = read_planes(path)
+    if not planes.channels and not planes.deep:
+        return []
+    array, name = load_channels(path, page), repr(str(path))
+    names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
+    found = []
+    for channel, said in enumerate(names):
+        values = array[..., channel : channel + 1]
+        low, high = value_range(values, name)
+        found.append(ChannelValues(said, float(values.min()), float(values.max()), low, high))
+    return found
+
+
+def load_channels(
+    source: ImageSource, page: int = 0, count: int | None = None
+) -> NDArray[Any]:  # -> (H, W, C)
+    """Read all channels of a picture, with the numbers that they have.
+
+    page   the place of a stack (its first channel), as `--page` counts
+    count  how many are wanted, to tell channels from places where a file does not say
+
+    Raises ImageError as `load_image` does, InputError for a page that no mask lies on.
+    """
+    if isinstance(source, str):
+        source = Path(source)
+    pages = [page]
+    if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
+        pages = _pages_of_place(read_planes(source), page, count)
+    parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
+    if len({part.shape for part in parts}) > 1:
+        raise ImageError(f"{str(source)!r}: its pages differ in size, so they are no channels")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def load_mixed(source: ImageSource, mix: ChannelMix, page: int = 0) -> UintImage:  # -> (H, W, 3)
+    """A picture as a model of these channels sees it. Raises as `load_channels` and `mix.check`."""
+    return mix.to_rgb(load_for_mix(source, mix, page))
+
+
+def load_for_mix(source: ImageSource, mix: ChannelMix, page: int = 0) -> NDArray[Any]:
+    """The channels that a mix takes, as they are: (H, W, C). Raises as `load_mixed` does."""
+    name = repr(str(source)) if isinstance(source, str | Path) else "the picture"
+    return mix.check(load_channels(source, page, mix.count), name)
+
+
+def load_for_model(source: Path, mix: ChannelMix, view: PictureView) -> NDArray[Any]:
+    """A picture as a model with a mix takes it: all channels, as they are.
+
+    Raises as `load_mixed` does; InputError for bands, a stretch or ranges: the model knows its own.
+    """
+    if not view.plain:
+        raise InputError(
+            f"this model takes all {mix.count} channels of a picture, in the ranges that it was "
+            "tuned on; leave bands, stretch and ranges out"
+        )
+    return load_for_mix(source, mix, view.page)
+
+
+def shown_picture(array: NDArray[Any], mix: ChannelMix | None) -> UintImage:  # -> (H, W, 3)
+    """What of a picture is drawn on: the picture, or what a model with a mix sees."""
+    return array if mix is None else mix.to_rgb(array)
+
+
+def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
+    """The pages that together are the picture of a place. Raises InputError."""
+    along = dict(planes.pages.axes).get("C", 1)
+    if along > 1 and not planes.bands:
+        views = (planes.view(page, channel, PictureView()) for channel in range(along))
+        return [view.page for view in views]
+    unnamed = not planes.pages.axes and not planes.bands and page == 0
+    if unnamed and count is not None and planes.pages.count == count > 1:
+        return list(range(count))
+    return [page]

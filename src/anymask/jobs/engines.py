@@ -1,0 +1,294 @@
+"""Who works through the photos of a job: this process, a pool of processes, or Ray (extra [ray]).
+
+A `PhotoTask` says what is to be done in plain values, so that it can be sent to another process or
+another machine; opened there, it becomes `PhotoWork`, which holds the model. Whoever runs it yields
+the same events, and whatever goes wrong with a photo is a result, never an exception.
+
+With Ray, all nodes must see the photos, the output folder and the weights under the same paths.
+Traps of Ray Data, each met once:
+- A pool on a single CPU hangs: the actor has it, and the step that reads the list waits for it.
+- Ray listens on every network interface, unless it is told that there will be no cluster.
+- By default a photo that kills its actor is tried again without end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from anymask.base import (
+    AnymaskError,
+    ConfigError,
+    InputError,
+    MissingExtra,
+    ModelError,
+    PromptError,
+    limit_threads,
+    parse_json,
+    pick_threads,
+    threads_each,
+)
+from anymask.jobs.photos import FolderJob, PhotoItem
+from anymask.jobs.pool import Idle, ItemDone, ItemLost, ReportStep, WorkerReady, run_in_pool
+
+# With these every further photo would fail too.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
+
+MOST_BLOCKS = 10_000  # of one data set of Ray; what is lost with an actor is a block
+STORE_BYTES = 128 * 2**20  # of a local cluster's shared memory: only paths and results go through
+
+OnStep = Callable[[int, int], None]  # steps done in a photo, of how many
+Row = dict[str, Any]
+
+
+class PhotoWork(Protocol):
+    """What an opened task can do."""
+
+    about: dict[str, Any]  # what the results were made with: model, hash of the weights, settings
+
+    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+        """Do one photo; how many things were made, or None where they are there already."""
+
+
+class PhotoTask(Protocol):
+    """What is to be done with each photo. It can be pickled."""
+
+    def open(self) -> PhotoWork:
+        """Load the model. Raises AnymaskError."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoResult:
+    """What came of one photo.
+
+    state   "done" now, "there" already, "failed", or "stop": so that the rest would fail too
+    made    how many things (masks, embeddings) were made
+    reason  why it failed, for people
+    kind    the error's class, for programs
+    trace   the traceback where the error is nobody's fault but ours
+    began   seconds since 1970
+    ended   seconds since 1970
+    """
+
+    state: Literal["done", "there", "failed", "stop"]
+    made: int = 0
+    reason: str = ""
+    kind: str = ""
+    trace: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+
+
+PhotoEvent = WorkerReady | ItemDone[PhotoItem, PhotoResult] | Idle
+
+
+class PhotoWorker:
+    """An opened task that turns each photo into a result. Raises AnymaskError from opening."""
+
+    def __init__(self, task: PhotoTask) -> None:
+        self.work = task.open()
+        self.about = self.work.about
+
+    def __call__(self, item: PhotoItem, report: ReportStep | None = None) -> PhotoResult:
+        """Do one photo."""
+        began = time.time()
+        fields: dict[str, Any]
+        try:
+            made = self.work(item)
+            fields = {"state": "there"} if made is None else {"state": "done", "made": made}
+        except NOT_THE_PHOTO as error:
+            fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
+        except (AnymaskError, OSError) as error:
+            fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                remedy = "make room and run the same job again, what is done is kept"
+                reason = f"the results cannot be written ({error.strerror}); {remedy}"
+                fields |= {"state": "stop", "reason": reason}
+        except MemoryError:
+            reason = "there is not enough memory for it; make it smaller, or take fewer workers"
+            fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
+        except Exception as error:  # a defect, of ours or of a library: the other photos go on
+            kind = type(error).__name__
+            reason = f"{kind}: {error}" if str(error) else kind
+            trace = traceback.format_exc()
+            fields = {"state": "failed", "reason": reason, "kind": kind, "trace": trace}
+        return PhotoResult(**fields, began=began, ended=time.time())
+
+
+def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
+    """Work as the job says. Raises AnymaskError where the task cannot be opened."""
+    if job.engine == "ray":
+        return _process_on_ray(task, items, job.workers)
+    if job.workers and items:
+        return _process_in_pool(task, items, job.workers)
+    return _process_here(task, items)
+
+
+def _process_here(task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
+    worker = PhotoWorker(task)
+    yield WorkerReady(worker.about)
+    for item in items:
+        yield ItemDone(item, worker(item))
+
+
+@dataclass(frozen=True)
+class _PooledTask:
+    task: PhotoTask
+
+    def open(self) -> PhotoWorker:
+        return PhotoWorker(self.task)
+
+
+def _process_in_pool(
+    task: PhotoTask, items: Sequence[PhotoItem], workers: int
+) -> Generator[PhotoEvent]:
+    with contextlib.closing(run_in_pool(_PooledTask(task), items, workers)) as events:
+        for event in events:
+            if isinstance(event, ItemLost):
+                yield ItemDone(event.item, _lost_photo(f"the worker that had it {event.how}"))
+            elif isinstance(event, WorkerReady | ItemDone | Idle):
+                yield event
+
+
+def _lost_photo(what: str) -> PhotoResult:
+    """The result of a photo whose processes died; `what` says how the last one did."""
+    reason = (
+        f"{what}, and so did another one; if memory was short, make the photo smaller or take "
+        "fewer workers"
+    )
+    return PhotoResult(state="failed", reason=reason, kind="WorkerDied")
+
+
+# Ray.
+
+
+def _process_on_ray(
+    task: PhotoTask, items: Sequence[PhotoItem], workers: int
+) -> Generator[PhotoEvent]:
+    """Work on the cluster of RAY_ADDRESS, else on one that lives as long as this generator.
+
+    Raises MissingExtra without Ray.
+    """
+    yield WorkerReady(task.open().about)  # a wrong option is told here, in one sentence
+    if not items:
+        return
+    with _cluster(workers) as actors:
+        lost = dict(enumerate(items))
+        for again in (False, True):
+            for index, result in _map_photos(task, lost, min(actors, len(lost)), again):
+                yield ItemDone(lost.pop(index), result)
+            if not lost:
+                return
+    for item in lost.values():
+        yield ItemDone(item, _lost_photo("the actor that had it died"))
+
+
+@contextlib.contextmanager
+def _cluster(workers: int) -> Iterator[int]:
+    """A connection to Ray; how many actors there are to be."""
+    address = os.environ.get("RAY_ADDRESS")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what matters of it we say ourselves
+    if not address:
+        # Ray's word for "this machine only": its servers then listen on 127.0.0.1.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise MissingExtra("ray", "ray", "--engine ray") from None
+    handler = signal.getsignal(signal.SIGTERM)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not address:
+        workers = workers or pick_threads()
+        options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}
+        options["object_store_memory"] = STORE_BYTES
+    try:
+        ray.init(**options)
+    except Exception as error:  # among them plain Exception, where it is not up within 30 s
+        ray.shutdown()
+        where = f"at RAY_ADDRESS={address}" if address else "on this machine"
+        raise InputError(
+            f"no Ray cluster answers {where} ({str(error).partition('. ')[0]}); look whether it "
+            "runs and the machine is not too busy, or take processes (--engine processes)"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray puts in its own
+    with contextlib.redirect_stdout(sys.stderr):  # Ray's own remarks, those at its end too
+        try:
+            yield workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
+        finally:
+            ray.shutdown()
+
+
+def _map_photos(
+    task: PhotoTask, items: dict[int, PhotoItem], actors: int, again: bool
+) -> Iterator[tuple[int, PhotoResult]]:
+    """What came of the photos, by their numbers; those whose actor died are missing.
+
+    again  whether each of them had an actor that died
+    """
+    import ray
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # a dead actor's photos are missing, the rest goes on
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    rows = [_item_to_row(index, item) for index, item in items.items()]
+    photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MOST_BLOCKS))
+    in_flight = 1 if again else 2
+    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there is no other way yet to say max_task_retries
+        done = photos.map(
+            _RayActor,
+            fn_constructor_args=(task, threads_each(actors)),
+            compute=pool,
+            num_cpus=1,
+            max_restarts=-1,
+            max_task_retries=0,
+        )
+        for row in done.iter_rows():
+            yield int(row["index"]), PhotoResult(**parse_json(row["result"], "an actor's answer"))
+
+
+def _item_to_row(index: int, item: PhotoItem) -> Row:
+    """An item as Ray sends it: absolute paths, in bytes, as not every file name is Unicode."""
+    return {
+        "index": index,
+        "photo": os.fsencode(item.photo.absolute()),
+        "stem": os.fsencode(item.stem.absolute()),
+        "page": -1 if item.page is None else item.page,
+        "place": os.fsencode(item.place or item.photo.name),
+        "paged": item.paged,
+    }
+
+
+class _RayActor:
+    """A process of Ray's pool with an open task."""
+
+    def __init__(self, task: PhotoTask, threads: int) -> None:
+        limit_threads(threads)
+        self.worker = PhotoWorker(task)
+
+    def __call__(self, row: Row) -> Row:
+        """One photo."""
+        photo, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
+        page = None if row["page"] < 0 else int(row["page"])
+        item = PhotoItem(photo, stem, page, place=place, paged=bool(row["paged"]))
+        return {"index": row["index"], "result": json.dumps(asdict(self.worker(item)))}

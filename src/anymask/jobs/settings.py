@@ -1,0 +1,347 @@
+"""Settings of jobs (model, picture, tiles, names): plain values that travel to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from anymask.base import InputError, Setting, check_settings, describe_settings
+from anymask.masks import Tile, tile_side
+from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, default_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anymask.images import PictureView
+    from anymask.masks import ChannelMix
+    from anymask.models.rules import ChosenNames
+    from anymask.segment import Model, Retry
+
+Page = int | Literal["all"]
+Names = tuple[str, ...] | Path
+Ranges = tuple[tuple[float, float] | None, ...]
+LOW_QUALITY = 0.7  # of `segment.Retry`
+OWN_NAMES = ".json"  # the suffix of files of one's own names
+
+
+@describe_settings
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model answers, and where it runs: the arguments of `anymask.load`."""
+
+    model: Annotated[
+        str,
+        Setting(
+            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels",
+            default=f"{DEFAULT_MODEL}, or what {MODEL_VARIABLE} names",
+        ),
+    ] = field(default_factory=default_model)
+    weights: Annotated[
+        Path | None,
+        Setting("a checkpoint of that model instead of the one in the store", default="none"),
+    ] = None
+    device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
+    precision: Annotated[str, Setting("fp32, bf16 or fp16")] = "fp32"
+    runtime: Annotated[str, Setting("auto, onnx or torch")] = "auto"
+
+    def load(self) -> Model:
+        """Open it. Raises what `anymask.load` raises."""
+        import anymask
+
+        return anymask.load(self.model, self.weights, self.device, self.precision, self.runtime)
+
+
+def model_choice(model: str | ModelChoice | None) -> ModelChoice:
+    """A choice, a model's name as one, or the default one. Raises InputError for anything else."""
+    if model is None:
+        return ModelChoice()
+    if isinstance(model, ModelChoice):
+        return model
+    if not isinstance(model, str):
+        raise InputError(
+            f"model must be a name or a ModelChoice, got {type(model).__name__}; a loaded model "
+            "cannot be sent to workers, name it instead"
+        )
+    return ModelChoice(model)
+
+
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas or spaces between them. Raises InputError."""
+    try:
+        return tuple(float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(f"wanted numbers with commas between them, got {text!r}") from None
+
+
+def parse_bands(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas or spaces between them. Raises InputError."""
+    numbers = parse_numbers(text)
+    if any(not number.is_integer() for number in numbers):
+        raise InputError(f"bands are whole numbers, counted from 1, got {text!r}")
+    return tuple(int(number) for number in numbers)
+
+
+def parse_ranges(text: str) -> Ranges:
+    """LOW:HIGH for all bands or each, with commas between them; : for none. Raises InputError."""
+    try:
+        pairs = [one.partition(":") for one in text.replace(",", " ").split()]
+        return tuple(
+            None if (low, high) == ("", "") else (float(low), float(high)) for low, _, high in pairs
+        )
+    except ValueError:
+        raise InputError(
+            f"wanted values such as 200:4000, or 200:4000,:,0:900 for three bands, got {text!r}"
+        ) from None
+
+
+def parse_page(text: str) -> Page:
+    """`all`, or a whole number. Raises InputError."""
+    if text.lower() == "all":
+        return "all"
+    if text.isdecimal():
+        return int(text)
+    raise InputError(f"wanted a page, counted from 0, or all; got {text!r}")
+
+
+def check_page(page: object) -> None:
+    """Raises InputError for what is no page of a file."""
+    if page != "all" and (type(page) is not int or page < 0):
+        raise InputError(f'pages are whole numbers, counted from 0, or "all"; got {page!r}')
+
+
+def _check_view(name: str) -> Callable[[object], object]:
+    """Checks a setting of `PictureView`."""
+
+    def check(value: object) -> None:
+        from anymask.images import PictureView
+
+        given: Any = {name: value}
+        PictureView.of(**given)
+
+    return check
+
+
+@describe_settings
+@dataclass(frozen=True)
+class PictureChoice:
+    """What of a photo is looked at: the arguments of `anymask.load_image`."""
+
+    bands: Annotated[
+        tuple[int, ...] | None,
+        Setting(
+            "one band or channel as grey, or three as red, green, blue, counted from 1 (0: black)",
+            default="the picture's own colours",
+            check=_check_view("bands"),
+            form="N[,N,N]",
+            parse=parse_bands,
+        ),
+    ] = None
+    page: Annotated[
+        Page,
+        Setting(
+            "of a TIFF, or the frame of an animation, counted from 0; all: each one, with the "
+            "page in the names of its results",
+            check=check_page,
+            form="N|all",
+            parse=parse_page,
+        ),
+    ] = 0
+    stretch: Annotated[
+        tuple[float, ...] | None,
+        Setting(
+            "percentiles that become black and white, band by band, such as 2,98",
+            default="as the type of the numbers says",
+            check=_check_view("stretch"),
+            form="LOW,HIGH",
+            parse=parse_numbers,
+        ),
+    ] = None
+    ranges: Annotated[
+        Ranges | None,
+        Setting(
+            "values that become black and white, of all bands or of each (: for none), such as "
+            "200:4000,:,0:900",
+            default="as the type of the numbers says",
+            check=_check_view("ranges"),
+            form="LOW:HIGH[,...]",
+            parse=parse_ranges,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        self.view  # noqa: B018  # what does not go together is refused
+
+    @property
+    def view(self) -> PictureView:
+        """Bands, stretch and ranges, of the first page."""
+        from anymask.images import PictureView
+
+        return PictureView.of(self.bands, 0, self.stretch, self.ranges)
+
+    def load(
+        self, path: Path, page: int | None = None, channels: ChannelMix | None = None
+    ) -> NDArray[Any]:
+        """A photo as the model takes it: (H, W, 3), or (H, W, C) where it has `channels`.
+
+        page  in place of the chosen one
+
+        Raises ImageError; InputError for bands or a stretch of a model that has its own.
+        """
+        from anymask.images import load_image
+
+        number = self.page if page is None else page
+        if not isinstance(number, int):
+            raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
+        look = replace(self.view, page=number)
+        if channels is None:
+            return load_image(
+                path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
+            )
+        from anymask.images import load_for_model
+
+        return load_for_model(path, channels, look)
+
+    def mark(self, page: int | None = None) -> str:
+        """What to write beside a file's hash, so that other settings are other pictures."""
+        number = self.page if page is None else page
+        plain = (self.bands, number, self.stretch, self.ranges) == (None, 0, None, None)
+        ranges = "" if self.ranges is None else f" {self.ranges}"
+        return "" if plain else f" {self.bands} {number} {self.stretch}{ranges}"
+
+
+def parse_tile(text: str) -> Tile:
+    """A side in pixels, "auto", or None for "none". Raises InputError."""
+    tile: Any = None if text == "none" else int(text) if text.isdecimal() else text
+    try:
+        check_tile(tile)
+    except InputError as error:
+        raise InputError(f"wanted auto, none or a side in pixels, got {text!r}; {error}") from error
+    return cast("Tile", tile)
+
+
+def check_tile(tile: object) -> None:
+    """Raises InputError for what is no way to tile."""
+    tile_side(cast("Tile", tile), (1, 1))
+
+
+@describe_settings
+@dataclass(frozen=True)
+class LookChoice:
+    """How often a photo is looked at: in tiles, and again for masks of low quality.
+
+    Raises InputError for values out of range.
+    """
+
+    tile: Annotated[
+        Tile,
+        Setting(
+            "look at overlapping tiles of this side and at the whole; none: never; auto: tiles of "
+            "2048 for photos of more than 24 megapixels",
+            check=check_tile,
+            form="PIXELS",
+            parse=parse_tile,
+        ),
+    ] = "auto"
+    retry_seconds: Annotated[
+        float,
+        Setting(
+            "ask again for masks of low quality, so long for each photo; 0: never",
+            unit="seconds",
+            option="--retry",
+        ),
+    ] = 0.0
+    retry_quality: Annotated[
+        float | None,
+        Setting("which quality is low: less than this", default=f"{LOW_QUALITY:g}"),
+    ] = None
+    retry_model: Annotated[str | None, Setting("a larger model to ask as well", default="none")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not self.retry_seconds and (self.retry_quality, self.retry_model) != (None, None):
+            raise InputError(
+                "retry_quality and retry_model need a time; give retry_seconds (--retry SECONDS)"
+            )
+
+    def retry(self) -> Retry | None:
+        """How long to ask again, the larger model loaded; None: never. Raises AnymaskError."""
+        from anymask.segment import Retry
+
+        if not self.retry_seconds:
+            return None
+        import anymask
+
+        larger = None if self.retry_model is None else anymask.load(self.retry_model)
+        quality = LOW_QUALITY if self.retry_quality is None else self.retry_quality
+        return Retry(seconds=self.retry_seconds, score=quality, larger=larger)
+
+
+def parse_names(text: str) -> Names:
+    """ "all", words between commas, or the file of `anymask names`. Raises InputError."""
+    if text.lower().endswith(OWN_NAMES):
+        return Path(text).expanduser().absolute()
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise InputError(
+            f"wanted all, names such as cat,dog,lamp, or a {OWN_NAMES} file, got {text!r}"
+        )
+    return words
+
+
+def check_names(names: object) -> None:
+    """Raises InputError for what is no choice of names."""
+    listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
+    if names is not None and not isinstance(names, Path) and not (listed and names):
+        raise InputError(
+            f'names must be a list of words, ["all"], a path or None, got {str(names)[:60]!r}'
+        )
+
+
+@describe_settings
+@dataclass(frozen=True)
+class NamesChoice:
+    """What masks are called. Raises InputError for what is no choice of names."""
+
+    names: Annotated[
+        Names | None,
+        Setting(
+            "suggest a name for each mask: all (those that were learned), a list such as "
+            "cat,dog,lamp, or the file of `anymask names` with your own",
+            check=check_names,
+            form="all|NAME,...|FILE",
+            parse=parse_names,
+            default="none",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def chosen(self) -> Sequence[str] | Path | None:
+        """As `Model.suggest_labels` takes them."""
+        return None if self.names in (("all",), ["all"]) else self.names
+
+    def open(self, model: Model) -> ChosenNames | None:
+        """The names, read once. Raises ModelError, InputError, DataError."""
+        if self.names is None:
+            return None
+        from anymask.segment import choose_names
+
+        return choose_names(model.runtime, self.chosen)
+
+    def about(self, model: Model) -> dict[str, Any]:
+        """What the records depend on, ready for JSON; nothing where no names are asked for."""
+        if self.names is None:
+            return {}
+        from anymask.segment import naming_network
+
+        network = naming_network(model.runtime)
+        own = isinstance(self.names, Path)
+        names = self.names.read_text("utf-8") if isinstance(self.names, Path) else [*self.names]
+        return {"names": {"network": network, "own" if own else "words": names}}

@@ -1,0 +1,269 @@
+"""Labels of masks: names from the network of names, and classes of a model tuned on classes.
+
+A user's own names are a JSON file: `network` names the network of names that made the vectors,
+`names` has for each label how many masks it was learned from and their mean vector. What a mask is
+called is then the nearest of them.
+
+The class of a mask is the one that most of its cells are of, and its probability the mean over
+those cells, among the K classes.
+
+Letters: n masks, D the length of a vector, K classes, m the side of the low-resolution masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anymask.base import (
+    DataError,
+    FloatArray,
+    InputError,
+    ModelError,
+    PromptError,
+    UintImage,
+    parse_json,
+    write_json,
+)
+from anymask.masks import (
+    Features,
+    LabelMap,
+    Mask,
+    Masks,
+    Rle,
+    logits_to_image,
+    mask_to_model,
+    mask_to_rle,
+    rle_to_mask,
+)
+from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable, close_up
+from anymask.runtime import ClassLabelling, ImageRuntime, MaskNaming, require
+from anymask.segment.prediction import Prediction
+
+Names = str | Path | Sequence[str] | ChosenNames | None
+FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
+Nameable = Prediction | Sequence[Mask] | ArrayLike
+
+CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
+FORMAT = 1
+DIGITS = 5
+
+
+def write_own_names(
+    path: Path, table: NameTable, examples: Iterable[tuple[str, FloatArray]]
+) -> dict[str, int]:
+    """Write the mean vectors of labels, (n, D) of some masks each time; how many each had.
+
+    Raises InputError where there is no example.
+    """
+    sums: dict[str, FloatArray] = {}
+    counts: dict[str, int] = {}
+    for label, vectors in examples:
+        sums[label] = sums.get(label, np.zeros(vectors.shape[1], np.float32)) + vectors.sum(axis=0)
+        counts[label] = counts.get(label, 0) + len(vectors)
+    if not counts:
+        raise InputError("wanted masks with labels to learn names from, found none")
+    means = {
+        label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
+    }
+    names = {
+        label: {"masks": counts[label], "vector": [round(float(x), DIGITS) for x in means[label]]}
+        for label in sorted(means)
+    }
+    write_json(path, {"format": FORMAT, "network": table.network, "names": names})
+    return counts
+
+
+def read_own_names(path: Path, table: NameTable) -> ChosenNames:
+    """The names of such a file. Raises InputError, DataError for a file of other things."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: wanted a file of your own names, there is none; make one with `anymask "
+            "names`, or give names as a list"
+        )
+    told = parse_json(path.read_bytes(), path)
+    try:
+        if told["format"] != FORMAT:
+            raise DataError(f"{path} has format {told['format']!r}, this anymask reads {FORMAT}")
+        vectors = np.array([one["vector"] for one in told["names"].values()], np.float32)
+        labels, network = tuple(map(str, told["names"])), told["network"]
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no file of own names; make one with `anymask names`") from error
+    if vectors.ndim != 2 or vectors.shape[1] != table.vectors.shape[1] or network != table.network:
+        raise InputError(
+            f"{path}: its names were learned with another network of names; make it again with "
+            "`anymask names`"
+        )
+    return ChosenNames(labels, vectors, table.scale)
+
+
+def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
+    """The names to choose from: a list, a file of one's own names, what was chosen before, or all
+    that were learned.
+
+    Raises ModelError for a model without names, InputError for a name that is not known.
+    """
+    table = require(runtime, MaskNaming).name_table()
+    if isinstance(names, ChosenNames):
+        return names
+    if isinstance(names, str | Path):
+        return read_own_names(Path(names), table)
+    return table.chosen(names)
+
+
+def naming_network(runtime: ImageRuntime) -> str:
+    """What names the network of names. Raises ModelError for a model without one."""
+    return require(runtime, MaskNaming).name_table().network
+
+
+def mask_vectors(
+    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
+) -> FloatArray:  # -> (n, D)
+    """The vectors of masks of a photo. Raises ModelError for a model without names."""
+    naming = require(runtime, MaskNaming)
+    found = []
+    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        told, _ = naming.look(
+            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
+        )
+        found.append(told)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+
+
+def suggest_labels(
+    runtime: ImageRuntime, photo: UintImage, masks: Nameable, names: Names, top: int
+) -> list[list[LabelSuggestion]]:
+    """What `Model.suggest_labels` answers."""
+    if type(top) is not int or top < 1:
+        raise InputError(f"top must be a whole number from 1 on, got {top!r}")
+    chosen, rles = choose_names(runtime, names), _rles_of(masks, photo.shape[:2])
+    if not rles:
+        return []
+    return chosen.suggest(mask_vectors(runtime, photo, rles), top)
+
+
+def with_labels(
+    runtime: ImageRuntime, photo: UintImage, found: FoundMasks, names: Names
+) -> FoundMasks:
+    """What `Model.with_labels` answers: empty masks have no name."""
+    rles = _rles_of(found, photo.shape[:2])
+    told = suggest_labels(runtime, photo, found, names, 1)
+    labels = [
+        (one[0].label, one[0].probability) if len(rle.counts) > 1 else (None, None)
+        for one, rle in zip(told, rles, strict=True)
+    ]
+    if isinstance(found, Prediction):
+        items = zip(found.items, labels, strict=True)
+        return replace(
+            found,
+            items=tuple(replace(one, label=a, label_probability=b) for one, (a, b) in items),
+        )
+    records = [
+        replace(record, label=a, label_probability=b)
+        for record, (a, b) in zip(found, labels, strict=True)
+    ]
+    return Masks(records, image_hw=found.image_hw, picture=found.picture)
+
+
+def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
+    """The run-lengths of masks. Raises PromptError for masks of another photo, or of no shape."""
+    if isinstance(masks, Prediction):
+        rles = masks.rles()
+    elif isinstance(masks, list | tuple) and not any(np.ndim(one) for one in masks):
+        rles = [one.rle for one in masks if isinstance(one, Mask)]
+    else:
+        planes = np.asarray(masks)
+        planes = planes[None] if planes.ndim == 2 else planes
+        if planes.ndim != 3 or planes.dtype.kind not in "bui":
+            raise PromptError(
+                "masks must be an answer, records, or an array (H, W) or (n, H, W) of bool or "
+                f"whole numbers, got {planes.dtype} of the shape {planes.shape}"
+            )
+        rles = [mask_to_rle(plane != 0) for plane in planes]
+    for rle in rles:
+        if rle.size != tuple(image_hw):
+            raise PromptError(
+                f"the masks are of a photo of (H, W) = {rle.size}, this one is {tuple(image_hw)}; "
+                "give the photo that they were made for"
+            )
+    return rles
+
+
+# Classes.
+
+
+def label_photo(runtime: ImageRuntime, embedding: Features) -> LabelMap:
+    """The class of every pixel. Raises ModelError for a model without classes."""
+    logits = _cell_logits(runtime, embedding)
+    best = logits_to_image(logits[:1], embedding.geometry)[0]
+    numbers: UintImage = np.zeros(best.shape, np.uint8)
+    for number in range(1, len(logits)):  # one at a time: a large photo has many pixels
+        plane = logits_to_image(logits[number : number + 1], embedding.geometry)[0]
+        higher = plane > best
+        numbers[higher] = number
+        np.maximum(best, plane, out=best)
+    return LabelMap(runtime.spec.classes, numbers)
+
+
+def label_answers(
+    runtime: ImageRuntime, embedding: Features, answers: Sequence[Prediction]
+) -> list[Prediction]:
+    """Each mask of each answer with its class; empty masks have none, nor have those of a model
+    without classes."""
+    if not runtime.spec.classes or not answers:
+        return list(answers)
+    shares = _shares(_cell_logits(runtime, embedding))
+    named = []
+    for answer in answers:
+        items = []
+        for one in answer.items:
+            cover = (one.shown_logits > one.threshold).astype(np.float32)
+            if cover.any():
+                label, probability = _class_of(cover, shares, runtime.spec.classes)
+                one = replace(one, label=label, label_probability=probability)
+            items.append(one)
+        named.append(replace(answer, items=tuple(items)))
+    return named
+
+
+def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Mask]) -> list[Mask]:
+    """Each record with its class; as they are where the model has none."""
+    if not runtime.spec.classes or not records:
+        return list(records)
+    shares = _shares(_cell_logits(runtime, embedding))
+    named = []
+    for record in records:
+        cells = mask_to_model(rle_to_mask(record.rle), embedding.geometry, runtime.spec.mask_side)
+        cover = 1 / (1 + np.exp(-cells[0]))
+        label, probability = _class_of(cover, shares, runtime.spec.classes)
+        named.append(replace(record, label=label, label_probability=probability))
+    return named
+
+
+def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (1 + K, m, m)
+    labelling = runtime.capability(ClassLabelling)
+    if labelling is None:
+        raise ModelError(
+            f"{runtime.spec.name} knows no classes; tune it on your own: anymask finetune "
+            "--classes all"
+        )
+    return labelling.label_cells(embedding.seen)
+
+
+def _shares(logits: FloatArray) -> FloatArray:  # (1 + K, m, m) -> the same, in all 1
+    powers = np.exp(logits - logits.max(0))
+    shares: FloatArray = powers / powers.sum(0)
+    return shares
+
+
+def _class_of(cover: FloatArray, shares: FloatArray, classes: tuple[str, ...]) -> tuple[str, float]:
+    """The class of a mask (m, m) and its probability among the classes."""
+    sums = (shares[1:] * cover).sum((1, 2)) + 1e-9
+    best = int(sums.argmax())
+    return classes[best], round(float(sums[best] / sums.sum()), 4)

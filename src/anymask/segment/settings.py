@@ -1,0 +1,536 @@
+"""The settings of `Model.segment` and `Model.everything`, each with its values and what it does.
+
+Those of the grid that segment-anything has too bear its names and defaults: Segment Anything,
+section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, cast
+
+import numpy as np
+
+from anymask.base import (
+    FloatArray,
+    InputError,
+    Setting,
+    UintImage,
+    check_settings,
+    describe_settings,
+)
+from anymask.masks import (
+    CLEAN,
+    Features,
+    LeastArea,
+    ModelSpec,
+    RegionSize,
+    parse_region_size,
+    point_grid,
+)
+from anymask.models.rules import Family, Multimask, Ranking
+
+if TYPE_CHECKING:
+    from anymask.runtime import SweepPrecision
+
+Level = Literal["part", "whole", "all"]
+Granularity = Level | float
+Zoom = bool | Literal["auto"]
+RefineEdges = bool | Literal["auto"]
+RetryStep = Literal["shift", "zoom", "tile", "larger"]
+
+LEVELS = ("part", "whole", "all")
+RETRY_STEPS: tuple[RetryStep, ...] = ("zoom", "tile", "larger", "shift")
+
+
+# How prompts are answered.
+
+
+class LargerModel(Protocol):
+    """What asking again needs of another model (`Model` is one)."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    def encode(self, image: UintImage) -> Features: ...
+
+    @property
+    def segment(self) -> Callable[..., Any]: ...
+
+
+def _check_steps(steps: object) -> None:
+    listed = steps if isinstance(steps, tuple | list) else (steps,)
+    strange = [step for step in listed if step not in RETRY_STEPS]
+    if strange:
+        raise InputError(f"steps are {', '.join(RETRY_STEPS)}; got {strange[0]!r}")
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When and how long to ask again. Raises InputError for values out of range."""
+
+    seconds: Annotated[
+        float, Setting("for one call, however many prompts or masks it is about", below=None)
+    ] = 2.0
+    score: Annotated[float, Setting("answers of at least this score are left alone")] = 0.7
+    steps: Annotated[
+        tuple[RetryStep, ...], Setting("which ways, in this order", check=_check_steps)
+    ] = RETRY_STEPS
+    larger: Annotated[
+        LargerModel | None,
+        Setting('a model for the step "larger"; its score is compared as it is'),
+    ] = None
+    clock: Annotated[
+        Callable[[], float], Setting("tells the time in seconds", default="time.monotonic")
+    ] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def check_retry(retry: object) -> None:
+    """Raises InputError for what is neither a `Retry` nor None."""
+    if retry is not None and not isinstance(retry, Retry):
+        raise InputError(f"retry must be anymask.Retry(...) or None, got {retry!r}")
+
+
+def check_granularity(granularity: object) -> None:
+    """Raises InputError for what is neither a level nor a place between part and whole."""
+    if isinstance(granularity, int | float) and not isinstance(granularity, bool):
+        known = 0 <= granularity <= 1
+    else:
+        known = isinstance(granularity, str) and granularity in LEVELS
+    if not known:
+        raise InputError(
+            'granularity must be "part", "whole", "all" or a number from 0 (part) to 1 (whole), '
+            f"got {granularity!r}"
+        )
+
+
+def _check_area(name: str) -> Callable[[object], object]:
+    return lambda given: given == "auto" or parse_region_size(given, name)
+
+
+class SegmentSettingsDict(TypedDict, total=False):
+    """The keyword arguments of `SegmentSettings`; a test says that the two agree."""
+
+    multimask: Multimask
+    zoom: Zoom
+    mirror: bool
+    granularity: Granularity
+    ranking: Ranking
+    max_hole_area: RegionSize
+    min_island_area: RegionSize
+    refine_edges: RefineEdges
+    retry: Retry | None
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class SegmentSettings:
+    """How prompts are answered. Raises InputError for values out of range."""
+
+    multimask: Annotated[
+        Multimask,
+        Setting(
+            '"auto": three masks for a lone click, which may mean a part or the whole, '
+            "one mask for a clearer prompt, and negative clicks are always obeyed; True or "
+            "False: the three or the one, untouched, as the model's own reference code answers"
+        ),
+    ] = "auto"
+    zoom: Annotated[
+        Zoom,
+        Setting(
+            '"auto": with multimask="auto", by models that gain by it: answer once more in '
+            "a window around the first answer, where that shows the object larger; True: by every "
+            "model, where others keep the second answer only when its score is higher; False: "
+            "never; it needs the photo, from an embedding answers stay as they are"
+        ),
+    ] = "auto"
+    mirror: Annotated[
+        bool,
+        Setting(
+            "ask about the photo's mirror image, too, and answer with the mean of both: better "
+            "masks for twice the time; it needs the photo, not its embedding"
+        ),
+    ] = False
+    granularity: Annotated[
+        Granularity,
+        Setting(
+            'which of several masks comes first: "all": that of the highest score; "part" or '
+            '"whole": the smallest or the largest of those of comparable score; or a number from '
+            "0 (part) to 1 (whole), such as `Prediction.granularity_of` gives",
+            check=check_granularity,
+        ),
+    ] = "all"
+    ranking: Annotated[
+        Ranking,
+        Setting(
+            'what orders the masks of a lone click: "expected": what the model\'s family '
+            'learned of their order, where it did; "own": the network\'s own number'
+        ),
+    ] = "expected"
+    max_hole_area: Annotated[
+        RegionSize,
+        Setting(
+            'fill enclosed holes of less: pixels (50) or a share of the mask (0.05, "5%"), 0 for '
+            'none; "auto": 5% of the mask with multimask="auto", else 0; a negative click keeps '
+            "its hole",
+            check=_check_area("max_hole_area"),
+            form="PIXELS|SHARE",
+        ),
+    ] = "auto"
+    min_island_area: Annotated[
+        RegionSize,
+        Setting(
+            "remove parts of less, in the same units; the largest part and those of positive "
+            "clicks stay",
+            check=_check_area("min_island_area"),
+            form="PIXELS|SHARE",
+        ),
+    ] = "auto"
+    refine_edges: Annotated[
+        RefineEdges,
+        Setting(
+            "True: where the model's cells are coarser than the photo, put the mask's edge where "
+            "the photo has it, by a network that was trained for the model; without one, and from "
+            "an embedding, masks stay as they are; "
+            '"auto": with multimask="auto"; False: never'
+        ),
+    ] = "auto"
+    retry: Annotated[
+        Retry | None,
+        Setting(
+            "when and how long to ask again for a better answer; None: never", check=check_retry
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @cached_property
+    def least_areas(self) -> tuple[LeastArea, LeastArea]:
+        """Below which holes are filled and islands removed."""
+        usual = CLEAN if self.multimask == "auto" else 0
+        holes, islands = (
+            parse_region_size(usual if given == "auto" else given, "area")
+            for given in (self.max_hole_area, self.min_island_area)
+        )
+        return holes, islands
+
+
+# How everything is searched.
+
+Mode = Literal["adaptive", "exact"]
+GridPrecision = Literal["auto", "model", "mixed"]
+
+WIDER = 0.5  # of the quality that nothing reached
+MOST_AT_ONCE = 64  # clicks; larger batches are no faster
+
+
+class GridDict(TypedDict, total=False):
+    """The keyword arguments of `Grid`; a test says that the two agree."""
+
+    mode: Mode
+    decoder_precision: GridPrecision
+    memory_limit: float
+    grid: int
+    points_per_batch: int | None
+    score: float
+    stability: float
+    stability_score_offset: float
+    box_nms_thresh: float
+    crop_n_layers: int
+    crop_nms_thresh: float
+    crop_overlap_ratio: float
+    crop_n_points_downscale_factor: int
+    min_mask_region_area: int
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The settings; those that segment-anything has too bear its names and defaults.
+
+    Raises InputError for values out of range.
+    """
+
+    mode: Annotated[
+        Mode,
+        Setting(
+            '"exact": every click of the grid, as in the paper; "adaptive": a coarse grid first, '
+            "then clicks that are likely to find what is missing, at most a third of all"
+        ),
+    ] = "adaptive"
+    decoder_precision: Annotated[
+        GridPrecision,
+        Setting(
+            '"model": as the model was loaded; "mixed": the large products of torch models in 16 '
+            'bits, where the machine is faster with them; "auto": mixed in adaptive mode'
+        ),
+    ] = "auto"
+    memory_limit: Annotated[
+        float,
+        Setting(
+            "megabytes that a batch of clicks may need beside model and photo",
+            above=0,
+            unit="megabytes",
+        ),
+    ] = 500.0
+    grid: Annotated[
+        int,
+        Setting("clicks along each side of the grid; their square in all", least=1, most=1024),
+    ] = 32
+    points_per_batch: Annotated[
+        int | None,
+        Setting(
+            "clicks decoded at once; changes nothing but memory and speed",
+            least=1,
+            default=f"as many as memory_limit allows, at most {MOST_AT_ONCE}",
+        ),
+    ] = None
+    score: Annotated[
+        float,
+        Setting("keep masks of more than this score; lower finds more, 0 keeps all", below=2),
+    ] = 0.88
+    stability: Annotated[
+        float,
+        Setting(
+            "keep masks with at least this IoU between their stricter and looser cut; lower finds "
+            "more, 0 keeps all",
+            most=1,
+        ),
+    ] = 0.95
+    stability_score_offset: Annotated[
+        float,
+        Setting("logits by which the cuts differ from the mask's own threshold", unit="logits"),
+    ] = 1.0
+    box_nms_thresh: Annotated[
+        float,
+        Setting("of two masks whose boxes overlap with a larger IoU, keep the better", most=1),
+    ] = 0.7
+    crop_n_layers: Annotated[
+        int,
+        Setting(
+            "0: search the photo alone; n: also 2 x 2, then 4 x 4, ... 2^n x 2^n overlapping crops "
+            "of it, which needs the photo: an embedding is not enough",
+            most=6,
+        ),
+    ] = 0
+    crop_nms_thresh: Annotated[
+        float,
+        Setting("the same as box_nms_thresh between crops; the smaller crop's mask stays", most=1),
+    ] = 0.7
+    crop_overlap_ratio: Annotated[
+        float,
+        Setting(
+            "of neighbouring crops, as a part of the photo's short side, halved in each layer",
+            below=1,
+        ),
+    ] = 512 / 1500
+    crop_n_points_downscale_factor: Annotated[
+        int,
+        Setting("in layer n the grid has grid / factor^n clicks along each side", least=1),
+    ] = 1
+    min_mask_region_area: Annotated[
+        int,
+        Setting(
+            "remove holes and islands of fewer pixels as segment-anything does, and what becomes a "
+            "duplicate by that; drops no small mask",
+            unit="pixels",
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    def batch(self, bytes_per_prompt: int) -> int:
+        """How many clicks are decoded at once, for what each of them needs."""
+        if self.points_per_batch is not None:
+            return self.points_per_batch
+        return int(min(max(1, self.memory_limit * 1e6 // bytes_per_prompt), MOST_AT_ONCE))
+
+    @property
+    def sweep_precision(self) -> SweepPrecision:
+        """As `runtime.sweep.open_sweep` takes it."""
+        if self.decoder_precision == "auto":
+            return "mixed" if self.mode == "adaptive" else "model"
+        return self.decoder_precision
+
+    def points(self, layer: int) -> FloatArray:
+        """The clicks in a crop of a layer (0: the photo), (n * n, 2) in 0..1."""
+        side = self.grid / self.crop_n_points_downscale_factor**layer
+        return point_grid(max(1, int(side))).astype(np.float32)
+
+
+def grid_of(family: Family, given: GridDict) -> Grid:
+    """The given settings over the model's own defaults. Raises InputError for bad values.
+
+    In adaptive mode a model that judges how likely a mask is an object searches with the thresholds
+    of that table.
+    """
+    judging = family.tables.get("objectness")
+    if judging is None or given.get("mode", "adaptive") != "adaptive":
+        least = family.grid.score, family.grid.stability
+    else:
+        least = float(judging["quality"]), float(judging["stability"])
+    merged = GridDict(score=least[0], stability=least[1])
+    merged.update(given)
+    return Grid(**merged)
+
+
+def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
+    """What to look with where nothing passed: half the quality, any stability.
+
+    given  what the user said; None where that includes a threshold, and in exact mode
+    """
+    own = not {"score", "stability"} & set(given)
+    if tried.mode == "exact" or not own:
+        return None
+    return replace(tried, score=WIDER * tried.score, stability=0.0)
+
+
+# What becomes of the masks.
+
+Layout = Literal["flat", "partition", "tree"]
+
+ADAPTIVE_NMS = 0.4  # iou in adaptive mode; exact mode keeps segment-anything's masks
+CONTAINED = 0.9  # contained, likewise
+SURROUNDING = 0.3  # of the photo: a larger mask is what objects lie in, and no rival of theirs
+NESTED = frozenset({"granularity", "layout"})  # who chooses these wants parts beside wholes
+
+
+def check_level(level: object) -> None:
+    """Raises InputError for what is no level of a tree."""
+    if level not in LEVELS:
+        raise InputError(f'granularity must be "part", "whole" or "all", got {level!r}')
+
+
+class ArrangementDict(TypedDict, total=False):
+    """The keyword arguments of `Arrangement`; a test says that the two agree."""
+
+    min_objectness: float
+    iou: float
+    contained: float
+    min_mask_area: float
+    min_island_area: RegionSize
+    max_hole_area: RegionSize
+    refine_edges: RefineEdges
+    granularity: Level
+    layout: Layout
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """The settings; with all of them left out the masks stay as they were found.
+
+    Raises InputError for values out of range.
+    """
+
+    min_objectness: Annotated[
+        float,
+        Setting(
+            "drop masks that are less likely to be an object; 0 keeps all",
+            most=1,
+            default="the model's own in adaptive mode, 0 in exact mode",
+        ),
+    ] = 0.0
+    iou: Annotated[
+        float,
+        Setting(
+            "of two masks that overlap with a larger IoU, keep the better; 1 keeps all",
+            most=1,
+            default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
+        ),
+    ] = 1.0
+    contained: Annotated[
+        float,
+        Setting(
+            "of two masks of which the smaller lies in the other by more than this share, keep the "
+            f"better; those of more than {SURROUNDING:.0%} of the photo are left alone; 1 keeps "
+            "all: parts beside their wholes",
+            most=1,
+            default=f"{CONTAINED} in adaptive mode, 1 in exact mode, and where granularity or "
+            "layout are chosen",
+        ),
+    ] = 1.0
+    min_mask_area: Annotated[float, Setting("drop masks of fewer pixels", unit="pixels")] = 0
+    min_island_area: Annotated[
+        RegionSize,
+        Setting(
+            'remove parts of a mask of less: pixels (50) or a share of the mask (0.05, "5%"), 0 '
+            "for none; the largest stays",
+            check=partial(parse_region_size, name="min_island_area"),
+            form="PIXELS|SHARE",
+            default=f"0 in exact mode, {CLEAN} in adaptive mode",
+        ),
+    ] = 0
+    max_hole_area: Annotated[
+        RegionSize,
+        Setting(
+            "fill enclosed holes of less, in the same units",
+            check=partial(parse_region_size, name="max_hole_area"),
+            form="PIXELS|SHARE",
+            default=f"0 in exact mode, {CLEAN} in adaptive mode",
+        ),
+    ] = 0
+    refine_edges: Annotated[
+        RefineEdges,
+        Setting(
+            "put the edges of the masks that stay where the photo has them, as `segment` does; "
+            "masks of tiles and of an embedding, and of a model without a network for that, keep "
+            'their own; "auto": in adaptive mode'
+        ),
+    ] = "auto"
+    granularity: Annotated[
+        Level,
+        Setting(
+            '"whole": keep masks that are part of no other; "part": keep masks that have no parts; '
+            '"all": keep all',
+            check=check_level,
+        ),
+    ] = "all"
+    layout: Annotated[
+        Layout,
+        Setting(
+            '"flat": a list; "tree": each record says which mask it is part of; "partition": each '
+            "pixel belongs to at most one mask, to a part before its whole, else to the better one "
+            "(what is left of a mask is dropped below min_mask_area)"
+        ),
+    ] = "flat"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
+    """The given settings over the defaults of the grid's mode. Raises InputError for bad values.
+
+    least  the model's own min_objectness
+    """
+    merged = ArrangementDict()
+    if grid.mode == "adaptive":
+        merged["min_objectness"] = least
+        merged["iou"] = ADAPTIVE_NMS
+        if NESTED.isdisjoint(given):
+            merged["contained"] = CONTAINED
+        merged["min_island_area"] = merged["max_hole_area"] = CLEAN
+    merged.update(given)
+    return Arrangement(**merged)
+
+
+class EverythingDict(GridDict, ArrangementDict, total=False):
+    """How masks are found, and what becomes of them."""
+
+
+def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
+    """The keyword arguments of `Grid` (and any that nobody knows), and those of `Arrangement`."""
+    ours = {field.name for field in fields(Arrangement)}
+    grid = {name: value for name, value in given.items() if name not in ours}
+    arrangement = {name: value for name, value in given.items() if name in ours}
+    return cast(GridDict, grid), cast(ArrangementDict, arrangement)

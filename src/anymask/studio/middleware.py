@@ -1,0 +1,301 @@
+"""The guard around the application: who may ask, how much, and what browsers are told.
+
+- A token, where there is one, for everything but the page's own files and `/health`.
+- Without a token the server listens on this machine alone; then only pages of this server may ask
+  it (`Origin`), under this machine's names (`Host`), so that no web page elsewhere can reach it
+  through the user's browser.
+- Requests that need the model are counted; when too many are under way, the next one gets 429 and
+  the seconds after which to come again.
+- Bodies are counted while they come in: bytes, seconds, and the values of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from anymask.base import InputError
+from anymask.studio.errors import Refusal, going_down
+from anymask.studio.limits import COSTLY, SLOWEST, Limits
+
+LOG = logging.getLogger("anymask.studio")
+REQUESTS = logging.getLogger("anymask.studio.requests")
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors "
+)
+HEADERS = {
+    "Content-Security-Policy": f"{_POLICY}'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # base64 is that much longer than the bytes
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use the server: host, token, origins.
+
+    host     that the server listens on
+    token    that every request must bring; "" for none
+    origins  other web pages that may ask: ("https://tool.example",); "*" for any, with a token
+    frames   other web pages that may show the page in a frame of theirs
+
+    Raises InputError for a host that others can reach without a token, and for what is no origin.
+    """
+
+    host: str = "127.0.0.1"
+    token: str = ""
+    origins: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        given = [("--allow-origin", one) for one in self.origins]
+        for option, one in given + [("--allow-frame", one) for one in self.frames]:
+            if one == "*" and not self.token:
+                raise InputError(
+                    f"wanted the web pages for {option} one by one, since without a token any page "
+                    "in the user's browser could ask, got '*'; name them, or give --token SECRET"
+                )
+            if one != "*" and not _ORIGIN.fullmatch(one):
+                raise InputError(
+                    f"wanted an origin for {option}, such as https://tool.example or "
+                    f"http://localhost:3000, got {one!r}; leave out path and slash at the end"
+                )
+        if not self.token and not is_loopback(self.host):
+            raise InputError(
+                f"wanted a token, since other machines can reach {self.host}, got none; give "
+                "--token SECRET, set ANYMASK_TOKEN, or use --host 127.0.0.1"
+            )
+        if self.token and len(self.token) < 8:
+            raise InputError(
+                f"wanted a token of at least 8 characters, got {len(self.token)}; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe())"'
+            )
+
+    def headers(self) -> dict[str, str]:
+        """What every answer tells browsers."""
+        if not self.frames:
+            return HEADERS
+        plain = {name: value for name, value in HEADERS.items() if name != "X-Frame-Options"}
+        return plain | {"Content-Security-Policy": f"{_POLICY}'self' {' '.join(self.frames)}"}
+
+    def check(self, scope: Scope, headers: Headers) -> None:
+        """Raises Refusal for a request that may not be answered."""
+        if self.token:
+            given = _token_of(headers, scope["query_string"])
+            if not _OPEN.fullmatch(scope["path"]) and not hmac.compare_digest(
+                given.encode(), self.token.encode()
+            ):
+                raise Refusal(
+                    401,
+                    f"wanted the server's token, got {'another one' if given else 'none'}; send "
+                    "'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN",
+                )
+            return
+        host = headers.get("host", "")
+        name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+        if name not in _LOCAL and name != self.host:
+            raise Refusal(
+                421,
+                f"wanted a Host of this machine, got {host[:80]!r}; ask http://127.0.0.1 or "
+                "localhost",
+            )
+        origin = headers.get("origin")
+        if origin is None or origin in self.origins or urlsplit(origin).netloc == host:
+            return
+        raise Refusal(
+            403,
+            f"wanted a request of this server's own page, got one of {origin[:80]!r}; start the "
+            f"server with --allow-origin {origin[:80]}",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can be reached from its own machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _token_of(headers: Headers, query: bytes) -> str:
+    """Bearer TOKEN, the password of Basic, or ?token=TOKEN."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and value.strip():
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except ValueError:  # no base64, or no text in it
+            return ""
+    return parse_qs(query.decode("latin-1")).get("token", [""])[0]
+
+
+class Guard:
+    """An application with everything above around it.
+
+    seconds_ahead  how long those under way will take, about
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, limits: Limits, seconds_ahead: Callable[[], float]
+    ) -> None:
+        self.app, self.access, self.limits = app, access, limits
+        self._seconds_ahead = seconds_ahead
+        self._headers = access.headers()
+        self._requests, self._bytes = 0, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        method, path = scope["method"], scope["path"]
+        status, began = 0, time.perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._tell_browser(MutableHeaders(scope=message), headers.get("origin"))
+            await send(message)
+
+        try:
+            self.access.check(scope, headers)
+            await self._counted(scope, headers, receive, sending)
+        except Refusal as refusal:
+            LOG.warning("refused %s %s: %s", method, path, refusal.detail)
+            await refusal.response()(scope, receive, sending)
+        except asyncio.CancelledError:  # the server ends, and has waited for its patience
+            if not status:
+                await going_down().response()(scope, receive, sending)
+        except Exception as error:
+            LOG.exception("a defect in %s %s", method, path)
+            kind = type(error).__name__
+            defect = Refusal(500, f"wanted an answer, got a defect of the server ({kind}); ask "
+                             "again, its log shows the details")  # fmt: skip
+            if not status:
+                await defect.response()(scope, receive, sending)
+        finally:
+            spent = round(1000 * (time.perf_counter() - began), 1)
+            told = {"method": method, "path": path, "status": status, "ms": spent}
+            REQUESTS.info("%s %s %d %.1f ms", *told.values(), extra=told)
+
+    def _tell_browser(self, answer: MutableHeaders, origin: str | None) -> None:
+        for name, value in self._headers.items():
+            answer.setdefault(name, value)
+        answer.setdefault("Cache-Control", "no-store")
+        if origin and {origin, "*"} & {*self.access.origins}:
+            answer["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+    async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
+        """Answer, if what is under way leaves room for it. Raises Refusal (413, 429)."""
+        costly = bool(COSTLY.fullmatch(scope["path"]))
+        if scope["method"] == "HEAD" and not costly:  # as GET, of which nobody sends the body
+            scope = dict(scope) | {"method": "GET"}
+        is_json = "json" in headers.get("content-type", "").lower()
+        most = self.limits.upload_bytes
+        most = int(most * _JSON_ROOM) + _JSON_MORE if is_json else most
+        size = _declared(headers, scope["method"], most)
+        if costly and self._requests >= self.limits.requests:
+            raise self._busy(f"{self._requests} requests under way")
+        if self._bytes + size > max(self.limits.body_bytes, most):
+            raise self._busy(f"{self._bytes} bytes under way")
+        self._requests += costly
+        self._bytes += size
+        try:
+            values = self.limits.values if is_json else None
+            body = BoundedBody(receive, most, self.limits.body_seconds, values)
+            await self.app(scope, body, send)
+        finally:
+            self._requests -= costly
+            self._bytes -= size
+
+    def _busy(self, got: str) -> Refusal:
+        most = f"{self.limits.requests} requests and {self.limits.body_bytes} bytes"
+        message = f"wanted at most {most} at a time, got {got}; ask again after Retry-After seconds"
+        return Refusal(429, message, self._seconds_ahead())
+
+
+def _declared(headers: Headers, method: str, most: int) -> int:
+    """The bytes that a body says it has; as many as it may have where it does not say."""
+    said = headers.get("content-length")
+    if said is None:
+        chunked = "transfer-encoding" in headers
+        return most if chunked and method not in ("GET", "HEAD") else 0
+    size = int(said) if said.isdigit() else most + 1
+    if size > most:
+        raise _too_long(most, said)
+    return size
+
+
+def _too_long(most: int, got: str) -> Refusal:
+    return Refusal(
+        413,
+        f"wanted a body of at most {most} bytes, got {got} bytes; send less, or start the server "
+        "with a larger --upload-megabytes",
+    )
+
+
+class BoundedBody:
+    """A request's body as it comes in, refused once it is too long, too late or has too much in it.
+
+    seconds  for the whole body, and one more for each SLOWEST bytes of it
+    values   of its JSON; None: it is none
+    """
+
+    def __init__(self, receive: Receive, most: int, seconds: float, values: int | None) -> None:
+        self._receive, self._most, self._seconds, self._values = receive, most, seconds, values
+        self._began: float | None = None
+        self._got, self._marks, self._whole = 0, 0, False
+
+    async def __call__(self) -> Message:
+        """The next part. Raises Refusal (408, 413)."""
+        if self._whole:  # what comes now is the client going away, whenever that is
+            return await self._receive()
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
+        try:
+            async with asyncio.timeout_at(self._began + self._seconds + self._got / SLOWEST):
+                message = await self._receive()
+        except TimeoutError:
+            raise Refusal(
+                408,
+                f"wanted the body within {self._seconds:g} s, or {SLOWEST} bytes a second, got "
+                f"{self._got} bytes so far; send it again",
+            ) from None
+        part = message.get("body", b"")
+        self._got += len(part)
+        if self._got > self._most:
+            raise _too_long(self._most, f"more than {self._most}")
+        if self._values is not None:  # one of these marks at least stands before each value
+            self._marks += sum(part.count(mark) for mark in b",[{")
+            if self._marks > self._values:
+                raise Refusal(
+                    413,
+                    f"wanted JSON of at most {self._values} values, got more; send less at a time, "
+                    "masks as compressed run lengths",
+                )
+        self._whole = not message.get("more_body", False)
+        return message

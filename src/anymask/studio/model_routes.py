@@ -1,0 +1,485 @@
+"""Routes of the model: a photo is encoded; prompts, settings or masks become masks or names."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import struct
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from PIL import Image
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from anymask.base import FloatArray, InputError, UintImage
+from anymask.formats import (
+    AnnotatedImage,
+    LossReport,
+    Policy,
+    geojson,
+    label_pictures,
+    svg,
+)
+from anymask.masks import (
+    SMOOTH,
+    Features,
+    Mask,
+    Masks,
+    ModelSpec,
+    Prompt,
+    Rle,
+    rle_to_coco,
+    rle_to_mask,
+    rle_to_polygons,
+)
+from anymask.segment import EncodedPhoto, Prediction, count_looks
+from anymask.studio.errors import LEFT, Refusal, going_down
+from anymask.studio.inference import Health, Inference, QueueClosed, RequestAbandoned
+from anymask.studio.limits import Limits
+from anymask.studio.requests import (
+    FORM,
+    BodyRoute,
+    OfLimits,
+    OfModel,
+    from_base64,
+    picture_of,
+    read_photo,
+)
+from anymask.studio.schemas import (
+    DISC,
+    EVERYTHING,
+    EverythingAnswer,
+    EverythingBody,
+    NamesAnswer,
+    NamesBody,
+    SegmentAnswer,
+    SegmentBody,
+    check_count,
+    check_pixels,
+    check_prompts,
+)
+
+HASH = re.compile(r"[0-9a-f]{32}")
+A_LOOK = 256  # clicks: what the encoder takes beside them, about
+_MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
+_MOST_HALF = 65504.0
+MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
+Format = Annotated[MaskFormat, Query(alias="format")]
+Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
+Look = UintImage | EncodedPhoto  # a photo, or what was encoded of it
+
+# What /openapi.json says of bodies and answers beside JSON.
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FILE = {"file": {"type": "string", "format": "binary", "description": "the photo"}}
+PICTURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "description": "as base64"}},
+                    "required": ["image"],
+                    "examples": [{"image": DISC}],
+                }
+            },
+            FORM: {"schema": {"type": "object", "properties": _FILE, "required": ["file"]}},
+            "image/*": BINARY,
+        },
+    }
+}
+_MASKS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The masks, in the format that was asked for",
+        "content": {
+            "image/png": BINARY,
+            "image/svg+xml": {"schema": {"type": "string"}},
+            "application/geo+json": {"schema": {"type": "object"}},
+        },
+    }
+}
+EMBEDDING: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The features: uint32, a JSON header of that length, the header's maps",
+        "content": {"application/octet-stream": BINARY},
+        "headers": {
+            "X-Image-Hash": {
+                "description": "names the photo from now on",
+                "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+                "required": True,
+            }
+        },
+    }
+}
+
+
+def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI: an answer that is a file of one of some media types."""
+    return {200: {"description": "The file", "content": dict.fromkeys(kinds, BINARY)}}
+
+
+def _form(*names: str) -> dict[str, Any]:
+    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys."""
+    texts = {name: {"type": "string", "description": "as JSON"} for name in names}
+    schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+
+
+router = APIRouter(route_class=BodyRoute, tags=["model"])
+
+
+@router.get("/health", response_model_exclude_none=True)
+async def health(inference: OfModel) -> Health:
+    """How the model is: loading, ready or failed; answered at once."""
+    return inference.health()
+
+
+@router.post(
+    "/api/encode", response_class=Response, openapi_extra=PICTURE_BODY, responses=EMBEDDING
+)
+async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Response:
+    """Encode a picture; the header X-Image-Hash of the answer names it later."""
+    photo = await picture_of(request)
+    return await embedded(inference, lambda: read_photo(photo, limits))
+
+
+@router.post(
+    "/api/segment",
+    response_model=SegmentAnswer,
+    openapi_extra=_form(*SegmentBody.model_fields),
+    responses=_MASKS,
+)
+async def segment(
+    body: SegmentBody,
+    request: Request,
+    inference: OfModel,
+    limits: OfLimits,
+    kind: Format = "rle",
+    tolerance: Tolerance = SMOOTH,
+) -> Response:
+    """Prompts on one photo become masks, best first.
+
+    Given up where the client has gone before its turn.
+    """
+    asked, settings = body.asked(), body.settings()
+    check_prompts(asked, limits)
+
+    async def answered(prompts: list[Prompt]) -> Response:
+        work = inference.segment(seen, prompts, settings)
+        async with gives_up(request, work):
+            answers = await done(work)
+        name = seen.embedding.image_hash
+        # Written in a thread: the one that takes requests has no time for it.
+        return await run_in_threadpool(_answers, answers, name, kind, tolerance)
+
+    if all(prompt.mask is None for prompt in asked):
+        prompts = [prompt.as_prompt() for prompt in asked]  # refused before the photo is encoded
+        seen = await see(inference, body.image, limits)
+        return await answered(prompts)
+    seen = await see(inference, body.image, limits)
+    async with request.app.state.unpacking:
+        if await request.is_disconnected():
+            raise _gone()
+        return await answered(await run_in_threadpool(lambda: [one.as_prompt() for one in asked]))
+
+
+@router.post(
+    "/api/everything",
+    response_model=EverythingAnswer,
+    openapi_extra=_form("settings"),
+    responses=_MASKS,
+)
+async def everything(
+    body: EverythingBody,
+    request: Request,
+    inference: OfModel,
+    limits: OfLimits,
+    kind: Format = "rle",
+    tolerance: Tolerance = SMOOTH,
+) -> Response:
+    """The masks of everything in a photo, as SA-1B records, best first.
+
+    Given up once the client has gone.
+    """
+    settings = checked_settings(body.settings, limits)
+    look = await _look(inference, body.image, limits)
+    sizes: list[tuple[int, int]] = []
+
+    def seen() -> Look:
+        photo = look()
+        check_cost(photo, settings, limits)
+        sizes.append(_image_hw(photo))
+        return photo
+
+    left = threading.Event()
+    asked = inference.everything(seen, settings, left)
+    async with gives_up(request, asked, left):
+        found = await done(asked)
+    return await run_in_threadpool(_records, found, sizes[-1], kind, tolerance)
+
+
+@router.post("/api/names", response_model=NamesAnswer, openapi_extra=_form(*NamesBody.model_fields))
+async def names(
+    body: NamesBody, request: Request, inference: OfModel, limits: OfLimits
+) -> dict[str, Any]:
+    """The likeliest names of each mask of a photo, by the model's network of names.
+
+    Given up once the client has gone.
+    """
+    check_count(len(body.masks), "masks", limits)
+    for mask in body.masks:
+        check_pixels([mask.size], limits)  # never all pixels at once: see `close_up`
+    rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
+    look, left = await _look(inference, body.image, limits), threading.Event()
+    asked = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
+    async with gives_up(request, asked, left):
+        named = await done(asked)
+    rows = [[one._asdict() for one in suggested] for suggested in named.suggestions]
+    return {"suggestions": rows, "among": named.among}
+
+
+# Photos, and waiting for the model.
+
+
+async def embedded(inference: Inference, read: Callable[[], UintImage]) -> Response:
+    """A photo's features as bytes, with the name of its pixels in a header.
+
+    read  decodes the photo; called in a thread
+    """
+    seen: Features = (await done(inference.encode(read))).embedding
+    packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
+    headers = {"X-Image-Hash": seen.image_hash}
+    return Response(packed, media_type="application/octet-stream", headers=headers)
+
+
+def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
+    """uint32 (little endian) the length of a JSON header, the header, then each of its `maps` in
+    order, little endian, in half precision; float32 for a map that this cannot hold."""
+
+    def packed(array: FloatArray) -> Any:
+        fits = np.abs(array).max(initial=0) <= _MOST_HALF
+        return array.astype("<f2" if fits else "<f4")
+
+    maps = {one.name: packed(one.values) for one in features.maps}
+    header = {
+        "image_hw": features.geometry.image_hw,
+        "input_hw": features.geometry.input_hw,
+        "side": features.geometry.side,
+        "mask_side": spec.mask_side,
+        "model": features.model,
+        "model_hash": features.model_hash,
+        "image_hash": features.image_hash,
+        "maps": [
+            {"name": name, "shape": array.shape, "dtype": array.dtype.name}
+            for name, array in maps.items()
+        ],
+    }
+    text = json.dumps(header).encode()
+    return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in maps.values())])
+
+
+async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
+    """What was encoded of a hash or a picture as base64. Raises Refusal (404, 422, ...)."""
+    if not inference.model.done():
+        await asyncio.wait([asyncio.wrap_future(inference.model)])
+    if not HASH.fullmatch(image):
+        photo = await run_in_threadpool(from_base64, image)
+        made: EncodedPhoto = await done(inference.encode(lambda: read_photo(photo, limits)))
+        return made
+    found = inference.recall(image)
+    if found is None:
+        wanted = "the hash of an image that this server has seen"
+        raise Refusal(404, (wanted, image, "send the image"))
+    return found
+
+
+async def _look(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
+    """The same, but a picture is decoded where and when it is looked at, and not encoded."""
+    if HASH.fullmatch(image):
+        seen = await see(inference, image, limits)
+        return lambda: seen
+    photo = await run_in_threadpool(from_base64, image)
+    return lambda: read_photo(photo, limits)
+
+
+@asynccontextmanager
+async def gives_up(
+    request: Request, asked: Future[Any], left: Event | None = None
+) -> AsyncIterator[None]:
+    """Sets `left` when the client goes away, and cancels what has not begun."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        if left is not None:
+            left.set()
+        asked.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+def _gone() -> Refusal:
+    return Refusal(LEFT, "wanted a client that waits, got one that has gone; ask again")
+
+
+async def done(future: Any) -> Any:
+    """Wait for a future of the inference without holding up other requests."""
+    try:
+        return await asyncio.wrap_future(future)
+    except (RequestAbandoned, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+            raise  # the request itself, not the work, was cancelled
+        raise _gone() from None
+    except QueueClosed:
+        raise going_down() from None
+
+
+# What everything may cost.
+
+
+def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Settings of everything that a client may choose. Raises Refusal."""
+    known = sorted(setting.name for setting in EVERYTHING)
+    if strange := sorted(set(settings) - set(known)):
+        wanted = f"settings of {', '.join(known)}"
+        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+    most = dict.fromkeys(known, _MOST_NUMBER)
+    most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
+    for name, value in settings.items():
+        if isinstance(value, int | float) and value > most[name]:
+            got = f"{value:g}" if value < sys.float_info.max else "a larger number"
+            raise Refusal(422, (f"{name} of at most {most[name]}", got, "send a smaller one"))
+    return settings
+
+
+def check_cost(photo: Look, settings: dict[str, Any], limits: Limits) -> None:
+    """Raises Refusal for settings that ask for too many clicks on this photo, InputError."""
+    height, width = _image_hw(photo)
+    cost = cost_of((height, width), settings)
+    if cost > limits.clicks:
+        raise Refusal(
+            422,
+            f"wanted everything of at most {limits.clicks} clicks, of which each look costs "
+            f"{A_LOOK}, got {cost} on a photo of {width} x {height}; send larger tiles, fewer "
+            "grid or fewer crop_n_layers",
+        )
+
+
+def _image_hw(photo: Look) -> tuple[int, int]:
+    if isinstance(photo, EncodedPhoto):
+        return photo.embedding.image_hw
+    return photo.shape[0], photo.shape[1]
+
+
+def cost_of(image_hw: tuple[int, int], settings: Mapping[str, Any]) -> int:
+    """Clicks of the whole grid in every tile and crop, and A_LOOK more for each of these.
+
+    An upper bound: adaptive mode makes a third of the clicks. Raises InputError for values that are
+    no numbers, or too small.
+    """
+
+    def whole(name: str, usual: int) -> int:
+        value = settings.get(name, usual)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise InputError(f"{name} must be a whole number, 0 or more, got {value!r}")
+        return value
+
+    side, layers = whole("grid", 32), whole("crop_n_layers", 0)
+    factor = max(1, whole("crop_n_points_downscale_factor", 1))
+    clicks = [max(1, side // factor**layer) ** 2 for layer in range(layers + 1)]
+    cost: int = sum(4**layer * (count + A_LOOK) for layer, count in enumerate(clicks))
+    return count_looks(settings.get("tile", "auto"), image_hw) * cost
+
+
+# Masks in the format that was asked for.
+
+
+def _answers(
+    answers: list[Prediction], image_hash: str, kind: MaskFormat, tolerance: float
+) -> Response:
+    """The candidates of each prompt; PNG, SVG and GeoJSON have the first mask of each.
+
+    Raises Refusal (422) for a PNG of several prompts.
+    """
+    if kind in ("rle", "polygons"):
+        rows = []
+        for answer in answers:
+            row: dict[str, Any] = {
+                "score": [float(number) for number in answer.scores],
+                "violated_points": list(answer.violated_points),
+                "ambiguous": answer.ambiguous,
+            }
+            if kind == "rle":
+                row["masks"] = [rle_to_coco(rle) for rle in answer.rles()]
+            else:
+                row["polygons"] = [_outlines(rle, tolerance) for rle in answer.rles()]
+            rows.append(row)
+        return JSONResponse({"answers": rows, "image": image_hash})
+    first = Masks(Mask(one.rles()[0], score=float(one.scores[0])) for one in answers)
+    if kind != "png":
+        return _drawn(first, first[0].rle.size, image_hash, kind, tolerance)
+    if len(first) > 1:
+        raise Refusal(
+            422,
+            f"wanted one prompt for format=png, got {len(first)} prompts; ask once for each, or "
+            "for format=polygons",
+        )
+    pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return Response(file.getvalue(), media_type="image/png")
+
+
+def _records(
+    found: list[Mask], hw: tuple[int, int], kind: MaskFormat, tolerance: float
+) -> Response:
+    """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""
+    if kind not in ("rle", "polygons"):
+        return _drawn(Masks(found), hw, "photo", kind, tolerance)
+    rows = [record.to_sa1b(number) for number, record in enumerate(found, 1)]
+    if kind == "polygons":
+        for row, record in zip(rows, found, strict=True):
+            del row["segmentation"]
+            row["polygons"] = _outlines(record.rle, tolerance)
+    return JSONResponse({"records": rows})
+
+
+def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
+    return [
+        {"exterior": one.exterior.tolist(), "holes": [hole.tolist() for hole in one.holes]}
+        for one in rle_to_polygons(rle, tolerance)
+    ]
+
+
+def _drawn(
+    masks: Masks, hw: tuple[int, int], name: str, kind: MaskFormat, tolerance: float
+) -> Response:
+    """One document of several masks with their scores, by the writers of `anymask convert`."""
+    image = AnnotatedImage(file_name=name, hw=hw, masks=masks)
+    report, policy = LossReport(), Policy(tolerance=tolerance)
+    if kind == "geojson":
+        content = geojson.to_geojson(image, None, policy, report)
+        return JSONResponse(content, media_type="application/geo+json")
+    files: Iterator[tuple[Path, bytes]]
+    if kind == "svg":
+        files = svg.encode([image], Path("masks.svg"), report, policy)
+        return Response(next(files)[1], media_type="image/svg+xml")
+    files = label_pictures.encode([image], Path("masks.png"), report, policy)
+    return Response(next(files)[1], media_type="image/png")

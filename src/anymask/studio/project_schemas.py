@@ -1,0 +1,464 @@
+"""What travels over HTTP as JSON about a project: photos, masks and where they come from, review.
+
+Numbers of photos and masks travel as text. The page writes where a mask comes from in its own flat
+words (`by`, `points`, `labels`, `box`, `lasso`, `drawn`); they become a `Provenance` and come back
+beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from anymask.images import ChannelValues, PixelSize
+from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
+from anymask.studio.checks import MOST_PAGE
+from anymask.studio.errors import Failure
+from anymask.studio.exports import ExportSettings, Only, read_split
+from anymask.studio.labels import Fate, Label
+from anymask.studio.records import (
+    Action,
+    Draft,
+    ImageEntry,
+    Kind,
+    MaskNotes,
+    Provenance,
+    Stage,
+    State,
+    StoredMask,
+    Verdict,
+)
+from anymask.studio.schemas import (
+    DISC_RLE,
+    CocoRleBody,
+    Corners,
+    Few,
+    Place,
+    Seconds,
+    Strict,
+    TextId,
+    at_most,
+    example,
+)
+
+WHOLE = "accept"  # the event that tells a whole mask's seconds, whose steps were events before
+PROMPT = ("points", "labels", "box", "lasso")
+BY_HAND = ("brush", "polygon")  # the model's score was of another shape
+
+
+class RecordBody(BaseModel):
+    """A mask; what the page sends beside it (box, area, id) is worked out anew.
+
+    score  the model's, of this very shape; null for what people drew
+    page   of the photo's file on which it lies; a mask that is there stays on its own
+    """
+
+    model_config = example(rle=DISC_RLE, label="disc", provenance={"by": "human"})
+
+    rle: CocoRleBody
+    label: str | None = None
+    state: State = "accepted"
+    score: float | None = None
+    stability: float | None = None
+    seconds: float = 0.0
+    page: int = Field(default=0, ge=0, le=MOST_PAGE)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    notes: dict[str, Any] = Field(default_factory=dict)
+
+    def draft(self, stage: Stage, client_id: str | None = None) -> Draft:
+        """`stage` holds where the body names none. Raises InputError, DataError."""
+        origin = provenance_of(self.provenance, stage)
+        by_model = origin.tool not in BY_HAND
+        return Draft(
+            rle=self.rle.rle(), label=self.label or None, state=self.state,
+            score=self.score if by_model else None,
+            stability=self.stability if by_model else None,
+            seconds=self.seconds, page=self.page, client_id=client_id, provenance=origin,
+            notes=MaskNotes.from_json(self.notes),
+        )  # fmt: skip
+
+
+class NewRecordBody(BaseModel):
+    """A mask to be kept; sent twice with the same client_id, it is kept once."""
+
+    model_config = example(record=RecordBody.model_config["json_schema_extra"]["examples"][0])  # type: ignore[index]  # made above
+
+    record: RecordBody
+    client_id: str | None = Field(default=None, max_length=400)
+
+
+class SavedBody(NewRecordBody):
+    """A mask to be kept; with `id` and `version`: in place of the one that is still at it."""
+
+    id: int | None = None
+    version: int | None = None
+
+
+class SavedBodies(BaseModel):
+    """Several masks of one photo."""
+
+    model_config = example(records=[{"record": {"rle": DISC_RLE, "label": "disc"}}])
+
+    records: Annotated[list[SavedBody], Few, at_most(200, "masks")]
+
+
+class OriginBody(Strict):
+    """Where a mask comes from (`Provenance`), in the page's words beside ours."""
+
+    by: Kind
+    kind: Kind
+    model: str | None = None
+    model_hash: str | None = None
+    tool: str | None = None
+    stage: Stage | None = None
+    source: str | None = None
+    prompts: list[dict[str, list[Any]]] | None = None
+    points: list[Place] | None = None
+    labels: list[int] | None = None
+    box: Corners | None = None
+    lasso: list[Place] | None = None
+
+
+class NotesBody(Strict):
+    """What people note on a mask beside its shape and name (`MaskNotes`)."""
+
+    tags: list[str] = Field(default_factory=list)
+    attributes: dict[str, str] = Field(default_factory=dict)
+    comment: str = ""
+    locked: bool = Field(default=False, description="tools leave it alone")
+    hidden: bool = Field(default=False, description="it is not drawn")
+    level: int = Field(default=0, description="the higher lies above the lower")
+    label_probability: float = Field(default=0.0, description="of a label that is a model's guess")
+    objectness: float = Field(
+        default=0.0, description="how likely a proposal is an object, where its model judged that"
+    )
+
+
+class FoundMaskBody(Strict):
+    """A mask that a model found and nobody has stored; box: x, y, width, height."""
+
+    rle: CocoRleBody
+    box: Corners
+    area: int
+    label: str | None
+    state: State
+    score: float | None
+    page: int
+    notes: NotesBody
+    provenance: OriginBody
+
+
+class KeptMaskBody(FoundMaskBody):
+    """A mask of the project, at a version."""
+
+    id: TextId
+    version: int
+    author: str
+    stability: float | None
+    seconds: float
+    client_id: str | None
+
+
+def found_mask(mask: Draft) -> dict[str, Any]:
+    """As `FoundMaskBody`."""
+    prompts = [dict(prompt) for prompt in mask.provenance.prompts] or [{}]
+    return {
+        "rle": rle_to_coco(mask.rle),
+        "box": list(rle_box_xywh(mask.rle)),
+        "area": rle_area(mask.rle),
+        "label": mask.label,
+        "state": mask.state,
+        "score": mask.score,
+        "page": mask.page,
+        "notes": mask.notes.to_json(),
+        "provenance": mask.provenance.to_json() | {"by": mask.provenance.kind, **prompts[-1]},
+    }
+
+
+def kept_mask(mask: StoredMask) -> dict[str, Any]:
+    """As `KeptMaskBody`."""
+    told = ("version", "author", "stability", "seconds", "client_id")
+    return found_mask(mask) | {"id": str(mask.id)} | {name: getattr(mask, name) for name in told}
+
+
+def provenance_of(raw: Mapping[str, Any], stage: Stage) -> Provenance:
+    """The page's words, or our own, as a `Provenance`. Raises InputError."""
+    ours = {key: raw[key] for key in Provenance.__dataclass_fields__ if key in raw}
+    prompt = {key: raw[key] for key in PROMPT if raw.get(key)}
+    if prompt:
+        ours["prompts"] = [prompt]
+    ours["kind"] = raw.get("by") or ours.get("kind") or "human"
+    if "tool" not in ours and ours["kind"] == "human":
+        ours["tool"] = "brush" if raw.get("drawn") else next(iter(prompt), "click")
+    return Provenance.from_json({"stage": stage, **ours})
+
+
+class KeptMasksBody(Strict):
+    """The masks of a photo; `version` is the photo's."""
+
+    version: int
+    records: list[KeptMaskBody]
+
+
+class ProposalsBody(Strict):
+    """Proposals that are stored, and others below the model's thresholds."""
+
+    records: list[KeptMaskBody]
+    others: list[FoundMaskBody]
+
+
+class SavedAnswer(Strict):
+    """A mask as it is now, null where it is gone; `error` where the change was refused."""
+
+    record: KeptMaskBody | None
+    error: Failure | None
+
+
+class SavedAnswers(Strict):
+    """What became of each mask, in order."""
+
+    results: list[SavedAnswer]
+
+
+class EventBody(BaseModel):
+    """Something that the annotator did; `record` is a mask's number or its client_id."""
+
+    kind: str
+    tool: str | None = None
+    seconds: Seconds = 0.0
+    record: int | str | None = None
+    detail: dict[str, Any] | None = None
+
+    def action(self) -> Action:
+        """Raises InputError."""
+        text = "" if self.record is None else str(self.record)
+        detail = {**(self.detail or {}), **({"key": text} if text else {})}
+        whole = self.kind == WHOLE
+        return Action(
+            kind=self.kind,
+            tool=self.tool,
+            seconds=0.0 if whole else self.seconds,
+            record_id=int(text) if text.isdecimal() and len(text) < 10 else None,
+            detail=detail | ({"whole_seconds": self.seconds} if whole else {}),
+        )
+
+
+class EventsBody(BaseModel):
+    """Several of them, in order."""
+
+    model_config = example(events=[{"kind": "click", "seconds": 1.5}])
+
+    events: Annotated[list[EventBody], Few, at_most(1000, "events")]
+
+
+class AddedBody(Strict):
+    """How many events were written down."""
+
+    added: int
+
+
+class VerdictBody(BaseModel):
+    """What a reviewer says; `rle`: the better mask of the verdict "fix"."""
+
+    model_config = example(verdict="accept", seconds=2.0)
+
+    verdict: Verdict
+    rle: CocoRleBody | None = None
+    seconds: float = 0.0
+
+
+class ReviewBody(Strict):
+    """A mask to look at, and why."""
+
+    image: TextId
+    page: int
+    record: TextId
+    why: str
+
+
+class DoneBody(BaseModel):
+    """A photo that is finished, and the seconds that it took beside its masks."""
+
+    model_config = example(seconds=0.0)
+
+    seconds: float = 0.0
+
+
+class ProjectBody(BaseModel):
+    """A way of working for everybody in the project; what is left out stays."""
+
+    model_config = example(stage="assisted")
+
+    stage: Stage | None = None
+
+
+class CountsBody(Strict):
+    """Photos, finished ones, masks that are not rejected."""
+
+    images: int
+    done: int
+    records: int
+
+
+class ProjectAnswer(Strict):
+    """What a page needs to begin; `made` tells it from another project of this name."""
+
+    name: str
+    made: float
+    labels: list[Label]
+    stage: Stage
+    user: str
+    hint_seconds: float
+    counts: CountsBody
+
+
+class ImageBody(Strict):
+    """A photo; `records` counts its masks that are not rejected."""
+
+    id: TextId
+    name: str
+    width: int
+    height: int
+    status: Literal["new", "proposed", "done"]
+    version: int
+    records: int
+    group: str | None
+
+
+def image_to_json(image: ImageEntry) -> dict[str, Any]:
+    """As `ImageBody`."""
+    return image.to_json() | {"id": str(image.id)}
+
+
+class ImagesBody(Strict):
+    """Photos, and what to ask with as `after` for more."""
+
+    images: list[ImageBody]
+    next: TextId | None
+
+
+class FolderBody(Strict):
+    """Photos that were taken up, those whose files are gone, and what cannot be read, and why."""
+
+    added: int
+    gone: list[TextId]
+    unreadable: dict[str, str]
+
+
+class PageBody(Strict):
+    """A page that masks lie on, and where it is in the stack."""
+
+    page: int
+    name: str
+
+
+class PlanesBody(Strict):
+    """What of a photo's file can be looked at."""
+
+    first: int = Field(description="the page that is shown without being asked for")
+    pages: list[PageBody]
+    channels: list[str] = Field(description="names of other looks at each page")
+    colours: bool = Field(description="there is a look without a channel, too")
+    pixel: PixelSize | None = Field(description="as the file says; null where it does not")
+    deep: bool = Field(description="more than 8 bits: ranges of them can be looked at")
+    file: str = Field(description="another text where the file's content is another one")
+    replaced: bool = Field(
+        description="masks were drawn on a file of earlier, and nobody has finished the photo since"
+    )
+
+
+class ValuesBody(Strict):
+    """The values of each channel of a page."""
+
+    channels: list[ChannelValues]
+
+
+class ChangesBody(Strict):
+    """How far a photo is."""
+
+    changes: int = Field(description="how often its masks were changed so far")
+    status: str
+    versions: dict[str, int] | None = Field(
+        description="of its masks by their ids; null where `changes` is what the page knows"
+    )
+    file: str | None = Field(description="as of its planes; null where it cannot be read")
+
+
+class ProgressBody(Strict):
+    """Steps of a search that are done, and all of them; 0 of 0 while there is none."""
+
+    done: int
+    total: int
+
+
+class LabelsBody(Strict):
+    """The names of masks in their order."""
+
+    labels: list[Label]
+
+
+class LabelBody(BaseModel):
+    """A name, and what is to change about it; what is left out stays.
+
+    to      its new name; where that one is there, both become one
+    colour  #rrggbb
+    place   in the list, 0 being the first
+    """
+
+    model_config = example(name="disc", colour="#1e90ff")
+
+    name: str
+    to: str | None = None
+    colour: str | None = None
+    place: int | None = Field(default=None, ge=0, le=100_000)
+
+
+class LabelFateBody(BaseModel):
+    """A name that goes; its masks become nameless, or go too."""
+
+    model_config = example(name="disc")
+
+    name: str
+    masks: Fate = "unname"
+
+
+Row = dict[str, str | float | bool | None]
+
+
+class ReportBody(Strict):
+    """The figures of `anymask project report`; null: nothing was measured."""
+
+    name: str
+    images: dict[str, int]
+    masks: dict[str, int]
+    paces: list[Row]
+    verdicts: dict[str, int]
+    batches: list[Row]
+    agreements: list[Row]
+    labels: list[Row]
+    groups: list[Row]
+    clips: list[Row]
+    tracks: dict[str, int]
+    track_verdicts: dict[str, int]
+    looked_at: int
+
+
+class ExportBody(BaseModel):
+    """A format of `anymask convert`, and what is to leave (see `ExportSettings`)."""
+
+    model_config = example(format="coco", only="labelled")
+
+    format: str
+    force: bool = False
+    only: Only = "done"
+    proposals: bool = False
+    split: str | None = Field(default=None, max_length=40)
+    images: bool = False
+    tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
+
+    def settings(self) -> ExportSettings:
+        """Raises InputError."""
+        given = self.model_dump(exclude={"format", "split"})
+        return ExportSettings(**given, shares=read_split(self.split))

@@ -1,0 +1,358 @@
+"""What travels over HTTP as JSON to and from the model, and what all such bodies share.
+
+What the database or another room declares travels as declared there (`Label`, `TrackEntry`, ...);
+`project_schemas` and `video_schemas` hold what is said otherwise on the wire. The page's types are
+made of them (`web/scripts/schema.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import NoneType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from anymask.base import DeclaredSetting, Setting, list_settings
+from anymask.masks import (
+    LEAST_SIDE,
+    Prompt,
+    Rle,
+    coco_to_rle,
+    rle_to_mask,
+)
+from anymask.models.rules import Multimask, Ranking
+from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, SegmentSettings, Zoom
+from anymask.studio.checks import MOST_ID
+from anymask.studio.errors import Refusal
+from anymask.studio.limits import Limits
+from anymask.studio.names import NamesAsked, Unknown
+from anymask.track import GROUPS
+
+MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
+DISC = (  # a small picture, for the examples of /docs
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAAAwCAAAAACEICPDAAAAe0lEQVR42u2VSw7AIAhE0fQwnmMOztlcNhEsTkxsm+BK"
+    "DfP4RKQ02VtVEpCALwAu507vLUJAaQ/yFUQN9OYcAVSEI9TYWgmAb6vLgJmlnnpIc0eazZSAPwHmnw9OpQA+gCEC0Pox"
+    "BbB6UwOQeltEcHpnsGxPpmymBLwB6BGYD/9HrkDiAAAAAElFTkSuQmCC"
+)
+DISC_RLE = {
+    "size": [48, 64],
+    "counts": "Sa0;S14M2N2N2N2N2O0O2O00000000000000000001N101N2N2N2N2N3L_V1",
+}
+
+
+def at_most(count: int, what: str) -> BeforeValidator:
+    """Refuses a longer list before anything is made of its items."""
+
+    def check(value: object) -> object:
+        if isinstance(value, list) and len(value) > count:
+            raise ValueError(f"at most {count} {what}, got {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def example(**body: Any) -> ConfigDict:
+    """What /docs puts into the body before somebody tries it."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
+
+
+Place = tuple[float, float]
+Corners = tuple[float, float, float, float]
+TextId = Annotated[str, Field(pattern="^[0-9]{1,10}$")]
+Few = Field(fail_fast=True)
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MOST_ID)]
+# Pixels or a share of the mask: the settings themselves say which numbers and words those are.
+Size = (
+    Annotated[float, Field(strict=True, allow_inf_nan=False, json_schema_extra={"minimum": 0})]
+    | Annotated[str, Field(max_length=40)]
+)
+
+
+class Strict(BaseModel):
+    """An object that has these fields and no other ones."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# Settings that clients may choose, by their declarations.
+
+_NOT_OVER_HTTP = {
+    "memory_limit", "points_per_batch",  # the server's memory and slices
+    "session", "start", "end", "every", "fps",  # on the client's side
+    "retry",  # a model and a clock may be in it
+}  # fmt: skip
+
+
+def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
+    listed = (setting for group in groups for setting in list_settings(group))
+    return tuple(setting for setting in listed if setting.name not in _NOT_OVER_HTTP)
+
+
+_TILE = Setting(
+    'search a large photo in tiles of so many pixels a side; "auto": where it is very large; null: '
+    "never",
+    least=LEAST_SIDE,
+)
+EVERYTHING = (
+    *_chosen((Grid, Arrangement)),
+    DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
+)
+TRACK = _chosen(GROUPS)
+SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
+
+
+def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
+    """A JSON schema of these settings, each of which may be left out, and no others."""
+    properties = {}
+    for one in sorted(settings, key=lambda setting: setting.name):
+        ways: list[dict[str, Any]] = []
+        if one.words:
+            ways.append({"type": "string", "enum": list(one.words)})
+        if str in one.members:
+            ways.append({"type": "string"})
+        if bool in one.members:
+            ways.append({"type": "boolean"})
+        if one.number is not None:
+            kind = "integer" if one.number is int else "number"
+            ways.append({"type": kind} | _range(one.about))
+        if NoneType in one.members:
+            ways.append({"type": "null"})
+        shape = ways[0] if len(ways) == 1 else {"anyOf": ways}
+        properties[one.name] = shape | {"description": one.about.does}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _range(about: Setting) -> dict[str, float]:
+    low = {"minimum": about.least} if about.above is None else {"exclusiveMinimum": about.above}
+    high = {"maximum": about.most} if about.most != math.inf else {}
+    if about.below not in (None, math.inf):
+        high["exclusiveMaximum"] = about.below
+    return low | high
+
+
+# The model: prompts and masks.
+
+
+class CocoRleBody(Strict):
+    """A mask over a photo of `size` (height, width): COCO's compressed string, or its runs."""
+
+    size: tuple[int, int]
+    counts: str | Annotated[list[int], Few]
+
+    def rle(self) -> Rle:
+        """Raises DataError, InputError."""
+        return coco_to_rle({"size": list(self.size), "counts": self.counts})
+
+
+_POINTS = at_most(MOST_LISTED, "points and labels")
+
+
+class PromptBody(Strict):
+    """One object, in pixels of the photo."""
+
+    points: Annotated[list[Place], Few, _POINTS] | None = None
+    labels: Annotated[list[Literal[0, 1]], Few, _POINTS] | None = None
+    box: Corners | None = None
+    mask: CocoRleBody | None = None
+
+    def as_prompt(self) -> Prompt:
+        """Raises PromptError, DataError for what is wrong."""
+        mask = None if self.mask is None else rle_to_mask(self.mask.rle())
+        return Prompt.of(points=self.points, labels=self.labels, box=self.box, mask=mask)
+
+
+class SegmentBody(PromptBody):
+    """`image`: the hash that an earlier answer gave, or a picture as base64.
+
+    One object: its `points`, `labels`, `box`, `mask` here, or in `prompt`. Several: `prompts`, or
+    `boxes` of an object each.
+    """
+
+    model_config = example(image=DISC, points=[[24, 24]])
+
+    image: str
+    prompt: PromptBody | None = None
+    prompts: Annotated[list[PromptBody], Few, at_most(MOST_LISTED, "prompts")] | None = None
+    boxes: Annotated[list[Corners], Few, at_most(MOST_LISTED, "boxes")] | None = None
+    multimask: Multimask = Field("auto", description=SEGMENT["multimask"])
+    granularity: Granularity = Field("all", description=SEGMENT["granularity"])
+    ranking: Ranking = Field("expected", description=SEGMENT["ranking"])
+    max_hole_area: Size = Field("auto", description=SEGMENT["max_hole_area"])
+    min_island_area: Size = Field("auto", description=SEGMENT["min_island_area"])
+    refine_edges: RefineEdges = Field("auto", description=SEGMENT["refine_edges"])
+    zoom: Zoom = Field("auto", description=SEGMENT["zoom"])
+    mirror: bool = Field(False, description=SEGMENT["mirror"])
+
+    def settings(self) -> SegmentSettings:
+        """How the prompts are answered. Raises InputError."""
+        return SegmentSettings(**{name: getattr(self, name) for name in SEGMENT})
+
+    def asked(self) -> list[PromptBody]:
+        """The prompts, however they came. Raises Refusal for none, or for two ways at once."""
+        names = [name for name in PromptBody.model_fields if getattr(self, name) is not None]
+        bare = PromptBody.model_construct(**{name: getattr(self, name) for name in names})
+        boxes = [PromptBody.model_construct(box=box) for box in self.boxes or ()]
+        ways = {
+            "prompts": self.prompts,
+            "prompt": None if self.prompt is None else [self.prompt],
+            "boxes": None if self.boxes is None else boxes,
+            " and ".join(names): [bare] if names else None,
+        }
+        given = {name: way for name, way in ways.items() if way is not None}
+        if len(given) != 1:
+            wanted = "one of points, labels, box and mask; or prompt; or a list of prompts or boxes"
+            remedy = 'send "points": [[x, y]], or "box": [x0, y0, x1, y1]'
+            raise Refusal(422, (wanted, ", ".join(given) or "none of them", remedy))
+        (only,) = given.values()
+        return only
+
+
+class CandidatesBody(Strict):
+    """What one prompt brought: its candidates, best first, as run-lengths."""
+
+    masks: list[CocoRleBody]
+    score: list[float] = Field(description="0 to 1, of each candidate")
+    violated_points: list[int] = Field(description="indices of clicks that the first mask defies")
+    ambiguous: bool = Field(description="whether the second mask is as likely meant as the first")
+
+
+class OutlineBody(Strict):
+    """A region: corners (x, y) in pixels; (0, 0) is the outer corner of the first pixel."""
+
+    exterior: list[Place]
+    holes: list[list[Place]]
+
+
+class OutlinesBody(Strict):
+    """The candidates as outlines: of each mask its regions."""
+
+    polygons: list[list[OutlineBody]]
+    score: list[float]
+    violated_points: list[int]
+    ambiguous: bool
+
+
+class SegmentAnswer(Strict):
+    """One answer for each prompt, and the photo's hash for the next question."""
+
+    answers: list[CandidatesBody] | list[OutlinesBody]
+    image: str = Field(pattern="^[0-9a-f]{32}$")
+
+
+class EverythingBody(Strict):
+    """`settings`: those of `anymask everything`, by their Python names, and `tile`."""
+
+    model_config = example(image=DISC, settings={"grid": 8})
+
+    image: str
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(EVERYTHING))] = {}
+
+
+class Sa1bBody(Strict):
+    """A mask as an SA-1B record; `polygons` stands for `segmentation` with ?format=polygons."""
+
+    id: int
+    segmentation: CocoRleBody | None = None
+    polygons: list[OutlineBody] | None = None
+    area: int
+    bbox: Corners
+    predicted_iou: float
+    point_coords: list[Place]
+    stability_score: float
+    crop_box: Corners
+    parent: int | None = None
+    depth: int | None = None
+
+
+class EverythingAnswer(Strict):
+    """Every mask that was found, best first."""
+
+    records: list[Sa1bBody]
+
+
+class NamesBody(Strict):
+    """Masks of one photo, and the names to choose from; all that were learned when left out.
+
+    masks    of the photo's size, or of the size in which the server keeps it
+    unknown  what becomes of names that the model does not know: refused, left out, or explained
+             by a project's newest accepted masks of that name ("examples") and left out where it
+             has none. Where no name is left, all that were learned are chosen from.
+    top      names of each mask
+    """
+
+    model_config = example(image=DISC, masks=[DISC_RLE], top=3)
+
+    image: str
+    masks: Annotated[list[CocoRleBody], Few, at_most(MOST_LISTED, "masks")]
+    names: (
+        Annotated[
+            list[Annotated[str, Field(max_length=400)]], Few, at_most(MOST_LISTED, "names")
+        ]
+        | None
+    ) = None  # fmt: skip
+    unknown: Unknown = "refuse"
+    top: int = Field(default=5, ge=1, le=100)
+
+    def choice(self) -> NamesAsked:
+        """What is to be chosen from."""
+        return NamesAsked(self.names, self.unknown, self.top)
+
+
+class SuggestionBody(Strict):
+    """A name that a mask may have, and how likely it is."""
+
+    label: str
+    probability: float = Field(ge=0, le=1)
+
+
+class NamesAnswer(Strict):
+    """For each mask its likeliest names, the likeliest first; none for an empty mask.
+
+    among  whether they were chosen among the names that were given
+    """
+
+    suggestions: list[list[SuggestionBody]]
+    among: bool
+
+
+def check_prompts(bodies: list[PromptBody], limits: Limits) -> None:
+    """Count prompts, points and pixels before anything is made of them. Raises Refusal."""
+    check_count(len(bodies), "prompts", limits)
+    points = [len(body.points or ()) for body in bodies]
+    for count, most, where in (
+        (max(points), limits.points, "prompt"),
+        (sum(points), limits.points_together, "request"),
+    ):
+        if count > most:
+            message = f"wanted at most {most} points in a {where}, got {count} points; send fewer"
+            raise Refusal(422, message)
+    check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
+
+
+def check_count(count: int, what: str, limits: Limits) -> None:
+    """Whether a request has some prompts or masks, and not too many. Raises Refusal (422)."""
+    if not 0 < count <= limits.prompts:
+        remedy = "send the others in further requests" if count else "send at least one"
+        raise Refusal(422, (f"1 to {limits.prompts} {what}", f"{count} {what}", remedy))
+
+
+def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
+    """Whether masks have 1 pixel at least, and together no more than a photo. Raises Refusal."""
+    pixels = 0
+    for height, width in sizes:
+        if height < 1 or width < 1 or height * width > limits.pixels:
+            raise Refusal(
+                413,
+                f"wanted a mask of 1 to {limits.pixels} pixels, got {width} x {height}; send the "
+                "mask in the photo's size, or smaller",
+            )
+        pixels += height * width
+    if pixels > limits.pixels:
+        raise Refusal(
+            413,
+            f"wanted masks of {limits.pixels} pixels together in a request, got {pixels} pixels; "
+            "send smaller masks, or some of the prompts in further requests",
+        )

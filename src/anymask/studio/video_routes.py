@@ -1,0 +1,342 @@
+"""Routes of video sessions: open, hand over frames or a file, prompt, follow, export, close."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from PIL import Image
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse
+
+from anymask.base import AnymaskError
+from anymask.studio.checks import MOST_ID
+from anymask.studio.errors import Refusal, refusal_of
+from anymask.studio.model_routes import BINARY, PICTURE_BODY, done, file_answer
+from anymask.studio.requests import BodyRoute, OfLimits, picture_of, read_photo
+from anymask.studio.schemas import TRACK, check_prompts
+from anymask.studio.video_export import FILES, write_export
+from anymask.studio.video_schemas import (
+    ClipChoiceBody,
+    FrameBody,
+    KnownMasksBody,
+    OffersBody,
+    PromptedBody,
+    VideoBody,
+    VideoExportBody,
+    VideoPromptBody,
+    VideoStateBody,
+    frame_body,
+    object_body,
+)
+from anymask.studio.video_sessions import OpenVideo, VideoSessions
+from anymask.track import Direction, TrackedFrame
+
+_SETTINGS = sorted(setting.name for setting in TRACK)
+_ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
+            "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
+Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
+Number = Annotated[int, Path(ge=0, le=MOST_ID, examples=[1])]
+FrameNumber = Annotated[int, Path(ge=0, le=MOST_ID, examples=[0])]
+FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
+LINES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A line of JSON a frame; a last line with `error` where following failed",
+        "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+    }
+}
+
+
+async def videos_of(request: Request) -> VideoSessions:
+    """The sessions of the server that answers a request."""
+    videos: VideoSessions = request.app.state.videos
+    return videos
+
+
+OfVideos = Annotated[VideoSessions, Depends(videos_of)]
+
+
+async def video_of(
+    name: Annotated[str, Path(max_length=40, examples=["the name that POST /api/videos gave"])],
+    videos: OfVideos,
+) -> OpenVideo:
+    """The session that an address names, which counts as asked. Raises Refusal (404)."""
+    return videos.find(name)
+
+
+Asked = Annotated[OpenVideo, Depends(video_of)]
+router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
+
+
+def video_to_json(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
+    """As `VideoStateBody`; in the thread of the sessions."""
+    objects = video.session.objects
+    length = video.session.frames.length  # less, once a fault was met
+    return {
+        "name": video.name,
+        "frames": video.frames if length is None else length,
+        "rate": video.session.frames.rate,
+        "size": video.hw,
+        "objects": objects,
+        "known": {str(number): video.session.known(number) for number in objects},
+        "doubtful": [[frame, n, list(why)] for frame, n, why in video.session.doubtful()],
+        "fault": video.fault,
+        "seconds_left": videos.seconds_left(video),
+    }
+
+
+async def _told(videos: VideoSessions, video: OpenVideo) -> Response:
+    return JSONResponse(await done(videos.work(lambda: video_to_json(videos, video))))
+
+
+# Sessions.
+
+
+@router.get("", response_model=OffersBody)
+async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
+    """The server's own videos, and how much a session may hold."""
+    return {
+        "clips": sorted(videos.clips),
+        "files": importlib.util.find_spec("av") is not None,
+        "upload_bytes": limits.upload_bytes,
+        "most_frames": limits.video_frames,
+        "most_objects": limits.video_objects,
+    }
+
+
+@router.post("", response_model=VideoStateBody)
+async def begin(body: VideoBody, videos: OfVideos) -> Response:
+    """Open a session; frames are handed over one by one, or a file is sent."""
+    if strange := sorted(set(body.settings) - set(_SETTINGS)):
+        wanted = f"settings of {', '.join(_SETTINGS)}"
+        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+    return await _told(videos, await done(videos.work(lambda: videos.begin(body.settings))))
+
+
+@router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
+async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
+    """The video that the session is about; before anything else is said."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    await videos.receive(video, request.stream(), _ENDINGS.get(kind, ".video"))
+    return await _told(videos, video)
+
+
+@router.put("/{name}/clip", response_model=VideoStateBody)
+async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
+    """One of the server's own videos, which the session is then about."""
+    await done(videos.work(lambda: videos.take_clip(video, body.clip)))
+    return await _told(videos, video)
+
+
+@router.get("/{name}", response_model=VideoStateBody)
+async def look(video: Asked, videos: OfVideos) -> Response:
+    """Objects, doubtful frames, and the seconds that are left of a session."""
+    return await _told(videos, video)
+
+
+@router.delete("/{name}", status_code=204)
+async def end(video: Asked, videos: OfVideos) -> Response:
+    """Close a session; its masks and its file are gone."""
+    videos.end(video.name)
+    return Response(status_code=204)
+
+
+# What is meant.
+
+
+@router.post("/{name}/frames", response_model=FrameBody, openapi_extra=PICTURE_BODY)
+async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Request) -> Response:
+    """Hand over the next frame; the objects on it that were followed to it come back."""
+    content = await picture_of(request)
+    if video.path is not None:
+        raise Refusal(409, "wanted a session without a file, got one about a file; GET its masks")
+    if video.frames >= limits.video_frames:
+        most = limits.video_frames
+        raise Refusal(422, f"wanted at most {most} frames, got another; open another session")
+
+    def follow() -> TrackedFrame:
+        image = read_photo(content, limits)  # decoded in its turn: one frame at a time
+        found = video.session.step(image)
+        assert found is not None  # a frame that is handed over is there
+        video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
+        return found
+
+    return JSONResponse(frame_body(await done(videos.work(follow))))
+
+
+@router.post("/{name}/prompts", response_model=PromptedBody)
+async def prompt(
+    video: Asked, body: VideoPromptBody, videos: OfVideos, limits: OfLimits
+) -> Response:
+    """Say what is meant on a frame; the object's mask there comes back, a further prompt corrects
+    it."""
+    check_prompts([body], limits)
+    video.check_room(body.object, limits)
+
+    def add() -> dict[str, Any]:
+        said = body.as_prompt()  # unpacked in its turn: one mask at a time
+        one = video.session.add(
+            frame=body.frame, id=body.object, points=said.points, labels=said.labels,
+            box=said.box, mask=said.mask, anew=body.anew,
+        )  # fmt: skip
+        video.objects.add(body.object)
+        known = {"known": video.session.known(body.object)}
+        return object_body(body.object, one) | known
+
+    return JSONResponse(await done(videos.work(add)))
+
+
+@router.put("/{name}/objects/{number}/masks", response_model=VideoStateBody)
+async def take_up(
+    video: Asked, number: Number, body: KnownMasksBody, videos: OfVideos, limits: OfLimits
+) -> Response:
+    """Masks of an object that are known from elsewhere; corrections and following go on from them.
+
+    What the session knew of the object is forgotten.
+    """
+    video.check_room(number, limits)
+
+    def take() -> None:
+        video.session.import_masks(number, body.known(video.hw, limits))
+        video.objects.add(number)
+
+    await done(videos.work(take))
+    return await _told(videos, video)
+
+
+@router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoStateBody)
+async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: OfVideos) -> Response:
+    """Undo what was said of an object on a frame; without another prompt it is forgotten."""
+
+    def back() -> None:
+        video.session.take_back(number, frame)
+        video.objects &= set(video.session.objects)
+
+    await done(videos.work(back))
+    return await _told(videos, video)
+
+
+@router.delete("/{name}/objects/{number}", response_model=VideoStateBody)
+async def remove(video: Asked, number: Number, videos: OfVideos) -> Response:
+    """Forget an object; the others are left alone."""
+    await done(videos.work(lambda: video.session.remove(number)))
+    video.objects.discard(number)
+    return await _told(videos, video)
+
+
+# What was found.
+
+
+@router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
+async def masks(
+    video: Asked,
+    videos: OfVideos,
+    direction: Direction = "forward",
+    start: Frame | None = None,
+    stop: Frame | None = None,
+) -> Response:
+    """Follow the objects; a line a frame, sent as soon as it is found.
+
+    Leave to pause, or POST .../pause; the next request goes on where work is left, and ends an
+    earlier one.
+    """
+    video.turn += 1
+    turn, frames = video.turn, video.session.propagate(direction, start, stop)
+    # What cannot be followed is told as a refusal, not as a line.
+    first = await done(videos.work(lambda: videos.follow(video, frames, turn)))
+    lines = _follow(videos, video, frames, turn, first)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+async def _follow(
+    videos: VideoSessions,
+    video: OpenVideo,
+    frames: Iterator[TrackedFrame],
+    turn: int,
+    found: TrackedFrame | None,
+) -> AsyncIterator[bytes]:
+    try:
+        while found is not None:
+            yield json.dumps(frame_body(found)).encode() + b"\n"
+            found = await done(videos.work(lambda: videos.follow(video, frames, turn)))
+    except (AnymaskError, Refusal) as error:
+        told = error if isinstance(error, Refusal) else refusal_of(error)
+        yield json.dumps({"error": told.error}).encode() + b"\n"
+    finally:
+        with contextlib.suppress(RuntimeError):  # a server that goes down takes no more work
+            videos.work(frames.close)  # type: ignore[attr-defined]  # a generator's
+
+
+@router.post("/{name}/pause", status_code=204)
+async def pause(video: Asked, videos: OfVideos) -> Response:
+    """End the request for masks after the frame that is under way, and wait for that."""
+    video.turn += 1
+    await done(videos.work(lambda: None))
+    return Response(status_code=204)
+
+
+@router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
+async def results(
+    video: Asked, videos: OfVideos, start: Frame = 0, stop: Frame = MOST_ID
+) -> Response:
+    """What is known of the frames from `start` to `stop`; nothing is computed."""
+
+    def known() -> list[int]:
+        spans = [span for n in video.session.objects for span in video.session.known(n)]
+        return sorted({frame for first, last in spans for frame in range(first, last + 1)})
+
+    async def lines() -> AsyncIterator[bytes]:
+        for frame in frames:
+            if start <= frame <= stop:
+                found = await done(videos.work(partial(video.session.result, frame)))
+                yield json.dumps(frame_body(found)).encode() + b"\n"
+
+    frames = await done(videos.work(known))
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+@router.get("/{name}/frames/{frame}", response_class=Response, responses=file_answer("image/jpeg"))
+async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
+    """A frame of the video as a JPEG, to look at."""
+    if video.path is None:
+        raise Refusal(409, "wanted a session about a file, got one about the frames you sent")
+
+    def jpeg() -> bytes | None:
+        image, file = videos.picture(video, frame), io.BytesIO()
+        if image is None:
+            return None
+        Image.fromarray(image).save(file, "JPEG", quality=90, subsampling=0)
+        return file.getvalue()
+
+    content = await done(videos.view(jpeg))
+    if content is None:
+        got = f"frame {frame}: {video.fault or 'none is there'}"
+        raise Refusal(404, ("a frame that can be read", got, "ask for an earlier one"))
+    kept = {"Cache-Control": "private, max-age=3600, immutable"}
+    return Response(content, media_type="image/jpeg", headers=kept)
+
+
+@router.post(
+    "/{name}/export",
+    response_class=FileResponse,
+    responses=file_answer(*sorted({kind for _, kind in FILES.values()})),
+)
+async def export(video: Asked, body: VideoExportBody, videos: OfVideos) -> Response:
+    """All that is known of the objects, as a file; frames without masks have none in it."""
+    title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "video"
+    path = await write_export(videos, video, body, title[:80])
+    return FileResponse(
+        path,
+        media_type=FILES[body.format][1],
+        filename=path.name,
+        background=BackgroundTask(shutil.rmtree, path.parent, True),
+    )

@@ -1,0 +1,277 @@
+"""What travels over HTTP as JSON about videos: sessions, objects on frames, clips and tracks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from anymask.masks import rle_area, rle_to_coco
+from anymask.studio.checks import MOST_ID
+from anymask.studio.errors import Refusal
+from anymask.studio.limits import Limits
+from anymask.studio.records import ClipEntry, TrackEntry, TrackMask, TrackSaying
+from anymask.studio.schemas import (
+    TRACK,
+    CocoRleBody,
+    Count,
+    PromptBody,
+    Strict,
+    at_most,
+    example,
+    settings_schema,
+)
+from anymask.track import ObjectMask, TrackedFrame, frame_to_json, object_to_json
+
+MOST_MASKS = 100_000  # of a track in one request
+
+
+class FramedMaskBody(BaseModel):
+    """An object on one frame; `area` is worked out anew."""
+
+    frame: Count
+    segmentation: CocoRleBody
+    area: int = 0
+    score: float = 1.0
+    state: str = "visible"
+    doubts: list[str] = Field(default_factory=list, max_length=20)
+    prompted: bool = False
+
+    def mask(self) -> TrackMask:
+        """Raises InputError, DataError."""
+        return TrackMask(
+            frame=self.frame, rle=self.segmentation.rle(), score=self.score, state=self.state,
+            doubts=tuple(self.doubts), prompted=self.prompted,
+        )  # fmt: skip
+
+
+class KnownMasksBody(BaseModel):
+    """An object's masks, each on a frame of its own; `prompted` ones count as what was said."""
+
+    masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
+
+    def known(self, hw: tuple[int, int] | None, limits: Limits) -> dict[int, ObjectMask]:
+        """By frame. Raises Refusal: 409 before a frame came, 413 for too many prompted ones, 422
+        for masks of another size; InputError, DataError."""
+        if hw is None:
+            raise Refusal(409, "wanted a session with frames, got none yet; send the video first")
+        found: dict[int, ObjectMask] = {}
+        for mask in (body.mask() for body in self.masks):
+            if mask.rle.size != hw:
+                raise Refusal(
+                    422,
+                    f"wanted masks of the video's (H, W) = {hw}, got {mask.rle.size} on frame "
+                    f"{mask.frame}",
+                )
+            found[mask.frame] = ObjectMask(
+                mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # one word each, as it was told
+            )  # fmt: skip
+        if sum(one.prompted for one in found.values()) > limits.prompts:
+            raise Refusal(413, f"wanted at most {limits.prompts} prompted masks, got more")
+        return found
+
+
+class NewTrackBody(BaseModel):
+    """An object's masks, one for each frame from the first to the last."""
+
+    object: Count
+    masks: list[FramedMaskBody] = Field(max_length=MOST_MASKS)
+    label: str | None = None
+    seconds: float = 0.0
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrackVerdictBody(BaseModel):
+    """What a reviewer says of a track that they saw at `version`.
+
+    masks  of the verdict "correct": those from the corrected frame on
+    """
+
+    model_config = example(verdict="accept", version=1)
+
+    verdict: TrackSaying
+    version: int = Field(ge=1, le=MOST_ID)
+    seconds: float = 0.0
+    masks: list[FramedMaskBody] = Field(default_factory=list, max_length=MOST_MASKS)
+
+
+class TrackLabelBody(BaseModel):
+    """Another name for a track, and the name that it has as somebody saw it; null: none."""
+
+    model_config = example(label="disc", was=None)
+
+    label: str | None = None
+    was: str | None = None
+
+
+class TracksBody(Strict):
+    """The tracks of a clip."""
+
+    tracks: list[TrackEntry]
+
+
+class TrackMasksBody(Strict):
+    """The masks of a track at a version of it."""
+
+    version: int
+    masks: list[FramedMaskBody]
+
+
+def framed_mask(mask: TrackMask) -> dict[str, Any]:
+    """As `FramedMaskBody`."""
+    row = {name: getattr(mask, name) for name in ("frame", "score", "state", "prompted")}
+    shape = {"segmentation": rle_to_coco(mask.rle), "area": rle_area(mask.rle)}
+    return row | shape | {"doubts": list(mask.doubts)}
+
+
+class ClipBody(BaseModel):
+    """A video of the project's folder.
+
+    video  a session whose file is copied into the folder first, where it is not there
+    """
+
+    model_config = example(name="clip.mp4")
+
+    name: str = Field(min_length=1, max_length=400)
+    video: str | None = Field(default=None, max_length=40)
+
+
+class ClipAnswer(Strict):
+    """A video; `frames` is null where nobody knows how many it has. Of its tracks so many are
+    `proposals`, `accepted` or `rejected`; `tracks` counts the first two."""
+
+    id: int
+    name: str
+    width: int
+    height: int
+    frames: int | None
+    rate: float
+    tracks: int
+    proposals: int
+    accepted: int
+    rejected: int
+
+
+def clip_to_json(clip: ClipEntry) -> dict[str, Any]:
+    """As `ClipAnswer`."""
+    row = asdict(clip)
+    height, width = row.pop("hw")
+    return row | {"width": width, "height": height}
+
+
+class ClipsBody(Strict):
+    """The videos of a project, and the names of those in its folder that were not taken up."""
+
+    clips: list[ClipAnswer]
+    found: list[str]
+
+
+class VideoBody(BaseModel):
+    """`settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}."""
+
+    model_config = example(settings={"tracker": "match"})
+
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(TRACK))] = {}
+
+
+class ClipChoiceBody(BaseModel):
+    """`clip`: the name of one of the server's own videos."""
+
+    model_config = example(clip="clip.mp4")
+
+    clip: str = Field(max_length=1000)
+
+
+class VideoPromptBody(PromptBody):
+    """What is meant on a frame: as for /api/segment, with the frame and the object's number."""
+
+    model_config = example(frame=0, object=1, points=[[24, 24]])
+
+    frame: Count = 0
+    object: Count = 1
+    anew: bool = Field(default=False, description="forget what was said on this frame before")
+
+
+Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+
+
+class VideoStateBody(Strict):
+    """An open session: its name, frames so far or in all, and how long it waits to be asked."""
+
+    name: str
+    frames: int
+    rate: float = Field(description="frames a second on average")
+    size: Pair | None = Field(description="height and width; null before a frame came")
+    objects: list[int]
+    known: dict[str, list[Pair]] = Field(description="object: frames with its mask, first to last")
+    doubtful: list[list[int | list[str]]] = Field(description="frame, object, doubts")
+    fault: str | None = Field(description="why the frames end before the video does")
+    seconds_left: float
+
+
+class OffersBody(Strict):
+    """What a session may be about, and how much it may hold."""
+
+    clips: list[str] = Field(description="videos and folders of frames of the server's own")
+    files: bool = Field(description="whether video files can be read (PyAV is installed)")
+    upload_bytes: int
+    most_frames: int
+    most_objects: int
+
+
+class ObjectBody(Strict):
+    """One object on a frame."""
+
+    object: int
+    segmentation: CocoRleBody
+    area: int
+    score: float
+    state: str
+    doubts: list[str]
+    prompted: bool
+
+
+class PromptedBody(ObjectBody):
+    """The object on the frame, and the frames on which its mask is known still."""
+
+    known: list[Pair]
+
+
+class FrameBody(Strict):
+    """The objects of one frame; `file`: of a folder of frames, which one it is."""
+
+    frame: int
+    file: str | None = None
+    seconds: float
+    objects: list[ObjectBody]
+
+
+def object_body(number: int, one: ObjectMask) -> dict[str, Any]:
+    """As `ObjectBody`."""
+    row = object_to_json(number, one)
+    return {name: row[name] for name in ObjectBody.model_fields}
+
+
+def frame_body(frame: TrackedFrame) -> dict[str, Any]:
+    """As `FrameBody`."""
+    objects = [object_body(number, one) for number, one in frame.objects.items()]
+    return frame_to_json(frame) | {"objects": objects}
+
+
+class NamedObjectBody(BaseModel):
+    """What an object is called, and its colour on a film."""
+
+    object: Count
+    name: str = Field(default="", max_length=200)
+    colour: str = Field(default="#1e90ff", pattern="^#[0-9a-fA-F]{6}$")
+
+
+class VideoExportBody(BaseModel):
+    """The format, what the video is called, and the objects' names and colours."""
+
+    model_config = example(format="sav", title="video")
+
+    format: Literal["sav", "davis", "coco", "jsonl", "film"]
+    title: str = Field(default="video", max_length=200)
+    objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []

@@ -1,0 +1,132 @@
+"""Weights before and after a training: what a network starts from, and the file of what it learned.
+
+A start is any file that `anymask.load` takes as weights, official checkpoints among them, and a
+run's checkpoints, of which the averaged weights count. The result is one safetensors file whose
+metadata has a key "anymask" with JSON: format, variant, licence, data, recipe, figures, and
+channels where pictures are no photos; nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from anymask.base import AnymaskError, WeightsError, whole_file
+from anymask.models.class_head import NAME as CLASSES
+from anymask.runtime import (
+    ABOUT,
+    adapter_folder,
+    check_base,
+    load_official,
+    merge_files,
+    read_adapters,
+    read_checkpoint,
+    trainable_weights,
+)
+from anymask.training.channels import MIX, Trainee
+from anymask.training.recipe import Learn, Recipe
+
+if TYPE_CHECKING:
+    from anymask.masks import ModelSpec
+
+HEAD = "task_head"  # the name of a task's own layer in the model
+PASSING = (HEAD, MIX, CLASSES)  # beginnings of names that a run needs only while it goes on
+
+
+def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
+    """Give a network the weights of a file, or its own, changed by a folder of adapters.
+
+    learn  what will learn: where that is the quality alone, its head starts anew, and so does the
+           part of SAM-HQ that is not in the file
+
+    Raises InputError for adapters of another model, WeightsError for what does not fit.
+    """
+    parts, name = cast(Trainee, model).parts, cast(Trainee, model).spec.name
+    adapters = None if adapter_folder(path) is None else read_adapters(path)
+    if adapters is not None:
+        check_base(adapters, name)
+    start = trained_weights(path if adapters is None else trainable_weights(name))
+    own = model.state_dict()
+    if learn == "quality":
+        start |= {name: own[name] for name in own if name.startswith(parts.quality)}
+    if learn == "hq":  # SAM itself is a start, too: the added part begins anew
+        start = {name: own[name] for name in own if name.startswith(parts.hq)} | start
+    try:
+        load_official(model, start)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    if adapters is not None:
+        merge_files(model, adapters)
+
+
+def trained_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights by name. Raises WeightsError."""
+    state = read_checkpoint(path)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(PASSING)}
+
+
+FORMAT = 1
+
+
+def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, Any]) -> None:
+    """Write the weights whole or not at all.
+
+    variant  the network's name
+    about    "licence", "data", "recipe", "figures": plain values; "channels": the mix in front of
+             the network, where pictures are no photos (`masks.spec`)
+    """
+    from safetensors.torch import save
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    text = json.dumps({"format": FORMAT, "variant": variant, **about})
+    with whole_file(path) as file:
+        file.write(save(tensors, metadata={"format": "pt", ABOUT: text}))
+
+
+def check_result(path: Path, module: nn.Module) -> None:
+    """Raises AnymaskError where a written file does not hold the very tensors of the module."""
+    from safetensors.torch import load_file
+
+    kept, wanted = load_file(path), module.state_dict()
+    wrong = [
+        name
+        for name in sorted(kept.keys() | wanted.keys())
+        if name not in kept
+        or name not in wanted
+        or not torch.equal(kept[name], wanted[name].detach().cpu())
+    ]
+    if wrong:
+        raise AnymaskError(
+            f"{path}: {len(wrong)} of {len(wanted)} tensors are not as they were learned, such as "
+            f"{wrong[0]}; run the same command again, and report it where it stays so"
+        )
+
+
+WEIGHTS = "weights.safetensors"  # of a run's folder
+
+
+def write_weights(path: Path, module: nn.Module, recipe: Recipe, about: dict[str, Any]) -> None:
+    """Write a trained network with what it is, and read the file again to compare.
+
+    about  beside recipe, channels and classes: "licence", "data", "figures"
+
+    Raises AnymaskError where the file does not hold what was learned.
+    """
+    write_result(path, module, recipe.model, {"recipe": asdict(recipe), **about, **stated(module)})
+    check_result(path, module)
+
+
+def stated(module: nn.Module) -> dict[str, Any]:
+    """Channels and classes of a network, where it has any, as its file says them."""
+    spec = cast("ModelSpec", module.spec)
+    said: dict[str, Any] = {}
+    if spec.classes:
+        said["classes"] = list(spec.classes)
+    if spec.channels is not None:
+        said["channels"] = asdict(spec.channels)
+    return said

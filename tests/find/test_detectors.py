@@ -1,0 +1,251 @@
+"""Detectors of every kind behind one surface, opened from folders, with nothing fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base import AnymaskError, InputError, ModelError, UintImage, WeightsError
+from anymask.find import DEFAULT_DETECTOR, ScoredBoxes, known_detectors, open_detector
+from tests.find.tiny import write_preprocessor
+
+KINDS = ("grounding-dino", "mm-grounding-dino", "owlv2", "owlvit")
+PHRASES = ["cat", "red cup", "dogs"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("no_network")
+def test_every_kind_answers_in_the_same_five_lines(
+    kind: str, folders: dict[str, Path], photo: UintImage
+) -> None:
+    detector = open_detector(folders[kind])
+    boxes, scores = detector.detect(photo, PHRASES)
+    assert boxes.shape == (len(scores), 4)
+    assert scores.shape[1] == len(PHRASES)
+    assert np.isfinite(boxes).all()
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert detector.about["kind"] == kind
+    assert re.fullmatch("[0-9a-f]{64}", detector.about["weights"])
+    assert open_detector(folders[kind]) is detector  # not loaded twice
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_is_the_same_again_and_each_phrase_is_scored_alone(
+    kind: str, folders: dict[str, Path], photo: UintImage
+) -> None:
+    detector = open_detector(folders[kind])
+    first = detector.detect(photo, PHRASES)
+    again = detector.detect(photo, PHRASES)  # the text is remembered
+    assert np.array_equal(first.boxes, again.boxes)
+    assert np.array_equal(first.scores, again.scores)
+    other = detector.detect(photo[:, ::-1].copy(), PHRASES)
+    assert not np.array_equal(first.boxes, other.boxes)
+    if kind in ("owlv2", "owlvit"):  # boxes do not depend on the words there
+        alone = detector.detect(photo, PHRASES[1:2])
+        assert np.allclose(first.scores[:, 1], alone.scores[:, 0], atol=1e-5)
+
+
+def test_long_lists_take_several_captions_and_lose_no_phrase(
+    folders: dict[str, Path], photo: UintImage
+) -> None:
+    detector = open_detector(folders["grounding-dino"])
+    words = [f"{a}{b} cup" for a in "abcdefgh" for b in "abcdefgh"]  # 4 tokens each
+    found = detector.detect(photo, words)
+    assert found.scores.shape == (80, 64)  # two passes of 40 boxes
+    assert (found.scores.max(0) > 0).all()
+    with pytest.raises(InputError, match="pieces"):
+        detector.detect(photo, ["abc " * 100])
+    with pytest.raises(InputError, match="pieces"):
+        detector.detect(photo, ["..."])
+
+
+def test_the_side_of_what_is_seen_is_bounded(folders: dict[str, Path], photo: UintImage) -> None:
+    detector = open_detector(folders["grounding-dino"])
+    own, larger = detector.detect(photo, ["cat"]), detector.detect(photo, ["cat"], side=160)
+    assert not np.array_equal(own.boxes, larger.boxes)
+    for side in (3, 100_000, 2.5):
+        with pytest.raises(InputError, match="side"):
+            detector.detect(photo, ["cat"], side=side)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["grounding-dino", "owlvit"])
+def test_boxes_and_scores_agree_with_transformers_own_processor(
+    kind: str, folders: dict[str, Path], photo: UintImage
+) -> None:
+    """Its photo and its arithmetic; only the scores are ours for each phrase."""
+    import torch
+    import transformers
+    from PIL import Image
+
+    folder = folders[kind]
+    found = open_detector(folder).detect(photo, ["cat"])
+    model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(folder)
+    height, width = photo.shape[:2]
+    if kind == "grounding-dino":
+        pictures: Any = transformers.GroundingDinoImageProcessorPil.from_pretrained(folder)
+        text = {"input_ids": torch.tensor([[101, 1030, 1012, 102]])}
+        processor: Any = transformers.GroundingDinoProcessor.post_process_grounded_object_detection
+    else:
+        pictures = transformers.OwlViTImageProcessorPil.from_pretrained(folder)
+        words = transformers.AutoTokenizer.from_pretrained(folder)
+        text = dict(words(["a photo of a cat"], padding="max_length", max_length=16,
+                          return_tensors="pt"))  # fmt: skip
+    seen = pictures(images=Image.fromarray(photo), return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        answer = model(pixel_values=seen, **text)
+    if kind == "grounding-dino":
+        judge = type("Judge", (), {"batch_decode": lambda self, ids: ids})()
+        told = processor(judge, answer, text["input_ids"], -1.0, 0.0, [(height, width)])[0]
+        assert np.allclose(found.boxes, told["boxes"].numpy(), atol=0.05)
+        chances = torch.sigmoid(answer.logits[0, :, 1]).numpy()
+        assert np.allclose(found.scores[:, 0], chances, atol=1e-4)
+    else:
+        told = pictures.post_process_object_detection(answer, -1.0, torch.tensor([[height, width]]))
+        assert np.allclose(found.boxes, told[0]["boxes"].numpy(), atol=0.05)
+        assert np.allclose(found.scores[:, 0], told[0]["scores"].numpy(), atol=1e-4)
+
+
+def test_the_catalogue_states_licence_and_source_of_every_checkpoint() -> None:
+    catalogue = known_detectors()
+    assert next(iter(catalogue)) == DEFAULT_DETECTOR
+    for facts in catalogue.values():
+        assert facts.licence == "Apache-2.0"
+        assert facts.stated_by
+        assert 0 < facts.threshold < 1
+        assert facts.revision is None or re.fullmatch("[0-9a-f]{40}", facts.revision)
+        assert facts.sha256 is None or re.fullmatch("[0-9a-f]{64}", facts.sha256)
+        assert facts.repository in facts.command
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store."""
+    monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "detectors"
+
+
+@pytest.mark.usefixtures("no_network", "store")
+@pytest.mark.parametrize(
+    ("name", "error", "word"),
+    [
+        (DEFAULT_DETECTOR, WeightsError, "hf download"),
+        ("grounding_dino_tiny_onnx", WeightsError, "model_quantized"),
+        ("llmdet-tiny", ModelError, "llmdet_tiny"),
+        ("no/such/folder", ModelError, "folder"),
+    ],
+)
+def test_an_absent_detector_is_one_error_with_the_command_to_get_it(
+    name: str, error: type[AnymaskError], word: str
+) -> None:
+    with pytest.raises(error, match=word):
+        open_detector(name)
+    with pytest.raises(error, match=word):
+        anymask.load().find(anymask.sample(), ["cup"], detector=name)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_hash_is_recorded_at_the_first_load_and_a_change_is_told(
+    folders: dict[str, Path], store: Path, photo: UintImage
+) -> None:
+    place = store / "mm_grounding_dino_tiny"  # no public source states its hash
+    shutil.copytree(folders["mm-grounding-dino"], place)
+    detector = open_detector("mm_grounding_dino_tiny")
+    assert detector.threshold == known_detectors()["mm_grounding_dino_tiny"].threshold
+    assert len(detector.detect(photo, ["cat"]).boxes)
+    recorded = json.loads((place / "record.json").read_text())
+    assert recorded["sha256"] == detector.about["weights"]
+    assert open_detector("mm_grounding_dino_tiny") is detector
+    weights = place / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(WeightsError, match="first loaded"):
+        open_detector("mm_grounding_dino_tiny")
+
+
+def test_another_file_than_the_published_one_is_refused(
+    folders: dict[str, Path], store: Path
+) -> None:
+    shutil.copytree(folders["grounding-dino"], store / "grounding_dino_tiny")
+    with pytest.raises(WeightsError, match="published"):
+        open_detector("grounding_dino_tiny")
+
+
+@pytest.mark.parametrize(
+    ("broken", "word"),
+    [
+        ("model.safetensors", "holds no detector"),
+        ("config.json", r"cannot be opened"),
+        ("preprocessor_config.json", "preprocessor_config"),
+        ("vocab.txt", "vocab"),
+    ],
+)
+@pytest.mark.usefixtures("no_network")
+def test_a_folder_that_is_not_whole_says_what_it_lacks(
+    broken: str, word: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "detector"
+    shutil.copytree(folders["grounding-dino"], folder)
+    (folder / broken).unlink()
+    with pytest.raises(WeightsError, match=word):
+        open_detector(folder)
+
+
+def test_weights_and_rules_of_something_else_are_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "detector"
+    shutil.copytree(folders["grounding-dino"], folder)
+    (folder / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    with pytest.raises(WeightsError, match="lack|cannot be opened"):
+        open_detector(folder)
+    shutil.copy(folders["grounding-dino"] / "model.safetensors", folder)
+    (folder / "preprocessor_config.json").write_text('{"size": "large"}')
+    with pytest.raises(WeightsError, match="photos"):
+        open_detector(folder)
+    with pytest.raises(InputError, match="detector"):
+        open_detector(7)  # type: ignore[arg-type]
+
+
+def test_a_detector_of_ones_own_needs_nothing_but_the_surface(model: anymask.Model) -> None:
+    class Everywhere:
+        name, threshold, about = "mine", 0.5, {"detector": "mine"}
+
+        def detect(
+            self, photo: UintImage, phrases: list[str], side: int | None = None
+        ) -> ScoredBoxes:
+            height, width = photo.shape[:2]
+            return ScoredBoxes(np.float32([[0, 0, width, height]]), np.float32([[0.9, 0.2]]))
+
+    (found,) = model.find(anymask.sample(), ["cup", "dog"], detector=Everywhere())
+    assert (found.label, found.runner_up) == ("cup", ("dog", pytest.approx(0.2)))
+
+
+@pytest.mark.parametrize(
+    ("size", "hw", "side", "wanted"),
+    [
+        ({"shortest_edge": 800, "longest_edge": 1333}, (600, 800), None, (800, 1066)),
+        ({"shortest_edge": 800, "longest_edge": 1333}, (400, 1600), None, (333, 1333)),
+        ({"shortest_edge": 800, "longest_edge": 1333}, (600, 800), 640, (480, 640)),
+        ({"height": 960, "width": 960}, (600, 800), None, (960, 960)),
+        ({"height": 960, "width": 960}, (600, 800), 640, (640, 640)),
+    ],
+)
+def test_photos_are_sized_as_the_folder_says(
+    size: dict[str, int], hw: tuple[int, int], side: int | None, wanted: tuple[int, int],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    from anymask.find import PhotoRule
+
+    write_preprocessor(tmp_path, **size)
+    rule = PhotoRule.read(tmp_path)
+    assert rule.size(hw, side) == wanted
+    assert rule.size(hw, side, 640)[1] <= max(640, wanted[1] if rule.exact else 0)
+    seen = rule.apply(np.zeros((*hw, 3), np.uint8), wanted)
+    assert seen.shape == (1, 3, *wanted)
+    assert np.allclose(seen[0, :, 0, 0], -np.divide(rule.mean, rule.std), atol=1e-6)

@@ -1,0 +1,128 @@
+"""Words in folders of photos: killed and resumed, in workers, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask import jobs
+from anymask.base import UintImage, WeightsError
+from anymask.cli.main import main
+
+WORDS = "cat, red cup = cup"
+PHOTOS = 6
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: UintImage) -> Path:
+    """A working folder with photos."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(PHOTOS):
+        path = Path("photos", *(["sub"] if number % 2 else []), f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.roll(photo, 7 * number, axis=1)).save(path)
+    return tmp_path
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    """The files of a folder."""
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_folder_that_was_killed_goes_on_to_the_same_files(
+    folders: dict[str, Path], repository: Path
+) -> None:
+    detector = str(folders["grounding-dino"])
+    settings: dict[str, Any] = {"detector": detector, "score": 0.2, "top_k": 3}
+    whole = jobs.run("find", "photos", "whole", words=WORDS, **settings)
+    assert (whole.done, whole.failed) == (PHOTOS, 0)
+    again = jobs.run("find", "photos", "whole", words=WORDS, **settings)
+    assert (again.done, again.there) == (0, PHOTOS)
+
+    asked = ["find", "photos", WORDS, "--detector", detector, "--score", "0.2", "--top-k", "3"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "anymask", *asked, "-o", "cut"],
+        env={**os.environ, "PYTHONPATH": str(repository / "src")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        for _ in range(3000):
+            if [*Path("cut").rglob("[0-9]*.json")] or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    left = len([*Path("cut").rglob("[0-9]*.json")])
+    assert left
+
+    assert main([*asked, "-o", "cut", "--workers", "2"]) == 0  # and in other processes
+    assert contents("cut") == contents("whole")
+
+
+@pytest.mark.usefixtures("desk", "no_network")
+def test_the_command_writes_labels_and_says_what_is_not_there(
+    folders: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    detector = str(folders["owlv2"])
+    assert main(["find", "photos/0.png", WORDS, "--detector", detector, "-o", "one.json"]) == 0
+    assert "--score" in capsys.readouterr().out  # random weights are sure of nothing
+    Path("words.txt").write_text("# pets\ncat\nred cup = cup\n")
+    found = ["find", "photos/0.png", "words.txt", "--detector", str(folders["grounding-dino"])]
+    assert main([*found, "--score", "0", "--top-k", "2", "-o", "one.json", "-o", "one.svg"]) == 0
+    document = json.loads(Path("one.json").read_text())
+    labels = {record["label"] for record in document["annotations"]}
+    assert labels <= {"cat", "cup"}
+    assert labels
+    assert document["anymask"]["find"]["detector"]["kind"] == "grounding-dino"
+    assert Path("one.svg").is_file()
+
+
+@pytest.mark.usefixtures("desk")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["red cup"], "nearest"),
+        (["cup", "--detector", "llmdet-tiny"], "llmdet_tiny"),
+        (["cup", "--score", "7"], "0 to 1"),
+        ([", ,"], "none"),
+    ],
+)
+def test_a_wrong_word_is_told_before_any_work(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["find", "photos", *words, "-o", "out"]) == 2
+    assert told in capsys.readouterr().err
+    assert not [*Path("out").rglob("*.json")]
+
+
+@pytest.mark.usefixtures("desk")
+def test_a_folder_by_the_models_own_names(tmp_path: Path) -> None:
+    Path("cats").mkdir()
+    Path("cats", "cat.jpg").write_bytes(anymask.sample("cat").read_bytes())
+    done = jobs.run("find", "cats", "out", words=["cat", "airplane"])
+    assert done.made >= 1
+    document = json.loads(Path("out", "cat.json").read_text())
+    assert {record["label"] for record in document["annotations"]} == {"cat"}
+    assert Path("out", "cat.png").is_file()
+    assert jobs.run("find", "cats", "out", words=["cat", "airplane"]).there == 1
+    assert jobs.run("find", "cats", "out", words=["dog"]).done == 1  # other words, another answer
+
+
+def test_a_detector_that_is_not_there_stops_the_job(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANYMASK_HOME", str(desk / "home"))
+    with pytest.raises(WeightsError, match="hf download"):
+        jobs.run("find", "photos", "out", words="cup", detector="llmdet_tiny")

@@ -1,0 +1,638 @@
+/** What the server sends and takes as JSON; made by web/scripts/schema.py, not by hand. */
+
+/** How many events were written down. */
+export interface AddedBody {
+  added: number;
+}
+
+/** What one prompt brought: its candidates, best first, as run-lengths. */
+export interface CandidatesBody {
+  masks: CocoRleBody[];
+  score: number[]; // 0 to 1, of each candidate
+  violated_points: number[]; // indices of clicks that the first mask defies
+  ambiguous: boolean; // whether the second mask is as likely meant as the first
+}
+
+/** How far a photo is. */
+export interface ChangesBody {
+  changes: number; // how often its masks were changed so far
+  status: string;
+  versions: Record<string, number> | null;
+  file: string | null; // as of its planes; null where it cannot be read
+}
+
+/**
+ * What numbers a channel has: the least and the most finite one, and those that become black and
+ * white where no range is given for it.
+ */
+export interface ChannelValues {
+  name: string;
+  least: number;
+  most: number;
+  low: number;
+  high: number;
+}
+
+/**
+ * A video; `frames` is null where nobody knows how many it has. Of its tracks so many are
+ * `proposals`, `accepted` or `rejected`; `tracks` counts the first two.
+ */
+export interface ClipAnswer {
+  id: number;
+  name: string;
+  width: number;
+  height: number;
+  frames: number | null;
+  rate: number;
+  tracks: number;
+  proposals: number;
+  accepted: number;
+  rejected: number;
+}
+
+/** A video of the project's folder. */
+export interface ClipBody {
+  name: string;
+  video?: string | null;
+}
+
+/** `clip`: the name of one of the server's own videos. */
+export interface ClipChoiceBody {
+  clip: string;
+}
+
+/** The videos of a project, and the names of those in its folder that were not taken up. */
+export interface ClipsBody {
+  clips: ClipAnswer[];
+  found: string[];
+}
+
+/** A mask over a photo of `size` (height, width): COCO's compressed string, or its runs. */
+export interface CocoRleBody {
+  size: [number, number];
+  counts: string | number[];
+}
+
+/** Photos, finished ones, masks that are not rejected. */
+export interface CountsBody {
+  images: number;
+  done: number;
+  records: number;
+}
+
+/** A photo that is finished, and the seconds that it took beside its masks. */
+export interface DoneBody {
+  seconds?: number;
+}
+
+/** Something that the annotator did; `record` is a mask's number or its client_id. */
+export interface EventBody {
+  kind: string;
+  tool?: string | null;
+  seconds?: number;
+  record?: number | string | null;
+  detail?: Record<string, unknown> | null;
+}
+
+/** Several of them, in order. */
+export interface EventsBody {
+  events: EventBody[];
+}
+
+/** Every mask that was found, best first. */
+export interface EverythingAnswer {
+  records: Sa1bBody[];
+}
+
+/** `settings`: those of `anymask everything`, by their Python names, and `tile`. */
+export interface EverythingBody {
+  image: string;
+  settings?: Record<string, unknown>;
+}
+
+/** A format of `anymask convert`, and what is to leave (see `ExportSettings`). */
+export interface ExportBody {
+  format: string;
+  force?: boolean;
+  only?: "done" | "labelled";
+  proposals?: boolean;
+  split?: string | null;
+  images?: boolean;
+  tolerance?: number;
+}
+
+/** What was wanted, what came, and what helps. */
+export interface Failure {
+  wanted: string;
+  got: string;
+  remedy: string;
+  status: number;
+}
+
+/** Every answer that is not the wanted one. */
+export interface FailureBody {
+  error: Failure;
+  current?: Record<string, unknown> | null;
+}
+
+/** Photos that were taken up, those whose files are gone, and what cannot be read, and why. */
+export interface FolderBody {
+  added: number;
+  gone: string[];
+  unreadable: Record<string, string>;
+}
+
+/** A mask that a model found and nobody has stored; box: x, y, width, height. */
+export interface FoundMaskBody {
+  rle: CocoRleBody;
+  box: [number, number, number, number];
+  area: number;
+  label: string | null;
+  state: "proposed" | "accepted" | "rejected";
+  score: number | null;
+  page: number;
+  notes: NotesBody;
+  provenance: OriginBody;
+}
+
+/** The objects of one frame; `file`: of a folder of frames, which one it is. */
+export interface FrameBody {
+  frame: number;
+  file?: string | null;
+  seconds: number;
+  objects: ObjectBody[];
+}
+
+/** An object on one frame; `area` is worked out anew. */
+export interface FramedMaskBody {
+  frame: number;
+  segmentation: CocoRleBody;
+  area?: number;
+  score?: number;
+  state?: string;
+  doubts?: string[];
+  prompted?: boolean;
+}
+
+/** How the model is; `reason` says why it failed. */
+export interface Health {
+  status: "loading" | "ready" | "failed";
+  model: string;
+  weights_hash?: string;
+  reason?: string | null;
+}
+
+/** A photo; `records` counts its masks that are not rejected. */
+export interface ImageBody {
+  id: string;
+  name: string;
+  width: number;
+  height: number;
+  status: "new" | "proposed" | "done";
+  version: number;
+  records: number;
+  group: string | null;
+}
+
+/** Photos, and what to ask with as `after` for more. */
+export interface ImagesBody {
+  images: ImageBody[];
+  next: string | null;
+}
+
+/** A mask of the project, at a version. */
+export interface KeptMaskBody {
+  rle: CocoRleBody;
+  box: [number, number, number, number];
+  area: number;
+  label: string | null;
+  state: "proposed" | "accepted" | "rejected";
+  score: number | null;
+  page: number;
+  notes: NotesBody;
+  provenance: OriginBody;
+  id: string;
+  version: number;
+  author: string;
+  stability: number | null;
+  seconds: number;
+  client_id: string | null;
+}
+
+/** The masks of a photo; `version` is the photo's. */
+export interface KeptMasksBody {
+  version: number;
+  records: KeptMaskBody[];
+}
+
+/** An object's masks, each on a frame of its own; `prompted` ones count as what was said. */
+export interface KnownMasksBody {
+  masks: FramedMaskBody[];
+}
+
+/** A name, its colour as #rrggbb, and how many masks have it. */
+export interface Label {
+  name: string;
+  colour: string;
+  masks: number;
+}
+
+/** A name, and what is to change about it; what is left out stays. */
+export interface LabelBody {
+  name: string;
+  to?: string | null;
+  colour?: string | null;
+  place?: number | null;
+}
+
+/** A name that goes; its masks become nameless, or go too. */
+export interface LabelFateBody {
+  name: string;
+  masks?: "unname" | "delete";
+}
+
+/** The names of masks in their order. */
+export interface LabelsBody {
+  labels: Label[];
+}
+
+/** What an object is called, and its colour on a film. */
+export interface NamedObjectBody {
+  object: number;
+  name?: string;
+  colour?: string;
+}
+
+/** For each mask its likeliest names, the likeliest first; none for an empty mask. */
+export interface NamesAnswer {
+  suggestions: SuggestionBody[][];
+  among: boolean;
+}
+
+/** Masks of one photo, and the names to choose from; all that were learned when left out. */
+export interface NamesBody {
+  image: string;
+  masks: CocoRleBody[];
+  names?: string[] | null;
+  unknown?: "refuse" | "leave out" | "examples";
+  top?: number;
+}
+
+/** A mask to be kept; sent twice with the same client_id, it is kept once. */
+export interface NewRecordBody {
+  record: RecordBody;
+  client_id?: string | null;
+}
+
+/** An object's masks, one for each frame from the first to the last. */
+export interface NewTrackBody {
+  object: number;
+  masks: FramedMaskBody[];
+  label?: string | null;
+  seconds?: number;
+  provenance?: Record<string, unknown>;
+}
+
+/** What people note on a mask beside its shape and name (`MaskNotes`). */
+export interface NotesBody {
+  tags?: string[];
+  attributes?: Record<string, string>;
+  comment?: string;
+  locked?: boolean; // tools leave it alone
+  hidden?: boolean; // it is not drawn
+  level?: number; // the higher lies above the lower
+  label_probability?: number; // of a label that is a model's guess
+  objectness?: number; // how likely a proposal is an object, where its model judged that
+}
+
+/** One object on a frame. */
+export interface ObjectBody {
+  object: number;
+  segmentation: CocoRleBody;
+  area: number;
+  score: number;
+  state: string;
+  doubts: string[];
+  prompted: boolean;
+}
+
+/** What a session may be about, and how much it may hold. */
+export interface OffersBody {
+  clips: string[]; // videos and folders of frames of the server's own
+  files: boolean; // whether video files can be read (PyAV is installed)
+  upload_bytes: number;
+  most_frames: number;
+  most_objects: number;
+}
+
+/** Where a mask comes from (`Provenance`), in the page's words beside ours. */
+export interface OriginBody {
+  by: "human" | "model" | "import";
+  kind: "human" | "model" | "import";
+  model?: string | null;
+  model_hash?: string | null;
+  tool?: string | null;
+  stage?: "assisted" | "semi" | "auto" | "review" | null;
+  source?: string | null;
+  prompts?: Record<string, unknown[]>[] | null;
+  points?: [number, number][] | null;
+  labels?: number[] | null;
+  box?: [number, number, number, number] | null;
+  lasso?: [number, number][] | null;
+}
+
+/** A region: corners (x, y) in pixels; (0, 0) is the outer corner of the first pixel. */
+export interface OutlineBody {
+  exterior: [number, number][];
+  holes: [number, number][][];
+}
+
+/** The candidates as outlines: of each mask its regions. */
+export interface OutlinesBody {
+  polygons: OutlineBody[][];
+  score: number[];
+  violated_points: number[];
+  ambiguous: boolean;
+}
+
+/** A page that masks lie on, and where it is in the stack. */
+export interface PageBody {
+  page: number;
+  name: string;
+}
+
+/** The side of a pixel along x, in a unit such as µm. */
+export interface PixelSize {
+  size: number;
+  unit: string;
+}
+
+/** What of a photo's file can be looked at. */
+export interface PlanesBody {
+  first: number; // the page that is shown without being asked for
+  pages: PageBody[];
+  channels: string[]; // names of other looks at each page
+  colours: boolean; // there is a look without a channel, too
+  pixel: PixelSize | null; // as the file says; null where it does not
+  deep: boolean; // more than 8 bits: ranges of them can be looked at
+  file: string; // another text where the file's content is another one
+  replaced: boolean;
+}
+
+/** Steps of a search that are done, and all of them; 0 of 0 while there is none. */
+export interface ProgressBody {
+  done: number;
+  total: number;
+}
+
+/** What a page needs to begin; `made` tells it from another project of this name. */
+export interface ProjectAnswer {
+  name: string;
+  made: number;
+  labels: Label[];
+  stage: "assisted" | "semi" | "auto" | "review";
+  user: string;
+  hint_seconds: number;
+  counts: CountsBody;
+}
+
+/** A way of working for everybody in the project; what is left out stays. */
+export interface ProjectBody {
+  stage?: "assisted" | "semi" | "auto" | "review" | null;
+}
+
+/** One object, in pixels of the photo. */
+export interface PromptBody {
+  points?: [number, number][] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+}
+
+/** The object on the frame, and the frames on which its mask is known still. */
+export interface PromptedBody {
+  object: number;
+  segmentation: CocoRleBody;
+  area: number;
+  score: number;
+  state: string;
+  doubts: string[];
+  prompted: boolean;
+  known: number[][];
+}
+
+/** Proposals that are stored, and others below the model's thresholds. */
+export interface ProposalsBody {
+  records: KeptMaskBody[];
+  others: FoundMaskBody[];
+}
+
+/** Where a mask comes from. */
+export interface Provenance {
+  kind?: "human" | "model" | "import";
+  model?: string | null;
+  model_hash?: string | null;
+  prompts?: Record<string, unknown>[];
+  tool?: string | null;
+  stage?: "assisted" | "semi" | "auto" | "review" | null;
+  source?: string | null;
+}
+
+/** A mask; what the page sends beside it (box, area, id) is worked out anew. */
+export interface RecordBody {
+  rle: CocoRleBody;
+  label?: string | null;
+  state?: "proposed" | "accepted" | "rejected";
+  score?: number | null;
+  stability?: number | null;
+  seconds?: number;
+  page?: number;
+  provenance?: Record<string, unknown>;
+  notes?: Record<string, unknown>;
+}
+
+/** The figures of `anymask project report`; null: nothing was measured. */
+export interface ReportBody {
+  name: string;
+  images: Record<string, number>;
+  masks: Record<string, number>;
+  paces: Record<string, string | number | boolean | null>[];
+  verdicts: Record<string, number>;
+  batches: Record<string, string | number | boolean | null>[];
+  agreements: Record<string, string | number | boolean | null>[];
+  labels: Record<string, string | number | boolean | null>[];
+  groups: Record<string, string | number | boolean | null>[];
+  clips: Record<string, string | number | boolean | null>[];
+  tracks: Record<string, number>;
+  track_verdicts: Record<string, number>;
+  looked_at: number;
+}
+
+/** A mask to look at, and why. */
+export interface ReviewBody {
+  image: string;
+  page: number;
+  record: string;
+  why: string;
+}
+
+/** A mask as an SA-1B record; `polygons` stands for `segmentation` with ?format=polygons. */
+export interface Sa1bBody {
+  id: number;
+  segmentation?: CocoRleBody | null;
+  polygons?: OutlineBody[] | null;
+  area: number;
+  bbox: [number, number, number, number];
+  predicted_iou: number;
+  point_coords: [number, number][];
+  stability_score: number;
+  crop_box: [number, number, number, number];
+  parent?: number | null;
+  depth?: number | null;
+}
+
+/** A mask as it is now, null where it is gone; `error` where the change was refused. */
+export interface SavedAnswer {
+  record: KeptMaskBody | null;
+  error: Failure | null;
+}
+
+/** What became of each mask, in order. */
+export interface SavedAnswers {
+  results: SavedAnswer[];
+}
+
+/** Several masks of one photo. */
+export interface SavedBodies {
+  records: SavedBody[];
+}
+
+/** A mask to be kept; with `id` and `version`: in place of the one that is still at it. */
+export interface SavedBody {
+  record: RecordBody;
+  client_id?: string | null;
+  id?: number | null;
+  version?: number | null;
+}
+
+/** One answer for each prompt, and the photo's hash for the next question. */
+export interface SegmentAnswer {
+  answers: CandidatesBody[] | OutlinesBody[];
+  image: string;
+}
+
+/** `image`: the hash that an earlier answer gave, or a picture as base64. */
+export interface SegmentBody {
+  points?: [number, number][] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+  image: string;
+  prompt?: PromptBody | null;
+  prompts?: PromptBody[] | null;
+  boxes?: [number, number, number, number][] | null;
+  multimask?: boolean | "auto";
+  granularity?: "part" | "whole" | "all" | number;
+  ranking?: "expected" | "own";
+  max_hole_area?: number | string;
+  min_island_area?: number | string;
+  refine_edges?: boolean | "auto";
+  zoom?: boolean | "auto";
+  mirror?: boolean;
+}
+
+/** A name that a mask may have, and how likely it is. */
+export interface SuggestionBody {
+  label: string;
+  probability: number;
+}
+
+/** A track in the database; `version` grows with every change but that of its name. */
+export interface TrackEntry {
+  id: number;
+  clip_id: number;
+  object: number;
+  version: number;
+  author: string;
+  created: number;
+  label: string | null;
+  state: "proposed" | "accepted" | "rejected";
+  seconds: number;
+  first: number;
+  last: number;
+  doubtful: number;
+  provenance: Provenance;
+}
+
+/** Another name for a track, and the name that it has as somebody saw it; null: none. */
+export interface TrackLabelBody {
+  label?: string | null;
+  was?: string | null;
+}
+
+/** The masks of a track at a version of it. */
+export interface TrackMasksBody {
+  version: number;
+  masks: FramedMaskBody[];
+}
+
+/** What a reviewer says of a track that they saw at `version`. */
+export interface TrackVerdictBody {
+  verdict: "accept" | "correct" | "reject";
+  version: number;
+  seconds?: number;
+  masks?: FramedMaskBody[];
+}
+
+/** The tracks of a clip. */
+export interface TracksBody {
+  tracks: TrackEntry[];
+}
+
+/** The values of each channel of a page. */
+export interface ValuesBody {
+  channels: ChannelValues[];
+}
+
+/** What a reviewer says; `rle`: the better mask of the verdict "fix". */
+export interface VerdictBody {
+  verdict: "accept" | "fix" | "reject";
+  rle?: CocoRleBody | null;
+  seconds?: number;
+}
+
+/** `settings`: keyword arguments of `Model.track`, such as {"tracker": "match"}. */
+export interface VideoBody {
+  settings?: Record<string, unknown>;
+}
+
+/** The format, what the video is called, and the objects' names and colours. */
+export interface VideoExportBody {
+  format: "sav" | "davis" | "coco" | "jsonl" | "film";
+  title?: string;
+  objects?: NamedObjectBody[];
+}
+
+/** What is meant on a frame: as for /api/segment, with the frame and the object's number. */
+export interface VideoPromptBody {
+  points?: [number, number][] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+  frame?: number;
+  object?: number;
+  anew?: boolean; // forget what was said on this frame before
+}
+
+/** An open session: its name, frames so far or in all, and how long it waits to be asked. */
+export interface VideoStateBody {
+  name: string;
+  frames: number;
+  rate: number; // frames a second on average
+  size: number[] | null; // height and width; null before a frame came
+  objects: number[];
+  known: Record<string, number[][]>; // object: frames with its mask, first to last
+  doubtful: (number | string[])[][]; // frame, object, doubts
+  fault: string | null; // why the frames end before the video does
+  seconds_left: number;
+}
