@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from anymask.base import InputError
-from anymask.edit import box_slices, covering, cut_out
+import anymask
+from anymask.base import AnymaskError, InputError
+from anymask.edit import CutoutDict, CutoutSettings, box_slices, covering, cut_out
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime, discs, iou
 
 PHOTO = np.full((40, 60, 3), (200, 40, 40), np.uint8)
 MASK = np.zeros((40, 60), bool)
@@ -72,3 +79,55 @@ def test_what_cannot_be_cut_out_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=word):
         cut_out(PHOTO, mask, background=background)
+
+
+def test_settings_and_their_keywords_agree() -> None:
+    assert set(CutoutDict.__optional_keys__) == {one.name for one in fields(CutoutSettings)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"margin": 5}, "crop"),
+        ({"crop": True, "margin": -1}, "margin"),
+        ({"background": Path("absent.png")}, "no such file"),
+        ({"background": np.zeros((4, 4), np.uint8)}, "array"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        CutoutSettings(**settings)
+
+
+def test_photo_and_mask_are_of_one_size() -> None:
+    with pytest.raises(InputError, match="as large"):
+        cut_out(PHOTO, MASK[1:])
+
+
+def disc_model() -> tuple[anymask.Model, np.ndarray, np.ndarray]:
+    """A fake that finds what has the colour of the click, a photo with a disc, and the disc."""
+    photo, (mask,) = discs((60, 90), [(30, 30, 20)])
+    return Model(ColourRuntime()), photo, mask
+
+
+def test_a_model_cuts_out_what_is_clicked() -> None:
+    model, photo, mask = disc_model()
+    picture = model.cutout(photo, points=[(30, 30)], soft=False)
+    assert picture.mode == "RGBA"
+    assert iou(np.asarray(picture)[..., 3] > 0, mask) > 0.9
+    boxed = model.cutout(photo, points=[(30, 30)], soft=False, crop=True, background="white")
+    assert boxed.mode == "RGB"
+    assert max(boxed.size) < 45
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [({"points": [(3, 3)], "words": "cup"}, "both"), ({"shadows": True}, "shadow"),
+     ({"background": "bluish", "points": [(3, 3)]}, "colour")],
+    ids=["words and a click", "keyword", "colour"],
+)  # fmt: skip
+def test_a_call_that_makes_no_sense_is_refused(given: dict[str, Any], word: str) -> None:
+    model, photo, _ = disc_model()
+    with pytest.raises(AnymaskError, match=word):
+        model.cutout(photo, **given)

@@ -2,60 +2,213 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 import cv2
 import numpy as np
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.base import (
+    BoolArray,
+    FloatArray,
+    InputError,
+    PromptError,
+    Setting,
+    UintImage,
+    check_keywords,
+    check_settings,
+    describe_settings,
+    whole_file,
+)
 from anymask.edit.alpha import foreground_colours, soft_alpha
+from anymask.edit.subject import main_subject
+from anymask.images import ImageSource, load_image
+from anymask.masks import TRANSPARENT, picture_format, save_picture
 
-Background = str | UintImage | Literal["blur"] | None
+if TYPE_CHECKING:
+    from anymask.find import Phrases
+    from anymask.segment import Model
+
+Background = str | Path | UintImage | Literal["blur"] | None
 
 BLUR = 0.02  # width of the blur of a background, of the photo's longest side
 SHADOW = 0.015  # width and way down of a shadow, of the photo's longest side
 SHADE = 0.45  # darkest part of a shadow, 0..1
 
 
+def parse_background(text: str) -> Background:
+    """A colour, `blur`, or a picture by its suffix. Raises InputError."""
+    suffix = Path(text).suffix.lower()
+    chosen = Path(text).expanduser().absolute() if suffix and picture_format(suffix) else text
+    check_background(chosen)
+    return chosen
+
+
+def check_background(background: object) -> None:
+    """Raises InputError for what cannot lie behind an object."""
+    told = "wanted a colour (white, #20a0ff), `blur` or a picture behind the object, got"
+    if isinstance(background, Path):
+        if not background.is_file():
+            raise InputError(f"{told} {str(background)!r}, and there is no such file")
+    elif isinstance(background, np.ndarray):
+        if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
+            raise InputError(f"{told} an array {background.shape}; give (H, W, 3) uint8")
+    elif background not in (None, "blur"):
+        try:
+            ImageColor.getrgb(str(background))
+        except ValueError:
+            raise InputError(f"{told} {str(background)[:60]!r}; a picture is a Path") from None
+
+
+class CutoutDict(TypedDict, total=False):
+    """The keyword arguments of `CutoutSettings`; a test says that the two agree."""
+
+    soft: bool
+    background: Background
+    shadow: bool
+    crop: bool
+    margin: int
+
+
+class CutoutKeywords(CutoutDict, total=False):
+    """The keyword arguments of `Model.cutout` beside the photo and the prompt."""
+
+    bgr: bool
+    allow_url: bool
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class CutoutSettings:
+    """How an object is cut out. Raises InputError for values out of range."""
+
+    soft: Annotated[
+        bool,
+        Setting(
+            "solve the rim's alpha from the photo, and free its colours of the old background; no: "
+            "the mask's pixels"
+        ),
+    ] = True
+    background: Annotated[
+        Background,
+        Setting(
+            "what lies behind: a colour (white, #20a0ff), a picture, scaled to cover the photo, or "
+            "blur: the photo's own out of focus",
+            check=check_background,
+            form="COLOUR|FILE|blur",
+            parse=parse_background,
+            default="nothing, the picture is transparent",
+        ),
+    ] = None
+    shadow: Annotated[bool, Setting("a soft shadow below the object")] = False
+    crop: Annotated[bool, Setting("keep the object's box only")] = False
+    margin: Annotated[
+        int, Setting("kept round that box, up to the photo's border", unit="pixels")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.margin and not self.crop:
+            raise InputError("margin is kept round a crop; give crop (--crop), too")
+
+    @property
+    def about(self) -> dict[str, object]:
+        """The same, ready for JSON."""
+        behind = self.background
+        told = "picture" if isinstance(behind, np.ndarray) else behind and str(behind)
+        return asdict(self) | {"background": told}
+
+
+def cut_photo(
+    model: Model,
+    image: ImageSource,
+    asked: Mapping[str, Any],
+    words: Phrases | None = None,
+    **settings: Unpack[CutoutKeywords],
+) -> Image.Image:
+    """What `Model.cutout` answers. Raises as it does.
+
+    asked  points, point_labels, box and mask, None where they are not given
+    """
+    source: Any = {name: settings[name] for name in ("bgr", "allow_url") if name in settings}
+    look: Any = {name: value for name, value in settings.items() if name not in source}
+    known = sorted(CutoutKeywords.__optional_keys__)
+    check_keywords(settings, [*asked, "words", *known])
+    CutoutSettings(**look)  # before the photo is read
+    photo = load_image(image, **source)
+    return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, words), **look))
+
+
+def object_pixels(
+    model: Model, photo: UintImage, asked: Mapping[str, Any], words: Phrases | None = None
+) -> BoolArray:  # (H, W, 3) -> (H, W)
+    """The pixels of a prompt, of all that words mean, or of the main subject.
+
+    Raises PromptError where nothing is found, as where prompt and words are given.
+    """
+    prompted = any(part is not None for part in asked.values())
+    if prompted and words is not None:
+        raise PromptError("give words, or clicks, box and mask of one object; got both")
+    if prompted:
+        return model.segment(photo, **asked).mask
+    if words is not None:
+        found = model.find(photo, words)
+        if not found:
+            raise PromptError(f"nothing in the photo is {words!r}; give a box, or other words")
+        return found.union().mask
+    subject = main_subject(model, photo)
+    if subject is None:
+        raise PromptError("the photo has no clear subject; give points, a box or words")
+    return subject.mask
+
+
 def cut_out(
-    image: UintImage,
-    mask: BoolArray,
-    *,
-    soft: bool = True,
-    background: Background = None,
-    shadow: bool = False,
-    crop: bool = False,
-    margin: int = 0,
-) -> UintImage:
+    image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
+) -> UintImage:  # (H, W, 3), (H, W)
     """The object of a mask as a picture: (H, W, 4) RGBA, or (H, W, 3) where there is a background.
 
-    image       photo (H, W, 3)
-    mask        (H, W) bool
-    soft        alpha of the rim from the photo, its colours freed of the old background; else the
-                mask's pixels
-    background  None: transparent; a colour (`white`, `#rrggbb`, ...); `blur`: the photo's own, out
-                of focus; a picture (H, W, 3), scaled to cover the photo and cut at its middle
-    shadow      a soft shadow below the object; with no background it lies in the alpha
-    crop        only the object's box
-    margin      pixels that are left round that box, cut at the photo's border
+    settings  see `CutoutSettings`; with no background a shadow lies in the alpha
 
-    Raises InputError on an empty mask, sizes that differ, or a background that is none.
+    Raises InputError on an empty mask, sizes that differ, or settings out of range.
     """
+    how = CutoutSettings(**settings)
+    if image.shape[:2] != mask.shape:
+        raise InputError(
+            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
+            "make the mask as large as the photo"
+        )
     if not mask.any():
         raise InputError(
             "wanted a mask of an object, got an empty mask; click or box the object first"
         )
-    alpha = soft_alpha(image, mask) if soft else mask.astype(np.float32)
-    colours = foreground_colours(image, alpha) if soft else image
-    shade = _shadow(alpha) if shadow else np.zeros_like(alpha)
-    if background is None:
+    alpha = soft_alpha(image, mask) if how.soft else mask.astype(np.float32)
+    colours = foreground_colours(image, alpha) if how.soft else image
+    shade = _shadow(alpha) if how.shadow else np.zeros_like(alpha)
+    if how.background is None:
         picture = _transparent(colours, alpha, shade)
     else:
-        behind = _behind(image, mask, background) * (1 - shade[..., None])
+        behind = _behind(image, mask, how.background) * (1 - shade[..., None])
         mixed = colours * alpha[..., None] + behind * (1 - alpha[..., None])
         picture = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-    return picture[box_slices(alpha > 0, margin)] if crop else picture
+    return picture[box_slices(alpha > 0, how.margin)] if how.crop else picture
+
+
+def save_cutout(
+    path: Path, image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
+) -> None:
+    """Write the cut-out of a mask by the suffix; where that knows no alpha, it lies on white.
+
+    Raises as `cut_out`.
+    """
+    settings = {**settings}
+    if path.suffix.lower() not in TRANSPARENT and settings.get("background") is None:
+        settings["background"] = "white"
+    picture = cut_out(image, mask, **settings)
+    with whole_file(path) as file:
+        save_picture(file, picture, path.suffix.lower())
 
 
 def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
@@ -78,21 +231,16 @@ def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> Ui
     return np.dstack([rgb, np.round(whole * 255).astype(np.uint8)])
 
 
-def _behind(image: UintImage, mask: BoolArray, background: str | UintImage) -> FloatArray:
-    """What lies behind the object, (H, W, 3) of 0..255."""
-    height, width = mask.shape
+def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> FloatArray:
+    """What lies behind the object, (H, W, 3) of 0..255. Raises ImageError for a broken picture."""
+    if isinstance(background, Path):
+        background = load_image(background)
     if isinstance(background, np.ndarray):
-        return covering(background, (height, width)).astype(np.float32)
+        return covering(background, mask.shape).astype(np.float32)
     if background == "blur":
         return _blurred_background(image, mask)
-    try:
-        colour = ImageColor.getrgb(background)[:3]
-    except ValueError:
-        raise InputError(
-            f"wanted a colour (white, #20a0ff), `blur` or a picture, got {background!r} behind; "
-            "for a picture give its pixels, on the command line its path"
-        ) from None
-    return np.full((height, width, 3), colour, np.float32)
+    colour = ImageColor.getrgb(background)[:3]
+    return np.full((*mask.shape, 3), colour, np.float32)
 
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
