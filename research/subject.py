@@ -1,6 +1,6 @@
 """Fits and measures the probe with which main subjects are found (`anymask.edit.subject`).
 
-    python -m research.subject fit --data ../shared/data --features /tmp/subject [--least 0.3]
+    python -m research.subject fit --data ../shared/data --features /tmp/subject [--least 0.22]
     python -m research.subject measure --data ../shared/data --features /tmp/subject
 
 `fit` learns from photos of `train/` that show one thing (its mask is the target) and from photos
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("what", choices=("fit", "measure"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True)
-    parser.add_argument("--least", type=float, default=0.3)
+    parser.add_argument("--least", type=float, default=0.22)
     args = parser.parse_args()
     args.features.mkdir(parents=True, exist_ok=True)
     model = anymask.load(SUBJECT_MODEL)

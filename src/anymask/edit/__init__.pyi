@@ -1,6 +1,11 @@
 from anymask.edit.alpha import closed_form_alpha as closed_form_alpha
 from anymask.edit.alpha import foreground_colours as foreground_colours
 from anymask.edit.alpha import soft_alpha as soft_alpha
+from anymask.edit.changes import blur as blur
+from anymask.edit.changes import collage as collage
+from anymask.edit.changes import redact as redact
+from anymask.edit.changes import remove as remove
+from anymask.edit.changes import replace as replace
 from anymask.edit.cutouts import CutoutDict as CutoutDict
 from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
 from anymask.edit.cutouts import CutoutSettings as CutoutSettings
@@ -8,6 +13,7 @@ from anymask.edit.cutouts import box_slices as box_slices
 from anymask.edit.cutouts import covering as covering
 from anymask.edit.cutouts import cut_out as cut_out
 from anymask.edit.cutouts import cut_photo as cut_photo
+from anymask.edit.cutouts import object_pixels as object_pixels
 from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.subject import SUBJECT_MODEL as SUBJECT_MODEL
 from anymask.edit.subject import SUBJECT_TABLE as SUBJECT_TABLE

@@ -3,8 +3,8 @@
 A logistic probe on the features of `small` says for each cell how likely it belongs to what a photo
 is of; it looks at a cell's features, at their distance from those along the photo's border, and at
 its place. Boxes round the likely cells, a click in their middle and the cells themselves are
-prompts; of the masks that the model answers the one is taken that agrees best with the map. Where
-none agrees well, the photo has no clear subject.
+prompts; of the masks that the model answers the one is taken that the others agree with most. Where
+none agrees with the map, the photo has no clear subject.
 
 The probe is a table beside the weights (`subject.json`), fitted by `research/subject.py`; it fits
 no other weights.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SUBJECT_MODEL = "small"  # its features are looked at
 SUBJECT_TABLE = ASSETS / SUBJECT_MODEL / "subject.json"
 STRIDE = 16  # model pixels along a cell
-LEVELS = (0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
+LEVELS = (0.15, 0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,29 @@ def _open_seer(kind: type[Model]) -> Model:
 
 
 def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask | None:
-    """Of what the model answers about the map (h, w) the mask that agrees best; its score says."""
+    """Of what the model answers about the map (h, w) the mask that the other answers agree with.
+
+    Its score says how clear the subject is: the best agreement of any answer with the map.
+    """
     height, width = features.image_hw
-    full = cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR)
-    prompts = subject_prompts(full)
+    prompts = subject_prompts(cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR))
     if not prompts:
         return None
-    found: list[tuple[float, Mask]] = []
-    for answer in model.segment(features, prompts=prompts):
-        for one, pixels in zip(answer, answer.masks, strict=True):
-            found.append((agreement(pixels, likely), one))
-    score, best = max(found, key=lambda pair: pair[0])
-    return replace(best, score=score, points=(), picture=None)
+    answers = model.segment(features, prompts=prompts)
+    places = [(answer, place) for answer in answers for place in range(len(answer))]
+    size = (likely.shape[1], likely.shape[0])
+    small = np.stack(
+        [
+            cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            for answer in answers
+            for mask in answer.masks
+        ]
+    )
+    alike = np.array([[agreement(one, other) for one in small] for other in small])
+    scores = np.array([answer.scores[place] for answer, place in places])
+    chosen, place = places[int(np.argmax(alike.sum(axis=1) * np.clip(scores, 0.01, 1)))]
+    clear = max(agreement(one, likely) for one in small)
+    return replace(chosen[place], score=clear, points=(), picture=None)
 
 
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
@@ -156,9 +167,7 @@ def _box(mask: BoolArray) -> list[int]:
     return [x, y, x + width, y + height]
 
 
-def agreement(mask: BoolArray, likely: FloatArray) -> float:  # (H, W), (h, w)
-    """The soft IoU of a mask, made as small as the map, with the map."""
-    size = (likely.shape[1], likely.shape[0])
-    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    union = float(np.maximum(small, likely).sum())
-    return float(np.minimum(small, likely).sum()) / union if union else 0.0
+def agreement(one: FloatArray, other: FloatArray) -> float:  # two (h, w) of 0..1
+    """Their soft IoU; 0 of two empty ones."""
+    union = float(np.maximum(one, other).sum())
+    return float(np.minimum(one, other).sum()) / union if union else 0.0
