@@ -125,20 +125,30 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     distance = _distance(mask)
     hard = mask.astype(np.float32)
     wide = np.zeros(mask.shape, bool)
-    band = distance <= REACHES[0]
+    settled = _middles(mask, distance)
+    band = (distance <= REACHES[0]) & ~settled
     alpha = closed_form_alpha(photo, hard, cv2.GaussianBlur(hard, (0, 0), 1.0), band)
     for reach, next_reach in itertools.pairwise(REACHES):
         outer = ((distance > reach * OUTER) & (distance <= reach)).astype(np.float32)
         window = (8 * reach + 1,) * 2
         undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
         open_here = undecided > OPEN * cv2.blur(outer, window)
-        more = (distance <= next_reach) & open_here & ~band
+        more = (distance <= next_reach) & open_here & ~band & ~settled
         if not more.any():
             break
         band |= more
         wide |= open_here
         alpha = closed_form_alpha(photo, hard, alpha, band)
     return _out_of_focus(alpha, hard, band, wide)
+
+
+def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
+    """The middles of parts so small that a band covers them: there alpha stays 1."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
+    deepest[deepest > REACHES[-1]] = np.inf
+    return mask & (distance >= OUTER * deepest[labels])
 
 
 def _distance(mask: BoolArray) -> FloatArray:

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 from PIL import ImageColor
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage
-from anymask.edit.alpha import soft_alpha
+from anymask.base import BoolArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
 
 Hiding = Literal["solid", "pixels"]
@@ -57,8 +56,7 @@ def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintI
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
         raise InputError(f"width must be above 0 pixels, got {width!r}")
-    alpha = soft_alpha(image, mask)[..., None]
-    return _mixed(cv2.GaussianBlur(image, (0, 0), sigma), image, alpha)
+    return _mixed(cv2.GaussianBlur(image, (0, 0), sigma), image, mask)
 
 
 def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
@@ -70,7 +68,7 @@ def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
     behind[y : y + height, x : x + width] = covering(picture, (height, width))
-    return _mixed(behind, image, soft_alpha(image, mask)[..., None])
+    return _mixed(behind, image, mask)
 
 
 def redact(
@@ -142,8 +140,10 @@ def collage(
     return sheet
 
 
-def _mixed(front: UintImage, image: UintImage, alpha: FloatArray) -> UintImage:
-    """The front where alpha is 1, the photo where it is 0."""
+def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
+    """The front where the mask is, over a soft rim outside of it the photo."""
+    grown = cv2.dilate(mask.astype(np.float32), np.ones((5, 5), np.uint8))
+    alpha = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 
