@@ -97,6 +97,8 @@ def examples(
         rows = [json.loads(line) for line in (root / name / "masks.jsonl").open()]
         if subjects:
             rows = [r for r in rows if len(r["masks"]) == 1]
+            hashes = [hash((root / name / r["image"]).read_bytes()) for r in rows]
+            rows = [r for r, one in zip(rows, hashes, strict=True) if hashes.count(one) == 1]
         if subjects and count is not None:
             rows = [r for r in rows if r["masks"][0]["area"] > SMALLEST * r["hw"][0] * r["hw"][1]]
         drawn = [Example(root / name, rows[place]) for place in random.permutation(len(rows))]
