@@ -17,7 +17,7 @@ PARAMETERS = 7
 LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list only shrinks
 
 CORE = frozenset(
-    {"base", "masks", "images", "formats", "models", "runtime", "find", "segment", "track"}
+    {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
@@ -29,7 +29,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "formats": frozenset({"base", "masks", "images"}),
     "models": frozenset({"base", "masks"}),
     "runtime": frozenset({"base", "masks", "models"}),
-    "find": CORE - {"find", "segment", "track"},
+    "edit": CORE - {"find", "edit", "segment", "track"},
+    "find": CORE - {"find", "edit", "segment", "track"},
     "segment": CORE - {"segment", "track"},
     "track": CORE - {"track"},
     "jobs": CORE | {"anymask"},

@@ -201,6 +201,27 @@ def test_a_mask_is_had_as_a_png(http: TestClient) -> None:
     assert error_of(refused) == "one prompt for format=png"
 
 
+@pytest.mark.parametrize(("kind", "media"), [("cutout", "image/png"), ("webp", "image/webp")])
+def test_an_object_is_had_cut_out(http: TestClient, kind: str, media: str) -> None:
+    import io
+
+    from PIL import Image
+
+    reply = asked(http, "segment", kind, **CLICK)
+    assert reply.headers["content-type"] == media
+    with Image.open(io.BytesIO(reply.content)) as picture:
+        assert picture.mode == "RGBA"
+        alpha = np.asarray(picture)[..., 3]
+    mask = first_mask(http)
+    assert alpha.shape == mask.shape
+    assert (alpha[mask] > 0).mean() > 0.9
+    assert (alpha[~mask] == 0).mean() > 0.9
+    several = {"image": IMAGE, "prompts": [CLICK, CLICK]}
+    assert "one object" in error_of(http.post(f"/api/segment?format={kind}", json=several))
+    refused = http.post(f"/api/everything?format={kind}", json={"image": IMAGE})
+    assert refused.status_code == 422
+
+
 def test_polygons_enclose_the_masks(http: TestClient) -> None:
     import shapely
 

@@ -26,6 +26,7 @@ from anymask.jobs.settings import parse_ranges as parse_ranges
 from anymask.jobs.verbs import VERBS as VERBS
 from anymask.jobs.verbs import BoxesTask as BoxesTask
 from anymask.jobs.verbs import BoxLabels as BoxLabels
+from anymask.jobs.verbs import CutoutTask as CutoutTask
 from anymask.jobs.verbs import EncodeTask as EncodeTask
 from anymask.jobs.verbs import EverythingTask as EverythingTask
 from anymask.jobs.verbs import FindTask as FindTask

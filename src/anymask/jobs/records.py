@@ -32,10 +32,12 @@ class MaskWork:
     """Work that writes the masks of each photo; a subclass finds them.
 
     about    what all records depend on: model, hash of the weights, settings, ready for JSON
-    overlay  whether a picture with the masks is drawn, too
+    overlay  whether a picture is drawn, too
+    picture  the suffix of that picture
     """
 
     about: dict[str, Any]
+    picture = ".png"
 
     def __init__(self, model: Model, pictures: PictureChoice, overlay: bool) -> None:
         self.model, self.pictures, self.overlay = model, pictures, overlay
@@ -57,27 +59,35 @@ class MaskWork:
         """The masks of one photo. Raises what `PhotoWork` does."""
         raise NotImplementedError
 
+    def draws(self, records: Sequence[Mask]) -> bool:
+        """Whether a picture belongs to these records."""
+        return self.overlay
+
+    def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
+        """Write the picture: the photo with its masks."""
+        write_overlay(path, photo.shown, records)
+
     def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
         """Write what is missing and count the masks; None where nothing is missing.
 
         The records come last: they say that the photo is done. Older ones go first, so that a
         picture never lies beside records of other settings.
         """
-        records_path, picture_path = item.output(".json"), item.output(".png")
+        records_path, picture_path = item.output(".json"), item.output(self.picture)
         photo = PhotoFile(item, self.pictures, self.model.spec.channels)
         about = self.about | self.about_photo(item)
         made = read_made(records_path, photo, about)
         if made is not None and not self.is_current(*made):
             made = None
-        if made is not None and (picture_path.is_file() or not self.overlay):
+        if made is not None and (picture_path.is_file() or not self.draws(made[1])):
             return None
         if made is None:
             records_path.unlink(missing_ok=True)
             records = self.find(photo, item, on_step)
         else:
             records = made[1]
-        if self.overlay:
-            write_overlay(picture_path, photo.shown, records)
+        if self.draws(records):
+            self.draw(picture_path, photo, records)
         if made is None:
             write_made(records_path, photo, about | self.notes(), records)
         return len(records)

@@ -67,7 +67,8 @@ def run(
 
     verb         "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
-                 features of each photo, as an .npz; "find": a mask for each thing that `words` mean
+                 features of each photo, as an .npz; "find": a mask for each thing that `words`
+                 mean; "cutout": the main subject of each photo cut out, as a .png, beside its mask
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -80,7 +81,8 @@ def run(
                  Of "everything": those of `Model.everything` (grid, layout, tile, ...),
                  `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
                  no .png; of "boxes": `overlay`; of "find": `words`, the settings of
-                 `Model.find` (detector, score, iou, top_k, side), and `overlay`
+                 `Model.find` (detector, score, iou, top_k, side), and `overlay`; of "cutout":
+                 those of `Model.cutout` and of "find", and `suffix`, such as ".webp"
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -455,11 +457,106 @@ class FindWork(MaskWork):
         return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
 
 
+# The subject of each photo, cut out.
+
+
+@dataclass(frozen=True)
+class CutoutTask:
+    """The main subject of each photo, or what a prompt or words mean in it, cut out.
+
+    look    settings of `edit.CutoutSettings`
+    prompt  points, point_labels and box, the same for every photo; {}: none
+    words   what is cut out instead; None: the prompt's object or the main subject
+    suffix  of the pictures
+    """
+
+    model: ModelChoice = ModelChoice()
+    pictures: PictureChoice = PictureChoice()
+    look: Mapping[str, Any] = field(default_factory=dict)
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    words: FindTask | None = None
+    suffix: str = ".png"
+
+    def __post_init__(self) -> None:
+        from anymask.edit import CutoutSettings
+
+        CutoutSettings(**self.look)
+        if self.prompt and self.words is not None:
+            raise InputError("give words, or clicks and a box of one object; got both")
+
+    @classmethod
+    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
+        """See `Verb`."""
+        from anymask.edit import CutoutSettings
+        from anymask.find import FindSettings
+
+        look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
+        prompt = ["points", "point_labels", "box"]
+        own = [*look, *prompt, "words", *find, "suffix", *JobSettings.__annotations__]
+        check_keywords(settings, own)
+        given = {name: value for name, value in settings.items() if value is not None}
+        wanted = {
+            name: given[name] for name in ("words", "model", "pictures", *find) if name in given
+        }
+        return _paths(source), cls(
+            model=model_choice(given.get("model")),
+            pictures=given.get("pictures", PictureChoice()),
+            look={name: given[name] for name in look if name in given},
+            prompt={name: given[name] for name in prompt if name in given},
+            words=FindTask.plan(source, wanted)[1] if "words" in given else None,
+            suffix=given.get("suffix", ".png"),
+        )
+
+    def open(self) -> CutoutWork:
+        """Load the model. Raises AnymaskError."""
+        return CutoutWork(self.model.load(), self)
+
+
+class CutoutWork(MaskWork):
+    """The subject of a photo, and its picture; no picture where there is no clear subject."""
+
+    def __init__(self, model: Model, task: CutoutTask) -> None:
+        from anymask.edit import CutoutSettings
+
+        super().__init__(model, task.pictures, overlay=True)
+        self.task, self.picture = task, task.suffix
+        self.finder = None if task.words is None else FindWork(model, task.words)
+        look = CutoutSettings(**task.look).about
+        about = {"look": look, "prompt": dict(task.prompt), "suffix": task.suffix}
+        self.about |= {} if self.finder is None else self.finder.about
+        self.about |= json.loads(json.dumps({"cutout": about}))  # as it will be read again
+
+    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
+        """See `MaskWork`."""
+        from anymask.edit import main_subject
+
+        if self.finder is not None:
+            return self.finder.find(photo, item, on_step)
+        if self.task.prompt:
+            return [
+                replace(self.model.segment(photo.pixels, **self.task.prompt).best, picture=None)
+            ]
+        subject = main_subject(self.model, photo.shown)
+        return [] if subject is None else [subject]
+
+    def draws(self, records: Sequence[Mask]) -> bool:
+        """See `MaskWork`."""
+        return any(mask.area for mask in records)
+
+    def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
+        """See `MaskWork`."""
+        from anymask.edit import save_cutout
+        from anymask.masks import Masks
+
+        save_cutout(path, photo.shown, Masks(records).union().mask, **self.task.look)
+
+
 VERBS: dict[str, type[Verb]] = {
     "everything": EverythingTask,
     "boxes": BoxesTask,
     "encode": EncodeTask,
     "find": FindTask,
+    "cutout": CutoutTask,
 }
 
 

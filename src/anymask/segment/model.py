@@ -49,6 +49,7 @@ from anymask.segment.prediction import Prediction
 from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, SegmentSettingsDict
 
 if TYPE_CHECKING:
+    from anymask.edit import CutoutKeywords
     from anymask.find import FindKeywords, Phrases
     from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
@@ -533,6 +534,36 @@ class Model:
         from anymask.find import find_words
 
         return find_words(self, image, words, **settings)
+
+    def cutout(
+        self,
+        image: ImageSource,
+        *,
+        points: ArrayLike | None = None,
+        point_labels: ArrayLike | None = None,
+        box: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        words: Phrases | None = None,
+        **settings: Unpack[CutoutKeywords],
+    ) -> Image.Image:
+        """One object, or what words mean, on nothing: an RGBA picture with soft alpha.
+
+        image     a photo as for `encode`
+        points    with point_labels, box, mask: the object, as for `segment`
+        words     as for `find`, by the model's own names: all that is found
+        settings  soft, background, shadow, crop, margin: see `edit.CutoutSettings`; bgr and
+                  allow_url as for `encode`
+
+        With neither it is the photo's main subject, which `small` finds (`edit.main_subject`).
+
+        Returns a Pillow picture of the photo's size, or of the crop's: RGBA, or RGB where there is
+        a background. Raises PromptError where there is no clear subject, or nothing of the words;
+        else as `segment` and `find`, and InputError for settings.
+        """
+        from anymask.edit import cut_photo
+
+        asked = {"points": points, "point_labels": point_labels, "box": box, "mask": mask}
+        return cut_photo(self, image, asked, words, **settings)
 
     def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
         """Follow objects through a video: `add` says which, going through the session gives frames.

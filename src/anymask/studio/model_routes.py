@@ -46,6 +46,7 @@ from anymask.base import (
     json_depth,
     parse_json,
 )
+from anymask.edit import cut_out
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
@@ -66,6 +67,7 @@ from anymask.masks import (
     rle_to_coco,
     rle_to_mask,
     rle_to_polygons,
+    save_picture,
 )
 from anymask.segment import EncodedPhoto, Prediction, count_looks
 from anymask.studio.errors import LEFT, Refusal, going_down
@@ -95,7 +97,9 @@ A_LOOK = 256  # clicks: what the encoder takes beside them, about
 _MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
 _MOST_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
+ObjectFormat = MaskFormat | Literal["cutout", "webp"]  # the last two hold the object itself
 Format = Annotated[MaskFormat, Query(alias="format")]
+FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
 Look = UintImage | EncodedPhoto  # a photo, or what was encoded of it
 
@@ -125,6 +129,7 @@ _MASKS: dict[int | str, dict[str, Any]] = {
         "description": "The masks, in the format that was asked for",
         "content": {
             "image/png": BINARY,
+            "image/webp": BINARY,
             "image/svg+xml": {"schema": {"type": "string"}},
             "application/geo+json": {"schema": {"type": "object"}},
         },
@@ -323,7 +328,7 @@ async def segment(
     request: Request,
     inference: OfModel,
     limits: OfLimits,
-    kind: Format = "rle",
+    kind: FormatOfOne = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
     """Prompts on one photo become masks, best first.
@@ -339,6 +344,10 @@ async def segment(
             answers = await done(work)
         name = seen.embedding.image_hash
         # Written in a thread: the one that takes requests has no time for it.
+        if kind == "cutout" or kind == "webp":
+            photo = await run_in_threadpool(_whole, seen, body.image, limits)
+            suffix = ".png" if kind == "cutout" else ".webp"
+            return await run_in_threadpool(_cutout, answers, photo, suffix)
         return await run_in_threadpool(_answers, answers, name, kind, tolerance)
 
     if all(prompt.mask is None for prompt in asked):
@@ -653,6 +662,33 @@ def _answers(
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     return Response(file.getvalue(), media_type="image/png")
+
+
+def _whole(seen: EncodedPhoto, image: str, limits: Limits) -> UintImage | None:
+    """The photo's pixels; None where only its hash came and a smaller one is kept."""
+    if seen.photo is not None and seen.photo.shape[:2] == seen.embedding.image_hw:
+        return seen.photo
+    return None if HASH.fullmatch(image) else read_photo(from_base64(image), limits)
+
+
+def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> Response:
+    """The object of one prompt with soft alpha.
+
+    Raises Refusal (422) for several prompts, an empty mask, a photo whose pixels are not kept.
+    """
+    got = ""
+    if len(answers) > 1:
+        got = f"{len(answers)} prompts"
+    elif photo is None:
+        got = "the hash of a photo whose pixels are not kept"
+    elif not answers[0].best.area:
+        got = "an empty mask"
+    if got or photo is None:
+        remedy = "ask once for each object, and send the photo itself"
+        raise Refusal(422, ("one object of a photo to cut out", got, remedy))
+    file = io.BytesIO()
+    save_picture(file, cut_out(photo, answers[0].mask), suffix)
+    return Response(file.getvalue(), media_type=f"image/{suffix[1:]}")
 
 
 def _records(

@@ -1,0 +1,139 @@
+"""`anymask cutout`: the main subject of photos, or what is asked for, cut out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anymask.base import InputError, file_suffix
+from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    add_picture_options,
+    read_model,
+    read_options,
+    read_pictures,
+)
+from anymask.cli.outputs import NAME, check_outputs, is_file_name
+from anymask.cli.prompts import add_prompt_options, read_prompts
+from anymask.cli.sources import add_sources, open_sources
+from anymask.formats import output_kind
+from anymask.jobs import CutoutTask, FolderJob
+
+SUMMARY = "cut the main subject out of photos"
+NO_SUBJECT = "no clear subject; name it with --box, --point or --words"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    from anymask.edit import CutoutSettings
+
+    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    add = parser.add_argument
+    # fmt: off
+    add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
+        help="a picture with alpha (.png, .webp, ...; .jpg on white), or a folder, where a .json "
+        "of each mask lies beside and what is there is not made again; OUT/{name}.webp says the "
+        "suffix (default: PHOTO.cut.png in the working folder, FOLDER-cutouts/ for a folder)")
+    add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")
+    add("--detector", metavar="NAME|FOLDER", help="what reads any words, as for `anymask find`")
+    # fmt: on
+    add_prompt_options(parser)
+    add_options(parser.add_argument_group("the picture that is made"), CutoutSettings)
+    add_folder_options(parser)
+    add_picture_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Cut out of every photo. Raises DataError at the end when some failed."""
+    task = read_task(args)
+    with _job(args) as (job, suffix):
+        task = replace(task, suffix=suffix)
+        if not job.one:
+            run_folder(job, task, args.json)
+            return
+        item = job.item()
+        check_outputs([item.output(suffix)], item.photo)
+        found = run_photo(job, task, args.json)
+        if found == 0:
+            raise InputError(f"{item.photo}: {NO_SUBJECT}")
+        print(f"{'there already:' if found is None else 'wrote'} {item.output(suffix)}")
+
+
+def read_task(args: argparse.Namespace) -> CutoutTask:
+    """The options as a task. Raises InputError, PromptError."""
+    from anymask.edit import CutoutSettings
+
+    model, pictures = read_model(args), read_pictures(args)
+    settings: dict[str, Any] = {
+        **read_options(args, CutoutSettings),
+        **read_prompt(args),
+        "words": args.words,
+        "detector": args.detector,
+        "model": model,
+        "pictures": pictures,
+    }
+    if args.detector and not args.words:
+        raise InputError("--detector finds words; add --words")
+    return CutoutTask.plan("", settings)[1]
+
+
+def read_prompt(args: argparse.Namespace) -> dict[str, Any]:
+    """The clicks and the box of one object; {} where there are none. Raises PromptError."""
+    if not args.parts:
+        return {}
+    prompts = read_prompts(args.parts)
+    if len(prompts) > 1 or prompts[0].mask is not None:
+        raise InputError(
+            "cutout takes clicks and a box of one object, got several or a mask; "
+            "anymask segment takes these"
+        )
+    (one,) = prompts
+    given = {"points": one.points, "point_labels": one.labels, "box": one.box}
+    return {name: value.tolist() for name, value in given.items() if value is not None}
+
+
+@contextlib.contextmanager
+def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
+    """What is done where, and the pictures' suffix. Raises InputError."""
+    outputs: list[str] = args.outputs
+    with (
+        open_sources(args.sources, allow_url=args.allow_url) as sources,
+        tempfile.TemporaryDirectory() as aside,
+    ):
+        is_folder = len(sources) == 1 and sources[0].is_dir()
+        one = len(sources) == 1 and not is_folder
+        if len(outputs) == 1 and Path(outputs[0]).stem == NAME:
+            _check_picture(outputs[0])
+            folder = str(Path(outputs[0]).parent)
+            yield read_job(args, sources, [folder], ("", "")), file_suffix(outputs[0])
+        elif len(outputs) == 1 and is_file_name(outputs[0]):
+            _check_picture(outputs[0])
+            if not one:
+                raise InputError(
+                    f"-o {outputs[0]} is one file, and there are several photos; name a folder, "
+                    f"or -o '{NAME}{file_suffix(outputs[0])}'"
+                )
+            job, suffix = read_job(args, sources, [aside], ("", "")), file_suffix(outputs[0])
+            yield replace(job, named=((suffix, Path(outputs[0])),)), suffix
+        elif not outputs and one:
+            job = read_job(args, sources, [aside], ("", ""))
+            yield replace(job, named=((".png", Path(sources[0].stem + ".cut.png")),)), ".png"
+        else:
+            yield read_job(args, sources, outputs, (".cut", "-cutouts")), ".png"
+
+
+def _check_picture(output: str) -> None:
+    """Raises InputError for an output that is no picture."""
+    if output.startswith("-") or output_kind(Path(output)) != "cutout":
+        raise InputError(
+            f"a cut-out is a picture such as .png, .webp or .jpg, got -o {output}; masks as other "
+            "files: anymask segment"
+        )

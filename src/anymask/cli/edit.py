@@ -1,0 +1,98 @@
+"""`anymask edit`: take things out of a photo, blur or replace them, or lay them side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.base import InputError, whole_file
+from anymask.cli.cutout import read_prompt
+from anymask.cli.options import add_model_options, add_picture_options, read_model, read_pictures
+from anymask.cli.outputs import check_outputs
+from anymask.cli.prompts import add_prompt_options
+from anymask.cli.sources import open_sources
+from anymask.masks import picture_format, save_picture
+
+if TYPE_CHECKING:
+    from anymask.base import BoolArray, UintImage
+    from anymask.segment import Model
+
+SUMMARY = "take things out of a photo, blur or replace them"
+INVENTED = "the pixels in its place are invented from those around"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add = parser.add_argument
+    # fmt: off
+    add("photo", metavar="PHOTO", help="a photo, or sample:coffee, a photo of the package")
+    does = parser.add_argument_group("what is done").add_mutually_exclusive_group(required=True)
+    does.add_argument("--remove", action="store_true",
+        help="take it out and fill its place from what lies around: for small things on plain "
+        "ground")
+    does.add_argument("--blur", action="store_true",
+        help="put it out of focus; for what must not be recognised: anymask.edit.redact")
+    does.add_argument("--replace", metavar="FILE", help="a picture in its place")
+    does.add_argument("--collage", action="store_true",
+        help="each thing cut out, side by side on white")
+    add("-o", "--output", metavar="FILE",
+        help="a picture (default: PHOTO.edit.png in the working folder)")
+    add("--words", metavar="WORDS",
+        help="what is meant, as for `anymask find`: 'cup, spoon' (default: the main subject)")
+    # fmt: on
+    add_prompt_options(parser)
+    add_picture_options(parser)
+    add_model_options(parser)
+    parser.set_defaults(allow_url=False)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Change one photo. Raises AnymaskError for what can be mended."""
+    from anymask.images import load_image
+
+    picture = None if args.replace is None else load_image(Path(args.replace))
+    prompt = read_prompt(args)
+    if prompt and args.words is not None:
+        raise InputError("give --words, or clicks and a box of one object; got both")
+    with open_sources([args.photo], allow_url=False) as sources:
+        (photo,) = sources
+        output = Path(args.output or f"{photo.stem}.edit.png")
+        if picture_format(output.suffix.lower()) is None:
+            raise InputError(f"wanted a picture such as .png or .jpg, got -o {output}; rename it")
+        check_outputs([output], photo)
+        image = read_pictures(args).load(photo)
+        masks = find_masks(read_model(args).load(), image, prompt, args.words)
+    changed = _changed(args, image, masks, picture)
+    with whole_file(output) as file:
+        save_picture(file, changed, output.suffix.lower())
+    print(f"wrote {output}" + (f"; {INVENTED}" if args.remove else ""))
+
+
+def find_masks(
+    model: Model, image: UintImage, prompt: dict[str, Any], words: str | None
+) -> list[BoolArray]:
+    """What is meant, thing by thing. Raises PromptError where nothing is found."""
+    from anymask.edit import object_pixels
+
+    if words is not None and (found := model.find(image, words)):
+        return [one.mask for one in found]
+    return [object_pixels(model, image, prompt, words)]
+
+
+def _changed(
+    args: argparse.Namespace,
+    image: UintImage,
+    masks: list[BoolArray],
+    picture: UintImage | None,
+) -> UintImage:
+    from anymask import edit
+
+    if args.collage:
+        return edit.collage(image, masks)
+    mask = masks[0].copy()
+    for other in masks[1:]:
+        mask |= other
+    if picture is not None:
+        return edit.replace(image, mask, picture)
+    return edit.remove(image, mask) if args.remove else edit.blur(image, mask)

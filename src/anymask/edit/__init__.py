@@ -1,0 +1,5 @@
+"""Finished pictures from masks: cut-outs with soft alpha, backgrounds, shadows."""
+
+from anymask.base.lazy import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -1,0 +1,266 @@
+"""Soft alpha of a mask's rim, and the object's own colours under it.
+
+In a band along the mask's outline alpha is solved by closed-form matting: in each window of 3 x 3
+pixels it is a linear function of the colours (Levin, Lischinski and Weiss, "A closed-form solution
+to natural image matting", PAMI 2008). The band begins narrow, as a wide one invents soft rims along
+sharp ones; where the solution is still undecided at the band's border, as out of focus, it is made
+wider. A rim out of focus is the blurred mask; the width of the blur is read from the solution.
+
+Large photos are solved smaller; the solution's local linear functions of colour then give alpha at
+the photo's own size (He and Sun, "Fast guided filter", 2015).
+
+Letters: H W a photo, B pixels of the band.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
+
+SIDE = 1000  # an object's longest side is solved with at most so many pixels
+REACHES = (5, 12, 28)  # half widths of the band, pixels, each where the one before is too narrow
+OPEN = 0.036  # mean distance from the mask in the band's outer part: above, the band is too narrow
+OUTER = 0.6  # the outer part of the band begins here, of its half width
+EPSILON = 1e-7  # regularisation of a window's colours, of 0..1 squared (Levin's)
+ROUNDS = 150  # of conjugate gradients, at most
+EXACT = 1e-3  # of the residual: solved
+# Side of the linear functions' windows, pixels of the photo as it is solved.
+GUIDED = 5
+GUIDED_EPSILON = 1e-5  # their regularisation, of 0..1 squared
+FAR, NEAR = 90, 7  # widths of the two blurs of colours, pixels
+FITS = 0.7  # of what the mask itself is off: a blur that is nearer than this is taken
+# Widths of a rim out of focus, sigma in pixels.
+BLURS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
+
+
+def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (H, W) -> (H, W)
+    """How much of each pixel the object covers, 0..1; far from the outline as the mask says.
+
+    Raises InputError where image and mask differ in size.
+    """
+    if image.ndim != 3 or image.shape[:2] != mask.shape:
+        raise InputError(
+            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
+            "make the mask as large as the photo"
+        )
+    alpha = mask.astype(np.float32)
+    if not mask.any() or mask.all():
+        return alpha
+    top, left, bottom, right, scale = _surroundings(mask)
+    here = np.s_[top:bottom, left:right]
+    photo, hard = image[here], alpha[here]
+    if scale == 1:
+        alpha[here] = _solved(photo, mask[here])
+        return alpha
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    small_mask = cv2.resize(hard, size, interpolation=cv2.INTER_AREA) >= 0.5
+    solved = _solved(small, small_mask)
+    alpha[here] = _at_full_size(photo, hard, small, solved)
+    return alpha
+
+
+def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, W, 3), (H, W)
+    """The object's own colours: where alpha is below 1 the old background is taken out.
+
+    The colours of object and background are blurred into the rim, each from its own side, then the
+    object's are corrected by what the mixture lacks; twice, with a wide and a narrow blur (Forte,
+    "Approximate fast foreground colour estimation", ICIP 2021).
+    """
+    soft = (alpha > 0) & (alpha < 1)
+    if not soft.any():
+        return image
+    ys, xs = np.nonzero(soft)
+    top, left = (max(0, int(places.min()) - FAR) for places in (ys, xs))
+    here = np.s_[top : int(ys.max()) + FAR + 1, left : int(xs.max()) + FAR + 1]
+    photo = image[here].astype(np.float32)
+    part = alpha[here][..., None]
+    front, back = photo, photo
+    for width in (FAR, NEAR):
+        front, back = _unmixed(photo, part, front, back, width)
+    out = image.copy()
+    whole = np.where(soft[here][..., None], np.clip(np.round(front), 0, 255), photo)
+    out[here] = whole.astype(np.uint8)
+    return out
+
+
+def _unmixed(
+    photo: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
+) -> tuple[FloatArray, FloatArray]:
+    """Better colours of object and background, by a box blur of this width."""
+
+    def blur(values: FloatArray) -> FloatArray:
+        blurred = cv2.blur(values, (width, width))
+        return blurred if blurred.ndim == 3 else blurred[..., None]
+
+    covered = blur(alpha)
+    front = blur(front * alpha) / (covered + 1e-5)
+    back = blur(back * (1 - alpha)) / (1 - covered + 1e-5)
+    front = front + alpha * (photo - alpha * front - (1 - alpha) * back)
+    return np.clip(front, 0, 255), back
+
+
+def _surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
+    """The window round the object (top, left, bottom, right), and its scale to be solved at."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    scale = min(1.0, SIDE / longest)
+    margin = int(np.ceil((REACHES[-1] + 4) / scale))
+    height, width = mask.shape
+    return (
+        max(0, int(rows[0]) - margin),
+        max(0, int(columns[0]) - margin),
+        min(height, int(rows[-1]) + 1 + margin),
+        min(width, int(columns[-1]) + 1 + margin),
+        scale,
+    )
+
+
+def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
+    """Alpha in a band that is as wide as it must be, place by place."""
+    distance = _distance(mask)
+    hard = mask.astype(np.float32)
+    wide = np.zeros(mask.shape, bool)
+    settled = _middles(mask, distance)
+    band = (distance <= REACHES[0]) & ~settled
+    alpha = closed_form_alpha(photo, hard, cv2.GaussianBlur(hard, (0, 0), 1.0), band)
+    for reach, next_reach in itertools.pairwise(REACHES):
+        outer = ((distance > reach * OUTER) & (distance <= reach)).astype(np.float32)
+        window = (8 * reach + 1,) * 2
+        undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
+        open_here = undecided > OPEN * cv2.blur(outer, window)
+        more = (distance <= next_reach) & open_here & ~band & ~settled
+        if not more.any():
+            break
+        band |= more
+        wide |= open_here
+        alpha = closed_form_alpha(photo, hard, alpha, band)
+    return _out_of_focus(alpha, hard, band, wide)
+
+
+def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
+    """The middles of parts so small that a band covers them: there alpha stays 1."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
+    deepest[deepest > REACHES[-1]] = np.inf
+    return mask & (distance >= OUTER * deepest[labels])
+
+
+def _distance(mask: BoolArray) -> FloatArray:
+    """Of each pixel's middle from the mask's outline."""
+    inside = mask.astype(np.uint8)
+    both = [cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside)]
+    return np.where(mask, *both) - 0.5
+
+
+def _out_of_focus(
+    alpha: FloatArray, hard: FloatArray, band: BoolArray, wide: BoolArray
+) -> FloatArray:  # four (H, W)
+    """Where the band had to be widened: the mask's blur that comes nearest to the solution."""
+    if not wide.any():
+        return alpha
+    window = (2 * REACHES[-1] + 1,) * 2
+    counted = (band & wide).astype(np.float32)
+    best, least = alpha, np.full(alpha.shape, np.inf, np.float32)
+    weight = cv2.blur(counted, window) + 1e-6
+    unsettled = cv2.blur(np.abs(alpha - hard) * counted, window) / weight
+    for width in BLURS:
+        blurred = cv2.GaussianBlur(hard, (0, 0), width)
+        off = cv2.blur(np.abs(alpha - blurred) * counted, window) / weight
+        nearer = off < least
+        best, least = np.where(nearer, blurred, best), np.where(nearer, off, least)
+    found = wide & band & (least < FITS * unsettled)
+    return np.where(found, best, alpha)
+
+
+def closed_form_alpha(
+    photo: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray
+) -> FloatArray:  # (H, W, 3), three (H, W) -> (H, W)
+    """Alpha by the matting Laplacian in the band, `hard` outside; conjugate gradients from `start`.
+
+    Without a pixel outside the band there is nothing to go by, and `start` comes back.
+    """
+    height, width = band.shape
+    ys, xs = np.nonzero(band)
+    weights = _laplacian(photo, band)  # (B, 25)
+    padded = np.pad(np.where(band, start, hard), 2, mode="edge").astype(np.float32).ravel()
+    around = np.array([y * (width + 4) + x for y in range(-2, 3) for x in range(-2, 3)])
+    middle = (ys + 2) * (width + 4) + xs + 2
+    neighbours = middle[:, None] + around
+    diagonal = np.maximum(weights[:, 12], 1e-6)
+
+    def product(values: FloatArray) -> FloatArray:
+        return np.einsum("bk,bk->b", weights, values[neighbours])
+
+    residual = -product(padded)
+    ready = residual / diagonal
+    step = np.zeros_like(padded)
+    step[middle] = ready
+    left = float(residual @ ready)
+    enough = EXACT**2 * left
+    for _ in range(ROUNDS):
+        if left <= enough or left <= 0:
+            break
+        moved = product(step)
+        length = left / float(step[middle] @ moved)
+        padded[middle] += length * step[middle]
+        residual -= length * moved
+        ready = residual / diagonal
+        left, before = float(residual @ ready), left
+        step[middle] = ready + left / before * step[middle]
+    out = hard.copy()
+    out[band] = np.clip(padded[middle], 0, 1)
+    return out
+
+
+def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
+    """The matting Laplacian's rows of the band: the weights of each pixel's 5 x 5 neighbours."""
+    height, width = band.shape
+    wide = width + 4  # two pixels round the photo, so that each window lies inside
+    colours = np.pad(photo.astype(np.float32) / 255, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    inside = np.pad(band.astype(np.uint8), 2)
+    windows = np.flatnonzero(cv2.dilate(inside, np.ones((3, 3), np.uint8)))
+    places = [y * wide + x for y in range(-1, 2) for x in range(-1, 2)]
+    members = colours.reshape(-1, 3)[windows[:, None] + np.array(places)]  # (windows, 9, 3)
+    members = members - members.mean(axis=1, keepdims=True, dtype=np.float64)
+    covariance = members.swapaxes(1, 2) @ members / 9 + np.eye(3) * (EPSILON / 9)
+    weighed = members @ np.linalg.inv(covariance)
+    shared = (1 + weighed @ members.swapaxes(1, 2)) / 9  # (windows, 9, 9)
+    rows = np.zeros((25, inside.size), np.float32)
+    for i, ours in enumerate(places):
+        for j in range(9):
+            offset = (j // 3 - i // 3 + 2) * 5 + j % 3 - i % 3 + 2
+            rows[offset, windows + ours] += float(i == j) - shared[:, i, j]
+    return np.ascontiguousarray(rows[:, np.flatnonzero(inside)].T)
+
+
+def _at_full_size(
+    photo: UintImage, hard: FloatArray, small: UintImage, solved: FloatArray
+) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
+    """Alpha of the photo by the linear functions of colour that give the solved alpha."""
+    size = (photo.shape[1], photo.shape[0])
+    guide = small.astype(np.float64) / 255
+
+    def mean(values: Floats) -> Floats:
+        return cv2.blur(values, (GUIDED, GUIDED))
+
+    middle, level = mean(guide), mean(solved.astype(np.float64))
+    pairs = mean((guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9))
+    covariance = pairs.reshape(*guide.shape, 3) - middle[..., :, None] * middle[..., None, :]
+    covariance += np.eye(3) * GUIDED_EPSILON
+    with_alpha = mean(guide * solved[..., None]) - middle * level[..., None]
+    slope = np.linalg.solve(covariance, with_alpha[..., None])[..., 0]
+    offset = mean(level - (slope * middle).sum(axis=2)).astype(np.float32)
+    slope = mean(slope).astype(np.float32)
+    large_slope, large_offset = (cv2.resize(each, size) for each in (slope, offset))
+    alpha = (large_slope * (photo.astype(np.float32) / 255)).sum(axis=2) + large_offset
+    soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
+    near = cv2.resize(
+        cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST
+    )
+    return np.where(near > 0, np.clip(alpha, 0, 1), hard).astype(np.float32)

@@ -1,0 +1,159 @@
+"""Photos changed where masks are: things taken out, blurred, replaced, redacted; a collage.
+
+Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
+the fast marching method", 2004): the pixels are invented, and good for small things on plain
+ground. Redaction is no blur, which can be undone: it is one colour, or cells so large that the
+whole thing has few.
+
+Letters: H W a photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import ImageColor
+
+from anymask.base import BoolArray, InputError, UintImage
+from anymask.edit.cutouts import covering, cut_out
+
+Hiding = Literal["solid", "pixels"]
+
+GROWN = 0.006  # of the photo's longest side: how much wider than the mask is taken out
+FILLED = 5  # pixels round a pixel from which it is filled
+BLUR = 0.02  # sigma of a blur, of the photo's longest side
+CELLS = 4  # along the longer side of a redacted thing in large pixels
+GAP = 16  # pixels between the things of a collage
+
+
+def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
+    """The photo without the object: its place is filled from what lies around; invented pixels.
+
+    Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
+    """
+    _check(image, mask)
+    if mask.all():
+        raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
+    reach = max(1, round(GROWN * max(mask.shape)))
+    hole = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    if hole.all():
+        hole = mask.astype(np.uint8)
+    filled: UintImage = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
+    return filled
+
+
+def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintImage:
+    """The photo with the object out of focus; for what must not be recognised take `redact`.
+
+    width  sigma in pixels; None: 2 % of the photo's longest side
+
+    Raises InputError for a mask of another size, or an empty one.
+    """
+    _check(image, mask)
+    sigma = BLUR * max(mask.shape) if width is None else width
+    if sigma <= 0:
+        raise InputError(f"width must be above 0 pixels, got {width!r}")
+    return _mixed(cv2.GaussianBlur(image, (0, 0), sigma), image, mask)
+
+
+def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
+    """The photo with the object's place filled by a picture that is scaled to cover its box.
+
+    Raises InputError for a mask of another size, or an empty one.
+    """
+    _check(image, mask)
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    behind = image.copy()
+    behind[y : y + height, x : x + width] = covering(picture, (height, width))
+    return _mixed(behind, image, mask)
+
+
+def redact(
+    image: UintImage, mask: BoolArray, how: Hiding = "solid", colour: str = "black"
+) -> UintImage:  # (H, W, 3), (H, W)
+    """The photo with the mask's pixels, and a margin, made unreadable.
+
+    how     "solid": one colour; "pixels": the mean of few large cells
+    colour  of "solid"
+
+    Raises InputError for a mask of another size and other words. An empty mask changes nothing.
+    """
+    _check(image, mask, empty=True)
+    if how not in ("solid", "pixels"):
+        raise InputError(f'wanted "solid" or "pixels", got {how!r}')
+    try:
+        solid = ImageColor.getrgb(colour)[:3]
+    except ValueError:
+        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+    reach = max(1, round(GROWN * max(mask.shape)))
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    out = image.copy()
+    if how == "solid":
+        out[wide > 0] = solid
+        return out
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(wide)
+    for number in range(1, count):
+        x, y, width, height = (int(value) for value in boxes[number][:4])
+        here = np.s_[y : y + height, x : x + width]
+        cell = max(width, height) / CELLS
+        size = (max(1, round(width / cell)), max(1, round(height / cell)))
+        few = cv2.resize(image[here], size, interpolation=cv2.INTER_AREA)
+        large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
+        inside = (labels[here] == number)[..., None]
+        out[here] = np.where(inside, large.reshape(height, width, 3), out[here])
+    return out
+
+
+def collage(
+    image: UintImage, masks: Sequence[BoolArray], background: str = "white"
+) -> UintImage:  # (H, W, 3), each (H, W) -> (h, w, 3)
+    """The objects cut out side by side, in rows about as wide as high, on one colour.
+
+    Raises InputError for no masks, an empty one, or another size.
+    """
+    if not masks:
+        raise InputError("wanted masks of things for a collage, got none; find some first")
+    for mask in masks:
+        _check(image, mask)
+    things = [cut_out(image, mask, background=background, crop=True) for mask in masks]
+    area = sum((t.shape[0] + GAP) * (t.shape[1] + GAP) for t in things)
+    widest = max(round(area**0.5), max(t.shape[1] for t in things))
+    rows: list[list[UintImage]] = [[]]
+    for thing in sorted(things, key=lambda one: -one.shape[0]):
+        used = sum(one.shape[1] + GAP for one in rows[-1])
+        if rows[-1] and used + thing.shape[1] > widest:
+            rows.append([])
+        rows[-1].append(thing)
+    high = sum(row[0].shape[0] + GAP for row in rows) + GAP
+    wide = max(sum(one.shape[1] + GAP for one in row) for row in rows) + GAP
+    sheet = np.full((high, wide, 3), ImageColor.getrgb(background)[:3], np.uint8)
+    top = GAP
+    for row in rows:
+        left = GAP
+        for thing in row:
+            sheet[top : top + thing.shape[0], left : left + thing.shape[1]] = thing
+            left += thing.shape[1] + GAP
+        top += row[0].shape[0] + GAP
+    return sheet
+
+
+def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
+    """The front where the mask is, over a soft rim outside of it the photo."""
+    grown = cv2.dilate(mask.astype(np.float32), np.ones((5, 5), np.uint8))
+    alpha = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
+    mixed = front * alpha + image * (1 - alpha)
+    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+
+
+def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:
+    """Raises InputError for a mask that does not fit."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != mask.shape:
+        raise InputError(
+            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
+            "make the mask as large as the photo"
+        )
+    if not empty and not mask.any():
+        raise InputError("wanted a mask of an object, got an empty mask; click or box one first")

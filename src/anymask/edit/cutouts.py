@@ -1,0 +1,272 @@
+"""Cut-outs: an object with soft alpha on nothing, a colour, a picture or the blurred photo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+
+import cv2
+import numpy as np
+from PIL import Image, ImageColor
+
+from anymask.base import (
+    BoolArray,
+    FloatArray,
+    InputError,
+    PromptError,
+    Setting,
+    UintImage,
+    check_keywords,
+    check_settings,
+    describe_settings,
+    whole_file,
+)
+from anymask.edit.alpha import foreground_colours, soft_alpha
+from anymask.edit.subject import main_subject
+from anymask.images import ImageSource, load_image
+from anymask.masks import TRANSPARENT, picture_format, save_picture
+
+if TYPE_CHECKING:
+    from anymask.find import Phrases
+    from anymask.segment import Model
+
+Background = str | Path | UintImage | Literal["blur"] | None
+
+BLUR = 0.02  # width of the blur of a background, of the photo's longest side
+SHADOW = 0.015  # width and way down of a shadow, of the photo's longest side
+SHADE = 0.45  # darkest part of a shadow, 0..1
+
+
+def parse_background(text: str) -> Background:
+    """A colour, `blur`, or a picture by its suffix. Raises InputError."""
+    suffix = Path(text).suffix.lower()
+    chosen = Path(text).expanduser().absolute() if suffix and picture_format(suffix) else text
+    check_background(chosen)
+    return chosen
+
+
+def check_background(background: object) -> None:
+    """Raises InputError for what cannot lie behind an object."""
+    told = "wanted a colour (white, #20a0ff), `blur` or a picture behind the object, got"
+    if isinstance(background, Path):
+        if not background.is_file():
+            raise InputError(f"{told} {str(background)!r}, and there is no such file")
+    elif isinstance(background, np.ndarray):
+        if background.ndim != 3 or background.shape[2] < 3 or background.dtype != np.uint8:
+            raise InputError(f"{told} an array {background.shape}; give (H, W, 3) uint8")
+    elif background not in (None, "blur"):
+        try:
+            ImageColor.getrgb(str(background))
+        except ValueError:
+            raise InputError(f"{told} {str(background)[:60]!r}; a picture is a Path") from None
+
+
+class CutoutDict(TypedDict, total=False):
+    """The keyword arguments of `CutoutSettings`; a test says that the two agree."""
+
+    soft: bool
+    background: Background
+    shadow: bool
+    crop: bool
+    margin: int
+
+
+class CutoutKeywords(CutoutDict, total=False):
+    """The keyword arguments of `Model.cutout` beside the photo and the prompt."""
+
+    bgr: bool
+    allow_url: bool
+
+
+@describe_settings
+@dataclass(frozen=True, kw_only=True)
+class CutoutSettings:
+    """How an object is cut out. Raises InputError for values out of range."""
+
+    soft: Annotated[
+        bool,
+        Setting(
+            "solve the rim's alpha from the photo, and free its colours of the old background; no: "
+            "the mask's pixels"
+        ),
+    ] = True
+    background: Annotated[
+        Background,
+        Setting(
+            "what lies behind: a colour (white, #20a0ff), a picture, scaled to cover the photo, or "
+            "blur: the photo's own out of focus",
+            check=check_background,
+            form="COLOUR|FILE|blur",
+            parse=parse_background,
+            default="nothing, the picture is transparent",
+        ),
+    ] = None
+    shadow: Annotated[bool, Setting("a soft shadow below the object")] = False
+    crop: Annotated[bool, Setting("keep the object's box only")] = False
+    margin: Annotated[
+        int, Setting("kept round that box, up to the photo's border", unit="pixels")
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.margin and not self.crop:
+            raise InputError("margin is kept round a crop; give crop (--crop), too")
+
+    @property
+    def about(self) -> dict[str, object]:
+        """The same, ready for JSON."""
+        behind = self.background
+        told = "picture" if isinstance(behind, np.ndarray) else behind and str(behind)
+        return asdict(self) | {"background": told}
+
+
+def cut_photo(
+    model: Model,
+    image: ImageSource,
+    asked: Mapping[str, Any],
+    words: Phrases | None = None,
+    **settings: Unpack[CutoutKeywords],
+) -> Image.Image:
+    """What `Model.cutout` answers. Raises as it does.
+
+    asked  points, point_labels, box and mask, None where they are not given
+    """
+    source: Any = {name: settings[name] for name in ("bgr", "allow_url") if name in settings}
+    look: Any = {name: value for name, value in settings.items() if name not in source}
+    known = sorted(CutoutKeywords.__optional_keys__)
+    check_keywords(settings, [*asked, "words", *known])
+    CutoutSettings(**look)  # before the photo is read
+    photo = load_image(image, **source)
+    return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, words), **look))
+
+
+def object_pixels(
+    model: Model, photo: UintImage, asked: Mapping[str, Any], words: Phrases | None = None
+) -> BoolArray:  # (H, W, 3) -> (H, W)
+    """The pixels of a prompt, of all that words mean, or of the main subject.
+
+    Raises PromptError where nothing is found, as where prompt and words are given.
+    """
+    prompted = any(part is not None for part in asked.values())
+    if prompted and words is not None:
+        raise PromptError("give words, or clicks, box and mask of one object; got both")
+    if prompted:
+        return model.segment(photo, **asked).mask
+    if words is not None:
+        found = model.find(photo, words)
+        if not found:
+            raise PromptError(f"nothing in the photo is {words!r}; give a box, or other words")
+        return found.union().mask
+    subject = main_subject(model, photo)
+    if subject is None:
+        raise PromptError("the photo has no clear subject; give points, a box or words")
+    return subject.mask
+
+
+def cut_out(
+    image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
+) -> UintImage:  # (H, W, 3), (H, W)
+    """The object of a mask as a picture: (H, W, 4) RGBA, or (H, W, 3) where there is a background.
+
+    settings  see `CutoutSettings`; with no background a shadow lies in the alpha
+
+    Raises InputError on an empty mask, sizes that differ, or settings out of range.
+    """
+    how = CutoutSettings(**settings)
+    if image.shape[:2] != mask.shape:
+        raise InputError(
+            f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
+            "make the mask as large as the photo"
+        )
+    if not mask.any():
+        raise InputError(
+            "wanted a mask of an object, got an empty mask; click or box the object first"
+        )
+    alpha = soft_alpha(image, mask) if how.soft else mask.astype(np.float32)
+    colours = foreground_colours(image, alpha) if how.soft else image
+    shade = _shadow(alpha) if how.shadow else np.zeros_like(alpha)
+    if how.background is None:
+        picture = _transparent(colours, alpha, shade)
+    else:
+        behind = _behind(image, mask, how.background) * (1 - shade[..., None])
+        mixed = colours * alpha[..., None] + behind * (1 - alpha[..., None])
+        picture = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    return picture[box_slices(alpha > 0, how.margin)] if how.crop else picture
+
+
+def save_cutout(
+    path: Path, image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
+) -> None:
+    """Write the cut-out of a mask by the suffix; where that knows no alpha, it lies on white.
+
+    Raises as `cut_out`.
+    """
+    settings = {**settings}
+    if path.suffix.lower() not in TRANSPARENT and settings.get("background") is None:
+        settings["background"] = "white"
+    picture = cut_out(image, mask, **settings)
+    with whole_file(path) as file:
+        save_picture(file, picture, path.suffix.lower())
+
+
+def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns of the mask's box with a margin of pixels; all of an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return slice(None), slice(None)
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+
+
+def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> UintImage:
+    """RGBA; a shadow is black under the object, not premultiplied."""
+    whole = alpha + shade * (1 - alpha)
+    share = np.where(whole > 0, alpha / np.maximum(whole, 1e-6), 0)
+    rgb = np.round(colours * share[..., None] if shade.any() else colours).astype(np.uint8)
+    rgb[whole == 0] = 0
+    return np.dstack([rgb, np.round(whole * 255).astype(np.uint8)])
+
+
+def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> FloatArray:
+    """What lies behind the object, (H, W, 3) of 0..255. Raises ImageError for a broken picture."""
+    if isinstance(background, Path):
+        background = load_image(background)
+    if isinstance(background, np.ndarray):
+        return covering(background, mask.shape).astype(np.float32)
+    if background == "blur":
+        return _blurred_background(image, mask)
+    colour = ImageColor.getrgb(background)[:3]
+    return np.full((*mask.shape, 3), colour, np.float32)
+
+
+def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
+    """The photo out of focus; the object's own colours do not run into it."""
+    width = BLUR * max(mask.shape)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    seen = (~grown).astype(np.float32)
+    total = cv2.GaussianBlur(image * seen[..., None], (0, 0), width)
+    weight = cv2.GaussianBlur(seen, (0, 0), width)[..., None]
+    whole = cv2.GaussianBlur(image.astype(np.float32), (0, 0), width)
+    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), whole)
+
+
+def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
+    """A picture scaled so that it covers (H, W), its middle cut out."""
+    scale = max(hw[0] / picture.shape[0], hw[1] / picture.shape[1])
+    size = [max(n, round(m * scale)) for n, m in zip(hw, picture.shape[:2], strict=True)]
+    shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    large = cv2.resize(picture[..., :3], (size[1], size[0]), interpolation=shrinks)
+    top, left = (size[0] - hw[0]) // 2, (size[1] - hw[1]) // 2
+    return large[top : top + hw[0], left : left + hw[1]]
+
+
+def _shadow(alpha: FloatArray) -> FloatArray:
+    """How much a soft shadow, a little below the object, darkens each pixel, 0..1."""
+    down = SHADOW * max(alpha.shape)
+    moved = np.roll(alpha, round(down), axis=0)
+    moved[: round(down)] = 0
+    return cv2.GaussianBlur(moved, (0, 0), max(down, 0.5)) * SHADE

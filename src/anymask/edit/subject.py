@@ -1,0 +1,173 @@
+"""The main subject of a photo, without a prompt: where it probably is, and the model's mask of it.
+
+A logistic probe on the features of `small` says for each cell how likely it belongs to what a photo
+is of; it looks at a cell's features, at their distance from those along the photo's border, and at
+its place. Boxes round the likely cells, a click in their middle and the cells themselves are
+prompts; of the masks that the model answers the one is taken that the others agree with most. Where
+none agrees with the map, the photo has no clear subject.
+
+The probe is a table beside the weights (`subject.json`), fitted by `research/subject.py`; it fits
+no other weights.
+
+Letters: H W a photo, h w its cells of 16 model pixels, C channels, D numbers of a cell.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, FloatArray, UintImage, WeightsError, parse_json
+from anymask.masks import Features, Mask, Prompt, centre_click
+from anymask.runtime import ASSETS, open_runtime
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+SUBJECT_MODEL = "small"  # its features are looked at
+SUBJECT_TABLE = ASSETS / SUBJECT_MODEL / "subject.json"
+STRIDE = 16  # model pixels along a cell
+LEVELS = (0.15, 0.25, 0.5, 0.7)  # of the map: from which on a cell is boxed
+
+
+@dataclass(frozen=True)
+class SubjectProbe:
+    """A fitted probe.
+
+    weights_hash  of the weights whose features it reads
+    weights       (D,) one for each number of a cell
+    offset        added to them
+    least         agreement of mask and map from which on a subject is clear, 0..1
+    """
+
+    weights_hash: str
+    weights: FloatArray
+    offset: float
+    least: float
+
+
+@functools.cache
+def shipped_probe() -> SubjectProbe:
+    """The probe beside the weights. Raises WeightsError where it is absent or broken."""
+    try:
+        table: Any = parse_json(SUBJECT_TABLE.read_bytes(), SUBJECT_TABLE)
+        weights = np.array(table["weights"], np.float32)
+        return SubjectProbe(
+            table["weights_hash"], weights, float(table["offset"]), float(table["least"])
+        )
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{SUBJECT_TABLE}: no table of the main subject; reinstall anymask"
+        ) from error
+
+
+def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
+    """What the probe looks at: features, their distance from the border's, and the place."""
+    h, w = (-(-side // STRIDE) for side in features.geometry.input_hw)
+    seen = features.features.astype(np.float32)[:, :h, :w]
+    rim = [seen[:, 0], seen[:, -1], seen[:, :, 0], seen[:, :, -1]]
+    border = np.concatenate(rim, axis=1).mean(axis=1)[:, None, None]  # (C, 1, 1)
+    away = seen - border
+    length = np.linalg.norm(seen, axis=0) * np.linalg.norm(border) + 1e-6
+    alike = (seen * border).sum(axis=0) / length
+    y, x = np.meshgrid(_places(h), _places(w), indexing="ij")
+    place = np.stack([alike, x**2, y**2, np.hypot(x, y), np.abs(x), y])
+    return np.concatenate([seen, away, np.abs(away), place]).transpose(1, 2, 0)
+
+
+def _places(count: int) -> FloatArray:
+    """The middles of so many cells, -1..1."""
+    return ((np.arange(count, dtype=np.float32) + 0.5) / count * 2 - 1).astype(np.float32)
+
+
+def subject_map(features: Features, probe: SubjectProbe) -> FloatArray:  # -> (h, w)
+    """How likely each cell is of the main subject, 0..1."""
+    likely = cell_numbers(features) @ probe.weights + probe.offset
+    return (1 / (1 + np.exp(-np.clip(likely, -30, 30)))).astype(np.float32)
+
+
+def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
+    """The mask of what a photo is of; None: there is no clear subject.
+
+    model  where it is not `small`, that one is opened once and finds it
+
+    The mask's score says how clear it is, 0..1. Raises WeightsError for other weights of `small`.
+    """
+    probe = shipped_probe()
+    seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))
+    if seer.runtime.weights_hash != probe.weights_hash:
+        raise WeightsError(
+            f"the main subject is found by {SUBJECT_MODEL} as it ships, got other weights of it; "
+            f"give a prompt, or load({SUBJECT_MODEL!r})"
+        )
+    features = seer.encode(photo)
+    best = best_candidate(seer, features, subject_map(features, probe))
+    return best if best is not None and best.score >= probe.least else None
+
+
+@functools.cache
+def _open_seer(kind: type[Model]) -> Model:
+    """The model of the package that finds main subjects."""
+    return kind(open_runtime(SUBJECT_MODEL))
+
+
+def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask | None:
+    """Of what the model answers about the map (h, w) the mask that the other answers agree with.
+
+    Its score says how clear the subject is: the best agreement of any answer with the map.
+    """
+    height, width = features.image_hw
+    prompts = subject_prompts(cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR))
+    if not prompts:
+        return None
+    answers = model.segment(features, prompts=prompts)
+    places = [(answer, place) for answer in answers for place in range(len(answer))]
+    size = (likely.shape[1], likely.shape[0])
+    small = np.stack(
+        [
+            cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+            for answer in answers
+            for mask in answer.masks
+        ]
+    )
+    alike = np.array([[agreement(one, other) for one in small] for other in small])
+    scores = np.array([answer.scores[place] for answer, place in places])
+    chosen, place = places[int(np.argmax(alike.sum(axis=1) * np.clip(scores, 0.01, 1)))]
+    clear = max(agreement(one, likely) for one in small)
+    return replace(chosen[place], score=clear, points=(), picture=None)
+
+
+def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
+    """Boxes round the likely pixels at several levels, a click in their middle, and themselves."""
+    prompts = []
+    for level in LEVELS:
+        count, labels = cv2.connectedComponents((likely > level).astype(np.uint8))
+        if count < 2:
+            continue
+        mass = np.bincount(labels.ravel(), weights=likely.ravel())[1:]
+        largest = labels == 1 + int(mass.argmax())
+        prompts += [Prompt.of(box=_box(largest)), Prompt.of(box=_box(labels > 0))]
+        if level == 0.5:
+            click = centre_click(largest)
+            prompts += [
+                Prompt.of(points=[click]),
+                Prompt.of(points=[click], box=_box(largest)),
+                Prompt.of(mask=likely > level),
+            ]
+    return prompts
+
+
+def _box(mask: BoolArray) -> list[int]:
+    """x0, y0, x1, y1 round its pixels."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return [x, y, x + width, y + height]
+
+
+def agreement(one: FloatArray, other: FloatArray) -> float:  # two (h, w) of 0..1
+    """Their soft IoU; 0 of two empty ones."""
+    union = float(np.maximum(one, other).sum())
+    return float(np.minimum(one, other).sum()) / union if union else 0.0

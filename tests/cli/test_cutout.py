@@ -1,0 +1,122 @@
+"""`anymask cutout` on photos and folders."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask import edit, jobs
+from anymask.cli.main import main
+from anymask.masks import Mask, mask_to_rle
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime, discs, iou
+
+PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with two photos of a disc and one of nothing, where the model is a fake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+
+    def subject(model: Model, photo: np.ndarray) -> Mask | None:
+        marked = (photo == PICTURE[30, 30]).all(axis=2)
+        return Mask(mask_to_rle(marked), score=0.9) if marked.any() else None
+
+    monkeypatch.setattr(edit.subject, "main_subject", subject)
+    monkeypatch.setattr(edit, "main_subject", subject, raising=False)
+    Path("photos").mkdir()
+    Image.fromarray(PICTURE).save("photos/one.png")
+    Image.fromarray(PICTURE[:, ::-1].copy()).save("photos/two.png")
+    Image.fromarray(np.full_like(PICTURE, 9)).save("photos/wall.png")
+
+
+def alpha(path: str) -> np.ndarray:
+    with Image.open(path) as picture:
+        assert picture.mode == "RGBA"
+        return np.asarray(picture)[..., 3]
+
+
+def names(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_the_main_subject_of_one_photo(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cutout", "photos/one.png", "--soft", "no"]) == 0
+    assert capsys.readouterr().out == "wrote one.cut.png\n"
+    np.testing.assert_array_equal(alpha("one.cut.png") > 0, DISC)
+    assert names(".") == ["one.cut.png", "photos"]
+
+
+@pytest.mark.parametrize(
+    ("more", "size", "mode"),
+    [
+        (["--box", "8,8,52,52", "-o", "x.webp"], (90, 60), "RGBA"),
+        (["--point", "30,30", "--crop", "-o", "x.png"], None, "RGBA"),
+        (["-o", "x.jpg"], (90, 60), "RGB"),
+        (["--background", "photos/two.png", "--shadow", "-o", "x.png"], (90, 60), "RGB"),
+        (["--background", "blur", "-o", "x.tif"], (90, 60), "RGB"),
+    ],
+    ids=["box", "crop", "white", "picture", "blur"],
+)
+def test_the_look_is_what_was_asked_for(
+    more: list[str], size: tuple[int, int] | None, mode: str
+) -> None:
+    assert main(["cutout", "photos/one.png", *more]) == 0
+    with Image.open(more[-1]) as picture:
+        assert picture.mode == mode
+        assert picture.size == size if size else max(picture.size) < 50
+
+
+def test_a_folder_is_done_once_and_what_has_no_subject_gets_no_picture(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = []
+    for more in ([], [], ["--crop"]):
+        assert main(["cutout", "photos", "-o", "out", *more]) == 0
+        told.append(capsys.readouterr().out.partition(";")[0].strip())
+    assert told == [
+        "3 done, 0 there already, 0 failed",
+        "0 done, 3 there already, 0 failed",
+        "3 done, 0 there already, 0 failed",
+    ]
+    assert names("out") == ["one.json", "one.png", "two.json", "two.png", "wall.json"]
+    (record,) = json.loads(Path("out/one.json").read_text())["annotations"]
+    assert iou(Mask.from_sa1b(record).mask, DISC) == 1
+
+
+def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
+    assert main(["cutout", "photos", "-o", "out/{name}.webp", "--soft", "no"]) == 0
+    assert [name for name in names("out") if name.endswith(".webp")] == ["one.webp", "two.webp"]
+    summary = jobs.run("cutout", "photos", "other", suffix=".webp", soft=False)
+    assert (summary.done, summary.made) == (3, 2)
+    assert Path("out/one.webp").read_bytes() == Path("other/one.webp").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["photos/wall.png"], "no clear subject"),
+        (["photos", "-o", "x.png"], "several photos"),
+        (["photos/one.png", "-o", "x.json"], "picture"),
+        (["photos/one.png", "-o", "photos/one.png"], "photo"),
+        (["photos/one.png", "--background", "bluish"], "colour"),
+        (["photos/one.png", "--background", "absent.png"], "no such file"),
+        (["photos/one.png", "--margin", "3"], "crop"),
+        (["photos/one.png", "--detector", "x"], "--words"),
+        (["photos/one.png", "--box", "1,1,5,5", "--words", "cup"], "both"),
+        (["photos/one.png", "--box", "1,1,5,5", "--box", "7,7,9,9"], "one object"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_what_cannot_be_done_is_one_sentence(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cutout", *words]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("error:") == 1

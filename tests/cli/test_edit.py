@@ -1,0 +1,60 @@
+"""`anymask edit` on a photo of a disc."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.cli.main import main
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime, discs
+
+PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
+CLICK = ["--point", "30,30"]
+
+
+@pytest.fixture(autouse=True)
+def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with a photo of a disc, where the model is a fake."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    Image.fromarray(PICTURE).save("a.png")
+    Image.new("RGB", (5, 5), (0, 255, 0)).save("green.png")
+
+
+def test_a_thing_is_taken_out_and_it_says_that_pixels_are_invented(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["edit", "a.png", "--remove", *CLICK]) == 0
+    assert "invented" in capsys.readouterr().out
+    changed = np.asarray(Image.open("a.edit.png")).astype(int)
+    assert np.abs(changed[DISC] - PICTURE[30, 30]).mean() > 20
+    np.testing.assert_array_equal(changed[:, 70:], PICTURE[:, 70:])
+
+
+@pytest.mark.parametrize("how", [["--blur"], ["--replace", "green.png"], ["--collage"]])
+def test_the_other_changes_write_a_picture(how: list[str]) -> None:
+    assert main(["edit", "a.png", *how, *CLICK, "-o", "out/b.jpg"]) == 0
+    with Image.open("out/b.jpg") as picture:
+        assert picture.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["a.png", *CLICK], "required"),
+        (["a.png", "--remove", "--blur", *CLICK], "--remove"),
+        (["a.png", "--replace", "absent.png", *CLICK], "absent.png"),
+        (["a.png", "--remove", *CLICK, "-o", "a.png"], "reads"),
+        (["a.png", "--remove", *CLICK, "-o", "a.json"], "picture"),
+        (["a.png", "--remove", *CLICK, "--words", "cup"], "both"),
+    ],
+    ids=["nothing to do", "two", "absent", "itself", "no picture", "both"],
+)
+def test_what_cannot_be_done_is_one_sentence(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["edit", *words]) == 2
+    assert told in capsys.readouterr().err

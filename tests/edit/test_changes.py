@@ -1,0 +1,93 @@
+"""Changes of a photo where masks are, by hand-computed cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.base import InputError
+from anymask.edit import blur, collage, redact, remove, replace
+
+PLAIN = np.full((60, 80, 3), (40, 90, 160), np.uint8)
+MASK = np.zeros((60, 80), bool)
+MASK[20:40, 30:60] = True
+PHOTO = np.where(MASK[..., None], np.array([230, 30, 30], np.uint8), PLAIN)
+NOISE = np.random.default_rng(3).integers(0, 255, (60, 80, 3)).astype(np.uint8)
+
+
+def test_what_is_taken_out_of_a_plain_photo_leaves_it_plain() -> None:
+    assert np.abs(remove(PHOTO, MASK).astype(int) - PLAIN).max() <= 3
+
+
+def test_a_blur_stays_inside_the_object() -> None:
+    blurred = blur(NOISE, MASK)
+    assert blurred[24:36, 34:56].std() < 0.5 * NOISE[24:36, 34:56].std()
+    np.testing.assert_array_equal(blurred[:5], NOISE[:5])
+
+
+def test_a_picture_takes_the_object_s_place() -> None:
+    green = np.full((7, 9, 3), (0, 200, 0), np.uint8)
+    changed = replace(PHOTO, MASK, green)
+    np.testing.assert_array_equal(changed[25:35, 35:55], np.broadcast_to((0, 200, 0), (10, 20, 3)))
+    np.testing.assert_array_equal(changed[:5], PHOTO[:5])
+
+
+def test_solid_leaves_nothing_of_the_thing() -> None:
+    hidden = redact(NOISE, MASK)
+    assert not hidden[MASK].any()
+    assert not hidden[19:41, 29:61].any()  # a margin, too
+    np.testing.assert_array_equal(hidden[:15], NOISE[:15])
+    assert (redact(NOISE, MASK, colour="white")[MASK] == 255).all()
+
+
+def test_large_pixels_leave_few_colours() -> None:
+    hidden = redact(NOISE, MASK, "pixels")
+    assert len(np.unique(hidden[MASK], axis=0)) <= 16
+    np.testing.assert_array_equal(hidden[:15], NOISE[:15])
+
+
+def test_nothing_to_hide_changes_nothing() -> None:
+    np.testing.assert_array_equal(redact(NOISE, MASK & False), NOISE)
+
+
+def test_a_collage_holds_each_thing_once() -> None:
+    small = np.zeros((60, 80), bool)
+    small[2:8, 2:8] = True
+    photo = PHOTO.copy()
+    photo[small] = (0, 255, 0)  # so small that its rim is all of it
+    sheet = collage(photo, [small, MASK])
+    assert (sheet == (230, 30, 30)).all(axis=2).sum() == pytest.approx(MASK.sum(), rel=0.15)
+    assert (sheet == (0, 255, 0)).all(axis=2).any()
+    assert (sheet[0] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "rest"),
+    [(remove, ()), (blur, ()), (replace, (PLAIN,)), (redact, ())],
+    ids=["remove", "blur", "replace", "redact"],
+)
+def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: Any) -> None:
+    with pytest.raises(InputError, match="as large"):
+        change(PHOTO, MASK[1:], *rest)
+    if change is not redact:
+        with pytest.raises(InputError, match="empty"):
+            change(PHOTO, MASK & False, *rest)
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: remove(PHOTO, MASK | True), "whole"),
+        (lambda: blur(PHOTO, MASK, 0), "width"),
+        (lambda: redact(PHOTO, MASK, "blur"), "solid"),  # type: ignore[arg-type]
+        (lambda: redact(PHOTO, MASK, colour="bluish"), "colour"),
+        (lambda: collage(PHOTO, []), "none"),
+    ],
+    ids=["whole", "width", "blur", "colour", "no masks"],
+)
+def test_what_makes_no_sense_is_refused(call: Callable[[], Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        call()

@@ -1,0 +1,133 @@
+"""Cut-outs: what stands where, by hand-computed cases."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base import AnymaskError, InputError
+from anymask.edit import CutoutDict, CutoutSettings, box_slices, covering, cut_out
+from anymask.segment import Model
+from tests.segment.fakes import ColourRuntime, discs, iou
+
+PHOTO = np.full((40, 60, 3), (200, 40, 40), np.uint8)
+MASK = np.zeros((40, 60), bool)
+MASK[10:30, 20:45] = True
+
+
+def test_without_a_background_what_is_not_the_object_is_transparent() -> None:
+    picture = cut_out(PHOTO, MASK, soft=False)
+    assert picture.shape == (40, 60, 4)
+    np.testing.assert_array_equal(picture[..., 3], MASK * 255)
+    np.testing.assert_array_equal(picture[MASK][:, :3], PHOTO[MASK])
+    assert not picture[~MASK].any()
+
+
+@pytest.mark.parametrize(
+    ("margin", "hw"), [(0, (20, 25)), (5, (30, 35)), (100, (40, 60))], ids=["tight", "5", "all"]
+)
+def test_a_crop_is_the_object_s_box_with_its_margin(margin: int, hw: tuple[int, int]) -> None:
+    assert cut_out(PHOTO, MASK, soft=False, crop=True, margin=margin).shape == (*hw, 4)
+    rows, columns = box_slices(MASK, margin)
+    assert (rows.start, columns.start) == (max(0, 10 - margin), max(0, 20 - margin))
+
+
+def test_a_colour_stands_behind_the_object() -> None:
+    picture = cut_out(PHOTO, MASK, soft=False, background="#102030")
+    assert picture.shape == (40, 60, 3)
+    assert (picture[~MASK] == (16, 32, 48)).all()
+    np.testing.assert_array_equal(picture[MASK], PHOTO[MASK])
+
+
+def test_a_picture_behind_is_scaled_to_cover_and_cut_at_its_middle() -> None:
+    stripes = np.zeros((20, 90, 3), np.uint8)
+    stripes[:, 30:60] = 255  # twice as large, the middle 60 of 180 columns are white
+    np.testing.assert_array_equal(covering(stripes, (40, 60))[:, 2:-2], 255)
+    picture = cut_out(PHOTO, MASK, soft=False, background=stripes)
+    assert (picture[5, 5:-5] == 255).all()
+
+
+def test_a_blurred_background_holds_nothing_of_the_object() -> None:
+    photo = PHOTO.copy()
+    photo[~MASK] = (0, 90, 0)
+    picture = cut_out(photo, MASK, soft=False, background="blur")
+    assert np.abs(picture[~MASK].astype(int) - (0, 90, 0)).max() <= 1
+
+
+def test_a_shadow_lies_below_the_object_only() -> None:
+    picture = cut_out(PHOTO, MASK, soft=False, shadow=True)
+    below, above = picture[30, 32, 3], picture[9, 32, 3]
+    assert 0 < below < 130
+    assert below > above
+    assert not picture[30, 32, :3].any()
+    white = cut_out(PHOTO, MASK, soft=False, shadow=True, background="white")
+    assert white[30, 32].max() < 200
+    assert (white[1, 1] > 250).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "background", "word"),
+    [(MASK & False, None, "empty"), (MASK, "no-such-colour", "colour")],
+)
+def test_what_cannot_be_cut_out_is_refused(
+    mask: np.ndarray, background: str | None, word: str
+) -> None:
+    with pytest.raises(InputError, match=word):
+        cut_out(PHOTO, mask, background=background)
+
+
+def test_settings_and_their_keywords_agree() -> None:
+    assert set(CutoutDict.__optional_keys__) == {one.name for one in fields(CutoutSettings)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"margin": 5}, "crop"),
+        ({"crop": True, "margin": -1}, "margin"),
+        ({"background": Path("absent.png")}, "no such file"),
+        ({"background": np.zeros((4, 4), np.uint8)}, "array"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        CutoutSettings(**settings)
+
+
+def test_photo_and_mask_are_of_one_size() -> None:
+    with pytest.raises(InputError, match="as large"):
+        cut_out(PHOTO, MASK[1:])
+
+
+def disc_model() -> tuple[anymask.Model, np.ndarray, np.ndarray]:
+    """A fake that finds what has the colour of the click, a photo with a disc, and the disc."""
+    photo, (mask,) = discs((60, 90), [(30, 30, 20)])
+    return Model(ColourRuntime()), photo, mask
+
+
+def test_a_model_cuts_out_what_is_clicked() -> None:
+    model, photo, mask = disc_model()
+    picture = model.cutout(photo, points=[(30, 30)], soft=False)
+    assert picture.mode == "RGBA"
+    assert iou(np.asarray(picture)[..., 3] > 0, mask) > 0.9
+    boxed = model.cutout(photo, points=[(30, 30)], soft=False, crop=True, background="white")
+    assert boxed.mode == "RGB"
+    assert max(boxed.size) < 45
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [({"points": [(3, 3)], "words": "cup"}, "both"), ({"shadows": True}, "shadow"),
+     ({"background": "bluish", "points": [(3, 3)]}, "colour")],
+    ids=["words and a click", "keyword", "colour"],
+)  # fmt: skip
+def test_a_call_that_makes_no_sense_is_refused(given: dict[str, Any], word: str) -> None:
+    model, photo, _ = disc_model()
+    with pytest.raises(AnymaskError, match=word):
+        model.cutout(photo, **given)
