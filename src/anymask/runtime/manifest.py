@@ -123,7 +123,10 @@ def manifest_to_json(manifest: Manifest) -> str:
             }
             for info in manifest.graphs
         },
-        "grid": asdict(family.grid),
+        "grid": {  # as pages and packages of earlier versions know them
+            "pred_iou_thresh": family.grid.score,
+            "stability_score_thresh": family.grid.stability,
+        },
         "closer": family.closer and asdict(family.closer),
     }
     return json.dumps(record, indent=2) + "\n"
