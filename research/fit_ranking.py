@@ -229,7 +229,7 @@ def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
     firsts = [order_masks(chances(found, weights), shared)[0] for found, shared in pairs]
     rows = np.arange(len(firsts))
     numbers, ious = answers.found[rows, firsts, 0], answers.ious[rows, firsts]
-    line = np.array([1.0, 0.0])
+    line: Arrays = np.array([1.0, 0.0])
     for _ in range(30):  # Newton's method on the cross-entropy
         facts_of = np.stack([logit(numbers.clip(LEAST_NUMBER, 1 - LEAST_NUMBER)), 0 * numbers + 1])
         said = expit(line @ facts_of)
