@@ -1,4 +1,4 @@
-"""Learn the table "ranking" of `models/rules/nano.py` from training photos:
+"""Learn the tables "ranking" and "scores" of `models/rules/nano.py` from training photos:
 
     python research/fit_ranking.py ../shared/data/train
 
@@ -6,6 +6,8 @@ Each mask of a photo is clicked in its middle, as it is and twice cut, turned, b
 since nano knows the photos as they are. Four masks answer, whose facts and whose IoU with the truth
 are kept. Gradient ascent makes the IoU of the first mask as large as it gets, where each mask comes
 first as likely as its worth says (a softmax). Everyday photos weigh the most (`NATURAL`).
+Then the table "scores" is learned: factor and shift of the logit of the network's own number, so
+that it is the IoU that a first mask may be expected to have (Platt's scaling).
 
 `--check` then learns without the photos of a kind, for each kind of `KINDS` in turn, and prints of
 those: clicks, mean IoU of the network's own first mask, of ours, of its best, and what share of
@@ -27,6 +29,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 import anymask
 from anymask.base import BoolArray, UintImage
@@ -74,6 +77,7 @@ KINDS = (
 HIDDEN, STEPS, BATCH, RATE = 8, 3000, 1500, 0.02
 SOFT = 0.1  # of worth, in the softmax that says which mask comes first
 DECAY = 3e-5
+LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +222,22 @@ def learn(answers: Answers) -> dict[str, Any]:
     return unscaled(network, middle, spread)
 
 
+def scores_table(answers: Answers, ranking: dict[str, Any]) -> dict[str, float]:
+    """Factor and shift, as `expected_iou` takes them; all clicks count alike."""
+    weights = RankingWeights.of(ranking)
+    pairs = zip(answers.found, answers.shared, strict=True)
+    firsts = [order_masks(chances(found, weights), shared)[0] for found, shared in pairs]
+    rows = np.arange(len(firsts))
+    numbers, ious = answers.found[rows, firsts, 0], answers.ious[rows, firsts]
+    line: Arrays = np.array([1.0, 0.0])
+    for _ in range(30):  # Newton's method on the cross-entropy
+        facts_of = np.stack([logit(numbers.clip(LEAST_NUMBER, 1 - LEAST_NUMBER)), 0 * numbers + 1])
+        said = expit(line @ facts_of)
+        bend = (facts_of * said * (1 - said)) @ facts_of.T
+        line = line + np.linalg.solve(bend, facts_of @ (ious - said))
+    return {name: float(f"{n:.4g}") for name, n in zip(("factor", "shift"), line, strict=True)}
+
+
 def weights_of(names: Arrays) -> Arrays:  # (N,)
     """Of each click: a set weighs what it is worth, whatever its size; 1 on the mean."""
     kinds, place, counts = np.unique(names, return_inverse=True, return_counts=True)
@@ -273,7 +293,9 @@ def main() -> None:
     sets = list(answers_of(args.data, args.model))
     columns = zip(*(vars(one).values() for one in sets), strict=True)
     answers = Answers(*(np.concatenate(column) for column in columns))
-    write_tables(SHIPPED / args.model, {**shipped_tables(args.model), "ranking": learn(answers)})
+    ranking = learn(answers)
+    learned = {"ranking": ranking, "scores": scores_table(answers, ranking)}
+    write_tables(SHIPPED / args.model, {**shipped_tables(args.model), **learned})
     if args.check:
         check(answers)
 

@@ -21,6 +21,7 @@ One click a mask, as in `clicks`; every candidate that comes back is compared wi
     ECE             expected calibration error: |quality - IoU|, each averaged in ten bins of
                     quality, weighted by the bins' candidates (Guo et al. 2017, arXiv 1706.04599,
                     with IoU in the place of accuracy)
+    ECE first       the same of the candidates that are put first alone
 
 Letters: N masks, K candidates.
 """
@@ -109,8 +110,10 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
     """All figures of candidates whose truth is known."""
     best, chance = np.nanmax(ranked.ious, axis=1), np.nanmean(ranked.ious, axis=1)
     first = np.nanargmax(ranked.quality, axis=1) if ranked.first is None else ranked.first
-    picked = ranked.ious[np.arange(len(first)), first]
-    table, curve, error = _reliability(ranked)
+    rows = np.arange(len(first))
+    picked = ranked.ious[rows, first]
+    table, curve, error = _reliability(ranked.quality, ranked.ious)
+    _, _, first_error = _reliability(ranked.quality[rows, first], picked)
     return SetResult(
         figures=(
             values_to_metric("picks the best", (picked >= best).astype(np.float64), ranked.image),
@@ -123,6 +126,7 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
             *_own_figures(ranked, picked, best),
             _pairs_figure(ranked),
             MetricValue(name="ECE", value=error),
+            MetricValue(name="ECE first", value=first_error),
         ),
         curves=(curve,),
         tables=(table,),
@@ -178,10 +182,10 @@ def _pairs_figure(ranked: RankedCandidates) -> MetricValue:
     return values_to_metric("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs))
 
 
-def _reliability(ranked: RankedCandidates) -> tuple[DetailTable, Curve, float]:
-    """Quality against IoU in bins of quality, and the expected calibration error."""
-    there = ~np.isnan(ranked.ious)
-    ious, quality = ranked.ious[there], ranked.quality[there]
+def _reliability(quality: Floats, ious: Floats) -> tuple[DetailTable, Curve, float]:
+    """Quality against IoU in bins of quality, and the expected calibration error: any shape."""
+    there = ~np.isnan(ious)
+    ious, quality = ious[there], quality[there]
     place = np.clip((quality * QUALITY_BINS).astype(np.int64), 0, QUALITY_BINS - 1)
     counts = np.bincount(place, minlength=QUALITY_BINS)
     filled = np.flatnonzero(counts)

@@ -1,16 +1,15 @@
 """The folder of `small` in the package: its weights in, graphs, tables and manifest out.
 
-    python research/small/build.py weights.safetensors ranking.json src/anymask/assets/small
+    python research/small/build.py weights.safetensors tables.json src/anymask/assets/small
 
 weights  what `pack.py` wrote; it is copied into the folder, and the graphs refer to its numbers
-ranking  the table that orders a lone click's masks (`fit_ranking.py`)
+tables   what `fit_ranking.py` learned: the order of a lone click's masks, and what they score
 
 Other files of the folder, as the model card, stay.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
@@ -25,18 +24,18 @@ from anymask.runtime import (
     ENCODER,
     MANIFEST,
     TABLES,
-    WEIGHTS,
     file_sha256,
     load_official,
     manifest_to_json,
     read_checkpoint,
     read_manifest,
 )
+from anymask.runtime.manifest import WEIGHTS
 from anymask.training import export_bundle
 from research.small.share_numbers import share
 
 
-def main(weights: Path, ranking: Path, target: Path) -> None:
+def main(weights: Path, tables: Path, target: Path) -> None:
     """See the module."""
     torch.set_num_threads(1)
     module = models.build("small")
@@ -48,8 +47,7 @@ def main(weights: Path, ranking: Path, target: Path) -> None:
             module, models.spec("small"), stage, licence="Apache-2.0", weights_hash=digest
         )
         shutil.copyfile(weights, stage / WEIGHTS)
-        table = {"ranking": json.loads(ranking.read_text(encoding="utf-8"))}
-        (stage / TABLES).write_text(json.dumps(table) + "\n", encoding="utf-8")
+        shutil.copyfile(tables, stage / TABLES)
         for graph in (ENCODER, DECODER):
             share(stage / f"{graph}.onnx", stage / WEIGHTS)
         whole = read_manifest(stage)

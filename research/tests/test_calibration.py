@@ -73,6 +73,8 @@ def test_the_calibration_error_is_the_weighted_gap_of_the_bins() -> None:
     )
     said, was = (0.95 + 0.95 + 1.2) / 3, (1 + 0.8 + 0.9) / 3
     assert figures(result)["ECE"] == pytest.approx((3 * (said - was) + 0.2) / 4)
+    firsts = ((0.95 + 1.2) - (1 + 0.9) + 0.2) / 3
+    assert figures(result)["ECE first"] == pytest.approx(firsts)
     (table,) = result.tables
     assert [row[:2] for row in table.rows] == [("0.1–0.2", 1.0), ("0.9–1.0", 3.0)]
     assert result.curves[0].x.tolist() == pytest.approx([0.15, said])

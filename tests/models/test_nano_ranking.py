@@ -6,10 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
-from scipy.special import softmax
+from scipy.special import expit, logit, softmax
 
 from anymask.masks import Geometry, ModelSpec, pairwise_box_iou
-from anymask.models.rules import FACTS, NanoFamily, chances, facts, open_family, order_masks, worth
+from anymask.models.rules import (
+    FACTS,
+    NanoFamily,
+    chances,
+    expected_iou,
+    facts,
+    open_family,
+    order_masks,
+    worth,
+)
 
 SPEC = ModelSpec(name="small", image_side=64, mask_side=16, family="nano")
 NANO = open_family(SPEC)
@@ -123,11 +132,24 @@ def test_the_first_has_the_most_worth(likely: np.ndarray, overlap: float) -> Non
 
 
 @given(arrays(np.float32, (4, 16, 16), elements=st.floats(-5, 5, width=32)))
-def test_a_mask_keeps_its_own_number_and_its_place(logits: np.ndarray) -> None:
+def test_a_mask_keeps_its_place_and_what_its_own_number_is_worth(logits: np.ndarray) -> None:
     click = np.array([9, 9], np.float32)
     planes, quality, order = NANO.ranked(logits, QUALITY, click, WHOLE)
     found, shared = facts(QUALITY, logits, click, WHOLE, SPEC)
     shown = order_masks(chances(found, NANO.weights), shared)[:3]
     np.testing.assert_array_equal(planes, logits[shown])
-    np.testing.assert_array_equal(quality, QUALITY[shown])
+    np.testing.assert_array_equal(quality, expected_iou(QUALITY[shown], NANO.tables["scores"]))
     assert [sorted(shown)[place] for place in order] == shown
+
+
+@given(
+    arrays(np.float32, 3, elements=st.floats(0, 1, width=32)), st.floats(0.5, 2), st.floats(-2, 2)
+)
+def test_a_score_is_a_line_of_the_number_s_logit(
+    numbers: np.ndarray, factor: float, shift: float
+) -> None:
+    scores = expected_iou(numbers, {"factor": factor, "shift": shift})
+    wanted = expit(factor * logit(np.clip(numbers, 1e-4, 1 - 1e-4).astype(float)) + shift)
+    assert scores == pytest.approx(wanted, abs=1e-4)
+    assert (np.diff(scores[np.argsort(numbers)]) >= 0).all()
+    np.testing.assert_array_equal(expected_iou(numbers, None), numbers)

@@ -121,6 +121,12 @@ def test_a_spec_of_a_later_anymask_is_refused(name: str, value: Any) -> None:
         manifest_from_json(broken(spec=record), "x")
 
 
+def test_the_page_knows_the_thresholds_by_the_names_of_the_format() -> None:
+    spec = ModelSpec(name="x", family="nano")
+    grid = json.loads(manifest_to_json(replace(MANIFEST, spec=spec)))["grid"]
+    assert grid == {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.3}
+
+
 def test_channels_are_said_only_of_models_that_have_them() -> None:
     assert "channels" not in spec_to_dict(MANIFEST.spec)
     mix = ChannelMix.starting([(0.0, 255.0)] * 4, (1, 2, 3), "uint8")

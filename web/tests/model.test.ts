@@ -136,7 +136,7 @@ test.each(rankings)("the masks of a lone click at $click come in the package's o
   shared.forEach((row, i) => expectClose(row, one.shared[i], 1e-3));
   expectClose(chances(one.found, tables.ranking), one.likely, 5e-3);
   const asked = { coords: floats(one.click), labels: [1], mask: new Float32Array(), hasMask: 0 };
-  const given = ranked({ planes, score }, asked, where, spec, tables.ranking);
+  const given = ranked({ planes, score }, asked, where, spec, tables.ranking, tables.scores);
   expect(given.map((answer) => answer.order)).toEqual(one.order);
   expectClose(given.map(scoreOf), one.numbers, 1e-3);
 });

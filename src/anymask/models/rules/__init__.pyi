@@ -65,6 +65,7 @@ from anymask.models.rules.nano import cells_inside as cells_inside
 from anymask.models.rules.nano import chances as chances
 from anymask.models.rules.nano import deepest_cell as deepest_cell
 from anymask.models.rules.nano import depths as depths
+from anymask.models.rules.nano import expected_iou as expected_iou
 from anymask.models.rules.nano import facts as facts
 from anymask.models.rules.nano import filled_part as filled_part
 from anymask.models.rules.nano import fit_to_box as fit_to_box

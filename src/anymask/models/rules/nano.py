@@ -7,7 +7,8 @@ network with eight hidden units, which also sees their mean, and give the chance
 meant (`chances`). The mask with the largest expected IoU with the one that is meant comes first
 (`worth`); the one that the others can best do without is left out: an unlikely one, or a near
 duplicate. The weights are the table "ranking", learned from training photos by
-`research/fit_ranking.py`.
+`research/fit_ranking.py`. The score that is told of each is the IoU that may be expected of a
+first mask with the network's own number (`expected_iou`; the table "scores" of the same program).
 
 A clear prompt is answered with the mean of the four (`mean_mask`). A bare box is asked a second
 time, with the first answer and a click at its deepest cell, as `nano` learned to better its own
@@ -59,6 +60,7 @@ SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, -3.0)  # of the threshold,
 PRICE = 0.1  # of a shift by one logit, as a part of the box that must be gained
 OFF = 2.0  # logits below the threshold, at least, off the box
 SURE = 1.0  # logits within it of the threshold are a doubt
+LEAST_NUMBER = 1e-4  # of the network, and as far from 1
 FARTHEST = 2.0  # of the distances between click and middle, in sides of a mask
 
 FACTS = (
@@ -105,7 +107,7 @@ class RankingWeights:
 
 @dataclass(frozen=True)
 class NanoFamily:
-    """See `family.Family`; `tables` holds "ranking"."""
+    """See `family.Family`; `tables` holds "ranking" and "scores"."""
 
     spec: ModelSpec
     grid: GridDefaults
@@ -161,7 +163,8 @@ class NanoFamily:
         found, shared = facts(quality, logits, click, place, self.spec)
         shown = order_masks(chances(found, self.weights), shared)[:3]
         kept = sorted(shown)
-        return in_order(logits[kept], quality[kept], [kept.index(token) for token in shown])
+        scores = expected_iou(quality[kept], self.tables.get("scores"))
+        return in_order(logits[kept], scores, [kept.index(token) for token in shown])
 
     def _ask_boxes_again(
         self, decode: Decode, prompts: ModelPrompts, answer: tuple[FloatArray, FloatArray]
@@ -317,6 +320,19 @@ def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
     chance = np.exp(score - score.max())
     likely: Floats = chance / chance.sum()
     return likely
+
+
+def expected_iou(quality: FloatArray, table: Mapping[str, float] | None) -> FloatArray:
+    """What the network's own numbers of a lone click's masks are worth: (K,) -> (K,) in 0..1.
+
+    table  "factor" and "shift" of their logits (Platt's scaling); None: they stay as they are
+    """
+    if table is None:
+        return quality
+    sure = np.clip(quality, LEAST_NUMBER, 1 - LEAST_NUMBER)
+    odds = np.exp(table["shift"]) * (sure / (1 - sure)) ** table["factor"]
+    expected: FloatArray = odds / (1 + odds)
+    return expected.astype(np.float32)
 
 
 def facts(

@@ -19,6 +19,7 @@ import { deepestCell, factsOf } from "./nano-facts";
 const LIMIT = 12; // logits beyond it are as sure
 const SHIFTS = [0, -0.5, 0.5, -1, 1, -1.5, 1.5, -2, -3]; // of the threshold, in logits
 const PRICE = 0.1; // of a shift by one logit, as a part of the box that must be gained
+const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 const OFF = 2; // logits below the threshold, at least, off the box
 
 /** Of the ranking network: the bundle's table "ranking". */
@@ -30,14 +31,21 @@ export interface RankingWeights {
   out: number[]; // (8,)
 }
 
+/** Makes a number of the network the IoU that may be expected: the bundle's table "scores". */
+export interface ScoreLine {
+  factor: number; // of the number's logit
+  shift: number;
+}
+
 export function nano(spec: Spec, tables: Tables): Family {
   const weights = tables.ranking as RankingWeights | undefined;
   if (!weights) throw new Error(`${spec.name}'s tables.json lacks "ranking"; export it again`);
+  const scores = tables.scores as ScoreLine | undefined;
   return {
     candidates: bestThree,
     async answer(decode, asked, place) {
       const decoded = await askedTwice(decode, asked, spec);
-      if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights);
+      if (isLoneClick(asked)) return ranked(decoded, asked, place, spec, weights, scores);
       const mean = meanMask(decoded);
       const box = boxOf(asked);
       if (!box) return [mean];
@@ -63,15 +71,23 @@ export function ranked(
   place: Geometry,
   spec: Spec,
   weights: RankingWeights,
+  scores?: ScoreLine,
 ): Answer[] {
   const { found, shared } = factsOf(score, planes, coords, place, spec);
   const tokens = orderOf(chances(found, weights), shared).slice(0, 3);
   const kept = [...tokens].sort((a, b) => a - b);
   return tokens.map((token) => ({
     logits: planes[token],
-    score: score[token],
+    score: expectedIou(score[token], scores),
     order: kept.indexOf(token),
   }));
+}
+
+/** What the network's own number of a lone click's mask is worth (Platt's scaling). */
+function expectedIou(number: number, line?: ScoreLine): number {
+  if (!line) return number;
+  const sure = Math.min(1 - LEAST_NUMBER, Math.max(LEAST_NUMBER, number));
+  return 1 / (1 + Math.exp(-line.shift) * ((1 - sure) / sure) ** line.factor);
 }
 
 // --- one mask for a clear prompt
