@@ -249,13 +249,14 @@ def appearance(features: Features, image: UintImage, rle: Rle) -> FloatArray:  #
     balls hardly from green ones."""
     mask = rle_to_mask(rle)
     keys = maps_to_keys(features.maps, features.geometry)
-    share = soft_to_labels(mask.astype(np.float32), keys.grid_hw)  # (G,)
+    share: FloatArray = soft_to_labels(mask.astype(np.float32), keys.grid_hw)  # (G,)
     if share.max(initial=0) > 0.5:  # cells at the rim show the ground, too
-        share = np.where(share > 0.5, share, 0)
+        share = np.asarray(share * (share > 0.5), np.float32)
     seen = share @ keys.values
     colours = cv2.cvtColor(image[mask][None], cv2.COLOR_RGB2LAB)[0]
-    counts = np.stack([np.bincount(one // BIN, minlength=256 // BIN) for one in colours.T])
-    counts = cv2.blur(counts.astype(np.float32), (3, 1), borderType=cv2.BORDER_REPLICATE)
+    sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colours.T]
+    counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
+    counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # neighbours are nearly the same
     parts = [seen, np.sqrt(counts).ravel()]
     joined = np.concatenate([part / (np.linalg.norm(part) + 1e-6) for part in parts])
     return np.asarray(joined / np.sqrt(2), np.float32)
