@@ -24,7 +24,7 @@ The module is only read, so that many threads may share one runtime.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, UintImage
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
 from anymask.models.fast import Foldable, fuse
 from anymask.models.rules import Family, Memory, MemoryBank, VideoMoment, open_family
@@ -313,6 +313,13 @@ class TorchVideo:
         return stack
 
 
+def takes_vectors(module: Any) -> bool:
+    """Whether it is SAM's decoder, with as many tokens as there are (text is one, in its paper)."""
+    from anymask.models.image_model import ImageModel
+
+    return isinstance(module, ImageModel) and not module.spec.fixed_points
+
+
 C = TypeVar("C")
 
 
@@ -348,6 +355,8 @@ class TorchRuntime:
         self._names = names
         self._edges = None if edges is None else TorchEdges(edges, self.device)
         self._module: Any = for_inference(module, self.device, self.dtype)
+        if takes_vectors(self._module):
+            self.spec = replace(self.spec, accepts=self.spec.accepts | {"embedding"})
 
     def __repr__(self) -> str:
         return f"<TorchRuntime: {self.spec.name}, {self.device}>"
@@ -384,7 +393,16 @@ class TorchRuntime:
         return TorchVideo(inside, self.device) if isinstance(inside, VideoModel) else None
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
+
+        Raises PromptError for vectors of another length than the decoder's.
+        """
+        more = []
+        if prompts.vectors is not None:
+            wide, wanted = prompts.vectors.shape[-1], self._module.prompt_encoder.config.dim
+            if wide != wanted:
+                raise PromptError(f"{self.spec.name} takes vectors of {wanted} numbers, got {wide}")
+            more = [self._tensor(prompts.vectors, self.dtype)]
         with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
             logits, quality = self._module.decode(
                 self._maps(seen),
@@ -393,6 +411,7 @@ class TorchRuntime:
                 self._tensor(prompts.labels, self._torch.int64),
                 self._tensor(prompts.masks, self.dtype),
                 self._tensor(prompts.has_mask, self.dtype),
+                *more,
             )
             return _to_numpy(logits), _to_numpy(quality)
 
