@@ -40,7 +40,7 @@ def main() -> None:
                 answer = model.segment(embedding, points=[centre_click(truth)])
                 if len(answer) > 1:
                     one, two = answer.logits[:2] > answer.threshold
-                    first, second = (iou(found.pixels(), truth) for found in answer[:2])
+                    first, second = (iou(found.pixels(), truth) for found in answer.items[:2])
                     rows.append((answer.ambiguous, iou(one, two) < TOSS_IOU, first > second))
     toss, differ, first = np.array(rows, np.bool_).T
     print(f"{len(rows)} clicks; TOSS_QUALITY {TOSS_QUALITY}, TOSS_IOU {TOSS_IOU}")

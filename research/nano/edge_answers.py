@@ -144,7 +144,7 @@ def asked_answers(
     lone = Prompt.of(points=[click], labels=[1])
     answer = ask([lone])[0]
     yield lone, answer.first
-    fits = [iou(one.pixels(), mask) for one in answer]
+    fits = [iou(one.pixels(), mask) for one in answer.items]
     best = int(np.argmax(fits))
     if best and fits[best] > MEANT:
         yield lone, answer.items[best]

@@ -38,7 +38,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def words(data: Path, out: Path, *more: str) -> list[str]:
-    return ["audit", str(data), "-o", str(out), "--points-per-side", "4", *more]
+    return ["audit", str(data), "-o", str(out), "--grid", "4", *more]
 
 
 def test_grades_pictures_and_a_page_are_written(
@@ -198,7 +198,7 @@ def test_the_pages_of_a_stack_are_audited_and_copied(
     pages[0].save(photos / "stack.tif", save_all=True, append_images=pages[1:])
     records = str(tmp_path / "records")
     make = ["everything", str(tmp_path / "photos"), "-o", records, "--page", "all"]
-    assert main([*make, "--points-per-side", "4"]) == 0
+    assert main([*make, "--grid", "4"]) == 0
     where = ["--images", str(tmp_path / "photos")]
     assert main([*words(Path(records), tmp_path / "out"), *where]) == 0
     assert "records: 2 images" in capsys.readouterr().out

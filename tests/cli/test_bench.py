@@ -75,7 +75,7 @@ def test_every_step_that_a_user_waits_for_has_a_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bench.json"
-    assert main(["bench", "--points-per-side", "3", "--rounds", "2", "--json", str(out)]) == 0
+    assert main(["bench", "--grid", "3", "--rounds", "2", "--json", str(out)]) == 0
     text = capsys.readouterr().out
     for row in (
         "| import anymask | 0.0 ms |",
@@ -107,7 +107,7 @@ def test_the_options_reach_the_model_and_the_processes(
     from PIL import Image
 
     Image.new("RGB", (40, 30)).save(photo)
-    words = ["--model", "other", "--weights", "w.pt", "--runtime", "onnx", "--points-per-side", "3"]
+    words = ["--model", "other", "--weights", "w.pt", "--runtime", "onnx", "--grid", "3"]
     before = os.environ.get("ANYMASK_THREADS")
     assert main(["bench", *words, "--photo", str(photo), "--threads", "3", "--rounds", "1"]) == 0
     assert load == [("other", Path("w.pt").absolute(), "onnx", "3")]
@@ -127,7 +127,7 @@ def test_a_cold_start_that_fails_is_a_note(
         return ProcessRun(0.1, None)
 
     monkeypatch.setattr(command, "run_process", fail)
-    assert main(["bench", "--points-per-side", "3", "--rounds", "1"]) == 0
+    assert main(["bench", "--grid", "3", "--rounds", "1"]) == 0
     text = capsys.readouterr().out
     assert "- skipped: cold start: it fell over" in text
     assert "| cold start" not in text
@@ -152,5 +152,5 @@ def test_wrong_options_are_sentences(
 
 @pytest.mark.usefixtures("load")
 def test_everything_is_timed_in_every_mode(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "tiny", "--everything", "--points-per-side", "3"]) == 0
+    assert main(["bench", "tiny", "--everything", "--grid", "3"]) == 0
     assert capsys.readouterr().out.startswith("|  | onnx | onnx, exact | onnx, mixed |")

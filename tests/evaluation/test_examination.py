@@ -36,7 +36,7 @@ from tests.segment.fakes import ColourRuntime, discs
 
 HW = (96, 128)
 CIRCLES = [(30, 30, 18), (90, 40, 22), (50, 75, 14)]
-HEADER = AuditHeader(model="fake", weights="colour", points_per_side=4, grader="0")
+HEADER = AuditHeader(model="fake", weights="colour", grid=4, grader="0")
 
 
 @pytest.fixture

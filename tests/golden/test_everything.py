@@ -18,6 +18,12 @@ from tests.segment.fakes import seen_of
 
 C = TypeVar("C")
 
+OUR_NAMES = {  # of the settings that the reference calls otherwise
+    "points_per_side": "grid",
+    "pred_iou_thresh": "score",
+    "stability_score_thresh": "stability",
+}
+
 CASES = ["default", "dense_points", "loose", "regions", "crops", "strict", "nothing_left"]
 
 
@@ -55,7 +61,8 @@ def references(shared: Path) -> tuple[PlantedRuntime, np.ndarray, dict[str, dict
 @pytest.mark.parametrize("case", CASES)
 def test_the_records_are_those_of_the_reference(case: str, references: tuple) -> None:
     runtime, image, cases = references
-    records = find_everything(runtime, image, Grid(mode="exact", **cases[case]["settings"]))
+    settings = {OUR_NAMES.get(name, name): v for name, v in cases[case]["settings"].items()}
+    records = find_everything(runtime, image, Grid(mode="exact", **settings))
     told = cases[case]["records"]
     assert len(records) == len(told)
     for record, truth in zip((r.to_sa1b() for r in records), told, strict=True):

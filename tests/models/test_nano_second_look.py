@@ -65,10 +65,10 @@ def test_a_box_is_asked_again_with_its_answer_and_a_click_in_its_middle() -> Non
 @pytest.mark.parametrize(
     "prompt",
     [
-        {"box": BOX, "points": [[30, 30]], "labels": [1]},
+        {"box": BOX, "points": [[30, 30]], "point_labels": [1]},
         {"box": BOX, "mask": np.ones((128, 128), bool)},
         {"box": BOX, "multimask": True},
-        {"points": [[30, 30]], "labels": [1]},
+        {"points": [[30, 30]], "point_labels": [1]},
     ],
 )
 def test_what_is_no_bare_box_is_asked_once(prompt: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def test_prompts_have_a_limit_and_must_be_a_list() -> None:
     photo = np.zeros((9, 12, 3), np.uint8)
     with pytest.raises(PromptError, match="at most 1000 points, got 1001"):
         Prompt.of(points=np.ones((1001, 2)))
-    with pytest.raises(PromptError, match="prompts must be a list of anymask.Prompt objects, got"):
+    with pytest.raises(PromptError, match="anymask.Prompt objects, .* got int"):
         model.segment(photo, prompts=7)
     with pytest.raises(PromptError, match="points must be plain numbers"):
         Prompt.of(points=[(10**400, 1)])

@@ -71,16 +71,16 @@ def find_missing(
     model: Model,
     embedding: Features,
     given: Sequence[Rle],
-    points_per_side: int = OBJECT_GRID_SIDE,
+    grid: int = OBJECT_GRID_SIDE,
 ) -> list[Mask]:
     """Masks of objects that are not among the given ones, the surest first.
 
-    points_per_side  of the grid of clicks; 0 finds nothing
+    grid  of the grid of clicks; 0 finds nothing
 
     Their quality is the model's own, so that lists of several photos can be joined. A model that
     takes no clicks finds nothing.
     """
-    clicks = _find_free_clicks(embedding.image_hw, given, points_per_side)
+    clicks = _find_free_clicks(embedding.image_hw, given, grid)
     if not len(clicks) or "point" not in model.spec.accepts:
         return []
     prompts = [Prompt.of(points=[click]) for click in clicks.tolist()]
@@ -102,13 +102,13 @@ def object_certainty(record: Mask) -> float:
 
 
 def _find_free_clicks(
-    image_hw: tuple[int, int], given: Sequence[Rle], points_per_side: int
+    image_hw: tuple[int, int], given: Sequence[Rle], grid: int
 ) -> Floats:  # (P, 2)
     """The points of the grid that no mask covers, in pixels."""
-    if points_per_side < 1:
+    if grid < 1:
         return np.zeros((0, 2))
     height, width = image_hw
-    clicks = np.floor(point_grid(points_per_side).astype(np.float64) * (width, height))
+    clicks = np.floor(point_grid(grid).astype(np.float64) * (width, height))
     if not given:
         return clicks
     covered = rle_to_mask(rle_merge(list(given)))
@@ -241,12 +241,12 @@ def examine_photo(
     image: AnnotatedImage,
     pixels: UintImage,
     sizes: SizeTable,
-    points_per_side: int = OBJECT_GRID_SIDE,
+    grid: int = OBJECT_GRID_SIDE,
 ) -> ExaminedPhoto:
     """Find out about every mask of one photo.
 
     pixels           (H, W, 3), of the size that the masks have
-    points_per_side  of the grid that looks for objects without a mask; 0: does not look
+    grid  of the grid that looks for objects without a mask; 0: does not look
     """
     counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
     filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
@@ -273,7 +273,7 @@ def examine_photo(
         hw=image.hw,
         key=hash_masks(image),
         masks=tuple(sorted(examined, key=lambda one: one.mask)),
-        missing=tuple(find_missing(model, view.embedding, known, points_per_side)),
+        missing=tuple(find_missing(model, view.embedding, known, grid)),
     )
 
 
@@ -336,7 +336,7 @@ class AuditHeader:
 
     model: str
     weights: str
-    points_per_side: int
+    grid: int
     grader: str
 
 

@@ -74,7 +74,7 @@ class AuditSettings(TypedDict, total=False):
     below            masks with a lower grade, 0 to 1, are suspects (default: 0.5)
     top              suspects in the table and as pictures, masks and missing objects each
                      (default: 20)
-    points_per_side  clicks along each side of the grid that looks for objects without a mask; 0:
+    grid  clicks along each side of the grid that looks for objects without a mask; 0:
                      do not look (default: 12)
     proposals        a folder for the data set with the proposals in their place
     to               the format of `proposals` (default: as it was read, or coco)
@@ -88,7 +88,7 @@ class AuditSettings(TypedDict, total=False):
     limit: int | None
     below: float
     top: int
-    points_per_side: int
+    grid: int
     proposals: str | Path | None
     to: str | None
     accept: Collection[int] | None
@@ -102,7 +102,7 @@ class _Options:
     limit: int | None = None
     below: float = 0.5
     top: int = 20
-    points_per_side: int = 12
+    grid: int = 12
     proposals: Path | None = None
     to: str | None = None
     accept: frozenset[int] | None = None
@@ -189,7 +189,7 @@ def _examine(
     header = AuditHeader(
         model=model.name,
         weights=model.runtime.weights_hash,
-        points_per_side=options.points_per_side,
+        grid=options.grid,
         grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
     )
     file = AuditFile(folder / PHOTOS, header)
@@ -197,7 +197,7 @@ def _examine(
     def examine(image: AnnotatedImage) -> None:
         if file.known.get(image.file_name) != hash_masks(image):
             pixels = _open_picture(stream, image)
-            file.add(examine_photo(model, grader, image, pixels, sizes, options.points_per_side))
+            file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
 
     images = follow(islice(stream, options.limit), "photos", sizes.images)
     done, failed = _work_through(images, examine)

@@ -264,12 +264,12 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
 class GridDefaults:
     """The thresholds of automatic mask generation that suit a model's numbers.
 
-    pred_iou_thresh         masks must have more than this quality
-    stability_score_thresh  and at least this IoU between their stricter and looser cut
+    score      masks must have more than this quality
+    stability  and at least this IoU between their stricter and looser cut
     """
 
-    pred_iou_thresh: float
-    stability_score_thresh: float
+    score: float
+    stability: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -375,7 +375,7 @@ def grid_of(family: Family, given: GridDict) -> Grid:
     """
     judging = family.tables.get("objectness")
     if judging is None or given.get("mode", "adaptive") != "adaptive":
-        least = family.grid.pred_iou_thresh, family.grid.stability_score_thresh
+        least = family.grid.score, family.grid.stability
     else:
         least = float(judging["quality"]), float(judging["stability"])
     merged = GridDict(score=least[0], stability=least[1])

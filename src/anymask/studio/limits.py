@@ -54,7 +54,7 @@ class Limits:
     prompts: Annotated[int, Setting("in one request", least=1)] = 256
     points: Annotated[int, Setting("in one prompt", least=1)] = 1000
     points_together: Annotated[int, Setting("in all prompts of one request", least=1)] = 4000
-    points_per_side: Annotated[int, Setting("of the grid of everything", least=1)] = 64
+    grid: Annotated[int, Setting("of the grid of everything", least=1)] = 64
     crop_layers: Annotated[int, Setting("of the grid of everything", least=1)] = 2
     clicks: Annotated[
         int,

@@ -361,7 +361,7 @@ def checked_settings(settings: dict[str, Any], limits: Limits) -> dict[str, Any]
         wanted = f"settings of {', '.join(known)}"
         raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
     most = dict.fromkeys(known, _MOST_NUMBER)
-    most |= {"grid": limits.points_per_side, "crop_n_layers": limits.crop_layers}
+    most |= {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
     for name, value in settings.items():
         if isinstance(value, int | float) and value > most[name]:
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"

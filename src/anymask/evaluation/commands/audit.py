@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="masks with a lower grade are suspects (default: 0.5)")
     add("--top", metavar="N", type=read_count, default=20,
         help="suspects in the table and as pictures, masks and missing objects each (default: 20)")
-    add("--points-per-side", metavar="N", type=partial(read_count, least=0), default=12,
+    add("--grid", metavar="N", type=partial(read_count, least=0), default=12,
         help="clicks along each side of the grid that looks for objects without a mask; 0: do not "
         "look (default: 12)")
     add = parser.add_argument_group("better masks").add_argument

@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--photo", metavar="FILE", help="a photo of yours, else noise of 1024 x 683 pixels")
     add("--threads", metavar="N", type=int, help="threads of the model (default: all)")
     add("--rounds", metavar="N", type=read_count, default=5, help="turns of each step (default: 5)")
-    add("--points-per-side", metavar="N", type=int, default=32,
+    add("--grid", metavar="N", type=int, default=32,
         help="clicks along each side for everything (default: 32)")
     add("--json", metavar="FILE", type=Path, help="write the figures there too")
     # fmt: on
@@ -150,7 +150,7 @@ def _runtime_figures(args: argparse.Namespace, photo: Path, notes: list[str]) ->
         features = model.encode(image)
         for mode, settings in (MODES if args.everything else {"": {}}).items():
             column = f"{runtime}, {mode}" if mode else runtime
-            settings = {"points_per_side": args.points_per_side, **settings}
+            settings = {"grid": args.grid, **settings}
             found, timing = _timed("everything", partial(model.everything, features, **settings))
             figures.append(Measurement(timing.name, column, timing.median, "s", timing.seconds))
             figures.append(Measurement("masks of everything", column, len(found), ""))

@@ -39,9 +39,9 @@ DEFAULT_MODEL = "nano"  # of them, which every command takes unless told otherwi
 MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
-NANO_GRID = GridDefaults(pred_iou_thresh=0.5, stability_score_thresh=0.3)
+NANO_GRID = GridDefaults(score=0.5, stability=0.3)
 NANO_CLOSER = CloserLook(margin=1.0, gain=1.2, weight=0.6, min_side=96)
-SAM_GRID = GridDefaults(pred_iou_thresh=0.88, stability_score_thresh=0.95)
+SAM_GRID = GridDefaults(score=0.88, stability=0.95)
 
 _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
     "sam": lambda spec, tables: Sam(spec, SAM_GRID, tables),
