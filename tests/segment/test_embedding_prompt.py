@@ -26,7 +26,7 @@ def module() -> Any:
 @pytest.fixture(scope="module")
 def model(module: Any) -> Model:
     """SAM's decoder, small, with random weights."""
-    from anymask.runtime.torch import TorchRuntime
+    from anymask.runtime import TorchRuntime
 
     return Model(TorchRuntime(module, "random", device="cpu"))
 

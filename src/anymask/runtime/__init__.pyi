@@ -72,6 +72,7 @@ from anymask.runtime.protocol import MaskNaming as MaskNaming
 from anymask.runtime.protocol import PromptDecoding as PromptDecoding
 from anymask.runtime.protocol import Remembering as Remembering
 from anymask.runtime.protocol import ThreadSharing as ThreadSharing
+from anymask.runtime.protocol import VectorPrompts as VectorPrompts
 from anymask.runtime.protocol import check_maps as check_maps
 from anymask.runtime.protocol import import_torch as import_torch
 from anymask.runtime.protocol import pick_device as pick_device

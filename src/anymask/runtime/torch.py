@@ -24,7 +24,7 @@ The module is only read, so that many threads may share one runtime.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
 from anymask.models.fast import Foldable, fuse
 from anymask.models.rules import Family, Memory, MemoryBank, VideoMoment, open_family
@@ -42,6 +42,7 @@ from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
     MaskNaming,
+    VectorPrompts,
     fast_halves,
     import_torch,
     pick_device,
@@ -355,8 +356,6 @@ class TorchRuntime:
         self._names = names
         self._edges = None if edges is None else TorchEdges(edges, self.device)
         self._module: Any = for_inference(module, self.device, self.dtype)
-        if takes_vectors(self._module):
-            self.spec = replace(self.spec, accepts=self.spec.accepts | {"embedding"})
 
     def __repr__(self) -> str:
         return f"<TorchRuntime: {self.spec.name}, {self.device}>"
@@ -382,9 +381,15 @@ class TorchRuntime:
             return cast(C | None, self._edges)
         if cast(object, kind) is MaskNaming:
             return cast(C | None, self._names)
+        if cast(object, kind) is VectorPrompts:
+            return cast(C | None, self if takes_vectors(self._module) else None)
         if cast(object, kind) is ClassLabelling:
             return cast(C | None, TorchClasses(self) if self.spec.classes else None)
         return self if isinstance(self, kind) else None
+
+    def vector_length(self) -> int:
+        """See `VectorPrompts`."""
+        return int(self._module.prompt_encoder.config.dim)
 
     def _video(self) -> VideoSteps | None:
         from anymask.models.video_model import VideoModel
@@ -393,16 +398,9 @@ class TorchRuntime:
         return TorchVideo(inside, self.device) if isinstance(inside, VideoModel) else None
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32.
-
-        Raises PromptError for vectors of another length than the decoder's.
-        """
-        more = []
-        if prompts.vectors is not None:
-            wide, wanted = prompts.vectors.shape[-1], self._module.prompt_encoder.config.dim
-            if wide != wanted:
-                raise PromptError(f"{self.spec.name} takes vectors of {wanted} numbers, got {wide}")
-            more = [self._tensor(prompts.vectors, self.dtype)]
+        """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        vectors = prompts.vectors
+        more = [] if vectors is None else [self._tensor(vectors, self.dtype)]
         with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
             logits, quality = self._module.decode(
                 self._maps(seen),
