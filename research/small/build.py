@@ -30,7 +30,7 @@ from anymask.runtime import (
     read_checkpoint,
     read_manifest,
 )
-from anymask.runtime.manifest import WEIGHTS
+from anymask.runtime import WEIGHTS
 from anymask.training import export_bundle
 from research.small.share_numbers import share
 

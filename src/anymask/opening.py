@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from anymask.segment import Model
 
 if TYPE_CHECKING:
-    from anymask.track import TrackOptions, VideoSession
+    from collections.abc import Iterator
+
+    from anymask.find import Phrases
+    from anymask.masks import Masks
+    from anymask.track import TrackOptions, VideoFindKeywords, VideoSession
 
 
 def load(
@@ -38,7 +42,7 @@ def load(
 
     name = default_model() if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
-    return Model(opened, begin=_begin_session)
+    return Model(opened, begin=_begin_session, follow=_follow_words)
 
 
 def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
@@ -46,3 +50,19 @@ def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) 
     from anymask.track import open_session
 
     return open_session(model, source, **settings)
+
+
+def _follow_words(
+    model: Model, source: Any, words: Phrases, **settings: Unpack[VideoFindKeywords]
+) -> Iterator[Masks]:
+    """What `Model.find` does of a video. What is wrong is told at once, not at the first frame."""
+    from anymask.track import find_in_video
+
+    finds = find_in_video(model, source, words, **settings)
+
+    def frames() -> Iterator[Masks]:
+        with finds:
+            for frame in finds:
+                yield finds.masks(frame)
+
+    return frames()

@@ -36,6 +36,19 @@ def test_every_kind_answers_in_the_same_five_lines(
     assert open_detector(folders[kind]) is detector  # not loaded twice
 
 
+@pytest.mark.parametrize("name", ["llmdet", *KINDS])  # LLMDet has MM-Grounding-DINO's network
+@pytest.mark.usefixtures("no_network")
+def test_every_detector_is_asked_by_the_same_line(
+    name: str, folders: dict[str, Path], photo: UintImage, model: anymask.Model
+) -> None:
+    folder = folders["mm-grounding-dino" if name == "llmdet" else name]
+    found = model.find(photo, {"red cup": "cup", "cat": "cat"}, detector=folder, score=0.0, top_k=2)
+    assert set(found.labels) <= {"cup", "cat"}
+    assert len(found) or "owl" in name  # whose random boxes hold nothing
+    assert found.image_hw == photo.shape[:2]
+    assert all(one.runner_up for one in found)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_is_the_same_again_and_each_phrase_is_scored_alone(
     kind: str, folders: dict[str, Path], photo: UintImage
@@ -116,7 +129,7 @@ def test_the_catalogue_states_licence_and_source_of_every_checkpoint() -> None:
     catalogue = known_detectors()
     assert next(iter(catalogue)) == DEFAULT_DETECTOR
     for facts in catalogue.values():
-        assert facts.licence == "Apache-2.0"
+        assert facts.licence == "Apache-2.0" or facts.licence.startswith("SAM License, gated")
         assert facts.stated_by
         assert 0 < facts.threshold < 1
         assert facts.revision is None or re.fullmatch("[0-9a-f]{40}", facts.revision)
@@ -137,6 +150,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (DEFAULT_DETECTOR, WeightsError, "hf download"),
         ("grounding_dino_tiny_onnx", WeightsError, "model_quantized"),
+        ("sam3", WeightsError, "SAM License, gated"),
         ("llmdet-tiny", ModelError, "llmdet_tiny"),
         ("no/such/folder", ModelError, "folder"),
     ],

@@ -52,7 +52,7 @@ BASE_PACKAGES = frozenset({"numpy", "PIL", "cv2"})
 TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_ROOMS = frozenset({"models", "training"})
 ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
-    "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic"}),
+    "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic", "mcp"}),
 }
 TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
 # The rules of the families are read where torch is absent.

@@ -1,10 +1,12 @@
-"""`anymask find`: everything in photos that words mean, as SA-1B JSON with labels and a picture."""
+"""`anymask find`: everything in photos or in a video that words mean, with masks and labels."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
+from anymask.base import InputError
 from anymask.cli.everything_files import work_through
 from anymask.cli.folders import add_folder_options
 from anymask.cli.options import (
@@ -14,10 +16,11 @@ from anymask.cli.options import (
     read_model,
     read_pictures,
 )
-from anymask.cli.sources import add_sources
+from anymask.cli.sources import add_sources, check_not_address
+from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
 
-SUMMARY = "find things by their names in photos"
+SUMMARY = "find things by their names in photos and videos"
 ENDINGS = (".found", "-found")  # of results in the working folder; of a folder of them
 NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
 
@@ -26,7 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.find import DEFAULT_DETECTOR, known_detectors
 
-    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    more = "; or one folder with its sub-folders, or one video"
+    add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
     add = parser.add_argument
     # fmt: off
     add("words", metavar="WORDS",
@@ -47,6 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="masks that overlap more are one thing (default: 0.7)")
     add("--side", metavar="PIXELS", type=int,
         help="the longer side of what the detector sees (default: its own; on a processor 640)")
+    add("--every", metavar="N", type=read_count,
+        help="of a video, or of a folder that holds the frames of one: look for the words on every "
+        "N-th frame and follow what was found in between; -o is then .json (COCO; group_id is a "
+        "thing's number), .jsonl, .mp4 .mov .mkv .webm, or a folder (palette PNGs and things.json) "
+        "(default: 10 for a video file)")
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on
@@ -70,6 +79,35 @@ def run(args: argparse.Namespace) -> None:
     settings = FindSettings(device=model.device, **given)
     file = Path(args.words)
     is_file = "\n" not in args.words and file.suffix and file.is_file()
-    phrases = read_phrases(file if is_file else args.words, settings.score)
+    words = file if is_file else args.words
+    if args.every is not None or is_video(args.sources):
+        follow(args, words, given)
+        return
+    phrases = read_phrases(words, settings.score)
     task = FindTask(phrases, settings, model, read_pictures(args), args.overlay)
     work_through(args, task, NOTHING, ENDINGS)
+
+
+def is_video(sources: list[str]) -> bool:
+    """Whether the only source is a video's file, by its name."""
+    return len(sources) == 1 and Path(sources[0]).suffix.lower() in VIDEO_SUFFIXES
+
+
+def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -> None:
+    """Find and follow things in one video. Raises AnymaskError for what the user can mend."""
+    from anymask.base import ProgressBar
+    from anymask.track import check_paths, find_in_video, write_finds
+
+    if len(args.sources) != 1:
+        raise InputError(f"--every is about one video, got {len(args.sources)} sources; name one")
+    check_not_address(args.sources[0])
+    video = Path(args.sources[0])
+    paths = [Path(text) for text in args.outputs] or [Path(f"{video.stem}{ENDINGS[1]}")]
+    check_paths(paths)
+    model, every = read_model(args), {} if args.every is None else {"every": args.every}
+    with (
+        ProgressBar("frames", None) as bar,
+        find_in_video(model.load(), video, words, device=model.device, **given, **every) as finds,
+    ):
+        notes = write_finds(finds, video, paths, bar.update)
+    print("\n".join(notes))

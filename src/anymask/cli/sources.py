@@ -108,7 +108,8 @@ def check_kind(word: str) -> None:
     if suffix in VIDEO_SUFFIXES:
         raise InputError(
             f"videos are not photos, got {word!r}; follow objects in it with anymask track {word}, "
-            f"or make pictures of its frames: ffmpeg -i {word} frames/%05d.png"
+            f"find things in it with anymask find {word} WORDS, or make pictures of its frames: "
+            f"ffmpeg -i {word} frames/%05d.png"
         )
     if suffix in _DOCUMENTS:
         raise InputError(

@@ -140,6 +140,10 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
         from anymask.find.onnx_detector import OnnxDetector
 
         opened = OnnxDetector(name, weights, folder, threshold)
+    elif _kind_of(folder).startswith("sam3"):
+        from anymask.find.sam3 import Sam3
+
+        opened = Sam3(name, folder, threshold, device)
     else:
         from anymask.find.torch_detector import TorchDetector
 
@@ -148,6 +152,13 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     _OPEN.clear()
     _OPEN[key] = opened
     return opened
+
+
+def _kind_of(folder: Path) -> str:
+    """The network that config.json names; empty where it names none."""
+    path = folder / "config.json"
+    told = parse_json(path.read_bytes(), path) if path.is_file() else {}
+    return str(told.get("model_type", "")) if isinstance(told, dict) else ""
 
 
 def _weights_of(folder: Path) -> Path:

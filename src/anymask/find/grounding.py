@@ -12,7 +12,7 @@ Letters: Q boxes, P phrases, T tokens, H W the photo, h w what the network sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -30,6 +30,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.find.wordpiece import WordPiece
+from anymask.masks import Rle
 
 CPU_SIDE = 640  # longer side on a processor: half the time of 800 x 1066, docs/find.md
 SIDES = (64, 4096)
@@ -41,6 +42,20 @@ class ScoredBoxes(NamedTuple):
 
     boxes: FloatArray
     scores: FloatArray
+
+
+class SegmentedBoxes(ScoredBoxes):
+    """The same of a detector that segments, too; `mask` makes the mask of a box, by its row."""
+
+    mask: Callable[[int], Rle]
+
+    def __new__(
+        cls, boxes: FloatArray, scores: FloatArray, mask: Callable[[int], Rle]
+    ) -> SegmentedBoxes:
+        """The fields and the function."""
+        made = super().__new__(cls, boxes, scores)
+        made.mask = mask
+        return made
 
 
 class Detector(Protocol):

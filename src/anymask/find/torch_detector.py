@@ -61,7 +61,7 @@ class TorchDetector:
         self.name, self.threshold = name, threshold
         self._torch, self._device = torch, pick_device(device)
         try:
-            with _silent():
+            with silent():
                 model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
                     folder, local_files_only=True, use_safetensors=True, output_loading_info=True
                 )
@@ -122,8 +122,8 @@ class TorchDetector:
         }
         answer = self._model(pixel_values=pixels, **text)
         return ScoredBoxes(
-            scale_boxes(_numpy(answer.pred_boxes[0]), photo.shape[:2]),
-            phrase_scores(_numpy(answer.logits[0]), caption),
+            scale_boxes(as_numpy(answer.pred_boxes[0]), photo.shape[:2]),
+            phrase_scores(as_numpy(answer.logits[0]), caption),
         )
 
     def _detect_owl(self, photo: UintImage, pixels: Any, phrases: Sequence[str]) -> ScoredBoxes:
@@ -139,8 +139,8 @@ class TorchDetector:
             pixel_values=pixels,
             interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
         )
-        logits = _numpy(answer.logits[0])
-        return ScoredBoxes(scale_boxes(_numpy(answer.pred_boxes[0]), hw), sigmoid(logits))
+        logits = as_numpy(answer.logits[0])
+        return ScoredBoxes(scale_boxes(as_numpy(answer.pred_boxes[0]), hw), sigmoid(logits))
 
 
 def _owl_tokenizer(folder: Path) -> Any:
@@ -176,7 +176,7 @@ def _remember(owner: Any, part: str) -> None:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Without transformers' progress bar; its global switch is put back."""
     from transformers.utils import logging
 
@@ -190,6 +190,7 @@ def _silent() -> Iterator[None]:
                 logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _numpy(tensor: Any) -> FloatArray:
+def as_numpy(tensor: Any) -> FloatArray:
+    """A tensor's values in float32."""
     array: FloatArray = tensor.float().cpu().numpy()
     return array

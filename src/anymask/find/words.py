@@ -21,7 +21,7 @@ import numpy as np
 
 from anymask.base import InputError, UintImage, check_keywords
 from anymask.find.detectors import open_detector
-from anymask.find.grounding import Detector, ScoredBoxes
+from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
 from anymask.find.known_names import find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.images import ImageSource, load_image, picture_of
@@ -115,17 +115,25 @@ def find_phrases(
     else:
         seen = detector.detect(photo, [one.prompt for one in phrases], settings.side)
         named = name_boxes(seen, phrases, detector.threshold)
-        found = mask_boxes(model, photo, clip_boxes(named, photo.shape[:2]))
+        inside = clip_boxes(named, photo.shape[:2])
+        if isinstance(seen, SegmentedBoxes):
+            found = own_masks(seen, inside)
+        else:
+            found = mask_boxes(model, photo, inside)
     return best_of_each(one_a_thing(found, settings.iou), settings.top_k)
 
 
 class NamedBox(NamedTuple):
-    """A box x0, y0, x1, y1 in pixels, the label and score of its phrase, and the next best."""
+    """A box x0, y0, x1, y1 in pixels, the label and score of its phrase, and the next best.
+
+    row  of the box in what the detector saw
+    """
 
     corners: tuple[float, ...]
     label: str
     score: float
     runner_up: tuple[str, float] | None
+    row: int = 0
 
 
 def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
@@ -153,7 +161,7 @@ def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -
         ]
         runner_up = max(others, key=lambda one: one[1], default=None)
         corners = tuple(map(float, seen.boxes[row]))
-        named.append(NamedBox(corners, label, round(float(best[row]), 4), runner_up))
+        named.append(NamedBox(corners, label, round(float(best[row]), 4), runner_up, int(row)))
     return named
 
 
@@ -185,17 +193,21 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
         masks = model.segment(features, boxes=[one.corners for one in some])
         for one, record in zip(some, masks, strict=True):
             if rle_area(record.rle):
-                found.append(
-                    replace(
-                        record,
-                        label=one.label,
-                        score=one.score,
-                        label_probability=one.score,
-                        runner_up=one.runner_up,
-                        picture=None,
-                    )
-                )
+                found.append(name_mask(replace(record, picture=None), one))
     return found
+
+
+def own_masks(seen: SegmentedBoxes, named: Sequence[NamedBox]) -> list[Mask]:
+    """The masks of a detector that brings its own; empty ones are left out."""
+    masks = [(one, seen.mask(one.row)) for one in named]
+    return [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
+
+
+def name_mask(mask: Mask, one: NamedBox) -> Mask:
+    """A mask called as its box is."""
+    return replace(
+        mask, label=one.label, score=one.score, label_probability=one.score, runner_up=one.runner_up
+    )
 
 
 def one_a_thing(found: Sequence[Mask], iou: float) -> list[Mask]:

@@ -142,6 +142,8 @@ class Prompt:
                answer of the same model
     words      the object's name, for models that read
     example    (4,) a box around another object of the same kind
+    embedding  (D,) or (V, D) vectors in the decoder's space of prompts, such as a projected text
+               (Segment Anything, section 2), for SAM's decoders on torch
     object_id  which object of a video or a stack this is about; None: a photo's only one
     frame      on which frame of a video or slice of a stack, counted from 0; None: a photo
 
@@ -155,6 +157,7 @@ class Prompt:
     mask: NDArray[Any] | None = None
     words: str | None = None
     example: FloatArray | None = None
+    embedding: FloatArray | None = None
     object_id: int | None = None
     frame: int | None = None
 
@@ -165,6 +168,7 @@ class Prompt:
             "mask": None if self.mask is None else _check_mask(self.mask),
             "words": None if self.words is None else _check_words(self.words),
             "example": None if self.example is None else _check_box(self.example, "example"),
+            "embedding": None if self.embedding is None else _check_vectors(self.embedding),
         }
         labels = _check_labels(self.labels, given["points"])
         if all(value is None for value in given.values()):
@@ -189,6 +193,8 @@ class Prompt:
                 told.append(f"{name} {','.join(f'{side:g}' for side in corners.tolist())}")
         if self.mask is not None:
             told.append(f"mask {'x'.join(map(str, self.mask.shape[::-1]))}")
+        if self.embedding is not None:
+            told.append(f"embedding {'x'.join(map(str, self.embedding.shape))}")
         told += [] if self.words is None else [f"words {self.words!r}"]
         return f"<Prompt: {', '.join(told)}>"
 
@@ -204,6 +210,7 @@ class Prompt:
             "mask": self.mask is not None,
             "words": self.words is not None,
             "example": self.example is not None,
+            "embedding": self.embedding is not None,
         }
         return frozenset(kind for kind, there in given.items() if there)
 
@@ -294,6 +301,16 @@ def _check_box(box: Any, name: str = "box") -> FloatArray:
             "write the top left corner first, then the bottom right one (not width and height)"
         )
     return array.astype(np.float32)
+
+
+def _check_vectors(embedding: Any) -> FloatArray:  # -> (V, D)
+    rows = _numbers(embedding, "embedding", "embedding=vector, (D,) or (V, D) numbers")
+    if rows.ndim not in (1, 2) or not rows.size or len(np.atleast_2d(rows)) > MOST_POINTS:
+        raise PromptError(
+            f"embedding must be (D,) or (V, D) numbers, at most {MOST_POINTS} vectors; got the "
+            f"shape {rows.shape}"
+        )
+    return np.atleast_2d(rows).astype(np.float32)
 
 
 def _check_mask(mask: Any) -> NDArray[Any]:

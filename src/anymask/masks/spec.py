@@ -182,7 +182,7 @@ def _strips(array: NDArray[Any]) -> list[slice]:
     return [slice(top, top + step) for top in range(0, array.shape[0], step)]
 
 
-PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example"]
+PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example", "embedding"]
 Fit = Literal["longest_side", "square"]
 Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"]
 
@@ -337,12 +337,14 @@ class ModelPrompts:
     labels    (N, P) int64: 1 object, 0 background, 2 and 3 box corners, -1 no point
     masks     (N, 1, m, m) float32 logits, zeros where there is none
     has_mask  (N,) float32, 1 where `masks` counts
+    vectors   (N, V, D) float32, tokens that come behind the points; None where there are none
     """
 
     coords: FloatArray
     labels: IntArray
     masks: FloatArray
     has_mask: FloatArray
+    vectors: FloatArray | None = None
 
     def __repr__(self) -> str:
         n, p = self.labels.shape

@@ -76,6 +76,7 @@ class ImageModel(nn.Module):
         labels: Tensor,
         masks: Tensor,
         has_mask: Tensor,
+        vectors: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer N prompts about one image (features of batch 1), or one each about N images.
 
@@ -86,13 +87,17 @@ class ImageModel(nn.Module):
                   has one, (1, 1, m, m) and has_mask (1,) of zeros say so and save a quarter of the
                   work
         has_mask  (N,) 1 or 0
+        vectors   (N, V, C) further tokens, behind the points
         returns   logits (N, T, m, m) and quality (N, T), float32, in the model's own order
         """
         image, *detail = (x.to(self.dtype) for x in features)
+        tokens = self.prompt_encoder.embed_points(coords, labels)
+        if vectors is not None:
+            tokens = torch.cat([tokens, vectors.to(tokens.dtype)], dim=1)
         logits, quality = self.mask_decoder(
             image,
             self.prompt_encoder.grid(image.shape[-2], image.shape[-1]),
-            self.prompt_encoder.embed_points(coords, labels),
+            tokens,
             self.prompt_encoder.embed_masks(masks.to(self.dtype), has_mask),
             *detail,
         )

@@ -82,6 +82,7 @@ from anymask.runtime.protocol import Sweep as Sweep
 from anymask.runtime.protocol import SweepPrecision as SweepPrecision
 from anymask.runtime.protocol import Sweeps as Sweeps
 from anymask.runtime.protocol import ThreadSharing as ThreadSharing
+from anymask.runtime.protocol import VectorPrompts as VectorPrompts
 from anymask.runtime.protocol import VideoAnswer as VideoAnswer
 from anymask.runtime.protocol import VideoSteps as VideoSteps
 from anymask.runtime.protocol import WrappedRuntime as WrappedRuntime

@@ -127,6 +127,15 @@ class Remembering(Protocol):
 
 
 @runtime_checkable
+class VectorPrompts(Protocol):
+    """The capability of taking vectors as prompts: `ModelPrompts.vectors`."""
+
+    def vector_length(self) -> int:
+        """D, the numbers of a vector."""
+        ...
+
+
+@runtime_checkable
 class MaskNaming(Protocol):
     """The capability of naming masks, learned beside the model's weights."""
 

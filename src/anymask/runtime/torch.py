@@ -24,6 +24,7 @@ from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.fast import ClickSweep, Foldable, SweepTokens, fits, fuse, open_lone_pool
+from anymask.models.image_model import ImageModel
 from anymask.models.rules import Family, MemoryBank, VideoMoment, for_users, open_family
 from anymask.models.video_model import DTYPES, Frame, FramePrompts, ObjectAnswer, VideoModel
 from anymask.runtime.protocol import (
@@ -33,6 +34,7 @@ from anymask.runtime.protocol import (
     MemoryChoice,
     Sweep,
     SweepPrecision,
+    VectorPrompts,
     VideoAnswer,
     VideoSteps,
     fast_halves,
@@ -74,11 +76,14 @@ class TorchRuntime:
         self.family: Family = open_family(self.spec, weights_hash=weights_hash)
         self._module: Any = for_inference(module, self.device, self.dtype)
         is_video = isinstance(self._module, VideoModel)
+        is_sam = isinstance(self._module, ImageModel)
         self._added: Mapping[Any, Any] = {
             VideoSteps: TorchVideo(self._module, self.device) if is_video else None,
             EdgeRefining: None if edges is None else TorchEdges(edges, self.device),
             MaskNaming: names,
             ClassLabelling: self if self.spec.classes else None,
+            # SAM's decoder takes any number of tokens: text is one more in its paper.
+            VectorPrompts: self if is_sam and not self.spec.fixed_points else None,
         }
 
     def __repr__(self) -> str:
@@ -105,6 +110,8 @@ class TorchRuntime:
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        vectors = prompts.vectors
+        more = [] if vectors is None else [_to_tensor(vectors, self.device, self.dtype)]
         with _computing(f"the decoder of {self.spec.name}"):
             logits, quality = self._module.decode(
                 self._maps(seen),
@@ -113,8 +120,13 @@ class TorchRuntime:
                 _to_tensor(prompts.labels, self.device, torch.int64),
                 _to_tensor(prompts.masks, self.device, self.dtype),
                 _to_tensor(prompts.has_mask, self.device, self.dtype),
+                *more,
             )
             return _to_numpy(logits), _to_numpy(quality)
+
+    def vector_length(self) -> int:
+        """See `VectorPrompts`."""
+        return int(self._module.prompt_encoder.config.dim)
 
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; of a model that has classes."""

@@ -117,24 +117,30 @@ class Model:
 
     runtime  what encodes and decodes
     begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
+    follow   what `find` calls for a video: (model, source, words, settings) to masks a frame
     """
 
     def __init__(
-        self, runtime: ImageRuntime, begin: Callable[..., VideoSession] | None = None
+        self,
+        runtime: ImageRuntime,
+        begin: Callable[..., VideoSession] | None = None,
+        follow: Callable[..., Iterator[Masks]] | None = None,
     ) -> None:
         self.runtime = runtime
-        self._begin = begin
+        self._begin, self._follow = begin, follow
 
     def __getstate__(self) -> dict[str, object]:
         return {
             "runtime": self.runtime,
             "weights_hash": self.runtime.weights_hash,
             "begin": self._begin,
+            "follow": self._follow,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The runtime is opened anew, by name and weights. Raises WeightsError for other ones."""
         self.runtime, self._begin = state["runtime"], state["begin"]
+        self._follow = state["follow"]
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
                 f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, here they "
@@ -518,7 +524,25 @@ class Model:
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
         return Masks(found, image_hw=image_hw, picture=picture)
 
-    def find(self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]) -> Masks:
+    @overload
+    def find(
+        self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]
+    ) -> Masks: ...
+
+    @overload
+    def find(
+        self,
+        image: Any,
+        words: Phrases,
+        *,
+        every: int,
+        tracking: TrackOptions = ...,
+        **settings: Unpack[FindKeywords],
+    ) -> Iterator[Masks]: ...
+
+    def find(
+        self, image: Any, words: Phrases, *, every: int | None = None, **settings: Any
+    ) -> Masks | Iterator[Masks]:
         """Everything in a photo that words mean, each thing once, with label and score, best first.
 
         words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
@@ -526,6 +550,9 @@ class Model:
         settings  detector ("llmdet_tiny", a folder; None: the model's own names, offline), score
                   (one, or {phrase: score}), iou, top_k, side: see `find.FindSettings`; bgr and
                   allow_url as for `encode`
+        every     of a video (as for `track`): look for the words on every n-th frame, and where
+                  something was lost, and follow what was found; an iterator of the `Masks` of each
+                  frame, in which a thing keeps its id; tracking={...}, the settings of `track`
 
         A phrase that is not there gives nothing. Raises InputError for words and settings, and for
         a word that the model does not know where there is no detector; ModelError, WeightsError
@@ -533,6 +560,10 @@ class Model:
         """
         from anymask.find import find_words
 
+        if every is not None:
+            if self._follow is None:
+                raise ModelError("this Model was not made by anymask.load, which brings videos")
+            return self._follow(self, image, words, every=every, **settings)
         return find_words(self, image, words, **settings)
 
     def cutout(

@@ -17,7 +17,7 @@ from functools import partial
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage
 from anymask.masks import (
     CloserLook,
     EncoderOutput,
@@ -45,7 +45,7 @@ from anymask.models.rules import (
     mean_chance,
     object_box,
 )
-from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, require
+from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
 from anymask.segment.postprocess import (
     obey_negatives,
     scaled_prompt,
@@ -194,7 +194,15 @@ def answer_prompts(
     check_features(runtime, features)
     if settings.mirror and photo is not None and features.mirrored is None:
         features = replace(features, mirrored=_encode_mirrored(runtime, photo))
-    checked = [check_prompt(prompt, features.image_hw, runtime.spec) for prompt in prompts]
+    spec, vectors = runtime.spec, runtime.capability(VectorPrompts)
+    if vectors is not None:
+        spec = replace(spec, accepts=spec.accepts | {"embedding"})
+    checked = [check_prompt(prompt, features.image_hw, spec) for prompt in prompts]
+    for prompt in checked:
+        if vectors is not None and prompt.embedding is not None:
+            wide, wanted = prompt.embedding.shape[-1], vectors.vector_length()
+            if wide != wanted:
+                raise PromptError(f"{spec.name} takes vectors of {wanted} numbers, got {wide}")
     firsts = decode_prompts(runtime, features, checked, settings)
     time = None if settings.retry is None else RetryTime.start(settings.retry)
     answers = []

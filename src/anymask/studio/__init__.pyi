@@ -1,5 +1,6 @@
 from anymask.studio.app import ServerParts as ServerParts
 from anymask.studio.app import create_app as create_app
+from anymask.studio.assistants import assistant_server as assistant_server
 from anymask.studio.commands.serve import add_server_options as add_server_options
 from anymask.studio.commands.serve import read_server as read_server
 from anymask.studio.cvat import SHAPES as SHAPES

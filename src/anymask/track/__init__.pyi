@@ -21,6 +21,7 @@ from anymask.track.outputs import MaskWriter as MaskWriter
 from anymask.track.outputs import PaletteWriter as PaletteWriter
 from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
+from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction
@@ -45,3 +46,6 @@ from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
 from anymask.track.sources import read_facts as read_facts
 from anymask.track.store import SessionStore as SessionStore
+from anymask.track.words import VideoFindKeywords as VideoFindKeywords
+from anymask.track.words import find_in_video as find_in_video
+from anymask.track.words import write_finds as write_finds

@@ -270,9 +270,9 @@ def _write(
     written: set[str] = set()
     try:
         for frame in _frames_in_order(session, asked.direction, progress):
-            picture = partial(_read_picture, session, frame.index)
+            picture = partial(read_picture, session, frame.index)
             if not writers:
-                facts = _video_facts(session, asked, frame)
+                facts = video_facts(session, Path(asked.video), frame)
                 writers = open_writers(asked.paths, facts, asked.cutout)
             for writer in writers:
                 writer.write(frame, picture)
@@ -321,7 +321,7 @@ def _frames_in_order(
         yield session.result(index)
 
 
-def _read_picture(session: VideoSession, frame: int) -> UintImage:
+def read_picture(session: VideoSession, frame: int) -> UintImage:
     """A frame that was followed, once more. Raises DataError where it cannot be read again."""
     image = session.picture(frame)
     if image is None:
@@ -329,8 +329,9 @@ def _read_picture(session: VideoSession, frame: int) -> UintImage:
     return image
 
 
-def _video_facts(session: VideoSession, asked: TrackFiles, first: TrackedFrame) -> VideoFacts:
-    picture, video = _read_picture(session, first.index), Path(asked.video)
+def video_facts(session: VideoSession, video: Path, first: TrackedFrame) -> VideoFacts:
+    """What writers have to know, once the first frame is there."""
+    picture = read_picture(session, first.index)
     return VideoFacts(
         name=video.stem or "video",
         hw=(picture.shape[0], picture.shape[1]),

@@ -193,6 +193,7 @@ KIND_NAMES: dict[PromptKind, str] = {
     "mask": "mask prompts",
     "words": "words",
     "example": "examples",
+    "embedding": "embeddings",
 }
 
 
@@ -243,16 +244,20 @@ def group_prompts(
 ) -> Iterator[tuple[list[int], ModelPrompts]]:
     """Batches of prompts with equally many points, at most `most` each, and their places."""
     tokens = [_tokens(prompt, geometry, spec) for prompt in prompts]
-    places: dict[int, list[int]] = {}
+    places: dict[tuple[int, ...], list[int]] = {}
     for place, (coords, _) in enumerate(tokens):
-        places.setdefault(len(coords), []).append(place)
+        vectors = prompts[place].embedding
+        shape = () if vectors is None else vectors.shape
+        places.setdefault((len(coords), *shape), []).append(place)
     for same in places.values():
         for start in range(0, len(same), most):
             batch = same[start : start + most]
             masks, has_mask = _masks([prompts[place] for place in batch], geometry, spec)
             coords = np.stack([tokens[place][0] for place in batch])
             labels = np.stack([tokens[place][1] for place in batch])
-            yield batch, ModelPrompts(coords, labels, masks, has_mask)
+            given = [one for place in batch if (one := prompts[place].embedding) is not None]
+            vectors = np.stack(given) if given else None
+            yield batch, ModelPrompts(coords, labels, masks, has_mask, vectors)
 
 
 def _tokens(

@@ -1,0 +1,346 @@
+"""SAM 3 by the user's own file (extra [words]): phrases, example boxes or clicks in, masks out.
+
+Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3Model` and
+`Sam3TrackerModel` (Apache-2.0). Weights are gated and under the SAM License, which is shown when
+they are opened; nothing of them is bundled. The photo's features are computed once for all phrases
+and clicks about it; each phrase is a pass of its own through the decoder, as published.
+
+Deviations from transformers, each towards the published model: norms have eps 1e-5; a phrase
+without example boxes keeps the class token of the geometry encoder; for clicks the embedding of "no
+memory" counts twice; photos are resized by torch from uint8, and features of example boxes pooled
+by `roi_align` below, as torchvision would.
+
+Letters: B boxes, Q queries, P phrases, C channels, H W the photo, h w a map, R bins of a box.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import FloatArray, InputError, MissingExtra, UintImage, WeightsError
+from anymask.find.grounding import SegmentedBoxes, sigmoid
+from anymask.find.torch_detector import as_numpy, silent
+from anymask.masks import Prompt, Rle, mask_to_rle
+from anymask.runtime import pick_device
+
+log = logging.getLogger("anymask.find")
+
+TOKENS = 32  # of a phrase
+EXAMPLES_ONLY = "visual"  # the phrase of example boxes without one
+EPS = 1e-5
+PADDED = -10  # the label of a box that is none
+LICENCE = (
+    "SAM 3 is under the SAM License of Meta (19 November 2025), not an open-source licence: code "
+    "and weights may be used, changed and passed on, also commercially, under the same agreement "
+    "and with a copy of it; no military, weapons, nuclear or espionage use, no reverse "
+    "engineering; it ends with a patent suit. The text: https://huggingface.co/facebook/sam3"
+)
+
+
+class Sam3:
+    """SAM 3 in a local folder, as a `Detector` that brings its own masks.
+
+    Raises MissingExtra without transformers or torch, WeightsError for files that are broken or do
+    not fit.
+    """
+
+    def __init__(self, name: str, folder: Path, threshold: float, device: str = "auto") -> None:
+        try:
+            import torch
+            from transformers import AutoConfig, AutoTokenizer
+            from transformers.models.sam3.modeling_sam3 import Sam3Model
+        except ImportError as error:
+            raise MissingExtra(error.name or "transformers", "words", "SAM 3") from None
+        log.warning(LICENCE)
+        self.name, self.threshold, self._folder = name, threshold, folder
+        self._torch, self._device = torch, pick_device(device)
+        try:
+            self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise WeightsError(
+                f"{folder} is not whole ({str(error).splitlines()[0]}); it wants config.json, "
+                "model.safetensors and tokenizer.json of facebook/sam3"
+            ) from error
+        set_eps(self._config)
+        self._model: Any = self._load(Sam3Model)
+        encoder = self._model.geometry_encoder
+        encoder._encode_boxes = lambda *given: encode_boxes(encoder, *given)
+        self._clicker: Any = None
+        self._seen: tuple[str, Any] | None = None  # the last photo's maps
+        self._clicked: tuple[str, list[Any]] | None = None
+        self._lock = threading.RLock()
+        self.about: dict[str, Any] = {"detector": name, "kind": "sam3"}
+
+    def __repr__(self) -> str:
+        return f"Sam3({self.name!r}, on {self._device})"
+
+    def detect(
+        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+    ) -> SegmentedBoxes:
+        """See `Detector`; the side is fixed."""
+        if side is not None:
+            raise InputError(f"SAM 3 sees photos at its own side, got side={side}; leave it out")
+        return join_answers([self._ask(photo, phrase, (), ()) for phrase in phrases])
+
+    def detect_like(
+        self,
+        photo: UintImage,
+        boxes: Sequence[Sequence[float]],
+        unlike: Sequence[Sequence[float]] = (),
+        phrase: str | None = None,
+    ) -> SegmentedBoxes:  # P = 1
+        """Everything that is like the things in some boxes of the same photo.
+
+        boxes   x0, y0, x1, y1 in pixels, each around such a thing
+        unlike  boxes around what is not meant
+        phrase  what they are, if that helps
+
+        Raises InputError for no boxes, or boxes that are none.
+        """
+        if not len(boxes) and not len(unlike):
+            raise InputError("wanted a box around an example, got none; give boxes=")
+        return join_answers([self._ask(photo, phrase or EXAMPLES_ONLY, boxes, unlike)])
+
+    def segment(
+        self, photo: UintImage, prompt: Prompt, multimask: bool = True
+    ) -> tuple[FloatArray, FloatArray]:  # -> (K, h, w), (K,)
+        """The masks that clicks or a box mean, in the model's order: logits of the whole photo at
+        its own side, and scores (raw). K is 3, or 1 without `multimask`.
+
+        Raises InputError for a prompt with a mask.
+        """
+        if prompt.mask is not None:
+            raise InputError("SAM 3 takes clicks and boxes here, got a mask; leave it out")
+        torch, side = self._torch, self._side
+        scale = side / np.array([photo.shape[1], photo.shape[0]], np.float64)
+        given: dict[str, Any] = {}
+        if prompt.points is not None and prompt.labels is not None:
+            points = torch.tensor(prompt.points * scale, dtype=torch.float32)
+            given["input_points"] = points[None, None].to(self._device)
+            given["input_labels"] = torch.tensor(prompt.labels)[None, None].to(self._device)
+        if prompt.box is not None:
+            box = torch.tensor(prompt.box * np.tile(scale, 2), dtype=torch.float32)
+            given["input_boxes"] = box[None, None].to(self._device)
+        with self._lock, torch.inference_mode():
+            maps = self._tracker_maps(photo)
+            answer = self._clicker(image_embeddings=maps, multimask_output=multimask, **given)
+        return as_numpy(answer.pred_masks[0, 0]), as_numpy(answer.iou_scores[0, 0])
+
+    @property
+    def _side(self) -> int:
+        size = self._model.config.vision_config.backbone_config.image_size
+        return int(size if isinstance(size, int) else size[0])
+
+    def _load(self, kind: Any) -> Any:
+        try:
+            with silent():
+                model, loaded = kind.from_pretrained(
+                    self._folder, config=self._config, local_files_only=True, use_safetensors=True,
+                    output_loading_info=True,
+                )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise WeightsError(
+                f"SAM 3 in {self._folder} cannot be opened: {str(error).splitlines()[0]}"
+            ) from error
+        if missing := sorted(loaded["missing_keys"]):
+            raise WeightsError(
+                f"the weights in {self._folder} lack {len(missing)} tensors of SAM 3, first "
+                f"{missing[0]}; copy them again"
+            )
+        return model.eval().requires_grad_(False).to(self._device)
+
+    def _pixels(self, photo: UintImage) -> Any:  # -> (1, 3, side, side)
+        torch, side = self._torch, self._side
+        pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))[None])
+        small = torch.nn.functional.interpolate(
+            pixels, size=(side, side), mode="bilinear", antialias=True
+        )
+        return (small.to(self._device).float() / 255 - 0.5) / 0.5
+
+    def _look(self, photo: UintImage) -> Any:
+        """What the vision encoder sees of a photo; the last one is remembered."""
+        key = key_of(photo)
+        if self._seen is None or self._seen[0] != key:
+            self._seen = (key, self._model.vision_encoder(self._pixels(photo)))
+        return self._seen[1]
+
+    def _tracker_maps(self, photo: UintImage) -> list[Any]:
+        """The maps that clicks are answered from: the tracker's own neck on the same trunk."""
+        if self._clicker is None:
+            from transformers.models.sam3_tracker.modeling_sam3_tracker import Sam3TrackerModel
+
+            self._clicker = self._load(Sam3TrackerModel)
+            self._clicker.vision_encoder.backbone = self._model.vision_encoder.backbone
+        key = key_of(photo)
+        if self._clicked is None or self._clicked[0] != key:
+            *fine, coarse = self._clicker.get_image_embeddings(self._pixels(photo))
+            nothing = self._clicker.no_memory_embedding.reshape(1, -1, 1, 1)
+            self._clicked = (key, [*fine, coarse + nothing])
+        return self._clicked[1]
+
+    def _ask(
+        self,
+        photo: UintImage,
+        phrase: str,
+        boxes: Sequence[Sequence[float]],
+        unlike: Sequence[Sequence[float]],
+    ) -> Sam3Answer:
+        torch = self._torch
+        tokens = self._tokenizer([phrase], truncation=True, max_length=TOKENS)["input_ids"][0]
+        ids = torch.zeros(1, TOKENS, dtype=torch.long)
+        ids[0, : len(tokens)] = torch.tensor(tokens)
+        examples, labels = example_boxes(boxes, unlike, photo.shape[:2])
+        with self._lock, torch.inference_mode():
+            answer = self._model(
+                vision_embeds=self._look(photo),
+                input_ids=ids.to(self._device),
+                attention_mask=(torch.arange(TOKENS)[None] < len(tokens)).long().to(self._device),
+                input_boxes=torch.from_numpy(examples)[None].to(self._device),
+                input_boxes_labels=torch.from_numpy(labels)[None].to(self._device),
+            )
+        chances = sigmoid(as_numpy(answer.pred_logits[0])) * sigmoid(
+            as_numpy(answer.presence_logits[0])
+        )
+        height, width = photo.shape[:2]
+        corners = as_numpy(answer.pred_boxes[0]) * np.array([width, height] * 2, np.float32)
+        return Sam3Answer(corners, chances, answer.pred_masks[0].float().cpu(), (height, width))
+
+
+def key_of(photo: UintImage) -> str:
+    """Tells photos apart."""
+    return f"{photo.shape} {hashlib.sha256(photo.tobytes()).hexdigest()}"
+
+
+@dataclass(frozen=True, eq=False)
+class Sam3Answer:
+    """What one phrase found: boxes (Q, 4) in pixels, scores (Q,), mask logits (Q, h, w)."""
+
+    boxes: FloatArray
+    scores: FloatArray
+    logits: Any
+    hw: tuple[int, int]
+
+    def mask(self, query: int) -> Rle:
+        """A query's pixels: logits resized to the photo, cut at 0."""
+        import torch
+
+        wide = torch.nn.functional.interpolate(
+            self.logits[query][None, None], size=self.hw, mode="bilinear", align_corners=False
+        )
+        return mask_to_rle((wide[0, 0] > 0).numpy())
+
+
+def join_answers(answers: Sequence[Sam3Answer]) -> SegmentedBoxes:
+    """The answers to several phrases as one: a box scores 0 for others' phrases."""
+    counts = [len(one.scores) for one in answers]
+    scores = np.zeros((sum(counts), len(answers)), np.float32)
+    starts = np.cumsum([0, *counts])
+    for place, one in enumerate(answers):
+        scores[starts[place] : starts[place + 1], place] = one.scores
+
+    def mask(row: int) -> Rle:
+        place = int(np.searchsorted(starts, row, side="right")) - 1
+        return answers[place].mask(row - int(starts[place]))
+
+    return SegmentedBoxes(np.concatenate([one.boxes for one in answers]), scores, mask)
+
+
+def example_boxes(
+    boxes: Sequence[Sequence[float]], unlike: Sequence[Sequence[float]], hw: tuple[int, ...]
+) -> tuple[FloatArray, Any]:  # -> (B, 4), (B,)
+    """Centre and size in parts of the photo, and labels: 1 like it, 0 unlike it; of none a box that
+    does not count, so that the class token is there. Raises InputError."""
+    rows: FloatArray = np.array([*boxes, *unlike], np.float32).reshape(-1, 4)
+    if not np.isfinite(rows).all() or (rows[:, 2:] <= rows[:, :2]).any():
+        raise InputError("an example's box is x0, y0, x1, y1 with x0 < x1 and y0 < y1, in pixels")
+    if not len(rows):
+        return np.full((1, 4), 0.5, np.float32), np.array([PADDED])
+    rows = np.asarray(rows / np.array([hw[1], hw[0]] * 2, np.float32), np.float32)
+    centre, size = (rows[:, :2] + rows[:, 2:]) / 2, rows[:, 2:] - rows[:, :2]
+    labels = np.array([1] * len(boxes) + [0] * len(unlike))
+    return np.concatenate([centre, size], axis=1).astype(np.float32), labels
+
+
+def set_eps(config: Any) -> None:
+    """The norms' eps of the detector and the trunk as published, in all parts of a config."""
+    for name, part in vars(config).items():
+        if hasattr(part, "to_dict") and name not in (
+            "prompt_encoder_config",
+            "mask_decoder_config",
+        ):
+            set_eps(part)
+    if hasattr(config, "layer_norm_eps"):
+        config.layer_norm_eps = EPS
+
+
+# Example boxes.
+
+
+def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) -> tuple[Any, Any]:
+    """A token (256,) for each box: its numbers, its features and its place, added.
+
+    boxes   (N, B, 4) centre and size in parts of the photo
+    seen    (N, B) which of them count, handed on
+    labels  (N, B) 1 like it, 0 unlike it
+    maps    (N, 256, h, w) the normed features
+    """
+    import torch
+
+    count, several = boxes.shape[:2]
+    half = boxes[..., 2:] / 2
+    size = boxes.new_tensor([maps.shape[-1], maps.shape[-2]])
+    corners = [boxes[..., :2] - half, boxes[..., :2] + half]
+    x0y0, x1y1 = (one * size for one in corners)
+    bins = encoder.roi_size
+    pooled: list[Any] = [
+        roi_align(maps[one].float(), x0y0[one, box].tolist(), x1y1[one, box].tolist(), bins)
+        for one in range(count)
+        for box in range(several)
+    ]
+    features = encoder.boxes_pool_project(torch.stack(pooled).to(maps.dtype))
+    place = encoder._encode_box_coordinates(*boxes.reshape(-1, 4).unbind(-1))
+    tokens = (
+        encoder.boxes_direct_project(boxes)
+        + features.view(count, several, -1)
+        + encoder.boxes_pos_enc_project(place.view(count, several, -1))
+        + encoder.label_embed(labels.long())
+    )
+    return tokens, seen
+
+
+def roi_align(maps: Any, low: Sequence[float], high: Sequence[float], bins: int) -> Any:
+    """Features of a box: (C, h, w) -> (C, R, R), the mean of bilinear samples in each bin.
+
+    low, high  x, y of its corners, in cells of the map
+
+    He et al., "Mask R-CNN" (2017), as torchvision's with `aligned=False` and `sampling_ratio=-1`:
+    cell i lies at i, not at i + 0.5; a box has one cell at least; a bin has ceil(side / R) samples
+    a side. Sampling is separable, so it is two products.
+    """
+    columns = _bin_weights(low[0], high[0], bins, maps.shape[-1])
+    rows = _bin_weights(low[1], high[1], bins, maps.shape[-2])
+    return maps.new_tensor(rows) @ maps @ maps.new_tensor(columns).T
+
+
+def _bin_weights(low: float, high: float, bins: int, cells: int) -> FloatArray:  # -> (R, cells)
+    """What each cell of an axis counts for each bin."""
+    side = max(high - low, 1.0)
+    samples = max(1, int(np.ceil(side / bins)))
+    places = low + (np.arange(bins * samples) + 0.5) * side / (bins * samples)
+    inside = (places >= -1) & (places <= cells)
+    places = places.clip(0, cells - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, cells - 1)
+    weights, rows = np.zeros((bins, cells)), np.arange(bins * samples) // samples
+    np.add.at(weights, (rows, below), (1 - (places - below)) * inside / samples)
+    np.add.at(weights, (rows, above), (places - below) * inside / samples)
+    return weights.astype(np.float32)

@@ -1,0 +1,403 @@
+"""A server for assistants: a model and folders in, tools of the Model Context Protocol out.
+
+An assistant opens a photo of the folders that it may see, asks for masks, and gets small pictures,
+figures and run-lengths. A photo's masks are numbered from 1 on and stay until the photo is
+forgotten (`KEPT` photos are known at a time). Nothing outside the folders is read, whether by `..`,
+an absolute path or a symbolic link, and nothing is written but cut-outs, where a folder for them
+was named.
+
+The protocol is spoken by its official SDK (extra [mcp]).
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import inspect
+import io
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
+from PIL import Image
+
+from anymask import __version__
+from anymask.base import AnymaskError, InputError, UintImage, write_whole
+from anymask.find import Detector, open_detector
+from anymask.images import list_photos, load_image
+from anymask.masks import Mask, Masks, Prompt, rle_to_coco
+from anymask.segment import EncodedPhoto
+
+if TYPE_CHECKING:
+    from anymask import Model
+
+KEPT = 4  # photos with their features and masks
+SIDE = 512  # pixels of the longer side of the pictures that are answered
+LISTED = 200  # photos that are told at once
+MOST_BYTES = 200_000_000  # of a photo's file
+OUTSIDE = (
+    "there is no such photo in the folders that may be seen; list_photos tells which there are"
+)
+
+INSTRUCTIONS = """\
+Masks of things in the user's photos. Name a photo as list_photos does. Points are (x, y) and boxes
+(x0, y0, x1, y1), in pixels of the photo from its upper left corner; the pictures that you get are
+smaller, each answer says how much: multiply what you read off a picture by pixels_per_shown_pixel.
+Masks have numbers, which refine and cut_out take. Run-lengths are COCO's."""
+
+
+def assistant_server(
+    model: Model,
+    folders: Sequence[str | Path],
+    *,
+    detector: str | Path | Detector | None = None,
+    out: str | Path | None = None,
+) -> MCPServer:
+    """A server for assistants; `.run("stdio")` serves one until it leaves.
+
+    folders   what may be read: the photos in them and below
+    detector  what `find` reads words with, as for `Model.find`; None: the model's own names
+    out       a folder for cut-outs; None: they are only shown
+
+    Raises InputError for a folder that is none, and for a detector as `Model.find` does.
+    """
+    reader = None if detector is None else open_detector(detector)
+    desk = Desk(model, Folders(folders), reader, None if out is None else read_folder(out))
+    server = MCPServer("anymask", version=__version__, instructions=INSTRUCTIONS)
+    for ask in (
+        desk.list_photos, desk.open_photo, desk.find, desk.click, desk.box, desk.everything,
+        desk.refine, desk.cut_out,
+    ):  # fmt: skip
+        reads = ask != desk.cut_out or out is None
+        about = ToolAnnotations(read_only_hint=reads, destructive_hint=False, open_world_hint=False)
+        server.add_tool(as_tool(ask), annotations=about)
+    return server
+
+
+def as_tool(ask: Callable[..., Answer]) -> Callable[..., CallToolResult]:
+    """A question of the desk as the SDK takes it; our errors are what an assistant reads."""
+
+    @functools.wraps(ask)
+    def tool(**given: Any) -> CallToolResult:
+        try:
+            return ask(**given).as_result()
+        except AnymaskError as error:
+            raise ToolError(str(error)) from error
+
+    asked = inspect.signature(ask, eval_str=True)
+    tool.__signature__ = asked.replace(return_annotation=CallToolResult)  # type: ignore[attr-defined]
+    return tool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an assistant gets: facts, ready for JSON, and perhaps a picture (H, W, 3 or 4)."""
+
+    facts: dict[str, Any]
+    picture: UintImage | None = None
+
+    def as_result(self) -> CallToolResult:
+        """Facts to read, without run-lengths; a picture; and all facts for programs."""
+        facts, content = dict(self.facts), list[TextContent | ImageContent]()
+        if self.picture is not None:
+            small = shrink(self.picture)
+            data = io.BytesIO()
+            Image.fromarray(small).save(data, "PNG")
+            text = base64.b64encode(data.getvalue()).decode()
+            content.append(ImageContent(type="image", data=text, mime_type="image/png"))
+            share = self.picture.shape[1] / small.shape[1]
+            facts["pixels_per_shown_pixel"] = round(share, 4)
+        short = {
+            name: [{k: v for k, v in one.items() if k != "rle"} for one in value]
+            if name == "masks" else value
+            for name, value in facts.items()
+        }  # fmt: skip
+        content.insert(0, TextContent(type="text", text=json.dumps(short)))
+        return CallToolResult(content=list(content), structured_content=facts)
+
+
+def shrink(picture: UintImage) -> UintImage:
+    """The picture with a longer side of at most SIDE."""
+    height, width = picture.shape[:2]
+    scale = SIDE / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# What may be read.
+
+
+def read_folder(folder: str | Path) -> Path:
+    """A folder's real place. Raises InputError where there is none."""
+    try:
+        place = Path(folder).expanduser().resolve(strict=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"wanted a folder, got {str(folder)!r}, which cannot be opened") from error
+    if not place.is_dir():
+        raise InputError(f"wanted a folder, got {str(folder)!r}, which is a file")
+    return place
+
+
+class Folders:
+    """The folders that may be seen. Raises InputError for none, or one that is none."""
+
+    def __init__(self, folders: Sequence[str | Path]) -> None:
+        if not folders:
+            raise InputError("name a folder with photos that an assistant may see, got none")
+        self.roots = tuple(dict.fromkeys(map(read_folder, folders)))
+
+    def photos(self) -> list[str]:
+        """The photos as an assistant names them: below the folder, or by their whole path where
+        there are several folders."""
+        found = []
+        for root in self.roots:
+            for path in list_photos(root):
+                if self._is_inside(path):
+                    name = path.relative_to(root) if len(self.roots) == 1 else path
+                    found.append(name.as_posix())
+        return found
+
+    def read(self, name: str) -> tuple[Path, bytes]:
+        """A photo's real place and its bytes.
+
+        Raises InputError with one sentence for all that is outside or not there, so that nothing is
+        told of what lies elsewhere; and for files that are too large.
+        """
+        for root in self.roots:
+            try:
+                path = (root / name).resolve(strict=True)
+                if not self._is_inside(path):
+                    continue
+                with path.open("rb") as file:
+                    # A link that was put there meanwhile leads to another file than was looked at.
+                    same = os.path.samestat(os.fstat(file.fileno()), path.lstat())
+                    data = file.read(MOST_BYTES + 1) if same else b""
+            except (OSError, ValueError, RuntimeError):
+                continue
+            if len(data) > MOST_BYTES:
+                raise InputError(f"{name} has more than {MOST_BYTES // 10**6} MB")
+            if same:
+                return path, data
+        raise InputError(OUTSIDE)
+
+    def _is_inside(self, path: Path) -> bool:
+        """Whether a path, its links followed, is a file of the folders."""
+        try:
+            place = path.resolve(strict=True)
+            return place.is_file() and any(place.is_relative_to(root) for root in self.roots)
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+
+# What is known of photos.
+
+
+@dataclass
+class OpenPhoto:
+    """A photo with what was found in it: masks by number, and the prompts of those that had one."""
+
+    name: str
+    data: bytes
+    pixels: UintImage
+    seen: Any  # an EncodedPhoto, which the model takes as it takes the photo
+    masks: dict[int, Mask] = field(default_factory=dict)
+    prompts: dict[int, Prompt] = field(default_factory=dict)
+
+    def keep(self, mask: Mask, prompt: Prompt | None = None) -> int:
+        """The number of a new mask."""
+        number = len(self.masks) + 1
+        self.masks[number] = replace(mask, picture=None)
+        if prompt is not None:
+            self.prompts[number] = prompt
+        return number
+
+    def mask(self, number: int) -> Mask:
+        """Raises InputError for a number that was never given."""
+        if number not in self.masks:
+            known = f"1 to {len(self.masks)}" if self.masks else "none yet"
+            raise InputError(f"there is no mask {number} of this photo, there are {known}")
+        return self.masks[number]
+
+    def answer(self, numbers: Sequence[int], **more: Any) -> Answer:
+        """The photo with some masks drawn on it, and their facts."""
+        some = [self.masks[number] for number in numbers]
+        hw = (self.pixels.shape[0], self.pixels.shape[1])
+        facts = {
+            "photo": self.name, "width": hw[1], "height": hw[0], **more,
+            "masks": [
+                {
+                    "mask": number,
+                    "label": one.label,
+                    "score": round(float(one.score), 4),
+                    "box": [round(float(edge), 1) for edge in one.box],
+                    "area": one.area,
+                    "rle": rle_to_coco(one.rle),
+                }
+                for number, one in zip(numbers, some, strict=True)
+            ],
+        }  # fmt: skip
+        return Answer(facts, Masks(some, image_hw=hw).draw(self.pixels))
+
+
+class Desk:
+    """The questions that an assistant may ask; their texts are what it reads of them. One question
+    is answered at a time."""
+
+    def __init__(
+        self, model: Model, folders: Folders, detector: Detector | None, out: Path | None
+    ) -> None:
+        self.model, self.folders, self.detector, self.out = model, folders, detector, out
+        self._open: OrderedDict[Path, OpenPhoto] = OrderedDict()
+        self._asking = threading.RLock()
+
+    def list_photos(self, start: int = 0) -> Answer:
+        """The photos that there are, 200 at a time; start says how many to leave out first."""
+        names = self.folders.photos()
+        return Answer({"photos": names[max(0, start) :][:LISTED], "count": len(names)})
+
+    def open_photo(self, photo: str) -> Answer:
+        """Look at a photo: its size, a small picture of it, and the masks that it has so far."""
+        with self._asking:
+            known = self._photo(photo)
+            return known.answer([*known.masks])
+
+    def find(
+        self, photo: str, words: list[str], score: float | None = None, most: int = 30
+    ) -> Answer:
+        """Find every instance of things by words, such as ["cat", "red cup"]; each gets a mask, a
+        label and a score. score is the least one, 0 to 1; most is the number of masks told."""
+        with self._asking:
+            known = self._photo(photo)
+            found = self.model.find(known.pixels, words, detector=self.detector, score=score)
+            return self._told(known, found, most)
+
+    def everything(self, photo: str, most: int = 30) -> Answer:
+        """The masks of everything in a photo, the best first; most is the number of masks told."""
+        with self._asking:
+            known = self._photo(photo)
+            return self._told(known, self.model.everything(known.seen), most)
+
+    def click(
+        self, photo: str, points: list[tuple[float, float]], labels: list[int] | None = None
+    ) -> Answer:
+        """The mask of one thing by clicks (x, y) in pixels of the photo. labels, one a click: 1 on
+        the thing, 0 on what does not belong to it; all 1 when left out."""
+        with self._asking:
+            known = self._photo(photo)
+            return self._asked(known, Prompt.of(points, labels))
+
+    def box(self, photo: str, box: tuple[float, float, float, float]) -> Answer:
+        """The mask of the thing in a box x0, y0, x1, y1 in pixels of the photo."""
+        with self._asking:
+            known = self._photo(photo)
+            return self._asked(known, Prompt.of(box=box))
+
+    def refine(
+        self,
+        photo: str,
+        mask: int,
+        points: list[tuple[float, float]] | None = None,
+        labels: list[int] | None = None,
+    ) -> Answer:
+        """A better version of a mask, as a new mask: with clicks, as click takes them, on what is
+        missing (label 1) or too much (label 0); without, as the model sees it."""
+        with self._asking:
+            known = self._photo(photo)
+            given = known.mask(mask)
+            if points:
+                before = known.prompts.get(mask)
+                return self._asked(known, with_clicks(before, given, points, labels), given.label)
+            better = self.model.refine(known.seen, given.mask).best
+            return known.answer([known.keep(replace(better, label=given.label))])
+
+    def cut_out(self, photo: str, mask: int, save_as: str | None = None) -> Answer:
+        """The thing of a mask alone, on a transparent ground, cut to its box. save_as, a name such
+        as "cup.png", writes it in full size, where the user named a folder for that."""
+        with self._asking:
+            known = self._photo(photo)
+            picture = cut_to_box(known.pixels, known.mask(mask))
+            facts: dict[str, Any] = {
+                "photo": known.name, "mask": mask,
+                "width": picture.shape[1], "height": picture.shape[0],
+            }  # fmt: skip
+            if save_as is not None:
+                facts["saved"] = self._save(picture, save_as)
+            return Answer(facts, picture)
+
+    def _photo(self, name: str) -> OpenPhoto:
+        """A photo, encoded when it is first asked for. Raises InputError, ImageError."""
+        path, data = self.folders.read(name)
+        known = self._open.get(path)
+        if known is None or known.data != data:
+            pixels = load_image(data)
+            seen = EncodedPhoto(self.model.encode(pixels), pixels)
+            known = OpenPhoto(name, data, pixels, seen)
+            self._open[path] = known
+        self._open.move_to_end(path)
+        while len(self._open) > KEPT:
+            self._open.popitem(last=False)
+        return known
+
+    def _asked(self, known: OpenPhoto, prompt: Prompt, label: str | None = None) -> Answer:
+        (answer,) = self.model.segment(known.seen, prompts=[prompt])
+        return known.answer([known.keep(replace(answer.best, label=label), prompt)])
+
+    def _told(self, known: OpenPhoto, found: Masks, most: int) -> Answer:
+        numbers = [known.keep(one) for one in found[: max(1, most)]]
+        return known.answer(numbers, found=len(found))
+
+    def _save(self, picture: UintImage, name: str) -> str:
+        """Write a cut-out; its name. Raises InputError for a name that is none, or is taken."""
+        if self.out is None:
+            raise InputError("the user named no folder for cut-outs, so none can be written")
+        if Path(name).name != name or Path(name).suffix.lower() != ".png" or "\0" in name:
+            raise InputError(f"save_as is a name that ends in .png, without a folder, got {name!r}")
+        target = self.out / name
+        if os.path.lexists(target):
+            raise InputError(f"there is a {name} already; choose another name")
+        data = io.BytesIO()
+        Image.fromarray(picture).save(data, "PNG")
+        write_whole(target, data.getvalue())
+        return name
+
+
+def with_clicks(
+    before: Prompt | None,
+    mask: Mask,
+    points: Sequence[tuple[float, float]],
+    labels: Sequence[int] | None,
+) -> Prompt:
+    """What made a mask and further clicks; the mask itself where no prompt made it."""
+    said = Prompt.of(points, labels)
+    if before is None:
+        return Prompt.of(points, labels, mask=mask.mask)
+    if before.points is None or before.labels is None:
+        return replace(before, points=said.points, labels=said.labels)
+    assert said.points is not None
+    assert said.labels is not None
+    return replace(
+        before,
+        points=np.concatenate([before.points, said.points]),
+        labels=np.concatenate([before.labels, said.labels]),
+    )
+
+
+def cut_to_box(photo: UintImage, mask: Mask) -> UintImage:  # -> (h, w, 4)
+    """The pixels of a mask on a transparent ground, cut to its box. Raises InputError."""
+    if not mask.area:
+        raise InputError("the mask is empty, there is nothing to cut out; click or box the thing")
+    alpha = mask.mask.astype(np.uint8) * 255
+    x, y, width, height = cv2.boundingRect(alpha)
+    return np.dstack([photo, alpha])[y : y + height, x : x + width]

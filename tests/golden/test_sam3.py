@@ -1,0 +1,124 @@
+"""SAM 3 through the public door against the published code's numbers (../shared/golden)."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.base import InputError
+from anymask.find import open_detector
+from anymask.masks import rle_to_mask
+from tests.find.sam3 import write_sam3
+from tests.golden.parity import LOGITS, assert_logits, assert_quality
+
+SCORES = 1e-3
+BOXES = 1e-3  # of the photo's longer side
+NEAR = 2e-3  # of a mask's chance to 0.5, where a pixel may fall to either side
+
+
+@pytest.fixture(scope="module", params=["sam3_mini", "sam3"])
+def case(
+    request: pytest.FixtureRequest, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """SAM 3 with the recipe's weights, and what the published code says with them."""
+    pytest.importorskip("transformers")
+    if not (shared / "golden" / f"{request.param}.npz").is_file():
+        pytest.skip("needs ../shared/golden of SAM 3")
+    folder = write_sam3(tmp_path_factory.mktemp(request.param), shared, request.param)
+    told = logging.getLogger("anymask.find")
+    with pytest.MonkeyPatch.context() as patch:
+        said: list[str] = []
+        patch.setattr(told, "warning", said.append)
+        detector: Any = open_detector(folder, "cpu")
+    assert "SAM License" in said[0]
+    photo = anymask.load_image(shared / "images" / "truck.jpg")
+    yield detector, photo, np.load(shared / "golden" / f"{request.param}.npz")
+    (folder / "model.safetensors").unlink()
+    del detector
+    gc.collect()
+
+
+def assert_answer(found: Any, reference: Any, name: str, first: int = 0) -> None:
+    """Boxes, scores and masks of the queries, of which the reference has every fourth mask."""
+    wanted = reference[f"{name}_final_scores"]
+    rows = slice(first, first + len(wanted))
+    scores = found.scores[rows].max(1)
+    np.testing.assert_allclose(scores, wanted, rtol=0, atol=SCORES)
+    height, width = found.mask(first).size
+    reach = BOXES * max(height, width)
+    boxes = found.boxes[rows]
+    np.testing.assert_allclose(boxes, reference[f"{name}_final_boxes"], rtol=0, atol=reach)
+    chances = reference[f"{name}_final_masks_s40"]
+    for place, chance in enumerate(chances):
+        mask = rle_to_mask(found.mask(first + 4 * place))[::40, ::40]
+        sure = np.abs(chance - 0.5) > NEAR
+        np.testing.assert_array_equal(mask[sure], chance[sure] > 0.5)
+
+
+def test_phrases_find_what_the_reference_finds(case: Any) -> None:
+    detector, photo, reference = case
+    phrases = [str(one) for one in reference["phrases"]]
+    found = detector.detect(photo, phrases)
+    count = len(reference["text0_final_scores"])
+    for place in range(len(phrases)):
+        assert_answer(found, reference, f"text{place}", place * count)
+        others = np.delete(found.scores[place * count : (place + 1) * count], place, axis=1)
+        assert not others.any()
+
+
+def test_example_boxes_find_what_the_reference_finds(case: Any) -> None:
+    detector, photo, reference = case
+    like, unlike = reference["in_positive_box"], reference["in_negative_box"]
+    assert_answer(detector.detect_like(photo, [like]), reference, "box")
+    phrase = str(reference["phrases"][0])
+    both = detector.detect_like(photo, [like], [unlike], phrase)
+    assert_answer(both, reference, "text0_boxes")
+
+
+@pytest.mark.parametrize("name", ["point", "points", "box"])
+def test_clicks_and_boxes_are_the_references(name: str, case: Any) -> None:
+    detector, photo, reference = case
+    if name == "box":
+        prompt = anymask.Prompt.of(box=reference["in_box_box"])
+    else:
+        points = reference[f"in_{name}_point_coords"]
+        prompt = anymask.Prompt.of(points, reference[f"in_{name}_point_labels"])
+    for multimask, several in ((True, "multi"), (False, "single")):
+        logits, scores = detector.segment(photo, prompt, multimask)
+        wanted = reference[f"inst_{name}_{several}_lowres"]
+        step = logits.shape[-1] // wanted.shape[-1]
+        assert np.abs(logits).max() > LOGITS
+        assert_logits(logits[:, ::step, ::step], wanted)
+        assert_quality(scores, reference[f"inst_{name}_{several}_scores"])
+
+
+def test_find_takes_its_own_masks(case: Any) -> None:
+    detector, photo, reference = case
+    phrase = str(reference["phrases"][0])
+    best = int(reference["text0_final_scores"].argmax())
+    model = anymask.load()
+    found = model.find(photo, {phrase: "truck"}, detector=detector, score=0.0, top_k=1)
+    assert found.labels == ["truck"]
+    assert found[0].score == pytest.approx(reference["text0_final_scores"][best], abs=SCORES)
+    assert found[0].rle == detector.detect(photo, [phrase]).mask(best)
+
+
+@pytest.mark.parametrize(
+    ("ask", "word"),
+    [
+        (lambda one, photo: one.detect(photo, ["cup"], side=640), "side"),
+        (lambda one, photo: one.detect_like(photo, []), "example"),
+        (lambda one, photo: one.detect_like(photo, [(5, 5, 5, 9)]), "x0 < x1"),
+        (lambda one, photo: one.segment(photo, anymask.Prompt.of(mask=photo[..., 0] > 9)), "mask"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(ask: Any, word: str, case: Any) -> None:
+    detector, photo, _ = case
+    with pytest.raises(InputError, match=word):
+        ask(detector, photo)
