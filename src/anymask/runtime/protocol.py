@@ -81,6 +81,21 @@ class PromptDecoding(Protocol):
 
 
 @runtime_checkable
+class GuidedDecoding(Protocol):
+    """The capability of answering prompts while looking for something (`models.guided`)."""
+
+    def decode_guided(
+        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """As `PromptDecoding.decode`.
+
+        attention  (h, w) 0..1, how alike each cell of the features is to what is looked for
+        target     (C,) its feature
+        """
+        ...
+
+
+@runtime_checkable
 class EdgeRefining(Protocol):
     """The capability of refining a mask's edge in the photo, learned beside the model's weights."""
 

@@ -36,11 +36,13 @@ from torch import nn
 from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
 from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
 from anymask.models.fast import Foldable, fuse
+from anymask.models.image_model import ImageModel
 from anymask.models.rules import Family, Memory, MemoryBank, VideoMoment, open_family
 from anymask.models.video_model import VideoModel
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
+    GuidedDecoding,
     MaskNaming,
     fast_halves,
     import_torch,
@@ -375,6 +377,8 @@ class TorchRuntime:
             return cast(C | None, self._names)
         if cast(object, kind) is ClassLabelling:
             return cast(C | None, TorchClasses(self) if self.spec.classes else None)
+        if cast(object, kind) is GuidedDecoding and not isinstance(self._module, ImageModel):
+            return None
         return self if isinstance(self, kind) else None
 
     def _video(self) -> VideoSteps | None:
@@ -386,15 +390,31 @@ class TorchRuntime:
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
         with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
-            logits, quality = self._module.decode(
-                self._maps(seen),
-                # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
-                self._tensor(prompts.coords, self._torch.float32),
-                self._tensor(prompts.labels, self._torch.int64),
-                self._tensor(prompts.masks, self.dtype),
-                self._tensor(prompts.has_mask, self.dtype),
-            )
-            return _to_numpy(logits), _to_numpy(quality)
+            return self._decode_by(self._module, seen, prompts)
+
+    def decode_guided(
+        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `GuidedDecoding`."""
+        from anymask.models.guided import Guidance, guided
+
+        with running(f"the decoder of {self.spec.name}"), self._torch.inference_mode():
+            flat = self._tensor(attention.reshape(-1), self.dtype)
+            guidance = Guidance(flat, self._tensor(target, self.dtype))
+            return self._decode_by(guided(self._module, guidance), seen, prompts)
+
+    def _decode_by(
+        self, module: Any, seen: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        logits, quality = module.decode(
+            self._maps(seen),
+            # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
+            self._tensor(prompts.coords, self._torch.float32),
+            self._tensor(prompts.labels, self._torch.int64),
+            self._tensor(prompts.masks, self.dtype),
+            self._tensor(prompts.has_mask, self.dtype),
+        )
+        return _to_numpy(logits), _to_numpy(quality)
 
     def label_cells_of(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; of a model that has classes."""
