@@ -7,11 +7,14 @@ from anymask.find.examples import Examples as Examples
 from anymask.find.examples import compare as compare
 from anymask.find.examples import learn_kinds as learn_kinds
 from anymask.find.examples import one_question as one_question
+from anymask.find.examples import parse_example as parse_example
 from anymask.find.grounding import Detector as Detector
 from anymask.find.grounding import PhotoRule as PhotoRule
 from anymask.find.grounding import ScoredBoxes as ScoredBoxes
 from anymask.find.known_names import check_names as check_names
 from anymask.find.likeness import FACTS as FACTS
+from anymask.find.persam import learn_target as learn_target
+from anymask.find.persam import personal_steps as personal_steps
 from anymask.find.phrases import Phrase as Phrase
 from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases

@@ -335,7 +335,7 @@ def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
     facts[:, 0] = name_likeness(wanted.like, vectors)
     unlike = np.zeros(len(masks), np.bool_)
     if wanted.unlike is not None:
-        unlike = name_likeness(wanted.unlike, vectors) > facts[:, 0]
+        unlike = name_likeness(wanted.unlike, vectors) >= facts[:, 0]
     return Compared(masks, facts, unlike)
 
 
