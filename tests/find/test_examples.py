@@ -14,7 +14,7 @@ import anymask
 from anymask import jobs
 from anymask.base import InputError, ModelError, UintImage
 from anymask.cli.main import main
-from anymask.find import Detector, ExampleFinder, open_detector, parse_example
+from anymask.find import ExampleFinder, open_detector, parse_example
 
 CAT = (200, 150)
 
@@ -83,14 +83,25 @@ def test_a_model_on_onnx_cannot_be_guided(model: anymask.Model, photo: UintImage
         model.find(photo, like=(photo, {"box": (10, 10, 60, 60)}), method="persam")
 
 
+def opened_with_boxes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A detector with a box in each cell: those of random weights have no area."""
+    torch = pytest.importorskip("torch")
+    detector: Any = open_detector(folder, "cpu")
+    y, x = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    sides = torch.full((16,), 0.2)
+    boxes = torch.stack([(x.flatten() + 0.5) / 4, (y.flatten() + 0.5) / 4, sides, sides], 1)[None]
+    monkeypatch.setattr(detector._model, "box_predictor", lambda *_: boxes)
+    return detector
+
+
 @pytest.mark.parametrize("kind", ["owlv2", "owlvit"])
 def test_owl_looks_for_the_example_as_transformers_does(
-    folders: dict[str, Path], photo: UintImage, kind: str
+    folders: dict[str, Path], photo: UintImage, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    detector: Any = open_detector(folders[kind], "cpu")
+    detector = opened_with_boxes(folders[kind], monkeypatch)
     other = np.ascontiguousarray(photo[:, ::-1])
-    network, rule = detector._model, detector._rule  # noqa: SLF001 - the oracle is the same network
+    network, rule = detector._model, detector._rule
     given = [torch.from_numpy(rule.apply(one, rule.exact)) for one in (photo, other)]
     with torch.inference_mode():
         told = network.image_guided_detection(*given)
@@ -105,10 +116,14 @@ def test_owl_looks_for_the_example_as_transformers_does(
 
 
 def test_an_owl_finds_and_another_detector_says_what_to_take(
-    folders: dict[str, Path], model: anymask.Model, photo: UintImage
+    folders: dict[str, Path],
+    model: anymask.Model,
+    photo: UintImage,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     like: Any = (photo, {"box": (20, 20, 80, 60)})
-    found = model.find(photo, like=like, detector=folders["owlv2"], score=0.0, top_k=2)
+    detector = opened_with_boxes(folders["owlv2"], monkeypatch)
+    found = model.find(photo, like=like, detector=detector, score=0.0, top_k=2)
     assert len(found) == 2
     assert found.labels == [None, None]
     with pytest.raises(ModelError, match="OWL"):
@@ -125,7 +140,7 @@ def test_a_folder_is_a_job_that_goes_on(
     Image.fromarray(cat).save("example.png")
     example = "example.png@click:{},{}".format(*CAT)
     assert main(["find", "photos", "--like", example, "-o", "out"]) == 0
-    made = json.loads(Path("out/photos/0.json").read_text())["annotations"]
+    made = json.loads(next(Path("out").rglob("0.json")).read_text())["annotations"]
     direct = ExampleFinder(model, example)(cat)
     assert len(made) == len(direct) > 0
     again = jobs.run("find", "photos", "out", like=[example])

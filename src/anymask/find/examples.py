@@ -12,6 +12,7 @@ Letters: H W a photo, h w its cells, n masks.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,15 +50,16 @@ from anymask.masks import (
     rle_to_string,
 )
 from anymask.models.rules import BUNDLED
-from anymask.segment import image_hash, mask_vectors
+from anymask.runtime import mask_vectors
 
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.2  # of the chance; on training photos 89 % of those without the thing stay empty
+THRESHOLD = 0.1  # of the chance, at which something is found: docs/find.md
 MOST_PLACES = 48  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie
 MOST_COMPARED = 40  # masks whose vectors are worked out
+ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
 SAME = 0.8  # IoU of two answers of which only one is compared
 DETECTED = 0.6  # the least score of a detector's box; not measured
 LIKE = "like"  # what a detector's answers to examples are called meanwhile
@@ -283,7 +285,8 @@ class ExampleFinder:
 
 def _marks(one: Example) -> list[str]:
     """What an example is, in little."""
-    return [image_hash(one.photo), rle_to_string(mask_to_rle(one.mask))]
+    digest = hashlib.sha256(np.ascontiguousarray(one.photo).data).hexdigest()
+    return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
 
 
 def _box_of(mask: BoolArray) -> list[float]:
@@ -316,19 +319,46 @@ def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
 
 
 def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
-    """What the model answers at the best places of a photo, compared with the examples."""
+    """What the model answers at the best places of a photo, compared with the examples.
+
+    Where many things were found, it is asked again beside them: nuclei come by the hundred.
+    """
     features = model.encode(photo)
     cells = PhotoCells.of(photo, features)
     agreement = wanted.like.agreement(cells)
     if wanted.unlike is not None:
         agreement = agreement - np.maximum(wanted.unlike.agreement(cells), 0)
-    places = _places(agreement, wanted.like, features.geometry)
-    masks = _answers(model, features, places)
-    if not masks:
-        return Compared([], np.zeros((0, len(FACTS)), np.float32), np.zeros(0, np.bool_))
+    left, rounds = agreement.copy(), list[Compared]()
+    while len(rounds) < ROUNDS:
+        places = _places(left, wanted.like, features.geometry)
+        masks = _answers(model, features, places)
+        if not masks:
+            break
+        rounds.append(_with_facts(model, photo, wanted, cells, agreement, masks))
+        alike = chance_of(rounds[-1].facts) >= THRESHOLD
+        if alike.sum() < MANY:
+            break
+        for one, is_alike in zip(rounds[-1].masks, alike, strict=True):
+            if is_alike:
+                left[cells.share(one.mask) > 0] = -np.inf
+    return Compared(
+        [one for each in rounds for one in each.masks],
+        np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(one.facts for one in rounds)]),
+        np.concatenate([np.zeros(0, np.bool_), *(one.unlike for one in rounds)]),
+    )
+
+
+def _with_facts(
+    model: Model,
+    photo: UintImage,
+    wanted: Wanted,
+    cells: PhotoCells,
+    agreement: FloatArray,
+    masks: list[Mask],
+) -> Compared:
+    """The most promising masks with their facts."""
     scores = np.array([one.score for one in masks], np.float32)
-    rles = [one.rle for one in masks]
-    facts = cheap_facts(wanted.like, cells, agreement, rles, scores)
+    facts = cheap_facts(wanted.like, cells, agreement, [one.rle for one in masks], scores)
     promising = np.argsort(-chance_of(facts), kind="stable")[:MOST_COMPARED]
     masks, facts = [masks[n] for n in promising], facts[promising]
     vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])

@@ -18,8 +18,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
-from anymask.runtime import ImageRuntime
-from anymask.segment import mask_vectors
+from anymask.runtime import ImageRuntime, mask_vectors
 
 STRIDE = 8  # pixels of the model's input along a cell
 BINS = 8  # of each colour channel

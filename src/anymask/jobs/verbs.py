@@ -504,7 +504,7 @@ def _labelled_vectors(
     model: Model, streams: Iterable[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
-    from anymask.segment import mask_vectors
+    from anymask.runtime import mask_vectors
 
     counts: dict[str, int] = {}
     for stream in streams:

@@ -75,6 +75,7 @@ from anymask.runtime.protocol import Remembering as Remembering
 from anymask.runtime.protocol import ThreadSharing as ThreadSharing
 from anymask.runtime.protocol import check_maps as check_maps
 from anymask.runtime.protocol import import_torch as import_torch
+from anymask.runtime.protocol import mask_vectors as mask_vectors
 from anymask.runtime.protocol import pick_device as pick_device
 from anymask.runtime.protocol import pick_dtype as pick_dtype
 from anymask.runtime.protocol import require as require

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args, runtime_checkable
 
+import numpy as np
+
 from anymask.base import (
     AnymaskError,
     DataError,
@@ -28,8 +30,8 @@ from anymask.base import (
     ModelError,
     UintImage,
 )
-from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec
-from anymask.models.rules import Family
+from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, Rle
+from anymask.models.rules import Family, close_up
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C")
+
+CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 
 
 @runtime_checkable
@@ -161,6 +165,21 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
             "take another model of `anymask models list`"
         )
     return found
+
+
+def mask_vectors(
+    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
+) -> FloatArray:  # -> (n, D)
+    """The vectors of masks of a photo. Raises ModelError for a model without names."""
+    naming = require(runtime, MaskNaming)
+    found = []
+    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        told, _ = naming.look(
+            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
+        )
+        found.append(told)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 _REASON = 300  # characters of a runtime's own message that are told
