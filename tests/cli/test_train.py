@@ -153,7 +153,7 @@ LONG = """
 model = "nano_tiny"
 workers = 2
 warmup = 2
-save_every = 100000
+save_every = {save_every}
 save_minutes = 1000
 [[stage]]
 steps = {steps}
@@ -163,10 +163,12 @@ masks = 1
 """
 
 
-def begun(run: Path, workers: int = 2, *before: str) -> tuple[subprocess.Popen[str], list[str]]:
+def begun(
+    run: Path, workers: int = 2, *before: str, save_every: int = 100_000
+) -> tuple[subprocess.Popen[str], list[str]]:
     """A run of many steps that has done 20 of them, and its command's words."""
-    recipe = run.parent / "long.toml"
-    recipe.write_text(LONG.format(steps=1_000_000).replace("workers = 2", f"workers = {workers}"))
+    recipe, text = run.parent / "long.toml", LONG.format(steps=1_000_000, save_every=save_every)
+    recipe.write_text(text.replace("workers = 2", f"workers = {workers}"))
     words = ["train", str(recipe), "--data", str(write_sets(run.parent / "data")), "-o", str(run)]
     ours = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup themselves
     process = subprocess.Popen(
@@ -197,7 +199,7 @@ def goes_on(words: list[str], run: Path) -> None:
     step = int(read_state(run / "last.pt")["progress"]["step"])
     assert 20 <= step < 1_000_000
     alone = LONG.replace("workers = 2", "workers = 1\nprepare_ahead = false")
-    Path(words[1]).write_text(alone.format(steps=step + 1))
+    Path(words[1]).write_text(alone.format(steps=step + 1, save_every=100_000))
     assert main(words) == 0
     assert read_state(run / "last.pt")["progress"]["step"] == step + 1
 
@@ -236,11 +238,11 @@ def test_a_signal_to_the_command_ends_a_run_and_nohup_is_heeded(
 
 
 @pytest.mark.parametrize("which", ["worker", "beside"])
-def test_a_process_that_the_system_kills_ends_a_run_after_a_checkpoint_and_is_named(
+def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
     which: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    process, words = begun(run)
+    process, words = begun(run, save_every=10)
     first, second = sorted(spawned_by(process.pid))  # they have started in this order
     lost = first if which == "worker" else spawned_by(second)[0]
     os.kill(lost, signal.SIGKILL)
@@ -248,7 +250,7 @@ def test_a_process_that_the_system_kills_ends_a_run_after_a_checkpoint_and_is_na
     assert process.returncode == 2, err
     said = {
         "worker": f"worker 0 (process {lost}) was killed (SIGKILL): ",
-        "beside": f"process {lost}, which prepares pictures for worker 1, was killed (SIGKILL): ",
+        "beside": f"a process that prepares pictures was ended (DataLoader worker (pid(s) {lost})",
     }[which]
     assert said in err
     assert "the same command goes on from the run's checkpoint" in err
