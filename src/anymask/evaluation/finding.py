@@ -4,16 +4,14 @@
              pmF1 is the F1 of masks over photos that have the thing, all of them together, its mean
              over IoU thresholds .5 to .95; IL_MCC is Matthews' correlation of "something was found"
              with "it is there" over all photos
-    AP       by phrase as LVIS counts: a phrase only in photos where it is asked; 101 recalls, the
-             mean over the same thresholds and over phrases that are there
+    AP       by phrase, as LVIS counts: only in photos where it is asked; 101 recalls, the mean over
+             the same thresholds and over phrases that are there
     mIoU     PerSeg's (Zhang et al. 2023): the IoU of the union, its mean over a thing's photos,
              then over things
     counting the mean of |found - there|, photo by photo
 
-Deviation: masks are matched greedily by IoU, not by an optimal assignment; with truths that do not
-overlap and thresholds from .5 on both are the same.
-
-Letters: n found, m truths, T thresholds.
+Deviation: masks are matched greedily by IoU, not by an optimal assignment: where truths do not
+overlap both are the same from .5 on. Letters: n found, m truths, T thresholds.
 """
 
 from __future__ import annotations
@@ -45,9 +43,7 @@ ALIKE = 0.4  # the share that two histograms of colours have in common: see docs
 class Question:
     """One thing that was looked for in one photo.
 
-    phrase         its name
-    found, scores  n masks, and how sure each is
-    truths         m masks; none where the thing is not there
+    found and scores are of n masks, truths of m: none where the thing is not there
     """
 
     phrase: str
@@ -74,16 +70,14 @@ class Question:
 
 
 def measure_finding(asked: Sequence[Question]) -> dict[str, float]:
-    """The figures of the module, NaN where nothing could be measured; "not here" is the share of
-    photos without the thing where nothing was found, "recall" that of the others where something
-    was."""
+    """The figures of the module, NaN where nothing could be measured. "not here": nothing was found
+    where the thing is not; "recall": something was found where it is."""
     there = [one for one in asked if one.truths]
     absent = [one for one in asked if not one.truths]
     correlation, f1 = image_correlation(asked), positive_f1(there)
-    things: dict[str, list[float]] = {}
-    for one in there:
-        things.setdefault(one.phrase, []).append(one.union_iou())
-    precisions = [phrase_ap([one for one in asked if one.phrase == name]) for name in things]
+    names = dict.fromkeys(one.phrase for one in there)
+    precisions = [phrase_ap([one for one in asked if one.phrase == name]) for name in names]
+    unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
     errors = [abs(len(one.found) - len(one.truths)) for one in asked]
     return {
         "cgF1": 100 * f1 * correlation,
@@ -91,7 +85,7 @@ def measure_finding(asked: Sequence[Question]) -> dict[str, float]:
         "IL_MCC": correlation,
         "AP": _mean([float(one.mean()) for one in precisions]),
         "AP50": _mean([float(one[0]) for one in precisions]),
-        "mIoU": _mean([_mean(values) for values in things.values()]),
+        "mIoU": _mean([_mean(values) for values in unions]),
         "counting error": _mean(errors),
         "recall": _mean([bool(one.found) for one in there]),
         "not here": _mean([not one.found for one in absent]),
@@ -104,12 +98,10 @@ def _mean(values: Sequence[float]) -> float:
 
 def positive_f1(there: Sequence[Question]) -> float:
     """pmF1."""
-    if not there:
-        return math.nan
-    fits = np.concatenate([one.matched() for one in there])
-    hits = (fits >= IOU_THRESHOLDS[:, None]).sum(1)  # (T,)
+    fits = np.concatenate([np.zeros(0), *(one.matched() for one in there)])
     counts = len(fits) + sum(len(one.truths) for one in there)
-    return float((2 * hits / counts).mean())
+    hits = (fits >= IOU_THRESHOLDS[:, None]).sum(1)  # (T,)
+    return float((2 * hits / counts).mean()) if there else math.nan
 
 
 def image_correlation(asked: Sequence[Question]) -> float:
@@ -123,8 +115,7 @@ def image_correlation(asked: Sequence[Question]) -> float:
 
 
 def phrase_ap(asked: Sequence[Question]) -> Floats:  # -> (T,)
-    """The average precision of one phrase at each threshold: its masks of all photos, surest first,
-    each with the best truth that none before it has."""
+    """The average precision of one phrase at each threshold: masks of all photos, surest first."""
     truths = sum(len(one.truths) for one in asked)
     scores = np.array([score for one in asked for score in one.scores], float)
     order = np.argsort(-scores, kind="stable")
@@ -142,17 +133,13 @@ def phrase_ap(asked: Sequence[Question]) -> Floats:  # -> (T,)
 def _hits(one: Question, threshold: float) -> Floats:  # -> (n,)
     """Which masks have a truth to themselves, the surest choosing first."""
     hits = np.zeros(len(one.found))
-    if not one.truths or not one.found:
-        return hits
-    fits = rle_iou(one.found, one.truths)
-    for row in np.argsort(-np.asarray(one.scores), kind="stable"):
+    fits = rle_iou(one.found, one.truths) if one.truths and one.found else hits[:0]
+    for row in np.argsort(-np.asarray(one.scores), kind="stable")[: len(fits)]:
         column = int(fits[row].argmax())
         if fits[row, column] >= threshold:
             hits[row], fits[:, column] = 1, -1
     return hits
 
-
-# Ways to find, and the questions.
 
 Way = Literal["example", "words", "colours", "names"]
 Ask = Callable[[UintImage], Sequence[Mask]]
@@ -177,13 +164,11 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
     return learn
 
 
-def same_colours(
-    model: Model, photo: UintImage, wanted: FloatArray, score: Any = None
-) -> list[Mask]:
+def same_colours(model: Model, photo: UintImage, wanted: FloatArray, score: Any) -> list[Mask]:
     """The masks of everything whose histogram is like the wanted one."""
+    least = ALIKE if score is None else score
     found = model.everything(photo)
     alike = [float(np.minimum(wanted, histogram(photo, one.rle)).sum()) for one in found]
-    least = ALIKE if score is None else score
     rows = zip(found, alike, strict=True)
     return [replace(one, score=share) for one, share in rows if share >= least]
 
