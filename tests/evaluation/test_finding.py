@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anymask.cli.main import main
-from anymask.evaluation import Question, measure_finding
+from anymask.evaluation import FindAnswer, measure_finding
 from anymask.masks import Rle, mask_to_rle, rle_to_string
 
 SIDE = 60
@@ -27,8 +27,8 @@ A, B, ELSEWHERE = square(0, 0), square(20, 0), square(40, 40)
 PART = square(0, 0, 10, 7)  # its IoU with A is .7
 
 
-def asked(found: Sequence[Rle], scores: Sequence[float], truths: Sequence[Rle]) -> Question:
-    return Question("cup", found, scores, truths)
+def asked(found: Sequence[Rle], scores: Sequence[float], truths: Sequence[Rle]) -> FindAnswer:
+    return FindAnswer("cup", found, scores, truths)
 
 
 HALF = asked([A, ELSEWHERE], [0.9, 0.8], [A, B])  # one right, one wrong, one missed
@@ -52,15 +52,15 @@ NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
     ],
 )  # fmt: skip
 def test_figures_are_those_worked_out_by_hand(
-    questions: list[Question], figures: dict[str, float]
+    questions: list[FindAnswer], figures: dict[str, float]
 ) -> None:
     told = measure_finding(questions)
     assert {name: told[name] for name in figures} == pytest.approx(figures, abs=1e-6)
 
 
 def test_phrases_count_alike_whatever_their_photos() -> None:
-    once = Question("cup", [A], [1.0], [A])
-    never = [Question("spoon", [], [], [A])] * 3
+    once = FindAnswer("cup", [A], [1.0], [A])
+    never = [FindAnswer("spoon", [], [], [A])] * 3
     assert measure_finding([once, *never])["mIoU"] == pytest.approx(0.5)
 
 

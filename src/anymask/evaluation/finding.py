@@ -40,7 +40,7 @@ ALIKE = 0.4  # the share that two histograms of colours have in common: see docs
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class FindAnswer:
     """One thing that was looked for in one photo.
 
     found and scores are of n masks, truths of m: none where the thing is not there
@@ -69,7 +69,7 @@ class Question:
         return float(rle_iou([rle_merge(self.found)], [rle_merge(self.truths)])[0, 0])
 
 
-def measure_finding(asked: Sequence[Question]) -> dict[str, float]:
+def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
     """The figures of the module, NaN where nothing could be measured. "not here": nothing was found
     where the thing is not; "recall": something was found where it is."""
     there = [one for one in asked if one.truths]
@@ -96,7 +96,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def positive_f1(there: Sequence[Question]) -> float:
+def positive_f1(there: Sequence[FindAnswer]) -> float:
     """pmF1."""
     fits = np.concatenate([np.zeros(0), *(one.matched() for one in there)])
     counts = len(fits) + sum(len(one.truths) for one in there)
@@ -104,7 +104,7 @@ def positive_f1(there: Sequence[Question]) -> float:
     return float((2 * hits / counts).mean()) if there else math.nan
 
 
-def image_correlation(asked: Sequence[Question]) -> float:
+def image_correlation(asked: Sequence[FindAnswer]) -> float:
     """IL_MCC; 0 where one of the four sums is nothing, as the definition has it."""
     found = np.array([bool(one.found) for one in asked])
     there = np.array([bool(one.truths) for one in asked])
@@ -114,7 +114,7 @@ def image_correlation(asked: Sequence[Question]) -> float:
     return (tp * tn - fp * fn) / math.sqrt(sums) if sums else 0.0
 
 
-def phrase_ap(asked: Sequence[Question]) -> Floats:  # -> (T,)
+def phrase_ap(asked: Sequence[FindAnswer]) -> Floats:  # -> (T,)
     """The average precision of one phrase at each threshold: masks of all photos, surest first."""
     truths = sum(len(one.truths) for one in asked)
     scores = np.array([score for one in asked for score in one.scores], float)
@@ -130,7 +130,7 @@ def phrase_ap(asked: Sequence[Question]) -> Floats:  # -> (T,)
     return found
 
 
-def _hits(one: Question, threshold: float) -> Floats:  # -> (n,)
+def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
     """Which masks have a truth to themselves, the surest choosing first."""
     hits = np.zeros(len(one.found))
     fits = rle_iou(one.found, one.truths) if one.truths and one.found else hits[:0]
@@ -183,7 +183,7 @@ def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (b
 
 def ask_photos(
     learn: Learn, there: Dataset, absent: Dataset | None = None, limit: int | None = None
-) -> Iterator[Question]:
+) -> Iterator[FindAnswer]:
     """Every photo is asked for each label that another photo of the set has, too.
 
     The example is the largest mask of the label in the next such photo. A photo of `absent`, each
@@ -211,7 +211,7 @@ def ask_photos(
             asked.append((there, without[number % len(without)], []))
         for source, one, truths in asked:
             found = ask(source.pixels(one))
-            yield Question(label, [m.rle for m in found], [m.score for m in found], truths)
+            yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:

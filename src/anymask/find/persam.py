@@ -49,7 +49,7 @@ EPS = 1e-4  # AdamW's
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class PersonalTarget:
     """What is looked for.
 
     direction  (C,) of length 1: cells are compared with it
@@ -76,7 +76,7 @@ def learn_target(
     examples: Sequence[tuple[UintImage, BoolArray]],
     tuned: bool = False,
     steps: int = STEPS,
-) -> Target:
+) -> PersonalTarget:
     """What examples, photos (H, W, 3) with masks (H, W), have in common.
 
     tuned  PerSAM-F: weights of the masks are learned on the first example, in so many steps
@@ -100,11 +100,11 @@ def learn_target(
         raise InputError("the example's mask covers no cell of the features; take a larger thing")
     mean = cells.mean(0)
     like = (mean + cells.max(0)) / 2 if tuned else mean
-    target = Target(like / np.linalg.norm(like), mean)
+    target = PersonalTarget(like / np.linalg.norm(like), mean)
     if not tuned:
         return target
     weights = _learn_weights(model.runtime, seen[0], target, examples[0][1], steps)
-    return Target(target.direction, mean, weights)
+    return PersonalTarget(target.direction, mean, weights)
 
 
 def _map_of(features: Features) -> FloatArray:  # -> (C, h, w)
@@ -123,7 +123,7 @@ def _cells_of(
     return covered
 
 
-def likeness_on_photo(features: Features, target: Target) -> FloatArray:  # -> (H, W)
+def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
     """The cosine of every pixel's cell with the target."""
     cells = _map_of(features)
     told = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
@@ -131,7 +131,7 @@ def likeness_on_photo(features: Features, target: Target) -> FloatArray:  # -> (
     return logits_to_image(large[None], features.geometry)[0]
 
 
-def find_target(model: Model, photo: UintImage, target: Target) -> Mask:
+def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
     """The target's mask in a photo (H, W, 3)."""
     features = model.encode(photo)
     *_, last = personal_steps(model.runtime, features, target)
@@ -139,7 +139,9 @@ def find_target(model: Model, photo: UintImage, target: Target) -> Mask:
     return Mask(rle=mask_to_rle(mask), score=float(np.clip(last.scores[last.best], 0, 1)))
 
 
-def personal_steps(runtime: ImageRuntime, features: Features, target: Target) -> list[PersonalStep]:
+def personal_steps(
+    runtime: ImageRuntime, features: Features, target: PersonalTarget
+) -> list[PersonalStep]:
     """The three answers about a photo, the last one counts."""
     likeness = likeness_on_photo(features, target)
     likest = _pixel(likeness.argmax(), likeness)
@@ -211,7 +213,7 @@ def _decode(
 
 
 def _learn_weights(
-    runtime: ImageRuntime, features: Features, target: Target, truth: BoolArray, steps: int
+    runtime: ImageRuntime, features: Features, target: PersonalTarget, truth: BoolArray, steps: int
 ) -> FloatArray:  # (H, W) -> (3,)
     """Weights of the three masks with which their mix is the example's mask."""
     import torch
