@@ -24,13 +24,13 @@ from anymask.runtime import (
     ENCODER,
     MANIFEST,
     TABLES,
+    WEIGHTS,
     file_sha256,
     load_official,
     manifest_to_json,
     read_checkpoint,
     read_manifest,
 )
-from anymask.runtime import WEIGHTS
 from anymask.training import export_bundle
 from research.small.share_numbers import share
 

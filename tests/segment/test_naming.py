@@ -10,9 +10,8 @@ import pytest
 
 from anymask.base import BoolArray, DataError, InputError, ModelError, PromptError, UintImage
 from anymask.masks import Mask, Masks, mask_to_rle
-from anymask.runtime import MaskNaming
+from anymask.runtime import MaskNaming, mask_vectors
 from anymask.segment import (
-    mask_vectors,
     read_own_names,
     suggest_labels,
     with_labels,

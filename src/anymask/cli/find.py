@@ -1,10 +1,10 @@
-"""`anymask find`: everything in photos or in a video that words mean, with masks and labels."""
+"""`anymask find`: what words or an example mean in photos or a video, with masks and labels."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from anymask.base import InputError
 from anymask.cli.everything_files import work_through
@@ -20,23 +20,35 @@ from anymask.cli.sources import add_sources, check_not_address
 from anymask.images import VIDEO_SUFFIXES
 from anymask.jobs import FindTask
 
-SUMMARY = "find things by their names in photos and videos"
+if TYPE_CHECKING:
+    from anymask.find import Phrase
+
+SUMMARY = "find things by their names, or like an example, in photos and videos"
 ENDINGS = (".found", "-found")  # of results in the working folder; of a folder of them
 NOTHING = "nothing of the kind is there; --score 0.1 finds what is less sure"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    from anymask.find import DEFAULT_DETECTOR, known_detectors
+    from anymask.find import DEFAULT_DETECTOR, Method, known_detectors
 
-    more = "; or one folder with its sub-folders, or one video"
-    add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
+    parser.usage = "%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]"
+    more = (
+        "; or one folder with its sub-folders, or one video. Then what to find, with , ; | . or line ends "
+        "between: 'helmet, red cup'; 'lorry = truck' looks for the left and labels with the right, "
+        "'helmet @ 0.4' has a score of its own; or a file of such words; none with --like"
+    )
+    add_sources(parser, "PHOTO|FOLDER|VIDEO|WORDS", more)
     add = parser.add_argument
     # fmt: off
-    add("words", metavar="WORDS",
-        help="what to find, with , ; | . or line ends between: 'helmet, red cup'; 'lorry = truck' "
-        "looks for the left and labels with the right, 'helmet @ 0.4' has a score of its own; or a "
-        "file of such words")
+    add("--like", metavar="EXAMPLE", action="append", default=[],
+        help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+        "PHOTO@mask:FILE (white is the thing); several times for several examples")
+    add("--unlike", metavar="EXAMPLE", action="append", default=[],
+        help="likewise, what is not meant")
+    add("--method", choices=get_args(Method),
+        help="with an example: likeness of a bundled model's features, or PerSAM with a SAM-type "
+        "model on torch (default: what the model has)")
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="as for `anymask everything`: a folder for a .json (SA-1B records with labels) and a "
         ".png of each photo, or files of one photo (default: PHOTO.found.json and .png in the "
@@ -70,21 +82,33 @@ def run(args: argparse.Namespace) -> None:
 
     given = {
         name: value
-        for name in ("detector", "score", "top_k", "iou", "side")
+        for name in ("detector", "score", "top_k", "iou", "side", "method")
         if (value := getattr(args, name)) is not None
     }
     if "detector" in given and Path(args.detector).is_dir():
         given["detector"] = Path(args.detector).absolute()
     model = read_model(args)
     settings = FindSettings(device=model.device, **given)
-    file = Path(args.words)
-    is_file = "\n" not in args.words and file.suffix and file.is_file()
-    words = file if is_file else args.words
-    if args.every is not None or is_video(args.sources):
-        follow(args, words, given)
-        return
-    phrases = read_phrases(words, settings.score)
-    task = FindTask(phrases, settings, model, read_pictures(args), args.overlay)
+    phrases: tuple[Phrase, ...] = ()
+    if not args.like:
+        if args.unlike or args.method:
+            raise InputError("--unlike and --method are about examples; give one: --like")
+        if len(args.sources) < 2:
+            raise InputError(
+                "wanted a photo or a folder, and then what to find: words, or --like "
+                f"example.jpg@click:320,200; got {args.sources[0]!r} alone"
+            )
+        words = args.sources.pop()
+        file = Path(words)
+        is_file = "\n" not in words and file.suffix and file.is_file()
+        phrases = read_phrases(file if is_file else words, settings.score)
+        if args.every is not None or is_video(args.sources):
+            follow(args, file if is_file else words, given)
+            return
+    elif args.every is not None or is_video(args.sources):
+        raise InputError("a video is searched by words; an example is looked for in photos")
+    like, unlike = (given or None for given in (args.like, args.unlike))
+    task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
     work_through(args, task, NOTHING, ENDINGS)
 
 

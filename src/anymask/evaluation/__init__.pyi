@@ -48,6 +48,8 @@ from anymask.evaluation.everything import average_recall as average_recall
 from anymask.evaluation.everything import measure_everything as measure_everything
 from anymask.evaluation.everything import measure_shown as measure_shown
 from anymask.evaluation.everything import rank_scores as rank_scores
+from anymask.evaluation.finding import FindAnswer as FindAnswer
+from anymask.evaluation.finding import measure_finding as measure_finding
 from anymask.evaluation.label_errors import ERROR_PHRASES as ERROR_PHRASES
 from anymask.evaluation.label_errors import LEAST_GAIN as LEAST_GAIN
 from anymask.evaluation.label_errors import SUSPECT_BELOW as SUSPECT_BELOW

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,24 @@ class Detector(Protocol):
 
         Raises InputError for a side that it cannot take.
         """
+
+
+@runtime_checkable
+class ExampleDetector(Protocol):
+    """A detector that also takes examples: photos with a box in each."""
+
+    name: str
+    about: dict[str, Any]
+
+    def learn_examples(
+        self, examples: Sequence[tuple[UintImage, Sequence[float]]]
+    ) -> FloatArray:  # -> (E, D)
+        """What lies in the boxes. Raises ModelError for a network that reads words only."""
+
+    def detect_examples(
+        self, photo: UintImage, learned: FloatArray, side: int | None = None
+    ) -> ScoredBoxes:
+        """Look at a photo (H, W, 3) for all of them: scores (Q, E)."""
 
 
 class Caption(NamedTuple):

@@ -1,4 +1,4 @@
-"""Detectors of transformers (extra [words]): photo and phrases in, boxes and scores out.
+"""Detectors of transformers (extra [words]): photo and phrases, or examples, in; scored boxes out.
 
 Grounding DINO, MM-Grounding-DINO, LLMDet, OWLv2 and OWL-ViT: one adapter over
 `AutoModelForZeroShotObjectDetection`. Weights are safetensors of a local folder, never a pickle,
@@ -21,6 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anymask.base import FloatArray, MissingExtra, ModelError, UintImage, WeightsError
 from anymask.find.grounding import (
     CPU_SIDE,
@@ -35,6 +37,7 @@ from anymask.find.grounding import (
     write_captions,
 )
 from anymask.find.wordpiece import WordPiece
+from anymask.masks import pairwise_box_iou
 from anymask.runtime import pick_device
 
 GROUNDING = ("grounding-dino", "mm-grounding-dino")
@@ -131,8 +134,6 @@ class TorchDetector:
             [OWL_PHRASE.format(phrase.lower()) for phrase in phrases],
             padding="max_length", max_length=OWL_TOKENS, truncation=True, return_tensors="pt",
         )  # fmt: skip
-        height, width = photo.shape[:2]
-        hw = (max(height, width),) * 2 if self._rule.square else (height, width)
         answer = self._model(
             input_ids=text["input_ids"].to(self._device),
             attention_mask=text["attention_mask"].to(self._device),
@@ -140,7 +141,55 @@ class TorchDetector:
             interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
         )
         logits = as_numpy(answer.logits[0])
-        return ScoredBoxes(scale_boxes(as_numpy(answer.pred_boxes[0]), hw), sigmoid(logits))
+        boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._seen_hw(photo))
+        return ScoredBoxes(boxes, sigmoid(logits))
+
+    def learn_examples(
+        self, examples: Sequence[tuple[UintImage, Sequence[float]]]
+    ) -> FloatArray:  # -> (E, D)
+        """What OWL networks call what lies in boxes of photos: each (H, W, 3), (x0, y0, x1, y1).
+
+        As in image-guided detection, a query of the example's own photo stands for the thing: the
+        one whose box fits best. Raises ModelError for a network that reads words only.
+        """
+        if self.kind not in OWL:
+            raise ModelError(
+                f"{self.name} reads words, not examples; take an OWL detector such as owlv2_base"
+            )
+        found = []
+        for photo, box in examples:
+            cells, boxes = self._see_owl(photo, None)
+            with self._torch.inference_mode():
+                _, names = self._model.class_predictor(cells)
+            fit = pairwise_box_iou(boxes, np.asarray(box, np.float32)[None])[:, 0]
+            found.append(as_numpy(names[0])[int(fit.argmax())])
+        return np.stack(found)
+
+    def detect_examples(
+        self, photo: UintImage, learned: FloatArray, side: int | None = None
+    ) -> ScoredBoxes:  # (H, W, 3), (E, D)
+        """Look for what `learn_examples` learned: scores (Q, E). See `detect`."""
+        cells, boxes = self._see_owl(photo, side)
+        queries = self._torch.fromas_numpy(learned).to(self._device)[None]
+        with self._torch.inference_mode():
+            logits, _ = self._model.class_predictor(cells, queries)
+        return ScoredBoxes(boxes, sigmoid(as_numpy(logits[0])))
+
+    def _see_owl(self, photo: UintImage, side: int | None) -> tuple[Any, FloatArray]:
+        """A photo's cells (1, Q, C), and the box of each (Q, 4) in pixels."""
+        size = self._rule.size(photo.shape[:2], side)
+        pixels = self._torch.fromas_numpy(self._rule.apply(photo, size)).to(self._device)
+        other = pixels.shape[-2:] != self._rule.exact
+        with self._torch.inference_mode():
+            seen = self._model.image_embedder(pixels, interpolate_pos_encoding=other)[0]
+            cells = seen.flatten(1, 2)
+            boxes = self._model.box_predictor(cells, seen, other)
+        return cells, scale_boxes(as_numpy(boxes[0]), self._seen_hw(photo))
+
+    def _seen_hw(self, photo: UintImage) -> tuple[int, int]:
+        """What boxes are parts of: the photo, or the square that it was padded to."""
+        height, width = photo.shape[:2]
+        return (max(height, width),) * 2 if self._rule.square else (height, width)
 
 
 def _owl_tokenizer(folder: Path) -> Any:

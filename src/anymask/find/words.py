@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, get_args
 
 import numpy as np
 
@@ -36,6 +36,9 @@ MOST_BOXES = 300  # of a photo
 AT_ONCE = 64  # boxes that are segmented together
 
 
+Method = Literal["likeness", "persam", "persam_f"]
+
+
 class FindKeywords(TypedDict, total=False):
     """The keyword arguments of `Model.find` beside the photo and the words."""
 
@@ -45,6 +48,7 @@ class FindKeywords(TypedDict, total=False):
     top_k: int | None
     side: int | None
     device: str
+    method: Method | None
     bgr: bool
     allow_url: bool
 
@@ -62,6 +66,8 @@ class FindSettings:
     side      the longer side, in pixels, of what the detector sees; None: its own, on a processor
               640 where it takes any size
     device    of the detector: "auto", "cpu", "cuda", ...
+    method    with an example and no detector: "likeness" (the bundled models), "persam" or
+              "persam_f" (SAM-type models on torch); None: what the model has
 
     Raises InputError for values out of range.
     """
@@ -72,12 +78,15 @@ class FindSettings:
     top_k: int | None = None
     side: int | None = None
     device: str = "auto"
+    method: Method | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.iou <= 1:
             raise InputError(f"iou must be from 0 to 1, got {self.iou!r}")
         if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
             raise InputError(f"top_k must be a whole number from 1 on, or None, got {self.top_k!r}")
+        if self.method is not None and self.method not in get_args(Method):
+            raise InputError(f"method must be one of {get_args(Method)}, got {self.method!r}")
         if self.side is not None and self.detector is None:
             raise InputError("side is about what a detector sees; name a detector, or leave it out")
 
@@ -86,13 +95,9 @@ def find_words(
     model: Model, image: ImageSource, words: Phrases, **given: Unpack[FindKeywords]
 ) -> Masks:
     """What `Model.find` answers: best first. Raises as it does."""
-    known = [*FindKeywords.__optional_keys__]
-    check_keywords(given, sorted(known))
-    if isinstance(image, Features):
-        raise InputError("find looks at the photo itself, got only its features; give the photo")
-    source: dict[str, Any] = {name: given[name] for name in ("bgr", "allow_url") if name in given}
-    rest: dict[str, Any] = {name: value for name, value in given.items() if name not in source}
-    settings = FindSettings(**rest)
+    settings, source = split_settings(image, given)
+    if settings.method is not None:
+        raise InputError("method is about examples, words need none; leave it out")
     phrases = read_phrases(words, settings.score)
     detector = (
         None if settings.detector is None else open_detector(settings.detector, settings.device)
@@ -100,6 +105,15 @@ def find_words(
     photo = load_image(image, **source)
     kept = find_phrases(model, photo, phrases, detector, settings)
     return Masks(kept, image_hw=(photo.shape[0], photo.shape[1]), picture=picture_of(image, photo))
+
+
+def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSettings, dict[str, Any]]:
+    """The settings of a call, and how its photo is read. Raises InputError."""
+    check_keywords(given, sorted(FindKeywords.__optional_keys__))
+    if isinstance(image, Features):
+        raise InputError("find looks at the photo itself, got only its features; give the photo")
+    source = {name: given[name] for name in ("bgr", "allow_url") if name in given}
+    return FindSettings(**{name: one for name, one in given.items() if name not in source}), source
 
 
 def find_phrases(

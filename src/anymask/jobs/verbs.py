@@ -25,7 +25,7 @@ from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
     from anymask.base import FloatArray
-    from anymask.find import FindSettings, Phrase
+    from anymask.find import Examples, FindSettings, Phrase
     from anymask.masks import Mask
     from anymask.segment import EverythingDict, GridDict, Model
 
@@ -67,8 +67,9 @@ def run(
 
     verb         "everything": all masks of each photo, as a .json (SA-1B records) and a .png (the
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
-                 features of each photo, as an .npz; "find": a mask for each thing that `words`
-                 mean; "cutout": the main subject of each photo cut out, as a .png, beside its mask
+                 features of each photo, as an .npz; "find": a mask for each thing that `words`, or
+                 examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
+                 .png, beside its mask
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -80,9 +81,10 @@ def run(
                  another machine; `output_shards`, over how many folders the results are spread.
                  Of "everything": those of `Model.everything` (grid, layout, tile, ...),
                  `retry_seconds`, `retry_quality`, `retry_model`, `names`, and `overlay=False` for
-                 no .png; of "boxes": `overlay`; of "find": `words`, the settings of
-                 `Model.find` (detector, score, iou, top_k, side), and `overlay`; of "cutout":
-                 those of `Model.cutout` and of "find", and `suffix`, such as ".webp"
+                 no .png; of "boxes": `overlay`; of "find": `words` or
+                 `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
+                 `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
+                 as ".webp"
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -384,16 +386,17 @@ class BoxesWork(MaskWork):
         ]
 
 
-# What words mean.
+# What words or an example mean.
 
 
 @dataclass(frozen=True)
 class FindTask:
-    """A mask for each thing that words mean.
+    """A mask for each thing that words or an example mean.
 
-    phrases   what is looked for, with thresholds
+    phrases   what is looked for, with thresholds; none where there is an example
     settings  how; the scores in it are those of the phrases
     model     what makes masks of boxes
+    like      examples as `Model.find` takes them        unlike  what is not meant
     """
 
     phrases: tuple[Phrase, ...]
@@ -401,25 +404,30 @@ class FindTask:
     model: ModelChoice = ModelChoice()
     pictures: PictureChoice = PictureChoice()
     overlay: bool = True
+    like: Examples | None = None
+    unlike: Examples | None = None
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
         """See `Verb`. A detector is a name or a folder: an open one does not travel to workers."""
-        from anymask.find import FindSettings, read_phrases
+        from anymask.find import FindSettings, one_question, read_phrases
 
         known = [one.name for one in fields(FindSettings)]
-        check_keywords(settings, [*known, *JobSettings.__annotations__, "words", "overlay"])
+        own = ["words", "like", "unlike", "overlay"]
+        check_keywords(settings, [*known, *JobSettings.__annotations__, *own])
         chosen = FindSettings(**{name: settings[name] for name in known if name in settings})
         if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
             raise InputError("a job needs a detector's name or folder, got an open one; name it")
-        if "words" not in settings:
-            raise InputError('"find" needs words=, such as words=["helmet", "red cup"]')
+        words, like = settings.get("words"), settings.get("like")
+        one_question(words, like)
         return _paths(source), cls(
-            read_phrases(settings["words"], chosen.score),
+            () if words is None else read_phrases(words, chosen.score),
             chosen,
             model_choice(settings.get("model")),
             settings.get("pictures", PictureChoice()),
             settings.get("overlay", True),
+            like,
+            settings.get("unlike"),
         )
 
     def open(self) -> FindWork:
@@ -428,13 +436,18 @@ class FindTask:
 
 
 class FindWork(MaskWork):
-    """The things in a photo that words mean."""
+    """The things in a photo that words or an example mean."""
 
     def __init__(self, model: Model, task: FindTask) -> None:
-        from anymask.find import check_names, open_detector
+        from anymask.find import ExampleFinder, check_names, open_detector
 
         super().__init__(model, task.pictures, task.overlay)
-        self.task, chosen = task, task.settings
+        self.task, chosen, self.finder = task, task.settings, None
+        if task.like is not None:
+            self.finder = ExampleFinder(model, task.like, task.unlike, chosen)
+            shown = {name: getattr(chosen, name) for name in ("score", "iou", "top_k", "side")}
+            self.about |= json.loads(json.dumps({"find": self.finder.about | shown}))
+            return
         self.detector = (
             None if chosen.detector is None else open_detector(chosen.detector, chosen.device)
         )
@@ -454,6 +467,8 @@ class FindWork(MaskWork):
         from anymask.find import find_phrases
 
         task = self.task
+        if self.finder is not None:
+            return self.finder.find(photo.shown)
         return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
 
 
@@ -586,7 +601,7 @@ def _labelled_vectors(
     model: Model, streams: Iterable[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and the vectors of some of their masks, (n, D), photo by photo."""
-    from anymask.segment import mask_vectors
+    from anymask.runtime import mask_vectors
 
     counts: dict[str, int] = {}
     for stream in streams:

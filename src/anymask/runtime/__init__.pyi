@@ -72,6 +72,7 @@ from anymask.runtime.open import stated_channels as stated_channels
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import DecodingSweep as DecodingSweep
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining
+from anymask.runtime.protocol import GuidedDecoding as GuidedDecoding
 from anymask.runtime.protocol import ImageRuntime as ImageRuntime
 from anymask.runtime.protocol import KeptMasks as KeptMasks
 from anymask.runtime.protocol import MaskNaming as MaskNaming
@@ -88,6 +89,7 @@ from anymask.runtime.protocol import VideoSteps as VideoSteps
 from anymask.runtime.protocol import WrappedRuntime as WrappedRuntime
 from anymask.runtime.protocol import check_maps as check_maps
 from anymask.runtime.protocol import import_torch as import_torch
+from anymask.runtime.protocol import mask_vectors as mask_vectors
 from anymask.runtime.protocol import open_sweep as open_sweep
 from anymask.runtime.protocol import pick_device as pick_device
 from anymask.runtime.protocol import pick_dtype as pick_dtype

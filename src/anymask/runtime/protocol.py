@@ -39,13 +39,14 @@ from anymask.base import (
     ModelError,
     UintImage,
 )
-from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec
+from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, Rle
 from anymask.models.rules import (
     Family,
     MemoryAnswer,
     MemoryQuestion,
     NameTable,
     TrackingSettings,
+    close_up,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 SweepPrecision = Literal["model", "mixed"]
+
+CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 
 
 @runtime_checkable
@@ -92,6 +95,21 @@ class PromptDecoding(Protocol):
 
         Every mask token is answered; the family keeps the candidates. `seen` may be another
         runtime's of the same weights: its maps are read then.
+        """
+        ...
+
+
+@runtime_checkable
+class GuidedDecoding(Protocol):
+    """The capability of answering prompts while looking for something (`models.guided`)."""
+
+    def decode_guided(
+        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """As `PromptDecoding.decode`.
+
+        attention  (h, w) 0..1, how alike each cell of the features is to what is looked for
+        target     (C,) its feature
         """
         ...
 
@@ -304,6 +322,21 @@ def require(runtime: ImageRuntime, kind: type[C]) -> C:
             "take another model of `anymask models list`"
         )
     return found
+
+
+def mask_vectors(
+    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
+) -> FloatArray:  # -> (n, D)
+    """The vectors of masks of a photo. Raises ModelError for a model without names."""
+    naming = require(runtime, MaskNaming)
+    found = []
+    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
+        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        told, _ = naming.look(
+            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
+        )
+        found.append(told)
+    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 def open_sweep(

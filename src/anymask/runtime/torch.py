@@ -30,6 +30,7 @@ from anymask.models.video_model import DTYPES, Frame, FramePrompts, ObjectAnswer
 from anymask.runtime.protocol import (
     ClassLabelling,
     EdgeRefining,
+    GuidedDecoding,
     MaskNaming,
     MemoryChoice,
     Sweep,
@@ -83,6 +84,7 @@ class TorchRuntime:
             MaskNaming: names,
             ClassLabelling: self if self.spec.classes else None,
             # SAM's decoder takes any number of tokens: text is one more in its paper.
+            GuidedDecoding: self if is_sam else None,
             VectorPrompts: self if is_sam and not self.spec.fixed_points else None,
         }
 
@@ -110,19 +112,35 @@ class TorchRuntime:
 
     def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
         """One picture and N prompts -> logits (N, T, m, m) and quality (N, T), float32."""
+        with _computing(f"the decoder of {self.spec.name}"):
+            return self._decode_by(self._module, seen, prompts)
+
+    def decode_guided(
+        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """See `GuidedDecoding`."""
+        from anymask.models.guided import Guidance, guided
+
+        with _computing(f"the decoder of {self.spec.name}"):
+            flat = _to_tensor(attention.reshape(-1), self.device, self.dtype)
+            guidance = Guidance(flat, _to_tensor(target, self.device, self.dtype))
+            return self._decode_by(guided(self._module, guidance), seen, prompts)
+
+    def _decode_by(
+        self, module: Any, seen: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
         vectors = prompts.vectors
         more = [] if vectors is None else [_to_tensor(vectors, self.device, self.dtype)]
-        with _computing(f"the decoder of {self.spec.name}"):
-            logits, quality = self._module.decode(
-                self._maps(seen),
-                # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
-                _to_tensor(prompts.coords, self.device, torch.float32),
-                _to_tensor(prompts.labels, self.device, torch.int64),
-                _to_tensor(prompts.masks, self.device, self.dtype),
-                _to_tensor(prompts.has_mask, self.device, self.dtype),
-                *more,
-            )
-            return _to_numpy(logits), _to_numpy(quality)
+        logits, quality = module.decode(
+            self._maps(seen),
+            # Coordinates stay float32: half a pixel of 1024 is lost in bf16.
+            _to_tensor(prompts.coords, self.device, torch.float32),
+            _to_tensor(prompts.labels, self.device, torch.int64),
+            _to_tensor(prompts.masks, self.device, self.dtype),
+            _to_tensor(prompts.has_mask, self.device, self.dtype),
+            *more,
+        )
+        return _to_numpy(logits), _to_numpy(quality)
 
     def vector_length(self) -> int:
         """See `VectorPrompts`."""

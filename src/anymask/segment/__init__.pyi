@@ -25,7 +25,6 @@ from anymask.segment.automatic import refine_record_edges as refine_record_edges
 from anymask.segment.automatic import split_by_score as split_by_score
 from anymask.segment.automatic import stitch as stitch
 from anymask.segment.labels import choose_names as choose_names
-from anymask.segment.labels import mask_vectors as mask_vectors
 from anymask.segment.labels import naming_network as naming_network
 from anymask.segment.labels import read_own_names as read_own_names
 from anymask.segment.labels import suggest_labels as suggest_labels

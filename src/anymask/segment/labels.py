@@ -41,15 +41,14 @@ from anymask.masks import (
     mask_to_rle,
     rle_to_mask,
 )
-from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable, close_up
-from anymask.runtime import ClassLabelling, ImageRuntime, MaskNaming, require
+from anymask.models.rules import ChosenNames, LabelSuggestion, NameTable
+from anymask.runtime import ClassLabelling, ImageRuntime, MaskNaming, mask_vectors, require
 from anymask.segment.prediction import Prediction
 
 Names = str | Path | Sequence[str] | ChosenNames | None
 FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
 Nameable = Prediction | Sequence[Mask] | ArrayLike
 
-CLOSE_UPS_AT_ONCE = 256  # masks whose close-ups are held
 FORMAT = 1
 DIGITS = 5
 
@@ -119,21 +118,6 @@ def choose_names(runtime: ImageRuntime, names: Names) -> ChosenNames:
 def naming_network(runtime: ImageRuntime) -> str:
     """What names the network of names. Raises ModelError for a model without one."""
     return require(runtime, MaskNaming).name_table().network
-
-
-def mask_vectors(
-    runtime: ImageRuntime, photo: UintImage, rles: Sequence[Rle]
-) -> FloatArray:  # -> (n, D)
-    """The vectors of masks of a photo. Raises ModelError for a model without names."""
-    naming = require(runtime, MaskNaming)
-    found = []
-    for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
-        seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
-        told, _ = naming.look(
-            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
-        )
-        found.append(told)
-    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 def suggest_labels(

@@ -50,7 +50,7 @@ from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, Seg
 
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
-    from anymask.find import FindKeywords, Phrases
+    from anymask.find import Examples, FindKeywords, Phrases
     from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
@@ -525,9 +525,27 @@ class Model:
         return Masks(found, image_hw=image_hw, picture=picture)
 
     @overload
-    def find(
-        self, image: ImageSource, words: Phrases, **settings: Unpack[FindKeywords]
+    def find(  # type: ignore[overload-overlap]  # as for `encode`
+        self,
+        image: ImageSource,
+        words: Phrases | None = None,
+        *,
+        like: Examples | None = None,
+        unlike: Examples | None = None,
+        **settings: Unpack[FindKeywords],
     ) -> Masks: ...
+
+    @overload
+    def find(
+        self,
+        image: Iterable[ImageSource],
+        words: Phrases | None = None,
+        *,
+        like: Examples | None = None,
+        unlike: Examples | None = None,
+        progress: Progress = None,
+        **settings: Unpack[FindKeywords],
+    ) -> Iterator[Masks]: ...
 
     @overload
     def find(
@@ -541,30 +559,53 @@ class Model:
     ) -> Iterator[Masks]: ...
 
     def find(
-        self, image: Any, words: Phrases, *, every: int | None = None, **settings: Any
+        self,
+        image: Any,
+        words: Phrases | None = None,
+        *,
+        like: Examples | None = None,
+        unlike: Examples | None = None,
+        progress: Progress = None,
+        every: int | None = None,
+        **settings: Any,
     ) -> Masks | Iterator[Masks]:
-        """Everything in a photo that words mean, each thing once, with label and score, best first.
+        """Everything in a photo that words or an example mean, each thing once, best first.
 
+        image     a photo as for `encode`; or a list or an iterator, which gives an iterator
         words     "helmet, red cup", ["helmet", "red cup"], {"shipping container": "container"} to
                   look for the left and label with the right, or the Path of a file of these
-        settings  detector ("llmdet_tiny", a folder; None: the model's own names, offline), score
-                  (one, or {phrase: score}), iou, top_k, side: see `find.FindSettings`; bgr and
-                  allow_url as for `encode`
+        like      an example instead: (photo, {"point": (x, y)}), {"box": ...} or {"mask": ...}, or
+                  "photo.jpg@click:320,200"; or a list of several, of the same photo or others
+        unlike    likewise, what is not meant
+        settings  detector ("llmdet_tiny", a folder; None: the model's own names or features,
+                  offline), method, score (one, or {phrase: score}), iou, top_k, side: see
+                  `find.FindSettings`; bgr and allow_url as for `encode`
         every     of a video (as for `track`): look for the words on every n-th frame, and where
                   something was lost, and follow what was found; an iterator of the `Masks` of each
                   frame, in which a thing keeps its id; tracking={...}, the settings of `track`
 
-        A phrase that is not there gives nothing. Raises InputError for words and settings, and for
+        What is not there gives nothing. Raises InputError for words, examples and settings, and for
         a word that the model does not know where there is no detector; ModelError, WeightsError
         and MissingExtra for a detector that is not there (the text says how to get it); ImageError.
         """
-        from anymask.find import find_words
+        from anymask.find import ExampleFinder, find_words, one_question, split_settings
 
+        one_question(words, like)
         if every is not None:
             if self._follow is None:
                 raise ModelError("this Model was not made by anymask.load, which brings videos")
+            if words is None:
+                raise InputError("a video is searched by words; an example is looked for in photos")
             return self._follow(self, image, words, every=every, **settings)
-        return find_words(self, image, words, **settings)
+        if like is None:
+            if is_several(image):
+                return (self.find(one, words, **settings) for one in _each(image, progress))
+            return find_words(self, image, words, **settings)
+        chosen, source = split_settings(image, settings)
+        finder = ExampleFinder(self, like, unlike, chosen)
+        if is_several(image):
+            return (finder(one, source) for one in _each(image, progress))
+        return finder(image, source)
 
     def cutout(
         self,

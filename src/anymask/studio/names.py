@@ -17,8 +17,8 @@ import numpy as np
 from anymask.base import AnymaskError, FloatArray, UintImage
 from anymask.masks import Rle, rle_area
 from anymask.models.rules import DEFAULT_MODEL, LabelSuggestion
-from anymask.runtime import ImageRuntime, MaskNaming
-from anymask.segment import EncodedPhoto, choose_names, mask_vectors
+from anymask.runtime import ImageRuntime, MaskNaming, mask_vectors
+from anymask.segment import EncodedPhoto, choose_names
 from anymask.studio.errors import Refusal
 
 AT_ONCE = 16  # masks of one piece of the model's work: what a new photo may have to wait for

@@ -6,16 +6,18 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anymask.base import InputError
 from anymask.cli import add_model_options, add_options, read_count, read_model, read_options
 from anymask.evaluation.commands import add_report_options, write_report
 from anymask.evaluation.evaluating import evaluate
+from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.score_files import FILE_PROTOCOLS
 from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.suite import shipped_suites
+from anymask.find import FindSettings, Method
 from anymask.jobs import ModelChoice
 from anymask.models.rules import default_model
 from anymask.track import MemorySettings
@@ -25,6 +27,7 @@ WHERE = ("device", "precision", "runtime", "weights")
 ACTIONS = {
     "photos": "photos with masks: clicks, boxes, everything (the action when none is named)",
     "videos": "objects followed through annotated videos: J and F",
+    "find": "things found by an example or by words: cgF1, AP, mIoU, counting",
     "score": "files that any program wrote, against the truth: J and F, panoptic quality",
 }
 
@@ -33,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions; without one it is `photos`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     parser.set_defaults(action="photos")
-    fill = (configure_photos, _configure_videos, _configure_score)
+    fill = (configure_photos, _configure_videos, _configure_find, _configure_score)
     for (name, text), options in zip(ACTIONS.items(), fill, strict=True):
         action = actions.add_parser(name, help=text, description=text)
         options(action)
@@ -90,6 +93,23 @@ def _configure_videos(parser: argparse.ArgumentParser) -> None:
     # fmt: on
 
 
+def _configure_find(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    # fmt: off
+    add("data", metavar="LABELS", help="photos with labelled masks, in any format or layout of "
+        "`anymask convert`; a label counts where two photos have it")
+    add("--by", choices=get_args(Way), default="example", help="an example from another photo "
+        "(default), the label as words, or a baseline: what has the example's colours, or its name")
+    add("--absent", metavar="LABELS", help="photos of another set, without any of these things "
+        "(default: those of this one without the label)")
+    add("--detector", metavar="NAME|FOLDER", help="as for `anymask find`")
+    add("--method", choices=get_args(Method), help="as for `anymask find`")
+    add("--score", metavar="X", type=float, help="the least score of a thing")
+    add("--limit", type=read_count, metavar="N", help="pairs of photos at most (default: all)")
+    add_model_options(parser)
+    # fmt: on
+
+
 def _configure_score(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
@@ -114,6 +134,10 @@ def run(args: argparse.Namespace) -> None:
             split=args.split, limit=args.limit, refine_edges=args.refine_edges,
             memory=read_options(args, MemorySettings),
         )  # fmt: skip
+    elif args.action == "find":
+        settings = FindSettings(detector=args.detector, score=args.score, method=args.method)
+        model = read_model(args).load()
+        report = evaluate_finding(model, args.data, args.by, args.absent, args.limit, settings)
     else:
         protocol = FILE_PROTOCOLS[args.kind == "panoptic"]
         report = evaluate(

@@ -1,0 +1,159 @@
+"""Fit what `find(like=)` thinks of masks: `python -m research.fit_likeness collect|fit`.
+
+collect  facts of masks on pairs of training photos, one line of JSON a photo: an example (a photo's
+         largest mask of a label), a photo of the same label, and one without it
+fit      those lines in; weights of `find.examples.WEIGHTS` out, and what each threshold does
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import anymask
+from anymask.base import parse_json
+from anymask.find import FACTS, Example, compare, learn_kinds
+from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
+
+SETS = (
+    "coco_instances", "dog_cat", "pigs", "mushrooms_dense", "coco_instances", "fruit3",
+    "kitchen_things", "strawberry", "coco_more", "caltech_animals", "coco_instances", "kudzu_bugs",
+    "pets", "taco_litter", "indonesian_food_plate", "coco_instances", "warehouse_pallets",
+    "ore_pellets", "breadboard_parts", "nuts_and_dates", "hydroponic_plants",
+)  # fmt: skip
+NONE = "thing"  # the label where a set has none
+SAME = 0.5  # IoU from which on a mask is the thing
+SMALLEST = 0.002  # of the photo: an example's mask
+RATE, STEPS, DECAY = 0.05, 3000, 1e-3  # of the fit
+HUNDREDTHS = range(5, 100, 5)
+
+
+def read_set(folder: Path) -> list[tuple[Path, dict[str, list[Rle]]]]:
+    """The photos of a set with their masks by label."""
+    found = []
+    for line in (folder / "masks.jsonl").read_text("utf-8").splitlines():
+        row = parse_json(line, folder)
+        masks: dict[str, list[Rle]] = {}
+        for one in row["masks"]:
+            rle = string_to_rle(one["rle"], tuple(row["hw"]))
+            masks.setdefault(one.get("label") or NONE, []).append(rle)
+        found.append((folder / row["image"], masks))
+    return found
+
+
+def pairs(data: Path, seed: int) -> Iterator[tuple[str, Any, Any, Any]]:
+    """Without end: set and label, and (photo, masks) with the example, with and without it."""
+    rng = np.random.default_rng(seed)
+    sets = {name: read_set(data / name) for name in dict.fromkeys(SETS)}
+    while True:
+        for name in SETS:
+            photos = sets[name]
+            labels = sorted({label for _, masks in photos for label in masks})
+            label = labels[rng.integers(len(labels))]
+            there = [one for one in photos if label in one[1]]
+            if len(there) < 2:
+                continue
+            first, second = (there[n] for n in rng.permutation(len(there))[:2])
+            others = [one for one in photos if label not in one[1]]
+            if not others or not name.startswith("coco"):
+                other = [each for each in sets if each not in (name, "coco_more")]
+                others = sets[other[rng.integers(len(other))]]
+            yield f"{name}/{label}", first, second, others[rng.integers(len(others))]
+
+
+def collect(data: Path, out: Path, seed: int, limit: int, name: str | None) -> None:
+    """Write the facts of so many pairs; what is there already is gone on with."""
+    model = anymask.load(name)
+    with out.open("a") as file:
+        for number, (kind, first, second, other) in enumerate(pairs(data, seed)):
+            if number == limit:
+                return
+            label = kind.partition("/")[2]
+            photo, rle = anymask.load_image(first[0]), max(first[1][label], key=_area)
+            if _area(rle) < SMALLEST * photo.shape[0] * photo.shape[1]:
+                continue
+            wanted = learn_kinds(model, [Example(photo, rle_to_mask(rle))])
+            for there, (path, masks) in ((True, second), (False, other)):
+                seen = compare(model, anymask.load_image(path), wanted)
+                truth = masks[label] if there else []
+                fits = rle_iou([one.rle for one in seen.masks], truth)
+                best = fits.max(1) if truth and len(fits) else np.zeros(len(seen.masks))
+                row = {"kind": kind, "there": there, "things": len(truth)}
+                row |= {"facts": np.round(seen.facts, 4).tolist(), "fits": best.tolist()}
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+
+
+def _area(rle: Rle) -> int:
+    return int(rle_to_mask(rle).sum())
+
+
+def fit(files: list[Path]) -> None:
+    """Print weights and what thresholds do."""
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    rows = [parse_json(line, files[0]) for line in lines]
+    rows = [row for row in rows if row["facts"]]
+    facts = np.concatenate([np.array(row["facts"]) for row in rows])
+    right = np.concatenate([np.array(row["fits"]) >= SAME for row in rows]).astype(float)
+    # Each photo counts alike, whatever its number of masks.
+    counts = np.concatenate([np.full(len(row["facts"]), 1 / len(row["facts"])) for row in rows])
+    weights = logistic(facts, right, counts)
+    print(dict(zip((*FACTS, "constant"), np.round(weights, 3).tolist(), strict=True)))
+    chances = [
+        1 / (1 + np.exp(-(np.array(row["facts"]) @ weights[:-1] + weights[-1]))) for row in rows
+    ]
+    there = np.array([row["there"] for row in rows])
+    print(f"{there.sum()} photos with, {(~there).sum()} without")
+    for threshold in np.array(HUNDREDTHS) / 100:
+        found = np.array([bool((one >= threshold).any()) for one in chances])
+        hits = [
+            bool(((one >= threshold) & (np.array(row["fits"]) >= SAME)).any())
+            for one, row in zip(chances, rows, strict=True)
+        ]
+        print(
+            f"{threshold:.2f} found where it is {found[there].mean():.3f}, rightly "
+            f"{np.array(hits)[there].mean():.3f}, not here {1 - found[~there].mean():.3f}"
+        )
+
+
+def logistic(
+    facts: NDArray[np.float64], right: NDArray[np.float64], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:  # (n, F), (n,), (n,) -> (F + 1,)
+    """Weights of a logistic regression, the constant last, by gradient descent (Adam)."""
+    mean, spread = facts.mean(0), facts.std(0) + 1e-6
+    plain = np.concatenate([(facts - mean) / spread, np.ones((len(facts), 1))], 1)
+    weights, first, second = (np.zeros(plain.shape[1]) for _ in range(3))
+    for step in range(1, STEPS + 1):
+        chance = 1 / (1 + np.exp(-plain @ weights))
+        slope = plain.T @ ((chance - right) * counts) / counts.sum() + DECAY * weights
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+        rate = RATE / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        weights -= rate * first / (1 - 0.9**step)
+    own = weights[:-1] / spread
+    return np.append(own, weights[-1] - own @ mean)
+
+
+def main() -> None:
+    """Collect or fit."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("collect", "fit"))
+    parser.add_argument("files", type=Path, nargs="+", help="lines of facts; to collect, one")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/train"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=100, help="pairs")
+    parser.add_argument("--model", default=None)
+    args = parser.parse_args()
+    if args.what == "fit":
+        fit(args.files)
+    else:
+        collect(args.data, args.files[0], args.seed, args.limit, args.model)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""How well things are found, by words or by an example: answers and the truth in, figures out.
+
+    cgF1     SA-Co (Carion et al. 2025, "SAM 3: Segment Anything with Concepts"): 100 pmF1 IL_MCC.
+             pmF1 is the F1 of masks over photos that have the thing, all of them together, its mean
+             over IoU thresholds .5 to .95; IL_MCC is Matthews' correlation of "something was found"
+             with "it is there" over all photos
+    AP       by phrase, as LVIS counts: only in photos where it is asked; 101 recalls, the mean over
+             the same thresholds and over phrases that are there
+    mIoU     PerSeg's (Zhang et al. 2023): the IoU of the union, its mean over a thing's photos,
+             then over things
+    counting the mean of |found - there|, photo by photo
+
+Deviation: masks are matched greedily by IoU, not by an optimal assignment: where truths do not
+overlap both are the same from .5 on. Letters: n found, m truths, T thresholds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from anymask.base import DataError, FloatArray, Floats, UintImage
+from anymask.evaluation.coco import IOU_THRESHOLDS
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.find import ExampleFinder, FindSettings
+from anymask.formats import AnnotatedImage, Dataset, read
+from anymask.masks import Mask, Rle, rle_area, rle_iou, rle_merge, rle_to_mask
+from anymask.segment import Model
+
+RECALLS: Floats = np.linspace(0, 1, 101)
+UNNAMED = "thing"  # the label where a data set has none
+SMALLEST = 64  # pixels of an example
+ALIKE = 0.4  # the share that two histograms of colours have in common: see docs/find.md
+
+
+@dataclass(frozen=True, eq=False)
+class FindAnswer:
+    """One thing that was looked for in one photo.
+
+    found and scores are of n masks, truths of m: none where the thing is not there
+    """
+
+    phrase: str
+    found: Sequence[Rle]
+    scores: Sequence[float]
+    truths: Sequence[Rle]
+
+    def matched(self) -> Floats:  # -> (n,)
+        """The IoU with the truth that each found mask has to itself, the best pairs first."""
+        own = np.zeros(len(self.found))
+        if self.found and self.truths:
+            left = rle_iou(self.found, self.truths)
+            for _ in range(min(left.shape)):
+                row, column = np.unravel_index(left.argmax(), left.shape)
+                own[row] = max(float(left[row, column]), 0)
+                left[row], left[:, column] = -1, -1
+        return own
+
+    def union_iou(self) -> float:
+        """Of all that was found with all that is there."""
+        if not self.found or not self.truths:
+            return 0.0
+        return float(rle_iou([rle_merge(self.found)], [rle_merge(self.truths)])[0, 0])
+
+
+def measure_finding(asked: Sequence[FindAnswer]) -> dict[str, float]:
+    """The figures of the module, NaN where nothing could be measured. "not here": nothing was found
+    where the thing is not; "recall": something was found where it is."""
+    there = [one for one in asked if one.truths]
+    absent = [one for one in asked if not one.truths]
+    correlation, f1 = image_correlation(asked), positive_f1(there)
+    names = dict.fromkeys(one.phrase for one in there)
+    precisions = [phrase_ap([one for one in asked if one.phrase == name]) for name in names]
+    unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
+    errors = [abs(len(one.found) - len(one.truths)) for one in asked]
+    return {
+        "cgF1": 100 * f1 * correlation,
+        "pmF1": f1,
+        "IL_MCC": correlation,
+        "AP": _mean([float(one.mean()) for one in precisions]),
+        "AP50": _mean([float(one[0]) for one in precisions]),
+        "mIoU": _mean([_mean(values) for values in unions]),
+        "counting error": _mean(errors),
+        "recall": _mean([bool(one.found) for one in there]),
+        "not here": _mean([not one.found for one in absent]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def positive_f1(there: Sequence[FindAnswer]) -> float:
+    """pmF1."""
+    fits = np.concatenate([np.zeros(0), *(one.matched() for one in there)])
+    counts = len(fits) + sum(len(one.truths) for one in there)
+    hits = (fits >= IOU_THRESHOLDS[:, None]).sum(1)  # (T,)
+    return float((2 * hits / counts).mean()) if there else math.nan
+
+
+def image_correlation(asked: Sequence[FindAnswer]) -> float:
+    """IL_MCC; 0 where one of the four sums is nothing, as the definition has it."""
+    found = np.array([bool(one.found) for one in asked])
+    there = np.array([bool(one.truths) for one in asked])
+    tp, tn = float((found & there).sum()), float((~found & ~there).sum())
+    fp, fn = float((found & ~there).sum()), float((~found & there).sum())
+    sums = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / math.sqrt(sums) if sums else 0.0
+
+
+def phrase_ap(asked: Sequence[FindAnswer]) -> Floats:  # -> (T,)
+    """The average precision of one phrase at each threshold: masks of all photos, surest first."""
+    truths = sum(len(one.truths) for one in asked)
+    scores = np.array([score for one in asked for score in one.scores], float)
+    order = np.argsort(-scores, kind="stable")
+    found = np.zeros(len(IOU_THRESHOLDS))
+    for place, threshold in enumerate(IOU_THRESHOLDS):
+        hits = np.concatenate([np.zeros(0), *(_hits(one, threshold) for one in asked)])[order]
+        right = np.cumsum(hits)
+        precision = right / np.arange(1, len(hits) + 1)
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        at = np.searchsorted(right / max(truths, 1), RECALLS, "left")
+        found[place] = np.append(precision, 0)[np.minimum(at, len(precision))].mean()
+    return found
+
+
+def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
+    """Which masks have a truth to themselves, the surest choosing first."""
+    hits = np.zeros(len(one.found))
+    fits = rle_iou(one.found, one.truths) if one.truths and one.found else hits[:0]
+    for row in np.argsort(-np.asarray(one.scores), kind="stable")[: len(fits)]:
+        column = int(fits[row].argmax())
+        if fits[row, column] >= threshold:
+            hits[row], fits[:, column] = 1, -1
+    return hits
+
+
+Way = Literal["example", "words", "colours", "names"]
+Ask = Callable[[UintImage], Sequence[Mask]]
+Learn = Callable[[str, UintImage, Rle], Ask]  # a label, and an example's photo and mask
+
+
+def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
+    """How things are found: like the example, by its label as words, or by two baselines, which
+    are what "everything" finds with the example's colours, or with the name that it is given."""
+
+    def learn(label: str, photo: UintImage, rle: Rle) -> Ask:
+        if way == "example":
+            example = (photo, {"mask": rle_to_mask(rle)})
+            return ExampleFinder(model, example, None, settings).find
+        if way == "colours":
+            return lambda asked: same_colours(model, asked, histogram(photo, rle), settings.score)
+        if way == "names":
+            label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
+        given = {"detector": settings.detector, "score": settings.score, "side": settings.side}
+        return lambda asked: model.find(asked, [label], **given)
+
+    return learn
+
+
+def same_colours(model: Model, photo: UintImage, wanted: FloatArray, score: Any) -> list[Mask]:
+    """The masks of everything whose histogram is like the wanted one."""
+    least = ALIKE if score is None else score
+    found = model.everything(photo)
+    alike = [float(np.minimum(wanted, histogram(photo, one.rle)).sum()) for one in found]
+    rows = zip(found, alike, strict=True)
+    return [replace(one, score=share) for one, share in rows if share >= least]
+
+
+def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
+    """The shares of a mask's pixels in cubes of Lab."""
+    lab, mask = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), rle_to_mask(rle).view(np.uint8)
+    counts = cv2.calcHist([lab], [0, 1, 2], mask, [bins] * 3, [0, 256] * 3).ravel()
+    shares: FloatArray = counts / max(float(counts.sum()), 1.0)
+    return shares
+
+
+def ask_photos(
+    learn: Learn, there: Dataset, absent: Dataset | None = None, limit: int | None = None
+) -> Iterator[FindAnswer]:
+    """Every photo is asked for each label that another photo of the set has, too.
+
+    The example is the largest mask of the label in the next such photo. A photo of `absent`, each
+    in turn, or of this set without the label, is asked the same. `limit`: pairs at most
+    """
+    photos = [(image, of_label(image)) for image in there]
+    others = [] if absent is None else [*absent]
+    labels = sorted({label for _, masks in photos for label in masks})
+    pairs = []
+    for label in labels:
+        same = [one for one in photos if label in one[1]]
+        pairs += [(label, one, same[n - 1]) for n, one in enumerate(same) if len(same) > 1]
+    chosen = np.linspace(0, len(pairs) - 1, min(limit or len(pairs), len(pairs))).astype(int)
+    for number, place in enumerate(chosen):
+        label, (image, masks), (other, examples) = pairs[place]
+        example = max(examples[label], key=rle_area)
+        if rle_area(example) < SMALLEST:
+            continue
+        ask = learn(label, there.pixels(other), example)
+        asked = [(there, image, masks[label])]
+        without = [one for one, shown in photos if label not in shown]
+        if absent is not None and others:
+            asked.append((absent, others[number % len(others)], []))
+        elif without:
+            asked.append((there, without[number % len(without)], []))
+        for source, one, truths in asked:
+            found = ask(source.pixels(one))
+            yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
+
+
+def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
+    """The masks of a photo by label."""
+    found: dict[str, list[Rle]] = {}
+    for mask in image.objects:
+        if rle_area(mask.rle):
+            found.setdefault(mask.label or UNNAMED, []).append(mask.rle)
+    return found
+
+
+def evaluate_finding(
+    model: Model,
+    data: str | Path,
+    way: Way = "example",
+    absent: str | Path | None = None,
+    limit: int | None = None,
+    settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
+) -> Report:
+    """Measure one way to find on a labelled set; `absent`: photos without any of its things.
+
+    Raises DataError for a set where no label stands on two photos.
+    """
+    other = None if absent is None else read(absent)
+    asked = [*ask_photos(finding_by(way, model, settings), read(data), other, limit)]
+    if not asked:
+        raise DataError(f"{data}: no label stands on two photos; an example needs another photo")
+    told = {k: None if math.isnan(v) else v for k, v in measure_finding(asked).items()}
+    cells = [way, *("-" if one is None else f"{one:.3f}" for one in told.values())]
+    return Report(
+        title=f"Finding on {data}",
+        sections=[Section(tables=[TextTable(["", *told], [cells])])],
+        notes=[f"{model.name}, {len(asked)} questions, an example is its label's largest mask"],
+        rows=[{"way": way, **told}],
+        data={"model": model.name, "data": str(data), "questions": len(asked), way: told},
+    )

@@ -1,0 +1,405 @@
+"""Everything in photos that is like an example: photos and examples in, masks with scores out.
+
+For the bundled models. The example's cells and what is around it say where in a photo something
+like it may be (`likeness.Kind.agreement`); the best places become clicks; the masks that the model
+answers are compared with the example, and `chance_of` turns the facts of each into the chance that
+a person would say "the same kind". The weights are a logistic regression on pairs of training
+photos (`research.fit_likeness`); below `THRESHOLD` nothing is found, so that "not here" is an
+answer.
+
+Letters: H W a photo, h w its cells, n masks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
+from anymask.find.detectors import open_detector
+from anymask.find.grounding import ExampleDetector, ScoredBoxes
+from anymask.find.known_names import without_parts
+from anymask.find.likeness import FACTS, STRIDE, Kind, PhotoCells, cheap_facts, name_likeness
+from anymask.find.persam import find_target, learn_target
+from anymask.find.phrases import Phrase
+from anymask.find.words import (
+    FindSettings,
+    best_of_each,
+    clip_boxes,
+    mask_boxes,
+    name_boxes,
+    one_a_thing,
+)
+from anymask.images import ImageSource, load_image, picture_of
+from anymask.masks import (
+    Features,
+    Geometry,
+    Mask,
+    Masks,
+    Prompt,
+    mask_nms,
+    mask_to_box,
+    mask_to_rle,
+    rle_area,
+    rle_to_string,
+)
+from anymask.models.rules import BUNDLED
+from anymask.runtime import mask_vectors
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+THRESHOLD = 0.1  # of the chance, at which something is found: docs/find.md
+MOST_PLACES = 48  # clicks in a photo
+REACH = 0.35  # of an example's side: how near to each other two clicks may lie
+MOST_COMPARED = 40  # masks whose vectors are worked out
+ROUNDS, MANY = 4, 8  # a photo is asked again where so many things were found
+SAME = 0.8  # IoU of two answers of which only one is compared
+DETECTED = 0.6  # the least score of a detector's box; not measured
+LIKE = "like"  # what a detector's answers to examples are called meanwhile
+LEAST, MOST = 9, 0.95  # pixels of a mask; its part of the photo
+
+# In the order of FACTS, then the constant.
+WEIGHTS = (6.39, 5.60, -3.08, 3.11, -3.61, 0.19, 4.58, -11.69)
+
+
+Prompted = tuple[ImageSource, Mapping[str, Any]]
+Examples = str | Prompted | Sequence[str | Prompted]
+SHAPE = '(photo, {"point": (x, y)}), with "mask" or "box" instead of "point"'
+KINDS = {"click": "point", "point": "point", "box": "box", "mask": "mask"}
+_TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
+
+
+class Example(NamedTuple):
+    """A thing in a photo: (H, W, 3), (H, W)."""
+
+    photo: UintImage
+    mask: BoolArray
+
+
+def one_question(words: object, like: object) -> None:
+    """Raises InputError unless there are words or an example, not both."""
+    if (words is None) == (like is None):
+        got = "neither" if words is None else "both"
+        raise InputError(f"find needs words or like=, an example such as {SHAPE}; got {got}")
+
+
+def read_examples(model: Model, given: Examples) -> list[Example]:
+    """Examples as users give them, one or a list.
+
+    Each is (photo, {"mask" | "box" | "point": ...}), or a text: "photo.jpg@click:320,200",
+    "@box:x0,y0,x1,y1" or "@mask:mask.png" (white is the thing). A box or a point becomes the
+    model's best mask for it.
+
+    Raises InputError for anything else, PromptError for a prompt that makes no sense, ImageError.
+    """
+    several = [given] if isinstance(given, str | tuple) else list(given)
+    if not several:
+        raise InputError(f"wanted an example or more, {SHAPE}; got none")
+    photos: dict[str, UintImage] = {}  # several examples of one photo share its features
+    found = []
+    for one in several:
+        source, kind, value = parse_example(one)
+        if isinstance(source, str | Path):
+            photo = photos.setdefault(str(source), load_image(source))
+        else:
+            photo = load_image(source)
+        mask = _example_mask(model, photo, kind, value)
+        if not mask.any():
+            raise InputError("an example's mask is empty; click or box the thing, or give its mask")
+        found.append(Example(photo, mask))
+    return found
+
+
+def parse_example(one: object) -> tuple[ImageSource, str, Any]:
+    """Photo, kind of prompt and its value. Raises InputError."""
+    if isinstance(one, str):
+        found = _TEXT.fullmatch(one)
+        if found is None:
+            raise InputError(
+                f"wanted PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE, got {one!r}"
+            )
+        source, kind, text = found.groups()
+        if kind == "mask":
+            return source, kind, Path(text)
+        try:
+            numbers = tuple(map(float, text.split(",")))
+        except ValueError:
+            raise InputError(f"wanted numbers with commas behind @{kind}:, got {text!r}") from None
+        return source, KINDS[kind], numbers
+    if not isinstance(one, tuple) or len(one) != 2 or not isinstance(one[1], Mapping):
+        raise InputError(f"an example must be {SHAPE}; got {str(one)[:80]}")
+    photo, told = one
+    if len(told) != 1 or not {"mask", "box", "point"} & told.keys():
+        raise InputError(f"an example must be {SHAPE}; got the keys {', '.join(map(str, told))}")
+    ((kind, value),) = told.items()
+    return photo, kind, value
+
+
+def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> BoolArray:  # (H, W)
+    """The mask that a prompt means. Raises InputError, PromptError, ImageError."""
+    if kind == "box":
+        return model.segment(photo, box=value).best.mask
+    if kind == "point":
+        return model.segment(photo, points=[value]).best.mask
+    if isinstance(value, str | Path):
+        value = load_image(value).max(2) > 127
+    mask: BoolArray = np.asarray(value.mask if isinstance(value, Mask) else value) != 0
+    if mask.shape != photo.shape[:2]:
+        raise InputError(f"the example's mask is of {mask.shape}, its photo of {photo.shape[:2]}")
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is looked for, and what it must not be mistaken for."""
+
+    like: Kind
+    unlike: Kind | None = None
+
+
+def learn_kinds(model: Model, like: Sequence[Example], unlike: Sequence[Example] = ()) -> Wanted:
+    """What examples look like. Raises ModelError for a model without names."""
+    seen = {
+        id(one.photo): PhotoCells.of(one.photo, model.encode(one.photo)) for one in (*like, *unlike)
+    }
+
+    def kind(examples: Sequence[Example]) -> Kind:
+        rows = [(one.photo, one.mask, seen[id(one.photo)]) for one in examples]
+        return Kind.of(model.runtime, rows)
+
+    return Wanted(kind(like), kind(unlike) if unlike else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Masks of a photo, best first, and what is known of each.
+
+    facts   (n, len(FACTS))
+    unlike  (n,) whether each is rather like what it must not be
+    """
+
+    masks: list[Mask]
+    facts: FloatArray
+    unlike: BoolArray
+
+
+class ExampleFinder:
+    """Finds what is like examples, in any number of photos: what was learned of them is kept.
+
+    examples, others  what it is like, and what it is not
+    about             what its answers depend on, ready for JSON
+
+    With a detector, its boxes and our masks; else by `settings.method`: the bundled models' own
+    features, or PerSAM, which always answers one mask a photo. Raises InputError, ModelError,
+    PromptError, ImageError, and what `open_detector` raises.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        like: Examples,
+        unlike: Examples | None = None,
+        settings: FindSettings = FindSettings(),  # noqa: B008 - it is frozen
+    ) -> None:
+        if isinstance(settings.score, Mapping):
+            raise InputError("with an example there is one score, got a mapping; give a number")
+        self.model, self.settings = model, settings
+        self.examples = read_examples(model, like)
+        self.others = [] if unlike is None else read_examples(model, unlike)
+        self.about = {
+            "like": [_marks(one) for one in self.examples],
+            "unlike": [_marks(one) for one in self.others],
+        }
+        self._look = self._detecting() if settings.detector is not None else self._own()
+
+    def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
+        """What is found in a photo; `source`: how it is read. Raises ImageError."""
+        photo = load_image(image, **(source or {}))
+        hw = (photo.shape[0], photo.shape[1])
+        return Masks(self.find(photo), image_hw=hw, picture=picture_of(image, photo))
+
+    def find(self, photo: UintImage) -> list[Mask]:
+        """What is found in a photo (H, W, 3), best first."""
+        found = one_a_thing(self._look(photo), self.settings.iou)
+        return best_of_each(found, self.settings.top_k)
+
+    def _own(self) -> Callable[[UintImage], list[Mask]]:
+        """By the model itself."""
+        model, least = self.model, self.settings.score
+        bundled = model.spec.family in BUNDLED
+        method = self.settings.method or ("likeness" if bundled else "persam")
+        self.about["method"] = method
+        if method != "likeness":
+            if self.others:
+                raise InputError(f"{method} knows no unlike; leave it out, or take a bundled model")
+            target = learn_target(model, self.examples, method == "persam_f")
+            return lambda photo: [
+                one
+                for one in [find_target(model, photo, target)]
+                if rle_area(one.rle) and one.score >= cast(float, least or 0)
+            ]
+        if not bundled:
+            raise ModelError(
+                f"the features of {model.name} are not compared with examples; take "
+                'method="persam", or a bundled model'
+            )
+        wanted = learn_kinds(model, self.examples, self.others)
+        return lambda photo: find_alike(model, photo, wanted, cast("float | None", least))
+
+    def _detecting(self) -> Callable[[UintImage], list[Mask]]:
+        """By a detector that takes examples. Raises ModelError for one that does not."""
+        assert self.settings.detector is not None
+        if self.settings.method is not None:
+            raise InputError("method is about finding without a detector; give one of the two")
+        opened = open_detector(self.settings.detector, self.settings.device)
+        if not isinstance(opened, ExampleDetector):
+            raise ModelError(
+                f"{opened.name} reads words, not examples; take an OWL detector such as owlv2_base"
+            )
+        detector = opened
+        self.about["detector"] = detector.about
+        shown = [*self.examples, *self.others]
+        boxes = [(one.photo, _box_of(one.mask)) for one in shown]
+        learned, count = detector.learn_examples(boxes), len(self.examples)
+        given = self.settings.score
+        least = DETECTED if given is None else cast(float, given)
+
+        def look(photo: UintImage) -> list[Mask]:
+            seen = detector.detect_examples(photo, learned, self.settings.side)
+            best = seen.scores[:, :count].max(1)
+            kept = best > seen.scores[:, count:].max(1, initial=-1)
+            boxes = ScoredBoxes(seen.boxes[kept], best[kept, None])
+            named = name_boxes(boxes, [Phrase(LIKE, LIKE)], least)
+            found = mask_boxes(self.model, photo, clip_boxes(named, photo.shape[:2]))
+            return [replace(one, label=None, label_probability=None) for one in found]
+
+        return look
+
+
+def _marks(one: Example) -> list[str]:
+    """What an example is, in little."""
+    digest = hashlib.sha256(np.ascontiguousarray(one.photo).data).hexdigest()
+    return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
+
+
+def _box_of(mask: BoolArray) -> list[float]:
+    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+    return [x0, y0, x1 + 1, y1 + 1]
+
+
+def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
+    """The things in a photo (H, W, 3) whose chance reaches `score`, the surest first.
+
+    Parts of a surer thing are left out.
+    """
+    least = THRESHOLD if score is None else score
+    seen = compare(model, photo, wanted)
+    chances = np.where(seen.unlike, 0, chance_of(seen.facts))
+    found = [
+        replace(one, score=round(float(chance), 4))
+        for one, chance in zip(seen.masks, chances, strict=True)
+        if chance >= max(least, 1e-4)
+    ]
+    return without_parts(found)
+
+
+def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
+    """The chance that a mask is the same kind of thing."""
+    *weights, constant = WEIGHTS
+    told = facts @ np.array(weights, np.float32) + np.float32(constant)
+    chance: FloatArray = 1 / (1 + np.exp(-told))
+    return chance
+
+
+def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
+    """What the model answers at the best places of a photo, compared with the examples.
+
+    Where many things were found, it is asked again beside them: nuclei come by the hundred.
+    """
+    features = model.encode(photo)
+    cells = PhotoCells.of(photo, features)
+    agreement = wanted.like.agreement(cells)
+    if wanted.unlike is not None:
+        agreement = agreement - np.maximum(wanted.unlike.agreement(cells), 0)
+    left, rounds = agreement.copy(), list[Compared]()
+    while len(rounds) < ROUNDS:
+        places = _places(left, wanted.like, features.geometry)
+        masks = _answers(model, features, places)
+        if not masks:
+            break
+        rounds.append(_with_facts(model, photo, wanted, cells, agreement, masks))
+        alike = chance_of(rounds[-1].facts) >= THRESHOLD
+        if alike.sum() < MANY:
+            break
+        for one, is_alike in zip(rounds[-1].masks, alike, strict=True):
+            if is_alike:
+                left[cells.share(one.mask) > 0] = -np.inf
+    return Compared(
+        [one for each in rounds for one in each.masks],
+        np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(one.facts for one in rounds)]),
+        np.concatenate([np.zeros(0, np.bool_), *(one.unlike for one in rounds)]),
+    )
+
+
+def _with_facts(
+    model: Model,
+    photo: UintImage,
+    wanted: Wanted,
+    cells: PhotoCells,
+    agreement: FloatArray,
+    masks: list[Mask],
+) -> Compared:
+    """The most promising masks with their facts."""
+    scores = np.array([one.score for one in masks], np.float32)
+    facts = cheap_facts(wanted.like, cells, agreement, [one.rle for one in masks], scores)
+    promising = np.argsort(-chance_of(facts), kind="stable")[:MOST_COMPARED]
+    masks, facts = [masks[n] for n in promising], facts[promising]
+    vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])
+    facts[:, 0] = name_likeness(wanted.like, vectors)
+    unlike = np.zeros(len(masks), np.bool_)
+    if wanted.unlike is not None:
+        unlike = name_likeness(wanted.unlike, vectors) >= facts[:, 0]
+    return Compared(masks, facts, unlike)
+
+
+def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:
+    """Pixels (x, y) of the best cells, none too near to a better one."""
+    rows, columns = agreement.shape
+    side = float(np.sqrt(np.median(kind.shares) * rows * columns))
+    radius = float(np.clip(REACH * side, 1.0, min(rows, columns) / 6))
+    y, x = np.mgrid[:rows, :columns]
+    left, found = agreement.copy(), []
+    for _ in range(MOST_PLACES):
+        row, column = np.unravel_index(left.argmax(), left.shape)
+        if not np.isfinite(left[row, column]):
+            break
+        found.append((float(column), float(row)))
+        left[(y - row) ** 2 + (x - column) ** 2 <= radius**2] = -np.inf
+    height, width = place.image_hw
+    scale = [STRIDE / factor for factor in place.scale_xy]
+    return [
+        (min((column + 0.5) * scale[0], width - 1), min((row + 0.5) * scale[1], height - 1))
+        for column, row in found
+    ]
+
+
+def _answers(model: Model, features: Features, places: Sequence[tuple[float, float]]) -> list[Mask]:
+    """The different masks that clicks at these places mean."""
+    prompts = [Prompt.of(points=[place]) for place in places]
+    masks = [
+        one
+        for answer in model.segment(features, prompts=prompts)
+        for one in answer
+        if LEAST <= rle_area(one.rle) <= MOST * one.rle.size[0] * one.rle.size[1]
+    ]
+    if not masks:
+        return []
+    kept = mask_nms([one.rle for one in masks], [one.score for one in masks], SAME)
+    return [masks[n] for n in kept]

@@ -1,0 +1,184 @@
+"""How alike a mask of one photo is to examples of others: photos, maps and masks in, numbers out.
+
+Two things are compared. The encoder's maps, cell by cell (`PhotoCells`), say where in a photo
+something like the example may be, and what is rather like the example's surroundings. The vectors
+of the network of names (`models.namer`) say whether two masks are the same kind of thing.
+
+Letters: H W a photo, h w its cells, C channels, n masks, K cells of an example, D a vector's
+length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
+from anymask.runtime import ImageRuntime, mask_vectors
+
+STRIDE = 8  # pixels of the model's input along a cell
+BINS = 8  # of each colour channel
+PARTS = (0.5, 0.25, 0.25)  # what coarse map, fine map and colours count
+NEAREST = 3  # cells of an example that a cell is compared with
+MOST_OBJECT, MOST_AROUND = 48, 96  # cells of an example that are kept
+RING = 2  # cells around a mask that are its surroundings
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoCells:
+    """What the encoder saw of a photo, cell by cell.
+
+    values  (h, w, C), each cell of length 1; only the cells that the photo fills
+    """
+
+    values: FloatArray
+
+    @classmethod
+    def of(cls, photo: UintImage, features: Features) -> PhotoCells:
+        """The cells of a photo (H, W, 3)."""
+        place = features.geometry
+        rows, columns = (max(1, -(-length // STRIDE)) for length in place.input_hw)
+        side = place.side // STRIDE
+        maps = [one.values for one in features.seen.maps()][:2]
+        seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
+        seen.append(_unit(_colours(photo, (rows, columns))))
+        parts = [np.float32(part**0.5) * one for part, one in zip(PARTS, seen, strict=False)]
+        return cls(_unit(np.concatenate(parts, axis=2)))
+
+    def share(self, mask: BoolArray) -> FloatArray:  # (H, W) -> (h, w)
+        """How much of each cell a mask covers, 0..1."""
+        hw = self.values.shape[:2]
+        covered: FloatArray = cv2.resize(
+            mask.astype(np.float32), hw[::-1], interpolation=cv2.INTER_AREA
+        ).reshape(hw)
+        return covered
+
+
+def _unit(planes: FloatArray) -> FloatArray:
+    length = np.linalg.norm(planes, axis=-1, keepdims=True)
+    unit: FloatArray = (planes / np.maximum(length, 1e-6)).astype(np.float32)
+    return unit
+
+
+def _resized(planes: FloatArray, side: int) -> FloatArray:  # (C, h, w) -> (side, side, C)
+    last = np.ascontiguousarray(planes.transpose(1, 2, 0), np.float32)
+    if last.shape[0] == side:
+        return last
+    drawn = [
+        cv2.resize(last[..., first : first + 4], (side, side)).reshape(side, side, -1)
+        for first in range(0, last.shape[2], 4)
+    ]
+    return np.concatenate(drawn, axis=2)
+
+
+def _colours(photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # (H, W, 3) -> (h, w, 3 BINS)
+    """Each channel of Lab as shares of the two bins around it."""
+    small = cv2.resize(photo, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
+    # a and b of photos lie near the middle
+    lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
+    middles = np.arange(BINS, dtype=np.float32) / (BINS - 1)
+    near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (BINS - 1))
+    shares: FloatArray = near.reshape(*hw, 3 * BINS)
+    return shares
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What examples of one kind of thing look like.
+
+    cells, around  (K, C) of their masks, and of what is around them
+    prototype      (C,) the mean of their masks
+    vectors        (n, D) by the network of names
+    shares         (n,) of the photo that each covers
+    """
+
+    cells: FloatArray
+    around: FloatArray
+    prototype: FloatArray
+    vectors: FloatArray
+    shares: FloatArray
+
+    @classmethod
+    def of(
+        cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, PhotoCells]]
+    ) -> Kind:
+        """Of photos (H, W, 3) with masks (H, W). Raises ModelError for a model without names."""
+        inside, outside, vectors, shares = [], [], [], []
+        for photo, mask, cells in examples:
+            covered = cells.share(mask)
+            level = min(0.5, float(covered.max()))
+            inside.append(_some(cells.values[covered >= level], MOST_OBJECT))
+            outside.append(_some(cells.values[covered == 0], MOST_AROUND))
+            vectors.append(mask_vectors(runtime, photo, [mask_to_rle(mask)]))
+            shares.append(float(mask.mean()))
+        cells_in, cells_out = np.concatenate(inside), np.concatenate(outside)
+        prototype = _unit(cells_in.mean(0))
+        return cls(cells_in, cells_out, prototype, np.concatenate(vectors), np.array(shares))
+
+    def agreement(self, cells: PhotoCells) -> FloatArray:  # -> (h, w)
+        """How much more each cell is like the examples than like what is around them."""
+        flat = cells.values.reshape(-1, cells.values.shape[2])
+        like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
+        unlike = _nearest(flat, self.around) if len(self.around) else np.zeros(len(flat))
+        told: FloatArray = (like - unlike).reshape(cells.values.shape[:2]).astype(np.float32)
+        return told
+
+
+def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
+    """At most so many of them, evenly chosen."""
+    return cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
+
+
+def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
+    """The mean likeness to the nearest of the cells."""
+    told = flat @ cells.T
+    count = min(NEAREST, len(cells))
+    nearest: FloatArray = np.partition(told, told.shape[1] - count, axis=1)[:, -count:].mean(1)
+    return nearest
+
+
+FACTS = (
+    "name",  # cosine of the vectors of names with the nearest example's
+    "cells",  # cosine of the mean cell with the prototype
+    "inside",  # mean agreement of the mask's cells
+    "contrast",  # the same, less that of the cells around it
+    "best",  # the highest agreement in the photo
+    "size",  # how many times larger or smaller than the nearest example, as a logarithm
+    "score",  # the model's own number
+)
+
+
+def cheap_facts(
+    kind: Kind, cells: PhotoCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
+) -> FloatArray:  # -> (n, len(FACTS))
+    """Every fact of `FACTS` but "name", which is left at 0."""
+    facts = np.zeros((len(rles), len(FACTS)), np.float32)
+    for row, rle in zip(facts, rles, strict=True):
+        covered = cells.share(rle_to_mask(rle))
+        weight = covered / max(float(covered.sum()), 1e-6)
+        ring = cv2.dilate(covered, np.ones((2 * RING + 1, 2 * RING + 1), np.uint8))
+        ring = np.maximum(ring - covered, 0)
+        inside = float((agreement * weight).sum())
+        around = float((agreement * ring).sum() / max(float(ring.sum()), 1e-6))
+        mean = _unit((cells.values * weight[..., None]).sum((0, 1)))
+        share = max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])
+        row[1:6] = (
+            mean @ kind.prototype,
+            inside,
+            inside - around,
+            agreement.max(),
+            np.abs(np.log(share / kind.shares)).min(),
+        )
+    facts[:, 6] = scores
+    return facts
+
+
+def name_likeness(kind: Kind, vectors: FloatArray) -> FloatArray:  # (n, D) -> (n,)
+    """The cosine of each vector with the nearest example's."""
+    likeness: FloatArray = (vectors @ kind.vectors.T).max(1)
+    return likeness

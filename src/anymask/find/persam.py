@@ -1,0 +1,244 @@
+"""PerSAM and PerSAM-F: a thing in one photo and another photo in, its mask there out.
+
+Zhang et al. 2023, "Personalize Segment Anything Model with One Shot"; the released code
+(ZrrSkywalker/Personalize-SAM, MIT) for numbers and the order of steps. For SAM-type models whose
+decoder can be guided (`models.guided`), so on torch.
+
+    PerSAM    the likest pixel is clicked, the unlikest one as background; the first answer is
+              guided; two more refine it, the second with the box of the first's mask
+    PerSAM-F  the likest pixel alone, unguided; a mix of the three masks, of which two weights are
+              learned on the example, is refined in the same way
+
+Always one mask a photo: the method has no "not here", its score is the model's own. Deviation: of
+several examples the cells are put together (the paper has one).
+
+Letters: H W a photo, C channels, h w the features, S the model's input side, m side of logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
+from anymask.masks import (
+    Features,
+    Geometry,
+    Mask,
+    ModelPrompts,
+    Prompt,
+    logits_to_image,
+    logits_to_masks,
+    mask_to_box,
+    mask_to_rle,
+)
+from anymask.models.rules import group_prompts
+from anymask.runtime import GuidedDecoding, ImageRuntime, PromptDecoding, require
+
+if TYPE_CHECKING:
+    from anymask.segment import Model
+
+STEPS, RATE = 1000, 1e-3  # of the two weights
+FOCAL = (0.25, 2.0)  # alpha and gamma of their loss
+EPS = 1e-4  # AdamW's
+
+
+@dataclass(frozen=True, eq=False)
+class PersonalTarget:
+    """What is looked for.
+
+    direction  (C,) of length 1: cells are compared with it
+    mean       (C,) of the example's cells
+    weights    (3,) of the masks, of PerSAM-F; None: PerSAM
+    """
+
+    direction: FloatArray
+    mean: FloatArray
+    weights: FloatArray | None = None
+
+
+class PersonalStep(NamedTuple):
+    """One answer: logits (K, m, m) and scores (K,), and the place of the one that is kept."""
+
+    prompt: Prompt
+    logits: FloatArray
+    scores: FloatArray
+    best: int
+
+
+def learn_target(
+    model: Model,
+    examples: Sequence[tuple[UintImage, BoolArray]],
+    tuned: bool = False,
+    steps: int = STEPS,
+) -> PersonalTarget:
+    """What examples, photos (H, W, 3) with masks (H, W), have in common.
+
+    tuned  PerSAM-F: weights of the masks are learned on the first example, in so many steps
+
+    Raises ModelError for a model whose decoder cannot be guided, InputError for a mask that covers
+    no cell.
+    """
+    if model.runtime.capability(GuidedDecoding) is None:
+        raise ModelError(
+            f"{model.name} cannot be guided by an example; take a SAM-type model on torch, "
+            'such as anymask.load("mobile_sam", runtime="torch"), or a bundled one'
+        )
+    seen = [model.encode(photo) for photo, _ in examples]
+    cells = np.concatenate(
+        [
+            _map_of(one)[:, _cells_of(mask, one.geometry, _map_of(one).shape[1:])].T
+            for one, (_, mask) in zip(seen, examples, strict=True)
+        ]
+    )
+    if not len(cells):
+        raise InputError("the example's mask covers no cell of the features; take a larger thing")
+    mean = cells.mean(0)
+    like = (mean + cells.max(0)) / 2 if tuned else mean
+    target = PersonalTarget(like / np.linalg.norm(like), mean)
+    if not tuned:
+        return target
+    weights = _learn_weights(model.runtime, seen[0], target, examples[0][1], steps)
+    return PersonalTarget(target.direction, mean, weights)
+
+
+def _map_of(features: Features) -> FloatArray:  # -> (C, h, w)
+    return features.seen.maps()[0].values
+
+
+def _cells_of(
+    mask: BoolArray, place: Geometry, hw: tuple[int, ...]
+) -> BoolArray:  # (H, W) -> (h, w)
+    """The cells that a mask covers, as SAM sees the photo."""
+    drawn = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+    small = drawn.resize(place.input_hw[::-1], Image.Resampling.BILINEAR)
+    whole = np.zeros((place.side, place.side), np.float32)
+    whole[: place.input_hw[0], : place.input_hw[1]] = np.asarray(small)
+    covered: BoolArray = cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR) > 0
+    return covered
+
+
+def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
+    """The cosine of every pixel's cell with the target."""
+    cells = _map_of(features)
+    told = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
+    large = cv2.resize(told, (4 * told.shape[1], 4 * told.shape[0]))
+    return logits_to_image(large[None], features.geometry)[0]
+
+
+def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
+    """The target's mask in a photo (H, W, 3)."""
+    features = model.encode(photo)
+    *_, last = personal_steps(model.runtime, features, target)
+    mask = _pixels(last.logits[last.best], features, model.runtime.spec.mask_threshold)
+    return Mask(rle=mask_to_rle(mask), score=float(np.clip(last.scores[last.best], 0, 1)))
+
+
+def personal_steps(
+    runtime: ImageRuntime, features: Features, target: PersonalTarget
+) -> list[PersonalStep]:
+    """The three answers about a photo, the last one counts."""
+    likeness = likeness_on_photo(features, target)
+    likest = _pixel(likeness.argmax(), likeness)
+    if target.weights is None:
+        clicks, labels = [likest, _pixel(likeness.argmin(), likeness)], [1, 0]
+        prompt = Prompt.of(clicks, labels)
+        first = _ask(runtime, features, prompt, 1, _attention(likeness, features), target.mean)
+        logits = first.logits[0]
+        steps = [first, _ask(runtime, features, Prompt.of(clicks, labels, mask=logits), 3)]
+        best = steps[-1].logits[steps[-1].best]
+        mask = _pixels(best, features, runtime.spec.mask_threshold)
+    else:
+        clicks, labels = [likest], [1]
+        first = _ask(runtime, features, Prompt.of(clicks, labels), 3)
+        steps, best = [first], np.tensordot(target.weights, first.logits, 1)
+        mask = _pixels(best, features, runtime.spec.mask_threshold)
+    while len(steps) < 3:
+        box = mask_to_box(mask) if mask.any() else None
+        steps.append(_ask(runtime, features, Prompt.of(clicks, labels, box, best), 3))
+        best = steps[-1].logits[steps[-1].best]
+        mask = _pixels(best, features, runtime.spec.mask_threshold)
+    return steps
+
+
+def _pixel(place: np.intp, plane: FloatArray) -> tuple[float, float]:
+    y, x = np.unravel_index(place, plane.shape)
+    return float(x), float(y)
+
+
+def _pixels(logits: FloatArray, features: Features, threshold: float) -> BoolArray:  # -> (H, W)
+    return logits_to_masks(logits[None], features.geometry, threshold)[0]
+
+
+def _attention(likeness: FloatArray, features: Features) -> FloatArray:  # (H, W) -> (h, w)
+    """The likeness, standardised, where the decoder's cells are: stretched, as published."""
+    plain = (likeness - likeness.mean()) / likeness.std(ddof=1)
+    cells = _map_of(features).shape[1:]
+    small = cv2.resize(plain, cells[::-1], interpolation=cv2.INTER_LINEAR)
+    attention: FloatArray = (1 / (1 + np.exp(-small))).astype(np.float32)
+    return attention
+
+
+def _ask(
+    runtime: ImageRuntime,
+    features: Features,
+    prompt: Prompt,
+    count: int,
+    attention: FloatArray | None = None,
+    target: FloatArray | None = None,
+) -> PersonalStep:
+    """One or three masks for a prompt, in the model's order, guided where there is attention."""
+    ((_, batch),) = group_prompts([prompt], features.geometry, runtime.spec, 1)
+    told = _decode(runtime, features, batch, attention, target)
+    choose = runtime.family.single if count == 1 else runtime.family.candidates
+    logits, scores = choose(*told)
+    return PersonalStep(prompt, logits[0], scores[0], int(scores[0].argmax()))
+
+
+def _decode(
+    runtime: ImageRuntime,
+    features: Features,
+    batch: ModelPrompts,
+    attention: FloatArray | None,
+    target: FloatArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    if attention is None or target is None:
+        return require(runtime, PromptDecoding).decode(features.seen, batch)
+    return require(runtime, GuidedDecoding).decode_guided(features.seen, batch, attention, target)
+
+
+def _learn_weights(
+    runtime: ImageRuntime, features: Features, target: PersonalTarget, truth: BoolArray, steps: int
+) -> FloatArray:  # (H, W) -> (3,)
+    """Weights of the three masks with which their mix is the example's mask."""
+    import torch
+    from torch.nn import functional as F
+
+    likeness = likeness_on_photo(features, target)
+    prompt = Prompt.of([_pixel(likeness.argmax(), likeness)], [1])
+    logits = _ask(runtime, features, prompt, 3).logits
+    planes = torch.from_numpy(logits_to_image(logits, features.geometry)).flatten(1)
+    wanted = torch.from_numpy(truth).flatten().float()
+    own = torch.full((2,), 1 / 3, requires_grad=True)
+    learner = torch.optim.AdamW([own], lr=RATE, eps=EPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(learner, steps)
+    alpha, gamma = FOCAL
+    for _ in range(steps):
+        mixed = (planes * torch.cat([1 - own.sum()[None], own])[:, None]).sum(0)
+        chance = mixed.sigmoid()
+        dice = 1 - (2 * (chance * wanted).sum() + 1) / (chance.sum() + wanted.sum() + 1)
+        missed = 1 - (chance * wanted + (1 - chance) * (1 - wanted))
+        balance = alpha * wanted + (1 - alpha) * (1 - wanted)
+        entropy = F.binary_cross_entropy_with_logits(mixed, wanted, reduction="none")
+        loss = dice + (balance * entropy * missed**gamma).mean()
+        learner.zero_grad()
+        loss.backward()
+        learner.step()
+        schedule.step()
+    weights = torch.cat([1 - own.detach().sum()[None], own.detach()])
+    return weights.numpy()

@@ -1,0 +1,103 @@
+"""Guided decoding: a SAM-type model and what to look for in, the same model with guidance out.
+
+Zhang et al. 2023, "Personalize Segment Anything Model with One Shot" (PerSAM), section 3.2, and
+its released code (MIT) for the order of steps:
+
+    attention  in each block, where tokens read the image, the likeness of every cell to the target
+               is added to the softmax, and a second softmax follows
+    prompting  the target's feature is added to all tokens before each block; before the first one
+               tokens are their own positions, so those change, too; and once more to the queries
+               of the last attention
+
+Letters: N prompts, T tokens, L cells of the image, C channels.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from anymask.models.two_way import DownscaledAttention, TwoWayLayer, TwoWayTransformer
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """What to look for.
+
+    attention  (L,) 0..1, how alike each cell is to the target
+    target     (C,) its feature
+    """
+
+    attention: Tensor
+    target: Tensor
+
+
+def guided(module: M, guidance: Guidance) -> M:
+    """A model of the same weights that decodes with guidance; the module itself stays as it is."""
+    decoder = _copied(module.get_submodule("mask_decoder"))
+    decoder.transformer = GuidedTransformer(
+        cast(TwoWayTransformer, decoder.get_submodule("transformer")), guidance
+    )
+    with_guidance = _copied(module)
+    with_guidance.mask_decoder = decoder
+    return with_guidance
+
+
+def _copied(module: M) -> M:
+    """A module with the same parts, any of which may be replaced in it alone."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+class GuidedTransformer(nn.Module):
+    """See `TwoWayTransformer`."""
+
+    def __init__(self, plain: TwoWayTransformer, guidance: Guidance) -> None:
+        super().__init__()
+        self.plain, self.guidance = plain, guidance
+
+    def forward(self, tokens: Tensor, image: Tensor, image_at: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, T, C), image (1 or N, L, C), its positions (1, L, C) -> tokens, image."""
+        target = self.guidance.target
+        tokens = tokens + target
+        token_at = tokens
+        for number, layer in enumerate(self.plain.layers):
+            tokens = tokens + target if number else tokens
+            tokens, image = self._look(cast(TwoWayLayer, layer), tokens, image, token_at, image_at)
+        read = self.plain.final_attn_token_to_image(
+            tokens + token_at + target, image + image_at, image, tokens.shape[0]
+        )
+        return self.plain.norm_final_attn(tokens + read), image
+
+    def _look(
+        self, layer: TwoWayLayer, tokens: Tensor, image: Tensor, token_at: Tensor, image_at: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `TwoWayLayer`."""
+        N = tokens.shape[0]
+        tokens = layer.norm1(layer.attend_to_each_other(tokens, token_at))
+        placed = image + image_at
+        read = self._read(layer.cross_attn_token_to_image, tokens + token_at, placed, image, N)
+        tokens = layer.norm2(tokens + read)
+        tokens = layer.norm3(tokens + layer.mlp(tokens))
+        image = image + layer.cross_attn_image_to_token(placed, tokens + token_at, tokens, N)
+        return tokens, layer.norm4(image)
+
+    def _read(
+        self, attention: DownscaledAttention, q: Tensor, k: Tensor, v: Tensor, N: int
+    ) -> Tensor:
+        """See `DownscaledAttention`."""
+        q, k, v = (
+            projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2).expand(N, -1, -1, -1)
+            for projected in (attention.q_proj(q), attention.k_proj(k), attention.v_proj(v))
+        )
+        seen = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        mixed = torch.softmax(seen + self.guidance.attention, -1) @ v
+        out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out

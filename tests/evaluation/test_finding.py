@@ -1,0 +1,87 @@
+"""Figures of finding against cases that were worked out by hand, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anymask.cli.main import main
+from anymask.evaluation import FindAnswer, measure_finding
+from anymask.masks import Rle, mask_to_rle, rle_to_string
+
+SIDE = 60
+
+
+def square(x: int, y: int, width: int = 10, height: int = 10) -> Rle:
+    mask = np.zeros((SIDE, SIDE), np.bool_)
+    mask[y : y + height, x : x + width] = True
+    return mask_to_rle(mask)
+
+
+A, B, ELSEWHERE = square(0, 0), square(20, 0), square(40, 40)
+PART = square(0, 0, 10, 7)  # its IoU with A is .7
+
+
+def asked(found: Sequence[Rle], scores: Sequence[float], truths: Sequence[Rle]) -> FindAnswer:
+    return FindAnswer("cup", found, scores, truths)
+
+
+HALF = asked([A, ELSEWHERE], [0.9, 0.8], [A, B])  # one right, one wrong, one missed
+NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
+
+
+@pytest.mark.parametrize(
+    ("questions", "figures"),
+    [
+        # F1 2/4 at each threshold; 51 of 101 recalls are reached with precision 1
+        ([HALF, NOTHING], {"cgF1": 50, "pmF1": 0.5, "IL_MCC": 1, "AP": 51 / 101, "mIoU": 1 / 3,
+                           "counting error": 0, "recall": 1, "not here": 1}),
+        # tp 1, tn 1, fp 1: 1 / sqrt(2 * 1 * 2 * 1); the surest mask is wrong: precision 1/2
+        ([HALF, NOTHING, WRONG], {"IL_MCC": 0.5, "cgF1": 25, "AP50": 51 / 202, "not here": 0.5,
+                                  "counting error": 1 / 3}),
+        # IoU .7 counts at .5, .55, .6, .65 and .7
+        ([asked([PART], [1.0], [A])], {"pmF1": 0.5, "AP": 0.5, "AP50": 1, "mIoU": 0.7}),
+        # one truth, found twice: the second time is wrong
+        ([asked([A, PART], [0.5, 0.6], [A])], {"pmF1": 2 / 3, "AP50": 1, "counting error": 1}),
+        ([asked([], [], [A])], {"pmF1": 0, "AP": 0, "mIoU": 0, "recall": 0}),
+    ],
+)  # fmt: skip
+def test_figures_are_those_worked_out_by_hand(
+    questions: list[FindAnswer], figures: dict[str, float]
+) -> None:
+    told = measure_finding(questions)
+    assert {name: told[name] for name in figures} == pytest.approx(figures, abs=1e-6)
+
+
+def test_phrases_count_alike_whatever_their_photos() -> None:
+    once = FindAnswer("cup", [A], [1.0], [A])
+    never = [FindAnswer("spoon", [], [], [A])] * 3
+    assert measure_finding([once, *never])["mIoU"] == pytest.approx(0.5)
+
+
+def test_the_command_measures_a_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for number in range(2):
+        photo = np.full((SIDE, SIDE, 3), 240, np.uint8)
+        mask = np.zeros((SIDE, SIDE), np.bool_)
+        mask[15:45, 10 + 10 * number : 40 + 10 * number] = True
+        photo[mask] = (200, 30, 30)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(photo).save(tmp_path / "images" / f"{number}.png")
+        rle = rle_to_string(mask_to_rle(mask))
+        row = {"image": f"images/{number}.png", "hw": [SIDE, SIDE]}
+        lines.append(json.dumps(row | {"masks": [{"rle": rle, "label": "tile", "area": 900}]}))
+    (tmp_path / "masks.jsonl").write_text("\n".join(lines))
+    (tmp_path / "set.json").write_text(json.dumps({"name": "tiles", "mask_kind": "instances"}))
+    command = ["evaluate", "find", str(tmp_path), "--by", "colours", "--limit", "1"]
+    assert main([*command, "--json", str(tmp_path / "told.json")]) == 0
+    assert "cgF1" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "told.json").read_text())["colours"]
+    assert figures["mIoU"] > 0.8

@@ -1,0 +1,150 @@
+"""Things like an example: found where they are, not where they are not; inputs; folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask import jobs
+from anymask.base import InputError, ModelError, UintImage
+from anymask.cli.main import main
+from anymask.find import ExampleFinder, open_detector, parse_example
+
+CAT = (200, 150)
+
+
+@pytest.fixture(scope="module")
+def cat() -> UintImage:
+    return anymask.load_image(anymask.sample("cat"))
+
+
+def test_the_same_thing_is_found_in_another_view_and_not_elsewhere(
+    model: anymask.Model, cat: UintImage
+) -> None:
+    whole = model.segment(cat, points=[CAT]).best.mask
+    turned = np.ascontiguousarray(cat[:, ::-1])
+    rocket = anymask.load_image(anymask.sample("rocket"))
+    seen, other = model.find([turned, rocket], like=(cat, {"mask": whole}))
+    assert anymask.masks.iou(np.any(seen.masks, axis=0), whole[:, ::-1]) > 0.5
+    assert not len(other)
+    assert seen.scores[0] == max(seen.scores)
+
+
+def test_what_is_not_meant_is_left_out(model: anymask.Model, cat: UintImage) -> None:
+    given: Any = (cat, {"point": CAT})
+    assert len(model.find(cat, like=[given]))
+    assert not len(model.find(cat, like=given, unlike=[given]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("a@b.jpg@click:3,4.5", ("a@b.jpg", "point", (3.0, 4.5))),
+        ("a.jpg@box:1,2,3,4", ("a.jpg", "box", (1.0, 2.0, 3.0, 4.0))),
+        ("a.jpg@mask:m.png", ("a.jpg", "mask", Path("m.png"))),
+        (("a.jpg", {"box": [1, 2, 3, 4]}), ("a.jpg", "box", [1, 2, 3, 4])),
+    ],
+)
+def test_examples_are_pairs_or_texts(given: Any, told: tuple[Any, ...]) -> None:
+    assert parse_example(given) == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({}, "neither"),
+        ({"words": "cat", "like": "a.jpg@click:1,2"}, "both"),
+        ({"like": "a.jpg"}, "click"),
+        ({"like": "a.jpg@click:one,2"}, "numbers"),
+        ({"like": []}, "none"),
+        ({"like": ("a.jpg", {"line": 3})}, "line"),
+        ({"like": (np.zeros((4, 4, 3), np.uint8), {"mask": np.zeros((4, 4))})}, "empty"),
+        ({"like": (np.zeros((4, 4, 3), np.uint8), {"mask": np.ones((5, 4))})}, "photo"),
+        ({"like": "a.jpg@click:1,2", "method": "magic"}, "method"),
+        ({"like": "a.jpg@click:1,2", "score": {"cat": 0.5}}, "score"),
+        ({"words": "cat", "method": "persam"}, "examples"),
+    ],
+)
+def test_what_is_no_example_is_told(
+    model: anymask.Model, photo: UintImage, settings: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(InputError, match=word):
+        model.find(photo, **settings)
+
+
+def test_a_model_on_onnx_cannot_be_guided(model: anymask.Model, photo: UintImage) -> None:
+    with pytest.raises(ModelError, match="torch"):
+        model.find(photo, like=(photo, {"box": (10, 10, 60, 60)}), method="persam")
+
+
+def opened_with_boxes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A detector with a box in each cell: those of random weights have no area."""
+    torch = pytest.importorskip("torch")
+    detector: Any = open_detector(folder, "cpu")
+    y, x = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+    sides = torch.full((16,), 0.2)
+    boxes = torch.stack([(x.flatten() + 0.5) / 4, (y.flatten() + 0.5) / 4, sides, sides], 1)[None]
+    monkeypatch.setattr(detector._model, "box_predictor", lambda *_: boxes)
+    return detector
+
+
+@pytest.mark.parametrize("kind", ["owlv2", "owlvit"])
+def test_owl_looks_for_the_example_as_transformers_does(
+    folders: dict[str, Path], photo: UintImage, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    detector = opened_with_boxes(folders[kind], monkeypatch)
+    other = np.ascontiguousarray(photo[:, ::-1])
+    network, rule = detector._model, detector._rule
+    given = [torch.from_numpy(rule.apply(one, rule.exact)) for one in (photo, other)]
+    with torch.inference_mode():
+        told = network.image_guided_detection(*given)
+        cells = network.image_embedder(given[1])[0].flatten(1, 2)
+        _, names = network.class_predictor(cells)
+        query, *_ = network.embed_image_query(cells, network.image_embedder(given[1])[0])
+    place = int((names[0] == query[0, 0]).all(1).nonzero()[0])
+    seen = detector.detect_examples(other, detector.learn_examples([(other, (0, 0, 1, 1))]))
+    learned = detector.learn_examples([(other, seen.boxes[place])])
+    scores = detector.detect_examples(photo, learned).scores[:, 0]
+    np.testing.assert_allclose(scores, told.logits[0, :, 0].sigmoid().numpy(), atol=1e-5)
+
+
+def test_an_owl_finds_and_another_detector_says_what_to_take(
+    folders: dict[str, Path],
+    model: anymask.Model,
+    photo: UintImage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    like: Any = (photo, {"box": (20, 20, 80, 60)})
+    detector = opened_with_boxes(folders["owlv2"], monkeypatch)
+    found = model.find(photo, like=like, detector=detector, score=0.0, top_k=2)
+    assert len(found) == 2
+    assert found.labels == [None, None]
+    with pytest.raises(ModelError, match="OWL"):
+        model.find(photo, like=like, detector=folders["grounding-dino"])
+
+
+def test_a_folder_is_a_job_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cat: UintImage, model: anymask.Model
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for number in range(2):
+        Image.fromarray(np.roll(cat, 9 * number, axis=1)).save(f"photos/{number}.png")
+    Image.fromarray(cat).save("example.png")
+    example = "example.png@click:{},{}".format(*CAT)
+    assert main(["find", "photos", "--like", example, "-o", "out"]) == 0
+    made = json.loads(next(Path("out").rglob("0.json")).read_text())["annotations"]
+    direct = ExampleFinder(model, example)(cat)
+    assert len(made) == len(direct) > 0
+    again = jobs.run("find", "photos", "out", like=[example])
+    assert (again.done, again.there) == (0, 2)
+    other = jobs.run("find", "photos", "out", like=[example], score=0.9)
+    assert other.done == 2
+    assert main(["find", "photos"]) != 0
