@@ -34,9 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.usage = "%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]"
     more = (
-        "; or one folder with its sub-folders, or one video. Then what to find, with , ; | . or line ends "
-        "between: 'helmet, red cup'; 'lorry = truck' looks for the left and labels with the right, "
-        "'helmet @ 0.4' has a score of its own; or a file of such words; none with --like"
+        "; or one folder with its sub-folders, or one video. Then what to find, with , ; | . or "
+        "line ends between: 'helmet, red cup'; 'lorry = truck' looks for the left and labels with "
+        "the right, 'helmet @ 0.4' has a score of its own; or a file of such words; none with "
+        "--like"
     )
     add_sources(parser, "PHOTO|FOLDER|VIDEO|WORDS", more)
     add = parser.add_argument

@@ -158,8 +158,9 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
             return lambda asked: same_colours(model, asked, histogram(photo, rle), settings.score)
         if way == "names":
             label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
-        given = {"detector": settings.detector, "score": settings.score, "side": settings.side}
-        return lambda asked: model.find(asked, [label], **given)
+        return lambda asked: model.find(
+            asked, [label], detector=settings.detector, score=settings.score, side=settings.side
+        )
 
     return learn
 
@@ -177,8 +178,7 @@ def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (b
     """The shares of a mask's pixels in cubes of Lab."""
     lab, mask = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), rle_to_mask(rle).view(np.uint8)
     counts = cv2.calcHist([lab], [0, 1, 2], mask, [bins] * 3, [0, 256] * 3).ravel()
-    shares: FloatArray = counts / max(float(counts.sum()), 1.0)
-    return shares
+    return np.asarray(counts / max(float(counts.sum()), 1.0), np.float32)
 
 
 def ask_photos(

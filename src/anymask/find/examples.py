@@ -213,7 +213,7 @@ class ExampleFinder:
         self.model, self.settings = model, settings
         self.examples = read_examples(model, like)
         self.others = [] if unlike is None else read_examples(model, unlike)
-        self.about = {
+        self.about: dict[str, Any] = {
             "like": [_marks(one) for one in self.examples],
             "unlike": [_marks(one) for one in self.others],
         }

@@ -52,10 +52,8 @@ class PhotoCells:
     def share(self, mask: BoolArray) -> FloatArray:  # (H, W) -> (h, w)
         """How much of each cell a mask covers, 0..1."""
         hw = self.values.shape[:2]
-        covered: FloatArray = cv2.resize(
-            mask.astype(np.float32), hw[::-1], interpolation=cv2.INTER_AREA
-        ).reshape(hw)
-        return covered
+        covered = cv2.resize(mask.astype(np.float32), hw[::-1], interpolation=cv2.INTER_AREA)
+        return np.asarray(covered, np.float32).reshape(hw)
 
 
 def _unit(planes: FloatArray) -> FloatArray:
@@ -124,9 +122,9 @@ class Kind:
         """How much more each cell is like the examples than like what is around them."""
         flat = cells.values.reshape(-1, cells.values.shape[2])
         like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
-        unlike = _nearest(flat, self.around) if len(self.around) else np.zeros(len(flat))
-        told: FloatArray = (like - unlike).reshape(cells.values.shape[:2]).astype(np.float32)
-        return told
+        zeros = np.zeros(len(flat), np.float32)
+        unlike = _nearest(flat, self.around) if len(self.around) else zeros
+        return np.asarray(like - unlike, np.float32).reshape(cells.values.shape[:2])
 
 
 def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)

@@ -37,7 +37,7 @@ from anymask.masks import (
     mask_to_box,
     mask_to_rle,
 )
-from anymask.models.rules import group_prompts
+from anymask.models.rules import SamFamily, group_prompts
 from anymask.runtime import GuidedDecoding, ImageRuntime, PromptDecoding, require
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:
     cells = _map_of(features)
     told = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
     large = cv2.resize(told, (4 * told.shape[1], 4 * told.shape[0]))
-    return logits_to_image(large[None], features.geometry)[0]
+    shown: FloatArray = logits_to_image(np.asarray(large, np.float32)[None], features.geometry)[0]
+    return shown
 
 
 def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
@@ -172,7 +173,8 @@ def _pixel(place: np.intp, plane: FloatArray) -> tuple[float, float]:
 
 
 def _pixels(logits: FloatArray, features: Features, threshold: float) -> BoolArray:  # -> (H, W)
-    return logits_to_masks(logits[None], features.geometry, threshold)[0]
+    mask: BoolArray = logits_to_masks(logits[None], features.geometry, threshold)[0]
+    return mask
 
 
 def _attention(likeness: FloatArray, features: Features) -> FloatArray:  # (H, W) -> (h, w)
@@ -195,7 +197,9 @@ def _ask(
     """One or three masks for a prompt, in the model's order, guided where there is attention."""
     ((_, batch),) = group_prompts([prompt], features.geometry, runtime.spec, 1)
     told = _decode(runtime, features, batch, attention, target)
-    choose = runtime.family.single if count == 1 else runtime.family.candidates
+    family = runtime.family
+    assert isinstance(family, SamFamily)  # of what decodes with guidance
+    choose = family.single if count == 1 else family.several
     logits, scores = choose(*told)
     return PersonalStep(prompt, logits[0], scores[0], int(scores[0].argmax()))
 

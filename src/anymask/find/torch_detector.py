@@ -170,7 +170,7 @@ class TorchDetector:
     ) -> ScoredBoxes:  # (H, W, 3), (E, D)
         """Look for what `learn_examples` learned: scores (Q, E). See `detect`."""
         cells, boxes = self._see_owl(photo, side)
-        queries = self._torch.fromas_numpy(learned).to(self._device)[None]
+        queries = self._torch.from_numpy(learned).to(self._device)[None]
         with self._torch.inference_mode():
             logits, _ = self._model.class_predictor(cells, queries)
         return ScoredBoxes(boxes, sigmoid(as_numpy(logits[0])))
@@ -178,7 +178,7 @@ class TorchDetector:
     def _see_owl(self, photo: UintImage, side: int | None) -> tuple[Any, FloatArray]:
         """A photo's cells (1, Q, C), and the box of each (Q, 4) in pixels."""
         size = self._rule.size(photo.shape[:2], side)
-        pixels = self._torch.fromas_numpy(self._rule.apply(photo, size)).to(self._device)
+        pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
         other = pixels.shape[-2:] != self._rule.exact
         with self._torch.inference_mode():
             seen = self._model.image_embedder(pixels, interpolate_pos_encoding=other)[0]

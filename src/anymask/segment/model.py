@@ -600,6 +600,7 @@ class Model:
         if like is None:
             if is_several(image):
                 return (self.find(one, words, **settings) for one in _each(image, progress))
+            assert words is not None  # `one_question` has seen to it
             return find_words(self, image, words, **settings)
         chosen, source = split_settings(image, settings)
         finder = ExampleFinder(self, like, unlike, chosen)
