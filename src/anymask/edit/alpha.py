@@ -57,7 +57,7 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
         alpha[here] = _solved(photo, mask[here])
         return alpha
     size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
     small_mask = cv2.resize(hard, size, interpolation=cv2.INTER_AREA) >= 0.5
     solved = _solved(small, small_mask)
     alpha[here] = _at_full_size(photo, hard, small, solved)
@@ -94,7 +94,7 @@ def _unmixed(
     """Better colours of object and background, by a box blur of this width."""
 
     def blur(values: FloatArray) -> FloatArray:
-        blurred = cv2.blur(values, (width, width))
+        blurred = np.asarray(cv2.blur(values, (width, width)), np.float32)
         return blurred if blurred.ndim == 3 else blurred[..., None]
 
     covered = blur(alpha)
@@ -127,7 +127,8 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     wide = np.zeros(mask.shape, bool)
     settled = _middles(mask, distance)
     band = (distance <= REACHES[0]) & ~settled
-    alpha = closed_form_alpha(photo, hard, cv2.GaussianBlur(hard, (0, 0), 1.0), band)
+    start = np.asarray(cv2.GaussianBlur(hard, (0, 0), 1.0), np.float32)
+    alpha = closed_form_alpha(photo, hard, start, band)
     for reach, next_reach in itertools.pairwise(REACHES):
         outer = ((distance > reach * OUTER) & (distance <= reach)).astype(np.float32)
         window = (8 * reach + 1,) * 2
@@ -144,18 +145,19 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
 
 def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:
     """The middles of parts so small that a band covers them: there alpha stays 1."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    count, found = cv2.connectedComponents(mask.astype(np.uint8))
+    labels = np.asarray(found, np.int32)
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
     deepest[deepest > REACHES[-1]] = np.inf
-    return mask & (distance >= OUTER * deepest[labels])
+    return np.asarray(mask & (distance >= OUTER * deepest[labels]), np.bool_)
 
 
 def _distance(mask: BoolArray) -> FloatArray:
     """Of each pixel's middle from the mask's outline."""
     inside = mask.astype(np.uint8)
     both = [cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside)]
-    return np.where(mask, *both) - 0.5
+    return np.asarray(np.where(mask, *both) - 0.5, np.float32)
 
 
 def _out_of_focus(
@@ -195,7 +197,7 @@ def closed_form_alpha(
     diagonal = np.maximum(weights[:, 12], 1e-6)
 
     def product(values: FloatArray) -> FloatArray:
-        return np.einsum("bk,bk->b", weights, values[neighbours])
+        return np.asarray(np.einsum("bk,bk->b", weights, values[neighbours]), np.float32)
 
     residual = -product(padded)
     ready = residual / diagonal
@@ -247,7 +249,7 @@ def _at_full_size(
     guide = small.astype(np.float64) / 255
 
     def mean(values: Floats) -> Floats:
-        return cv2.blur(values, (GUIDED, GUIDED))
+        return np.asarray(cv2.blur(values, (GUIDED, GUIDED)), np.float64)
 
     middle, level = mean(guide), mean(solved.astype(np.float64))
     pairs = mean((guide[..., :, None] * guide[..., None, :]).reshape(*guide.shape[:2], 9))
@@ -256,7 +258,7 @@ def _at_full_size(
     with_alpha = mean(guide * solved[..., None]) - middle * level[..., None]
     slope = np.linalg.solve(covariance, with_alpha[..., None])[..., 0]
     offset = mean(level - (slope * middle).sum(axis=2)).astype(np.float32)
-    slope = mean(slope).astype(np.float32)
+    slope = mean(np.asarray(slope, np.float64)).astype(np.float32)
     large_slope, large_offset = (cv2.resize(each, size) for each in (slope, offset))
     alpha = (large_slope * (photo.astype(np.float32) / 255)).sum(axis=2) + large_offset
     soft = ((solved > 0) & (solved < 1)).astype(np.uint8)

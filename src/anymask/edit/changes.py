@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import ImageColor
 
-from anymask.base import BoolArray, InputError, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
 
 Hiding = Literal["solid", "pixels"]
@@ -38,11 +38,12 @@ def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
     if mask.all():
         raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
     reach = max(1, round(GROWN * max(mask.shape)))
-    hole = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    hole = np.asarray(grown, np.uint8)
     if hole.all():
         hole = mask.astype(np.uint8)
-    filled: UintImage = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
-    return filled
+    filled = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
+    return np.asarray(filled, np.uint8)
 
 
 def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintImage:
@@ -56,7 +57,8 @@ def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintI
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
         raise InputError(f"width must be above 0 pixels, got {width!r}")
-    return _mixed(cv2.GaussianBlur(image, (0, 0), sigma), image, mask)
+    blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.uint8)
+    return _mixed(blurred, image, mask)
 
 
 def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
@@ -143,7 +145,7 @@ def collage(
 def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
     """The front where the mask is, over a soft rim outside of it the photo."""
     grown = cv2.dilate(mask.astype(np.float32), np.ones((5, 5), np.uint8))
-    alpha = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
+    alpha: FloatArray = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 

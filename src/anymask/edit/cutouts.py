@@ -153,7 +153,8 @@ def object_pixels(
     if prompted and words is not None:
         raise PromptError("give words, or clicks, box and mask of one object; got both")
     if prompted:
-        return model.segment(photo, **asked).mask
+        pixels: BoolArray = model.segment(photo, **asked).mask
+        return pixels
     if words is not None:
         found = model.find(photo, words)
         if not found:
@@ -261,7 +262,7 @@ def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
     shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     large = cv2.resize(picture[..., :3], (size[1], size[0]), interpolation=shrinks)
     top, left = (size[0] - hw[0]) // 2, (size[1] - hw[1]) // 2
-    return large[top : top + hw[0], left : left + hw[1]]
+    return np.asarray(large[top : top + hw[0], left : left + hw[1]], np.uint8)
 
 
 def _shadow(alpha: FloatArray) -> FloatArray:

@@ -76,7 +76,8 @@ def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
     alike = (seen * border).sum(axis=0) / length
     y, x = np.meshgrid(_places(h), _places(w), indexing="ij")
     place = np.stack([alike, x**2, y**2, np.hypot(x, y), np.abs(x), y])
-    return np.concatenate([seen, away, np.abs(away), place]).transpose(1, 2, 0)
+    numbers = np.concatenate([seen, away, np.abs(away), place])
+    return np.asarray(numbers.transpose(1, 2, 0), np.float32)
 
 
 def _places(count: int) -> FloatArray:
@@ -87,7 +88,7 @@ def _places(count: int) -> FloatArray:
 def subject_map(features: Features, probe: SubjectProbe) -> FloatArray:  # -> (h, w)
     """How likely each cell is of the main subject, 0..1."""
     likely = cell_numbers(features) @ probe.weights + probe.offset
-    return (1 / (1 + np.exp(-np.clip(likely, -30, 30)))).astype(np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip(likely, -30, 30))), np.float32)
 
 
 def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
@@ -109,10 +110,14 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
     return best if best is not None and best.score >= probe.least else None
 
 
-@functools.cache
+_seers: dict[type[Model], Model] = {}  # opened once for each class of models
+
+
 def _open_seer(kind: type[Model]) -> Model:
     """The model of the package that finds main subjects."""
-    return kind(open_runtime(SUBJECT_MODEL))
+    if kind not in _seers:
+        _seers[kind] = kind(open_runtime(SUBJECT_MODEL))
+    return _seers[kind]
 
 
 def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask | None:
@@ -121,7 +126,8 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
     Its score says how clear the subject is: the best agreement of any answer with the map.
     """
     height, width = features.image_hw
-    prompts = subject_prompts(cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR))
+    large = cv2.resize(likely, (width, height), interpolation=cv2.INTER_LINEAR)
+    prompts = subject_prompts(np.asarray(large, np.float32))
     if not prompts:
         return None
     answers = model.segment(features, prompts=prompts)

@@ -33,6 +33,7 @@ from PIL import Image
 
 from anymask import __version__
 from anymask.base import AnymaskError, InputError, UintImage, write_whole
+from anymask.edit import cut_out
 from anymask.find import Detector, open_detector
 from anymask.images import list_photos, load_image
 from anymask.masks import Mask, Masks, Prompt, rle_to_coco
@@ -323,11 +324,11 @@ class Desk:
             return known.answer([known.keep(replace(better, label=given.label))])
 
     def cut_out(self, photo: str, mask: int, save_as: str | None = None) -> Answer:
-        """The thing of a mask alone, on a transparent ground, cut to its box. save_as, a name such
+        """The thing of a mask alone, with soft edges on a transparent ground, cut to its box. save_as, a name such
         as "cup.png", writes it in full size, where the user named a folder for that."""
         with self._asking:
             known = self._photo(photo)
-            picture = cut_to_box(known.pixels, known.mask(mask))
+            picture = cut_out(known.pixels, known.mask(mask).mask, crop=True)
             facts: dict[str, Any] = {
                 "photo": known.name, "mask": mask,
                 "width": picture.shape[1], "height": picture.shape[0],
@@ -392,12 +393,3 @@ def with_clicks(
         points=np.concatenate([before.points, said.points]),
         labels=np.concatenate([before.labels, said.labels]),
     )
-
-
-def cut_to_box(photo: UintImage, mask: Mask) -> UintImage:  # -> (h, w, 4)
-    """The pixels of a mask on a transparent ground, cut to its box. Raises InputError."""
-    if not mask.area:
-        raise InputError("the mask is empty, there is nothing to cut out; click or box the thing")
-    alpha = mask.mask.astype(np.uint8) * 255
-    x, y, width, height = cv2.boundingRect(alpha)
-    return np.dstack([photo, alpha])[y : y + height, x : x + width]
