@@ -32,6 +32,7 @@ from tests.masks.strategies import quickly
 
 TEXTS = {".txt", ".json", ".xml", ".svg", ".geojson"}
 ONE_FILE = {"coco", "coco-polygon", "coco-panoptic", "label-studio", "label-studio-polygon", "cvat"}
+ONE_FILE |= {"encord"}
 
 
 def place(folder: Path, name: str) -> Path:
@@ -145,7 +146,15 @@ def test_policies_are_checked(options: dict[str, object], message: str) -> None:
         Policy(**options)  # type: ignore[arg-type]
 
 
-OUTLINES = ("yolo", "coco-polygon", "labelme-polygon", "label-studio-polygon", "svg", "geojson")
+OUTLINES = (
+    "yolo",
+    "coco-polygon",
+    "labelme-polygon",
+    "label-studio-polygon",
+    "svg",
+    "geojson",
+    "v7",
+)
 
 
 @pytest.mark.parametrize("name", OUTLINES)

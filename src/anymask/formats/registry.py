@@ -152,6 +152,17 @@ WRITTEN: dict[str, Format] = {
         module="svg", about="SVG paths, a file a picture", suffixes=(".svg",), named=True,
         streamed=True,
     ),
+    "v7": Format(
+        module="v7", about="V7 Darwin JSON 2.0, a file a picture", also=("darwin", "v7-darwin"),
+        streamed=True,
+    ),
+    "encord": Format(
+        module="encord", about="Encord JSON with bitmasks, one file", kind="file",
+    ),
+    "supervisely": Format(
+        module="supervisely", about="Supervisely project with bitmaps", kind="folder",
+        also=("sly",),
+    ),
     "csv": Format(
         module="csv_table", about="CSV: a row of measurements a mask; OUT only", kind="file",
         suffixes=(".csv",), named=True, readable=False,

@@ -1,0 +1,195 @@
+"""Encord's JSON of label rows: one file for all pictures in, annotated images out, and back.
+
+Learned from Encord's documentation of the JSON export and of its SDK 0.1 (objects, bitmasks). A
+label row has data units, one a picture; their coordinates are shares of the picture's width and
+height. A bitmask is COCO's run-length string, but along the rows, in a window of the picture. We
+write bitmasks: they keep every pixel. Hashes are new ones; the project's ontology must have the
+names of the labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import DataError
+from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.coco import json_target
+from anymask.formats.documents import (
+    Fit,
+    OutFile,
+    Sniffed,
+    checked_hw,
+    find_files,
+    located,
+    read_json,
+    to_json,
+)
+from anymask.formats.outlines import Policy
+from anymask.masks import (
+    UNLABELLED,
+    Mask,
+    Masks,
+    Polygon,
+    Rle,
+    crop_to_rle,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_area,
+    rle_to_mask,
+    rle_to_string,
+    string_to_rle,
+    turned_ring,
+)
+
+_WITHOUT_AREA = ("point", "polyline", "skeleton", "cuboid", "audio", "text")
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A label row, or a list of them."""
+    return Fit.sure("data_units" in found.keys or "data_units" in (found.first or ()))
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a file or a folder of them; shapes without an area and frames of videos are reported.
+
+    Raises DataError that names file, label row, picture, object and reason.
+    """
+    images = []
+    for path in find_files(source, ".json"):
+        document = read_json(path)
+        with located(path):
+            rows = document if isinstance(document, list) else [document]
+            for number, row in enumerate(rows):
+                with located(f"label row {number}"):
+                    images += [_image(unit, report) for unit in row["data_units"].values()]
+    return images
+
+
+def _image(unit: Any, report: LossReport) -> AnnotatedImage:
+    name, labels = str(unit["data_title"]), unit.get("labels") or {}
+    masks = []
+    with located(name):
+        hw = checked_hw(unit["height"], unit["width"])
+        if "objects" not in labels and labels:
+            report.add("frames", name, None, f"{len(labels)} frames of a video are not read")
+        for number, one in enumerate(labels.get("objects", ())):
+            with located(f"object {number}"):
+                rle = _rle(one, hw)
+                if rle is None:
+                    report.add(
+                        "shapes", name, None, f"object {number}, a {one['shape']}, has no area"
+                    )
+                    continue
+                by_hand = one.get("manualAnnotation", True)
+                score = 0.0 if by_hand else float(one.get("confidence", 0))
+                masks.append(Mask(rle, str(one["name"]), score=score))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+
+
+def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
+    """An object's pixels; None for one without an area."""
+    shape, scale = one["shape"], np.array(hw[::-1], np.float64)
+    if shape == "bitmask":
+        about = one["bitmask"]
+        size = checked_hw(about["height"], about["width"])
+        columns = string_to_rle(about["rleString"], size[::-1])  # along the rows: of the transposed
+        return crop_to_rle(rle_to_mask(columns).T, (about["left"], about["top"]), hw)
+    if shape == "polygon":
+        polygons = [_rings(part, scale) for part in one.get("polygons") or ()]
+        if not polygons:
+            corners = one["polygon"]
+            listed = corners.values() if isinstance(corners, dict) else corners
+            ring = np.array([(corner["x"], corner["y"]) for corner in listed], np.float64)
+            polygons = [Polygon(ring * scale)]
+        return mask_to_rle(polygons_to_mask(polygons, hw))
+    if shape in ("bounding_box", "rotatable_bounding_box"):
+        box = one["boundingBox" if shape == "bounding_box" else "rotatableBoundingBox"]
+        x, y, wide, high = (float(box[key]) for key in "xywh")
+        ends = np.array([[x, y], [x + wide, y], [x + wide, y + high], [x, y + high]]) * scale
+        ring = turned_ring(ends, ends.mean(axis=0), float(box.get("theta", 0)))
+        return mask_to_rle(polygons_to_mask([Polygon(ring)], hw))
+    if shape in _WITHOUT_AREA:
+        return None
+    raise DataError(f"the shape {shape!r} is unknown")
+
+
+def _rings(part: Any, scale: Any) -> Polygon:
+    """One part of a polygon: flat lists of x and y, the outline first, then its holes."""
+    first, *holes = (np.asarray(ring, np.float64).reshape(-1, 2) * scale for ring in part)
+    return Polygon(first, tuple(holes))
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """One file, a label row a picture, with bitmasks."""
+    rows = []
+    for image in images:
+        note_traits(report, image, frozenset({"labels", "scores"}))
+        note_unlabelled(report, image)
+        objects = []
+        for number, mask in enumerate(image.masks):
+            if rle_area(mask.rle):
+                objects.append(_object(image, number))
+            else:
+                report.add("empty", image.file_name, number, "an empty mask is left out")
+        rows.append(_row(image, objects))
+    yield json_target(target), to_json(rows)
+
+
+def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]:
+    height, width = image.hw
+    data = str(uuid.uuid5(uuid.NAMESPACE_URL, image.file_name))
+    unit = {
+        "data_hash": data,
+        "data_title": image.file_name,
+        "data_type": "image/png" if image.name.lower().endswith(".png") else "image/jpeg",
+        "data_sequence": 0,
+        "width": width,
+        "height": height,
+        "labels": {"objects": objects, "classifications": []},
+    }
+    hashes = [one["objectHash"] for one in objects]
+    return {
+        "label_hash": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{image.file_name}#labels")),
+        "data_hash": data,
+        "data_title": image.file_name,
+        "data_type": "image",
+        "data_units": {data: unit},
+        "object_answers": {one: {"objectHash": one, "classifications": []} for one in hashes},
+        "classification_answers": {},
+        "object_actions": {},
+        "label_status": "LABELLED",
+    }
+
+
+def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
+    mask = image.masks[number]
+    label, (height, width) = mask.label or UNLABELLED, image.hw
+    along_rows = mask_to_rle(rle_to_mask(mask.rle).T)
+    window = {"top": 0, "left": 0, "width": width, "height": height}
+    return {
+        "name": label,
+        "value": label.lower().replace(" ", "_"),
+        "color": f"#{_short_hash(label)[:6]}",
+        "shape": "bitmask",
+        "bitmask": window | {"rleString": rle_to_string(along_rows)},
+        "objectHash": _short_hash(f"{image.file_name}#{number}"),
+        "featureHash": _short_hash(label),
+        "confidence": mask.score or 1,
+        "manualAnnotation": not mask.score,
+    }
+
+
+def _short_hash(text: str) -> str:
+    """Eight signs, as Encord's own hashes have, the same for the same text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -1,0 +1,209 @@
+"""Supervisely's JSON: a project folder or its files in, annotated images out, and back.
+
+Learned from Supervisely's documentation of its annotation format ("Objects", "Image Annotation",
+"Project Structure", 2024). A project has `meta.json` with the classes, and a folder a data set with
+`ann/PHOTO.json` beside `img/PHOTO`. A bitmap is a PNG, packed by zlib, in base64, at the pixel
+`origin`. We write bitmaps: they keep every pixel. The ends of a rectangle are pixels, both inside,
+the corners of a polygon are on the pixels' borders. Pictures of no folder are the data set `ds0`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from anymask.base import BoolArray, DataError, ImageError
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    class_names,
+    note_traits,
+    note_unlabelled,
+)
+from anymask.formats.documents import (
+    Fit,
+    OutFile,
+    Sniffed,
+    checked_hw,
+    find_files,
+    located,
+    output_stem,
+    read_json,
+    to_json,
+)
+from anymask.formats.outlines import Policy
+from anymask.images import open_picture
+from anymask.masks import (
+    MAX_PIXELS,
+    UNLABELLED,
+    Mask,
+    Masks,
+    Polygon,
+    Rle,
+    crop_to_rle,
+    mask_to_rle,
+    polygons_to_mask,
+    rle_area,
+    rle_box_xyxy,
+    rle_to_mask,
+)
+
+_META = "meta.json"
+_PLAIN = "ds0"  # the data set of pictures that lie in no folder
+_NESTED = "datasets"  # the folder of a data set for those inside of it
+_WITHOUT_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d", "any")
+_HALF = 128  # of an alpha mask, from which on a pixel is object
+
+
+def sniff(found: Sniffed) -> Fit:
+    """A project's folder, or the JSON of a picture with its size and objects."""
+    if found.path.is_dir():
+        has_meta = (found.path / _META).is_file()
+        return Fit.sure(has_meta and next(found.path.glob("**/ann/*.json"), None) is not None)
+    return Fit.sure({"size", "objects"} <= found.keys)
+
+
+def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+    """Read a project, a data set's folder or a file; shapes without an area are reported.
+
+    Raises DataError that names file, object and reason.
+    """
+    images = []
+    for path in find_files(source, ".json"):
+        in_project = source.is_dir() and (source / _META).is_file()
+        if in_project and path.parent.name != "ann":
+            continue  # meta.json, and what other tools keep beside it
+        document = read_json(path)
+        with located(path):
+            name = _photo_name(source, path)
+            images.append(_image(document, name, report))
+    return images
+
+
+def _photo_name(source: Path, path: Path) -> str:
+    """The photo of an annotation file, seen from the folder that is read."""
+    photo = path.name[: -len(path.suffix)]
+    if source.is_file():
+        return photo
+    folders = list(path.relative_to(source).parts[:-1])
+    if folders[-1:] == ["ann"]:
+        folders.pop()
+        if (path.parent.parent / "img" / photo).is_file():
+            return "/".join([*folders, "img", photo])
+    if folders == [_PLAIN]:
+        return photo
+    return "/".join([*(part for part in folders if part != _NESTED), photo])
+
+
+def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
+    hw = checked_hw(document["size"]["height"], document["size"]["width"])
+    masks = []
+    for number, one in enumerate(document["objects"]):
+        with located(f"object {number}"):
+            rle = _rle(one, hw)
+            if rle is None:
+                kind = one["geometryType"]
+                report.add("shapes", name, None, f"object {number}, a {kind}, has no area")
+                continue
+            masks.append(Mask(rle, str(one["classTitle"])))
+    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+
+
+def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
+    """An object's pixels; None for one without an area."""
+    kind = one["geometryType"]
+    if kind in ("bitmap", "alpha_mask"):
+        stamp = _stamp_to_mask(one["bitmap"]["data"], soft=kind == "alpha_mask")
+        return crop_to_rle(stamp, one["bitmap"]["origin"], hw)
+    if kind in _WITHOUT_AREA:
+        return None
+    if kind not in ("polygon", "rectangle"):
+        raise DataError(f"the geometryType {kind!r} is unknown")
+    ring = np.asarray(one["points"]["exterior"], np.float64)
+    if kind == "rectangle":
+        (x0, y0), (x1, y1) = np.sort(ring, axis=0) + np.array([[0], [1]])
+        ring = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    holes = [np.asarray(hole, np.float64) for hole in one["points"].get("interior", ())]
+    return mask_to_rle(polygons_to_mask([Polygon(ring, tuple(holes))], hw))
+
+
+def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
+    """The mask of a packed PNG: what can be seen of it, or the bright half of a soft one."""
+    try:
+        packed = base64.b64decode(text, validate=True)
+        data = zlib.decompressobj().decompress(packed, MAX_PIXELS)
+        with open_picture(data, "`data`") as picture:
+            if soft:
+                return np.asarray(picture.convert("L")) >= _HALF
+            if "transparency" in picture.info or picture.mode in ("RGBA", "LA"):
+                return np.asarray(picture.convert("RGBA"))[..., 3] != 0
+            return np.asarray(picture.convert("L")) != 0
+    except (zlib.error, OSError, ImageError) as error:
+        raise DataError(f"`data` is no packed PNG ({error})") from error
+
+
+# Writing.
+
+
+def encode(
+    images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
+) -> Iterator[OutFile]:
+    """The project's meta.json, and a file a picture with bitmaps."""
+    classes = [
+        {"title": name, "shape": "bitmap", "color": _colour(name)}
+        for name in class_names(images, policy.classes)
+    ]
+    yield target / _META, to_json({"classes": classes, "tags": [], "projectType": "images"})
+    written: set[Path] = set()
+    for image in images:
+        path = _path(image, target)
+        if path in written:
+            raise DataError(f"two pictures are called {image.file_name!r}; rename one of them")
+        written.add(path)
+        note_traits(report, image, frozenset({"labels"}))
+        note_unlabelled(report, image)
+        objects = []
+        for number, mask in enumerate(image.masks):
+            if rle_area(mask.rle):
+                objects.append(_object(mask))
+            else:
+                report.add("empty", image.file_name, number, "an empty mask has no box; left out")
+        height, width = image.hw
+        size = {"height": height, "width": width}
+        yield path, to_json({"description": "", "tags": [], "size": size, "objects": objects})
+
+
+def _path(image: AnnotatedImage, target: Path) -> Path:
+    """PROJECT/DATA SET/ann/PHOTO.json; folders inside of a folder are nested data sets."""
+    name: PurePosixPath = output_stem(image.file_name)
+    folder = f"/{_NESTED}/".join(name.parent.parts) or _PLAIN
+    return target / folder / "ann" / f"{name.name}.json"
+
+
+def _object(mask: Mask) -> dict[str, Any]:
+    x0, y0, x1, y1 = rle_box_xyxy(mask.rle)
+    stamp = Image.fromarray(rle_to_mask(mask.rle)[y0 : y1 + 1, x0 : x1 + 1].astype(np.uint8), "P")
+    stamp.putpalette([0, 0, 0, 255, 255, 255])
+    buffer = io.BytesIO()
+    stamp.save(buffer, "PNG", transparency=0)
+    data = base64.b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
+    return {
+        "description": "",
+        "geometryType": "bitmap",
+        "tags": [],
+        "classTitle": mask.label or UNLABELLED,
+        "bitmap": {"data": data, "origin": [int(x0), int(y0)]},
+    }
+
+
+def _colour(name: str) -> str:
+    """The same colour for the same class."""
+    return "#" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6].upper()
