@@ -141,11 +141,10 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
         packed = base64.b64decode(text, validate=True)
         data = zlib.decompressobj().decompress(packed, MAX_PIXELS)
         with open_picture(data, "`data`") as picture:
-            if soft:
-                return np.asarray(picture.convert("L")) >= _HALF
-            if "transparency" in picture.info or picture.mode in ("RGBA", "LA"):
-                return np.asarray(picture.convert("RGBA"))[..., 3] != 0
-            return np.asarray(picture.convert("L")) != 0
+            seen = not soft and ("transparency" in picture.info or picture.mode in ("RGBA", "LA"))
+            layer = picture.convert("RGBA").getchannel("A") if seen else picture.convert("L")
+            mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
+            return mask
     except (zlib.error, OSError, ImageError) as error:
         raise DataError(f"`data` is no packed PNG ({error})") from error
 

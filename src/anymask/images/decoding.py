@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from anymask.base import AnymaskError, ImageError, InputError, UintImage
+from anymask.base import AnymaskError, ImageError, InputError, MissingExtra, UintImage
 from anymask.masks import MAX_PIXELS
 
 PERCENTILES = (0.1, 99.9)  # of a stretch: a few hot or dead pixels do not count
@@ -385,8 +385,9 @@ def open_header(file: Any) -> Image.Image:
     """Read a picture's header only, whatever size it states.
 
     Raises UnidentifiedImageError for every file that Pillow cannot open, and for those of which it
-    knows no more than the kind.
+    knows no more than the kind; MissingExtra for a HEIC photo without pi-heif.
     """
+    _know_heic(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -399,6 +400,22 @@ def open_header(file: Any) -> Image.Image:
             raise UnidentifiedImageError(str(error)[:_REASON]) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _know_heic(file: Any) -> None:
+    """Let pi-heif tell Pillow how a HEIC photo is read. Raises MissingExtra without it."""
+    try:
+        file.seek(0)
+        head = file.read(12)
+    except (OSError, ValueError, AttributeError):
+        return  # Pillow says so
+    if not isinstance(head, bytes) or head[4:8] != b"ftyp" or head[8:12] not in _HEIC:
+        return
+    try:
+        import pi_heif
+    except ImportError:
+        raise MissingExtra("pi-heif", "heic", "a HEIC photo") from None
+    pi_heif.register_heif_opener()
 
 
 @contextmanager
@@ -450,9 +467,6 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x93NUMPY", "an array of NumPy", "in Python give numpy.load(FILE); else save it as TIFF"),
     (b"PK\x03\x04", "an archive", "unpack it, and name a picture in it"),
     (b"%PDF", "a PDF document", "make pictures of its pages: pdftoppm -png FILE page"),
-    (b"ZISRAWFILE", "a CZI file of a Zeiss microscope", "export it as TIFF, from ZEN or Fiji"),
-    (b"\x70\0\0\0", "a LIF file of a Leica microscope", "export it as TIFF, from LAS X or Fiji"),
-    (b"\xda\xce\xbe\x0a", "an ND2 file of a Nikon microscope", "export it as TIFF, from Fiji"),
     (
         b"\x89HDF",
         "an HDF5 file",
@@ -462,10 +476,11 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"IIRO", *_RAW),
     (b"IIU\0", *_RAW),
 )
+_HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _BOXED = {  # the brand of an ISO base media file, behind "ftyp"
     **dict.fromkeys(
-        (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"),
-        ("a HEIC photo", "convert it to JPEG: heif-convert FILE photo.jpg"),
+        _HEIC,
+        ("a HEIC photo", "it is damaged; else convert it to JPEG: heif-convert FILE photo.jpg"),
     ),
     b"crx ": _RAW,
 }

@@ -48,6 +48,7 @@ from anymask.images.decoding import (
     strips,
     unidentified,
 )
+from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
 from anymask.images.tiff import (
     deep_grey,
     is_tiff,
@@ -63,7 +64,7 @@ ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Ima
 
 SUFFIXES = frozenset(  # that `find_images` looks for
     [".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"]
-) | {".tiff", ".webp"}
+) | {".tiff", ".webp", ".heic", ".heif", ".czi", ".lif", ".nd2"}
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"]
@@ -111,7 +112,7 @@ def load_image(
 
     Raises ImageError, naming the file, when the source is absent, empty, truncated, no picture,
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
-    another shape; InputError for other settings; MissingExtra for a TIFF that needs tifffile.
+    another shape; InputError for other settings; MissingExtra for a file that needs a package.
     """
     view = PictureView.of(bands, page, stretch, ranges)
     if isinstance(source, str | Path) and is_address(source):
@@ -194,6 +195,8 @@ def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
     except UnidentifiedImageError:
         if _begins_like_tiff(file):
             return _load_tiff(file, name, view)
+        if is_microscope(file):
+            return array_to_image(read_microscope(file, name, view), name, view)
         raise unidentified(file, name) from None
     try:
         with decoding(name):
@@ -412,6 +415,9 @@ def image_hw(path: Path) -> tuple[int, int]:
         except UnidentifiedImageError:
             if _begins_like_tiff(file):
                 return tiff_hw(file, name)
+            if is_microscope(file):
+                with open_microscope(file, name) as places:
+                    return places.hw
             raise unidentified(file, name) from None
         with decoding(name), picture:
             height, width = picture.height, picture.width

@@ -41,6 +41,7 @@ from anymask.images.decoding import (
     value_range,
 )
 from anymask.images.load import ImageSource, load_image, open_path, read_view
+from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import (
     TiffFacts,
     channel_step,
@@ -97,6 +98,9 @@ def read_pages(path: Path) -> Pages:
         try:
             picture = open_header(file)
         except UnidentifiedImageError:
+            if is_microscope(file):
+                with open_microscope(file, name) as places:
+                    return Pages(places.count)
             raise unidentified(file, name) from None
         with picture:
             if picture.format in _OF_ONE_PHOTO:
@@ -206,6 +210,10 @@ def read_planes(path: Path) -> Planes:
     pages = read_pages(path)
     with open_file(path) as file:
         deep = _is_deep(file)
+        if is_microscope(file):
+            with open_microscope(file, repr(str(path))) as places:
+                count = 0 if places.colours or places.channels == 1 else places.channels
+            return Planes(pages, _named((), count, "Channel"), count > 0, count == 0, deep=True)
         if not is_tiff(file):
             return Planes(pages, deep=deep)
         facts = TiffFacts()
@@ -245,7 +253,7 @@ def load_plane(
     Raises ImageError as `load_image` does; InputError for a page or channel that is not there.
     """
     view = view or PictureView()
-    if path.suffix.lower() in TIFF or place or channel is not None:
+    if path.suffix.lower() in (*TIFF, *MICROSCOPES) or place or channel is not None:
         view = read_planes(path).view(place, channel, view)
     return load_image(
         path, bands=view.bands, page=view.page, stretch=view.stretch, ranges=view.ranges

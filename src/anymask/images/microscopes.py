@@ -1,0 +1,205 @@
+"""Reads the files of microscopes' makers: CZI (Zeiss), LIF (Leica) and ND2 (Nikon).
+
+czifile, liffile and nd2 read them, the extra `microscopes`. A page is a place: one step along all
+axes but the channels, outermost axis first; of a LIF, whose images may differ in size, those of
+one image after the other. The channels of a place are its bands. Without bands the first channel
+is shown, or the colours of a camera that has them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import ImageError, MissingExtra
+from anymask.images.decoding import PictureView, check_size
+from anymask.images.tiff import no_such_page
+from anymask.masks import MAX_PIXELS
+
+MICROSCOPES = (".czi", ".lif", ".nd2")  # suffixes
+_MOST_BYTES = 12 * MAX_PIXELS  # of what is decoded at once: a CZI whole, of others a page
+_REASON = 200  # characters of a reader's own message that are told
+_FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are a pixel's red, green, blue
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a file holds.
+
+    count     of pages
+    hw        (H, W) of the first one
+    channels  of the first one
+    colours   whether the channels are red, green and blue
+    read      a page by its number: (H, W, C) of any number type
+    """
+
+    count: int
+    hw: tuple[int, int]
+    channels: int
+    colours: bool
+    read: Callable[[int], NDArray[Any]]
+
+
+def is_microscope(file: Any) -> bool:
+    """Whether a file begins like one of the three."""
+    return _opener(file) is not None
+
+
+def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
+    """A page with the channels that are looked at.
+
+    Raises ImageError; MissingExtra without the package that reads it.
+    """
+    with open_microscope(file, name) as places:
+        if view.page >= places.count:
+            raise ImageError(no_such_page(view.page, places.count, name))
+        array = places.read(view.page)
+    check_size((array.shape[0], array.shape[1]), name)
+    return array if view.all_bands or places.colours else array[..., :1]
+
+
+@contextmanager
+def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
+    """A file's places; whatever fails inside the `with` becomes an ImageError.
+
+    Raises MissingExtra without the package that reads it.
+    """
+    opener = _opener(file)
+    if opener is None:
+        raise ImageError(f"{name} is neither CZI, LIF nor ND2; convert it to TIFF")
+    package, what, opened = opener
+    file.seek(0)
+    try:
+        with opened(file) as places:
+            check_size(places.hw, name)
+            yield places
+    except ImageError:
+        raise
+    except ImportError:
+        raise MissingExtra(package, "microscopes", f"{name}, {what},") from None
+    except Exception as error:  # the packages raise almost anything on damaged files
+        raise ImageError(
+            f"{name} is {what}; it is damaged, or packed in a way that is not read "
+            f"({str(error)[:_REASON]}); copy it again, or export it as TIFF, from Fiji for example"
+        ) from error
+
+
+def _opener(file: Any) -> tuple[str, str, Any] | None:
+    """By a file's first bytes: the package that reads it, what it is, and our function for it."""
+    try:
+        file.seek(0)
+        head = file.read(10)
+    except (OSError, ValueError, AttributeError):
+        return None  # it cannot be read again
+    kinds = {
+        b"ZISRAWFILE": ("czifile", "a CZI file of a Zeiss microscope", _open_czi),
+        b"\x70\0\0\0": ("liffile", "a LIF file of a Leica microscope", _open_lif),
+        b"\xda\xce\xbe\x0a": ("nd2", "an ND2 file of a Nikon microscope", _open_nd2),
+    }
+    text = not isinstance(head, bytes)
+    return None if text else next((kinds[one] for one in kinds if head.startswith(one)), None)
+
+
+@contextmanager
+def _open_czi(file: BinaryIO) -> Iterator[Places]:
+    """The whole file is decoded at once, its tiles put together."""
+    import czifile
+
+    with czifile.CziFile(file, multifile=False) as document:
+        sizes = dict(zip(document.axes, map(int, document.shape), strict=True))
+        _check_bytes(sizes, np.dtype(document.dtype).itemsize)
+        whole: list[NDArray[Any]] = []
+
+        def read(page: int) -> NDArray[Any]:
+            if not whole:
+                whole.append(document.asarray())
+            at = _steps(sizes, page)
+            flat = whole[0][tuple(at.get(axis, slice(None)) for axis in sizes)]
+            return _channels_last(flat, {axis: n for axis, n in sizes.items() if axis not in at})
+
+        yield _places(sizes, read)
+
+
+@contextmanager
+def _open_lif(file: BinaryIO) -> Iterator[Places]:
+    import liffile
+
+    with liffile.LifFile(file) as document:
+        images = list(document.images)
+        counts = [math.prod(_loops(image.sizes).values()) for image in images]
+        if not images:
+            raise EOFError("it has no image")
+
+        def read(page: int) -> NDArray[Any]:
+            which = 0
+            while page >= counts[which]:
+                page -= counts[which]
+                which += 1
+            image, sizes = images[which], images[which].sizes
+            flat = {axis: n for axis, n in sizes.items() if axis in _FLAT}
+            _check_bytes(flat, image.itemsize)
+            at, channels = _steps(sizes, page), flat.pop("C", None)
+            steps = [{}] if channels is None else [{"C": step} for step in range(channels)]
+            frames = [_channels_last(image.frame(**at, **step), flat) for step in steps]
+            return np.concatenate(frames, axis=2)
+
+        first = _places(images[0].sizes, read)
+        yield Places(sum(counts), first.hw, first.channels, first.colours, read)
+
+
+@contextmanager
+def _open_nd2(file: BinaryIO) -> Iterator[Places]:
+    import nd2
+
+    with nd2.ND2File(file) as document:
+        sizes = dict(document.sizes)
+        inner = {axis: n for axis, n in sizes.items() if axis in _FLAT}
+        _check_bytes(inner, np.dtype(document.dtype).itemsize)
+        yield _places(sizes, lambda page: _channels_last(document.read_frame(page), inner))
+
+
+def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Places:
+    samples = sizes.get("S", sizes.get("0", 1))
+    channels = sizes.get("C", 1)
+    return Places(
+        count=math.prod(_loops(sizes).values()),
+        hw=(sizes["Y"], sizes["X"]),
+        channels=channels * samples,
+        colours=channels == 1 and samples in (3, 4),
+        read=read,
+    )
+
+
+def _loops(sizes: Mapping[str, int]) -> dict[str, int]:
+    """The axes that pages go along."""
+    return {axis: n for axis, n in sizes.items() if axis not in _FLAT}
+
+
+def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
+    """How far along each of those axes a page lies."""
+    found: dict[str, int] = {}
+    for axis, length in reversed(_loops(sizes).items()):
+        page, found[axis] = divmod(page, length)
+    return found
+
+
+def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any]:  # (H, W, C)
+    """A page whose axes may lie in any order, all channels and samples as its last one."""
+    whole = np.asarray(array).reshape(list(sizes.values()))
+    order = [axis for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
+    placed = whole.transpose([list(sizes).index(axis) for axis in order])
+    return placed.reshape(sizes["Y"], sizes["X"], -1)
+
+
+def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
+    """Raises ImageError for more than can be decoded at once."""
+    if (size := math.prod(sizes.values()) * item) > _MOST_BYTES:
+        raise ImageError(
+            f"wanted at most {_MOST_BYTES >> 20} MB at once, got {size >> 20} MB; export it as TIFF"
+        )

@@ -1,0 +1,149 @@
+"""HEIC photos, and the files of microscopes as stubs of their readers give them."""
+
+import io
+import struct
+import sys
+import types
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from anymask.base import ImageError, MissingExtra
+from anymask.images import image_hw, load_channels, load_image, read_pages, read_planes
+
+VALUES = np.arange(2 * 3 * 2 * 4 * 5, dtype=np.uint16).reshape(2, 3, 2, 4, 5)  # T Z C Y X
+HEADS = {"a.czi": b"ZISRAWFILE", "a.lif": b"\x70\0\0\0", "a.nd2": b"\xda\xce\xbe\x0a"}
+
+
+class _Stub:
+    """A reader of T 2, Z 3, C 2, of 4 x 5 pixels, with what the three packages call it."""
+
+    axes, shape, dtype = "TZCYX", VALUES.shape, VALUES.dtype
+    itemsize = 2
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.images = [self]
+        self.sizes = dict(zip(self.axes, self.shape, strict=True))
+
+    def __enter__(self) -> "_Stub":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def asarray(self) -> Any:
+        return VALUES
+
+    def frame(self, **at: int) -> Any:
+        return VALUES[at["T"], at["Z"], at["C"]]
+
+    def read_frame(self, number: int) -> Any:
+        return VALUES.reshape(6, 2, 4, 5)[number]
+
+
+@pytest.fixture(params=HEADS)
+def stack(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for package, name in (("czifile", "CziFile"), ("liffile", "LifFile"), ("nd2", "ND2File")):
+        module = types.ModuleType(package)
+        setattr(module, name, _Stub)
+        monkeypatch.setitem(sys.modules, package, module)
+    path = tmp_path / request.param
+    path.write_bytes(HEADS[request.param] + bytes(40))
+    return path
+
+
+def test_pages_are_places_and_channels_are_bands(stack: Path) -> None:
+    assert image_hw(stack) == (4, 5)
+    assert read_pages(stack).count == 6
+    planes = read_planes(stack)
+    assert (planes.channels, planes.places) == (("Channel 1", "Channel 2"), tuple(range(6)))
+    np.testing.assert_array_equal(load_channels(stack, 4), VALUES[1, 1].transpose(1, 2, 0))
+    shown = load_image(stack, page=4)
+    assert (shown.shape, shown[0, 0, 0], shown[-1, -1, 0]) == ((4, 5, 3), 0, 255)
+    both = load_image(stack, page=1, bands=(0, 1, 2), ranges=(None, (0, 255), (0, 255)))
+    assert both[0, 0].tolist() == [0, VALUES[0, 1, 0, 0, 0], VALUES[0, 1, 1, 0, 0]]
+    with pytest.raises(ImageError, match="wanted page 6"):
+        load_image(stack, page=6)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_damaged_file_and_an_absent_package_are_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(HEADS[name] + bytes(40))
+    package = {"a.czi": "czifile", "a.lif": "liffile", "a.nd2": "nd2"}[name]
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    for read in (load_image, image_hw, read_pages):
+        with pytest.raises(MissingExtra, match=r"pip install 'anymask\[microscopes\]'"):
+            read(path)
+    monkeypatch.delitem(sys.modules, package)
+    pytest.importorskip(package)
+    for read in (load_image, image_hw, read_pages):
+        with pytest.raises(
+            ImageError, match="is an? ... file of a .* microscope; it is damaged.* TIFF"
+        ):
+            read(path)
+
+
+def _box(kind: bytes, content: bytes, version: bool = False) -> bytes:
+    content = bytes(4) + content if version else content
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def heic(image: Any) -> bytes:
+    """One HEVC picture by PyAV in the boxes of ISO/IEC 23008-12, written by hand."""
+    av = pytest.importorskip("av")
+    file = io.BytesIO()
+    with av.open(file, "w", "mp4") as clip:
+        stream = clip.add_stream("libx265", Fraction(1), options={"x265-params": "log-level=none"})
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        clip.mux(stream.encode(None))
+    data = file.getvalue()
+    at = data.index(b"hvcC") - 4
+    config = data[at : at + int.from_bytes(data[at : at + 4], "big")]
+    with av.open(io.BytesIO(data)) as clip:
+        coded = bytes(next(clip.demux(video=0)))
+    size = _box(b"ispe", struct.pack(">II", image.shape[1], image.shape[0]), version=True)
+    linked = struct.pack(">IHBBB", 1, 1, 2, 0x81, 2)
+    properties = _box(b"iprp", _box(b"ipco", config + size) + _box(b"ipma", linked, version=True))
+    handler = _box(b"hdlr", bytes(4) + b"pict" + bytes(13), version=True)
+    entry = _box(b"infe", b"\2\0\0\0" + struct.pack(">HH", 1, 0) + b"hvc1\0")
+    infos = _box(b"iinf", struct.pack(">H", 1) + entry, version=True)
+    primary = _box(b"pitm", struct.pack(">H", 1), version=True)
+    start = _box(b"ftyp", b"heic" + bytes(4) + b"mif1heic")
+    length = len(start) + 12 + len(handler + primary + infos + properties) + 30 + 8
+    where = struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, length, len(coded))
+    located = _box(b"iloc", where, version=True)
+    assert len(located) == 30
+    meta = _box(b"meta", handler + primary + infos + located + properties, version=True)
+    return start + meta + _box(b"mdat", coded)
+
+
+def test_a_heic_photo_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("pi_heif")
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:, 48:] = 255
+    path = tmp_path / "a.heic"
+    path.write_bytes(heic(image))
+    assert image_hw(path) == (64, 96)
+    found = load_image(path)
+    assert np.abs(found.astype(int) - image).mean() < 3
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ImageError, match="damaged"):
+        load_image(path)
+
+
+def test_without_pi_heif_the_command_to_install_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[heic\]'"):
+        load_image(path)
