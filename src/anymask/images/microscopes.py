@@ -1,9 +1,8 @@
 """Reads the files of microscopes' makers: CZI (Zeiss), LIF (Leica) and ND2 (Nikon).
 
-czifile, liffile and nd2 read them, the extra `microscopes`. A page is a place: one step along all
-axes but the channels, outermost axis first; of a LIF, whose images may differ in size, those of
-one image after the other. The channels of a place are its bands. Without bands the first channel
-is shown, or the colours of a camera that has them.
+czifile, liffile and nd2 read them, the extra `microscopes`. A page is a place: a step along all
+axes but the channels; of a LIF, whose images may differ in size, those of one after the other.
+The channels are bands. Without bands the first one is shown, or the colours where it has colours.
 """
 
 from __future__ import annotations
@@ -52,10 +51,7 @@ def is_microscope(file: Any) -> bool:
 
 
 def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
-    """A page with the channels that are looked at.
-
-    Raises ImageError; MissingExtra without the package that reads it.
-    """
+    """A page with the channels that are looked at. Raises ImageError, MissingExtra."""
     with open_microscope(file, name) as places:
         if view.page >= places.count:
             raise ImageError(no_such_page(view.page, places.count, name))
@@ -66,10 +62,7 @@ def read_microscope(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any
 
 @contextmanager
 def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
-    """A file's places; whatever fails inside the `with` becomes an ImageError.
-
-    Raises MissingExtra without the package that reads it.
-    """
+    """A file's places; whatever fails inside the `with` becomes an ImageError, or MissingExtra."""
     opener = _opener(file)
     if opener is None:
         raise ImageError(f"{name} is neither CZI, LIF nor ND2; convert it to TIFF")
