@@ -326,6 +326,20 @@ def test_bad_files_give_one_clear_error(name: str, tmp_path: Path) -> None:
         anymask.read_volume(tmp_path / name)
 
 
+def test_a_file_that_ends_too_early_is_told_when_its_voxels_are_read(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(some_labels().transpose(2, 1, 0), np.eye(4))
+    (tmp_path / "cut.nii").write_bytes(image.to_bytes()[:-30])
+    (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(image.to_bytes()[:-30]))
+    for name in ("cut.nii", "cut.nii.gz"):
+        read = anymask.read_volume(tmp_path / name)
+        with pytest.raises(DataError, match=name):
+            _ = read.array
+    write_series(tmp_path / "ct")
+    write_slice(tmp_path / "ct" / "0.dcm", 0, np.array([5.0, 6, 7]), PixelData=b"1234")
+    with pytest.raises(DataError, match="0.dcm"):
+        _ = anymask.read_volume(tmp_path / "ct").array
+
+
 def test_an_empty_folder_and_a_picture_are_no_scans(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no slices"):
         anymask.read_volume(tmp_path)

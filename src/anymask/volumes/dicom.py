@@ -111,7 +111,11 @@ class _Slices:
         slope, intercept = one.scaling
         if (slope, intercept) == (1.0, 0.0):
             return pixels.astype(self.dtype, copy=False)
-        return (pixels * slope + intercept).astype(self.dtype)
+        values = pixels * slope + intercept
+        if self.dtype.kind == "f":
+            return values.astype(self.dtype)
+        bounds = np.iinfo(self.dtype)  # padding may lie outside of the bits that are said
+        return values.clip(bounds.min, bounds.max).astype(self.dtype)
 
 
 def read_dicom(path: Path, series: int | str | None = None) -> Volume:

@@ -112,11 +112,13 @@ class _Selected:
     source  numpy, nibabel or zarr: anything that takes a key of integers and slices
     axes    which axis of the source is z, y and x
     fixed   the index on each other axis
+    path    the file, for what is said of it where it is broken
     """
 
     source: Any
     axes: tuple[int, int, int]
     fixed: Mapping[int, int]
+    path: Path
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,28 +136,28 @@ class _Selected:
             own[axis] = index
         for axis, part in zip(self.axes, key, strict=True):
             own[axis] = part
-        read = np.asarray(self.source[tuple(own)])
+        with _explain(self.path):
+            read = np.asarray(self.source[tuple(own)])
         kept = [axis for axis, part in zip(self.axes, key, strict=True) if isinstance(part, slice)]
         return read.transpose(np.argsort(np.argsort(kept))) if kept else read
 
 
-def _select(
-    source: Any, axes: Sequence[int], frame: int | None, words: str = "times or channels"
-) -> _Selected:
+def _select(source: Any, axes: Sequence[int], frame: int | None, path: Path) -> _Selected:
     """The z, y and x of an array; of its other axes the one frame that was chosen."""
     shape = tuple(int(side) for side in source.shape)
     others = [axis for axis in range(len(shape)) if axis not in axes]
     count = math.prod(shape[axis] for axis in others)
     if count != 1 and frame is None:
         raise InputError(
-            f"this file holds {count} volumes ({words}); say which: frame=0 to frame={count - 1}"
+            f"{path.name!r} holds {count} volumes (times or channels); say which: frame=0 to "
+            f"frame={count - 1}"
         )
     chosen = frame or 0
     if not 0 <= chosen < count:
         raise InputError(f"wanted a frame from 0 to {count - 1}, got {frame}")
     indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
     z, y, x = axes
-    return _Selected(source, (z, y, x), dict(zip(others, map(int, indices), strict=True)))
+    return _Selected(source, (z, y, x), dict(zip(others, map(int, indices), strict=True)), path)
 
 
 # NIfTI and MGH.
@@ -194,7 +196,7 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
         raise DataError(f"{path.name!r} says that its voxels have no size")
-    return Volume(_select(image.dataobj, (2, 1, 0), frame), affine, source=str(path))
+    return Volume(_select(image.dataobj, (2, 1, 0), frame, path), affine, source=str(path))
 
 
 # NRRD, and Slicer's segmentations in it.
@@ -231,7 +233,7 @@ def _read_nrrd(path: Path, frame: int | None) -> Volume:
     if segments:
         labels, names, colours = _merge_layers(np.asarray(data), axes, segments)
         return Volume(labels, affine, names, colours, str(path))
-    return Volume(_select(data, axes, frame), affine, source=str(path))
+    return Volume(_select(data, axes, frame, path), affine, source=str(path))
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def _key_values(path: Path) -> dict[str, str]:
 
 def _segments(header: Mapping[str, str]) -> list[_Segment]:
     """The segments that Slicer wrote into a header: Segment0_Name and its like."""
-    found = []
+    found: list[_Segment] = []
     while f"Segment{len(found)}_ID" in header:
         start = f"Segment{len(found)}_"
         colour = None
@@ -319,7 +321,7 @@ def _read_tiff(path: Path, frame: int | None) -> Volume:
     if any(axes.count(letter) != 1 for letter in "ZYX"):
         raise InputError(f"{path.name!r} has the axes {axes}: a picture, not a stack of slices")
     order = [axes.index(letter) for letter in "ZYX"]
-    return Volume(_select(data, order, frame), scaled_affine(spacing), source=str(path))
+    return Volume(_select(data, order, frame, path), scaled_affine(spacing), source=str(path))
 
 
 def _tiff_spacing(file: Any) -> tuple[float, float, float]:
@@ -328,11 +330,11 @@ def _tiff_spacing(file: Any) -> tuple[float, float, float]:
         from xml.etree import ElementTree as ET
 
         pixels = ET.fromstring(file.ome_metadata).find(".//{*}Pixels")
-        sides = []
+        sides: list[float] = []
         for axis in "ZYX":
             size = None if pixels is None else pixels.get(f"PhysicalSize{axis}")
-            unit = "um" if pixels is None else pixels.get(f"PhysicalSize{axis}Unit", "um")
-            sides.append(float(size) * _MILLIMETRES.get(unit, 1e-3) if size else 1.0)
+            name = "um" if pixels is None else pixels.get(f"PhysicalSize{axis}Unit", "um")
+            sides.append(float(size) * _MILLIMETRES.get(name, 1e-3) if size else 1.0)
         return sides[0], sides[1], sides[2]
     notes = file.imagej_metadata or {}
     unit = _MILLIMETRES.get(str(notes.get("unit", "")), 0.0)
@@ -376,4 +378,4 @@ def _read_zarr(path: Path, frame: int | None) -> Volume:
         unit = _MILLIMETRES.get(known, 1.0)
         affine[row, row], affine[row, 3] = scale[place] * unit, shift[place] * unit
     order = [names.index(name) for name in "zyx"]
-    return Volume(_select(source, order, frame), LPS_TO_RAS @ affine, source=str(path))
+    return Volume(_select(source, order, frame, path), LPS_TO_RAS @ affine, source=str(path))

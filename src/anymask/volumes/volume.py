@@ -138,7 +138,8 @@ class Volume:
                 raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
             low, high = level - width / 2, level + width / 2
         grey = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
-        return np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
+        eight: UintImage = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
+        return eight
 
 
 def scaled_affine(spacing: tuple[float, float, float]) -> Floats:

@@ -98,12 +98,12 @@ def _nifti_bytes(labels: Volume) -> bytes:
         import nibabel
     except ImportError as error:
         raise MissingExtra("nibabel", "volumes", "writing NIfTI") from error
-    image = nibabel.Nifti1Image(labels.array.transpose(2, 1, 0), labels.affine)
+    make: Any = nibabel.Nifti1Image  # nibabel's types are of some functions alone
+    image = make(labels.array.transpose(2, 1, 0), labels.affine)
     image.set_sform(labels.affine, code=_SCANNER)
     image.set_qform(labels.affine, code=_SCANNER)  # what ITK reads first
-    header: Any = image.header
-    header.set_intent(_LABEL_INTENT)
-    header.set_xyzt_units("mm")
+    image.header.set_intent(_LABEL_INTENT)
+    image.header.set_xyzt_units("mm")
     return bytes(image.to_bytes())
 
 
@@ -160,19 +160,22 @@ def _boxes(array: NDArray[Any]) -> dict[int, IntArray]:
     """First and last voxel (2, 3) of each label, read slice by slice."""
     boxes: dict[int, IntArray] = {}
     for z, pixels in enumerate(array):
-        for value in map(int, np.unique(pixels)):
+        for value in map(int, np.unique(pixels[pixels != 0])):
             rows, columns = np.nonzero(pixels == value)
             low, high = (z, rows.min(), columns.min()), (z, rows.max(), columns.max())
             if value not in boxes:
                 boxes[value] = np.array([low, high], np.int64)
             boxes[value][0] = np.minimum(boxes[value][0], low)
             boxes[value][1] = np.maximum(boxes[value][1], high)
-    boxes.pop(0, None)
     return boxes
 
 
 def measure_labels(labels: Volume) -> list[LabelMeasure]:
-    """What each label measures in mm, mm2 and ml, in the order of their values; 0 is no label."""
+    """What each label measures in mm, mm2 and ml, in the order of their values; 0 is no label.
+
+    Raises InputError for voxels that are no labels.
+    """
+    labels = label_volume(labels.array, labels, names=labels.names)
     array, spacing = labels.array, np.array(labels.spacing)
     plane = float(spacing[1] * spacing[2])
     measured = []
