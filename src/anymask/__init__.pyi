@@ -27,3 +27,4 @@ from anymask.training.by_recipe import train as train
 from anymask.training.distillation import distil as distil
 from anymask.training.export_folder import export as export
 from anymask.training.finetuning import finetune as finetune
+from anymask.volumes.reading import read_volume as read_volume

@@ -18,6 +18,7 @@ LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list
 
 CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
+    | {"volumes"}
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
@@ -29,10 +30,11 @@ ROOMS: dict[str, frozenset[str]] = {
     "formats": frozenset({"base", "masks", "images"}),
     "models": frozenset({"base", "masks"}),
     "runtime": frozenset({"base", "masks", "models"}),
-    "edit": CORE - {"find", "edit", "segment", "track"},
-    "find": CORE - {"find", "edit", "segment", "track"},
-    "segment": CORE - {"segment", "track"},
-    "track": CORE - {"track"},
+    "edit": CORE - {"find", "edit", "segment", "track", "volumes"},
+    "find": CORE - {"find", "edit", "segment", "track", "volumes"},
+    "segment": CORE - {"segment", "track", "volumes"},
+    "track": CORE - {"track", "volumes"},
+    "volumes": CORE - {"volumes"},
     "jobs": CORE | {"anymask"},
     "cli": CORE | {"jobs", "anymask"},
     "training": CORE | {"cli", "jobs", "anymask", "evaluation"},

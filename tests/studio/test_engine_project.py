@@ -250,13 +250,14 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     assert (state.good, state.met) == (1.0, True)
     assert accept_rest(project, "rule") == 3
     assert project.store.image(1).status == "done"
-    first, left, told = export_masks(project, tmp_path / "out.json", "coco")
+    first, left, told, nameless = export_masks(project, tmp_path / "out.json", "coco")
     assert first == "1 photos, 7 masks"
     assert left.startswith("left out: 3 photos that are not finished")
     labelled = ExportSettings(only="labelled")
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
     assert left == "left out: 3 photos that have no accepted masks and are not finished"
     assert "not kept: labels (7 times)" in told
+    assert nameless.startswith("7 masks without a name: of the class 'object'")
     images, _ = read_annotations(tmp_path / "out.json")
     assert sum(len(image.masks) for image in images) == 7
     add(project, 5, image=3, state="proposed")  # the second batch has not been looked at

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.jobs import PictureChoice
-from anymask.masks import coco_to_rle, mask_to_rle
+from anymask.masks import coco_to_rle, mask_to_rle, rle_to_mask
 from anymask.studio import Draft, Project, ServedProject, create_project, take_masks
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
@@ -156,6 +156,18 @@ def test_everything_is_found_once_on_each_page(ask: TestClient, project: Project
     assert {one["page"] for one in found[0]} == {0}
     assert {one["page"] for one in found[3]} == {3}
     assert len(project.store.records(STACK)) == len(found[0]) + len(found[3])
+
+
+def test_what_is_there_is_not_proposed_again(ask: TestClient, project: Project) -> None:
+    first = ask.post(f"/api/images/{STACK}/everything?page=0", json={}).json()["records"]
+    assert first
+    for entry in project.store.records(STACK):
+        project.store.delete_record(entry.id, entry.version, "ann")
+    mask = rle_to_mask(coco_to_rle(first[0]["rle"]))
+    ask.post(f"/api/images/{STACK}/records", json=body(mask, "mine", page=0))
+    again = ask.post(f"/api/images/{STACK}/everything?page=0", json={}).json()["records"]
+    assert len(again) == len(first) - 1
+    assert first[0]["rle"] not in [one["rle"] for one in again]
 
 
 def test_pages_leave_as_pictures_of_their_own_and_come_back(

@@ -24,6 +24,7 @@ from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 SIDE = 1000  # an object's longest side is solved with at most so many pixels
 REACHES = (5, 12, 28)  # half widths of the band, pixels, each where the one before is too narrow
 OPEN = 0.036  # mean distance from the mask in the band's outer part: above, the band is too narrow
+APART = 0.5  # of the spreads: object and background differ in colour by more, or nothing widens
 OUTER = 0.6  # the outer part of the band begins here, of its half width
 EPSILON = 1e-7  # regularisation of a window's colours, of 0..1 squared (Levin's)
 ROUNDS = 150  # of conjugate gradients, at most
@@ -134,6 +135,7 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
         window = (8 * reach + 1,) * 2
         undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
         open_here = undecided > OPEN * cv2.blur(outer, window)
+        open_here &= _apart(photo, mask, distance, next_reach) > APART
         more = (distance <= next_reach) & open_here & ~band & ~settled
         if not more.any():
             break
@@ -141,6 +143,25 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
         wide |= open_here
         alpha = closed_form_alpha(photo, hard, alpha, band)
     return _out_of_focus(alpha, hard, band, wide)
+
+
+def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
+    """How far the colours of object and background lie apart around each pixel, by their spread.
+
+    Where both look alike, colours do not say where the object ends, and the mask does.
+    """
+    window = (8 * reach + 1,) * 2
+    colours = photo.astype(np.float32)
+    near = (distance > OUTER * reach) & (distance <= 3 * reach)
+    means, spreads = [], []
+    for side in (mask, ~mask):
+        counted = (near & side).astype(np.float32)[..., None]
+        weight = np.asarray(cv2.blur(counted, window), np.float32)[..., None] + 1e-6
+        mean = cv2.blur(colours * counted, window) / weight
+        spreads.append(cv2.blur(colours**2 * counted, window) / weight - mean**2)
+        means.append(mean)
+    spread = np.sqrt(np.maximum(spreads[0] + spreads[1], 0).sum(axis=2)) + 4
+    return np.asarray(np.linalg.norm(means[0] - means[1], axis=2) / spread, np.float32)
 
 
 def _middles(mask: BoolArray, distance: FloatArray) -> BoolArray:

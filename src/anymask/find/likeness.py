@@ -124,7 +124,8 @@ class Kind:
         like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
         zeros = np.zeros(len(flat), np.float32)
         unlike = _nearest(flat, self.around) if len(self.around) else zeros
-        return np.asarray(like - unlike, np.float32).reshape(cells.values.shape[:2])
+        told: FloatArray = (like - unlike).reshape(cells.values.shape[:2])
+        return told
 
 
 def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)

@@ -67,11 +67,13 @@ from anymask.masks.preview import spare_photo as spare_photo
 from anymask.masks.preview import without_held as without_held
 from anymask.masks.prompts import Click as Click
 from anymask.masks.prompts import Prompt as Prompt
+from anymask.masks.prompts import box_prompts as box_prompts
 from anymask.masks.prompts import centre_click as centre_click
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import mask_depth as mask_depth
 from anymask.masks.prompts import next_click as next_click
 from anymask.masks.prompts import point_grid as point_grid
+from anymask.masks.prompts import prompt_list as prompt_list
 from anymask.masks.prompts import violated_points as violated_points
 from anymask.masks.relations import Nesting as Nesting
 from anymask.masks.relations import divide as divide

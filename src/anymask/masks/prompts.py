@@ -9,6 +9,7 @@ in image pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -354,3 +355,34 @@ def _check_words(words: Any) -> str:
 def _check_number(value: Any, name: str) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
         raise PromptError(f"{name} must be a whole number, 0 or more; got {value!r}")
+
+
+def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
+    """A prompt for each box. Raises PromptError for another shape."""
+    try:
+        rows = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        rows = np.zeros(0)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
+            return []
+        raise PromptError(
+            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
+            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
+        )
+    return [Prompt.of(box=row) for row in rows]
+
+
+def prompt_list(prompts: Any) -> list[Prompt]:
+    """One prompt or several, as a list. Raises PromptError for anything else."""
+    if isinstance(prompts, Prompt):
+        return [prompts]
+    several = list(prompts) if isinstance(prompts, Iterable) else [prompts]
+    for prompt in several:
+        if not isinstance(prompt, Prompt):
+            raise PromptError(
+                f"prompts must be anymask.Prompt objects, one an object; got "
+                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
+                "Prompt.of(box=(x0, y0, x1, y1))"
+            )
+    return several

@@ -37,10 +37,12 @@ from anymask.masks import (
     ModelSpec,
     Prompt,
     Tile,
+    box_prompts,
     centre_click,
     mask_iou,
     mask_to_box,
     mask_to_model,
+    prompt_list,
 )
 from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
@@ -756,37 +758,6 @@ def _several(image: object) -> str:
         return f"the folder {str(path)!r}{listed}"
     is_pattern = not is_file and set(str(path)) & set("*?[")  # a file may be called [1].jpg
     return f"the pattern {str(path)!r}{listed}" if is_pattern else ""
-
-
-def box_prompts(boxes: ArrayLike) -> list[Prompt]:  # (N, 4)
-    """A prompt for each box. Raises PromptError for another shape."""
-    try:
-        rows = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError):
-        rows = np.zeros(0)
-    if rows.ndim != 2 or rows.shape[1] != 4:
-        if rows.size == 0 and isinstance(boxes, list | tuple | np.ndarray) and not len(boxes):
-            return []
-        raise PromptError(
-            "boxes must be (N, 4) numbers, one x0, y0, x1, y1 an object, got "
-            f"{str(boxes)[:80]}; for one object give box=(x0, y0, x1, y1)"
-        )
-    return [Prompt.of(box=row) for row in rows]
-
-
-def prompt_list(prompts: Any) -> list[Prompt]:
-    """One prompt or several, as a list. Raises PromptError for anything else."""
-    if isinstance(prompts, Prompt):
-        return [prompts]
-    several = list(prompts) if isinstance(prompts, Iterable) else [prompts]
-    for prompt in several:
-        if not isinstance(prompt, Prompt):
-            raise PromptError(
-                f"prompts must be anymask.Prompt objects, one an object; got "
-                f"{type(prompt).__name__}; write Prompt.of(points=[(x, y)]) or "
-                "Prompt.of(box=(x0, y0, x1, y1))"
-            )
-    return several
 
 
 # Refinement of a given mask.

@@ -324,8 +324,9 @@ class Desk:
             return known.answer([known.keep(replace(better, label=given.label))])
 
     def cut_out(self, photo: str, mask: int, save_as: str | None = None) -> Answer:
-        """The thing of a mask alone, with soft edges on a transparent ground, cut to its box. save_as, a name such
-        as "cup.png", writes it in full size, where the user named a folder for that."""
+        """The thing of a mask alone, with soft edges on a transparent ground, cut to its box.
+        save_as, a name such as "cup.png", writes it in full size, where the user named a folder
+        for that."""
         with self._asking:
             known = self._photo(photo)
             picture = cut_out(known.pixels, known.mask(mask).mask, crop=True)

@@ -44,7 +44,7 @@ from anymask.formats import (
     write_annotations,
     write_files,
 )
-from anymask.masks import SMOOTH, Mask, Masks, Rle, counted, rle_area
+from anymask.masks import SMOOTH, UNLABELLED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.exchange import annotated_images, photo_name, picture_bytes
 from anymask.studio.project import Project
 from anymask.studio.records import Action, ClipEntry, State
@@ -225,7 +225,14 @@ def export_masks(
         lines.append(f"left out: {counted(left, 'photo')} that {why}")
     if name == "yolo" and not settings.images:
         lines.append(f"data.yaml expects the photos in images/; {advice.images}")
-    return lines + report.lines()
+    lines += report.lines()
+    nameless = sum(mask.label is None for image in images for mask in image.masks)
+    if nameless and project.labels.all():
+        lines.append(
+            f"{counted(nameless, 'mask')} without a name: of the class {UNLABELLED!r} where the "
+            "format has classes; name them in the page and export again"
+        )
+    return lines
 
 
 def _leaving(

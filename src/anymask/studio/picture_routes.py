@@ -17,6 +17,7 @@ from starlette.responses import FileResponse
 from anymask.base import InputError, Told, UintImage
 from anymask.images import PictureView, Ranges, load_plane, read_planes, read_values
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
+from anymask.masks import rle_iou
 from anymask.segment import grid_of, least_objectness, split_by_score
 from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference
@@ -165,6 +166,7 @@ async def look_of(request: Request) -> PictureLook:
 
 Asked = Annotated[AskedPlane, Depends(asked_plane)]
 Looks = Annotated[PictureLook, Depends(look_of)]
+SAME = 0.7  # IoU from which a proposal is a mask that is there already
 router = APIRouter(prefix="/api/images/{image_id}", route_class=BodyRoute, tags=["project"])
 
 
@@ -311,7 +313,8 @@ async def _propose(
     photo: Callable[[], UintImage],
     tell: Told,
 ) -> tuple[list[StoredMask], list[Draft]]:
-    """The masks of `Model.everything`, stored; those below its least score, not stored.
+    """The masks of `Model.everything`, stored; those below its least score, not stored; neither
+    those that lie on the page already.
 
     place  the photo's number and the page's
     """
@@ -329,10 +332,13 @@ async def _propose(
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
     )
+    there = await run_in_threadpool(project.store.records, image_id, ("proposed", "accepted"))
+    seen = [entry.rle for entry in there if entry.page == page]
     mark = f":page{page}" if page else ""
     named = [
         replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
+        if not (seen and (rle_iou([draft.rle], seen) >= SAME).any())
     ]
     keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
     return await run_in_threadpool(keep), [replace(draft, page=page) for draft in others]

@@ -1,0 +1,224 @@
+"""Reads a folder or zip of DICOM slices as one scan: sorted by position, one series at a time.
+
+The order of slices is that of their positions along the normal of the picture (PS3.3 C.7.6.2),
+never that of the files' names or numbers. Pixels are read slice by slice, when they are asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import DataError, Floats, InputError, MissingExtra
+from anymask.base.arrays import MOST_TIMES, SMALL
+from anymask.volumes.volume import LPS_TO_RAS, Volume
+
+_UNEVEN = 0.25  # of the usual gap, that a gap may differ: headers round positions
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file begins like DICOM's part 10."""
+    return head[128:132] == b"DICM"
+
+
+@dataclass(frozen=True)
+class _File:
+    """A slice's file, on disk or in a zip."""
+
+    path: Path
+    member: str = ""
+
+    def open(self) -> io.BufferedIOBase:
+        if not self.member:
+            return self.path.open("rb")
+        with zipfile.ZipFile(self.path) as archive:
+            return io.BytesIO(archive.read(self.member))
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """The header of a slice, and where its pixels are."""
+
+    file: _File
+    header: Any
+
+    @property
+    def directions(self) -> Floats:  # (2, 3): along a row, down a column, LPS
+        return np.array(self.header.ImageOrientationPatient, np.float64).reshape(2, 3)
+
+    @property
+    def position(self) -> Floats:  # (3,) of the first pixel, LPS
+        return np.array(self.header.ImagePositionPatient, np.float64)
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        slope = float(self.header.get("RescaleSlope", 1) or 1)
+        return slope, float(self.header.get("RescaleIntercept", 0) or 0)
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """The voxels of a series (z, y, x), in its scanner's units: slope and intercept are applied."""
+
+    slices: Sequence[_Slice]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        header = self.slices[0].header
+        return len(self.slices), int(header.Rows), int(header.Columns)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        if any(part % 1 for one in self.slices for part in one.scaling):
+            return np.dtype(np.float32)
+        signed = any(one.header.get("PixelRepresentation", 0) for one in self.slices)
+        scaled = any(one.scaling != (1.0, 0.0) for one in self.slices)
+        bits = int(self.slices[0].header.BitsStored)
+        if not scaled and not signed:
+            return np.dtype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
+        most = max(abs(one.scaling[0]) * 2**bits + abs(one.scaling[1]) for one in self.slices)
+        return np.dtype(np.int16 if most < 2**15 or (not scaled and bits <= 16) else np.int32)
+
+    def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
+        z, y, x = key
+        if not isinstance(z, slice):
+            return self._pixels(self.slices[z])[y, x]
+        return np.stack([self._pixels(one)[y, x] for one in self.slices[z]])
+
+    def _pixels(self, one: _Slice) -> NDArray[Any]:
+        import pydicom
+
+        name = one.file.member or one.file.path.name
+        try:
+            with one.file.open() as file:
+                pixels = pydicom.dcmread(file, force=True).pixel_array
+        except Exception as error:  # pydicom's decoders have no common error
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"the pixels of {name!r} cannot be read: {reason}; compressed slices may need "
+                "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg"
+            ) from error
+        if pixels.shape != self.shape[1:]:
+            raise DataError(f"{name!r} has {pixels.shape} pixels; wanted {self.shape[1:]}")
+        slope, intercept = one.scaling
+        if (slope, intercept) == (1.0, 0.0):
+            return pixels.astype(self.dtype, copy=False)
+        values = pixels * slope + intercept
+        if self.dtype.kind == "f":
+            return values.astype(self.dtype)
+        bounds = np.iinfo(self.dtype)  # padding may lie outside of the bits that are said
+        return values.clip(bounds.min, bounds.max).astype(self.dtype)
+
+
+def read_dicom(path: Path, series: int | str | None = None) -> Volume:
+    """The scan of a folder, a zip or one file of DICOM.
+
+    series  its number, its UID or its description, where there are several
+    Raises InputError where there is no series or several and none was chosen, DataError for slices
+    that make no volume, MissingExtra.
+    """
+    groups = _by_series(path)
+    if not groups:
+        raise InputError(f"{path.name!r} holds no slices of DICOM, and is no other scan")
+    slices = _choose(groups, series, path.name)
+    return Volume(_Slices(slices), _affine(slices), source=str(path))
+
+
+def _files(path: Path) -> Iterator[_File]:
+    if path.is_dir():
+        yield from (_File(file) for file in sorted(path.rglob("*")) if file.is_file())
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir()]
+        unpacked = sum(one.file_size for one in members)
+        if unpacked > max(SMALL, MOST_TIMES * path.stat().st_size):
+            raise DataError(f"{path.name!r} unpacks to {unpacked} bytes, far more than a scan does")
+        yield from (_File(path, one.filename) for one in sorted(members, key=lambda m: m.filename))
+    else:
+        yield _File(path)
+
+
+def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
+    """The slices of each series; its parts of another direction or size are series of their own."""
+    try:
+        import pydicom
+    except ImportError as error:
+        raise MissingExtra("pydicom", "volumes", f"reading {path.name}") from error
+    groups: dict[tuple[str, ...], list[_Slice]] = {}
+    for file in _files(path):
+        with file.open() as opened:
+            if not is_dicom(opened.read(132)):
+                continue
+            opened.seek(0)
+            header = pydicom.dcmread(opened, stop_before_pixels=True)
+        if "Rows" not in header:
+            continue  # a DICOMDIR, a report, a plan
+        if int(header.get("NumberOfFrames", 1) or 1) > 1:
+            raise InputError(
+                f"{file.path.name!r} holds many slices in one file (enhanced DICOM), which is not "
+                "read here; convert it with dcm2niix"
+            )
+        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
+            continue  # a localiser's capture, a picture of a screen
+        if int(header.get("SamplesPerPixel", 1)) != 1:
+            continue
+        directions = " ".join(f"{float(part):.3f}" for part in header.ImageOrientationPatient)
+        key = (str(header.SeriesInstanceUID), directions, f"{header.Rows} x {header.Columns}")
+        groups.setdefault(key, []).append(_Slice(file, header))
+    return groups
+
+
+def _choose(
+    groups: dict[tuple[str, ...], list[_Slice]], series: int | str | None, name: str
+) -> list[_Slice]:
+    listed = list(groups.values())
+    if series is None and len(listed) == 1:
+        return listed[0]
+    told = []
+    for number, ((uid, _, size), slices) in enumerate(groups.items()):
+        title = str(slices[0].header.get("SeriesDescription", "")) or uid
+        told.append(f"{number}: {title!r}, {len(slices)} slices of {size}")
+        if series in (uid, title) or str(series) == str(number):
+            return slices
+    wanted = f"there is no series {series!r}" if series is not None else "say which: series=0, ..."
+    raise InputError(f"{name!r} holds {len(listed)} series; {wanted}\n  " + "\n  ".join(told))
+
+
+def _affine(slices: list[_Slice]) -> Floats:
+    """Sort the slices in place by position; (4, 4) of them, RAS."""
+    along, down = slices[0].directions
+    normal = np.cross(along, down)
+    slices.sort(key=lambda one: float(one.position @ normal))
+    depths = np.array([one.position @ normal for one in slices])
+    first, header = slices[0].position, slices[0].header
+    gaps = np.diff(depths)
+    if not len(gaps):
+        gap = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1
+        step = normal * abs(float(gap))
+    else:
+        usual = float(np.median(gaps))
+        worst = int(np.abs(gaps - usual).argmax())
+        if gaps.min() < 1e-4:
+            raise DataError(
+                f"slices {int(gaps.argmin())} and {int(gaps.argmin()) + 1} lie at the same place: "
+                "several times or echoes in one series; keep one of them in the folder"
+            )
+        if abs(gaps[worst] - usual) > _UNEVEN * usual:
+            raise DataError(
+                f"slices {worst} and {worst + 1} lie {gaps[worst]:.2f} mm apart, the others "
+                f"{usual:.2f} mm: a slice is absent or comes from elsewhere"
+            )
+        step = (slices[-1].position - first) / len(gaps)
+    row_gap, column_gap = (float(part) for part in header.get("PixelSpacing", (1, 1)))
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([along * column_gap, down * row_gap, step], axis=1)
+    affine[:3, 3] = first
+    return LPS_TO_RAS @ affine

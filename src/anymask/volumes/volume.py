@@ -1,0 +1,172 @@
+"""A scan in three dimensions: voxels (z, y, x), and where each of them lies in the patient.
+
+Positions are in millimetres in the frame RAS (x to the right, y to the front, z to the head), as
+NIfTI has it; DICOM, NRRD of Slicer and ITK say LPS, which is RAS with the first two axes turned.
+The affine takes (x, y, z, 1) of a voxel, its indices backwards, to the middle of that voxel, as
+nibabel's does. Voxels are never resampled or turned: a slice is a slice of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import Floats, InputError, UintImage
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SHEAR = 1e-3  # cosine between two axes: what float32 and rounded headers leave is below it
+_SHOWN = (0.5, 99.5)  # percentiles that become black and white where no window is given
+
+Colour = tuple[int, int, int]
+
+
+class Voxels(Protocol):
+    """What an array of voxels must answer, whether it is in memory or in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along z, y and x."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the voxels."""
+        ...
+
+    def __getitem__(self, key: tuple[int | slice, ...], /) -> Any:
+        """Read a part."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan, or a picture of labels that lies on one.
+
+    voxels   (z, y, x), in memory or in a file; `array` and `slice` read it
+    affine   (4, 4): (x, y, z, 1) of a voxel to millimetres, RAS
+    names    of labels, by their value
+    colours  of labels, by their value: red, green, blue, 0..255
+    source   the file that it was read from
+
+    Raises InputError for voxels that are not of three dimensions and for an affine that shears.
+    """
+
+    voxels: Voxels
+    affine: Floats
+    names: Mapping[int, str] = field(default_factory=dict)
+    colours: Mapping[int, Colour] = field(default_factory=dict)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        shape, dtype = tuple(self.voxels.shape), self.voxels.dtype
+        if len(shape) != 3 or min(shape) < 1:
+            raise InputError(f"wanted voxels of three dimensions (z, y, x), got the shape {shape}")
+        if dtype.kind not in "buif":
+            raise InputError(f"wanted voxels that are numbers, one each, got {dtype}")
+        affine = np.array(self.affine, np.float64)
+        _check_affine(affine)
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
+        object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along z, y and x."""
+        z, y, x = self.voxels.shape
+        return int(z), int(y), int(x)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres from one voxel to the next, along z, y and x."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    @property
+    def orientation(self) -> str:
+        """Where x, y and z of the file lead in the patient, about: LPS is left, back, head."""
+        directions = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        letters, free = [""] * 3, {0, 1, 2}
+        for axis in np.argsort(-np.abs(directions).max(axis=0)):
+            ahead = max(free, key=lambda row: abs(directions[row, axis]))
+            free.remove(ahead)
+            letters[axis] = ("LR", "PA", "IS")[ahead][int(directions[ahead, axis] > 0)]
+        return "".join(letters)
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """All voxels (z, y, x), raw values, read when this is first asked for."""
+        whole = slice(None)
+        return _native(np.asarray(self.voxels[whole, whole, whole]))
+
+    def slice(self, index: int, axis: int = 0) -> NDArray[Any]:
+        """One slice across an axis (0 is z, 1 is y, 2 is x), raw values; others are not read.
+
+        Raises InputError for an axis or a slice that is not there.
+        """
+        if axis not in (0, 1, 2):
+            raise InputError(f"wanted the axis 0 (z), 1 (y) or 2 (x), got {axis!r}")
+        if not 0 <= index < self.shape[axis]:
+            raise InputError(f"wanted a slice from 0 to {self.shape[axis] - 1}, got {index}")
+        key: list[int | slice] = [slice(None)] * 3
+        key[axis] = int(index)
+        voxels = self.array if "array" in self.__dict__ else self.voxels
+        return _native(np.asarray(voxels[tuple(key)]))
+
+    def picture(
+        self, index: int, axis: int = 0, window: tuple[float, float] | None = None
+    ) -> UintImage:
+        """One slice in 8 bits, as a model or a screen takes it.
+
+        window  (level, width): black lies half a width below the level, white half above it;
+                without it, the darkest and brightest .5 % of this slice become black and white.
+        Raises InputError for a window that is not one.
+        """
+        pixels = self.slice(index, axis).astype(np.float64)
+        finite = np.isfinite(pixels)
+        if window is None:
+            low, high = np.percentile(pixels[finite], _SHOWN) if finite.any() else (0.0, 1.0)
+        else:
+            level, width = window
+            if not (np.isfinite(level) and 0 < width < np.inf):
+                raise InputError(f"wanted a window (level, width), its width above 0: got {window}")
+            low, high = level - width / 2, level + width / 2
+        grey = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
+        eight: UintImage = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
+        return eight
+
+
+def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
+    """The affine of a stack without directions: spacing (z, y, x) in mm, laid as ITK lays it."""
+    z, y, x = spacing
+    return LPS_TO_RAS @ np.diag([x, y, z, 1.0])
+
+
+def _check_affine(affine: Floats) -> None:
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise InputError("wanted an affine of 4 x 4 finite numbers, from voxels to millimetres")
+    if not np.allclose(affine[3], (0, 0, 0, 1)):
+        raise InputError("wanted an affine whose last row is 0, 0, 0, 1")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() < 1e-9:
+        raise InputError("wanted voxels with a size: the affine has an axis of 0 mm")
+    directions = affine[:3, :3] / lengths
+    cosines = np.abs(directions.T @ directions - np.eye(3))
+    if cosines.max() > _SHEAR:
+        degrees = np.degrees(np.arccos(np.clip(cosines.max(), 0, 1)))
+        raise InputError(
+            f"the axes of this scan are sheared: two of them meet at {degrees:.1f} degrees instead "
+            "of 90, as of a tilted gantry; resample it to a straight grid first (Slicer: "
+            "Resample Scalar Volume)"
+        )
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in this machine's order of bytes."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -1,0 +1,211 @@
+"""Writes labels that lie on their scan, as NIfTI or Slicer's .seg.nrrd, and measures them.
+
+Both keep the affine of the scan, so that Slicer, ITK-SNAP and napari show the labels in place.
+NIfTI has no place for names and colours; .seg.nrrd has both.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import gzip
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.base import Floats, InputError, IntArray, MissingExtra, write_whole
+from anymask.volumes.volume import LPS_TO_RAS, Colour, Volume
+
+_ENDINGS = (".nii", ".nii.gz", ".seg.nrrd")
+_LABEL_INTENT, _SCANNER = "label", 1  # codes of the NIfTI standard
+_GOLDEN = 0.61803398875  # steps of hue that keep neighbours apart
+
+
+@dataclass(frozen=True)
+class LabelMeasure:
+    """What one label of a volume measures.
+
+    label        its value
+    name         or ""
+    voxels       how many
+    volume_ml    millilitres (cm3)
+    centre_mm    (x, y, z) of its middle, RAS
+    extent_mm    (z, y, x): from its first to its last voxel along each axis of the file
+    slice        the slice across z in which its area is largest
+    area_mm2     its area there
+    diameter_mm  its longest diameter there, between the outer corners of its pixels
+    """
+
+    label: int
+    name: str
+    voxels: int
+    volume_ml: float
+    centre_mm: tuple[float, float, float]
+    extent_mm: tuple[float, float, float]
+    slice: int
+    area_mm2: float
+    diameter_mm: float
+
+
+def label_volume(
+    labels: ArrayLike,
+    scan: Volume,
+    *,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, Colour] | None = None,
+) -> Volume:
+    """Labels (z, y, x), 0 where nothing is, at the place of the scan they were drawn on.
+
+    Raises InputError for another shape than the scan's, and for values that are no labels.
+    """
+    array = np.asarray(labels)
+    if array.shape != scan.shape:
+        raise InputError(f"wanted labels of the scan's shape {scan.shape}, got {array.shape}")
+    if array.dtype.kind not in "bui":
+        raise InputError(f"wanted whole numbers as labels, got {array.dtype}")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise InputError(f"wanted labels from 0 to 2147483647, got {low} to {high}")
+    small = np.uint8 if high < 2**8 else np.uint16 if high < 2**16 else np.int32
+    return Volume(array.astype(small, copy=False), scan.affine, names or {}, colours or {})
+
+
+def write_labels(path: str | Path, labels: Volume) -> None:
+    """Write a volume of labels as .nii, .nii.gz or .seg.nrrd, whole or not at all.
+
+    Raises InputError for another ending, MissingExtra, OSError.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    labels = label_volume(labels.array, labels, names=labels.names, colours=labels.colours)
+    if name.endswith(".seg.nrrd"):
+        data = _nrrd_bytes(labels)
+    elif name.endswith((".nii", ".nii.gz")):
+        data = _nifti_bytes(labels)
+        data = gzip.compress(data, mtime=0) if name.endswith(".gz") else data
+    else:
+        raise InputError(f"wanted a name that ends in {', '.join(_ENDINGS)}; got {path.name!r}")
+    write_whole(path, data)
+
+
+def _nifti_bytes(labels: Volume) -> bytes:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtra("nibabel", "volumes", "writing NIfTI") from error
+    make: Any = nibabel.Nifti1Image  # nibabel's types are of some functions alone
+    image = make(labels.array.transpose(2, 1, 0), labels.affine)
+    image.set_sform(labels.affine, code=_SCANNER)
+    image.set_qform(labels.affine, code=_SCANNER)  # what ITK reads first
+    image.header.set_intent(_LABEL_INTENT)
+    image.header.set_xyzt_units("mm")
+    return bytes(image.to_bytes())
+
+
+def _nrrd_bytes(labels: Volume) -> bytes:
+    """A segmentation as Slicer writes it: one layer, a segment for each label."""
+    try:
+        import nrrd
+    except ImportError as error:
+        raise MissingExtra("nrrd", "volumes", "writing .seg.nrrd") from error
+    array = labels.array
+    lps = LPS_TO_RAS @ labels.affine
+    header: dict[str, Any] = {
+        "space": "left-posterior-superior",
+        "kinds": ["domain"] * 3,
+        "space directions": lps[:3, :3].T,
+        "space origin": lps[:3, 3],
+        "encoding": "gzip",
+    }
+    pairs = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+    }
+    boxes = _boxes(array)
+    for number, value in enumerate(sorted({*boxes, *labels.names} - {0})):
+        start = f"Segment{number}_"
+        extent = boxes.get(value, np.array([[0, 0, 0], [-1, -1, -1]]))
+        pairs |= {
+            f"{start}ID": f"Segment_{value}",
+            f"{start}Name": " ".join(labels.names.get(value, f"Segment_{value}").split()),
+            f"{start}Color": " ".join(f"{part / 255:.6f}" for part in _colour(labels, value)),
+            f"{start}NameAutoGenerated": "0" if value in labels.names else "1",
+            f"{start}ColorAutoGenerated": "0" if value in labels.colours else "1",
+            f"{start}LabelValue": str(value),
+            f"{start}Layer": "0",
+            f"{start}Extent": " ".join(str(int(part)) for part in extent[:, ::-1].T.ravel()),
+            f"{start}Tags": "",
+        }
+    file = io.BytesIO()
+    nrrd.write(file, array, header, index_order="C")
+    head, _, packed = file.getvalue().partition(b"\n\n")
+    lines = [f"{key}:={value}" for key, value in pairs.items()]  # UTF-8, which pynrrd refuses
+    return b"\n".join([head, *(line.encode() for line in lines)]) + b"\n\n" + packed
+
+
+def _colour(labels: Volume, value: int) -> Colour:
+    if value in labels.colours:
+        return labels.colours[value]
+    red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _boxes(array: NDArray[Any]) -> dict[int, IntArray]:
+    """First and last voxel (2, 3) of each label, read slice by slice."""
+    boxes: dict[int, IntArray] = {}
+    for z, pixels in enumerate(array):
+        for value in map(int, np.unique(pixels[pixels != 0])):
+            rows, columns = np.nonzero(pixels == value)
+            low, high = (z, rows.min(), columns.min()), (z, rows.max(), columns.max())
+            if value not in boxes:
+                boxes[value] = np.array([low, high], np.int64)
+            boxes[value][0] = np.minimum(boxes[value][0], low)
+            boxes[value][1] = np.maximum(boxes[value][1], high)
+    return boxes
+
+
+def measure_labels(labels: Volume) -> list[LabelMeasure]:
+    """What each label measures in mm, mm2 and ml, in the order of their values; 0 is no label.
+
+    Raises InputError for voxels that are no labels.
+    """
+    labels = label_volume(labels.array, labels, names=labels.names)
+    array, spacing = labels.array, np.array(labels.spacing)
+    plane = float(spacing[1] * spacing[2])
+    measured = []
+    for value, (low, high) in _boxes(array).items():
+        inside = array[tuple(map(slice, low, high + 1))] == value
+        areas = inside.sum(axis=(1, 2))
+        largest, count = int(areas.argmax()), int(areas.sum())
+        middle = [float(part.mean()) for part in np.nonzero(inside)] + low
+        centre = labels.affine @ [*middle[::-1], 1.0]
+        depth, height, width = ((high - low + 1) * spacing).tolist()
+        measured.append(
+            LabelMeasure(
+                value,
+                labels.names.get(value, ""),
+                count,
+                count * float(spacing.prod()) / 1000,
+                (float(centre[0]), float(centre[1]), float(centre[2])),
+                (depth, height, width),
+                int(low[0]) + largest,
+                int(areas[largest]) * plane,
+                _diameter(inside[largest], spacing[1:]),
+            )
+        )
+    return sorted(measured, key=lambda one: one.label)
+
+
+def _diameter(mask: NDArray[np.bool_], spacing: Floats) -> float:
+    """The longest distance in mm between two corners of a mask's pixels (H, W)."""
+    pixels = np.argwhere(mask)
+    corners = np.concatenate([pixels + shift for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    points = (corners * spacing).astype(np.float32)
+    hull = cv2.convexHull(points)[:, 0].astype(np.float64)
+    return float(np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2)).max())
