@@ -1,11 +1,15 @@
 """V7, Encord and Supervisely: files as documented, and what is told of others."""
 
+import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import LossReport, Policy, read_annotations, recognise, write_annotations
@@ -106,12 +110,17 @@ ENCORD = [
         },
     }
 ]
-# The bitmap is the example of the documentation's own function: a 3 x 3 mask whose second row is
-# True, False, False.
-DOCUMENTED = (
-    "eJzrDPBz5+WS4mJgYOD19HAJAtLMIMwIInOeqf8BUmwBPiGuQPr///9Lb86/C2QxlgT5BTM4PLuRBuTwebo4hlTMSa44cOHA"
-    "B6DqY0yORgq8YkAZBk9XP5d1TglNANAFGzA="
-)
+
+
+def supervisely_bitmap(mask: list[list[bool]]) -> str:
+    """As their SDK packs it: a palette PNG whose first colour is transparent, zlib, base64."""
+    picture, file = Image.fromarray(np.array(mask, np.uint8), "P"), io.BytesIO()
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(file, "PNG", transparency=0)
+    return base64.b64encode(zlib.compress(file.getvalue())).decode()
+
+
+BITMAP = supervisely_bitmap([[False] * 3, [True, False, False], [False] * 3])
 SUPERVISELY = {
     "description": "",
     "tags": [],
@@ -191,7 +200,7 @@ def test_encords_polygons_have_parts_and_holes_and_bitmasks_run_along_rows(tmp_p
 
 
 def test_superviselys_own_bitmap_and_project(tmp_path: Path) -> None:
-    bitmap = {"data": DOCUMENTED, "origin": [2, 1]}
+    bitmap = {"data": BITMAP, "origin": [2, 1]}
     one = {"geometryType": "bitmap", "classTitle": "a", "bitmap": bitmap}
     place = tmp_path / "ds0" / "ann" / "p.jpg.json"
     place.parent.mkdir(parents=True)
