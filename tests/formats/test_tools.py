@@ -120,7 +120,7 @@ def supervisely_bitmap(mask: list[list[bool]]) -> str:
     return base64.b64encode(zlib.compress(file.getvalue())).decode()
 
 
-BITMAP = supervisely_bitmap([[False] * 3, [True, False, False], [False] * 3])
+BITMAP = supervisely_bitmap([[True] * 3, [True, False, False], [True] * 3])
 SUPERVISELY = {
     "description": "",
     "tags": [],
