@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def case(
     pytest.importorskip("transformers")
     if not (shared / "golden" / f"{request.param}.npz").is_file():
         pytest.skip("needs ../shared/golden of SAM 3")
+    if request.param == "sam3" and not os.environ.get("ANYMASK_TEST_LARGE"):
+        pytest.skip("needs ANYMASK_TEST_LARGE=1, 9 GB of memory and some minutes")
     folder = write_sam3(tmp_path_factory.mktemp(request.param), shared, request.param)
     told = logging.getLogger("anymask.find")
     with pytest.MonkeyPatch.context() as patch:
