@@ -53,8 +53,11 @@ class Kind(NamedTuple):
 def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
     """The things of the most frequent kind, best first; the masks as they are where none is.
 
-    photo  (H, W, C)
+    photo  (H, W, C); one of another size than the masks is resized
     """
+    if found and photo.shape[:2] != found[0].rle.size:
+        height, width = found[0].rle.size
+        photo = cv2.resize(photo, (width, height)).astype(np.uint8)
     small = [one for one in found if 0 < one.coverage <= LARGEST]
     learned = _learn(photo, small) if len(small) >= FEWEST else None
     if learned is None:
