@@ -35,7 +35,7 @@ def found_in(discs: list[np.ndarray]) -> list[Mask]:
     return [Mask(mask_to_rle(mask), score=0.9) for mask in masks]
 
 
-@pytest.mark.parametrize("bright, ground", [(200, 20), (60, 230)])
+@pytest.mark.parametrize(("bright", "ground"), [(200, 20), (60, 230)])
 def test_touching_discs_are_seven_things_and_the_ground_is_gone(bright: int, ground: int) -> None:
     picture, discs = drawn(bright, ground)
     things = only_alike(picture, found_in(discs))

@@ -79,7 +79,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Kind, list[Mask]] |
     sides = differences @ axis
     axis = axis if np.count_nonzero(sides > 0) * 2 >= len(small) else -axis
     sides = differences @ axis
-    usual = float(np.median(sides[sides > 0]))
+    usual = float(np.median(sides[sides > 0])) if (sides > 0).any() else 0.0
     if usual < 2:  # of 255: no difference that one could see
         return None
     members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
@@ -187,9 +187,7 @@ def _pieces(labels: Labels, least: float) -> list[Mask]:
     rows, columns = np.nonzero(labels)
     order = np.argsort(labels[rows, columns], kind="stable")
     rows, columns = rows[order], columns[order]
-    numbers, first, areas = np.unique(
-        labels[rows, columns], return_index=True, return_counts=True
-    )
+    numbers, first, areas = np.unique(labels[rows, columns], return_index=True, return_counts=True)
     masks = []
     for number, start, area in zip(numbers, first, areas, strict=True):
         if area >= least:

@@ -496,7 +496,7 @@ class Model:
         settings  how masks are found: grid, score, crop_n_layers, ... (see
                   `segment.Grid`), and what becomes of them: iou, min_objectness,
                   contained, min_mask_area, max_hole_area, refine_edges, alike,
-                  granularity, layout, ... (see `segment.Arrangement`); bgr and allow_url as for `encode`
+                  granularity, layout (see `segment.Arrangement`); bgr, allow_url as for `encode`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """
