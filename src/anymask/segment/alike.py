@@ -39,7 +39,7 @@ ADDED = 0.7  # of the usual score: what the foreground alone shows
 LEVELS = 48  # of the flood
 
 
-class Kind(NamedTuple):
+class Alikeness(NamedTuple):
     """How the things look.
 
     plane     (H, W): how far each pixel is on the things' side; the ground is about 0, things 1
@@ -70,7 +70,7 @@ def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
     return _merge(members, things)
 
 
-def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Kind, list[Mask]] | None:
+def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
     """The kind that most masks show, and the masks of it; None where nothing stands out."""
     colours = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
     colours = colours.reshape(*photo.shape[:2], -1)
@@ -95,7 +95,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Kind, list[Mask]] |
     inside = float(np.median(plane[covered]))
     if inside <= 0:
         return None
-    return Kind(plane / np.float32(inside), diameter), members
+    return Alikeness(plane / np.float32(inside), diameter), members
 
 
 def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
@@ -129,7 +129,7 @@ def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
     return ground
 
 
-def _foreground(kind: Kind) -> BoolArray:  # (H, W)
+def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
     """The pixels that stand out as the things do; small holes are filled, specks gone."""
     ground = kind.plane[kind.plane < STANDS_OUT]
     deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
