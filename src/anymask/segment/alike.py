@@ -134,17 +134,19 @@ def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
     ground = kind.plane[kind.plane < STANDS_OUT]
     deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
     above = (kind.plane > max(STANDS_OUT, min(NOISE * deviation, 0.7))).astype(np.uint8)
-    above = cv2.morphologyEx(above, cv2.MORPH_OPEN, _disc(max(1, round(0.05 * kind.diameter))))
+    opening = _disc(max(1, round(0.05 * kind.diameter)))
+    above = cv2.morphologyEx(above, cv2.MORPH_OPEN, opening).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - above, connectivity=4)
     hole = stats[:, cv2.CC_STAT_AREA] < (kind.diameter / 2) ** 2
-    return (above > 0) | hole[labels]
+    inside: BoolArray = (above > 0) | hole[labels]
+    return inside
 
 
 def _divide(inside: BoolArray, diameter: float) -> Labels:
     """Number the things in the foreground: a watershed on the distance to its border."""
     padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # a border of the photo is no waist
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SMOOTH * diameter))
+    smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SMOOTH * diameter)).astype(np.float32)
     smooth[~inside] = 0
     # Seeds: summits that stand by so much above every waist that leads to a higher one.
     lower = np.maximum(smooth - np.float32(max(0.75, DEEP * diameter)), 0)
