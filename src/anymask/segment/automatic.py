@@ -2,8 +2,9 @@
 
 `find_masks` is the whole of it. What becomes of the masks that were found (`arrange`): holes and
 islands; small masks; what is hardly an object; what lies in a better mask, or around one;
-duplicates; edges; the level; the layout. Each but the edges, which need the photo and are handed
-in, is a function of masks alone: it can be used on any list of them, from whatever model or file.
+duplicates; edges, and one kind of thing; the level; the layout. Each but the edges and the kind,
+which need the photo and are handed in, is a function of masks alone: it can be used on any list of
+them, from whatever model or file.
 
 Letters: H W a photo, h w a tile, N M pieces of two tiles.
 """
@@ -139,6 +140,8 @@ def find_masks(
     refines = grid.mode == "adaptive" if refines == "auto" else refines
     if refines and whole is not None and runtime.capability(EdgeRefining) is not None:
         refine = partial(refine_record_edges, runtime, whole, seen=features)
+    if wanted.alike:
+        refine = partial(_alike, photo, refine)
     look = partial(_look, runtime, photo, features)
     with pick_teller(progress, "everything") as tell:
         every = look(grid, looks, tell, wanted.min_objectness)
@@ -154,6 +157,15 @@ def find_masks(
         assert features is not None
         found = label_masks(runtime, features, found)
     return found
+
+
+def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) -> list[Mask]:
+    """One kind of thing, after the masks' edges are refined. Raises InputError without a photo."""
+    from anymask.segment.alike import only_alike  # few calls need it
+
+    if photo is None:
+        raise InputError("alike looks at the photo, got only its features; pass the photo instead")
+    return only_alike(photo, masks if refine is None else refine(masks))
 
 
 def _look(

@@ -497,8 +497,8 @@ class Model:
         log       a file of what was found, from which a killed call goes on (`SearchLog`)
         settings  how masks are found: grid, score, crop_n_layers, ... (see
                   `segment.Grid`), and what becomes of them: iou, min_objectness,
-                  contained, min_mask_area, max_hole_area, refine_edges, granularity,
-                  layout, ... (see `segment.Arrangement`); bgr and allow_url as for `encode`
+                  contained, min_mask_area, max_hole_area, refine_edges, alike,
+                  granularity, layout (see `segment.Arrangement`); bgr, allow_url as for `encode`
 
         Raises PromptError for a model without clicks, InputError for settings, ImageError.
         """

@@ -420,6 +420,7 @@ class ArrangementDict(TypedDict, total=False):
     min_island_area: RegionSize
     max_hole_area: RegionSize
     refine_edges: RefineEdges
+    alike: bool
     granularity: Level
     layout: Layout
 
@@ -487,6 +488,13 @@ class Arrangement:
             'their own; "auto": in adaptive mode'
         ),
     ] = "auto"
+    alike: Annotated[
+        bool,
+        Setting(
+            "keep one kind of thing, the most frequent, and each of it once: the ground and stray "
+            "sizes go, touching ones are divided, missed ones added; needs the photo"
+        ),
+    ] = False
     granularity: Annotated[
         Level,
         Setting(

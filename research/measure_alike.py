@@ -1,0 +1,90 @@
+"""What `everything(alike=True)` gains on a set of things of one kind, before and after in one run:
+
+    python research/measure_alike.py ../shared/data/eval/dsb2018_nuclei
+
+AP50 of all photos' masks together (101 recalls, as COCO counts), the mean of the photos' own AP50,
+and the share of photos whose count is within two, or 15 %, of the truth. Both columns come from one
+search: `alike` is what is done last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import anymask
+from anymask.base import BoolArray, Floats
+from anymask.evaluation import match_photo
+from anymask.formats import AnnotatedImage, load_set
+from anymask.masks import Mask
+from anymask.segment.alike import only_alike
+
+HALF = 0  # place of IoU .5 among the thresholds
+Row = tuple[Floats, BoolArray, int]  # scores, whether each is right, truths
+
+
+def main() -> None:
+    """Print a line for each photo, and the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="a folder with a set")
+    parser.add_argument("--photos", type=int, help="only so many, spread over the set")
+    asked = parser.parse_args()
+    samples = load_set(asked.data)[1]
+    many = asked.photos or len(samples)
+    samples = samples[:: max(1, len(samples) // many)][:many]
+    model = anymask.load()
+    rows: tuple[list[Row], list[Row]] = ([], [])
+    counted = np.zeros(2)
+    for number, sample in enumerate(samples):
+        photo = sample.image()
+        found = list(model.everything(photo))
+        begun = time.process_time()
+        both = (found, only_alike(photo, found))
+        seconds = time.process_time() - begun
+        truths = len(sample.rles)
+        for column, masks in enumerate(both):
+            rows[column].append(match(sample, masks))
+            counted[column] += abs(len(masks) - truths) <= max(2, 0.15 * truths)
+        each = ", ".join(
+            f"{len(masks)} masks AP50 {average_precision([side[-1]]):.2f}"
+            for masks, side in zip(both, rows, strict=True)
+        )
+        print(f"{number}: {truths} things; {each}; {seconds:.1f} s", flush=True)
+    for name, side, right in zip(("everything", "alike"), rows, counted, strict=True):
+        own = np.mean([average_precision([row]) for row in side])
+        print(
+            f"{name:12} AP50 {average_precision(side):.3f}, a photo's own {own:.3f}, "
+            f"count right {right:.0f} of {len(samples)}"
+        )
+
+
+def match(sample: AnnotatedImage, masks: Sequence[Mask]) -> Row:
+    """The masks of a photo, best first, and which of them are right at an IoU of .5."""
+    scores = np.array([one.score for one in masks], np.float64)
+    rles, most = [one.rle for one in masks], max(len(masks), 1)
+    sizes = match_photo(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)["all"]
+    if not len(masks):
+        return scores, np.zeros(0, np.bool_), len(sample.rles)
+    keep = ~sizes.ignored[HALF]
+    ordered = np.sort(scores)[::-1]
+    return ordered[keep], sizes.hit[HALF][keep], sizes.truths
+
+
+def average_precision(rows: Sequence[Row]) -> float:
+    """COCO's AP at one IoU: the mean precision at 101 recalls."""
+    scores = np.concatenate([row[0] for row in rows])
+    right = np.concatenate([row[1] for row in rows])
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(right[order])
+    precision = hits / np.arange(1, len(order) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    places = np.searchsorted(hits / sum(row[2] for row in rows), np.linspace(0, 1, 101))
+    return float(np.append(precision, 0.0)[places].mean())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""One kind of thing, all of them, each once: what `everything(alike=True)` makes of its masks.
+
+The masks that were found teach how the things look: on which side of their surroundings they are
+(brighter, darker, of another colour) and how large one is. Masks of the other side (the ground) and
+of stray sizes go. Every pixel that stands out of its surroundings as the things do is foreground;
+it is divided at its waists (a watershed on the distance to its border, one seed for each thing), so
+touching things become many and missed ones are added.
+
+Letters: H W a photo, C its channels, N masks, S seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, Floats, UintImage
+from anymask.masks import Mask, crop_to_rle, measure_mask, rle_crop, rle_iou, rle_to_mask
+
+Plane = NDArray[np.float32]  # (H, W)
+Labels = NDArray[np.int32]  # (H, W), 0 is the ground
+
+LARGEST = 0.15  # of the photo: a larger mask is what things lie in
+FEWEST = 3  # masks from which a kind can be learned
+ROUND = 0.85  # solidity of a mask from which the size of one thing is learned
+SMALLEST, WIDEST = 0.12, 4.0  # area of a thing, in areas of the usual one
+STANDS_OUT = 0.4  # of the usual difference to the ground, from which a pixel is foreground
+NOISE = 3.0  # and at least so many deviations of the ground
+SMOOTH = 0.06  # of a thing's diameter: blur of the distances, so that a rough border makes no seed
+DEEP = 0.06  # of a thing's diameter: how much a waist must be narrower than what it divides
+SAME = 0.5  # IoU of a mask and a piece of the foreground that are one thing
+ADDED = 0.7  # of the usual score: what the foreground alone shows
+LEVELS = 48  # of the flood
+
+
+class Alikeness(NamedTuple):
+    """How the things look.
+
+    plane     (H, W): how far each pixel is on the things' side; the ground is about 0, things 1
+    diameter  pixels
+    """
+
+    plane: Plane
+    diameter: float
+
+
+def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
+    """The things of the most frequent kind, best first; the masks as they are where none is.
+
+    photo  (H, W, C); one of another size than the masks is resized
+    """
+    if found and photo.shape[:2] != found[0].rle.size:
+        height, width = found[0].rle.size
+        photo = cv2.resize(photo, (width, height)).astype(np.uint8)
+    small = [one for one in found if 0 < one.coverage <= LARGEST]
+    learned = _learn(photo, small) if len(small) >= FEWEST else None
+    if learned is None:
+        return small or list(found)
+    kind, members = learned
+    pieces = _divide(_foreground(kind), kind.diameter)
+    area = math.pi * kind.diameter**2 / 4
+    members = [one for one in members if SMALLEST <= one.area / area <= WIDEST]
+    things = _pieces(pieces, SMALLEST * area)
+    return _merge(members, things)
+
+
+def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
+    """The kind that most masks show, and the masks of it; None where nothing stands out."""
+    colours = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
+    colours = colours.reshape(*photo.shape[:2], -1)
+    differences = np.array([_difference(colours, one) for one in small])  # (N, C)
+    axis = np.linalg.svd(differences, full_matrices=False)[2][0]
+    sides = differences @ axis
+    axis = axis if np.count_nonzero(sides > 0) * 2 >= len(small) else -axis
+    sides = differences @ axis
+    usual = float(np.median(sides[sides > 0])) if (sides > 0).any() else 0.0
+    if usual < 2:  # of 255: no difference that one could see
+        return None
+    members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
+    if len(members) < FEWEST:
+        return None
+    plane = colours @ axis.astype(np.float32)
+    areas = [one.area for one in members if measure_mask(one.rle).solidity >= ROUND]
+    diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
+    covered = np.zeros(plane.shape, np.bool_)
+    for one in members:
+        covered |= rle_to_mask(one.rle)
+    plane = plane - _ground(plane, covered, diameter)
+    inside = float(np.median(plane[covered]))
+    if inside <= 0:
+        return None
+    return Alikeness(plane / np.float32(inside), diameter), members
+
+
+def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
+    """The mean colour in a mask less that of a rim around it."""
+    margin = 2 + round(math.sqrt(one.area) / 4)
+    window, (left, top, right, bottom) = rle_crop(one.rle, margin)
+    around = cv2.dilate(window.view(np.uint8), _disc(margin)) > cv2.dilate(
+        window.view(np.uint8), _disc(1)
+    )
+    part = colours[top:bottom, left:right]
+    if not around.any():
+        return np.zeros(colours.shape[2])
+    difference: Floats = (part[window].mean(axis=0) - part[around].mean(axis=0)).astype(np.float64)
+    return difference
+
+
+def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
+    """The ground's own value at each pixel: a wide mean of what is no thing."""
+    usual = float(np.median(plane[~covered])) if not covered.all() else float(plane.min())
+    middle = float(np.median(plane[covered])) / 2 + usual / 2
+    bare = ((plane < middle) & ~covered).astype(np.float32)
+    step = max(1, round(diameter / 4))  # so wide a mean needs no fine pixels
+    height, width = plane.shape
+    side = (max(1, width // step), max(1, height // step))
+    weight = cv2.resize(bare, side, interpolation=cv2.INTER_AREA)
+    values = cv2.resize(bare * (plane - np.float32(usual)), side, interpolation=cv2.INTER_AREA)
+    wide = max(1.0, 2 * diameter / step)
+    values = cv2.GaussianBlur(values, (0, 0), wide)
+    weight = cv2.GaussianBlur(weight, (0, 0), wide) + np.float32(0.02)
+    ground: Plane = cv2.resize(values / weight, (width, height)) + np.float32(usual)
+    return ground
+
+
+def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
+    """The pixels that stand out as the things do; small holes are filled, specks gone."""
+    ground = kind.plane[kind.plane < STANDS_OUT]
+    deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
+    above = (kind.plane > max(STANDS_OUT, min(NOISE * deviation, 0.7))).astype(np.uint8)
+    opening = _disc(max(1, round(0.05 * kind.diameter)))
+    above = cv2.morphologyEx(above, cv2.MORPH_OPEN, opening).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - above, connectivity=4)
+    hole = stats[:, cv2.CC_STAT_AREA] < (kind.diameter / 2) ** 2
+    inside: BoolArray = (above > 0) | hole[labels]
+    return inside
+
+
+def _divide(inside: BoolArray, diameter: float) -> Labels:
+    """Number the things in the foreground: a watershed on the distance to its border."""
+    padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # a border of the photo is no waist
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SMOOTH * diameter)).astype(np.float32)
+    smooth[~inside] = 0
+    # Seeds: summits that stand by so much above every waist that leads to a higher one.
+    lower = np.maximum(smooth - np.float32(max(0.75, DEEP * diameter)), 0)
+    summits = (smooth - _rebuilt(lower, smooth) > 1e-3) & inside
+    summits &= smooth >= cv2.dilate(lower, _disc(1))
+    labels = _numbered(summits)
+    top = float(smooth.max())
+    for level in np.linspace(top, 0, LEVELS):
+        labels = _grown(labels, inside & (smooth >= level))
+    return labels
+
+
+def _rebuilt(low: Plane, high: Plane) -> Plane:
+    """The morphological reconstruction of `high` from `low`, which lies under it."""
+    cross = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
+    while True:
+        grown = np.minimum(cv2.dilate(low, cross), high)
+        if np.array_equal(grown, low):
+            return grown
+        low = grown
+
+
+def _numbered(seeds: BoolArray) -> Labels:
+    return cv2.connectedComponents(seeds.astype(np.uint8), connectivity=8)[1].astype(np.int32)
+
+
+def _grown(labels: Labels, region: BoolArray) -> Labels:
+    """Labels that spread over the region, a pixel at a time, and never over each other."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    while True:
+        spread = cv2.dilate(labels.astype(np.float32), cross)
+        free = region & (labels == 0) & (spread > 0)
+        if not free.any():
+            return labels
+        labels = np.where(free, spread.astype(np.int32), labels)
+
+
+def _pieces(labels: Labels, least: float) -> list[Mask]:
+    """A mask of each number with enough pixels."""
+    rows, columns = np.nonzero(labels)
+    order = np.argsort(labels[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    numbers, first, areas = np.unique(labels[rows, columns], return_index=True, return_counts=True)
+    masks = []
+    for number, start, area in zip(numbers, first, areas, strict=True):
+        if area >= least:
+            ys, xs = rows[start : start + area], columns[start : start + area]
+            top, left = int(ys.min()), int(xs.min())
+            part = labels[top : int(ys.max()) + 1, left : int(xs.max()) + 1] == number
+            masks.append(Mask(crop_to_rle(part, (left, top), labels.shape)))
+    return masks
+
+
+def _merge(members: Sequence[Mask], things: Sequence[Mask]) -> list[Mask]:
+    """Each thing once, best first: the model's mask of a piece, else the piece itself."""
+    if not members:
+        return list(things)
+    overlap = rle_iou([one.rle for one in members], [one.rle for one in things])
+    score = ADDED * float(np.median([one.score for one in members]))
+    rank = [one.objectness for one in members if one.objectness is not None]
+    objectness = ADDED * float(np.median(rank)) if rank else None
+    merged = []
+    for column, thing in enumerate(things):
+        row = int(overlap[:, column].argmax())
+        if overlap[row, column] >= SAME:
+            merged.append(members[row])
+        else:
+            merged.append(replace(thing, score=score, objectness=objectness))
+    return sorted(merged, key=lambda one: -one.score)
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    side = 2 * radius + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(np.uint8)
