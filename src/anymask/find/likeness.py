@@ -124,13 +124,14 @@ class Kind:
         like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
         zeros = np.zeros(len(flat), np.float32)
         unlike = _nearest(flat, self.around) if len(self.around) else zeros
-        told: FloatArray = (like - unlike).reshape(cells.values.shape[:2])
-        return told
+        height, width = cells.values.shape[:2]
+        return np.asarray(like - unlike, np.float32).reshape(height, width)
 
 
 def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
     """At most so many of them, evenly chosen."""
-    return cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
+    kept: FloatArray = cells[np.linspace(0, len(cells) - 1, min(most, len(cells))).astype(int)]
+    return kept
 
 
 def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
