@@ -146,7 +146,7 @@ def annotations(root: Path) -> list[Target]:
     targets = []
     for name in FORMATS:
         folder = root / name
-        single = name in ("coco", "coco-polygon", "coco-panoptic", "label-studio", "cvat")
+        single = name in ("coco", "coco-polygon", "coco-panoptic", "label-studio", "cvat", "encord")
         single = single or name == "label-studio-polygon"
         suffix = ".xml" if name == "cvat" else ".json"
         (folder / "images").mkdir(parents=True)

@@ -186,7 +186,9 @@ def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.Monk
 def test_every_format_is_written_and_reads_back(form: str, tmp_path: Path) -> None:
     """Formats of one layer keep what lies on top; the lone square is whole in each of them."""
     lone = Masks([OTHER], picture=HeldPicture(PHOTO, "photo.png"))
-    suffix = {"cvat": ".xml"}.get(form, ".json" if form.startswith(("coco", "label-s")) else "")
+    suffix = {"cvat": ".xml"}.get(
+        form, ".json" if form.startswith(("coco", "label-s", "encord")) else ""
+    )
     target = tmp_path / f"out{suffix}"
     lone.write(target, form)
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")

@@ -78,8 +78,9 @@ def label_files(places: LabelPlaces) -> list[Path]:
     DataError where there is none.
     """
     found = find_files(places.labels, *KINDS)
-    if places.photos is not None and places.photos != places.labels:  # they may lie below
-        found = [path for path in found if not path.is_relative_to(places.photos)]
+    photos, labels = places.photos, places.labels
+    if photos is not None and photos != labels and photos.is_relative_to(labels):
+        found = [path for path in found if not path.is_relative_to(photos)]
     found = [path for path in found if path.suffix.lower() == KINDS[0]] or found
     if places.photos is None:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
