@@ -92,7 +92,7 @@ def test_records_become_a_table_without_their_pixels(monkeypatch: pytest.MonkeyP
         assert shape.pop(name) == table[name][0][0]
     assert {name: kind for name, (_, kind) in table.items()} == TABLE_TYPES
     assert {name: values for name, (values, _) in table.items()} == {
-        "label": ["a"], "quality": [0.5], "stability": [0.25], "area": [12], "coverage": [0.06],
+        "label": ["a"], "score": [0.5], "stability": [0.25], "area": [12], "coverage": [0.06],
         "x0": [3], "y0": [2], "x1": [6], "y1": [4], "parent": [None], "depth": [None],
         **{name: [value] for name, value in shape.items()},
     }  # fmt: skip

@@ -107,7 +107,7 @@ def test_a_table_is_read_back_by_python_s_csv() -> None:
     assert [tuple(row) for row in rows] == [HEADER]
     (row,) = rows
     assert (row["image"], row["number"], row["label"]) == ("a,b.tif", "1", 'a "cell", large')
-    assert row["quality"] == "0.876543"
+    assert row["score"] == "0.876543"
     for name, value in dataclasses.asdict(measured(image)).items():
         assert float(row[name]) == pytest.approx(value, rel=1e-5)
     assert table_row("a", 2, rle, Named(0, None))[:4] == ["a", "2", "", "0"]

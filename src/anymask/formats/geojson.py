@@ -110,7 +110,7 @@ def _mask(feature: Any, hw: tuple[int, int]) -> Mask | None:
     return Mask(
         mask_to_rle(polygons_to_mask(polygons, hw)),
         None if label is None else str(label),
-        score=float(about.get("quality", 0.0)),
+        score=float(about.get("score", 0.0)),
         id=None if group is None else int(group),
         crowd=bool(about.get("crowd", False)),
     )
@@ -144,7 +144,7 @@ def to_geojson(
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
-        about = {"id": number + 1, "area": rle_area(mask.rle), "quality": mask.score}
+        about = {"id": number + 1, "area": rle_area(mask.rle), "score": mask.score}
         rest = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
         properties = about | {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})

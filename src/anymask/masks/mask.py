@@ -709,7 +709,7 @@ class Masks(list[Mask]):
         for mask in self:
             x0, y0, x1, y1 = mask.box
             measured = vars(measure_mask(mask.rle))
-            known = {"quality": mask.score, "area": mask.area, "coverage": mask.coverage}
+            known = {"score": mask.score, "area": mask.area, "coverage": mask.coverage}
             known |= {"x0": x0, "y0": y0, "x1": x1, "y1": y1}
             rows.append(vars(mask) | measured | known)
         return peer.DataFrame(

@@ -143,10 +143,10 @@ class Measurements:
 
 
 MEASURED = tuple(field.name for field in dataclasses.fields(Measurements))
-HEADER = ("image", "number", "label", "quality", *MEASURED)
+HEADER = ("image", "number", "label", "score", *MEASURED)
 _COUNTS = ("parts", "holes")
 TABLE_TYPES = {  # pandas' types; Int64 are integers that may be absent
-    "label": "object", "quality": "float64", "stability": "float64", "area": "int64",
+    "label": "object", "score": "float64", "stability": "float64", "area": "int64",
     "coverage": "float64", "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",
     "parent": "Int64", "depth": "Int64",
 }  # fmt: skip
