@@ -15,10 +15,12 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Any
 
@@ -83,6 +85,12 @@ def _heeded() -> list[signal.Signals]:
 GOES_ON = "the same command goes on from the run's checkpoint"
 
 
+def _kill(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        with suppress(ValueError):  # of one that was closed
+            process.kill()
+
+
 def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
     """What a loader prepares for a worker, from one process beside it or from none.
 
@@ -91,6 +99,9 @@ def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
     handler = signal.getsignal(signal.SIGCHLD)
     with signals_blocked():  # the process beside ends with this one, not by a signal
         coming = iter(loader)
+    # A worker that ends by an error asks its processes to end, by a signal that waits in them, and
+    # would wait for them for ever: they are killed before that.
+    Finalize(None, _kill, (getattr(coming, "_workers", ()),), exitpriority=10)
     signal.signal(signal.SIGCHLD, handler)  # torch's raises anywhere, within a step or a write
     while True:
         try:
