@@ -14,6 +14,7 @@ import {
 import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
 import { judge, keep, nextReview, undo } from "../state/review";
+import { selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/seeing";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
@@ -132,7 +133,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     }),
     command("Object", "K", "Next mask", () => neighbour(session, 1)),
     command("Object", "J", "Previous mask", () => neighbour(session, -1)),
-    command("Object", "Ctrl+A", "Pick all masks", () => pickAll(session)),
+    command("Object", "Ctrl+A", "Pick all masks", () => editor() && selectAll(editor()!)),
     command("Object", "Q", "Fix the picked mask", () => editor()?.edit(false)),
     command("Object", "Ctrl+M", "Merge the picked masks", () => merge(session)),
     command("Object", "Ctrl+B", "Subtract the others from the first", () => subtract(session)),
@@ -190,11 +191,6 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];
-}
-
-function pickAll({ editor }: Session): void {
-  const there = editor?.shown.filter((mask) => mask.state !== "rejected") ?? [];
-  editor?.selectMany(there.map((mask) => mask.key));
 }
 
 function turnBar(session: Session): void {

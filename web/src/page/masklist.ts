@@ -2,6 +2,7 @@
 
 import { css, maskColour } from "../canvas/colours";
 import { scoreOf } from "../state/everything";
+import { selectTo } from "../state/selecting";
 import type { Session } from "../state/session";
 import { isGuess } from "../state/work";
 import type { Mask } from "../state/work";
@@ -193,7 +194,7 @@ function line(session: Session, mask: Mask, place: number, top: number): HTMLEle
       "aria-selected": String(selected),
       tabindex: "-1",
       onclick: (event: MouseEvent) => {
-        if (event.shiftKey) return session.editor?.selectTo(mask.key);
+        if (event.shiftKey && session.editor) return selectTo(session.editor, mask.key);
         const more = event.ctrlKey || event.metaKey;
         const alone = selected && session.editor?.selection.length === 1;
         session.editor?.select(alone && !more ? null : mask.key, more);

@@ -116,11 +116,7 @@ export class Editor {
     this.turns.take(() => this.act(what, { draft: { ...this.draft, ...change(this.draft) } }));
   }
 
-  /** A word to the user. */
-  tell(text: string): void {
-    this.host.say(text);
-  }
-
+  tell = (text: string) => this.host.say(text);
   undo = () => this.move("undo");
   redo = () => this.move("redo");
 
@@ -241,8 +237,6 @@ export class Editor {
     if (next !== undefined) this.say(step < 0 ? "part" : "whole", () => ({ candidate: next }));
   }
 
-  // -------------------------------------------------------------------------------------- masks
-
   drop(): void {
     this.turns.take(() => {
       if (!isEmpty(this.draft)) this.act("drop", { draft: NO_DRAFT });
@@ -292,21 +286,6 @@ export class Editor {
     const label = mask && !more ? { label: mask.label ?? "" } : {};
     this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1), ...label });
     this.host.changed();
-  }
-
-  /** Select several masks at once, the first one at the front. */
-  selectMany(keys: readonly string[]): void {
-    this.work.quietly({ selected: keys[0] ?? null, also: keys.slice(1) });
-    this.host.changed();
-  }
-
-  /** Select all masks of the list between the selected one and another. */
-  selectTo(key: string): void {
-    const keys = this.shown.filter((one) => one.state !== "rejected").map((one) => one.key);
-    const [from, to] = [this.state.selected, key].map((one) => keys.indexOf(one ?? ""));
-    if (from < 0 || to < 0) return this.select(key);
-    const between = keys.slice(Math.min(from, to), Math.max(from, to) + 1);
-    this.selectMany(from <= to ? between : between.reverse());
   }
 
   /** The selected masks, the one that was selected first at the front. */
