@@ -197,7 +197,7 @@ def spawned_by(pid: int) -> list[int]:
 def goes_on(words: list[str], run: Path) -> None:
     """One worker takes over what the others have left, from a step that they have done."""
     step = int(read_state(run / "last.pt")["progress"]["step"])
-    assert 20 <= step < 1_000_000
+    assert 10 <= step < 1_000_000
     alone = LONG.replace("workers = 2", "workers = 1\nprepare_ahead = false")
     Path(words[1]).write_text(alone.format(steps=step + 1, save_every=100_000))
     assert main(words) == 0
@@ -261,7 +261,7 @@ def test_a_process_that_the_system_kills_ends_a_run_that_goes_on_and_is_named(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--max-minutes", "0"], "--max-minutes must be more than 0, got 0"),
+        (["--max-minutes", "0"], "max_minutes must be a number above 0"),
         (["--from", "nowhere"], "holds no checkpoint; give --from the folder of a run"),
         (["--device", "tpu"], "device"),
         ([], "-o FOLDER is needed"),
