@@ -102,8 +102,11 @@ def heic(image: Any) -> bytes:
         stream = clip.add_stream("libx265", Fraction(1), options={"x265-params": "log-level=none"})
         stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = "yuv420p"
-        clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
-        clip.mux(stream.encode(None))
+        try:
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+            clip.mux(stream.encode(None))
+        except av.error.FFmpegError:
+            pytest.skip("needs an encoder of HEVC")
     data = file.getvalue()
     at = data.index(b"hvcC") - 4
     config = data[at : at + int.from_bytes(data[at : at + 4], "big")]

@@ -137,10 +137,10 @@ def test_names_that_come_late_leave_what_is_being_typed(
 
 def test_a_static_page_keeps_its_names_too(sit_down: SitDown, photo_files: list[Any]) -> None:
     ann = sit_down(None)
-    ann.open("?local=1")
+    open_photos(ann, photo_files)
     ann.page.get_by_label("Way of working").select_option("control")
     ann.until("s.project.arm", "control")
-    open_photos(ann, photo_files)
+    ann.until("s.toolName", "brush")
     ann.drag((100, 250), (200, 250))
     typed(ann, "spoon")
     ann.keep()

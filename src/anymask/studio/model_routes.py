@@ -97,7 +97,8 @@ A_LOOK = 256  # clicks: what the encoder takes beside them, about
 _MOST_NUMBER = 1_000_000_000  # of settings that have no limit of their own
 _MOST_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
-ObjectFormat = MaskFormat | Literal["cutout", "webp"]  # the last two hold the object itself
+# The last two hold the object itself.
+ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
 Format = Annotated[MaskFormat, Query(alias="format")]
 FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]

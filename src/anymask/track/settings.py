@@ -172,6 +172,7 @@ class TrackOptions(TypedDict, total=False):
     start: int
     end: int | None
     least_score: float
+    least_agreement: float
     area_jump: float
     lost_after: int
     write_unsure: bool
