@@ -71,20 +71,20 @@ def test_hover_click_correct_label_undo_and_reload(sit_down: SitDown, project: P
     label_undo_redo(ann, project)
     ann.open()
     ann.until("s.editor?.state.masks.length", 1)
-    assert ann.ask("s.editor.state.masks[0].label") == "cup"
+    assert ann.ask("s.editor.state.masks[0].label") == "jug"
 
 
 def label_undo_redo(ann: Any, project: Project) -> None:
     """Label the kept mask, take label and mask back, and do both again."""
     ann.keys("k", "l")
-    ann.page.get_by_label("Label", exact=True).fill("cup")
+    ann.page.get_by_label("Label", exact=True).fill("jug")
     ann.keys("Enter")
-    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "the label")
+    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["jug"], "the label")
     ann.keys("Control+z", "Control+z")
     ann.until_so(lambda: not project.records, "the undone mask")
     assert ann.ask("s.editor.draft.clicks.length") == 2
     ann.keys("Control+Shift+Z", "Control+y")
-    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["cup"], "redo")
+    ann.until_so(lambda: [r["label"] for r in project.records.values()] == ["jug"], "redo")
     ann.saved()
 
 

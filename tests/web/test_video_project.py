@@ -112,7 +112,7 @@ def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
     begin(reviewer)
     bar = reviewer.page.get_by_role("group", name="Track")
     reviewer.until_so(lambda: "disc 1 · 3 frames to look at" in bar.inner_text())
-    assert reviewer.ask("[f.chosen, f.clip.counts.proposal]") == [1, 2]
+    assert reviewer.ask("[f.chosen, f.clip.counts.proposed]") == [1, 2]
     reviewer.keys("a")
     reviewer.until("f.chosen === 2 && f.clip.saving === 0")
     accepted = track_of(project, 1)
@@ -128,7 +128,7 @@ def test_tracks_are_accepted_rejected_and_taken_back_by_keys(
     reviewer.until("f?.title === 'drive.mkv' && f.chosen", 2)
     assert track_of(project, 2).state == "proposed"
     reviewer.keys("Control+z")
-    reviewer.until("f.clip.counts.proposal === 2 && f.clip.saving === 0")
+    reviewer.until("f.clip.counts.proposed === 2 && f.clip.saving === 0")
     assert [track_of(project, n).state for n in (1, 2)] == ["proposed", "proposed"]
     assert project.tracks.verdicts() == []
 
@@ -153,7 +153,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     assert project.tracks.masks(1)[:LOST] == before[:LOST]
     (verdict,) = project.tracks.verdicts()
     assert (verdict.verdict, verdict.frame) == ("correct", LOST)
-    assert reviewer.ask("[f.said.length, f.tracks.isResting(1), f.clip.counts.proposal]") == [
+    assert reviewer.ask("[f.said.length, f.tracks.isResting(1), f.clip.counts.proposed]") == [
         0, True, 2,
     ]  # fmt: skip
     reviewer.keys("u")
@@ -314,7 +314,7 @@ def test_a_video_that_is_sent_is_kept_in_the_project_with_its_tracks(
     reviewer.say(100, 70)
     reviewer.keys("Control+s")
     reviewer.page.get_by_role("button", name="Keep in the project").last.click()
-    reviewer.until("f?.clip?.counts.proposal", 2)
+    reviewer.until("f?.clip?.counts.proposed", 2)
     reviewer.on_screen(0)
     entry = project.tracks.clips()[-1]
     assert (project.folder / entry.name).read_bytes() == clip.read_bytes()
