@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from anymask.base import InputError, whole_file
 from anymask.cli.cutout import read_prompt
 from anymask.cli.options import add_model_options, add_picture_options, read_model, read_pictures
@@ -73,11 +75,11 @@ def find_masks(
     model: Model, image: UintImage, prompt: dict[str, Any], words: str | None
 ) -> list[BoolArray]:
     """What is meant, thing by thing. Raises PromptError where nothing is found."""
-    from anymask.edit import object_pixels
+    from anymask.edit import object_pixels, objects_of_words
 
-    if words is not None and (found := model.find(image, words)):
-        return [one.mask for one in found]
-    return [object_pixels(model, image, prompt, words)]
+    if words is not None:
+        return [one.mask for one in objects_of_words(model, image, words)]
+    return [object_pixels(model, image, prompt)]
 
 
 def _changed(
@@ -90,9 +92,7 @@ def _changed(
 
     if args.collage:
         return edit.collage(image, masks)
-    mask = masks[0].copy()
-    for other in masks[1:]:
-        mask |= other
+    mask: BoolArray = np.logical_or.reduce(masks)
     if picture is not None:
         return edit.replace(image, mask, picture)
     return edit.remove(image, mask) if args.remove else edit.blur(image, mask)

@@ -37,9 +37,7 @@ def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
     _check(image, mask)
     if mask.all():
         raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
-    reach = max(1, round(GROWN * max(mask.shape)))
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    hole = np.asarray(grown, np.uint8)
+    hole = _grown(mask)
     if hole.all():
         hole = mask.astype(np.uint8)
     filled = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
@@ -90,8 +88,7 @@ def redact(
         solid = ImageColor.getrgb(colour)[:3]
     except ValueError:
         raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
-    reach = max(1, round(GROWN * max(mask.shape)))
-    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    wide = _grown(mask)
     out = image.copy()
     if how == "solid":
         out[wide > 0] = solid
@@ -140,6 +137,13 @@ def collage(
             left += thing.shape[1] + GAP
         top += row[0].shape[0] + GAP
     return sheet
+
+
+def _grown(mask: BoolArray) -> UintImage:  # (H, W) -> (H, W) of 0 and 1
+    """The mask with a margin."""
+    reach = max(1, round(GROWN * max(mask.shape)))
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
+    return np.asarray(wide, np.uint8)
 
 
 def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:

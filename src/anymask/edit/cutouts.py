@@ -26,7 +26,7 @@ from anymask.base import (
 from anymask.edit.alpha import foreground_colours, soft_alpha
 from anymask.edit.subject import main_subject
 from anymask.images import ImageSource, load_image
-from anymask.masks import TRANSPARENT, picture_format, save_picture
+from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
 
 if TYPE_CHECKING:
     from anymask.find import Phrases
@@ -156,14 +156,19 @@ def object_pixels(
         pixels: BoolArray = model.segment(photo, **asked).mask
         return pixels
     if words is not None:
-        found = model.find(photo, words)
-        if not found:
-            raise PromptError(f"nothing in the photo is {words!r}; give a box, or other words")
-        return found.union().mask
+        return objects_of_words(model, photo, words).union().mask
     subject = main_subject(model, photo)
     if subject is None:
         raise PromptError("the photo has no clear subject; give points, a box or words")
     return subject.mask
+
+
+def objects_of_words(model: Model, photo: UintImage, words: Phrases) -> Masks:
+    """All that words mean in a photo (H, W, 3). Raises PromptError where nothing is found."""
+    found = model.find(photo, words)
+    if not found:
+        raise PromptError(f"nothing in the photo is {words!r}; give a box, or other words")
+    return found
 
 
 def cut_out(

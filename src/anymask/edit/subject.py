@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, UintImage, WeightsError, parse_json
-from anymask.masks import Features, Mask, Prompt, centre_click
+from anymask.base import FloatArray, UintImage, WeightsError, parse_json
+from anymask.masks import Features, Mask, Prompt, centre_click, open_box
 from anymask.runtime import ASSETS, open_runtime
 
 if TYPE_CHECKING:
@@ -156,21 +156,15 @@ def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
             continue
         mass = np.bincount(labels.ravel(), weights=likely.ravel())[1:]
         largest = labels == 1 + int(mass.argmax())
-        prompts += [Prompt.of(box=_box(largest)), Prompt.of(box=_box(labels > 0))]
+        prompts += [Prompt.of(box=open_box(largest)), Prompt.of(box=open_box(labels > 0))]
         if level == 0.5:
             click = centre_click(largest)
             prompts += [
                 Prompt.of(points=[click]),
-                Prompt.of(points=[click], box=_box(largest)),
+                Prompt.of(points=[click], box=open_box(largest)),
                 Prompt.of(mask=likely > level),
             ]
     return prompts
-
-
-def _box(mask: BoolArray) -> list[int]:
-    """x0, y0, x1, y1 round its pixels."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return [x, y, x + width, y + height]
 
 
 def agreement(one: FloatArray, other: FloatArray) -> float:  # two (h, w) of 0..1

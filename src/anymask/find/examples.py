@@ -23,7 +23,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
 from anymask.find.detectors import open_detector
-from anymask.find.grounding import ExampleDetector, ScoredBoxes
+from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
 from anymask.find.known_names import without_parts
 from anymask.find.likeness import FACTS, STRIDE, Kind, PhotoCells, cheap_facts, name_likeness
 from anymask.find.persam import find_target, learn_target
@@ -44,8 +44,8 @@ from anymask.masks import (
     Masks,
     Prompt,
     mask_nms,
-    mask_to_box,
     mask_to_rle,
+    open_box,
     rle_area,
     rle_to_string,
 )
@@ -266,7 +266,7 @@ class ExampleFinder:
         detector = opened
         self.about["detector"] = detector.about
         shown = [*self.examples, *self.others]
-        boxes = [(one.photo, _box_of(one.mask)) for one in shown]
+        boxes = [(one.photo, open_box(one.mask)) for one in shown]
         learned, count = detector.learn_examples(boxes), len(self.examples)
         given = self.settings.score
         least = DETECTED if given is None else cast(float, given)
@@ -289,11 +289,6 @@ def _marks(one: Example) -> list[str]:
     return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
 
 
-def _box_of(mask: BoolArray) -> list[float]:
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
-    return [x0, y0, x1 + 1, y1 + 1]
-
-
 def find_alike(model: Model, photo: UintImage, wanted: Wanted, score: float | None) -> list[Mask]:
     """The things in a photo (H, W, 3) whose chance reaches `score`, the surest first.
 
@@ -314,8 +309,7 @@ def chance_of(facts: FloatArray) -> FloatArray:  # (n, len(FACTS)) -> (n,)
     """The chance that a mask is the same kind of thing."""
     *weights, constant = WEIGHTS
     told = facts @ np.array(weights, np.float32) + np.float32(constant)
-    chance: FloatArray = 1 / (1 + np.exp(-told))
-    return chance
+    return sigmoid(told)
 
 
 def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImage
+from anymask.find.grounding import sigmoid
 from anymask.masks import (
     Features,
     Geometry,
@@ -182,8 +183,7 @@ def _attention(likeness: FloatArray, features: Features) -> FloatArray:  # (H, W
     plain = (likeness - likeness.mean()) / likeness.std(ddof=1)
     cells = _map_of(features).shape[1:]
     small = cv2.resize(plain, cells[::-1], interpolation=cv2.INTER_LINEAR)
-    attention: FloatArray = (1 / (1 + np.exp(-small))).astype(np.float32)
-    return attention
+    return sigmoid(np.asarray(small, np.float32))
 
 
 def _ask(

@@ -228,6 +228,17 @@ def picture_hw(path: Path) -> tuple[int, int]:
         raise DataError(f"{path}: no readable picture ({error})") from error
 
 
+def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int]:
+    """(H, W) of the photo of a document that does not tell its size.
+
+    Raises DataError that begins with what is absent, where no folder has the photo.
+    """
+    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
+    if found is None:
+        raise DataError(f"{absent}; name the folder of the pictures, too")
+    return picture_hw(found)
+
+
 def other_size(
     name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
 ) -> DataError:

@@ -43,10 +43,8 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    find_picture,
+    hw_of_photo,
     located,
-    output_stem,
-    picture_hw,
     read_json,
     to_json,
     xml_text,
@@ -246,10 +244,7 @@ def _hw(
     for row in (*regions, data):
         if "original_height" in row:
             return checked_hw(row["original_height"], row["original_width"])
-    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
-    if found is None:
-        raise DataError("no region tells the picture's size; name the folder of the pictures, too")
-    return picture_hw(found)
+    return hw_of_photo(name, pictures, "no region tells the picture's size")
 
 
 def _rle(region: Any, kind: str, hw: tuple[int, int]) -> Rle:

@@ -28,11 +28,9 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    find_picture,
+    hw_of_photo,
     located,
     output_paths,
-    output_stem,
-    picture_hw,
     read_json,
     to_json,
 )
@@ -122,12 +120,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
 def _hw(document: Any, name: str, pictures: Path | None) -> tuple[int, int]:
     if document.get("imageHeight") and document.get("imageWidth"):
         return checked_hw(document["imageHeight"], document["imageWidth"])
-    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
-    if found is None:
-        raise DataError(
-            "imageHeight and imageWidth are missing; name the folder of the pictures, too"
-        )
-    return picture_hw(found)
+    return hw_of_photo(name, pictures, "imageHeight and imageWidth are missing")
 
 
 def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:

@@ -24,11 +24,9 @@ from anymask.formats.documents import (
     Sniffed,
     checked_hw,
     find_files,
-    find_picture,
+    hw_of_photo,
     located,
     output_paths,
-    output_stem,
-    picture_hw,
     read_json,
     to_json,
 )
@@ -100,10 +98,7 @@ def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
     slot = item["slots"][0] if item.get("slots") else {}
     if slot.get("height") and slot.get("width"):
         return checked_hw(slot["height"], slot["width"])
-    found = find_picture(pictures, str(output_stem(name).with_suffix("")))
-    if found is None:
-        raise DataError("the slot has no width and height; name the folder of the pictures, too")
-    return picture_hw(found)
+    return hw_of_photo(name, pictures, "the slot has no width and height")
 
 
 def _stamps(annotations: Any, hw: tuple[int, int]) -> dict[str, Rle]:

@@ -12,6 +12,7 @@ from anymask.masks.boxes import box_area as box_area
 from anymask.masks.boxes import box_nms as box_nms
 from anymask.masks.boxes import boxes_at_crop_edge as boxes_at_crop_edge
 from anymask.masks.boxes import mask_to_box as mask_to_box
+from anymask.masks.boxes import open_box as open_box
 from anymask.masks.boxes import pairwise_box_iou as pairwise_box_iou
 from anymask.masks.coco_polygons import coco_polygons_to_rle as coco_polygons_to_rle
 from anymask.masks.draw import Colour as Colour
@@ -71,6 +72,7 @@ from anymask.masks.prompts import box_prompts as box_prompts
 from anymask.masks.prompts import centre_click as centre_click
 from anymask.masks.prompts import deepest_pixel as deepest_pixel
 from anymask.masks.prompts import mask_depth as mask_depth
+from anymask.masks.prompts import merged_prompts as merged_prompts
 from anymask.masks.prompts import next_click as next_click
 from anymask.masks.prompts import point_grid as point_grid
 from anymask.masks.prompts import prompt_list as prompt_list

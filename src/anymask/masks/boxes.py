@@ -69,6 +69,12 @@ def mask_to_box(masks: NDArray[Any]) -> FloatArray:  # (N, H, W) or (H, W) -> (N
     return boxes
 
 
+def open_box(mask: BoolArray) -> tuple[float, float, float, float]:  # (H, W)
+    """x0, y0, x1, y1 around a mask that has pixels, as in prompts: x1, y1 lie behind the last."""
+    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+    return x0, y0, x1 + 1, y1 + 1
+
+
 def box_nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
     """Greedy suppression: the kept indices, best score first.
 

@@ -386,3 +386,20 @@ def prompt_list(prompts: Any) -> list[Prompt]:
                 "Prompt.of(box=(x0, y0, x1, y1))"
             )
     return several
+
+
+def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
+    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
+    points, labels = before.points, before.labels
+    if said.points is not None and said.labels is not None:
+        if points is None or labels is None:
+            points, labels = said.points, said.labels
+        else:
+            points = np.concatenate([points, said.points])
+            labels = np.concatenate([labels, said.labels])
+    return Prompt.of(
+        points,
+        labels,
+        before.box if said.box is None else said.box,
+        before.mask if said.mask is None else said.mask,
+    )

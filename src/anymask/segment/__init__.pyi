@@ -10,6 +10,7 @@ from anymask.segment.adaptive import TanhNetwork as TanhNetwork
 from anymask.segment.adaptive import most_clicks as most_clicks
 from anymask.segment.adaptive import squares as squares
 from anymask.segment.adaptive import values_at as values_at
+from anymask.segment.alike import only_alike as only_alike
 from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
 from anymask.segment.automatic import Piece as Piece
 from anymask.segment.automatic import WindowScanner as WindowScanner
@@ -52,6 +53,7 @@ from anymask.segment.pipeline import order_by_granularity as order_by_granularit
 from anymask.segment.pipeline import prompt_in_window as prompt_in_window
 from anymask.segment.pipeline import refine_edges as refine_edges
 from anymask.segment.postprocess import LONGEST as LONGEST
+from anymask.segment.postprocess import NO_CLICKS as NO_CLICKS
 from anymask.segment.postprocess import clean_kept as clean_kept
 from anymask.segment.postprocess import obey_negatives as obey_negatives
 from anymask.segment.postprocess import photo_for_edges as photo_for_edges

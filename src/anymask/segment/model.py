@@ -40,8 +40,8 @@ from anymask.masks import (
     box_prompts,
     centre_click,
     mask_iou,
-    mask_to_box,
     mask_to_model,
+    open_box,
     prompt_list,
 )
 from anymask.models.rules import mask_on_photo
@@ -774,8 +774,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
     """
     if not mask.any():
         raise PromptError("a mask to refine needs an object, got an empty mask; click or box one")
-    x0, y0, x1, y1 = mask_to_box(mask).tolist()
-    box = (x0, y0, x1 + 1, y1 + 1)
+    box = open_box(mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         np.ascontiguousarray(mask).view(np.uint8), connectivity=8
     )

@@ -47,6 +47,7 @@ from anymask.models.rules import (
 )
 from anymask.runtime import EdgeRefining, ImageRuntime, PromptDecoding, VectorPrompts, require
 from anymask.segment.postprocess import (
+    clicks_of,
     obey_negatives,
     scaled_prompt,
     violated,
@@ -291,8 +292,8 @@ def _obey_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
 
 def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
     """Every candidate without holes and islands below the settings' areas."""
-    holes, islands = settings.least_areas
-    items = tuple(without_small_regions(one, prompt, holes, islands) for one in answer.items)
+    clicks, (holes, islands) = clicks_of(prompt), settings.least_areas
+    items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
     unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
     return answer if unchanged else replace(answer, items=items)
 

@@ -44,6 +44,7 @@ from anymask.runtime import EdgeRefining
 from anymask.segment.prediction import Candidate, PixelsLater, Prediction
 
 PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
+NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 
 
 # Clicks.
@@ -69,7 +70,7 @@ REACH = 0.1  # of the root of the part's area: how far a disc reaches at most
 def clicks_of(prompt: Prompt) -> PhotoClicks:
     """A prompt's clicks; none for a prompt without."""
     if prompt.points is None or prompt.labels is None:
-        return np.zeros((0, 2)), np.zeros(0)
+        return NO_CLICKS
     return prompt.points, prompt.labels
 
 
@@ -144,18 +145,19 @@ def _part_to_clear(
 
 
 def without_small_regions(
-    mask: Candidate, prompt: Prompt, holes: LeastArea, islands: LeastArea
+    mask: Candidate, clicks: PhotoClicks, holes: LeastArea, islands: LeastArea
 ) -> Candidate:
-    """A mask without holes and islands below some areas; itself where it has none."""
-    points, labels = clicks_of(prompt)
+    """A mask without holes and islands below some areas, but those that clicks speak for; itself
+    where it has none."""
+    points, labels = clicks
     if holes.share or islands.share:
         pixels = point_pixels(points, mask.geometry.image_hw)
-        clicks = pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
+        cells = pixels_to_cells(pixels, mask.logits.shape, mask.geometry), labels
         shares = (holes.share, islands.share)
-        logits = clean_logits(mask.shown_logits, mask.geometry, clicks, shares, mask.threshold)
+        logits = clean_logits(mask.shown_logits, mask.geometry, cells, shares, mask.threshold)
         mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
     if holes.pixels or islands.pixels:
-        cleaned = clean_kept(mask.pixels(), (points, labels), holes.pixels, islands.pixels)
+        cleaned = clean_kept(mask.pixels(), clicks, holes.pixels, islands.pixels)
         mask = mask.with_pixels(cleaned, tidied=True)
     return mask
 

@@ -29,14 +29,13 @@ import numpy as np
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
-from PIL import Image
 
 from anymask import __version__
 from anymask.base import AnymaskError, InputError, UintImage, write_whole
 from anymask.edit import cut_out
 from anymask.find import Detector, open_detector
 from anymask.images import list_photos, load_image
-from anymask.masks import Mask, Masks, Prompt, rle_to_coco
+from anymask.masks import Mask, Masks, Prompt, merged_prompts, rle_to_coco, save_picture
 from anymask.segment import EncodedPhoto
 
 if TYPE_CHECKING:
@@ -112,9 +111,7 @@ class Answer:
         facts, content = dict(self.facts), list[TextContent | ImageContent]()
         if self.picture is not None:
             small = shrink(self.picture)
-            data = io.BytesIO()
-            Image.fromarray(small).save(data, "PNG")
-            text = base64.b64encode(data.getvalue()).decode()
+            text = base64.b64encode(png_bytes(small)).decode()
             content.append(ImageContent(type="image", data=text, mime_type="image/png"))
             share = self.picture.shape[1] / small.shape[1]
             facts["pixels_per_shown_pixel"] = round(share, 4)
@@ -135,6 +132,13 @@ def shrink(picture: UintImage) -> UintImage:
         return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def png_bytes(picture: UintImage) -> bytes:
+    """The picture (H, W, 3 or 4) as a PNG file."""
+    data = io.BytesIO()
+    save_picture(data, picture)
+    return data.getvalue()
 
 
 # What may be read.
@@ -318,8 +322,10 @@ class Desk:
             known = self._photo(photo)
             given = known.mask(mask)
             if points:
-                before = known.prompts.get(mask)
-                return self._asked(known, with_clicks(before, given, points, labels), given.label)
+                before, said = known.prompts.get(mask), Prompt.of(points, labels)
+                if before is None:  # no prompt made it: the mask itself is what was said
+                    before = Prompt.of(mask=given.mask)
+                return self._asked(known, merged_prompts(before, said), given.label)
             better = self.model.refine(known.seen, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 
@@ -369,28 +375,5 @@ class Desk:
         target = self.out / name
         if os.path.lexists(target):
             raise InputError(f"there is a {name} already; choose another name")
-        data = io.BytesIO()
-        Image.fromarray(picture).save(data, "PNG")
-        write_whole(target, data.getvalue())
+        write_whole(target, png_bytes(picture))
         return name
-
-
-def with_clicks(
-    before: Prompt | None,
-    mask: Mask,
-    points: Sequence[tuple[float, float]],
-    labels: Sequence[int] | None,
-) -> Prompt:
-    """What made a mask and further clicks; the mask itself where no prompt made it."""
-    said = Prompt.of(points, labels)
-    if before is None:
-        return Prompt.of(points, labels, mask=mask.mask)
-    if before.points is None or before.labels is None:
-        return replace(before, points=said.points, labels=said.labels)
-    assert said.points is not None
-    assert said.labels is not None
-    return replace(
-        before,
-        points=np.concatenate([before.points, said.points]),
-        labels=np.concatenate([before.labels, said.labels]),
-    )

@@ -52,6 +52,7 @@ from anymask.models.rules import (
 from anymask.runtime import PromptDecoding, Remembering, require
 from anymask.segment import (
     AS_SHOWN,
+    NO_CLICKS,
     PROMPTS_PER_CALL,
     Candidate,
     Model,
@@ -80,6 +81,7 @@ from anymask.track.matching import (
 )
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
+USUAL = SegmentSettings()  # as a photo's masks are made
 MAPS = 3  # of the encoder, at strides 16, 8 and 4
 
 
@@ -223,8 +225,8 @@ class ImageTracker:
             return FramePrediction(mask_to_rle(mask), 1.0, 1.0, _soft_of(mask, seen))
         if earlier is not None and prompt.mask is None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
-        runtime, usual = self.model.runtime, SegmentSettings()
-        first = answer_prompts(runtime, seen.image, seen.embedding, [prompt], usual)[0].first
+        asked = self.model.runtime, seen.image, seen.embedding
+        first = answer_prompts(*asked, [prompt], USUAL)[0].first
         return FramePrediction(first.rle(), 1.0, first.score, _soft_of(first.pixels(), seen))
 
     def begin(
@@ -354,9 +356,7 @@ class ImageTracker:
         the frame has it, if that is wanted."""
         where = seen.embedding.geometry
         drawn = Candidate(logits[0], where, score=0.0)
-        height, width = where.image_hw
-        anywhere = Prompt.of(box=(0, 0, width, height))
-        whole = without_small_regions(drawn, anywhere, *SegmentSettings().least_areas)
+        whole = without_small_regions(drawn, NO_CLICKS, *USUAL.least_areas)
         rle = whole.rle()
         if not self._refine or not rle_area(rle):
             return rle

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from anymask.base import InputError, PromptError, UintImage, parse_json
-from anymask.masks import Prompt, rle_to_mask
+from anymask.masks import Prompt, merged_prompts, rle_to_mask
 from anymask.runtime import Remembering, ThreadSharing, VideoSteps
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
@@ -550,23 +550,6 @@ class VideoSession:
         self.frames.close()
         self._closed = True
         self._live.clear()
-
-
-def merged_prompts(before: Prompt, said: Prompt) -> Prompt:
-    """Two prompts about one object on one frame: points add up, the newer box or mask counts."""
-    points, labels = before.points, before.labels
-    if said.points is not None and said.labels is not None:
-        if points is None or labels is None:
-            points, labels = said.points, said.labels
-        else:
-            points = np.concatenate([points, said.points])
-            labels = np.concatenate([labels, said.labels])
-    return Prompt.of(
-        points,
-        labels,
-        before.box if said.box is None else said.box,
-        before.mask if said.mask is None else said.mask,
-    )
 
 
 def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
