@@ -25,8 +25,11 @@ from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction
+from anymask.track.records import FramePrediction as FramePrediction
 from anymask.track.records import ObjectMask as ObjectMask
+from anymask.track.records import StateArrays as StateArrays
 from anymask.track.records import TrackedFrame as TrackedFrame
+from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
@@ -37,6 +40,7 @@ from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
+from anymask.track.settings import TrackerName as TrackerName
 from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource
