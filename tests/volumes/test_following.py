@@ -95,6 +95,13 @@ def test_several_objects_are_labels_by_their_numbers() -> None:
         assert session.objects == [5]
 
 
+def test_of_two_objects_on_one_voxel_the_smaller_one_has_it() -> None:
+    with begin() as session:
+        session.add(7, 1, mask=_disc(27))
+        session.add(7, 2, mask=_disc(27, 4))
+        assert (session.labels().array[7] == _disc(27).astype(int) + _disc(27, 4)).all()
+
+
 def test_a_correction_is_computed_again_up_to_the_next_prompt_alone() -> None:
     with begin() as session:
         session.add(7, box=(16, 13, 39, 36))

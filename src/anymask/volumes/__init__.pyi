@@ -1,8 +1,12 @@
+from anymask.volumes.files import VolumeFiles as VolumeFiles
+from anymask.volumes.files import follow_volume as follow_volume
 from anymask.volumes.filling import fill_slices as fill_slices
 from anymask.volumes.filling import mix_masks as mix_masks
 from anymask.volumes.filling import signed_distance as signed_distance
+from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import VolumeOptions as VolumeOptions
 from anymask.volumes.session import VolumeSession as VolumeSession
+from anymask.volumes.session import VolumeSettings as VolumeSettings
 from anymask.volumes.session import open_volume_session as open_volume_session
 from anymask.volumes.volume import Volume as Volume
 from anymask.volumes.volume import scaled_affine as scaled_affine

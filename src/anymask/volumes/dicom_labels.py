@@ -53,13 +53,16 @@ def read_segmentation(path: Path) -> Volume:
     with _explained(path.name):
         segmentation = highdicom.seg.segread(path)
         volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
-    steps = np.asarray(volume.affine, np.float64)  # of slice, row, column to LPS
+    array, steps = volume.array, np.array(volume.affine, np.float64)  # of slice, row, column to LPS
+    if np.linalg.det(steps[:3, 2::-1]) < 0:  # slices in the order of series: along the normal
+        array, steps[:3, 3] = array[::-1], steps[:3, 3] + (len(array) - 1) * steps[:3, 0]
+        steps[:3, 0] *= -1
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = steps[:3, 2::-1], steps[:3, 3]
     described = segmentation.SegmentSequence
     names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in described}
     small = np.uint8 if len(names) < 256 else np.uint16
-    return Volume(volume.array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
+    return Volume(array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
 
 
 def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
@@ -189,18 +192,24 @@ def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> 
             yield contour
 
 
-def _series(labels: Volume, scan: Volume) -> DicomSlices:
-    """The slices that the scan was read from. Raises InputError where it has none."""
+def series_of(scan: Volume) -> DicomSlices:
+    """The slices that a scan was read from. Raises InputError where it has none."""
     series = scan.voxels
     if not isinstance(series, DicomSlices):
         raise InputError(
             "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, and this scan comes "
             f"from {scan.source or 'an array'}; write .nii.gz or .seg.nrrd, or read the series"
         )
-    if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=1e-3):
-        raise InputError("the labels lie elsewhere than the scan; make them by label_volume")
     if "FrameOfReferenceUID" not in series.headers[0]:
         raise DataError("the series has no FrameOfReferenceUID, which labels in DICOM refer to")
+    return series
+
+
+def _series(labels: Volume, scan: Volume) -> DicomSlices:
+    """The slices that labels lie on. Raises InputError where they lie elsewhere."""
+    series = series_of(scan)
+    if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=1e-3):
+        raise InputError("the labels lie elsewhere than the scan; make them by label_volume")
     return series
 
 

@@ -369,14 +369,23 @@ class VolumeSession:
     ) -> Volume:
         """The objects as labels (Z, Y, X) on the scan: an object's value is its number.
 
-        Of two objects on one voxel the one with the smaller number has it.
+        Of several objects on one voxel the smallest has it: a lesion lies on its organ.
         """
-        numbers = self.objects
+        numbers = sorted(self.objects, key=self._size)
         small = np.uint8 if max(numbers, default=0) < 256 else np.uint16
         array = np.zeros(self.volume.shape, small)
         for number in reversed(numbers):
             array[self.mask(number)] = number
         return label_volume(array, self.volume, names=names, colours=colours)
+
+    def _size(self, number: int) -> int:
+        """Pixels of an object on all slices on which it is known."""
+        return sum(
+            video.result(index).objects[number].area
+            for video in self._videos.values()
+            for first, last in video.known(number)
+            for index in range(first, last + 1)
+        )
 
     def save(self, path: str | Path, names: Mapping[int, str] | None = None) -> None:
         """Write the labels, see `write_labels`."""
