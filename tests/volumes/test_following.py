@@ -1,5 +1,6 @@
 """Things followed through made scans: they end where they end, and corrections stay local."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ from numpy.typing import NDArray
 from anymask.base import InputError, PromptError
 from anymask.segment import Model
 from anymask.volumes import (
+    Look,
+    Past,
     Volume,
     VolumeSession,
+    VolumeSettings,
     fill_slices,
+    judge,
+    look_at,
     mix_masks,
     open_volume_session,
     scaled_affine,
@@ -161,6 +167,35 @@ def test_a_session_goes_on_from_its_file(tmp_path: Path) -> None:
         begin(session=path, window=(0, 100))
 
 
+def test_a_video_model_follows_slices_and_goes_on(tmp_path: Path) -> None:
+    from tests.track.test_memory_tracker import tiny
+
+    array, model = made()[0][:8], tiny()
+    path = tmp_path / "x.session"
+    with open_volume_session(model, array) as session:
+        session.add(4, mask=_disc(24))
+        wanted = session.follow().mask()
+    with open_volume_session(model, array, session=path) as session:
+        session.add(4, mask=_disc(24))
+        next(session.propagate("forward"))
+    with open_volume_session(model, array, session=path) as session:
+        assert (session.follow().mask() == wanted).all()
+
+
+def test_a_thing_that_is_gone_between_two_drawn_slices_is_filled_there() -> None:
+    array, truth = made()
+    array[6:9] = 100  # three slices without anything, more than end an object
+    with begin(array) as session:
+        session.add(4, mask=truth[4])
+        session.add(10, mask=truth[10])
+        for fill, there in (("auto", True), ("never", False)):
+            session.settings = VolumeSettings(fill=fill)
+            found = session.follow().mask()
+            assert found[6:9].any() == there
+            assert slices_of(found)[0] == 4
+        assert slices_of(found)[-1] == 10
+
+
 def test_between_drawn_slices_masks_are_filled() -> None:
     with begin(np.zeros(SHAPE, np.int16), fill="always") as session:
         session.add(4, mask=_disc(20))
@@ -198,6 +233,50 @@ def test_settings_are_checked() -> None:
             begin(**wrong)
     with begin() as session, pytest.raises(InputError, match="nothing says"):
         session.follow()
+
+
+# Ends.
+
+ON_GREY = Look(area=400, inside=200.0, around=120.0, deviation=20.0)
+
+
+@pytest.mark.parametrize(
+    ("look", "ends"),
+    [
+        (ON_GREY, False),
+        (replace(ON_GREY, area=60), False),  # 15 % of 400
+        (replace(ON_GREY, area=59), True),
+        (replace(ON_GREY, area=0), True),
+        (replace(ON_GREY, around=160.0), False),  # half of the contrast of 80
+        (replace(ON_GREY, around=161.0), True),
+        (replace(ON_GREY, around=300.0), True),  # the other way round
+        (replace(ON_GREY, inside=229.0), False),  # 1.5 times the deviation are 30
+        (replace(ON_GREY, inside=231.0), True),
+    ],
+)
+def test_a_slice_is_compared_with_the_past_by_hand(look: Look, ends: bool) -> None:
+    past = judge(Past(ON_GREY, (500, 400, 300), 200.0), look)
+    assert (past.failed == 1) is ends
+    assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, look.area))
+    assert judge(past, replace(ON_GREY, area=0)).ended is ends
+
+
+def test_what_does_not_stand_out_is_not_told_by_its_contrast() -> None:
+    faint = replace(ON_GREY, around=181.0)
+    past = Past(faint, (400,), 200.0)
+    assert not judge(past, replace(faint, around=230.0)).failed
+
+
+def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:
+    grey = np.full((40, 40), 50, np.uint8)
+    mask = np.zeros((40, 40), np.bool_)
+    mask[10:30, 10:30] = True
+    grey[mask] = 200
+    grey[9:31, 9:31][np.pad(np.zeros((20, 20), np.bool_), 1, constant_values=True)] = 120
+    grey[mask ^ np.pad(mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1], 1)] = 160
+    look = look_at(mask, grey)
+    assert (look.area, look.inside, look.around) == (400, 200.0, 50.0)
+    assert look_at(np.zeros((4, 4), np.bool_), grey[:4, :4]) == Look(0, 0.0, 0.0, 0.0)
 
 
 # Filling.

@@ -1,3 +1,7 @@
+from anymask.volumes.ending import Look as Look
+from anymask.volumes.ending import Past as Past
+from anymask.volumes.ending import judge as judge
+from anymask.volumes.ending import look_at as look_at
 from anymask.volumes.files import VolumeFiles as VolumeFiles
 from anymask.volumes.files import follow_volume as follow_volume
 from anymask.volumes.filling import fill_slices as fill_slices

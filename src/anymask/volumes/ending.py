@@ -7,7 +7,7 @@ mask that it finds is compared with what the object was until now:
 - its area with the median area of the last slices that were believed;
 - its contrast, the mean grey inside less that of a ring around it, with the contrast on the last
   prompted slice, where the object stands out there at all;
-- what was inside on both slices: whether the grey there became another one.
+- its mean grey with that on the last slice that was believed.
 
 A slice that fails is empty, and nothing is learned from it; GAP of them in a row end the object.
 
@@ -32,6 +32,8 @@ GAP = 2  # slices in a row that end an object
 LEAST_AREA = 0.15  # of the median of the last areas
 LEAST_CONTRAST = 0.5  # of that on the prompted slice
 STANDS_OUT = 1.0  # contrast in standard deviations of the grey inside, from which on it counts
+GREY_JUMP = 1.5  # of the mean grey, in standard deviations of the grey inside
+LEAST_DEVIATION = 6.0  # of 255: of greys without noise
 RING = 0.35  # the ring's width, in radii of a disc of the mask's area
 LAST = 5  # areas that are remembered
 
@@ -53,11 +55,12 @@ class Look:
 
 @dataclass(frozen=True)
 class Past:
-    """What an object was until now: the looks on the prompted slice, and the last areas; slices in
-    a row that failed."""
+    """What an object was until now: its look on the prompted slice, areas on the last slices and
+    mean grey on the last one; slices in a row that failed."""
 
     prompted: Look
     areas: tuple[int, ...]
+    inside: float
     failed: int = 0
 
     @property
@@ -137,14 +140,15 @@ class EndingTracker:
         before = None if known is None else known.inner
         look = look_at(rle_to_mask(prediction.rle), seen.grey)
         state = self._inner.begin(seen.inner, at, prediction, before)
-        return FollowedState(state, Past(look, (look.area,)))
+        return FollowedState(state, Past(look, (look.area,), look.inside))
 
     def track(
         self, seen: SeenSlice, at: TrackMoment, states: Sequence[FollowedState]
     ) -> list[FramePrediction]:
         """See `Tracker`. An object that is over is not looked for."""
         alive = [place for place, state in enumerate(states) if not state.past.ended]
-        found = self._inner.track(seen.inner, at, [states[place].inner for place in alive])
+        inside = [states[place].inner for place in alive]
+        found = self._inner.track(seen.inner, at, inside) if alive else []
         answers = dict(zip(alive, found, strict=True))
         nothing = empty_rle((seen.grey.shape[0], seen.grey.shape[1]))
         judged = []
@@ -180,28 +184,32 @@ class EndingTracker:
     def pack(self, state: FollowedState) -> StateArrays:
         """See `Tracker`."""
         look, past = state.past.prompted, state.past
-        numbers = [look.area, look.inside, look.around, look.deviation, past.failed, *past.areas]
+        greys = look.inside, look.around, look.deviation
+        numbers = [look.area, *greys, past.inside, past.failed, *past.areas]
         return {**self._inner.pack(state.inner), "volume_past": np.array(numbers, np.float64)}
 
     def unpack(self, arrays: StateArrays) -> FollowedState:
         """See `Tracker`."""
         inner = {name: one for name, one in arrays.items() if name != "volume_past"}
-        area, *greys, failed = arrays["volume_past"][:5].tolist()
-        areas = tuple(int(one) for one in arrays["volume_past"][5:])
-        past = Past(Look(int(area), *greys), areas, int(failed))
+        area, *greys, inside, failed = arrays["volume_past"][:6].tolist()
+        areas = tuple(int(one) for one in arrays["volume_past"][6:])
+        past = Past(Look(int(area), *greys), areas, inside, int(failed))
         return FollowedState(self._inner.unpack(inner), past)
 
 
 def judge(past: Past, look: Look) -> Past:
     """The past after a slice on which a mask looks like this."""
-    if look.area == 0 or look.area < LEAST_AREA * median(past.areas) or _faded(past, look):
+    if look.area == 0 or look.area < LEAST_AREA * median(past.areas) or _changed(past, look):
         return replace(past, failed=past.failed + 1)
-    return replace(past, areas=(*past.areas[-(LAST - 1) :], look.area), failed=0)
+    areas = (*past.areas[-(LAST - 1) :], look.area)
+    return replace(past, areas=areas, inside=look.inside, failed=0)
 
 
-def _faded(past: Past, look: Look) -> bool:
-    """Whether a mask stands out less than the prompted one, whose grey was told apart."""
+def _changed(past: Past, look: Look) -> bool:
+    """Whether a mask stands out less than the prompted one did, or holds another grey at once."""
     prompted = past.prompted
-    if abs(prompted.contrast) < STANDS_OUT * max(prompted.deviation, 1.0):
-        return False
-    return look.contrast / prompted.contrast < LEAST_CONTRAST
+    deviation = max(prompted.deviation, LEAST_DEVIATION)
+    if abs(look.inside - past.inside) > GREY_JUMP * deviation:
+        return True
+    stands_out = abs(prompted.contrast) >= STANDS_OUT * deviation
+    return stands_out and look.contrast / prompted.contrast < LEAST_CONTRAST
