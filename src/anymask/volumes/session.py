@@ -128,6 +128,16 @@ class VolumeOptions(TypedDict, total=False):
     session: Path | str | None
 
 
+class SlicePrompt(TypedDict, total=False):
+    """What is said of an object on a slice: as for `VideoSession.add`."""
+
+    points: ArrayLike | None
+    labels: ArrayLike | None
+    box: ArrayLike | None
+    mask: ArrayLike | None
+    anew: bool
+
+
 @dataclass(frozen=True)
 class FollowedSlice:
     """The objects of one slice across an axis (0 is z, 1 is y, 2 is x), by their number."""
@@ -212,34 +222,31 @@ class VolumeSession:
         self,
         slice: int,  # noqa: A002 - what everybody calls it
         id: int = 1,  # noqa: A002
-        *,
         axis: int = 0,
-        points: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        box: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        anew: bool = False,
+        **said: Unpack[SlicePrompt],
     ) -> ObjectMask:
         """Say which object is meant on a slice, or correct its mask there; its mask on the slice.
 
         slice          counted from 0 along the axis
         id             of the object, a number from 1 on: its label
         axis           0: a slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x
-        points, labels, box, mask, anew
-                       as for `VideoSession.add`, in pixels of the slice: (x, y) is (column, row)
+        said           points, labels, box, mask, anew: as for `VideoSession.add`, in pixels of the
+                       slice; (x, y) is (column, row)
 
         A correction is computed again along its own axis, up to the object's next prompts there.
         Where the object is known along other axes alone, its mask there is what is corrected.
 
         Raises PromptError, and InputError for an axis or a slice that is not there.
         """
+        check_keywords(said, SlicePrompt.__annotations__)
         check_axis(axis)
         if isinstance(id, bool) or not isinstance(id, int | np.integer) or not 1 <= id < 2**16:
             raise InputError(f"id must be a whole number from 1 to 65535, got {id!r}")
         video, seen = self._open(axis), id in self.objects
-        if seen and id not in video.objects and mask is None and box is None and not anew:
-            mask = self._cut(id, axis, slice)
-        return video.add(slice, id, points=points, labels=labels, box=box, mask=mask, anew=anew)
+        corrects = not any(said.get(name) is not None for name in ("mask", "box"))
+        if seen and id not in video.objects and corrects and not said.get("anew"):
+            said["mask"] = self._cut(id, axis, slice)
+        return video.add(slice, id, **said)
 
     def _cut(self, number: int, axis: int, index: int) -> BoolArray | None:
         """What other axes know of an object on a slice of this one; None: nothing."""
