@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from anymask.base import (
     BoolArray,
@@ -42,7 +42,7 @@ from anymask.track import (
     open_session,
 )
 from anymask.volumes.ending import GAP, EndingTracker
-from anymask.volumes.filling import fill_slices
+from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
 from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Colour, Volume, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
@@ -335,16 +335,11 @@ class VolumeSession:
         spoken = {axis: one for axis, one in self._videos.items() if id in one.objects}
         if not spoken:
             raise InputError(f"there is no object {id!r}; there are {self.objects}")
-        found, nearest = np.zeros(self.volume.shape, np.bool_), None
-        for axis, video in sorted(spoken.items()):
-            one = np.moveaxis(self._along(axis, video, id), 0, axis)
-            if len(spoken) == 1:
-                return one
-            away = self._distances(axis, video.prompts(id))
-            closer = away < (np.float32(np.inf) if nearest is None else nearest)
-            np.copyto(found, one, where=closer)
-            nearest = away if nearest is None else np.minimum(nearest, away)
-        return found
+        parts = [
+            AlongAxis(axis, np.moveaxis(self._along(axis, video, id), 0, axis), video.prompts(id))
+            for axis, video in sorted(spoken.items())
+        ]
+        return join_axes(parts, self.volume.spacing)
 
     def _along(self, axis: int, video: VideoSession, number: int) -> BoolArray:
         """An object's masks along one axis, the axis first."""
@@ -360,14 +355,6 @@ class VolumeSession:
                     unsure.append(index)
         drawn = [index for index in video.prompts(number) if stack[index].any()]
         return fill_slices(stack, drawn, unsure, self.settings.fill)
-
-    def _distances(self, axis: int, prompted: list[int]) -> NDArray[np.float32]:
-        """Millimetres to the nearest prompted slice of an axis, to be broadcast over the scan."""
-        places = np.arange(self.volume.shape[axis])
-        away = np.abs(places[:, None] - np.array(prompted)).min(axis=1)
-        shape = [1, 1, 1]
-        shape[axis] = -1
-        return np.asarray(away * self.volume.spacing[axis], np.float32).reshape(shape)
 
     def labels(
         self,
