@@ -116,15 +116,16 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     """A file of RTSTRUCT. Raises InputError for a scan that is no DICOM, MissingExtra."""
     try:
         from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-        from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+        from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
     except ImportError as error:
         raise MissingExtra("pydicom", "volumes", "writing RTSTRUCT") from error
     series = _series(labels, scan)
     first, now = series.headers[0], datetime.now()
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RT_CLASS, generate_uid()
+    meta.MediaStorageSOPClassUID = UID(RT_CLASS)
+    meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     for name in _SHARED:
         if name in first:
             setattr(made, name, first[name].value)

@@ -38,12 +38,12 @@ def fill_slices(
     """
     if way == "never":
         return stack
-    full = stack.any(axis=(1, 2))
+    full: BoolArray = stack.any(axis=(1, 2))
     wanted = np.zeros(len(stack), np.bool_)
     for first, last in pairwise(drawn):
-        between = np.arange(first + 1, last)
-        weak = np.logical_or(~full[between], np.isin(between, unsure))
-        wanted[between] = np.logical_or(weak, way == "always")
+        between = range(first + 1, last)
+        weak = [way == "always" or not full[index] or index in unsure for index in between]
+        wanted[first + 1 : last] = weak
     known = np.flatnonzero(full & ~wanted)
     if way == "auto":
         for first, last in pairwise(known.tolist()):
