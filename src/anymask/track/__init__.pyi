@@ -36,6 +36,7 @@ from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
 from anymask.track.session import open_session as open_session
 from anymask.track.session import open_tracker as open_tracker
+from anymask.track.session import read_whole as read_whole
 from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings

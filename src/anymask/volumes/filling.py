@@ -38,7 +38,7 @@ def fill_slices(
     """
     if way == "never":
         return stack
-    full: BoolArray = stack.any(axis=(1, 2))
+    full = np.asarray(stack.any(axis=(1, 2)), np.bool_)
     wanted = np.zeros(len(stack), np.bool_)
     for first, last in pairwise(drawn):
         between = range(first + 1, last)

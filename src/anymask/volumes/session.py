@@ -40,6 +40,7 @@ from anymask.track import (
     TrackerName,
     VideoSession,
     open_session,
+    read_whole,
 )
 from anymask.volumes.ending import GAP, EndingTracker
 from anymask.volumes.filling import AlongAxis, fill_slices, join_axes
@@ -240,8 +241,9 @@ class VolumeSession:
         """
         check_keywords(said, SlicePrompt.__annotations__)
         check_axis(axis)
-        if isinstance(id, bool) or not isinstance(id, int | np.integer) or not 1 <= id < 2**16:
-            raise InputError(f"id must be a whole number from 1 to 65535, got {id!r}")
+        slice, id = read_whole(slice=slice, id=id)  # noqa: A001
+        if not 1 <= id < 2**16:
+            raise InputError(f"id is a label, a whole number from 1 to 65535, got {id}")
         video, seen = self._open(axis), id in self.objects
         corrects = not any(said.get(name) is not None for name in ("mask", "box"))
         if seen and id not in video.objects and corrects and not said.get("anew"):
