@@ -1,0 +1,15 @@
+from anymask.maps.change import LEAST as LEAST
+from anymask.maps.change import ChangeEye as ChangeEye
+from anymask.maps.change import aligned as aligned
+from anymask.maps.layers import on_the_map as on_the_map
+from anymask.maps.layers import placed_prompt as placed_prompt
+from anymask.maps.layers import read_prompts as read_prompts
+from anymask.maps.prompting import PromptEye as PromptEye
+from anymask.maps.scene import is_map as is_map
+from anymask.maps.scene import open_map as open_map
+from anymask.maps.scene import pixel_metres as pixel_metres
+from anymask.maps.settings import MapSettings as MapSettings
+from anymask.maps.shapes import GroundArea as GroundArea
+from anymask.maps.shapes import right_angled as right_angled
+from anymask.maps.survey import TileEye as TileEye
+from anymask.maps.worksheet import open_worksheet as open_worksheet
