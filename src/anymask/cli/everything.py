@@ -7,6 +7,7 @@ import argparse
 from anymask.base import list_settings
 from anymask.cli.everything_files import work_through
 from anymask.cli.folders import add_folder_options
+from anymask.cli.maps import add_map_options, search_map, wants_map
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -51,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
     add_options(parser.add_argument_group("names"), NamesChoice)
     add_options(parser.add_argument_group("large photos and masks of low quality"), LookChoice)
+    add_map_options(parser, tile=False)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -65,4 +67,7 @@ def run(args: argparse.Namespace) -> None:
         read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip
-    work_through(args, task, NOTHING)
+    if wants_map(args):
+        search_map(args, task)
+    else:
+        work_through(args, task, NOTHING)

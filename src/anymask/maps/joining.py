@@ -4,8 +4,8 @@ The rules are those of tiles of a photo (`segment/automatic.py`, and its constan
 instead of run-lengths, and a few windows at a time: memory does not hold a whole map. Two fragments
 of neighbouring windows are one thing when, in the strip that both saw, each is the other's best
 match; those that hang together become one outline. Where a cut is not confirmed by a neighbour the
-thing is asked for once more in a window around it. Of two things that overlap and of which no window
-saw both, the one of higher rank stays.
+thing is asked for once more in a window around it. Of two things that overlap, and of which no
+window saw both, the one of higher rank stays.
 
 Letters: N M fragments of two windows.
 """
@@ -19,6 +19,7 @@ import numpy as np
 import shapely
 
 from anymask.base import Floats
+from anymask.maps.shapes import polygons_only
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of
 from anymask.masks import Window
 from anymask.segment import CONFIRMED, common_window, cut_bands
@@ -29,9 +30,9 @@ INSIDE = 0.9  # of the smaller one that lies in the other
 _REACH = 2  # rows and columns of windows that may overlap
 
 
-def rectangle(window: Sequence[float]) -> shapely.Geometry:
-    """A window as an outline."""
-    return shapely.box(*window)
+def part_in(outline: shapely.Geometry, window: Sequence[float]) -> shapely.Geometry:
+    """The part of an outline that lies in a window."""
+    return polygons_only(shapely.intersection(outline, shapely.box(*window)))
 
 
 def last_pixels(bounds: Sequence[float]) -> tuple[float, float, float, float]:
@@ -106,10 +107,7 @@ def _best_matches(
     """Pairs that are each other's best match in the strip, and agree enough."""
     if not ours or not theirs:
         return []
-    place = rectangle(strip)
-    first, second = (
-        shapely.intersection([one.outline for one in side], place) for side in (ours, theirs)
-    )
+    first, second = ([part_in(one.outline, strip) for one in side] for side in (ours, theirs))
     iou = outline_iou(first, second)  # (N, M)
     for row, one in enumerate(ours if by_label else []):
         iou[row, [one.label != other.label for other in theirs]] = 0
@@ -173,9 +171,11 @@ def _is_confirmed(one: Fragment, partners: list[Fragment], image_hw: tuple[int, 
     """Whether other windows see the thing wherever this one's border cuts it."""
     if not one.cut:
         return True
-    others = shapely.union_all([other.outline for other in partners])
+    if not partners:
+        return False
+    others = polygons_only(shapely.union_all([other.outline for other in partners]))
     for band in cut_bands(last_pixels(one.bounds), one.window, image_hw):
-        cut = shapely.intersection(one.outline, rectangle(band))
+        cut = part_in(one.outline, band)
         if shapely.area(shapely.intersection(cut, others)) < CONFIRMED * shapely.area(cut):
             return False
     return True
@@ -187,7 +187,7 @@ def _thing(group: list[Fragment]) -> MapThing:
     largest = group[int(weights.argmax())]
     score, rank = np.average([(one.score, one.rank) for one in group], axis=0, weights=weights)
     return MapThing(
-        shapely.union_all([one.outline for one in group]),
+        polygons_only(shapely.union_all([one.outline for one in group])),
         float(score), float(rank), largest.label, largest.prompt,
         frozenset(key_of(one.window) for one in group),
     )  # fmt: skip
@@ -198,7 +198,7 @@ def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | Non
     uncut = [one for one in answers if not one.cut]
     if not uncut:
         return None
-    seen = shapely.intersection([one.outline for one in uncut], rectangle(piece.window))
+    seen = [part_in(one.outline, piece.window) for one in uncut]
     agreement = outline_iou(seen, [piece.outline])[:, 0]
     best = int(agreement.argmax())
     if agreement[best] < AGREE:

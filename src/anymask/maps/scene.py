@@ -198,7 +198,7 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
 def pixel_metres(dataset: Any) -> tuple[float, float]:
     """Metres of a pixel along x and y in the middle of a map, on the ellipsoid of WGS 84."""
     steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
-    corners = steps + (dataset.width / 2, dataset.height / 2)
+    corners = steps + np.array([dataset.width, dataset.height]) / 2
     a, b, c, d, e, f = tuple(dataset.transform)[:6]
     placed = corners @ np.array([[a, d], [b, e]]) + (c, f)
     degrees = transformed(placed, dataset.crs, WGS_84)

@@ -1,4 +1,4 @@
-"""Goes over a map window by window, joins what was found and writes it; resumes where it was killed.
+"""Goes over a map window by window, joins what was found and writes it; a killed run is resumed.
 
 `survey_map` is the whole of it. What is looked for is an eye's matter: everything or words in tiles
 (`TileEye`), prompts (`prompting.PromptEye`), what changed between two dates (`change.ChangeEye`).
@@ -90,8 +90,8 @@ def survey_map(
     progress  told (windows done, all windows)
 
     A run that was killed goes on after the last window that was done: its work lies beside the
-    first output until everything is written. Raises InputError for outputs, for what the map cannot do,
-    and where another process writes the same; ImageError where the file is broken.
+    first output until everything is written. Raises InputError for outputs, and where another
+    process writes the same; ImageError where the file is broken.
     """
     chosen = settings or MapSettings()
     paths = [Path(one) for one in outputs]
@@ -118,7 +118,7 @@ def survey_map(
 
 
 def _join(scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: Told | None) -> int:
-    """Make things of fragments; cut ones are asked for again. How many stay cut: they are left out."""
+    """Make things of fragments, cut ones asked for again; how many stay cut and are left out."""
     groups = group_fragments(work, windows, eye.by_label)
     cut = join_fragments(work, groups, windows, scene.image_hw)
     side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)

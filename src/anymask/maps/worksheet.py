@@ -110,8 +110,17 @@ class Worksheet:
     def keep(self, look: str, found: Sequence[Fragment]) -> None:
         """A look is done."""
         rows = [
-            [key_of(one.window), shapely.to_wkb(one.outline), one.cut, one.score, one.rank]
-            + [one.label, one.prompt, *one.click, one.parent]
+            (
+                key_of(one.window),
+                shapely.to_wkb(one.outline),
+                one.cut,
+                one.score,
+                one.rank,
+                one.label,
+                one.prompt,
+                *one.click,
+                one.parent,
+            )
             for one in found
         ]
         with self.base:
@@ -145,8 +154,14 @@ class Worksheet:
     def add_things(self, things: Iterable[MapThing]) -> None:
         """Keep things that compete with each other for their place."""
         rows = (
-            [shapely.to_wkb(one.outline), one.score, one.rank, one.label, one.prompt]
-            + [" ".join(sorted(one.windows))]
+            (
+                shapely.to_wkb(one.outline),
+                one.score,
+                one.rank,
+                one.label,
+                one.prompt,
+                " ".join(sorted(one.windows)),
+            )
             for one in things
         )
         with self.base:
