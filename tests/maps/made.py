@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.masks import Mask, Masks, mask_to_rle
+from anymask.masks import Mask, Masks, crop_to_rle, mask_to_rle
 
 UTM = "EPSG:32632"
 LEVEL = 150  # what is lighter in green is a thing
@@ -81,12 +81,17 @@ class ThresholdModel:
 
     def everything(self, picture: NDArray[Any], **settings: Any) -> Masks:
         self.looks.append(picture.shape)
-        count, regions = cv2.connectedComponents((picture[..., 1] > LEVEL).astype(np.uint8))
-        found = [Mask(mask_to_rle(regions == n), score=0.9) for n in range(1, count)]
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(light(picture))
+        found = []
+        for n in range(1, count):
+            x, y, w, h, _ = stats[n].tolist()
+            inside = regions[y : y + h, x : x + w] == n
+            rle = crop_to_rle(inside, (x, y), picture.shape[:2])
+            found.append(Mask(rle, score=0.9))
         return Masks(found, image_hw=picture.shape[:2])
 
     def segment(self, picture: NDArray[Any], *, prompts: Sequence[Any], **_: Any) -> list[Any]:
-        _, regions = cv2.connectedComponents((picture[..., 1] > LEVEL).astype(np.uint8))
+        _, regions = cv2.connectedComponents(light(picture))
         answers = []
         for prompt in prompts:
             corners = prompt.points if prompt.box is None else prompt.box.reshape(2, 2)
@@ -94,6 +99,10 @@ class ThresholdModel:
             mask = Mask(mask_to_rle((regions == regions[y, x]) & (regions > 0)), score=0.8)
             answers.append(Answer([mask]))
         return answers
+
+
+def light(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    return (picture[..., 1] > LEVEL).astype(np.uint8)
 
 
 class Answer(list[Mask]):

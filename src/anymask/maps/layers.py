@@ -221,7 +221,7 @@ def crs_of(text: str | None, scene: Scene) -> Any:
         return scene.crs
     try:
         return CRS.from_user_input(text.strip())
-    except rasterio.errors.CRSError as error:
+    except (rasterio.errors.CRSError, ValueError) as error:
         raise PromptError(f"wanted a CRS such as EPSG:4326, or map, got {text!r}") from error
 
 

@@ -76,7 +76,9 @@ class Scene:
     @property
     def transform(self) -> Any:
         """From pixels of the scene to the map."""
-        return self.dataset.transform * Affine.scale(*self.step)
+        a, b, c, d, e, f = tuple(self.dataset.transform)[:6]
+        along, down = self.step
+        return Affine(a * along, b * down, c, d * along, e * down, f)
 
     @property
     def ground(self) -> tuple[float, float]:
@@ -281,11 +283,16 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     placed -= np.tile(corner, 2)
 
     def sources(band: str) -> str:
+        kind = "SimpleSource" if nodata is None else "ComplexSource"
+        empty = "" if nodata is None else f"<NODATA>{nodata}</NODATA>"
         return "".join(
-            f"<SimpleSource><SourceFilename>{escape(str(path.resolve()))}</SourceFilename>"
-            f"<SourceBand>{band}</SourceBand><SrcRect xOff='0' yOff='0' xSize='{x1 - x0:.0f}' "
-            f"ySize='{y1 - y0:.0f}'/><DstRect xOff='{x0:.0f}' yOff='{y0:.0f}' "
-            f"xSize='{x1 - x0:.0f}' ySize='{y1 - y0:.0f}'/></SimpleSource>"
+            f"<{kind}><SourceFilename>{escape(str(path.resolve()))}</SourceFilename>"
+            f"<SourceBand>{band}</SourceBand>"
+            + "".join(
+                f"<{rect} xOff='{x}' yOff='{y}' xSize='{x1 - x0:.0f}' ySize='{y1 - y0:.0f}'/>"
+                for rect, x, y in (("SrcRect", 0, 0), ("DstRect", x0, y0))
+            )
+            + f"{empty}</{kind}>"
             for path, (x0, y0, x1, y1) in zip(paths, placed.tolist(), strict=True)
         )
 
@@ -301,9 +308,9 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
             f"</Description><ColorInterp>{colours[number - 1].title()}</ColorInterp>{value}"
             f"{sources(str(number))}</VRTRasterBand>"
         )
-    parts.append(
-        f"<MaskBand><VRTRasterBand dataType='Byte'>{sources('mask,1')}</VRTRasterBand></MaskBand>"
-    )
+    if nodata is None:  # else GDAL's masks of the tiles are wrong
+        covered = f"<VRTRasterBand dataType='Byte'>{sources('mask,1')}</VRTRasterBand>"
+        parts.append(f"<MaskBand>{covered}</MaskBand>")
     moved = grid * Affine.translation(*corner.tolist())
     return (
         f"<VRTDataset rasterXSize='{width:.0f}' rasterYSize='{height:.0f}'>"
