@@ -77,23 +77,29 @@ class Killed(ThresholdModel):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().everything(picture, **settings)
 
-search(Path(sys.argv[1]), *map(Path, sys.argv[2:]), tile=1024, model=Killed())
+search(Path(sys.argv[1]), *map(Path, sys.argv[3:]), tile=int(sys.argv[2]), model=Killed())
 """
 
 
-def test_no_thing_of_a_large_map_is_cut_at_a_seam_and_a_killed_run_goes_on(tmp_path: Path) -> None:
-    truth = field(4000, 200)
+@pytest.mark.parametrize(
+    ("side", "count", "tile", "tiles"),
+    [(1300, 40, 350, 25), pytest.param(4000, 200, 1024, 25, marks=pytest.mark.slow)],
+)
+def test_no_thing_of_a_large_map_is_cut_at_a_seam_and_a_killed_run_goes_on(
+    tmp_path: Path, side: int, count: int, tile: int, tiles: int
+) -> None:
+    truth = field(side, count)
     path = write_map(tmp_path / "large.tif", photo_of(truth), nodata=255)
     outputs = [tmp_path / "things.gpkg", tmp_path / "things.tif"]
-    words = [sys.executable, "-c", KILLED, str(path), *map(str, outputs)]
+    words = [sys.executable, "-c", KILLED, str(path), str(tile), *map(str, outputs)]
     dead = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
     assert dead.returncode == -9, dead.stderr
     assert not any(one.exists() for one in outputs)
 
     model = ThresholdModel()
-    report = search(path, *outputs, tile=1024, model=model)
-    assert (report.things, report.left_out, report.windows) == (200, 0, 25)
-    assert len(model.looks) == 25 - 7  # nothing is looked at twice
+    report = search(path, *outputs, tile=tile, model=model)
+    assert (report.things, report.left_out, report.windows) == (count, 0, tiles)
+    assert len(model.looks) == tiles - 7  # nothing is looked at twice
     assert not list(tmp_path.glob(".*"))
 
     with rasterio.open(path) as photo, rasterio.open(outputs[1]) as labels:
@@ -104,9 +110,9 @@ def test_no_thing_of_a_large_map_is_cut_at_a_seam_and_a_killed_run_goes_on(tmp_p
         found = labels.read(1)
     assert ((found > 0) == (light(photo_of(truth)) > 0)).all()
     pairs = np.unique(np.stack([truth[found > 0], found[found > 0]]), axis=1)
-    assert pairs.shape[1] == 200  # each thing is one label, whole
+    assert pairs.shape[1] == count  # each thing is one label, whole
     shapes, columns = read_layer(outputs[0])
-    assert len(shapes) == 200
+    assert len(shapes) == count
     assert shapely.is_valid(shapes).all()
     assert columns["crs"] == UTM
     areas = np.bincount(truth.ravel())[1:] * 0.25

@@ -65,7 +65,9 @@ class BandView:
             return bands
         first, second = bands.astype(np.float32)
         total = first + second
-        return np.divide(first - second, total, out=np.zeros_like(total), where=total != 0)[None]
+        found = np.zeros((1, *total.shape), np.float32)
+        np.divide(first - second, total, out=found[0], where=total != 0)
+        return found
 
     def picture(self, bands: NDArray[Any]) -> UintImage:
         """A window (C, h, w) as a model sees it: (h, w, 3) uint8."""

@@ -73,7 +73,7 @@ class ColourLine:
             cv2.GaussianBlur(one, (5, 5), 0).astype(np.float32) for one in (first, second)
         )
         apart = np.abs(before - (after * self.gain + self.bias))
-        found: BoolArray = (apart > np.maximum(_LEVELS, _NOISE * self.noise)).any(axis=2)
+        found: BoolArray = np.any(apart > np.maximum(_LEVELS, _NOISE * self.noise), axis=2)
         return found
 
 
@@ -136,7 +136,7 @@ class ChangeEye(TileEye):
             return []
         old, new = self._changed_masks(before, changed), self._changed_masks(after, changed)
         agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > RIVAL
-        stayed, known = agree.any(axis=1), agree.any(axis=0)
+        stayed, known = np.any(agree, axis=1).tolist(), np.any(agree, axis=0).tolist()
         found = [
             replace(one, label="changed" if both else "vanished")
             for one, both in zip(old, stayed, strict=True)
@@ -150,8 +150,7 @@ class ChangeEye(TileEye):
         """The things of a tile of which enough has changed; the share is their score."""
         kept = []
         for one in self.find(picture):
-            mask = rle_to_mask(one.rle)
-            share = np.count_nonzero(mask & changed) / max(1, np.count_nonzero(mask))
+            share = np.count_nonzero(rle_to_mask(one.rle) & changed) / max(one.area, 1)
             if share >= self.least:
                 kept.append(replace(one, score=float(share), objectness=None))
         return kept

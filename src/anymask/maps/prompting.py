@@ -124,8 +124,8 @@ class PromptEye:
             box = (
                 None if one.box is None else (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
             )
-            given = (clicks, list(one.labels)) if len(clicks) else (None, None)
-            asked.append(Prompt.of(*given, box))
+            words: dict[str, Any] = {"points": clicks, "labels": list(one.labels)}
+            asked.append(Prompt.of(box=box, **(words if len(clicks) else {})))
         return [one.best for one in self.model.segment(picture, prompts=asked, **self.settings)]
 
     def _fragment(

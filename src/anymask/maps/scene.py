@@ -122,8 +122,7 @@ class Scene:
             return xy / self.step
         if crs != self.crs:
             xy = transformed(xy, crs, self.crs)
-        a, b, c, d, e, f = tuple(~self.transform)[:6]
-        return xy @ np.array([[a, d], [b, e]]) + (c, f)
+        return moved(xy, ~self.transform)
 
     def source_at(self, x: float, y: float) -> str:
         """The name of the file that a pixel of the scene comes from."""
@@ -188,6 +187,13 @@ def is_map(path: Path) -> bool:
         return False
 
 
+def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
+    """Points by an affine transform, as of pixels to a map."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    found: Floats = points @ np.array([[a, d], [b, e]]) + (c, f)
+    return found
+
+
 def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)
     """Points of one CRS in another one, x or longitude first. Raises InputError off its area."""
     x, y = transform_points(source, target, points[:, 0], points[:, 1])
@@ -201,9 +207,7 @@ def pixel_metres(dataset: Any) -> tuple[float, float]:
     """Metres of a pixel along x and y in the middle of a map, on the ellipsoid of WGS 84."""
     steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
     corners = steps + np.array([dataset.width, dataset.height]) / 2
-    a, b, c, d, e, f = tuple(dataset.transform)[:6]
-    placed = corners @ np.array([[a, d], [b, e]]) + (c, f)
-    degrees = transformed(placed, dataset.crs, WGS_84)
+    degrees = transformed(moved(corners, dataset.transform), dataset.crs, WGS_84)
     square = _FLAT * (2 - _FLAT)
     curve = 1 - square * np.sin(np.radians(degrees[:, 1].mean())) ** 2
     east = _RADIUS / np.sqrt(curve) * np.cos(np.radians(degrees[:, 1].mean()))
@@ -268,7 +272,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
         described = first.descriptions
     for path in paths:
         with _open(path) as tile:
-            x, y = ~grid * (tile.transform.c, tile.transform.f)
+            x, y = moved(np.array([tile.transform.c, tile.transform.f]), ~grid).tolist()
             same = np.allclose(tuple(tile.transform)[:2], tuple(grid)[:2], rtol=1e-6, atol=0)
             off = max(abs(x - round(x)), abs(y - round(y)))
             if tile.crs != crs or not same or off > _ALIGNED or (tile.count, tile.dtypes) != kinds:
@@ -311,10 +315,11 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     if nodata is None:  # else GDAL's masks of the tiles are wrong
         covered = f"<VRTRasterBand dataType='Byte'>{sources('mask,1')}</VRTRasterBand>"
         parts.append(f"<MaskBand>{covered}</MaskBand>")
-    moved = grid * Affine.translation(*corner.tolist())
+    left, top = moved(corner, grid).tolist()
+    a, b, _, d, e, _ = tuple(grid)[:6]
     return (
         f"<VRTDataset rasterXSize='{width:.0f}' rasterYSize='{height:.0f}'>"
         f"<SRS>{escape(crs.to_wkt())}</SRS>"
-        f"<GeoTransform>{','.join(repr(part) for part in moved.to_gdal())}</GeoTransform>"
+        f"<GeoTransform>{left!r},{a},{b},{top!r},{d},{e}</GeoTransform>"
         f"{''.join(parts)}</VRTDataset>"
     ), placed

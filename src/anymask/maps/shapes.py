@@ -15,7 +15,7 @@ import shapely
 from rasterio.crs import CRS
 
 from anymask.base import BoolArray, Floats
-from anymask.maps.scene import WGS_84, Scene, transformed
+from anymask.maps.scene import WGS_84, Scene, moved, transformed
 from anymask.masks import Rle, Window, mask_to_rle, rle_to_mask, rle_to_polygons
 
 _HALF = 0.5  # of a mask must lie on pixels that the map has
@@ -118,7 +118,7 @@ class GroundArea:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         height, width = scene.image_hw
-        middle = np.array([scene.transform * (width / 2, height / 2)], np.float64)
+        middle = moved(np.array([[width / 2, height / 2]]), scene.transform)
         longitude = float(transformed(middle, scene.crs, WGS_84)[0, 0])
         self.equal = CRS.from_proj4(f"+proj=cea +lon_0={longitude:.6f} +datum=WGS84 +units=m")
         self.longest = _LONG["degrees" if scene.crs.is_geographic else "metres"]
@@ -132,8 +132,7 @@ class GroundArea:
 
 def on_map(shape: shapely.Geometry, scene: Scene, crs: Any = None) -> shapely.Geometry:
     """A shape of pixels in the map's coordinates, or in those of another CRS; valid."""
-    a, b, c, d, e, f = tuple(scene.transform)[:6]
-    placed = shapely.transform(shape, lambda xy: xy @ np.array([[a, d], [b, e]]) + (c, f))
+    placed = shapely.transform(shape, lambda xy: moved(xy, scene.transform))
     if crs is not None and crs != scene.crs:
         placed = shapely.transform(placed, lambda xy: transformed(xy, scene.crs, crs))
     return polygons_only(placed)

@@ -227,7 +227,7 @@ class TileEye:
         self.scene, self.model, self.find = scene, model, find
         self.prompt, self.nested = prompt, nested
         self.side = pick_side(tile, scene.image_hw)
-        self.about = {
+        self.about: dict[str, Any] = {
             "model": model_about(model),
             "find": about,
             "prompt": prompt,
