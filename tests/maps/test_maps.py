@@ -22,7 +22,6 @@ shapely = pytest.importorskip("shapely")
 from anymask.maps import (  # noqa: E402 - after the check that the extra is there
     ChangeEye,
     GroundArea,
-    MapSettings,
     PromptEye,
     TileEye,
     aligned,
@@ -38,7 +37,6 @@ from anymask.maps import (  # noqa: E402 - after the check that the extra is the
 from tests.maps.made import UTM, ThresholdModel, field, light, photo_of, write_map  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-EXACT = MapSettings(simplify=0)
 
 
 def read_layer(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -46,11 +44,11 @@ def read_layer(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
     return shapely.from_wkb(shapes), dict(zip(meta["fields"], columns, strict=True)) | meta
 
 
-def search(source: Any, *outputs: Path, tile: int = 256, settings: MapSettings = EXACT, **how: Any):
+def search(source: Any, *outputs: Path, tile: int = 256, min_area: float = 0, **how: Any):
     model = how.pop("model", None) or ThresholdModel()
     with open_map(source, **how) as scene:
         eye = TileEye(scene, model, model.everything, tile=tile)
-        return survey_map(scene, eye, outputs, settings)
+        return survey_map(scene, eye, outputs, simplify=0, min_area=min_area)
 
 
 @pytest.fixture(scope="module")
@@ -370,10 +368,10 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
     tmp_path: Path, ortho: Path, numbers: NDArray[Any]
 ) -> None:
     areas = np.bincount(numbers.ravel())[1:] * 0.25
-    report = search(ortho, tmp_path / "a.gpkg", settings=MapSettings(simplify=0, min_area=400))
+    report = search(ortho, tmp_path / "a.gpkg", min_area=400)
     assert report.things == (areas > 400).sum()
     for ending in ("gpkg", "fgb", "geojson", "tif"):
-        search(ortho, tmp_path / f"b.{ending}", settings=MapSettings(min_area=1e9))
+        search(ortho, tmp_path / f"b.{ending}", min_area=1e9)
         assert (tmp_path / f"b.{ending}").exists()
     assert len(read_layer(tmp_path / "b.fgb")[0]) == 0
 
@@ -412,7 +410,7 @@ def test_buildings_get_right_angles_and_round_things_stay() -> None:
 
 def prompted(scene: Any, *prompts: Any, **how: Any) -> NDArray[Any]:
     out = Path(scene.dataset.name).with_suffix(".gpkg")
-    survey_map(scene, PromptEye(scene, ThresholdModel(), prompts, **how), [out], EXACT)
+    survey_map(scene, PromptEye(scene, ThresholdModel(), prompts, **how), [out], simplify=0)
     return read_layer(out)[0]
 
 
@@ -490,7 +488,7 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
         out, model = tmp_path / "change.gpkg", ThresholdModel()
         with open_map(old) as a, open_map(second) as b, aligned(b, a) as on_a:
             eye = ChangeEye(a, on_a, model, model.everything, tile=256)
-            survey_map(a, eye, [out], EXACT)
+            survey_map(a, eye, [out], simplify=0)
         _, columns = read_layer(out)
         found = sorted(zip(columns["label"], columns["area_m2"], strict=True))
         sizes = np.bincount(numbers.ravel()) * 0.25 / 0.9996**2

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from anymask.base import InputError
-from anymask.cli.maps import add_map_options, open_scene, read_map_settings, write_survey
+from anymask.cli.maps import add_map_options, open_scene, read_map, write_survey
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     need_packages(("rasterio", "pyogrio", "shapely"), "maps", "a map")
     from anymask.maps import LEAST, ChangeEye, aligned
 
-    settings = read_map_settings(args)
+    settings = read_map(args)
     task = EverythingTask(read_model(args), grid=read_options(args, Grid))
     with (
         open_scene(args, [args.before], settings) as first,

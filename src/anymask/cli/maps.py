@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import InputError, ProgressBar
 from anymask.cli.options import add_options, need_packages, read_model, read_options, read_pictures
 from anymask.cli.sources import open_sources
-from anymask.jobs import EverythingTask, FindTask, LookChoice
+from anymask.jobs import LookChoice, MapChoice
 
 if TYPE_CHECKING:
-    from anymask.maps import MapPrompt, MapReport, MapSettings, Scene
+    from anymask.jobs import EverythingTask, FindTask
+    from anymask.maps import MapPrompt, MapReport, Scene
 
 _SURE, _MAYBE = (".gpkg", ".fgb"), (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
@@ -34,14 +35,12 @@ def add_map_options(
     prompts  whether the command takes prompts
     tile     whether `--tile` is not there yet
     """
-    from anymask.maps import MapSettings
-
     group = parser.add_argument_group(
         "maps (GeoTIFF, COG, VRT, JPEG 2000, folders of tiles; -o .gpkg, .fgb, .geojson, .tif)"
     )
     own = [] if prompts else ["crs", "prompts"]
-    names = [name for name in MapSettings.__dataclass_fields__ if name not in own]
-    add_options(group, MapSettings, names)
+    names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
+    add_options(group, MapChoice, names)
     if tile:
         add_options(group, LookChoice, ("tile",), {"tile": "auto; 1024 pixels on maps"})
 
@@ -65,16 +64,14 @@ def wants_map(args: argparse.Namespace) -> bool:
     return is_map(first)
 
 
-def read_map_settings(args: argparse.Namespace) -> MapSettings:
+def read_map(args: argparse.Namespace) -> MapChoice:
     """The options. Raises InputError."""
-    from anymask.maps import MapSettings
-
-    return MapSettings(**read_options(args, MapSettings))
+    return MapChoice(**read_options(args, MapChoice))
 
 
 @contextlib.contextmanager
 def open_scene(
-    args: argparse.Namespace, sources: Sequence[str], settings: MapSettings
+    args: argparse.Namespace, sources: Sequence[str], settings: MapChoice
 ) -> Iterator[Scene]:
     """The map that a command line names. Raises InputError, ImageError."""
     from anymask.maps import open_map
@@ -104,14 +101,13 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
     """Find everything, or what words or an example mean, on a map. Raises AnymaskError."""
     from anymask.maps import TileEye
 
-    settings = read_map_settings(args)
+    settings = read_map(args)
     with open_scene(args, args.sources, settings) as scene:
         work = task.open()
-        prompt, nested = "everything", False
-        if isinstance(task, EverythingTask):
-            nested = bool({"granularity", "layout"} & set(task.arrangement))
-        else:
-            prompt = ", ".join(one.prompt for one in task.phrases) or "like an example"
+        phrases = getattr(task, "phrases", None)
+        words = "everything" if phrases is None else "like an example"
+        prompt = ", ".join(one.prompt for one in phrases or ()) or words
+        nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
         eye = TileEye(
             scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
@@ -126,7 +122,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
     """
     from anymask.maps import PromptEye
 
-    settings = read_map_settings(args)
+    settings = read_map(args)
     with open_scene(args, args.sources, settings) as scene:
         prompts = read_map_prompts(args, scene, settings)
         model = read_model(args).load()
@@ -137,7 +133,7 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
 
 
 def read_map_prompts(
-    args: argparse.Namespace, scene: Scene, settings: MapSettings
+    args: argparse.Namespace, scene: Scene, settings: MapChoice
 ) -> list[MapPrompt]:
     """Prompts of the command line and of a layer, in pixels of the scene. Raises PromptError."""
     from anymask.cli.prompts import read_prompts as read_words
@@ -158,15 +154,16 @@ def read_map_prompts(
 
 
 def write_survey(
-    args: argparse.Namespace, scene: Scene, eye: Any, settings: MapSettings
+    args: argparse.Namespace, scene: Scene, eye: Any, settings: MapChoice
 ) -> MapReport:
     """Do the windows and tell what was written. Raises AnymaskError."""
     from anymask.maps import survey_map
 
     with ProgressBar("windows", None) as bar:
         report = survey_map(
-            scene, eye, args.outputs, settings, lambda done, total: bar.update(done, total)
-        )
+            scene, eye, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
+            right_angles=settings.right_angles, progress=bar.update,
+        )  # fmt: skip
     noun = "thing" if report.things == 1 else "things"
     for output in args.outputs:
         print(f"wrote {output}: {report.things} {noun} from {report.windows} windows")

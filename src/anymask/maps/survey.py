@@ -26,7 +26,6 @@ from anymask.maps.joining import (
 )
 from anymask.maps.layers import check_map_outputs, write_things
 from anymask.maps.scene import Scene
-from anymask.maps.settings import MapSettings
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
 from anymask.masks import Mask, Prompt, Tile, Window, tile_boxes
@@ -81,19 +80,27 @@ def survey_map(
     scene: Scene,
     eye: Eye,
     outputs: Sequence[str | Path],
-    settings: MapSettings | None = None,
+    *,
+    simplify: float | None = None,
+    right_angles: bool = False,
+    min_area: float = 0.0,
     progress: Progress = None,
 ) -> MapReport:
     """Look at all windows of a map, join what they show and write it.
 
     outputs   .gpkg, .fgb, .geojson (WGS 84) or .tif (labels), one or several
+    simplify  metres that outlines may move to have fewer corners; None: one pixel; 0: none
+    right_angles  make right angles of outlines, as of buildings, where that fits
+    min_area  square metres; what is smaller is left out
     progress  told (windows done, all windows)
 
     A run that was killed goes on after the last window that was done: its work lies beside the
     first output until everything is written. Raises InputError for outputs, and where another
     process writes the same; ImageError where the file is broken.
     """
-    chosen = settings or MapSettings()
+    tolerance = max(scene.ground) if simplify is None else simplify
+    if tolerance < 0 or min_area < 0:
+        raise InputError(f"wanted 0 or more, got simplify={simplify}, min_area={min_area}")
     paths = [Path(one) for one in outputs]
     check_map_outputs(paths)
     windows = eye.windows()
@@ -111,7 +118,7 @@ def survey_map(
             settle_things(work, eye.nested, eye.by_label)
         else:
             _take_each(work, windows)
-        things = _finish(scene, work, chosen)
+        things = _finish(scene, work, tolerance, right_angles, min_area)
         for path in paths:
             write_things(path, scene, work.finished)
     return MapReport(things, left_out, len(windows))
@@ -182,17 +189,18 @@ def _thing_of(one: Fragment, window: str) -> MapThing:
     return MapThing(one.outline, one.score, one.rank, one.label, one.prompt, seen)
 
 
-def _finish(scene: Scene, work: Worksheet, settings: MapSettings) -> int:
+def _finish(
+    scene: Scene, work: Worksheet, tolerance: float, right_angles: bool, min_area: float
+) -> int:
     """Draw what is written, in reading order; how many things there are."""
     area_of, number = GroundArea(scene), 0
-    tolerance = max(scene.ground) if settings.simplify is None else settings.simplify
     with work.base:
         for one in work.in_reading_order():
-            shape = drawn_shape(one.outline, scene.ground, tolerance, settings.right_angles)
+            shape = drawn_shape(one.outline, scene.ground, tolerance, right_angles)
             if shape.is_empty:
                 continue
             area = area_of(shape)
-            if area >= settings.min_area:
+            if area >= min_area:
                 number += 1
                 work.finish(replace(one, shape=shape, area=area, number=number))
     return number
