@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -221,7 +222,9 @@ def _open(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"there is no file {str(path)!r}; check the path")
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
+            return rasterio.open(path)
     except rasterio.errors.RasterioError as error:
         raise ImageError(
             f"{str(path)!r} is no map that GDAL reads ({error}); wanted GeoTIFF, COG, VRT or "
@@ -259,23 +262,27 @@ def _check_place(dataset: Any, name: str) -> None:
         )
 
 
+_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
+_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
+
+
 def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     """Tiles of one grid as the text of a VRT, and the box of each in its pixels.
 
     Raises InputError for tiles of different CRS, pixels, bands or grids.
     """
-    boxes, parts = [], []
     with _open(paths[0]) as first:
         _check_place(first, paths[0].name)
-        crs, grid, kinds = first.crs, first.transform, (first.count, first.dtypes)
-        nodata, colours = first.nodata, [kind.name for kind in first.colorinterp]
-        described = first.descriptions
+        crs, grid, nodata = first.crs, first.transform, first.nodata
+        bands = list(zip(first.dtypes, first.colorinterp, first.descriptions, strict=True))
+    boxes = []
     for path in paths:
         with _open(path) as tile:
             x, y = moved(np.array([tile.transform.c, tile.transform.f]), ~grid).tolist()
-            same = np.allclose(tuple(tile.transform)[:2], tuple(grid)[:2], rtol=1e-6, atol=0)
             off = max(abs(x - round(x)), abs(y - round(y)))
-            if tile.crs != crs or not same or off > _ALIGNED or (tile.count, tile.dtypes) != kinds:
+            same = np.allclose(tuple(tile.transform)[:2], tuple(grid)[:2], rtol=1e-6, atol=0)
+            alike = tile.crs == crs and tile.dtypes == tuple(kind for kind, _, _ in bands)
+            if not same or not alike or off > _ALIGNED:
                 raise InputError(
                     f"{path.name} is no tile of the grid of {paths[0].name}: they differ in CRS, "
                     "size of pixels, place of the grid or bands; bring them onto one with gdalwarp "
@@ -285,36 +292,21 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     placed = np.array(boxes, np.float64)
     corner, (width, height) = placed[:, :2].min(axis=0), np.ptp(placed.reshape(-1, 2), axis=0)
     placed -= np.tile(corner, 2)
-
-    def sources(band: str) -> str:
-        kind = "SimpleSource" if nodata is None else "ComplexSource"
-        empty = "" if nodata is None else f"<NODATA>{nodata}</NODATA>"
-        return "".join(
-            f"<{kind}><SourceFilename>{escape(str(path.resolve()))}</SourceFilename>"
-            f"<SourceBand>{band}</SourceBand>"
-            + "".join(
-                f"<{rect} xOff='{x}' yOff='{y}' xSize='{x1 - x0:.0f}' ySize='{y1 - y0:.0f}'/>"
-                for rect, x, y in (("SrcRect", 0, 0), ("DstRect", x0, y0))
-            )
-            + f"{empty}</{kind}>"
-            for path, (x0, y0, x1, y1) in zip(paths, placed.tolist(), strict=True)
-        )
-
-    types = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
-    types |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
-    for number, kind in enumerate(kinds[1], start=1):
-        if kind not in types:
+    parts = []
+    for number, (kind, colour, text) in enumerate(bands, start=1):
+        if kind not in _TYPES:
             raise InputError(f"tiles of the type {kind} are not put together; convert them first")
         value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
-        text = escape(described[number - 1] or "")
         parts.append(
-            f"<VRTRasterBand dataType='{types[kind]}' band='{number}'><Description>{text}"
-            f"</Description><ColorInterp>{colours[number - 1].title()}</ColorInterp>{value}"
-            f"{sources(str(number))}</VRTRasterBand>"
+            f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"
+            f"{escape(text or '')}</Description><ColorInterp>{colour.name.title()}</ColorInterp>"
+            f"{value}{_vrt_sources(paths, placed, str(number), nodata)}</VRTRasterBand>"
         )
     if nodata is None:  # else GDAL's masks of the tiles are wrong
-        covered = f"<VRTRasterBand dataType='Byte'>{sources('mask,1')}</VRTRasterBand>"
-        parts.append(f"<MaskBand>{covered}</MaskBand>")
+        covered = _vrt_sources(paths, placed, "mask,1", None)
+        parts.append(
+            f"<MaskBand><VRTRasterBand dataType='Byte'>{covered}</VRTRasterBand></MaskBand>"
+        )
     left, top = moved(corner, grid).tolist()
     a, b, _, d, e, _ = tuple(grid)[:6]
     return (
@@ -323,3 +315,18 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
         f"<GeoTransform>{left!r},{a},{b},{top!r},{d},{e}</GeoTransform>"
         f"{''.join(parts)}</VRTDataset>"
     ), placed
+
+
+def _vrt_sources(paths: Sequence[Path], boxes: Floats, band: str, nodata: float | None) -> str:
+    """One band of all tiles, as a VRT names them."""
+    kind = "SimpleSource" if nodata is None else "ComplexSource"
+    empty = "" if nodata is None else f"<NODATA>{nodata}</NODATA>"
+    parts = []
+    for path, (x0, y0, x1, y1) in zip(paths, boxes.tolist(), strict=True):
+        size = f"xSize='{x1 - x0:.0f}' ySize='{y1 - y0:.0f}'"
+        parts.append(
+            f"<{kind}><SourceFilename>{escape(str(path.resolve()))}</SourceFilename>"
+            f"<SourceBand>{band}</SourceBand><SrcRect xOff='0' yOff='0' {size}/>"
+            f"<DstRect xOff='{x0:.0f}' yOff='{y0:.0f}' {size}/>{empty}</{kind}>"
+        )
+    return "".join(parts)
