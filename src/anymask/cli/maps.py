@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +76,6 @@ def open_scene(
     from anymask.maps import open_map
 
     pictures = read_pictures(args)
-    logging.getLogger("anymask.maps").addHandler(_Told())
     with (
         open_sources(sources, allow_url=getattr(args, "allow_url", False)) as paths,
         open_map(
@@ -86,15 +84,6 @@ def open_scene(
         ) as scene,
     ):  # fmt: skip
         yield scene
-
-
-class _Told(logging.Handler):
-    """What the package logs of a map, on the command's stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        import sys
-
-        print(f"anymask: {record.getMessage()}", file=sys.stderr)
 
 
 def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:

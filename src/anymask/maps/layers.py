@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from rasterio.features import rasterize
 from anymask.base import BoolArray, Floats, InputError, PromptError, whole_file
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
-from anymask.maps.worksheet import MapThing
+from anymask.maps.worksheet import MapThing, Worksheet
 
 VECTORS = (".gpkg", ".fgb", ".geojson")
 LABELS = (".tif", ".tiff")
@@ -36,8 +36,6 @@ _STRIP_PIXELS = 1 << 24  # of a label picture in memory
 _BLOCK = 256
 _DECIMALS = 8  # of degrees: a millimetre
 _NAMES = ("label", "name", "class", "category", "type")  # columns of a layer of prompts
-
-Things = Callable[[], Iterator[MapThing]]
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +51,19 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
         raise InputError("wanted a file for what is found, such as -o things.gpkg")
 
 
-def write_things(path: Path, scene: Scene, things: Things) -> None:
+def write_things(path: Path, scene: Scene, work: Worksheet) -> None:
     """Write all things as the ending says, whole or not at all. Raises OSError."""
     suffix = path.suffix.lower()
     path.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".geojson":
-        _write_geojson(path, scene, things)
+        _write_geojson(path, scene, work)
         return
     draft = path.with_name(f".{path.stem}.part{suffix}")
     try:
         if suffix in LABELS:
-            _write_labels(draft, scene, things)
+            _write_labels(draft, scene, work)
         else:
-            _write_layer(draft, path.stem, scene, things)
+            _write_layer(draft, path.stem, scene, work)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
@@ -78,12 +76,12 @@ def attributes(one: MapThing, scene: Scene) -> tuple[str, str, str | None, float
     return source, one.prompt, one.label, round(one.score, 4), round(one.area, 3)
 
 
-def _write_layer(draft: Path, name: str, scene: Scene, things: Things) -> None:
+def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
     """GPKG in parts; FlatGeobuf, to which nothing can be added, from a GPKG, as a stream."""
     if draft.suffix == ".fgb":
         aside = draft.with_suffix(".gpkg")
         try:
-            _write_layer(aside, name, scene, things)
+            _write_layer(aside, name, scene, work)
             with pyogrio.open_arrow(aside, use_pyarrow=False) as (meta, stream):
                 pyogrio.write_arrow(
                     stream, draft, driver="FlatGeobuf", layer=name, crs=meta["crs"],
@@ -93,7 +91,7 @@ def _write_layer(draft: Path, name: str, scene: Scene, things: Things) -> None:
             aside.unlink(missing_ok=True)
         return
     draft.unlink(missing_ok=True)
-    rows, first = things(), True
+    rows, first = work.finished(), True
     while (some := list(islice(rows, _AT_ONCE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
         columns = list(zip(*(attributes(one, scene) for one in some), strict=True)) or [()] * 5
@@ -112,10 +110,10 @@ def _write_layer(draft: Path, name: str, scene: Scene, things: Things) -> None:
         first = False
 
 
-def _write_geojson(path: Path, scene: Scene, things: Things) -> None:
+def _write_geojson(path: Path, scene: Scene, work: Worksheet) -> None:
     with whole_file(path) as file:
         file.write(b'{"type": "FeatureCollection", "features": [')
-        for number, one in enumerate(things()):
+        for number, one in enumerate(work.finished()):
             placed = on_map(one.shape, scene, WGS_84)
             rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
             if rounded.is_valid:
@@ -137,27 +135,22 @@ def _write_geojson(path: Path, scene: Scene, things: Things) -> None:
 # Labels.
 
 
-def _write_labels(draft: Path, scene: Scene, things: Things) -> None:
-    source, background, missing = scene.dataset, 0, _label_nodata(scene)
-    count = max((one.number for one in things()), default=0)
+def _write_labels(draft: Path, scene: Scene, work: Worksheet) -> None:
+    source, missing = scene.dataset, _label_nodata(scene)
     profile = {
         "driver": "GTiff", "dtype": "int32", "count": 1, "crs": source.crs,
         "width": source.width, "height": source.height, "transform": source.transform,
         "nodata": missing, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
         "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip
-    if missing is not None and 0 < missing <= count:
-        log.warning("the map's nodata value %d is left out of the numbers of labels", missing)
     rows = max(1, _STRIP_PIXELS // source.width // _BLOCK) * _BLOCK
     with rasterio.open(draft, "w", **profile) as file:
         for top in range(0, source.height, rows):
             height = min(rows, source.height - top)
-            strip = np.full((height, source.width), background, np.int32)
+            strip = np.zeros((height, source.width), np.int32)
             shapes = [
                 (_in_strip(one.shape, scene.step, top), label_value(one.number, missing))
-                for one in _largest_first(
-                    things, top / scene.step[1], (top + height) / scene.step[1]
-                )
+                for one in work.in_rows(top / scene.step[1], (top + height) / scene.step[1])
             ]
             if shapes:
                 rasterize(shapes, out=strip)
@@ -178,15 +171,6 @@ def _label_nodata(scene: Scene) -> int | None:
 def label_value(number: int, missing: int | None) -> int:
     """The value of a thing in a label picture: its number, past the map's nodata value."""
     return number + (missing is not None and 0 < missing <= number)
-
-
-def _largest_first(things: Things, top: float, bottom: float) -> list[MapThing]:
-    found = []
-    for one in things():
-        _, y0, _, y1 = shapely.bounds(one.shape).tolist()
-        if y1 > top and y0 < bottom:
-            found.append(one)
-    return sorted(found, key=lambda one: -one.area)
 
 
 def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> shapely.Geometry:

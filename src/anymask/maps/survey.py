@@ -8,7 +8,6 @@ Letters: H W the scene, h w a window.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +31,6 @@ from anymask.masks import Mask, Prompt, Tile, Window, tile_boxes
 from anymask.segment import OVERLAP, WINDOW_STEPS, Model, cut_bands
 
 SIDE = 1024  # of tiles, where nobody says
-
-log = logging.getLogger(__name__)
 
 
 class Eye(Protocol):
@@ -120,7 +117,7 @@ def survey_map(
             _take_each(work, windows)
         things = _finish(scene, work, tolerance, right_angles, min_area)
         for path in paths:
-            write_things(path, scene, work.finished)
+            write_things(path, scene, work)
     return MapReport(things, left_out, len(windows))
 
 

@@ -202,6 +202,16 @@ class Worksheet:
         order = "SELECT id FROM thing WHERE number IS NOT NULL ORDER BY number"
         return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
 
+    def in_rows(self, top: float, bottom: float) -> Iterator[MapThing]:
+        """Those in some rows of the scene, the largest first."""
+        order = (
+            "SELECT thing.id FROM place JOIN thing USING (id) WHERE y1 >= ? AND y0 <= ? "
+            "AND number IS NOT NULL ORDER BY area DESC"
+        )
+        margin = 64  # pixels: right angles may reach beyond the outline
+        found = self.base.execute(order, [top - margin, bottom + margin]).fetchall()
+        return (self._thing(number) for (number,) in found)
+
     def _thing(self, number: int) -> MapThing:
         text = (
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
