@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def wants_map(args: argparse.Namespace) -> bool:
     if suffixes.intersection(_SURE):
         need_packages(_PACKAGES, "maps", "a map")
         return True
-    first = Path(args.sources[0])
+    first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
     if not suffixes.intersection(_MAYBE):
         return False
     if not first.is_dir() and first.suffix.lower() not in _RASTERS:
