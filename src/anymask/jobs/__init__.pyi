@@ -17,6 +17,7 @@ from anymask.jobs.pool import ReportStep as ReportStep
 from anymask.jobs.pool import run_in_pool as run_in_pool
 from anymask.jobs.records import MaskWork as MaskWork
 from anymask.jobs.settings import LookChoice as LookChoice
+from anymask.jobs.settings import MapChoice as MapChoice
 from anymask.jobs.settings import ModelChoice as ModelChoice
 from anymask.jobs.settings import NamesChoice as NamesChoice
 from anymask.jobs.settings import PictureChoice as PictureChoice

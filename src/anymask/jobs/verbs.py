@@ -24,9 +24,11 @@ from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureC
 from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
-    from anymask.base import FloatArray
+    from numpy.typing import NDArray
+
+    from anymask.base import FloatArray, UintImage
     from anymask.find import Examples, FindSettings, Phrase
-    from anymask.masks import Mask
+    from anymask.masks import Mask, Masks
     from anymask.segment import EverythingDict, GridDict, Model
 
 Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
@@ -258,9 +260,18 @@ class EverythingWork(MaskWork):
             done = True
         finally:
             log.close(done=done)
+        return self._named(photo.pixels, records)
+
+    def look(self, picture: UintImage) -> Sequence[Mask]:
+        """The masks of one tile of a map (h, w, 3)."""
+        return self._named(
+            picture, self.model.everything(picture, tile=None, retry=self.retry, **self.settings)
+        )
+
+    def _named(self, picture: NDArray[Any], records: Masks) -> Masks:
         if self.names is None:
             return records
-        return self.model.with_labels(photo.pixels, records, names=self.names)
+        return self.model.with_labels(picture, records, names=self.names)
 
 
 # A mask in each box of labels.
@@ -464,12 +475,16 @@ class FindWork(MaskWork):
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """See `MaskWork`."""
+        return self.look(photo.shown)
+
+    def look(self, picture: UintImage) -> Sequence[Mask]:
+        """The things in one picture (H, W, 3)."""
         from anymask.find import find_phrases
 
         task = self.task
         if self.finder is not None:
-            return self.finder.find(photo.shown)
-        return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
+            return self.finder.find(picture)
+        return find_phrases(self.model, picture, task.phrases, self.detector, task.settings)
 
 
 # The subject of each photo, cut out.
