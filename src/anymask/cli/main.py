@@ -35,8 +35,7 @@ COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
         "sample", "segment", "everything", "find", "cutout", "edit", "boxes", "track", "volume",
-        "change",
-        "encode", "names", "convert", "models",
+        "change", "encode", "names", "convert", "models",
     )
 }  # fmt: skip
 
