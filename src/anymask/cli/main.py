@@ -34,7 +34,7 @@ GROUP = "anymask.commands"  # entry points with which applications add their com
 COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
-        "sample", "segment", "everything", "find", "cutout", "edit", "boxes", "track", "encode",
+        "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track", "encode",
         "names", "convert", "models",
     )
 }  # fmt: skip
@@ -55,6 +55,8 @@ SYNONYMS: dict[str, str] = {
     "cut": "cutout",
     "rembg": "cutout",
     "matting": "cutout",
+    "anonymize": "redact",
+    "anonymise": "redact",
     "refine": "segment",
     "sam": "segment",
     "bbox2segment": "boxes",

@@ -1,7 +1,9 @@
 from anymask.edit.alpha import closed_form_alpha as closed_form_alpha
 from anymask.edit.alpha import foreground_colours as foreground_colours
 from anymask.edit.alpha import soft_alpha as soft_alpha
+from anymask.edit.changes import Hiding as Hiding
 from anymask.edit.changes import blur as blur
+from anymask.edit.changes import check_hiding as check_hiding
 from anymask.edit.changes import collage as collage
 from anymask.edit.changes import redact as redact
 from anymask.edit.changes import remove as remove

@@ -2,8 +2,9 @@
 
 Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
 the fast marching method", 2004): the pixels are invented, and good for small things on plain
-ground. Redaction is no blur, which can be undone: it is one colour, or cells so large that the
-whole thing has few.
+ground. Redaction is one colour, or cells so large that the whole thing has few; a strong blur, where
+somebody asks for it, can be undone in part (McPherson et al., "Defeating image obfuscation with
+deep learning", 2016).
 
 Letters: H W a photo.
 """
@@ -11,7 +12,7 @@ Letters: H W a photo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -20,12 +21,13 @@ from PIL import ImageColor
 from anymask.base import BoolArray, FloatArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
 
-Hiding = Literal["solid", "pixels"]
+Hiding = Literal["solid", "pixels", "blur"]
 
 GROWN = 0.006  # of the photo's longest side: how much wider than the mask is taken out
 FILLED = 5  # pixels round a pixel from which it is filled
 BLUR = 0.02  # sigma of a blur, of the photo's longest side
 CELLS = 4  # along the longer side of a redacted thing in large pixels
+HAZE = 6  # sigmas of a redacting blur along the longer side of the thing
 GAP = 16  # pixels between the things of a collage
 
 
@@ -76,34 +78,52 @@ def redact(
 ) -> UintImage:  # (H, W, 3), (H, W)
     """The photo with the mask's pixels, and a margin, made unreadable.
 
-    how     "solid": one colour; "pixels": the mean of few large cells
+    how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look at, but
+            what is under it can be guessed
     colour  of "solid"
 
     Raises InputError for a mask of another size and other words. An empty mask changes nothing.
     """
     _check(image, mask, empty=True)
-    if how not in ("solid", "pixels"):
-        raise InputError(f'wanted "solid" or "pixels", got {how!r}')
-    try:
-        solid = ImageColor.getrgb(colour)[:3]
-    except ValueError:
-        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+    check_hiding(how, colour)
     wide = _grown(mask)
     out = image.copy()
     if how == "solid":
-        out[wide > 0] = solid
+        out[wide > 0] = ImageColor.getrgb(colour)[:3]
         return out
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(wide)
     for number in range(1, count):
         x, y, width, height = (int(value) for value in boxes[number][:4])
         here = np.s_[y : y + height, x : x + width]
-        cell = max(width, height) / CELLS
-        size = (max(1, round(width / cell)), max(1, round(height / cell)))
-        few = cv2.resize(image[here], size, interpolation=cv2.INTER_AREA)
-        large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
-        inside = (labels[here] == number)[..., None]
-        out[here] = np.where(inside, large.reshape(height, width, 3), out[here])
+        hidden = _hazy(image[here]) if how == "blur" else _in_cells(image[here])
+        out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
     return out
+
+
+def check_hiding(how: str, colour: str) -> None:
+    """Raises InputError for words that `redact` does not know."""
+    if how not in get_args(Hiding):
+        raise InputError(f'wanted "solid", "pixels" or "blur", got {how!r}')
+    try:
+        ImageColor.getrgb(colour)
+    except ValueError:
+        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+
+
+def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
+    """Few large cells, each of its mean colour."""
+    height, width = part.shape[:2]
+    cell = max(width, height) / CELLS
+    size = (max(1, round(width / cell)), max(1, round(height / cell)))
+    few = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large.reshape(height, width, 3), np.uint8)
+
+
+def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
+    """So far out of focus that no part of it is left."""
+    sigma = max(1.0, max(part.shape[:2]) / HAZE)
+    return np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
 
 
 def collage(

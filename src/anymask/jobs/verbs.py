@@ -20,6 +20,7 @@ from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
 from anymask.masks import rle_to_string
 
@@ -69,7 +70,8 @@ def run(
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
                  features of each photo, as an .npz; "find": a mask for each thing that `words`, or
                  examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
-                 .png, beside its mask
+                 .png, beside its mask; "redact": each photo without what labels show, and
+                 without metadata
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -84,7 +86,8 @@ def run(
                  no .png; of "boxes": `overlay`; of "find": `words` or
                  `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
                  `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
-                 as ".webp"
+                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden), `how`,
+                 `colour`, and `force` for photos that the labels do not know
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -572,6 +575,7 @@ VERBS: dict[str, type[Verb]] = {
     "encode": EncodeTask,
     "find": FindTask,
     "cutout": CutoutTask,
+    "redact": RedactTask,
 }
 
 

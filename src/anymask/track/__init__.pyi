@@ -21,6 +21,7 @@ from anymask.track.outputs import MaskWriter as MaskWriter
 from anymask.track.outputs import PaletteWriter as PaletteWriter
 from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
+from anymask.track.outputs import check_film as check_film
 from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
@@ -28,6 +29,8 @@ from anymask.track.records import Direction as Direction
 from anymask.track.records import ObjectMask as ObjectMask
 from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import TrackMoment as TrackMoment
+from anymask.track.redaction import find_for_review as find_for_review
+from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
