@@ -82,11 +82,11 @@ def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: A
     [
         (lambda: remove(PHOTO, MASK | True), "whole"),
         (lambda: blur(PHOTO, MASK, 0), "width"),
-        (lambda: redact(PHOTO, MASK, "blur"), "solid"),  # type: ignore[arg-type]
+        (lambda: redact(PHOTO, MASK, "smear"), "solid"),  # type: ignore[arg-type]
         (lambda: redact(PHOTO, MASK, colour="bluish"), "colour"),
         (lambda: collage(PHOTO, []), "none"),
     ],
-    ids=["whole", "width", "blur", "colour", "no masks"],
+    ids=["whole", "width", "smear", "colour", "no masks"],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[], Any], word: str) -> None:
     with pytest.raises(InputError, match=word):

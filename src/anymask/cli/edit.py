@@ -75,11 +75,11 @@ def find_masks(
     model: Model, image: UintImage, prompt: dict[str, Any], words: str | None
 ) -> list[BoolArray]:
     """What is meant, thing by thing. Raises PromptError where nothing is found."""
-    from anymask.edit import object_pixels, objects_of_words
+    from anymask.edit import object_pixels, objects_sought
 
     if words is not None:
-        return [one.mask for one in objects_of_words(model, image, words)]
-    return [object_pixels(model, image, prompt)]
+        return [one.mask for one in objects_sought(model, image, {"words": words})]
+    return [object_pixels(model, image, prompt, {})]
 
 
 def _changed(

@@ -34,8 +34,8 @@ GROUP = "anymask.commands"  # entry points with which applications add their com
 COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
-        "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track", "encode",
-        "names", "convert", "models",
+        "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track",
+        "encode", "names", "convert", "models",
     )
 }  # fmt: skip
 

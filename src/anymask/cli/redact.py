@@ -17,7 +17,6 @@ from anymask.jobs import (
     PhotoTask,
     Redaction,
     RedactReport,
-    names_of,
     redact_photos,
     write_list,
 )
@@ -122,7 +121,10 @@ def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[s
         lines.append(f"without a finding: {listed}, listed in {asked.list}; look at them")
     things = counted(report.things, "thing")
     if report.written:
-        return [f"{asked.out}: {things} hidden in {counted(report.written, 'copied photo')}", *lines]
+        return [
+            f"{asked.out}: {things} hidden in {counted(report.written, 'copied photo')}",
+            *lines,
+        ]
     source, review = " ".join(typed), asked.review
     again = f"anymask redact {source} --labels"
     rough = [ROUGH] if asked.words is not None and "detector" not in asked.finding else []
@@ -188,4 +190,6 @@ def redact_film(args: argparse.Namespace) -> None:
     write_list(place, ("frame", "seconds", "reason"), rows)
     print(f"wrote {out}")
     if gaps:
-        print(f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them")
+        print(
+            f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them"
+        )

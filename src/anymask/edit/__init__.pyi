@@ -16,7 +16,7 @@ from anymask.edit.cutouts import covering as covering
 from anymask.edit.cutouts import cut_out as cut_out
 from anymask.edit.cutouts import cut_photo as cut_photo
 from anymask.edit.cutouts import object_pixels as object_pixels
-from anymask.edit.cutouts import objects_of_words as objects_of_words
+from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
 from anymask.edit.subject import SUBJECT_MODEL as SUBJECT_MODEL
 from anymask.edit.subject import SUBJECT_TABLE as SUBJECT_TABLE

@@ -2,9 +2,8 @@
 
 Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
 the fast marching method", 2004): the pixels are invented, and good for small things on plain
-ground. Redaction is one colour, or cells so large that the whole thing has few; a strong blur, where
-somebody asks for it, can be undone in part (McPherson et al., "Defeating image obfuscation with
-deep learning", 2016).
+ground. Redaction is one colour, or cells so large that the whole thing has few; a strong blur can
+be undone in part (McPherson et al., "Defeating image obfuscation with deep learning", 2016).
 
 Letters: H W a photo.
 """
@@ -78,8 +77,8 @@ def redact(
 ) -> UintImage:  # (H, W, 3), (H, W)
     """The photo with the mask's pixels, and a margin, made unreadable.
 
-    how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look at, but
-            what is under it can be guessed
+    how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look
+            at, but what is under it can be guessed
     colour  of "solid"
 
     Raises InputError for a mask of another size and other words. An empty mask changes nothing.

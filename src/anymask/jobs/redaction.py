@@ -169,7 +169,8 @@ class RedactWork:
         image = self.task.labels.of(item.photo)
         if image is None and not self.task.force:
             return 0
-        photo, path = PhotoFile(item, PictureChoice()), item.output(copy_suffix(item.photo))
+        photo = PhotoFile(item, PictureChoice())
+        path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
         mark = path.with_name(f".{path.name}.redacted")
         stamp = self._stamp(photo, image)
         if path.exists():
@@ -184,7 +185,7 @@ class RedactWork:
         pixels = self._hidden(photo, image)
         write_whole(mark, b"begun")  # the copy is ours from now on
         with whole_file(path) as file:
-            save_picture(file, pixels, path.suffix)
+            save_picture(file, pixels, path.suffix.lower())
         write_whole(mark, stamp.encode())
         return len(masks)
 

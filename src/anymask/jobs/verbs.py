@@ -484,7 +484,8 @@ class CutoutTask:
 
     look    settings of `edit.CutoutSettings`
     prompt  points, point_labels and box, the same for every photo; {}: none
-    words   what is cut out instead; None: the prompt's object or the main subject
+    words   words or examples of what is cut out instead; None: the prompt's object or the main
+            subject
     suffix  of the pictures
     """
 
@@ -500,7 +501,9 @@ class CutoutTask:
 
         CutoutSettings(**self.look)
         if self.prompt and self.words is not None:
-            raise InputError("give words, or clicks and a box of one object; got both")
+            raise InputError(
+                "give words or an example, or clicks and a box of one object; got both"
+            )
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
@@ -510,18 +513,17 @@ class CutoutTask:
 
         look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
         prompt = ["points", "point_labels", "box"]
-        own = [*look, *prompt, "words", *find, "suffix", *JobSettings.__annotations__]
+        sought = ["words", "like", "unlike", *find]
+        own = [*look, *prompt, *sought, "suffix", *JobSettings.__annotations__]
         check_keywords(settings, own)
         given = {name: value for name, value in settings.items() if value is not None}
-        wanted = {
-            name: given[name] for name in ("words", "model", "pictures", *find) if name in given
-        }
+        wanted = {name: given[name] for name in ("model", "pictures", *sought) if name in given}
         return _paths(source), cls(
             model=model_choice(given.get("model")),
             pictures=given.get("pictures", PictureChoice()),
             look={name: given[name] for name in look if name in given},
             prompt={name: given[name] for name in prompt if name in given},
-            words=FindTask.plan(source, wanted)[1] if "words" in given else None,
+            words=FindTask.plan(source, wanted)[1] if {"words", "like"} & {*given} else None,
             suffix=given.get("suffix", ".png"),
         )
 

@@ -15,6 +15,7 @@ from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked
 from anymask.track.outputs import CocoWriter as CocoWriter
+from anymask.track.outputs import CutoutLook as CutoutLook
 from anymask.track.outputs import FilmWriter as FilmWriter
 from anymask.track.outputs import LineWriter as LineWriter
 from anymask.track.outputs import MaskWriter as MaskWriter
@@ -50,5 +51,6 @@ from anymask.track.sources import open_source as open_source
 from anymask.track.sources import read_facts as read_facts
 from anymask.track.store import SessionStore as SessionStore
 from anymask.track.words import VideoFindKeywords as VideoFindKeywords
+from anymask.track.words import cut_words as cut_words
 from anymask.track.words import find_in_video as find_in_video
 from anymask.track.words import write_finds as write_finds

@@ -10,17 +10,17 @@ from __future__ import annotations
 import bisect
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, InputError, UintImage, write_whole
+from anymask.base import DataError, InputError, UintImage, parse_json, write_json, write_whole
 from anymask.masks import rle_area, rle_merge, rle_to_mask
 from anymask.track.known import KnownTracks, read_tracks
-from anymask.track.outputs import FilmWriter, VideoFacts, check_film
+from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import SampledFrames, open_source
@@ -61,10 +61,11 @@ def redact_video(
 
     video        a video file
     tracks       .jsonl of `anymask track` or `anymask find`, SA-V's or YouTube-VIS' JSON
-    out          .mp4, .mov, .mkv or .webm, which appears when it is complete
+    out          .mp4, .mov, .mkv or .webm, which appears when it is complete; one that was made of
+                 the same is left as it is
     how, colour  as `edit.redact` takes them
 
-    Raises InputError for an output that is no film or the video itself, and for tracks of another
+    Raises InputError for an output that is no film or no copy of ours, and for tracks of another
     video; DataError, MissingExtra.
     """
     from anymask.edit import check_hiding
@@ -72,35 +73,61 @@ def redact_video(
     path, place = Path(video), Path(out)
     check_hiding(how, colour)
     check_film(place, "picture")
-    if place.exists() and path.exists() and place.samefile(path):
-        raise InputError(f"the output {str(place)!r} is the video itself; choose another name")
+    mark = place.with_name(f".{place.name}.redacted")
+    state = path.stat() if path.is_file() else None
+    told = [state and [state.st_size, state.st_mtime_ns], Path(tracks).stat().st_mtime_ns]
+    stamp = json.dumps([*told, str(tracks), how, colour])
+    if place.exists():
+        if not mark.is_file() or place.samefile(path):
+            raise InputError(
+                f"{place} is there, and no copy that anymask redact wrote; choose another output"
+            )
+        made = parse_json(mark.read_bytes(), mark)
+        if made["stamp"] == stamp:
+            return [Gap(*row) for row in made["gaps"]]
     hidden = HiddenObjects(read_tracks(Path(tracks)))
     frames = SampledFrames(open_source(path), FrameSampling())
+    try:
+        hidden.check(frames, Path(tracks))
+        draw = partial(_redacted, how=how, colour=colour)
+        gaps = _write(path, place, frames, hidden, draw, progress)
+    finally:
+        frames.close()
+    write_json(mark, {"stamp": stamp, "gaps": [astuple(gap) for gap in gaps]})
+    return gaps
+
+
+def _write(
+    video: Path,
+    out: Path,
+    frames: SampledFrames,
+    hidden: HiddenObjects,
+    draw: Drawing,
+    progress: Callable[[int, int | None], None],
+) -> list[Gap]:
+    """Write every frame as it is drawn; what is to be told of them."""
     gaps: list[Gap] = []
     writer: FilmWriter | None = None
     try:
-        hidden.check(frames, Path(tracks))
         for frame, image in _frames(frames, hidden):
             if writer is None:
                 facts = VideoFacts(
-                    path.stem, (image.shape[0], image.shape[1]), frames.rate, (), path,
+                    video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
                     frame.seconds, frames.seconds_of_end(),
                 )  # fmt: skip
-                writer = FilmWriter(place, facts, partial(_redacted, how=how, colour=colour))
-            writer.write(frame, lambda image=image: image)  # type: ignore[misc]
+                writer = FilmWriter(out, facts, draw)
+            writer.write(frame, partial(np.asarray, image))
             gaps += hidden.gaps(frame)
             progress(frame.index + 1, frames.length)
             last = frame
         if writer is None:
-            raise InputError(f"{path} has no frame to look at; check the file")
+            raise InputError(f"{video} has no frame to look at; check the file")
         if frames.fault:
             gaps.append(Gap(last.index + 1, last.seconds, f"the copy ends here: {frames.fault}"))
     except BaseException:
         if writer is not None:
             writer.abandon()
         raise
-    finally:
-        frames.close()
     writer.close()
     return gaps
 
