@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -111,7 +111,7 @@ def test_things_like_an_example_are_cut_out(monkeypatch: pytest.MonkeyPatch) -> 
     asked: list[Any] = []
 
     class Finder:
-        about: dict[str, Any] = {"example": 1}
+        about: ClassVar[dict[str, Any]] = {"example": 1}
 
         def __init__(self, model: Model, like: Any, unlike: Any, settings: Any) -> None:
             asked.append((like, unlike))

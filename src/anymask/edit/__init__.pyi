@@ -18,6 +18,9 @@ from anymask.edit.cutouts import cut_photo as cut_photo
 from anymask.edit.cutouts import object_pixels as object_pixels
 from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
+from anymask.edit.inpainting import Filler as Filler
+from anymask.edit.inpainting import fill_holes as fill_holes
+from anymask.edit.inpainting import open_lama as open_lama
 from anymask.edit.subject import SUBJECT_MODEL as SUBJECT_MODEL
 from anymask.edit.subject import SUBJECT_TABLE as SUBJECT_TABLE
 from anymask.edit.subject import SubjectProbe as SubjectProbe

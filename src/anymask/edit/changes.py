@@ -19,6 +19,7 @@ from PIL import ImageColor
 
 from anymask.base import BoolArray, FloatArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
+from anymask.edit.inpainting import Filler
 
 Hiding = Literal["solid", "pixels", "blur"]
 
@@ -30,8 +31,12 @@ HAZE = 6  # sigmas of a redacting blur along the longer side of the thing
 GAP = 16  # pixels between the things of a collage
 
 
-def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
+def remove(
+    image: UintImage, mask: BoolArray, fill: Filler | None = None
+) -> UintImage:  # (H, W, 3), (H, W)
     """The photo without the object: its place is filled from what lies around; invented pixels.
+
+    fill  what fills it, such as `open_lama()`; None: Telea's method, for small things
 
     Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
     """
@@ -41,6 +46,8 @@ def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
     hole = _grown(mask)
     if hole.all():
         hole = mask.astype(np.uint8)
+    if fill is not None:
+        return fill(image, hole > 0)
     filled = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
     return np.asarray(filled, np.uint8)
 
