@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -225,12 +225,29 @@ def save_cutout(
 
     Raises as `cut_out`.
     """
-    settings = {**settings}
-    if path.suffix.lower() not in TRANSPARENT and settings.get("background") is None:
-        settings["background"] = "white"
-    picture = cut_out(image, mask, **settings)
     with whole_file(path) as file:
-        save_picture(file, picture, path.suffix.lower())
+        write_cutout(file, path.suffix.lower(), image, mask, **settings)
+
+
+def write_cutout(
+    file: BinaryIO,
+    suffix: str,
+    image: UintImage,
+    mask: BoolArray,
+    *,
+    empty: bool = False,
+    **settings: Unpack[CutoutDict],
+) -> None:
+    """Write the cut-out of a mask into an open file, as `save_cutout` does.
+
+    empty  as `cut_out` takes it
+
+    Raises as `cut_out`.
+    """
+    settings = {**settings}
+    if suffix not in TRANSPARENT and settings.get("background") is None:
+        settings["background"] = "white"
+    save_picture(file, cut_out(image, mask, empty=empty, **settings), suffix)
 
 
 def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
