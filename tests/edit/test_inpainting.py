@@ -84,9 +84,9 @@ def test_weights_are_never_fetched_and_the_remedy_is_told(
 
 
 @pytest.mark.slow
-def test_checkpoint_and_graph_fill_alike(tmp_path: Path) -> None:
+def test_a_checkpoint_fills_as_its_network_does(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from anymask.models.lama import Lama, LamaConfig
+    from anymask.models.lama import Lama, LamaConfig, pad_to_step
 
     torch.manual_seed(0)
     model = Lama(LamaConfig(width=8, blocks=1)).eval()
@@ -100,8 +100,6 @@ def test_checkpoint_and_graph_fill_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(filled[~hole], photo[~hole])
     shown = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None]
     masked = torch.from_numpy(hole.astype(np.float32))[None, None]
-    from anymask.models.lama import pad_to_step
-
     with torch.inference_mode():
         expected = model(pad_to_step(shown), pad_to_step(masked))[0, :, :60, :90]
     inside = np.s_[28:32, 40:50]  # away from the seam
@@ -110,3 +108,28 @@ def test_checkpoint_and_graph_fill_alike(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.ones(2)}}, tmp_path / "other.ckpt")
     with pytest.raises(WeightsError, match="no LaMa"):
         open_lama(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("most", [1.0, 255.0], ids=["shares", "bytes"])
+def test_a_graph_takes_squares_and_answers_in_either_range(tmp_path: Path, most: float) -> None:
+    onnx = pytest.importorskip("onnx")
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    side = [1, 3, 512, 512]
+    graph = make.make_graph(
+        [  # the hole's place all white, the rest as it is
+            make.make_node("Max", ["image", "mask"], ["whole"]),
+            make.make_node("Mul", ["whole", "most"], ["output"]),
+        ],
+        "white",
+        [make.make_tensor_value_info("image", kind, side),
+         make.make_tensor_value_info("mask", kind, [1, 1, 512, 512])],
+        [make.make_tensor_value_info("output", kind, side)],
+        [make.make_tensor("most", kind, [1], [most])],
+    )  # fmt: skip
+    opset = make.make_opsetid("", 13)
+    onnx.save(make.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "lama.onnx")
+    hole = np.zeros(GREY.shape[:2], bool)
+    hole[100:200, 650:900] = True
+    filled = open_lama(tmp_path / "lama.onnx")(GREY, hole)
+    assert (filled[hole] == 255).all()
+    np.testing.assert_array_equal(filled[~hole], GREY[~hole])

@@ -151,13 +151,13 @@ def write_objects(
     Cut-outs of the things of a photo have soft alpha, that of one object is its mask's pixels.
     Raises InputError.
     """
-    from anymask.edit import write_cutout
-
     paths = []
     for path, few in each_output(target.path or Path("stdout"), found):
         file, masks = io.BytesIO(), found[few]
         one = len(masks) == 1 and not (target.many and path == target.path)
         if target.kind == "cutout" and target.many and image is not None:
+            from anymask.edit import write_cutout
+
             write_cutout(file, target.suffix, image, masks.union().mask, empty=True)
         else:
             write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)

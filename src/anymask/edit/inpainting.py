@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, FloatArray, InputError, UintImage, WeightsError, pick_threads
-from anymask.runtime import home, import_torch, read_checkpoint
+from anymask.runtime import home, import_torch
 
 Filler = Callable[[UintImage, BoolArray], UintImage]  # (H, W, 3), (H, W) -> (H, W, 3)
 Network = Callable[[FloatArray, FloatArray], FloatArray]  # (3, h, w), (h, w) of 0..1 -> (3, h, w)
@@ -61,6 +61,7 @@ def _own_file() -> Path:
 def _open_checkpoint(path: Path) -> Network:
     torch = import_torch()
     from anymask.models.lama import Lama, LamaConfig
+    from anymask.runtime import read_checkpoint
 
     weights = read_checkpoint(path)
     start = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)
@@ -118,8 +119,9 @@ def _open_graph(path: Path) -> Network:
             mask: np.pad(hole, more, mode="symmetric")[None, None],
         }
         (out,) = session.run(None, given)[:1]
-        shown = np.asarray(out[0], np.float32)[:, :height, :width]
-        return shown / 255 if shown.max(initial=0) > 2 else shown  # some exports answer in bytes
+        shown = np.asarray(out[0][:, :height, :width], np.float32)
+        in_bytes = shown.max(initial=0) > 2  # as some exports answer
+        return np.asarray(shown / 255 if in_bytes else shown, np.float32)
 
     return fill
 
