@@ -20,7 +20,9 @@ from PIL import ImageColor
 from anymask.base import BoolArray, FloatArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
 from anymask.edit.inpainting import Filler
+from anymask.masks import Mask, Masks
 
+Where = BoolArray | Mask | Masks  # (H, W), or what a model answered: all of its things
 Hiding = Literal["solid", "pixels", "blur"]
 
 GROWN = 0.006  # of the photo's longest side: how much wider than the mask is taken out
@@ -31,16 +33,14 @@ HAZE = 6  # sigmas of a redacting blur along the longer side of the thing
 GAP = 16  # pixels between the things of a collage
 
 
-def remove(
-    image: UintImage, mask: BoolArray, fill: Filler | None = None
-) -> UintImage:  # (H, W, 3), (H, W)
+def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintImage:
     """The photo without the object: its place is filled from what lies around; invented pixels.
 
     fill  what fills it, such as `open_lama()`; None: Telea's method, for small things
 
     Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     if mask.all():
         raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
     hole = _grown(mask)
@@ -52,14 +52,14 @@ def remove(
     return np.asarray(filled, np.uint8)
 
 
-def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintImage:
+def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage:
     """The photo with the object out of focus; for what must not be recognised take `redact`.
 
     width  sigma in pixels; None: 2 % of the photo's longest side
 
     Raises InputError for a mask of another size, or an empty one.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
         raise InputError(f"width must be above 0 pixels, got {width!r}")
@@ -67,12 +67,12 @@ def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintI
     return _mixed(blurred, image, mask)
 
 
-def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
+def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     """The photo with the object's place filled by a picture that is scaled to cover its box.
 
     Raises InputError for a mask of another size, or an empty one.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
     behind[y : y + height, x : x + width] = covering(picture, (height, width))
@@ -80,8 +80,8 @@ def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
 
 
 def redact(
-    image: UintImage, mask: BoolArray, how: Hiding = "solid", colour: str = "black"
-) -> UintImage:  # (H, W, 3), (H, W)
+    image: UintImage, what: Where, how: Hiding = "solid", colour: str = "black"
+) -> UintImage:
     """The photo with the mask's pixels, and a margin, made unreadable.
 
     how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look
@@ -90,7 +90,7 @@ def redact(
 
     Raises InputError for a mask of another size and other words. An empty mask changes nothing.
     """
-    _check(image, mask, empty=True)
+    mask = _pixels(image, what, empty=True)
     check_hiding(how, colour)
     wide = _grown(mask)
     out = image.copy()
@@ -178,6 +178,16 @@ def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
     alpha: FloatArray = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+
+
+def _pixels(image: UintImage, what: Where, *, empty: bool = False) -> BoolArray:  # -> (H, W)
+    """What is meant as one mask. Raises InputError for one that does not fit."""
+    if isinstance(what, Masks):
+        mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
+    else:
+        mask = what.mask if isinstance(what, Mask) else what
+    _check(image, mask, empty=empty)
+    return mask
 
 
 def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:
