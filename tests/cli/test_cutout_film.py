@@ -35,7 +35,7 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         marked = (np.abs(photo.astype(int) - PICTURES[0][30, 30]) < 8).all(axis=2)
         return Mask(mask_to_rle(marked), score=0.9) if marked.any() else None
 
-    monkeypatch.setattr(edit.subject, "main_subject", subject)
+    monkeypatch.setattr("anymask.edit.subject.main_subject", subject)
     monkeypatch.setattr(edit, "main_subject", subject, raising=False)
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_done_is_one_sentence(
 def test_no_clear_subject_is_an_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(edit.subject, "main_subject", lambda *_: None)
+    monkeypatch.setattr("anymask.edit.subject.main_subject", lambda *_: None)
     monkeypatch.setattr(edit, "main_subject", lambda *_: None, raising=False)
     assert main(["cutout", "clip.mkv", "-o", "x.webm"]) == 2
     assert "no clear subject" in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_words_in_a_video_are_looked_at_first(
         return Path(tracks(str(review / "clip.jsonl")))
 
     monkeypatch.setattr(track, "find_for_review", find, raising=False)
-    monkeypatch.setattr(track.redaction, "find_for_review", find)
+    monkeypatch.setattr("anymask.track.redaction.find_for_review", find)
     assert main(["redact", "clip.mkv", "--words", "disc", "-o", "out.mkv"]) == 0
     assert not Path("out.mkv").exists()
     assert "--labels out-review/clip.jsonl" in capsys.readouterr().out

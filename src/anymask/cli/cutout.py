@@ -17,6 +17,7 @@ from anymask.cli.options import (
     add_model_options,
     add_options,
     add_picture_options,
+    read_count,
     read_model,
     read_options,
     read_pictures,
@@ -51,6 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "PHOTO@mask:FILE; several times for several")
     add("--unlike", metavar="EXAMPLE", action="append", help="likewise, what is not meant")
     add("--detector", metavar="NAME|FOLDER", help="what reads any words, as for `anymask find`")
+    add("--score", metavar="X", type=float,
+        help="the least score of what words or examples mean, 0 to 1 (default: the detector's own)")
+    add("--top-k", metavar="N", type=read_count,
+        help="the best N things of words or examples; 1 is one thing (default: all of them)")
     # fmt: on
     add_prompt_options(parser)
     add_options(parser.add_argument_group("the picture that is made"), CutoutSettings)
@@ -93,9 +98,13 @@ def cut_film(args: argparse.Namespace) -> None:
         if args.words is not None:
             if prompt:
                 raise InputError("give --words, or clicks and a box of one object; got both")
-            detector = {} if args.detector is None else {"detector": args.detector}
+            given: Any = {
+                name: value
+                for name in ("detector", "score", "top_k")
+                if (value := getattr(args, name)) is not None
+            }
             paths = [Path(text) for text in outputs]
-            notes = cut_words(model.load, video, args.words, paths, look, bar.update, **detector)
+            notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
         else:
             said = FilePrompt(
                 prompt.get("points", []), prompt.get("point_labels", []), prompt.get("box")
@@ -120,11 +129,15 @@ def read_task(args: argparse.Namespace) -> CutoutTask:
         "like": args.like,
         "unlike": args.unlike,
         "detector": args.detector,
+        "score": args.score,
+        "top_k": args.top_k,
         "model": model,
         "pictures": pictures,
     }
     if args.detector and not args.words:
         raise InputError("--detector finds words; add --words")
+    if (args.score, args.top_k) != (None, None) and not (args.words or args.like):
+        raise InputError("--score and --top-k are about what is found; add --words or --like")
     if args.unlike and not args.like:
         raise InputError("--unlike is about examples; give one: --like")
     return CutoutTask.plan("", settings)[1]
