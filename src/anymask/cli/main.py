@@ -35,7 +35,7 @@ COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
         "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track",
-        "encode", "names", "convert", "models",
+        "volume", "encode", "names", "convert", "models",
     )
 }  # fmt: skip
 
@@ -84,6 +84,10 @@ SYNONYMS: dict[str, str] = {
     "benchmark": "bench",
     "video": "track",
     "propagate": "track",
+    "scan": "volume",
+    "ct": "volume",
+    "dicom": "volume",
+    "nifti": "volume",
     "server": "serve",
 }
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # what is a file's name, or an address

@@ -58,6 +58,7 @@ COMMON = frozenset(
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like", "--with",
+        "--slice", "--axis", "--window",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")

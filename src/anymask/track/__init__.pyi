@@ -27,8 +27,11 @@ from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction
+from anymask.track.records import FramePrediction as FramePrediction
 from anymask.track.records import ObjectMask as ObjectMask
+from anymask.track.records import StateArrays as StateArrays
 from anymask.track.records import TrackedFrame as TrackedFrame
+from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
 from anymask.track.redaction import find_for_review as find_for_review
 from anymask.track.redaction import redact_video as redact_video
@@ -37,10 +40,12 @@ from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
 from anymask.track.session import open_session as open_session
 from anymask.track.session import open_tracker as open_tracker
+from anymask.track.session import read_whole as read_whole
 from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
+from anymask.track.settings import TrackerName as TrackerName
 from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource
