@@ -20,6 +20,7 @@ from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
 from anymask.masks import rle_to_string
 
@@ -71,7 +72,8 @@ def run(
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
                  features of each photo, as an .npz; "find": a mask for each thing that `words`, or
                  examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
-                 .png, beside its mask
+                 .png, beside its mask; "redact": each photo without what labels show, and
+                 without metadata
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -86,7 +88,8 @@ def run(
                  no .png; of "boxes": `overlay`; of "find": `words` or
                  `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
                  `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
-                 as ".webp"
+                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden), `how`,
+                 `colour`, and `force` for photos that the labels do not know
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -496,7 +499,8 @@ class CutoutTask:
 
     look    settings of `edit.CutoutSettings`
     prompt  points, point_labels and box, the same for every photo; {}: none
-    words   what is cut out instead; None: the prompt's object or the main subject
+    words   words or examples of what is cut out instead; None: the prompt's object or the main
+            subject
     suffix  of the pictures
     """
 
@@ -512,7 +516,9 @@ class CutoutTask:
 
         CutoutSettings(**self.look)
         if self.prompt and self.words is not None:
-            raise InputError("give words, or clicks and a box of one object; got both")
+            raise InputError(
+                "give words or an example, or clicks and a box of one object; got both"
+            )
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
@@ -522,18 +528,17 @@ class CutoutTask:
 
         look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
         prompt = ["points", "point_labels", "box"]
-        own = [*look, *prompt, "words", *find, "suffix", *JobSettings.__annotations__]
+        sought = ["words", "like", "unlike", *find]
+        own = [*look, *prompt, *sought, "suffix", *JobSettings.__annotations__]
         check_keywords(settings, own)
         given = {name: value for name, value in settings.items() if value is not None}
-        wanted = {
-            name: given[name] for name in ("words", "model", "pictures", *find) if name in given
-        }
+        wanted = {name: given[name] for name in ("model", "pictures", *sought) if name in given}
         return _paths(source), cls(
             model=model_choice(given.get("model")),
             pictures=given.get("pictures", PictureChoice()),
             look={name: given[name] for name in look if name in given},
             prompt={name: given[name] for name in prompt if name in given},
-            words=FindTask.plan(source, wanted)[1] if "words" in given else None,
+            words=FindTask.plan(source, wanted)[1] if {"words", "like"} & {*given} else None,
             suffix=given.get("suffix", ".png"),
         )
 
@@ -587,6 +592,7 @@ VERBS: dict[str, type[Verb]] = {
     "encode": EncodeTask,
     "find": FindTask,
     "cutout": CutoutTask,
+    "redact": RedactTask,
 }
 
 

@@ -620,15 +620,15 @@ class Model:
         words: Phrases | None = None,
         **settings: Unpack[CutoutKeywords],
     ) -> Image.Image:
-        """One object, or what words mean, on nothing: an RGBA picture with soft alpha.
+        """An object, or what words or an example mean, on nothing: an RGBA picture, soft alpha.
 
         image     a photo as for `encode`
         points    with point_labels, box, mask: the object, as for `segment`
         words     as for `find`, by the model's own names: all that is found
-        settings  soft, background, shadow, crop, margin: see `edit.CutoutSettings`; bgr and
-                  allow_url as for `encode`
+        settings  like, unlike: examples instead of words, as for `find`; soft, background, shadow,
+                  crop, margin: see `edit.CutoutSettings`; bgr and allow_url as for `encode`
 
-        With neither it is the photo's main subject, which `small` finds (`edit.main_subject`).
+        With none it is the photo's main subject, which `small` finds (`edit.main_subject`).
 
         Returns a Pillow picture of the photo's size, or of the crop's: RGBA, or RGB where there is
         a background. Raises PromptError where there is no clear subject, or nothing of the words;

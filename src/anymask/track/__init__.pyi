@@ -15,12 +15,14 @@ from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked
 from anymask.track.outputs import CocoWriter as CocoWriter
+from anymask.track.outputs import CutoutLook as CutoutLook
 from anymask.track.outputs import FilmWriter as FilmWriter
 from anymask.track.outputs import LineWriter as LineWriter
 from anymask.track.outputs import MaskWriter as MaskWriter
 from anymask.track.outputs import PaletteWriter as PaletteWriter
 from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
+from anymask.track.outputs import check_film as check_film
 from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
@@ -31,6 +33,8 @@ from anymask.track.records import StateArrays as StateArrays
 from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
+from anymask.track.redaction import find_for_review as find_for_review
+from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
@@ -52,5 +56,6 @@ from anymask.track.sources import open_source as open_source
 from anymask.track.sources import read_facts as read_facts
 from anymask.track.store import SessionStore as SessionStore
 from anymask.track.words import VideoFindKeywords as VideoFindKeywords
+from anymask.track.words import cut_words as cut_words
 from anymask.track.words import find_in_video as find_in_video
 from anymask.track.words import write_finds as write_finds
