@@ -279,7 +279,11 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     from anymask.runtime import entry
 
     network, _ = split_side(name)
-    entry(network)  # an unknown name is said before a missing file
+    if entry(network).volumes:  # an unknown name is said before a missing file
+        raise ModelError(
+            f"{network} sees scans in three dimensions, no pictures; open it with "
+            f"anymask.volumes.load_cube_model({network!r})"
+        )
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)
     from anymask.runtime.torch import TorchRuntime  # only where torch is there, as that loaded it

@@ -1,3 +1,7 @@
+from anymask.volumes.cubes import ClicksInVolumes as ClicksInVolumes
+from anymask.volumes.cubes import CubePlace as CubePlace
+from anymask.volumes.cubes import SeenCube as SeenCube
+from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.volume import Volume as Volume
 from anymask.volumes.volume import scaled_affine as scaled_affine
