@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.base import FloatArray, Floats, UintImage
+
+Indices = NDArray[np.intp]
 
 POLE = np.sqrt(3.0) - 2.0  # of the filter
 _GAIN = (1 - POLE) * (1 - 1 / POLE)
@@ -39,7 +42,8 @@ def medsam_pixels(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
     """
     whole = np.floor(cubic_resized(image, size_hw) + 1e-9)
     least, largest = whole.min(), whole.max()
-    return ((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32)
+    seen: FloatArray = ((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32)
+    return seen
 
 
 def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
@@ -54,7 +58,8 @@ def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
     padded = values.take(_mirrored(np.arange(-radius, n + radius), n), axis)
     across, down = (one, kernel) if axis == 0 else (kernel, one)
     found = cv2.sepFilter2D(padded, -1, across, down, borderType=cv2.BORDER_REPLICATE)
-    return found.reshape(padded.shape).take(np.arange(radius, radius + n), axis)
+    inner: Floats = np.asarray(found, np.float64).reshape(padded.shape)
+    return inner.take(np.arange(radius, radius + n), axis)
 
 
 def _stretched(values: Floats, axis: int, size: int) -> Floats:
@@ -88,10 +93,11 @@ def _coefficients(rows: Floats) -> Floats:
     return rows
 
 
-def _mirrored(places: np.ndarray, n: int) -> np.ndarray:
+def _mirrored(places: Indices, n: int) -> Indices:
     """Indices beyond an axis, mirrored at the middles of its first and last pixel."""
     if n == 1:
         return np.zeros_like(places)
     period = 2 * n - 2
-    inside = np.abs(places) % period
-    return np.minimum(inside, period - inside)
+    inside: Indices = np.abs(places) % period
+    mirrored: Indices = np.minimum(inside, period - inside)
+    return mirrored

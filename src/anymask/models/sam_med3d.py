@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.masks import ModelSpec
-from anymask.models.layers import LayerNorm2d, Mlp
+from anymask.models.layers import LayerNorm2d, Mlp, embedding
 from anymask.models.mask_decoder import SAM_HEAD
 from anymask.models.positions import offsets
 from anymask.models.prompt_encoder import NO_POINT
@@ -244,8 +244,9 @@ class CubePrompts(nn.Module):
         tokens = self.pe_layer((coords.float() + 0.5) / self.side)
         nowhere = (labels == NO_POINT)[..., None]
         tokens = torch.where(nowhere, self.not_a_point_embed.weight, tokens)
-        for label, learned in enumerate(self.point_embeddings):
-            tokens = tokens + torch.where((labels == label)[..., None], learned.weight, 0.0)
+        for label in range(len(self.point_embeddings)):
+            learned = embedding(self, f"point_embeddings.{label}")
+            tokens = tokens + torch.where((labels == label)[..., None], learned, 0.0)
         return tokens
 
     def embed_mask(self, masks: Tensor | None) -> Tensor:

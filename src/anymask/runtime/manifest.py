@@ -183,8 +183,9 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             graphs=tuple(
                 GraphInfo(
                     str(name),
-                    *(tuple(map(_tensor_info, graph[side])) for side in ("inputs", "outputs")),
-                    suffix=IR if str(graph["file"]).endswith(IR) else ".onnx",
+                    tuple(map(_tensor_info, graph["inputs"])),
+                    tuple(map(_tensor_info, graph["outputs"])),
+                    IR if str(graph.get("file")).endswith(IR) else ".onnx",
                 )
                 for name, graph in record["graphs"].items()
             ),
