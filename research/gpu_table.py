@@ -1,7 +1,7 @@
 """Every family on a GPU against the CPU: parity, speed and memory, as one table to send us.
 
-    python -m research.gpu_table -o table.json
-    python -m research.gpu_table --models sam_vit_b sam2.1_hiera_t --precisions fp32 fp16
+    python research/gpu_table.py -o table.json
+    python research/gpu_table.py --models sam_vit_b sam2.1_hiera_t --precisions fp32 fp16
 
 Weights are made (the same on every machine), so nothing is downloaded: masks mean nothing, they
 only have to agree. Each model sees a made picture on the CPU in float32, and on the GPU in each

@@ -1,6 +1,6 @@
 """OpenVINO against ONNX Runtime: photos in, mean IoU of masks and the ratio of speeds out.
 
-    python -m research.measure_openvino nano small exported/mobile_sam --photos FOLDER
+    python research/measure_openvino.py nano small exported/mobile_sam --photos FOLDER
 
 For each photo a grid of 3 x 3 clicks and the box of each click's best mask are asked on ONNX
 Runtime in float32; the same prompts on OpenVINO in each precision, mask by mask. Speed is the
