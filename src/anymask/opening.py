@@ -31,8 +31,8 @@ def load(
                with a longer side of 768 pixels instead of its usual 512
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
-    precision  "fp32", "bf16" or "fp16"
-    runtime    "auto", "onnx" or "torch"
+    precision  "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8"
+    runtime    "auto", "onnx", "torch" or "openvino" (pip install 'anymask[openvino]')
 
     Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
     text says how to get them), InputError for options that do not go together, MissingExtra where

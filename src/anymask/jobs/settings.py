@@ -43,8 +43,10 @@ class ModelChoice:
         Setting("a checkpoint of that model instead of the one in the store", default="none"),
     ] = None
     device: Annotated[str, Setting("auto, cpu, cuda, cuda:1 or mps")] = "auto"
-    precision: Annotated[str, Setting("fp32, bf16 or fp16")] = "fp32"
-    runtime: Annotated[str, Setting("auto, onnx or torch")] = "auto"
+    precision: Annotated[str, Setting("fp32, bf16 or fp16; on OpenVINO fp32, bf16 or int8")] = (
+        "fp32"
+    )
+    runtime: Annotated[str, Setting("auto, onnx, torch or openvino")] = "auto"
 
     def load(self) -> Model:
         """Open it. Raises what `anymask.load` raises."""

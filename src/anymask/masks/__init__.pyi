@@ -15,6 +15,7 @@ from anymask.masks.boxes import mask_to_box as mask_to_box
 from anymask.masks.boxes import open_box as open_box
 from anymask.masks.boxes import pairwise_box_iou as pairwise_box_iou
 from anymask.masks.coco_polygons import coco_polygons_to_rle as coco_polygons_to_rle
+from anymask.masks.cubic import cubic_resized as cubic_resized
 from anymask.masks.draw import Colour as Colour
 from anymask.masks.draw import colours as colours
 from anymask.masks.draw import contact_sheet as contact_sheet

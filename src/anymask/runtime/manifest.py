@@ -29,6 +29,7 @@ ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
 NAMES, NAME_VECTORS = "names", "names.npz"  # of masks, and what they are called; likewise
+IR, IR_WEIGHTS = ".xml", ".bin"  # a graph in OpenVINO's own two files
 MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
@@ -51,17 +52,19 @@ class TensorInfo:
 class GraphInfo:
     """What one graph of a bundle takes and gives, in order.
 
-    name  "encoder", "decoder", ...; it lies in `file`
+    name    "encoder", "decoder", ...; it lies in `file`
+    suffix  of that file: ".onnx", or `IR`
     """
 
     name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    suffix: str = ".onnx"
 
     @property
     def file(self) -> str:
         """Its file in the bundle's folder."""
-        return f"{self.name}.onnx"
+        return self.name + self.suffix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +183,9 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             graphs=tuple(
                 GraphInfo(
                     str(name),
-                    *(tuple(map(_tensor_info, graph[side])) for side in ("inputs", "outputs")),
+                    tuple(map(_tensor_info, graph["inputs"])),
+                    tuple(map(_tensor_info, graph["outputs"])),
+                    IR if str(graph.get("file")).endswith(IR) else ".onnx",
                 )
                 for name, graph in record["graphs"].items()
             ),
