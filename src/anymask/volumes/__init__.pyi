@@ -1,3 +1,7 @@
+from anymask.volumes.cubes import ClicksInVolumes as ClicksInVolumes
+from anymask.volumes.cubes import CubePlace as CubePlace
+from anymask.volumes.cubes import SeenCube as SeenCube
+from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.ending import Look as Look
 from anymask.volumes.ending import Past as Past
 from anymask.volumes.ending import judge as judge
@@ -7,10 +11,6 @@ from anymask.volumes.files import follow_volume as follow_volume
 from anymask.volumes.filling import fill_slices as fill_slices
 from anymask.volumes.filling import mix_masks as mix_masks
 from anymask.volumes.filling import signed_distance as signed_distance
-from anymask.volumes.cubes import ClicksInVolumes as ClicksInVolumes
-from anymask.volumes.cubes import CubePlace as CubePlace
-from anymask.volumes.cubes import SeenCube as SeenCube
-from anymask.volumes.cubes import load_cube_model as load_cube_model
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import VolumeOptions as VolumeOptions
 from anymask.volumes.session import VolumeSession as VolumeSession
