@@ -106,7 +106,13 @@ def export(
 
 
 def _export_openvino(
-    model: str | Path, folder: Path, weights: str | Path | None, *, verify: bool, **options: bool
+    model: str | Path,
+    folder: Path,
+    weights: str | Path | None,
+    *,
+    int8: bool,
+    video: bool,
+    verify: bool,
 ) -> Path:
     """The same graphs as OpenVINO's own files, by way of ours."""
     from anymask.runtime import import_openvino, write_ir
@@ -114,7 +120,7 @@ def _export_openvino(
     import_openvino()
     refuse_to_replace(folder)
     with tempfile.TemporaryDirectory() as scratch, staging(folder) as stage:
-        ours = export(model, Path(scratch) / "onnx", weights=weights, **options)
+        ours = export(model, Path(scratch) / "onnx", weights=weights, int8=int8, video=video)
         manifest = read_manifest(ours)
         graphs = tuple(replace(info, suffix=IR) for info in manifest.graphs)
         for info, graph in zip(manifest.graphs, graphs, strict=True):

@@ -50,16 +50,17 @@ class CubePlace:
     @classmethod
     def around(cls, volume: Volume, centre: Floats, side: int) -> CubePlace:
         """A cube whose middle voxel holds `centre` (z, y, x)."""
-        found = {"LR": None, "PA": None, "IS": None}
+        found: dict[str, tuple[int, float]] = {}
         for place, letter in enumerate(volume.orientation):  # of x, y and z
-            pair = next(one for one in found if letter in one)
+            pair = next(one for one in ("LR", "PA", "IS") if letter in one)
             found[pair] = (2 - place, 1.0 if pair[1] == letter else -1.0)
-        axes, signs = zip(*found.values(), strict=True)  # type: ignore[arg-type]
+        right, front, up = (found[pair] for pair in ("LR", "PA", "IS"))
+        axes, signs = (right[0], front[0], up[0]), (right[1], front[1], up[1])
         steps = [
             sign * SPACING / volume.spacing[axis] for axis, sign in zip(axes, signs, strict=True)
         ]
         starts = [centre[a] - step * (side // 2) for a, step in zip(axes, steps, strict=True)]
-        return cls(axes, tuple(starts), tuple(steps), volume.shape, side)
+        return cls(axes, _three(starts), _three(steps), volume.shape, side)
 
     def to_cube(self, voxels: Floats) -> Floats:  # (P, 3) z, y, x -> (P, 3) in the cube's axes
         """Places of the scan in voxels of the cube."""
@@ -89,7 +90,12 @@ class CubePlace:
         return mask
 
 
-def _taps(at: Floats, n: int, whole: bool = False) -> tuple[slice, FloatArray]:
+def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
+    first, second, third = (float(one) for one in numbers)
+    return first, second, third
+
+
+def _taps(at: NDArray[np.floating[Any]], n: int, whole: bool = False) -> tuple[slice, FloatArray]:
     """Linear reading at places of an axis of n: which part is read, and the shares (P, part)."""
     first = np.floor(at).astype(np.intp)
     low, high = (0, n) if whole else (max(int(first.min()), 0), min(int(first.max()) + 2, n))
@@ -163,9 +169,10 @@ class ClicksInVolumes:
         cube = place.cut(volume)
         body = cube[cube > 0]
         spread = float(body.std(ddof=1)) if body.size > 1 else 0.0
-        cube = (cube - (body.mean() if body.size else 0)) / (spread or 1.0)
+        middle = float(body.mean()) if body.size else 0.0
+        cube = np.asarray((cube - middle) / (spread or 1.0), np.float32)
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(cube, np.float32))
+            given = torch.from_numpy(np.ascontiguousarray(cube))
             return SeenCube(place, self._module.encode(given[None, None].to(self.device)))
 
     def segment(
