@@ -100,7 +100,7 @@ def read_pages(path: Path) -> Pages:
         except UnidentifiedImageError:
             if is_microscope(file):
                 with open_microscope(file, name) as places:
-                    return Pages(places.count)
+                    return Pages(places.count, places.axes)
             raise unidentified(file, name) from None
         with picture:
             if picture.format in _OF_ONE_PHOTO:
