@@ -26,7 +26,8 @@ from anymask.formats.registry import (
     recognise,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
-from anymask.images import image_hw, load_image, load_page, page_as_png
+from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
+from anymask.masks import Masks
 
 A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
 PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
@@ -114,6 +115,14 @@ class Dataset:
                 "--to set --copy-images"
             )
         return path
+
+    def with_picture(self, image: AnnotatedImage) -> Masks:
+        """The masks of a picture, which know its file or page where somebody finds it."""
+        try:
+            path, page = self._found(image)
+        except DataError:
+            return image.masks
+        return Masks(image.masks, picture=PictureFile(path, page or 0, image.file_name))
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
         """A picture, or the page that its name means. Raises as `picture`, and ImageError."""

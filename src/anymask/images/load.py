@@ -482,24 +482,30 @@ def sample(name: str = "coffee") -> Path:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A photo that is read from its file when it is shown."""
+    """A photo that is read from its file when it is shown.
+
+    page    of a file of several
+    called  its name where it is not that of the file, as a page's is
+    """
 
     path: Path
+    page: int = 0
+    called: str = ""
 
     @property
     def name(self) -> str:
-        """The file's name."""
-        return self.path.name
+        """What results call it."""
+        return self.called or self.path.name
 
     def __call__(self) -> UintImage:
-        return load_image(self.path)
+        return load_image(self.path, page=self.page)
 
 
 def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     """What an answer remembers of its photo: the path of a file, or the pixels."""
     if isinstance(source, str | Path) and not is_address(source):
         return PictureFile(Path(source).absolute())
-    return HeldPicture(photo)
+    return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
 
 
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:

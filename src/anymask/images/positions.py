@@ -43,7 +43,9 @@ def find_plane(
     axes, channels = _axes_of(file, name)
     known = dict(axes) | ({"C": channels} if channels > 1 else {})
     if not known:
-        raise ImageError(f"{name} does not say what its pages are; name one by its number, not as {text!r}")
+        raise ImageError(
+            f"{name} does not say what its pages are; name one by its number, not as {text!r}"
+        )
     words = " x ".join(f"{axis} {length}" for axis, length in known.items())
     for axis, step in asked.items():
         if step >= known.get(axis, 0):

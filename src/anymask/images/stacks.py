@@ -166,6 +166,13 @@ class Planes:
         step, count = self._step(), len(self.channels)
         return tuple(p for p in range(self.pages.count) if p // step % count == 0)
 
+    def place_of(self, page: int) -> int:
+        """The place that a page is at: that of its first channel."""
+        if self.bands or not self.channels:
+            return page
+        step = self._step()
+        return page - page // step % len(self.channels) * step
+
     def _step(self) -> int:
         """Pages from one channel to the next."""
         return channel_step(self.pages.axes)[0]

@@ -14,6 +14,8 @@ from anymask.masks.boxes import boxes_at_crop_edge as boxes_at_crop_edge
 from anymask.masks.boxes import mask_to_box as mask_to_box
 from anymask.masks.boxes import open_box as open_box
 from anymask.masks.boxes import pairwise_box_iou as pairwise_box_iou
+from anymask.masks.brightness import BRIGHTNESS as BRIGHTNESS
+from anymask.masks.brightness import measure_brightness as measure_brightness
 from anymask.masks.coco_polygons import coco_polygons_to_rle as coco_polygons_to_rle
 from anymask.masks.draw import Colour as Colour
 from anymask.masks.draw import colours as colours
@@ -35,6 +37,7 @@ from anymask.masks.measure import MaskShape as MaskShape
 from anymask.masks.measure import Measurements as Measurements
 from anymask.masks.measure import measure_mask as measure_mask
 from anymask.masks.measure import measure_shape as measure_shape
+from anymask.masks.measure import table_cell as table_cell
 from anymask.masks.measure import table_row as table_row
 from anymask.masks.measure import to_csv as to_csv
 from anymask.masks.pictures import OPAQUE as OPAQUE

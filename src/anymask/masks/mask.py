@@ -698,14 +698,16 @@ class Masks(list[Mask]):
         (`masks.measure.Measurements`): its centre, perimeter, axes and so on. Their types
         (`masks.measure.TABLE_TYPES`) are the same for any list, an empty one too, so that tables of
         photos can be joined: what is not known is None in label, NaN in stability, NA in parent and
-        depth.
+        depth. Where the photo is known, the columns of its channels and of its unit follow
+        (`formats.csv_table.columns_of`): c0_mean, ..., diameter_scaled, ...
 
         Raises InputError where pandas is not installed.
         """
+        from anymask.formats import photo_columns
         from anymask.masks.measure import TABLE_TYPES, measure_mask
 
         peer = _import_peer("pandas")
-        rows = []
+        rows, more = [], photo_columns(self)
         for mask in self:
             x0, y0, x1, y1 = mask.box
             measured = vars(measure_mask(mask.rle))
@@ -716,6 +718,13 @@ class Masks(list[Mask]):
             {
                 name: peer.Series([row[name] for row in rows], dtype=kind)
                 for name, kind in TABLE_TYPES.items()
+            }
+            | {
+                name: peer.Series(
+                    [row[name] for row in more],
+                    dtype="object" if isinstance(value, str) else "float64",
+                )
+                for name, value in (more[0] if more else {}).items()
             }
         )
 

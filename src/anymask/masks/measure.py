@@ -213,14 +213,20 @@ def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     number  of the mask in its photo, from 1
     """
     values = (named.score, *dataclasses.astuple(measure_mask(rle)))
-    cells = [f"{one:.{DIGITS}g}" if isinstance(one, float) else str(one) for one in values]
-    return [image, str(number), named.label or "", *cells]
+    return [image, str(number), named.label or "", *map(table_cell, values)]
 
 
-def to_csv(rows: Iterable[Sequence[str]]) -> str:
+def table_cell(value: float | str) -> str:
+    """A number or a word as it stands in a table; nothing where it is not known (NaN)."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{DIGITS}g}"
+    return str(value)
+
+
+def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> str:
     """Rows of `table_row` as a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()
