@@ -22,6 +22,7 @@ from anymask.images.load import load_mask as load_mask
 from anymask.images.load import picture_of as picture_of
 from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
+from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
 from anymask.images.numbers import PictureNumbers as PictureNumbers
 from anymask.images.numbers import picture_numbers as picture_numbers
 from anymask.images.positions import parse_position as parse_position
