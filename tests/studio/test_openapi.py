@@ -75,6 +75,11 @@ def test_every_address_has_a_summary_a_tag_and_an_example(document: dict[str, An
     for name, one in found.items():
         assert one["tags"], name
         assert 10 < len(one["summary"]) < 110, (name, one["summary"])
+        content = one.get("requestBody", {}).get("content", {})
+        if "application/json" in content:
+            assert example_of(document, one) is not None, name
+        for parameter in one.get("parameters", ()):
+            assert "example" in parameter or not parameter["required"], (name, parameter["name"])
 
 
 SESSION = "/api/videos/{name}"
@@ -92,16 +97,20 @@ def test_what_docs_fills_in_is_answered(http: httpx2.Client, document: dict[str,
     known = operations(document)
     rest = sorted(set(known) - set(ORDER), key=lambda n: (n.startswith("DELETE"), -len(n)))
     for name in [*ORDER, *rest, f"DELETE {SESSION}"]:
-        (method, path), one, headers = name.split(), known[name], {}
+        (method, path), one, headers, query = name.split(), known[name], {}, dict[str, Any]()
         for parameter in one.get("parameters", ()):
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
-            elif parameter["required"]:
+            elif parameter["in"] == "header" and parameter["required"]:
                 headers[parameter["name"]] = parameter["example"]
+            elif parameter["in"] == "query":  # what the page fills in of itself
+                filled = parameter.get("example", parameter["schema"].get("default"))
+                query |= {} if filled is None else {parameter["name"]: filled}
         if path.endswith("/file") and method == "PUT":  # which somebody has to choose
             reply = http.put(path, content=http.get("/api/clips/1/file").content)
         else:
-            reply = http.request(method, path, json=example_of(document, one), headers=headers)
+            body = example_of(document, one)
+            reply = http.request(method, path, json=body, headers=headers, params=query)
         assert reply.status_code < 400, (name, reply.text)
 
 
