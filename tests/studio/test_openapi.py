@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from PIL import Image
 import anymask
 from anymask.runtime import find_bundle
 from anymask.segment import Model
-from anymask.studio import ServedProject, ServerParts, TaskPictures, create_project
+from anymask.studio import DISC, ServedProject, ServerParts, TaskPictures, create_project
 from tests.patience import PATIENCE_S
 from tests.scripts import loaded_script
 from tests.segment.fakes import NamingRuntime
@@ -112,6 +113,26 @@ def test_what_docs_fills_in_is_answered(http: httpx2.Client, document: dict[str,
             body = example_of(document, one)
             reply = http.request(method, path, json=body, headers=headers, params=query)
         assert reply.status_code < 400, (name, reply.text)
+
+
+def test_forms_are_answered_as_docs_fills_them_in(
+    http: httpx2.Client, document: dict[str, Any]
+) -> None:
+    """The photo is the example's picture; fields without an example are sent empty."""
+    photo = {"file": ("disc.png", base64.b64decode(DISC), "image/png")}
+    asked = 0
+    for name, one in operations(document).items():
+        form = one.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        if form is None or "{" in name:
+            continue
+        fields = {
+            key: about for key, about in form["schema"]["properties"].items() if key != "file"
+        }
+        filled = {key: about["example"] for key, about in fields.items()}
+        reply = http.post(name.split()[1], files=photo, data=filled)
+        assert reply.status_code == 200, (name, reply.text)
+        asked += bool(filled)
+    assert asked == 3  # segment, everything, names
 
 
 def test_the_page_s_types_are_what_the_server_says() -> None:

@@ -99,6 +99,7 @@ from anymask.studio.rounds import recipe_of as recipe_of
 from anymask.studio.rounds import retrain as retrain
 from anymask.studio.rounds import start_of as start_of
 from anymask.studio.rounds import trainer as trainer
+from anymask.studio.schemas import DISC as DISC
 from anymask.studio.schemas import EVERYTHING as EVERYTHING
 from anymask.studio.schemas import SEGMENT as SEGMENT
 from anymask.studio.schemas import TRACK as TRACK
