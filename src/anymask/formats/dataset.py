@@ -17,6 +17,7 @@ from anymask.formats.annotations import AnnotatedImage, Loss, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
+from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
     FORMATS,
     check_readable,
@@ -59,7 +60,13 @@ class Dataset:
         self.lost = LossReport()
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
-        elif self.form == "set":
+            return
+        side = read_side(self.source)
+        for image in self._images():
+            yield take_origins(image, side)
+
+    def _images(self) -> Iterator[AnnotatedImage]:
+        if self.form == "set":
             yield from iter_samples(self.source, absent_photos=True)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):

@@ -40,6 +40,7 @@ from anymask.masks.measure import measure_shape as measure_shape
 from anymask.masks.measure import table_cell as table_cell
 from anymask.masks.measure import table_row as table_row
 from anymask.masks.measure import to_csv as to_csv
+from anymask.masks.origin import Origin as Origin
 from anymask.masks.pictures import OPAQUE as OPAQUE
 from anymask.masks.pictures import TRANSPARENT as TRANSPARENT
 from anymask.masks.pictures import picture_format as picture_format

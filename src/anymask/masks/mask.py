@@ -28,6 +28,7 @@ from anymask.base import (
     parse_json,
 )
 from anymask.masks.binary import mask_nms
+from anymask.masks.origin import Origin
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
 from anymask.masks.preview import (
     Picture,
@@ -90,6 +91,7 @@ class Mask:
     extra       keys that only the format knows that the mask came from
     picture     reads the photo, where it is known: it is what `show` and `save` draw on; masks of
                 different pictures may be equal
+    origin      the model that made it, where it is known; masks of different origins may be equal
     """
 
     rle: Rle
@@ -109,6 +111,7 @@ class Mask:
     drawn_box: Box | None = field(default=None, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, kw_only=True)
     picture: Picture | None = field(default=None, compare=False, kw_only=True)
+    origin: Origin | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.crop_box == WHOLE:
@@ -313,6 +316,7 @@ class Masks(list[Mask]):
     image_hw  (H, W) of the photo; that of the first mask when left out
     picture   reads the photo, where it is known: it is what `show` and `save` draw on; masks that
               know none get it
+    origin    the model that made them; masks that know none get it
     """
 
     def __init__(
@@ -321,7 +325,10 @@ class Masks(list[Mask]):
         *,
         image_hw: tuple[int, int] | None = None,
         picture: Picture | None = None,
+        origin: Origin | None = None,
     ) -> None:
+        if origin is not None:
+            masks = (m if m.origin is not None else replace(m, origin=origin) for m in masks)
         if picture is not None:
             masks = (m if m.picture is not None else replace(m, picture=picture) for m in masks)
         super().__init__(masks)

@@ -69,6 +69,8 @@ from anymask.runtime.open import named_weights as named_weights
 from anymask.runtime.open import open_runtime as open_runtime
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
+from anymask.runtime.origins import origin_of as origin_of
+from anymask.runtime.origins import stated_origin as stated_origin
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import DecodingSweep as DecodingSweep
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining

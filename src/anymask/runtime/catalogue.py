@@ -43,6 +43,7 @@ class Checkpoint:
     md5        32 hexadecimal digits, or None; a check against accidents only
     stated_by  who states the size and the hashes
     home       the project's page
+    data       what the weights learned from, and its terms; "" where nobody has looked them up
     """
 
     name: str
@@ -56,6 +57,7 @@ class Checkpoint:
     licence: Licence
     home: str
     notes: str = ""
+    data: str = ""
 
     @property
     def bundled(self) -> bool:

@@ -143,6 +143,11 @@ class OnnxRuntime:
         return self.manifest.spec
 
     @property
+    def licence(self) -> str:
+        """Of the weights, as the export states it."""
+        return self.manifest.licence
+
+    @property
     def weights_hash(self) -> str:
         """Of the weights that were exported: the same as in torch."""
         return self.manifest.weights_hash

@@ -73,6 +73,7 @@ class TorchRuntime:
         self.device = pick_device(device)
         self.dtype = pick_dtype(precision)
         self.weights_hash = weights_hash
+        self.licence = ""  # of the weights, where who opens them knows it
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec, weights_hash=weights_hash)
         self._module: Any = for_inference(module, self.device, self.dtype)

@@ -53,7 +53,7 @@ from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, Seg
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
     from anymask.find import Examples, FindKeywords, Phrases
-    from anymask.masks import LabelMap, Masks
+    from anymask.masks import LabelMap, Masks, Origin
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
@@ -176,6 +176,13 @@ class Model:
     def name(self) -> str:
         """As in `anymask models list`."""
         return self.spec.name
+
+    @property
+    def origin(self) -> Origin:
+        """What its masks say of where they come from: name, hash of the weights, licence, data."""
+        from anymask.runtime import origin_of
+
+        return origin_of(self.runtime)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
@@ -370,7 +377,7 @@ class Model:
     ) -> list[Prediction]:
         found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
         return [
-            replace(answer, prompt=prompt, picture=view.picture)
+            replace(answer, prompt=prompt, picture=view.picture, origin=self.origin)
             for answer, prompt in zip(found, prompts, strict=True)
         ]
 
@@ -451,7 +458,7 @@ class Model:
             return replace(best, prompt=None, picture=view.picture)
         logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
-        return Prediction((kept,), picture=view.picture)
+        return Prediction((kept,), picture=view.picture, origin=self.origin)
 
     @overload
     def everything(  # type: ignore[overload-overlap]  # as for `encode`
@@ -524,7 +531,7 @@ class Model:
         looks = Looks(tile, retry, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
-        return Masks(found, image_hw=image_hw, picture=picture)
+        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
 
     @overload
     def find(  # type: ignore[overload-overlap]  # as for `encode`

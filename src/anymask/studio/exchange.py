@@ -234,7 +234,7 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
         stability=mask.stability,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
-        provenance=Provenance(kind="import", source=source),
+        provenance=Provenance.of(mask.origin, kind="import", source=source),
     )
 
 
