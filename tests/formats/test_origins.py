@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import anymask
 from anymask.base import DataError
@@ -32,6 +33,12 @@ def images() -> list[AnnotatedImage]:
     ]
 
 
+def add_photos(folder: Path) -> None:
+    (folder / "images").mkdir(parents=True)
+    for image in images():
+        Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(folder / "images" / image.file_name)
+
+
 def told(path: Path, form: str) -> dict[str, list[tuple[str | None, Origin | None]]]:
     found = read(path, form)
     return {
@@ -47,12 +54,8 @@ def told(path: Path, form: str) -> dict[str, list[tuple[str | None, Origin | Non
 def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
     suffix = FORMATS[form].suffixes[0] if FORMATS[form].kind == "file" else ""
     target = tmp_path / f"masks{suffix}"
-    if form == "set":
-        from PIL import Image
-
-        (target / "images").mkdir(parents=True)
-        for image in images():
-            Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(target / "images" / image.file_name)
+    if form in ("set", "yolo"):
+        add_photos(target)
     write_annotations(images(), target, form)
     found = told(target, form)
     origins = {name: [origin for _, origin in rows] for name, rows in found.items()}
@@ -72,6 +75,7 @@ def test_masks_of_people_need_no_file(tmp_path: Path) -> None:
 def test_a_side_file_of_other_masks_is_not_believed_and_a_broken_one_is_told(
     tmp_path: Path,
 ) -> None:
+    add_photos(tmp_path / "yolo")
     write_annotations(images(), tmp_path / "yolo", "yolo")
     side = tmp_path / "yolo" / "origins.jsonl"
     lines = side.read_text().splitlines()
@@ -96,21 +100,9 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     assert model.origin.weights == model.runtime.weights_hash
     boxes = model.segment(photo, boxes=[(190, 20, 390, 220)], names=["cup"])
     boxes.write(tmp_path / "one.json", "sa1b")
-    assert (
-        main(["convert", str(tmp_path / "one.json"), str(tmp_path / "yolo"), "--to", "yolo"]) == 0
-    )
-    assert (
-        main(
-            [
-                "convert",
-                str(tmp_path / "yolo"),
-                str(tmp_path / "two.json"),
-                "--images",
-                str(photo.parent),
-            ]
-        )
-        == 0
-    )
+    for names in (["one.json", "yolo"], ["yolo", "two.json"]):
+        places = [str(tmp_path / name) for name in names]
+        assert main(["convert", *places, "--images", str(Path(photo).parent)]) == 0
     capsys.readouterr()
     assert main(["stats", str(tmp_path / "two.json")]) == 0
     shown = capsys.readouterr().out
