@@ -12,7 +12,7 @@ from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import FORMATS, AnnotatedImage, read, write_annotations
 from anymask.masks import Mask, Masks, Origin, mask_to_rle
-from anymask.runtime import entry
+from anymask.runtime import entry, stated_origin
 
 TUNED = Origin("mine", "ab" * 32, "Apache-2.0; and that of your data: CC-BY-4.0")
 NANO = Origin("nano", "12" * 32, "Apache-2.0", "public sets")
@@ -96,7 +96,10 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     answer = model.segment(photo, points=[(290, 120)])
     assert answer.best.origin == model.origin
     assert model.origin.licence == "Apache-2.0"
-    assert model.origin.data == entry("nano").data != ""
+    assert model.origin.data.startswith("26 public sets")
+    known = entry("sam_vit_b")
+    assert stated_origin("sam_vit_b", known.sha256 or "").data == known.data != ""
+    assert stated_origin("sam_vit_b", "other weights").licence == ""
     assert model.origin.weights == model.runtime.weights_hash
     boxes = model.segment(photo, boxes=[(190, 20, 390, 220)], names=["cup"])
     boxes.write(tmp_path / "one.json", "sa1b")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,7 @@ def convert(
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
     dataset = read(source, form, images, split)
     found, lost, source = list(dataset), dataset.lost, dataset.source
-    if to == "csv":
-        found = [replace(image, masks=dataset.with_picture(image)) for image in found]
+    found = [dataset.with_picture(image) for image in found] if to == "csv" else found
     masks = sum(len(image.masks) for image in found)
 
     def report(losses: LossReport) -> Conversion:

@@ -8,7 +8,7 @@ as their layout says (`layouts`), photo by photo.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -123,13 +123,14 @@ class Dataset:
             )
         return path
 
-    def with_picture(self, image: AnnotatedImage) -> Masks:
-        """The masks of a picture, which know its file or page where somebody finds it."""
+    def with_picture(self, image: AnnotatedImage) -> AnnotatedImage:
+        """The same, its masks knowing the picture's file or page where somebody finds it."""
         try:
             path, page = self._found(image)
         except DataError:
-            return image.masks
-        return Masks(image.masks, picture=PictureFile(path, page or 0, image.file_name))
+            return image
+        picture = PictureFile(path, page or 0, image.file_name)
+        return replace(image, masks=Masks(image.masks, picture=picture))
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
         """A picture, or the page that its name means. Raises as `picture`, and ImageError."""

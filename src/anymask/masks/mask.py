@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
@@ -28,7 +28,6 @@ from anymask.base import (
     parse_json,
 )
 from anymask.masks.binary import mask_nms
-from anymask.masks.origin import Origin
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
 from anymask.masks.preview import (
     Picture,
@@ -63,6 +62,35 @@ UNLABELLED = "object"  # the class of a mask without a label, where a format wan
 WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole photo
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the picture
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that took part in a mask.
+
+    model    its name
+    weights  the hash of its weights, "" where nobody says
+    licence  of the weights; of tuned ones also that of the data, where it was stated; "" where
+             nobody says
+    data     what the weights learned from, and its terms, in words; "" where nobody says
+    """
+
+    model: str
+    weights: str = ""
+    licence: str = ""
+    data: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Without what nobody knows."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_json(cls, record: object) -> Origin | None:
+        """Read such a record; None for anything else."""
+        if not isinstance(record, Mapping) or not isinstance(record.get("model"), str):
+            return None
+        told = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
+        return cls(record["model"], **told)
 
 
 @dataclass(frozen=True)

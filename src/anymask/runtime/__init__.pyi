@@ -12,6 +12,7 @@ from anymask.runtime.catalogue import Checkpoint as Checkpoint
 from anymask.runtime.catalogue import Licence as Licence
 from anymask.runtime.catalogue import entry as entry
 from anymask.runtime.catalogue import names as names
+from anymask.runtime.catalogue import stated_origin as stated_origin
 from anymask.runtime.checkpoints import LINES as LINES
 from anymask.runtime.checkpoints import detect_variant as detect_variant
 from anymask.runtime.checkpoints import from_8_bits as from_8_bits
@@ -69,8 +70,6 @@ from anymask.runtime.open import named_weights as named_weights
 from anymask.runtime.open import open_runtime as open_runtime
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
-from anymask.runtime.origins import origin_of as origin_of
-from anymask.runtime.origins import stated_origin as stated_origin
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import DecodingSweep as DecodingSweep
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining

@@ -275,5 +275,7 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
 
     runtime = TorchRuntime(module, weights_hash, device, precision, again, edges, names)
     given = None if weights is None and adapters is None else adapters or path
-    runtime.licence = licence_of_weights(network, given, weights_hash)
+    licence = licence_of_weights(network, given, weights_hash)
+    data = entry(network).data if given is None else ""
+    runtime.origin = replace(runtime.origin, licence=licence, data=data)
     return runtime

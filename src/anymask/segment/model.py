@@ -35,6 +35,7 @@ from anymask.images import ImageSource, is_address, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
+    Origin,
     Prompt,
     Tile,
     box_prompts,
@@ -53,7 +54,7 @@ from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, Seg
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
     from anymask.find import Examples, FindKeywords, Phrases
-    from anymask.masks import LabelMap, Masks, Origin
+    from anymask.masks import LabelMap, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
@@ -180,9 +181,8 @@ class Model:
     @property
     def origin(self) -> Origin:
         """What its masks say of where they come from: name, hash of the weights, licence, data."""
-        from anymask.runtime import origin_of
-
-        return origin_of(self.runtime)
+        stated = getattr(self.runtime, "origin", None)  # a runtime of tests has none
+        return stated or Origin(self.name, self.runtime.weights_hash)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
