@@ -16,6 +16,7 @@ from anymask.studio.database import reading as reading
 from anymask.studio.database import writing as writing
 from anymask.studio.errors import Refusal as Refusal
 from anymask.studio.exchange import TakenMasks as TakenMasks
+from anymask.studio.exchange import annotated_images as annotated_images
 from anymask.studio.exchange import photo_name as photo_name
 from anymask.studio.exchange import take_masks as take_masks
 from anymask.studio.exports import OF_PAGE as OF_PAGE
