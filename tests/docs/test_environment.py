@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +78,11 @@ def test_a_new_variable_is_found(line: str, tmp_path: Path) -> None:
     text = f'import os\nOTHER = "OTHER_NAME"\ndef ask():\n    return {line}\n'
     (tmp_path / "a.py").write_text(text)
     assert variables(tmp_path) == {"OTHER_NAME"}
+
+
+def test_every_dependency_of_users_has_a_lower_bound() -> None:
+    """Those of `dev` are pinned in constraints.txt; extras of our own have none."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {k: v for k, v in project["optional-dependencies"].items() if k != "dev"}
+    every = [one for few in (project["dependencies"], *extras.values()) for one in few]
+    assert [one for one in every if ">=" not in one and not one.startswith("anymask[")] == []
