@@ -114,7 +114,7 @@ def _by_name(
         hit = sum(
             np.count_nonzero((r["dtMatches"] > 0)[HALF] & ~r["dtIgnore"][HALF]) for r in there
         )
-        counted = sum(np.count_nonzero(~r["dtIgnore"][HALF]) for r in there)
+        counted = sum(int(np.count_nonzero(~r["dtIgnore"][HALF])) for r in there)
         precision = run.eval["precision"][:, :, number, 0, 0]
         ap = float(precision.mean()) if precision.min() >= 0 else NAN
         answers[label] = (hit / counted if counted else NAN, ap, counted)

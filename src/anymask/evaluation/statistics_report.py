@@ -221,7 +221,7 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
 
 def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     """A row for each model behind the masks of each set; of masks that say none a last one."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for found in sets:
         for origin, count in found.origins.most_common():
             terms = origin.licence or "not stated", origin.data or "not stated"
