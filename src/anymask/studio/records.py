@@ -218,9 +218,9 @@ class Provenance(Kept):
         """With the model that made a mask, where it is known."""
         if origin is None:
             return cls(**more)
-        told = {"model": origin.model, "model_hash": origin.weights or None}
+        told: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
         terms = {"licence": origin.licence[:MOST_TEXT], "data": origin.data[:MOST_TEXT]}
-        return cls(**told, **{key: text for key, text in terms.items() if text}, **more)
+        return cls(**told | {key: text for key, text in terms.items() if text} | more)
 
     def origin(self) -> Origin | None:
         """The model that took part, with its terms; None where none did."""
