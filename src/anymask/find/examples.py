@@ -223,7 +223,8 @@ class ExampleFinder:
         """What is found in a photo; `source`: how it is read. Raises ImageError."""
         photo = load_image(image, **(source or {}))
         hw = (photo.shape[0], photo.shape[1])
-        return Masks(self.find(photo), image_hw=hw, picture=picture_of(image, photo))
+        found, picture = self.find(photo), picture_of(image, photo)
+        return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
         """What is found in a photo (H, W, 3), best first."""

@@ -104,7 +104,8 @@ def find_words(
     )
     photo = load_image(image, **source)
     kept = find_phrases(model, photo, phrases, detector, settings)
-    return Masks(kept, image_hw=(photo.shape[0], photo.shape[1]), picture=picture_of(image, photo))
+    image_hw, picture = (photo.shape[0], photo.shape[1]), picture_of(image, photo)
+    return Masks(kept, image_hw=image_hw, picture=picture, origin=model.origin)
 
 
 def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSettings, dict[str, Any]]:

@@ -24,13 +24,14 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from PIL import Image
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -156,9 +157,17 @@ def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file", "content": dict.fromkeys(kinds, BINARY)}}
 
 
-def _form(*names: str) -> dict[str, Any]:
-    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys."""
-    texts = {name: {"type": "string", "description": "as JSON"} for name in names}
+def _form(body: type[BaseModel], *names: str) -> dict[str, Any]:
+    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys.
+
+    /docs fills in what the body's own example says but the picture, and leaves the rest empty.
+    """
+    (example,) = cast("dict[str, Any]", body.model_config["json_schema_extra"])["examples"]
+    filled = {name: json.dumps(example[name]) for name in {*example} - {"image"}}
+    texts = {
+        name: {"type": "string", "description": "as JSON", "example": filled.get(name, "")}
+        for name in names
+    }
     schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
@@ -227,7 +236,7 @@ def is_form(request: Request) -> bool:
 
 async def _form_as_json(request: Request) -> Request:
     photo, texts = await _read_form(request)
-    body = {name: _value(name, text) for name, text in texts.items()}
+    body = {name: _value(name, text) for name, text in texts.items() if text}  # "": left empty
     if photo is not None:
         body["image"] = base64.b64encode(photo).decode()
     headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -321,7 +330,7 @@ async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Resp
 @router.post(
     "/api/segment",
     response_model=SegmentAnswer,
-    openapi_extra=_form(*SegmentBody.model_fields),
+    openapi_extra=_form(SegmentBody, *SegmentBody.model_fields),
     responses=_MASKS,
 )
 async def segment(
@@ -365,7 +374,7 @@ async def segment(
 @router.post(
     "/api/everything",
     response_model=EverythingAnswer,
-    openapi_extra=_form("settings"),
+    openapi_extra=_form(EverythingBody, "settings"),
     responses=_MASKS,
 )
 async def everything(
@@ -397,7 +406,11 @@ async def everything(
     return await run_in_threadpool(_records, found, sizes[-1], kind, tolerance)
 
 
-@router.post("/api/names", response_model=NamesAnswer, openapi_extra=_form(*NamesBody.model_fields))
+@router.post(
+    "/api/names",
+    response_model=NamesAnswer,
+    openapi_extra=_form(NamesBody, *NamesBody.model_fields),
+)
 async def names(
     body: NamesBody, request: Request, inference: OfModel, limits: OfLimits
 ) -> dict[str, Any]:

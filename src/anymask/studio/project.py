@@ -125,17 +125,19 @@ class Project:
         *,
         who: str = "import",
         proposals: bool = False,
+        page: int | str | None = None,
     ) -> TakenMasks:
         """Read masks of any format of `anymask.read` for photos that the project has.
 
         form       the format's name; left out, it is recognised
         proposals  somebody has to look at them before they count
+        page       of stacks, where a file's name says none: a number from 0 on, or "z1c0"
 
-        Raises DataError, InputError.
+        Raises DataError, InputError, ImageError.
         """
         from anymask.studio.exchange import take_masks
 
-        return take_masks(self, Path(source), form, who, proposals=proposals)
+        return take_masks(self, Path(source), form, who, proposals=proposals, page=page)
 
     def run(
         self,

@@ -378,6 +378,8 @@ export interface OriginBody {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  licence?: string | null;
+  data?: string | null;
   prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
@@ -490,6 +492,8 @@ export interface Provenance {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  licence?: string | null;
+  data?: string | null;
   prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;

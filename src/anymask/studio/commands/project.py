@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import add_options, need_engine, need_torch, read_options
+from anymask.jobs import parse_page
 from anymask.studio.exports import ExportSettings
 from anymask.studio.records import State
 from anymask.studio.rounds import Tuning
@@ -144,6 +145,10 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proposals", action="store_true", help="somebody has to look at them before they count"
     )
+    parser.add_argument(
+        "--page", metavar="N|z1c0", type=parse_page,
+        help="of stacks, where a file's name says none, counted from 0 (default: 0)",
+    )  # fmt: skip
 
 
 def take(args: argparse.Namespace) -> None:
@@ -151,10 +156,17 @@ def take(args: argparse.Namespace) -> None:
     from anymask.masks import counted
 
     project = opened(args)
-    taken = project.take(args.source, args.origin, who=args.user, proposals=args.proposals)
+    if args.page == "all":
+        raise InputError("wanted one page for the masks, got all; name one, as 2 or z1c0")
+    taken = project.take(
+        args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page
+    )
     print(counted(taken.new, "new mask"))
     if taken.same:
         print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+    if taken.stacks:
+        stacks = counted(taken.stacks, "stack")
+        print(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
     if taken.strange:
         print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
     for line in taken.unread:
