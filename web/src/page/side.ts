@@ -147,7 +147,15 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const looks = `${making && keep} ${selected?.key} ${selected?.state} ${session.review !== null}`;
+  const picked = editor?.selection.filter((mask) => mask.state === "proposed").length ?? 0;
+  const several = picked > 1 && ` ${picked}`;
+  const looks = JSON.stringify([
+    making && keep,
+    selected?.key,
+    selected?.state,
+    picked,
+    session.review,
+  ]);
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
@@ -160,9 +168,9 @@ function drawActions(session: Session, element: HTMLElement): void {
     }
     if (selected?.state === "proposed") {
       return [
-        button("Accept", "Enter", () => editor.judge([selected.key], "accepted"), "primary"),
-        button("Fix", "Q", () => editor.edit(false)),
-        button("Reject", "Del", () => editor.judge([selected.key], "rejected")),
+        button(`Accept${several || ""}`, "Enter", () => editor.judgePicked("accepted"), "primary"),
+        ...(several ? [] : [button("Fix", "Q", () => editor.edit(false))]),
+        button(`Reject${several || ""}`, "Del", () => editor.judgePicked("rejected")),
       ];
     }
     if (!selected) return [];

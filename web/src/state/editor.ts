@@ -382,15 +382,23 @@ export class Editor {
     this.act(state === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 
+  /** The same for the proposals that are picked. */
+  judgePicked(state: "accepted" | "rejected"): void {
+    const picked = this.selection.filter((mask) => mask.state === "proposed");
+    const keys = picked.map((mask) => mask.key);
+    if (keys.length) this.judge(keys, state);
+  }
+
   /** A mask that the store has accepted already: no step, nothing to send. */
   accepted(key: string): void {
     this.work.remake((mask) => (mask.key === key ? { ...mask, state: "accepted" } : mask));
     this.refresh();
   }
 
-  /** Add masks; those that the store knows already are not sent again. */
+  /** Add masks, or change them; those that the store knows already are not sent again. */
   add(what: string, masks: Mask[], known: boolean): void {
-    const all = [...this.state.masks, ...masks];
+    const keys = new Set(masks.map((mask) => mask.key));
+    const all = [...this.state.masks.filter((mask) => !keys.has(mask.key)), ...masks];
     if (!known) return this.act(what, { masks: all });
     this.work.act(what, { masks: all });
     this.refresh();

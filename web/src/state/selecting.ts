@@ -20,7 +20,7 @@ export function selectTo(editor: Editor, key: string): void {
   selectMany(editor, from <= to ? between : between.reverse());
 }
 
-function selectMany(editor: Editor, [first, ...others]: readonly string[]): void {
+export function selectMany(editor: Editor, [first, ...others]: readonly string[]): void {
   editor.select(first ?? null);
   for (const key of others) editor.select(key, true);
 }
