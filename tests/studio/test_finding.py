@@ -1,4 +1,4 @@
-"""Finding by words and examples behind the server and in the data engine: names, doubles, going on."""
+"""Finding behind the server and in the data engine: names, no doubles, going on."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def found(project: Project, image: int | None = None) -> list[tuple[int, str | N
 
 def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> None:
     photo = photo_of()
-    body = {"image": base64.b64encode(png(photo)).decode(), "words": {"red": "lamp", "green": "pea"}}
+    body = {
+        "image": base64.b64encode(png(photo)).decode(),
+        "words": {"red": "lamp", "green": "pea"},
+    }
     records = ask.post("/api/find", json=body).json()["records"]
     expected = model.find(photo, {"red": "lamp", "green": "pea"})
     assert {one.label for one in expected} == {"lamp", "pea"}

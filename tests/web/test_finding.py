@@ -102,7 +102,7 @@ def test_all_photos_are_searched_stopped_and_gone_on_with(
     dialog.get_by_text("4 of 4 photos, 8 proposals: done").wait_for()
     assert project.finds[-1] == {"like": [{"record": 7}]}
     dialog.get_by_role("button", name="Close").click()
-    ann.message("The search of all photos is over")
+    ann.message("All photos: 4 of 4 photos, 8 proposals: done")
 
 
 def test_without_a_server_it_says_what_it_needs(sit_down: SitDown) -> None:

@@ -40,7 +40,7 @@ from anymask.studio.project_schemas import FindsBody, SearchBody, SearchState, k
 from anymask.studio.records import Action, Draft, ImageEntry
 from anymask.studio.schemas import (
     ExampleBody,
-    FindAnswer,
+    FindsAnswer,
     FindBody,
     KnownNamesBody,
     QuestionBody,
@@ -60,15 +60,14 @@ async def known_names(inference: OfModel) -> dict[str, Any]:
     model = await run_in_threadpool(inference.ready)
     naming = model.runtime.capability(MaskNaming)
     table = None if naming is None else naming.name_table()
-    words = () if table is None else zip(table.words, table.learned, strict=True)
     reader = inference.detector
     name = getattr(reader, "name", None if reader is None else str(reader))
-    return {"names": [word for word, learned in words if learned], "detector": name}
+    return {"names": [] if table is None else list(table.words), "detector": name}
 
 
 @router.post(
     "/api/find",
-    response_model=FindAnswer,
+    response_model=FindsAnswer,
     openapi_extra=form_body(*QuestionBody.model_fields),
     responses=MASKS,
 )
@@ -235,7 +234,8 @@ class ProjectSearch:
             if self.running:
                 raise Conflict("a search of all photos is under way; stop it first, or wait", None)
             self._left.clear()
-            self._key, self._body, self._failed, self._passed = "", body, None, []
+            self._key = self._key if body == self._body else ""  # known once it is learned
+            self._body, self._failed, self._passed = body, None, []
             self._thread = threading.Thread(target=self._run, name="anymask-search", daemon=True)
             self._thread.start()
 

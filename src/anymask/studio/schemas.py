@@ -354,7 +354,7 @@ class FoundBody(Sa1bBody):
     runner_up: tuple[str, float] | None = None
 
 
-class FindAnswer(Strict):
+class FindsAnswer(Strict):
     """What was found, best first; nothing where nothing of the kind is there."""
 
     records: list[FoundBody]

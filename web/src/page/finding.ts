@@ -24,10 +24,11 @@ export function findDialog(session: Session): void {
   const said = h("p", { class: "said", role: "status" });
   const state = h("div", { class: "name-add" });
   const ask = async (work: (question: SearchBody) => Promise<void>) => {
-    said.textContent = "";
+    said.textContent = "Finding …";
     try {
       const words = field.value.trim();
       await work(words ? { words } : await likePicked(session));
+      said.textContent = "";
     } catch (error) {
       said.textContent = (error as Error).message;
     }
@@ -60,7 +61,7 @@ export function findDialog(session: Session): void {
       return [
         h("progress", { max: total || 1, value: done, "aria-label": "Photos searched" }),
         h("span", { class: "dim" }, searchText(search)),
-        !over && button(go ? "Go on" : "Stop", "", () => void ask(() => all(go))),
+        !over && button(go ? "Go on" : "Stop", "", () => void all(go)),
       ];
     });
   const element = dialog("Find by word, or like the picked mask", form, known, about, said, state);

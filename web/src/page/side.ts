@@ -147,7 +147,7 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const picked = editor?.selection.filter((mask) => mask.state === "proposed").length ?? 0;
+  const picked = editor?.pickedProposals.length ?? 0;
   const several = picked > 1 && ` ${picked}`;
   const looks = JSON.stringify([
     making && keep,

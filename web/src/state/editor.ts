@@ -382,10 +382,14 @@ export class Editor {
     this.act(state === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 
-  /** The same for the proposals that are picked. */
+  /** The proposals that are picked, of those that are shown. */
+  get pickedProposals(): Mask[] {
+    const shown = new Set(this.shown);
+    return this.selection.filter((mask) => mask.state === "proposed" && shown.has(mask));
+  }
+
   judgePicked(state: "accepted" | "rejected"): void {
-    const picked = this.selection.filter((mask) => mask.state === "proposed");
-    const keys = picked.map((mask) => mask.key);
+    const keys = this.pickedProposals.map((mask) => mask.key);
     if (keys.length) this.judge(keys, state);
   }
 

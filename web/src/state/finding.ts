@@ -78,7 +78,7 @@ export async function followSearch(session: Session): Promise<void> {
   }
   followed.delete(session);
   if (began) await session.list();
-  if (began) session.say(`The search of all photos is over. ${searchText(session.search)}`);
+  if (began) session.say(`All photos: ${searchText(session.search)}`);
   session.changed();
 }
 

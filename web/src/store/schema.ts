@@ -194,11 +194,6 @@ export interface Figures {
   track_verdicts: Record<string, number>;
 }
 
-/** What was found, best first; nothing where nothing of the kind is there. */
-export interface FindAnswer {
-  records: FoundBody[];
-}
-
 /** `image`: as of `SegmentBody`; a hash is enough where the whole photo is kept. */
 export interface FindBody {
   words?: string | string[] | Record<string, string> | null;
@@ -209,6 +204,11 @@ export interface FindBody {
   iou?: number; // from which two finds are one thing
   top_k?: number | null;
   image: string;
+}
+
+/** What was found, best first; nothing where nothing of the kind is there. */
+export interface FindsAnswer {
+  records: FoundBody[];
 }
 
 /** Proposals that are new, or have their name from it; so many finds were there already. */
