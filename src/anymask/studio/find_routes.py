@@ -40,8 +40,8 @@ from anymask.studio.project_schemas import FindsBody, SearchBody, SearchState, k
 from anymask.studio.records import Action, Draft, ImageEntry
 from anymask.studio.schemas import (
     ExampleBody,
-    FindsAnswer,
     FindBody,
+    FindsAnswer,
     KnownNamesBody,
     QuestionBody,
     check_pixels,

@@ -403,7 +403,7 @@ class Store:
         return len(actions)
 
 
-def _searches(key: str, image_id: int | None = None) -> Select[tuple[EventRow]]:
+def _searches(key: str, image_id: int | None = None) -> Select[EventRow]:
     """The events of photos that were searched for one question."""
     query = select(EventRow).where(EventRow.kind == SEARCHED, EventRow.tool == key)
     return query if image_id is None else query.where(EventRow.image_id == image_id)

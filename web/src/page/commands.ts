@@ -15,7 +15,7 @@ import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
 import { findAllLike } from "../state/finding";
 import { judge, keep, nextReview, undo } from "../state/review";
-import { selectAll } from "../state/selecting";
+import { judgePicked, selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/seeing";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
@@ -67,7 +67,7 @@ export async function accept(session: Session, stage: Stage): Promise<void> {
     return;
   }
   if (review && editor.selected?.state === "proposed") return judge(session, "accept");
-  if (!review) editor.judgePicked("accepted");
+  if (!review) judgePicked(editor, "accepted");
 }
 
 function remove(session: Session, stage: Stage): void {
@@ -77,7 +77,7 @@ function remove(session: Session, stage: Stage): void {
   const { selected } = editor;
   const proposal = isEmpty(editor.draft) && selected?.state === "proposed";
   if (proposal && session.review) void judge(session, "reject");
-  else if (proposal) editor.judgePicked("rejected");
+  else if (proposal) judgePicked(editor, "rejected");
   else if (isEmpty(editor.draft)) editor.remove();
   else editor.drop();
 }

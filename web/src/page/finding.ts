@@ -1,6 +1,14 @@
 /** The dialog that finds by word or like the picked masks, in this photo or in all. */
 
-import { ALONE, findHere, followSearch, likePicked, searchAll, searchText } from "../state/finding";
+import {
+  ALONE,
+  findHere,
+  followSearch,
+  likePicked,
+  searchAll,
+  searchOf,
+  searchText,
+} from "../state/finding";
 import type { Session } from "../state/session";
 import type { SearchBody } from "../store/schema";
 import { dialog } from "./dialogs";
@@ -52,15 +60,15 @@ export function findDialog(session: Session): void {
     void ask(here);
   });
   const draw = () =>
-    fill(state, JSON.stringify(session.search), () => {
-      const { search } = session;
+    fill(state, JSON.stringify(searchOf(session)), () => {
+      const search = searchOf(session);
       if (!search || search.state === "none") return [];
       const { done = 0, total = 0, question } = search;
       const go = search.state === "running" ? null : (question ?? null);
       const over = search.state === "done";
       return [
         h("progress", { max: total || 1, value: done, "aria-label": "Photos searched" }),
-        h("span", { class: "dim" }, searchText(search)),
+        h("span", { class: "dim" }, searchText(session)),
         !over && button(go ? "Go on" : "Stop", "", () => void all(go)),
       ];
     });

@@ -1,6 +1,7 @@
 /** The panel at the right: name, candidates, layers, the list of masks. */
 
 import type { Patch } from "../masks/patch";
+import { judgePicked, pickedProposals } from "../state/selecting";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, iconButton } from "./dom";
@@ -147,7 +148,7 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const picked = editor?.pickedProposals.length ?? 0;
+  const picked = editor ? pickedProposals(editor).length : 0;
   const several = picked > 1 && ` ${picked}`;
   const looks = JSON.stringify([
     making && keep,
@@ -168,9 +169,9 @@ function drawActions(session: Session, element: HTMLElement): void {
     }
     if (selected?.state === "proposed") {
       return [
-        button(`Accept${several || ""}`, "Enter", () => editor.judgePicked("accepted"), "primary"),
+        button(`Accept${several || ""}`, "Enter", () => judgePicked(editor, "accepted"), "primary"),
         ...(several ? [] : [button("Fix", "Q", () => editor.edit(false))]),
-        button(`Reject${several || ""}`, "Del", () => editor.judgePicked("rejected")),
+        button(`Reject${several || ""}`, "Del", () => judgePicked(editor, "rejected")),
       ];
     }
     if (!selected) return [];

@@ -1,7 +1,7 @@
 /** The line below the photo: what to do, where the pointer is, how the model is. */
 
 import type { Stage } from "../canvas/stage";
-import { searchText } from "../state/finding";
+import { searchOf, searchText } from "../state/finding";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { h } from "./dom";
@@ -87,6 +87,6 @@ function say(session: Session): string {
     return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
   if (session.review)
     return "Is this mask right? A accepts, F fixes, R rejects, N asks for another.";
-  if (session.search?.state === "running") return `Searching: ${searchText(session.search)}`;
+  if (searchOf(session)?.state === "running") return `Searching: ${searchText(session)}`;
   return ADVICE[session.toolName];
 }

@@ -382,17 +382,6 @@ export class Editor {
     this.act(state === "accepted" ? "accept" : "reject", { masks, selected: null, also: [] });
   }
 
-  /** The proposals that are picked, of those that are shown. */
-  get pickedProposals(): Mask[] {
-    const shown = new Set(this.shown);
-    return this.selection.filter((mask) => mask.state === "proposed" && shown.has(mask));
-  }
-
-  judgePicked(state: "accepted" | "rejected"): void {
-    const keys = this.pickedProposals.map((mask) => mask.key);
-    if (keys.length) this.judge(keys, state);
-  }
-
   /** A mask that the store has accepted already: no step, nothing to send. */
   accepted(key: string): void {
     this.work.remake((mask) => (mask.key === key ? { ...mask, state: "accepted" } : mask));

@@ -19,7 +19,7 @@ export async function likePicked({ editor, outbox }: Session): Promise<SearchBod
   return { like };
 }
 
-/** Find in the open photo; what is found is picked. Throws where the question cannot be answered. */
+/** Find in the open photo, and pick what is found. Throws where that cannot be answered. */
 export async function findHere(session: Session, question: SearchBody): Promise<void> {
   const { editor, outbox, store } = session;
   if (!editor || editor.finding) return;
@@ -57,33 +57,39 @@ export async function findAllLike(session: Session): Promise<void> {
 /** Begin the search of all photos, or stop it (null); then follow it. Throws what is refused. */
 export async function searchAll(session: Session, question: SearchBody | null): Promise<void> {
   if (!session.store.search) throw new Error(ALONE);
-  session.search = await session.store.search(question);
+  searches.set(session, await session.store.search(question));
   session.changed();
   void followSearch(session);
 }
 
+/** How far the search of all photos was when somebody asked last. */
+const searches = new WeakMap<Session, SearchState>();
 const followed = new WeakSet<Session>();
+
+export const searchOf = (session: Session) => searches.get(session) ?? null;
 
 /** Tell how far the search of all photos is until it ends. */
 export async function followSearch(session: Session): Promise<void> {
   if (followed.has(session)) return;
   followed.add(session);
-  const look = () => session.store.search!().catch(() => session.search); // away: the next look
-  session.search = await look();
-  const began = session.search?.state === "running";
-  while (session.search?.state === "running") {
+  const runs = async () => {
+    const told = await session.store.search!().catch(() => searchOf(session)); // the next look
+    if (told) searches.set(session, told);
     session.changed();
+    return told?.state === "running";
+  };
+  const began = await runs();
+  for (let on = began; on; on = await runs()) {
     await new Promise((resume) => setTimeout(resume, LOOK_MS));
-    session.search = await look();
   }
   followed.delete(session);
-  if (began) await session.list();
-  if (began) session.say(`All photos: ${searchText(session.search)}`);
-  session.changed();
+  if (!began) return;
+  await session.list();
+  session.say(`All photos: ${searchText(session)}`);
 }
 
-export function searchText(search: SearchState | null): string {
-  const { state = "none", done = 0, total = 0, found = 0, why = "" } = search ?? {};
+export function searchText(session: Session): string {
+  const { state = "none", done = 0, total = 0, found = 0, why = "" } = searchOf(session) ?? {};
   if (state === "none") return "";
   const far = `${done} of ${total} photos, ${found} ${found === 1 ? "proposal" : "proposals"}`;
   return [state === "running" ? far : `${far}: ${state}.`, why].filter(Boolean).join(" ");

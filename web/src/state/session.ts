@@ -12,7 +12,6 @@ import { Asking } from "./asking";
 import { Calibration } from "./calibration";
 import { Labels } from "./labels";
 import type { Standing } from "../store/outbox";
-import type { SearchState } from "../store/schema";
 import { SILENT } from "../store/store";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
@@ -96,7 +95,6 @@ export class Session implements EditorHost {
   readonly simplifying = new Simplifying(picked(this));
   modelState = "loading";
   review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
-  search: SearchState | null = null; // of all photos, by words or an example
   judged: Judged[] = []; // the verdicts of this page, newest last
   standing: Standing = { waiting: 0, lost: null, asked: 0 };
   readonly messages: Message[] = [];
