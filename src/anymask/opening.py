@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anymask.find import Phrases
     from anymask.masks import Masks
     from anymask.track import TrackOptions, VideoFindKeywords, VideoSession
+    from anymask.volumes import VolumeOptions, VolumeSession
 
 
 def load(
@@ -42,7 +43,7 @@ def load(
 
     name = default_model() if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
-    return Model(opened, begin=_begin_session, follow=_follow_words)
+    return Model(opened, begin=_begin_session, follow=_follow_words, scan=_begin_volume)
 
 
 def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
@@ -50,6 +51,13 @@ def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) 
     from anymask.track import open_session
 
     return open_session(model, source, **settings)
+
+
+def _begin_volume(model: Model, scan: Any, **settings: Unpack[VolumeOptions]) -> VolumeSession:
+    """What `Model.volume` does."""
+    from anymask.volumes import open_volume_session
+
+    return open_volume_session(model, scan, **settings)
 
 
 def _follow_words(

@@ -156,3 +156,6 @@ from anymask.evaluation.video_protocols import follow_offline as follow_offline
 from anymask.evaluation.video_protocols import follow_online as follow_online
 from anymask.evaluation.video_protocols import read_tracks as read_tracks
 from anymask.evaluation.video_protocols import worst_frame as worst_frame
+from anymask.evaluation.volume_scores import score_label as score_label
+from anymask.evaluation.volume_scores import score_volume as score_volume
+from anymask.evaluation.volume_scores import surface_distances as surface_distances

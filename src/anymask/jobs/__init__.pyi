@@ -16,7 +16,13 @@ from anymask.jobs.pool import PoolTask as PoolTask
 from anymask.jobs.pool import ReportStep as ReportStep
 from anymask.jobs.pool import run_in_pool as run_in_pool
 from anymask.jobs.records import MaskWork as MaskWork
+from anymask.jobs.records import PhotoFile as PhotoFile
+from anymask.jobs.review import Redaction as Redaction
+from anymask.jobs.review import RedactReport as RedactReport
+from anymask.jobs.review import redact_photos as redact_photos
+from anymask.jobs.review import write_list as write_list
 from anymask.jobs.settings import LookChoice as LookChoice
+from anymask.jobs.settings import MapChoice as MapChoice
 from anymask.jobs.settings import ModelChoice as ModelChoice
 from anymask.jobs.settings import NamesChoice as NamesChoice
 from anymask.jobs.settings import PictureChoice as PictureChoice

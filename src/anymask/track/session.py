@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -580,11 +580,17 @@ APART = 8.0  # of 255: mean difference of two looks from which on they show diff
 NUMBERING = ("every", "fps", "start")  # the sampling that say which frame a number means
 
 
-def open_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+def open_session(
+    model: Model,
+    source: Any,
+    around: Callable[[Tracker], Tracker] | None = None,
+    **settings: Unpack[TrackOptions],
+) -> VideoSession:
     """Begin to follow objects through a video, or go on with a session that was kept.
 
     source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
               None: frames are handed to `VideoSession.step`
+    around    makes another tracker of the model's, which then does the work
     settings  see `settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and `MemorySettings`
 
     Raises InputError for settings and for a session of other frames, ModelError for a tracker that
@@ -606,6 +612,7 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) ->
         # threads of one call that wait for a core which another call has burn it.
         model = Model(runtime.with_threads(-(-runtime.threads // 2)))
     tracker = open_tracker(model, track.tracker, memory, track.refine_edges)
+    tracker = tracker if around is None else around(tracker)
     frames = SampledFrames(open_source(source), sampling)
     store = None
     try:
