@@ -216,6 +216,7 @@ class ExampleFinder:
         self.about: dict[str, Any] = {
             "like": [_marks(one) for one in self.examples],
             "unlike": [_marks(one) for one in self.others],
+            **{name: getattr(settings, name) for name in ("score", "iou", "top_k", "side")},
         }
         self._look = self._detecting() if settings.detector is not None else self._own()
 
