@@ -130,6 +130,7 @@ def test_what_it_cannot_take_is_refused(ask: Any, word: str, case: Any) -> None:
 # Videos.
 
 CORRECTED = 2  # the frame with the negative click
+WORDS = anymask.Prompt(words="cup")
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: A
         (lambda one, frames: one.follow([]), "none"),
         (lambda one, frames: one.follow(frames).step(0), "prompt"),
         (lambda one, frames: one.follow(frames).step(9), "frames 0 to 3"),
-        (lambda one, frames: one.follow(frames).prompt(0, 1, anymask.Prompt(words=("cup",))), "neither"),
+        (lambda one, frames: one.follow(frames).prompt(0, 1, WORDS), "neither"),
         (
             lambda one, frames: one.follow(frames).prompt(
                 0, 1, anymask.Prompt.of(mask=frames[0][..., 0] > 9)

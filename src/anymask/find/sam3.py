@@ -1,9 +1,10 @@
 """SAM 3 by the user's own file (extra [words]): phrases, example boxes or clicks in, masks out.
 
 Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3Model` and
-`Sam3TrackerModel` (Apache-2.0); videos: `sam3_video.py`. Weights are gated and under the SAM License, which is shown when
-they are opened; nothing of them is bundled. The photo's features are computed once for all phrases
-and clicks about it; each phrase is a pass of its own through the decoder, as published.
+`Sam3TrackerModel` (Apache-2.0); videos are `sam3_video`'s. Weights are gated and under the SAM
+License, which is shown when they are opened; nothing of them is bundled. The photo's features are
+computed once for all phrases and clicks about it; each phrase is a pass of its own through the
+decoder, as published.
 
 Deviations from transformers, each towards the published model: norms have eps 1e-5; a phrase
 without example boxes keeps the class token of the geometry encoder; for clicks the embedding of "no

@@ -164,8 +164,8 @@ class Sam3Video:
             labels += prompt.labels.tolist()
         if not labels:
             raise InputError("wanted clicks or a box, got neither; give points= or box=")
-        side = self._network.image_size
-        scaled = np.asarray(coords, np.float32) * np.float32([side / self._hw[1], side / self._hw[0]])
+        scale = self._network.image_size / np.float32([self._hw[1], self._hw[0]])
+        scaled = np.asarray(coords * scale, np.float32)
         device, torch = self._session.inference_device, self._torch
         return (
             torch.from_numpy(scaled)[None, None].to(device),
