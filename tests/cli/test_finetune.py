@@ -55,7 +55,7 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     more = ["--json", str(tmp_path / "told.json")]
-    assert main([*command, *more, "--bundle", str(tmp_path / "bundle")]) == 0
+    assert main([*command, *more]) == 0
     assert (tmp_path / "told.json").read_bytes() == (run / finetune.RESULT).read_bytes()
     told = capsys.readouterr().out
     assert "5 photos with 5 masks to learn from, 1 with 1 held out" in told
@@ -77,8 +77,6 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert re.search(r"(round|square)[012].jpg, mask 0: IoU 0", page)  # as its owner calls it
     assert "1 click<" in page
     assert 'src="http' not in page
-    bundle = held_out.measure(anymask.load(str(tmp_path / "bundle")), kept)
-    assert bundle.means() == pytest.approx(figures["after"], abs=0.02)
     assert main([*command]) == 0  # a finished run does nothing new
     assert json.loads((run / finetune.RESULT).read_text("utf-8")) == figures
 

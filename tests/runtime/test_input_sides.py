@@ -25,6 +25,7 @@ from anymask.runtime import (
 )
 from anymask.studio import check_model, exported_choice
 from anymask.track import ImageTracker
+from tests.runtime.exports import read_operators_once
 from tests.runtime.stand_in import some_prompts
 
 WEIGHTS = ASSETS / "nano" / "weights.safetensors"
@@ -126,6 +127,7 @@ def test_weights_of_a_training_are_a_models_name_with_a_side(tmp_path: Path) -> 
     assert open_runtime(f"{mine}@256").spec.image_side == 256
     check_model(ModelChoice(str(mine)))
     check_model(ModelChoice(f"{mine}@256"))
+    read_operators_once()
     assert main(["export", f"{mine}@256", "-o", str(tmp_path / "small")]) == 0
     written = read_manifest(tmp_path / "small")
     assert (written.spec.image_side, written.licence) == (256, about["licence"])
