@@ -109,7 +109,8 @@ def learn(shown: Looked, words: NameWords, seed: int = 0) -> tuple[nn.Module, Te
     head = nn.Sequential(nn.Dropout(DROPPED), nn.Linear(features.shape[1], WIDTH))
     project = nn.Linear(texts.shape[1], WIDTH, bias=False)
     nn.init.orthogonal_(project.weight)
-    own, scale = nn.Parameter(torch.randn(len(texts), WIDTH) * 0.05), torch.tensor(2.5)
+    own = nn.Parameter(torch.randn(len(texts), WIDTH) * 0.05)
+    scale = torch.tensor(2.5)
     learned = [*head.parameters(), *project.parameters(), own]
     optimizer = torch.optim.AdamW(learned, lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
@@ -118,7 +119,7 @@ def learn(shown: Looked, words: NameWords, seed: int = 0) -> tuple[nn.Module, Te
     for _ in range(STEPS):
         rows = rng.choice(len(names), BATCH, p=weight / weight.sum())
         vectors = F.normalize(head(features[rows]), dim=1)
-        told = scale.exp() * vectors @ F.normalize(project(texts) + own, dim=1)[rivals].T
+        told = scale.exp() * vectors @ F.normalize(project(texts[rivals]) + own[rivals], dim=1).T
         right = torch.from_numpy(np.searchsorted(rivals.numpy(), names[rows]))
         loss = F.cross_entropy(told, right, label_smoothing=SMOOTH)
         optimizer.zero_grad()
