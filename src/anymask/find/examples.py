@@ -55,7 +55,8 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.1  # of the chance, at which something is found: docs/find.md
+THRESHOLD = 0.2  # of the chance, at which something is found: docs/find.md
+LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
 MOST_PLACES = 48  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie
 MOST_COMPARED = 40  # masks whose vectors are worked out
@@ -331,7 +332,7 @@ def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
         if not masks:
             break
         rounds.append(_with_facts(model, photo, wanted, cells, agreement, masks))
-        alike = chance_of(rounds[-1].facts) >= THRESHOLD
+        alike = chance_of(rounds[-1].facts) >= LIKELY
         if alike.sum() < MANY:
             break
         for one, is_alike in zip(rounds[-1].masks, alike, strict=True):
