@@ -35,8 +35,6 @@ from anymask.segment.labels import suggest_labels as suggest_labels
 from anymask.segment.labels import with_labels as with_labels
 from anymask.segment.labels import write_own_names as write_own_names
 from anymask.segment.model import GIVEN as GIVEN
-from anymask.segment.model import BatchKeywords as BatchKeywords
-from anymask.segment.model import EverythingKeywords as EverythingKeywords
 from anymask.segment.model import Model as Model
 from anymask.segment.model import refining_prompts as refining_prompts
 from anymask.segment.pipeline import IN_DOUBT as IN_DOUBT
@@ -89,7 +87,9 @@ from anymask.segment.settings import MOST_AT_ONCE as MOST_AT_ONCE
 from anymask.segment.settings import SURROUNDING as SURROUNDING
 from anymask.segment.settings import Arrangement as Arrangement
 from anymask.segment.settings import ArrangementDict as ArrangementDict
+from anymask.segment.settings import BatchKeywords as BatchKeywords
 from anymask.segment.settings import EverythingDict as EverythingDict
+from anymask.segment.settings import EverythingKeywords as EverythingKeywords
 from anymask.segment.settings import Granularity as Granularity
 from anymask.segment.settings import Grid as Grid
 from anymask.segment.settings import GridDict as GridDict

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
 import cv2
 import numpy as np
@@ -49,7 +49,16 @@ from anymask.models.rules import mask_on_photo
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import EncodedPhoto, answer_prompts, check_features, encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import EverythingDict, Retry, SegmentSettings, SegmentSettingsDict
+from anymask.segment.settings import (
+    BatchKeywords,
+    EverythingDict,
+    EverythingKeywords,
+    Retry,
+    SegmentKeywords,
+    SegmentSettings,
+    SegmentSettingsDict,
+    SourceDict,
+)
 
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
@@ -64,30 +73,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Photo = ImageSource | Features
 Reply = Prediction | list[Prediction]
-
-
-class SourceDict(TypedDict, total=False):
-    """How a photo is read: see `images.load_image`."""
-
-    bgr: bool
-    allow_url: bool
-
-
-class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
-    """The keyword arguments of `Model.segment` beside the prompt."""
-
-
-class BatchKeywords(SegmentKeywords, total=False):
-    """The same, and what is about several objects (N boxes and their names) or several photos."""
-
-    boxes: ArrayLike | None
-    names: Sequence[str | None] | None
-    on_error: Literal["raise", "return"]
-    progress: Progress
-
-
-class EverythingKeywords(EverythingDict, SourceDict, total=False):
-    """The keyword arguments of `Model.everything` beside the photo."""
 
 
 SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))

@@ -7,7 +7,7 @@ section 5 and appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypedDict, cast
@@ -34,6 +34,9 @@ from anymask.masks import (
 from anymask.models.rules import Family, Multimask, Ranking
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from anymask.base import Progress
     from anymask.runtime import SweepPrecision
 
 Level = Literal["part", "whole", "all"]
@@ -534,6 +537,30 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
 
 class EverythingDict(GridDict, ArrangementDict, total=False):
     """How masks are found, and what becomes of them."""
+
+
+class SourceDict(TypedDict, total=False):
+    """How a photo is read: see `images.load_image`."""
+
+    bgr: bool
+    allow_url: bool
+
+
+class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
+    """The keyword arguments of `Model.segment` beside the prompt."""
+
+
+class BatchKeywords(SegmentKeywords, total=False):
+    """The same, and what is about several objects (N boxes and their names) or several photos."""
+
+    boxes: ArrayLike | None
+    names: Sequence[str | None] | None
+    on_error: Literal["raise", "return"]
+    progress: Progress
+
+
+class EverythingKeywords(EverythingDict, SourceDict, total=False):
+    """The keyword arguments of `Model.everything` beside the photo."""
 
 
 def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:

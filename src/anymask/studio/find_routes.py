@@ -137,7 +137,7 @@ class Examples:
             [self._prompted(one, here) for one in some] if some else None
             for some in (body.like, body.unlike)
         )
-        label, first = body.label, (body.like or [None])[0]
+        label, first = body.label, body.like[0] if body.like else None
         if label is None and self.look is not None and first is not None and first.record:
             label = self.look.project.store.record(first.record).label
         settings = body.settings(self.inference.detector)
@@ -281,7 +281,8 @@ class ProjectSearch:
                     photo = self.look.load(image.id, AskedPlane())
                 except Refusal as refusal:  # too large: the other photos are searched all the same
                     raise InputError(str(refusal.detail)) from refusal
-                return self._wait(lambda _: search.drafts(photo, page, least))
+                drafts: list[Draft] = self._wait(lambda _: search.drafts(photo, page, least))
+                return drafts
 
             passed = lambda *why: self._passed.append(": ".join(why))  # noqa: E731
             for _ in search_photos(store, search.key, look, passed):

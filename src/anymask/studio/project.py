@@ -189,9 +189,9 @@ class Project:
         first = like[0] if isinstance(like, list) and like else like
         if label is None and isinstance(first, StoredMask):
             label = first.label
-        like, unlike = own_examples(self, like), own_examples(self, unlike)
+        shown, other = own_examples(self, like), own_examples(self, unlike)
         search = open_search(
-            model, words, like=like, unlike=unlike, label=label, settings=FindSettings(**settings)
+            model, words, like=shown, unlike=other, label=label, settings=FindSettings(**settings)
         )
         return find_in_project(self, search, failed)
 
