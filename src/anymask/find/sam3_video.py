@@ -71,7 +71,8 @@ class Sam3Video:
             video_height=self._hw[0], video_width=self._hw[1], inference_device=device
         )
         self._session.dtype = torch.float32
-        self._session.processed_frames = _SeenFrames(frames, network.image_size)
+        seen: Any = _SeenFrames(frames, network.image_size)
+        self._session.processed_frames = seen
         self._unsettled: set[int] = set()  # frames whose memories are to be made
         network._encode_new_memory = partial(encode_memory, network)
 
