@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from anymask.find import Phrases
     from anymask.masks import Masks
     from anymask.track import TrackOptions, VideoFindKeywords, VideoSession
+    from anymask.volumes import VolumeOptions, VolumeSession
 
 
 def load(
@@ -30,8 +31,8 @@ def load(
                with a longer side of 768 pixels instead of its usual 512
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
-    precision  "fp32", "bf16" or "fp16"
-    runtime    "auto", "onnx" or "torch"
+    precision  "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8"
+    runtime    "auto", "onnx", "torch" or "openvino" (pip install 'anymask[openvino]')
 
     Raises ModelError for an unknown name, WeightsError for weights that are absent or broken (the
     text says how to get them), InputError for options that do not go together, MissingExtra where
@@ -42,7 +43,7 @@ def load(
 
     name = default_model() if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
-    return Model(opened, begin=_begin_session, follow=_follow_words)
+    return Model(opened, begin=_begin_session, follow=_follow_words, scan=_begin_volume)
 
 
 def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
@@ -50,6 +51,13 @@ def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) 
     from anymask.track import open_session
 
     return open_session(model, source, **settings)
+
+
+def _begin_volume(model: Model, scan: Any, **settings: Unpack[VolumeOptions]) -> VolumeSession:
+    """What `Model.volume` does."""
+    from anymask.volumes import open_volume_session
+
+    return open_volume_session(model, scan, **settings)
 
 
 def _follow_words(

@@ -27,7 +27,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         marked = (photo == PICTURE[30, 30]).all(axis=2)
         return Mask(mask_to_rle(marked), score=0.9) if marked.any() else None
 
-    monkeypatch.setattr(edit.subject, "main_subject", subject)
+    monkeypatch.setattr("anymask.edit.subject.main_subject", subject)
     monkeypatch.setattr(edit, "main_subject", subject, raising=False)
     Path("photos").mkdir()
     Image.fromarray(PICTURE).save("photos/one.png")
@@ -108,6 +108,7 @@ def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:
         (["photos/one.png", "--background", "absent.png"], "no such file"),
         (["photos/one.png", "--margin", "3"], "crop"),
         (["photos/one.png", "--detector", "x"], "--words"),
+        (["photos/one.png", "--top-k", "1"], "--like"),
         (["photos/one.png", "--box", "1,1,5,5", "--words", "cup"], "both"),
         (["photos/one.png", "--box", "1,1,5,5", "--box", "7,7,9,9"], "one object"),
     ],

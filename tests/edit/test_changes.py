@@ -10,6 +10,7 @@ import pytest
 
 from anymask.base import InputError
 from anymask.edit import blur, collage, redact, remove, replace
+from anymask.masks import Mask, Masks, mask_to_rle
 
 PLAIN = np.full((60, 80, 3), (40, 90, 160), np.uint8)
 MASK = np.zeros((60, 80), bool)
@@ -82,12 +83,24 @@ def test_a_mask_that_does_not_fit_is_refused(change: Callable[..., Any], rest: A
     [
         (lambda: remove(PHOTO, MASK | True), "whole"),
         (lambda: blur(PHOTO, MASK, 0), "width"),
-        (lambda: redact(PHOTO, MASK, "blur"), "solid"),  # type: ignore[arg-type]
+        (lambda: redact(PHOTO, MASK, "smear"), "solid"),  # type: ignore[arg-type]
         (lambda: redact(PHOTO, MASK, colour="bluish"), "colour"),
         (lambda: collage(PHOTO, []), "none"),
     ],
-    ids=["whole", "width", "blur", "colour", "no masks"],
+    ids=["whole", "width", "smear", "colour", "no masks"],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[], Any], word: str) -> None:
     with pytest.raises(InputError, match=word):
         call()
+
+
+def test_what_a_model_answered_is_taken_as_it_is() -> None:
+    one, other = MASK.copy(), MASK.copy()
+    one[:, 45:] = other[:, :45] = False
+    things = [Mask(mask_to_rle(part)) for part in (one, other)]
+    np.testing.assert_array_equal(redact(NOISE, Masks(things)), redact(NOISE, MASK))
+    np.testing.assert_array_equal(blur(NOISE, things[0]), blur(NOISE, one))
+    nothing = Masks([], image_hw=MASK.shape)
+    np.testing.assert_array_equal(redact(NOISE, nothing), NOISE)
+    with pytest.raises(InputError, match="empty"):
+        remove(NOISE, nothing)

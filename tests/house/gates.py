@@ -18,7 +18,7 @@ LONG_SIGNATURES = frozenset({"annotate", "convert", "write_graph"})  # this list
 
 CORE = frozenset(
     {"base", "masks", "images", "formats", "models", "runtime", "find", "edit", "segment", "track"}
-    | {"volumes"}
+    | {"volumes", "maps"}
 )
 APPLICATIONS = frozenset({"training", "evaluation", "studio"})
 
@@ -30,11 +30,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "formats": frozenset({"base", "masks", "images"}),
     "models": frozenset({"base", "masks"}),
     "runtime": frozenset({"base", "masks", "models"}),
-    "edit": CORE - {"find", "edit", "segment", "track", "volumes"},
-    "find": CORE - {"find", "edit", "segment", "track", "volumes"},
-    "segment": CORE - {"segment", "track", "volumes"},
-    "track": CORE - {"track", "volumes"},
-    "volumes": CORE - {"volumes"},
+    "edit": CORE - {"find", "edit", "segment", "track", "volumes", "maps"},
+    "find": CORE - {"find", "edit", "segment", "track", "volumes", "maps"},
+    "segment": CORE - {"segment", "track", "volumes", "maps"},
+    "track": CORE - {"track", "volumes", "maps"},
+    "volumes": CORE - {"volumes", "maps"},
+    "maps": CORE - {"volumes", "maps"},
     "jobs": CORE | {"anymask"},
     "cli": CORE | {"jobs", "anymask"},
     "training": CORE | {"cli", "jobs", "anymask", "evaluation"},
@@ -55,6 +56,7 @@ TORCH_PACKAGES = frozenset({"torch", "safetensors", "onnx", "onnxscript"})
 TORCH_ROOMS = frozenset({"models", "training"})
 ROOM_PACKAGES = {  # of the extras without which a whole room makes no sense
     "studio": frozenset({"sqlalchemy", "fastapi", "starlette", "uvicorn", "pydantic", "mcp"}),
+    "maps": frozenset({"rasterio", "pyogrio", "shapely"}),
 }
 TORCH_FILES = frozenset({"runtime/torch.py", "runtime/checkpoints.py"})
 # The rules of the families are read where torch is absent.

@@ -272,5 +272,5 @@ def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, reposi
 
 @pytest.mark.usefixtures("photos")
 def test_a_verb_that_there_is_not_is_told() -> None:
-    with pytest.raises(InputError, match="everything, boxes, encode, find, cutout, got 'paint'"):
+    with pytest.raises(InputError, match="find, cutout, redact, got 'paint'"):
         jobs.run("paint", "photos", "out")

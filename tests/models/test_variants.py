@@ -16,6 +16,8 @@ OFFICIAL = {
     "sam_vit_l": "sam_vit_l",
     "sam_vit_h": "sam_vit_h",
     "medsam": "sam_vit_b",
+    "sam_med2d_b": "sam_med2d_b",
+    "sam_med3d_b": "sam_med3d_b",
     "mobile_sam": "mobile_sam",
     "tinysam": "mobile_sam",
     "sam_hq_vit_b": "sam_hq_vit_b",

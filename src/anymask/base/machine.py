@@ -12,7 +12,15 @@ from pathlib import Path
 
 from anymask.base.threads import usable_cores
 
-PACKAGES = ("anymask", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "torch")
+PACKAGES = (
+    "anymask",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "onnxruntime",
+    "openvino",
+    "torch",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,23 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from anymask.base import InputError, file_suffix
+from anymask.base import InputError, ProgressBar, file_suffix
+from anymask.cli.find import is_video
 from anymask.cli.folders import add_folder_options, read_job, run_folder, run_photo
 from anymask.cli.options import (
     add_model_options,
     add_options,
     add_picture_options,
+    read_count,
     read_model,
     read_options,
     read_pictures,
 )
 from anymask.cli.outputs import NAME, check_outputs, is_file_name
 from anymask.cli.prompts import add_prompt_options, read_prompts
-from anymask.cli.sources import add_sources, open_sources
+from anymask.cli.sources import add_sources, check_not_address, open_sources
 from anymask.formats import output_kind
 from anymask.jobs import CutoutTask, FolderJob
 
-SUMMARY = "cut the main subject out of photos"
+SUMMARY = "cut the main subject out of photos and videos"
 NO_SUBJECT = "no clear subject; name it with --box, --point or --words"
 
 
@@ -34,15 +36,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     from anymask.edit import CutoutSettings
 
-    add_sources(parser, "PHOTO|FOLDER", "; or one folder with its sub-folders")
+    more = "; or one folder with its sub-folders, or one video, through which it is followed"
+    add_sources(parser, "PHOTO|FOLDER|VIDEO", more)
     add = parser.add_argument
     # fmt: off
     add("-o", "--output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="a picture with alpha (.png, .webp, ...; .jpg on white), or a folder, where a .json "
         "of each mask lies beside and what is there is not made again; OUT/{name}.webp says the "
-        "suffix (default: PHOTO.cut.png in the working folder, FOLDER-cutouts/ for a folder)")
+        "suffix; of a video .webm or .mov with alpha and sound, or a folder of PNG frames "
+        "(default: PHOTO.cut.png or VIDEO.cut.webm in the working folder, FOLDER-cutouts/ for a "
+        "folder)")
     add("--words", metavar="WORDS", help="what is cut out, as for `anymask find`: 'cup, spoon'")
+    add("--like", metavar="EXAMPLE", action="append",
+        help="an example instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
+        "PHOTO@mask:FILE; several times for several")
+    add("--unlike", metavar="EXAMPLE", action="append", help="likewise, what is not meant")
     add("--detector", metavar="NAME|FOLDER", help="what reads any words, as for `anymask find`")
+    add("--score", metavar="X", type=float,
+        help="the least score of what words or examples mean, 0 to 1 (default: the detector's own)")
+    add("--top-k", metavar="N", type=read_count,
+        help="the best N things of words or examples; 1 is one thing (default: all of them)")
     # fmt: on
     add_prompt_options(parser)
     add_options(parser.add_argument_group("the picture that is made"), CutoutSettings)
@@ -52,7 +65,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Cut out of every photo. Raises DataError at the end when some failed."""
+    """Cut out of every photo, or a video. Raises DataError at the end when some failed."""
+    if is_video(args.sources):
+        cut_film(args)
+        return
     task = read_task(args)
     with _job(args) as (job, suffix):
         task = replace(task, suffix=suffix)
@@ -67,6 +83,40 @@ def run(args: argparse.Namespace) -> None:
         print(f"{'there already:' if found is None else 'wrote'} {item.output(suffix)}")
 
 
+def cut_film(args: argparse.Namespace) -> None:
+    """Cut out of a video. Raises AnymaskError for what the user can mend."""
+    from anymask.edit import CutoutSettings
+    from anymask.track import CutoutLook, FilePrompt, TrackFiles, cut_words, track_files
+
+    if args.like:
+        raise InputError("in a video words or a prompt say what is cut out; --like is for photos")
+    check_not_address(args.sources[0])
+    video, prompt, model = Path(args.sources[0]), read_prompt(args), read_model(args)
+    look = CutoutLook(read_options(args, CutoutSettings), folders=True)
+    outputs = args.outputs or [f"{video.stem}.cut.webm"]
+    with ProgressBar("frames", None) as bar:
+        if args.words is not None:
+            if prompt:
+                raise InputError("give --words, or clicks and a box of one object; got both")
+            given: Any = {
+                name: value
+                for name in ("detector", "score", "top_k")
+                if (value := getattr(args, name)) is not None
+            }
+            paths = [Path(text) for text in outputs]
+            notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
+        else:
+            said = FilePrompt(
+                prompt.get("points", []), prompt.get("point_labels", []), prompt.get("box")
+            )
+            asked = TrackFiles(
+                video=str(video), prompts={(0, 1): said} if prompt else {}, outputs=outputs,
+                cutout=look, subject=not prompt,
+            )  # fmt: skip
+            notes = track_files(model.load, asked, str(model), bar.update).notes
+    print("\n".join(notes))
+
+
 def read_task(args: argparse.Namespace) -> CutoutTask:
     """The options as a task. Raises InputError, PromptError."""
     from anymask.edit import CutoutSettings
@@ -76,12 +126,20 @@ def read_task(args: argparse.Namespace) -> CutoutTask:
         **read_options(args, CutoutSettings),
         **read_prompt(args),
         "words": args.words,
+        "like": args.like,
+        "unlike": args.unlike,
         "detector": args.detector,
+        "score": args.score,
+        "top_k": args.top_k,
         "model": model,
         "pictures": pictures,
     }
     if args.detector and not args.words:
         raise InputError("--detector finds words; add --words")
+    if (args.score, args.top_k) != (None, None) and not (args.words or args.like):
+        raise InputError("--score and --top-k are about what is found; add --words or --like")
+    if args.unlike and not args.like:
+        raise InputError("--unlike is about examples; give one: --like")
     return CutoutTask.plan("", settings)[1]
 
 

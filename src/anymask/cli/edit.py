@@ -18,10 +18,12 @@ from anymask.masks import picture_format, save_picture
 
 if TYPE_CHECKING:
     from anymask.base import BoolArray, UintImage
+    from anymask.edit import Filler
     from anymask.segment import Model
 
 SUMMARY = "take things out of a photo, blur or replace them"
 INVENTED = "the pixels in its place are invented from those around"
+DREAMT = "the pixels in its place are invented by LaMa; nothing of them was ever there"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     does.add_argument("--remove", action="store_true",
         help="take it out and fill its place from what lies around: for small things on plain "
         "ground")
+    add("--with", metavar="cv2|lama|FILE", dest="filler",
+        help="what fills the place of --remove: cv2, or LaMa, which also invents large parts: lama "
+        "is the one in ANYMASK_HOME, FILE your own weights (.ckpt, .pth, .safetensors, .onnx) "
+        "(default: cv2)")
     does.add_argument("--blur", action="store_true",
         help="put it out of focus; for what must not be recognised: anymask.edit.redact")
     does.add_argument("--replace", metavar="FILE", help="a picture in its place")
@@ -54,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
     from anymask.images import load_image
 
     picture = None if args.replace is None else load_image(Path(args.replace))
-    prompt = read_prompt(args)
+    if args.filler is not None and not args.remove:
+        raise InputError("--with says what fills the place of what is taken out; add --remove")
+    prompt, fill = read_prompt(args), read_filler(args.filler)
     if prompt and args.words is not None:
         raise InputError("give --words, or clicks and a box of one object; got both")
     with open_sources([args.photo], allow_url=False) as sources:
@@ -65,21 +73,31 @@ def run(args: argparse.Namespace) -> None:
         check_outputs([output], photo)
         image = read_pictures(args).load(photo)
         masks = find_masks(read_model(args).load(), image, prompt, args.words)
-    changed = _changed(args, image, masks, picture)
+    changed = _changed(args, image, masks, picture, fill)
     with whole_file(output) as file:
         save_picture(file, changed, output.suffix.lower())
-    print(f"wrote {output}" + (f"; {INVENTED}" if args.remove else ""))
+    told = INVENTED if fill is None else DREAMT
+    print(f"wrote {output}" + (f"; {told}" if args.remove else ""))
+
+
+def read_filler(word: str | None) -> Filler | None:
+    """What fills the place of what is taken out. Raises WeightsError where it is not there."""
+    if word in (None, "cv2"):
+        return None
+    from anymask.edit import open_lama
+
+    return open_lama(None if word == "lama" else word)
 
 
 def find_masks(
     model: Model, image: UintImage, prompt: dict[str, Any], words: str | None
 ) -> list[BoolArray]:
     """What is meant, thing by thing. Raises PromptError where nothing is found."""
-    from anymask.edit import object_pixels, objects_of_words
+    from anymask.edit import object_pixels, objects_sought
 
     if words is not None:
-        return [one.mask for one in objects_of_words(model, image, words)]
-    return [object_pixels(model, image, prompt)]
+        return [one.mask for one in objects_sought(model, image, {"words": words})]
+    return [object_pixels(model, image, prompt, {})]
 
 
 def _changed(
@@ -87,6 +105,7 @@ def _changed(
     image: UintImage,
     masks: list[BoolArray],
     picture: UintImage | None,
+    fill: Filler | None,
 ) -> UintImage:
     from anymask import edit
 
@@ -95,4 +114,4 @@ def _changed(
     mask: BoolArray = np.logical_or.reduce(masks)
     if picture is not None:
         return edit.replace(image, mask, picture)
-    return edit.remove(image, mask) if args.remove else edit.blur(image, mask)
+    return edit.remove(image, mask, fill) if args.remove else edit.blur(image, mask)

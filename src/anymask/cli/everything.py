@@ -7,6 +7,7 @@ import argparse
 from anymask.base import list_settings
 from anymask.cli.everything_files import work_through
 from anymask.cli.folders import add_folder_options
+from anymask.cli.maps import add_map_options, search_map, wants_map
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "photo; those of the same pixels, model and settings are not made again; for one photo "
         "also files: .json, a picture (with {n} or {label} in its name a cut-out of each), .csv "
         "measurements, .svg, .geojson, .xml, .txt, .npy, or - for the records on standard output; "
+        "of a map a layer: .gpkg, .fgb, .geojson, .tif; "
         "may be given several times (default: PHOTO.everything.json and .png in the working "
         "folder, FOLDER-everything/ for a folder)",
     )  # fmt: skip
@@ -51,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument_group("what becomes of the masks"), Arrangement)
     add_options(parser.add_argument_group("names"), NamesChoice)
     add_options(parser.add_argument_group("large photos and masks of low quality"), LookChoice)
+    add_map_options(parser, tile=False)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -65,4 +68,7 @@ def run(args: argparse.Namespace) -> None:
         read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip
-    work_through(args, task, NOTHING)
+    if wants_map(args):
+        search_map(args, task)
+    else:
+        work_through(args, task, NOTHING)

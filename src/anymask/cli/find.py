@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from anymask.base import InputError
 from anymask.cli.everything_files import work_through
 from anymask.cli.folders import add_folder_options
+from anymask.cli.maps import add_map_options, search_map, wants_map
 from anymask.cli.options import (
     add_model_options,
     add_picture_options,
@@ -72,6 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--overlay", action=argparse.BooleanOptionalAction, default=True,
         help="draw the .png (default), or write the records only")
     # fmt: on
+    add_map_options(parser)
     add_folder_options(parser)
     add_picture_options(parser)
     add_model_options(parser)
@@ -110,7 +112,10 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("a video is searched by words; an example is looked for in photos")
     like, unlike = (given or None for given in (args.like, args.unlike))
     task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
-    work_through(args, task, NOTHING, ENDINGS)
+    if wants_map(args):
+        search_map(args, task)
+    else:
+        work_through(args, task, NOTHING, ENDINGS)
 
 
 def is_video(sources: list[str]) -> bool:

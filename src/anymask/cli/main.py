@@ -34,8 +34,8 @@ GROUP = "anymask.commands"  # entry points with which applications add their com
 COMMANDS: dict[str, str] = {
     name: f"anymask.cli.{name}"
     for name in (
-        "sample", "segment", "everything", "find", "cutout", "edit", "boxes", "track", "encode",
-        "names", "convert", "models",
+        "sample", "segment", "everything", "find", "cutout", "edit", "redact", "boxes", "track",
+        "volume", "change", "encode", "names", "convert", "models",
     )
 }  # fmt: skip
 
@@ -55,6 +55,8 @@ SYNONYMS: dict[str, str] = {
     "cut": "cutout",
     "rembg": "cutout",
     "matting": "cutout",
+    "anonymize": "redact",
+    "anonymise": "redact",
     "refine": "segment",
     "sam": "segment",
     "bbox2segment": "boxes",
@@ -82,6 +84,10 @@ SYNONYMS: dict[str, str] = {
     "benchmark": "bench",
     "video": "track",
     "propagate": "track",
+    "scan": "volume",
+    "ct": "volume",
+    "dicom": "volume",
+    "nifti": "volume",
     "server": "serve",
 }
 FILE = re.compile(r".*[./\\].*|-", re.DOTALL)  # what is a file's name, or an address

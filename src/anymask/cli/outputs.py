@@ -143,17 +143,24 @@ def check_outputs(paths: Sequence[Path], photo: Path) -> None:
 def write_objects(
     target: Target, found: Masks, image: UintImage | None, prompts: Sequence[Prompt]
 ) -> list[str]:
-    """Write one output of a photo's objects; what was written. Raises InputError.
+    """Write one output of a photo's objects; what was written.
 
     image    the photo, where an output shows it
     prompts  what was asked, one for each object, or none
-    """
 
+    Cut-outs of the things of a photo have soft alpha, that of one object is its mask's pixels.
+    Raises InputError.
+    """
     paths = []
     for path, few in each_output(target.path or Path("stdout"), found):
         file, masks = io.BytesIO(), found[few]
         one = len(masks) == 1 and not (target.many and path == target.path)
-        write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)
+        if target.kind == "cutout" and target.many and image is not None:
+            from anymask.edit import write_cutout
+
+            write_cutout(file, target.suffix, image, masks.union().mask, empty=True)
+        else:
+            write_masks(file, target.suffix, target.kind, masks, image, prompts[few], one=one)
         if target.path is None:
             _to_stdout(file.getvalue())
         else:

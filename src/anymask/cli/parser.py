@@ -57,6 +57,8 @@ COMMON = frozenset(
         "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
+        "--words", "--labels", "--how", "--force", "--like", "--with",
+        "--slice", "--axis", "--window", "--crs", "--prompts",
     }
 )  # fmt: skip
 _HELP = ("-h", "--help", "--help-all")

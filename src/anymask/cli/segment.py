@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from anymask.base import list_settings
+from anymask.cli.maps import add_map_options, segment_map, wants_map
 from anymask.cli.options import add_model_options, add_options, add_picture_options
 from anymask.cli.prompts import add_prompt_options
-from anymask.cli.segment_photos import segment_photos
+from anymask.cli.segment_photos import read_settings, segment_photos
 from anymask.cli.sources import add_sources, open_sources
 from anymask.jobs import LookChoice, NamesChoice
 
@@ -51,11 +52,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_options(answer, LookChoice, RETRIES)
     add_options(answer, NamesChoice)
+    add_map_options(parser, prompts=True)
     add_picture_options(parser)
     add_model_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Answer the prompts and write every output. Raises AnymaskError for what can be mended."""
+    if not args.semantic and wants_map(args):
+        segment_map(args, dict(read_settings(args)))
+        return
     with open_sources(args.sources, allow_url=args.allow_url) as sources:
         segment_photos(args, sources)

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     out.add_argument(
         "--cutout", action="store_true",
-        help="films show the objects alone, with alpha (.webm or .mov)",
+        help="films show the objects alone, with soft alpha (.webm or .mov)",
     )  # fmt: skip
     out.add_argument(
         "--direction", choices=("forward", "backward", "both"), default="forward",
@@ -66,12 +66,13 @@ def run(args: argparse.Namespace) -> None:
     from anymask.base import ProgressBar
     from anymask.jobs import ModelChoice
     from anymask.models.rules import DEFAULT_MODEL
-    from anymask.track import GROUPS, TrackFiles, track_files
+    from anymask.track import GROUPS, CutoutLook, TrackFiles, track_files
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
     asked = TrackFiles(
         video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
-        cutout=args.cutout, direction=args.direction, known=args.known, settings=settings,
+        cutout=CutoutLook() if args.cutout else None, direction=args.direction, known=args.known,
+        settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
     model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)

@@ -1,7 +1,9 @@
 from anymask.edit.alpha import closed_form_alpha as closed_form_alpha
 from anymask.edit.alpha import foreground_colours as foreground_colours
 from anymask.edit.alpha import soft_alpha as soft_alpha
+from anymask.edit.changes import Hiding as Hiding
 from anymask.edit.changes import blur as blur
+from anymask.edit.changes import check_hiding as check_hiding
 from anymask.edit.changes import collage as collage
 from anymask.edit.changes import redact as redact
 from anymask.edit.changes import remove as remove
@@ -14,8 +16,12 @@ from anymask.edit.cutouts import covering as covering
 from anymask.edit.cutouts import cut_out as cut_out
 from anymask.edit.cutouts import cut_photo as cut_photo
 from anymask.edit.cutouts import object_pixels as object_pixels
-from anymask.edit.cutouts import objects_of_words as objects_of_words
+from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout
+from anymask.edit.cutouts import write_cutout as write_cutout
+from anymask.edit.inpainting import Filler as Filler
+from anymask.edit.inpainting import fill_holes as fill_holes
+from anymask.edit.inpainting import open_lama as open_lama
 from anymask.edit.subject import SUBJECT_MODEL as SUBJECT_MODEL
 from anymask.edit.subject import SUBJECT_TABLE as SUBJECT_TABLE
 from anymask.edit.subject import SubjectProbe as SubjectProbe

@@ -2,8 +2,8 @@
 
 Taking out fills the mask from what lies around it (Telea, "An image inpainting technique based on
 the fast marching method", 2004): the pixels are invented, and good for small things on plain
-ground. Redaction is no blur, which can be undone: it is one colour, or cells so large that the
-whole thing has few.
+ground. Redaction is one colour, or cells so large that the whole thing has few; a strong blur can
+be undone in part (McPherson et al., "Defeating image obfuscation with deep learning", 2016).
 
 Letters: H W a photo.
 """
@@ -11,7 +11,7 @@ Letters: H W a photo.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -19,39 +19,47 @@ from PIL import ImageColor
 
 from anymask.base import BoolArray, FloatArray, InputError, UintImage
 from anymask.edit.cutouts import covering, cut_out
+from anymask.edit.inpainting import Filler
+from anymask.masks import Mask, Masks
 
-Hiding = Literal["solid", "pixels"]
+Where = BoolArray | Mask | Masks  # (H, W), or what a model answered: all of its things
+Hiding = Literal["solid", "pixels", "blur"]
 
 GROWN = 0.006  # of the photo's longest side: how much wider than the mask is taken out
 FILLED = 5  # pixels round a pixel from which it is filled
 BLUR = 0.02  # sigma of a blur, of the photo's longest side
 CELLS = 4  # along the longer side of a redacted thing in large pixels
+HAZE = 6  # sigmas of a redacting blur along the longer side of the thing
 GAP = 16  # pixels between the things of a collage
 
 
-def remove(image: UintImage, mask: BoolArray) -> UintImage:  # (H, W, 3), (H, W)
+def remove(image: UintImage, what: Where, fill: Filler | None = None) -> UintImage:
     """The photo without the object: its place is filled from what lies around; invented pixels.
+
+    fill  what fills it, such as `open_lama()`; None: Telea's method, for small things
 
     Raises InputError for a mask of another size, an empty mask, or one of the whole photo.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     if mask.all():
         raise InputError("wanted a mask of a part of the photo, got the whole; nothing is left")
     hole = _grown(mask)
     if hole.all():
         hole = mask.astype(np.uint8)
+    if fill is not None:
+        return fill(image, hole > 0)
     filled = cv2.inpaint(np.ascontiguousarray(image), hole, FILLED, cv2.INPAINT_TELEA)
     return np.asarray(filled, np.uint8)
 
 
-def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintImage:
+def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage:
     """The photo with the object out of focus; for what must not be recognised take `redact`.
 
     width  sigma in pixels; None: 2 % of the photo's longest side
 
     Raises InputError for a mask of another size, or an empty one.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     sigma = BLUR * max(mask.shape) if width is None else width
     if sigma <= 0:
         raise InputError(f"width must be above 0 pixels, got {width!r}")
@@ -59,12 +67,12 @@ def blur(image: UintImage, mask: BoolArray, width: float | None = None) -> UintI
     return _mixed(blurred, image, mask)
 
 
-def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
+def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     """The photo with the object's place filled by a picture that is scaled to cover its box.
 
     Raises InputError for a mask of another size, or an empty one.
     """
-    _check(image, mask)
+    mask = _pixels(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
     behind[y : y + height, x : x + width] = covering(picture, (height, width))
@@ -72,38 +80,56 @@ def replace(image: UintImage, mask: BoolArray, picture: UintImage) -> UintImage:
 
 
 def redact(
-    image: UintImage, mask: BoolArray, how: Hiding = "solid", colour: str = "black"
-) -> UintImage:  # (H, W, 3), (H, W)
+    image: UintImage, what: Where, how: Hiding = "solid", colour: str = "black"
+) -> UintImage:
     """The photo with the mask's pixels, and a margin, made unreadable.
 
-    how     "solid": one colour; "pixels": the mean of few large cells
+    how     "solid": one colour; "pixels": the mean of few large cells; "blur": nicer to look
+            at, but what is under it can be guessed
     colour  of "solid"
 
     Raises InputError for a mask of another size and other words. An empty mask changes nothing.
     """
-    _check(image, mask, empty=True)
-    if how not in ("solid", "pixels"):
-        raise InputError(f'wanted "solid" or "pixels", got {how!r}')
-    try:
-        solid = ImageColor.getrgb(colour)[:3]
-    except ValueError:
-        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+    mask = _pixels(image, what, empty=True)
+    check_hiding(how, colour)
     wide = _grown(mask)
     out = image.copy()
     if how == "solid":
-        out[wide > 0] = solid
+        out[wide > 0] = ImageColor.getrgb(colour)[:3]
         return out
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(wide)
     for number in range(1, count):
         x, y, width, height = (int(value) for value in boxes[number][:4])
         here = np.s_[y : y + height, x : x + width]
-        cell = max(width, height) / CELLS
-        size = (max(1, round(width / cell)), max(1, round(height / cell)))
-        few = cv2.resize(image[here], size, interpolation=cv2.INTER_AREA)
-        large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
-        inside = (labels[here] == number)[..., None]
-        out[here] = np.where(inside, large.reshape(height, width, 3), out[here])
+        hidden = _hazy(image[here]) if how == "blur" else _in_cells(image[here])
+        out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
     return out
+
+
+def check_hiding(how: str, colour: str) -> None:
+    """Raises InputError for words that `redact` does not know."""
+    if how not in get_args(Hiding):
+        raise InputError(f'wanted "solid", "pixels" or "blur", got {how!r}')
+    try:
+        ImageColor.getrgb(colour)
+    except ValueError:
+        raise InputError(f"wanted a colour (black, #20a0ff), got {colour!r}") from None
+
+
+def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
+    """Few large cells, each of its mean colour."""
+    height, width = part.shape[:2]
+    cell = max(width, height) / CELLS
+    size = (max(1, round(width / cell)), max(1, round(height / cell)))
+    few = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large.reshape(height, width, 3), np.uint8)
+
+
+def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
+    """So far out of focus that no part of it is left."""
+    sigma = max(1.0, max(part.shape[:2]) / HAZE)
+    return np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
 
 
 def collage(
@@ -152,6 +178,16 @@ def _mixed(front: UintImage, image: UintImage, mask: BoolArray) -> UintImage:
     alpha: FloatArray = np.maximum(cv2.GaussianBlur(grown, (0, 0), 1.0), mask)[..., None]
     mixed = front * alpha + image * (1 - alpha)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+
+
+def _pixels(image: UintImage, what: Where, *, empty: bool = False) -> BoolArray:  # -> (H, W)
+    """What is meant as one mask. Raises InputError for one that does not fit."""
+    if isinstance(what, Masks):
+        mask = what.union().mask if what else np.zeros(image.shape[:2], np.bool_)
+    else:
+        mask = what.mask if isinstance(what, Mask) else what
+    _check(image, mask, empty=empty)
+    return mask
 
 
 def _check(image: UintImage, mask: BoolArray, *, empty: bool = False) -> None:

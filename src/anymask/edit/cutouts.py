@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ from anymask.images import ImageSource, load_image
 from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
 
 if TYPE_CHECKING:
-    from anymask.find import Phrases
+    from anymask.find import Examples, Phrases
     from anymask.segment import Model
 
 Background = str | Path | UintImage | Literal["blur"] | None
@@ -74,8 +74,10 @@ class CutoutDict(TypedDict, total=False):
 
 
 class CutoutKeywords(CutoutDict, total=False):
-    """The keyword arguments of `Model.cutout` beside the photo and the prompt."""
+    """The keyword arguments of `Model.cutout` beside the photo, the prompt and the words."""
 
+    like: Examples | None
+    unlike: Examples | None
     bgr: bool
     allow_url: bool
 
@@ -133,52 +135,66 @@ def cut_photo(
 
     asked  points, point_labels, box and mask, None where they are not given
     """
-    source: Any = {name: settings[name] for name in ("bgr", "allow_url") if name in settings}
-    look: Any = {name: value for name, value in settings.items() if name not in source}
     known = sorted(CutoutKeywords.__optional_keys__)
     check_keywords(settings, [*asked, "words", *known])
-    CutoutSettings(**look)  # before the photo is read
+    rest: dict[str, Any] = dict(settings)
+    sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
+    source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
+    CutoutSettings(**rest)  # before the photo is read
     photo = load_image(image, **source)
-    return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, words), **look))
+    return Image.fromarray(cut_out(photo, object_pixels(model, photo, asked, sought), **rest))
 
 
 def object_pixels(
-    model: Model, photo: UintImage, asked: Mapping[str, Any], words: Phrases | None = None
+    model: Model, photo: UintImage, asked: Mapping[str, Any], sought: Mapping[str, Any]
 ) -> BoolArray:  # (H, W, 3) -> (H, W)
-    """The pixels of a prompt, of all that words mean, or of the main subject.
+    """The pixels of a prompt, of all that words or an example mean, or of the main subject.
+
+    asked   a prompt's parts as `Model.segment` takes them; None where they are not given
+    sought  likewise words, like and unlike, as `Model.find` takes them
 
     Raises PromptError where nothing is found, as where prompt and words are given.
     """
     prompted = any(part is not None for part in asked.values())
-    if prompted and words is not None:
-        raise PromptError("give words, or clicks, box and mask of one object; got both")
+    found = any(part is not None for part in sought.values())
+    if prompted and found:
+        raise PromptError(
+            "give words or an example, or clicks, box and mask of one object; got both"
+        )
     if prompted:
         pixels: BoolArray = model.segment(photo, **asked).mask
         return pixels
-    if words is not None:
-        return objects_of_words(model, photo, words).union().mask
+    if found:
+        return objects_sought(model, photo, sought).union().mask
     subject = main_subject(model, photo)
     if subject is None:
         raise PromptError("the photo has no clear subject; give points, a box or words")
     return subject.mask
 
 
-def objects_of_words(model: Model, photo: UintImage, words: Phrases) -> Masks:
-    """All that words mean in a photo (H, W, 3). Raises PromptError where nothing is found."""
-    found = model.find(photo, words)
+def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) -> Masks:
+    """All that words or an example mean in a photo (H, W, 3).
+
+    Raises PromptError where nothing is found.
+    """
+    given = {name: value for name, value in sought.items() if value is not None}
+    found: Masks = model.find(photo, **given)
     if not found:
-        raise PromptError(f"nothing in the photo is {words!r}; give a box, or other words")
+        told = repr(given["words"]) if "words" in given else "like the example"
+        raise PromptError(f"nothing in the photo is {told}; give a box, or other words")
     return found
 
 
 def cut_out(
-    image: UintImage, mask: BoolArray, **settings: Unpack[CutoutDict]
+    image: UintImage, mask: BoolArray, *, empty: bool = False, **settings: Unpack[CutoutDict]
 ) -> UintImage:  # (H, W, 3), (H, W)
     """The object of a mask as a picture: (H, W, 4) RGBA, or (H, W, 3) where there is a background.
 
+    empty     whether a mask may have no pixel, as on a frame where the object is not seen
     settings  see `CutoutSettings`; with no background a shadow lies in the alpha
 
-    Raises InputError on an empty mask, sizes that differ, or settings out of range.
+    Raises InputError on an empty mask unless it may be one, sizes that differ, or settings out of
+    range.
     """
     how = CutoutSettings(**settings)
     if image.shape[:2] != mask.shape:
@@ -186,7 +202,7 @@ def cut_out(
             f"wanted a photo (H, W, 3) and its mask (H, W), got {image.shape} and {mask.shape}; "
             "make the mask as large as the photo"
         )
-    if not mask.any():
+    if not empty and not mask.any():
         raise InputError(
             "wanted a mask of an object, got an empty mask; click or box the object first"
         )
@@ -209,12 +225,29 @@ def save_cutout(
 
     Raises as `cut_out`.
     """
-    settings = {**settings}
-    if path.suffix.lower() not in TRANSPARENT and settings.get("background") is None:
-        settings["background"] = "white"
-    picture = cut_out(image, mask, **settings)
     with whole_file(path) as file:
-        save_picture(file, picture, path.suffix.lower())
+        write_cutout(file, path.suffix.lower(), image, mask, **settings)
+
+
+def write_cutout(
+    file: BinaryIO,
+    suffix: str,
+    image: UintImage,
+    mask: BoolArray,
+    *,
+    empty: bool = False,
+    **settings: Unpack[CutoutDict],
+) -> None:
+    """Write the cut-out of a mask into an open file, as `save_cutout` does.
+
+    empty  as `cut_out` takes it
+
+    Raises as `cut_out`.
+    """
+    settings = {**settings}
+    if suffix not in TRANSPARENT and settings.get("background") is None:
+        settings["background"] = "white"
+    save_picture(file, cut_out(image, mask, empty=empty, **settings), suffix)
 
 
 def box_slices(mask: BoolArray, margin: int = 0) -> tuple[slice, slice]:
@@ -233,8 +266,9 @@ def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> Ui
     whole = alpha + shade * (1 - alpha)
     share = np.where(whole > 0, alpha / np.maximum(whole, 1e-6), 0)
     rgb = np.round(colours * share[..., None] if shade.any() else colours).astype(np.uint8)
-    rgb[whole == 0] = 0
-    return np.dstack([rgb, np.round(whole * 255).astype(np.uint8)])
+    shown = np.round(whole * 255).astype(np.uint8)
+    rgb[shown == 0] = 0
+    return np.dstack([rgb, shown])
 
 
 def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImage) -> FloatArray:

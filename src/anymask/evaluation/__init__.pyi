@@ -28,6 +28,8 @@ from anymask.evaluation.audit_photos import find_missing as find_missing
 from anymask.evaluation.audit_photos import hash_masks as hash_masks
 from anymask.evaluation.audit_photos import photo_to_json as photo_to_json
 from anymask.evaluation.audit_report import draw_suspect as draw_suspect
+from anymask.evaluation.by_class import ShownPhoto as ShownPhoto
+from anymask.evaluation.by_class import shown_ap as shown_ap
 from anymask.evaluation.coco import AREA_RANGES as AREA_RANGES
 from anymask.evaluation.coco import DetectedPhoto as DetectedPhoto
 from anymask.evaluation.coco import Detection as Detection
@@ -156,3 +158,6 @@ from anymask.evaluation.video_protocols import follow_offline as follow_offline
 from anymask.evaluation.video_protocols import follow_online as follow_online
 from anymask.evaluation.video_protocols import read_tracks as read_tracks
 from anymask.evaluation.video_protocols import worst_frame as worst_frame
+from anymask.evaluation.volume_scores import score_label as score_label
+from anymask.evaluation.volume_scores import score_volume as score_volume
+from anymask.evaluation.volume_scores import surface_distances as surface_distances

@@ -92,10 +92,12 @@ class PhotoSettings(TypedDict, total=False):
 class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
     """The settings of all protocols: those of photos, those of videos, and
 
-    rules  of "tracks": "davis" (default), "all-frames" or "unsupervised"
+    rules      of "tracks": "davis" (default), "all-frames" or "unsupervised"
+    tolerance  of "volume": mm that a surface may lie away (default: 1)
     """
 
     rules: str
+    tolerance: float | None
 
 
 def evaluate(
@@ -111,17 +113,18 @@ def evaluate(
         report.save("report.html")
 
     model      a loaded model, or a name of `anymask models list`; "module:name": another project's
-               code; None: as `anymask.load`; several on photos: side by side. For "tracks" and
-               "panoptic" the path of the results
+               code; None: as `anymask.load`; several on photos: side by side. For "tracks",
+               "panoptic" and "volume" the path of the results
     data       labels that `anymask.read` understands, a folder of sets, or a suite's name or file;
-               or a suite with its sets as `open_sets` reads them; videos; for "tracks" and
-               "panoptic" the path of the truth
+               or a suite with its sets as `open_sets` reads them; videos; for "tracks",
+               "panoptic" and "volume" the path of the truth
     protocol   what is measured, and nothing else:
                on photos names of `anymask.evaluation.MEASURES`, such as "clicks" or ("clicks",
                "box") (default: as the suite says, clicks and boxes);
                on videos "videos" (the first masks are given), "videos-offline" (clicks on the first
                frame, then on the worst of all), "videos-online" (clicks where a mask is bad);
-               of files "tracks" (J and F of DAVIS) or "panoptic" (PQ of COCO)
+               of files "tracks" (J and F of DAVIS), "panoptic" (PQ of COCO) or "volume" (Dice,
+               surface Dice and HD95 of the labels of scans)
 
     Raises ConfigError for an unknown suite or measure, DataError for broken labels, InputError for
     settings that do not go together, TypeError for one that the protocol does not take,

@@ -35,6 +35,7 @@ from anymask.evaluation.video_metrics import (
     outline_f_table,
     score_frames,
 )
+from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
 from anymask.formats import (
     Clip,
     find_place,
@@ -45,7 +46,7 @@ from anymask.formats import (
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
 
-FILE_PROTOCOLS = ("tracks", "panoptic")
+FILE_PROTOCOLS = ("tracks", "panoptic", "volume")
 PROPOSALS = 20  # a video, at most
 TRACK_HEADER = ("J&F", "J mean", "J recall", "J decay", "F mean", "F recall", "F decay")
 
@@ -57,10 +58,12 @@ def score_files(
     *,
     rules: str = "davis",
     split: str | None = None,
+    tolerance: float | None = None,
 ) -> Report:
-    """Score what a program wrote: `evaluate(results, truth, protocol="tracks" or "panoptic")`.
+    """Score what a program wrote: `evaluate(results, truth, protocol=...)`, one of FILE_PROTOCOLS.
 
     rules, split  of tracks
+    tolerance     of "volume": mm that a surface may lie away (default: TOLERANCE)
 
     Raises DataError that names file, record and reason, InputError for a path that is not there.
     """
@@ -68,10 +71,14 @@ def score_files(
     for path in (truth, results):
         if not path.exists():
             raise InputError(f"there is no file or folder {str(path)!r}; check the path")
+    if protocol != "volume" and tolerance is not None:
+        raise InputError("tolerance is for volumes; leave it out")
+    if protocol != "tracks" and (split is not None or rules != "davis"):
+        raise InputError("split and rules are for videos; leave them out")
     if protocol == "panoptic":
-        if split is not None or rules != "davis":
-            raise InputError("split and rules are for videos; leave them out")
         return report_panoptic(results, truth)
+    if protocol == "volume":
+        return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)
     if rules not in get_args(Rules):
         raise InputError(f"rules must be one of {', '.join(get_args(Rules))}, got {rules!r}")
     return _track_report(results, truth, cast(Rules, rules), split)

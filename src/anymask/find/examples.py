@@ -217,6 +217,7 @@ class ExampleFinder:
         self.about: dict[str, Any] = {
             "like": [_marks(one) for one in self.examples],
             "unlike": [_marks(one) for one in self.others],
+            **{name: getattr(settings, name) for name in ("score", "iou", "top_k", "side")},
         }
         self._look = self._detecting() if settings.detector is not None else self._own()
 
@@ -224,7 +225,8 @@ class ExampleFinder:
         """What is found in a photo; `source`: how it is read. Raises ImageError."""
         photo = load_image(image, **(source or {}))
         hw = (photo.shape[0], photo.shape[1])
-        return Masks(self.find(photo), image_hw=hw, picture=picture_of(image, photo))
+        found, picture = self.find(photo), picture_of(image, photo)
+        return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
         """What is found in a photo (H, W, 3), best first."""

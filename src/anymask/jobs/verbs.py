@@ -20,13 +20,16 @@ from anymask.jobs.engines import OnStep, PhotoTask
 from anymask.jobs.folder import OnProgress, Summary, run_job
 from anymask.jobs.photos import Engine, FolderJob, PhotoItem, PlacedPhotos
 from anymask.jobs.records import MaskWork, PhotoFile
+from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
 from anymask.masks import rle_to_string
 
 if TYPE_CHECKING:
-    from anymask.base import FloatArray
+    from numpy.typing import NDArray
+
+    from anymask.base import FloatArray, UintImage
     from anymask.find import Examples, FindSettings, Phrase
-    from anymask.masks import Mask
+    from anymask.masks import Mask, Masks
     from anymask.segment import EverythingDict, GridDict, Model
 
 Photos = str | Path | Sequence[str | Path]  # a folder, a photo, or several photos
@@ -69,7 +72,8 @@ def run(
                  masks drawn); "boxes": the same with a mask for each box of labels; "encode": the
                  features of each photo, as an .npz; "find": a mask for each thing that `words`, or
                  examples (`like`), mean; "cutout": the main subject of each photo cut out, as a
-                 .png, beside its mask
+                 .png, beside its mask; "redact": each photo without what labels show, and
+                 without metadata
     folder       photos with their sub-folders, one photo, or a list of photos; for "boxes" the
                  labels, in any format of `anymask convert`
     out          the folder of the results
@@ -84,7 +88,8 @@ def run(
                  no .png; of "boxes": `overlay`; of "find": `words` or
                  `like` and `unlike`, the settings of `Model.find` (detector, score, iou, ...), and
                  `overlay`; of "cutout": those of `Model.cutout` and of "find", and `suffix`, such
-                 as ".webp"
+                 as ".webp"; of "redact": `labels`, `names` (the masks that are hidden), `how`,
+                 `colour`, and `force` for photos that the labels do not know
 
     A photo that fails is counted, listed in the summary and in `errors.jsonl` of `out`; the rest
     goes on. Raises InputError for settings that make no sense, a folder without photos or one that
@@ -258,9 +263,18 @@ class EverythingWork(MaskWork):
             done = True
         finally:
             log.close(done=done)
+        return self._named(photo.pixels, records)
+
+    def look(self, picture: UintImage) -> Sequence[Mask]:
+        """The masks of one tile of a map (h, w, 3)."""
+        return self._named(
+            picture, self.model.everything(picture, tile=None, retry=self.retry, **self.settings)
+        )
+
+    def _named(self, picture: NDArray[Any], records: Masks) -> Masks:
         if self.names is None:
             return records
-        return self.model.with_labels(photo.pixels, records, names=self.names)
+        return self.model.with_labels(picture, records, names=self.names)
 
 
 # A mask in each box of labels.
@@ -439,37 +453,24 @@ class FindWork(MaskWork):
     """The things in a photo that words or an example mean."""
 
     def __init__(self, model: Model, task: FindTask) -> None:
-        from anymask.find import ExampleFinder, check_names, open_detector
+        from anymask.find import ExampleFinder, WordFinder
 
         super().__init__(model, task.pictures, task.overlay)
-        self.task, chosen, self.finder = task, task.settings, None
-        if task.like is not None:
-            self.finder = ExampleFinder(model, task.like, task.unlike, chosen)
-            shown = {name: getattr(chosen, name) for name in ("score", "iou", "top_k", "side")}
-            self.about |= json.loads(json.dumps({"find": self.finder.about | shown}))
-            return
-        self.detector = (
-            None if chosen.detector is None else open_detector(chosen.detector, chosen.device)
+        self.finder = (
+            WordFinder(model, task.phrases, task.settings)
+            if task.like is None
+            else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
-        if self.detector is None:
-            check_names(model, task.phrases)
-        asked = {
-            "phrases": [asdict(phrase) for phrase in task.phrases],
-            "detector": None if self.detector is None else self.detector.about,
-            "iou": chosen.iou,
-            "top_k": chosen.top_k,
-            "side": chosen.side,
-        }
-        self.about |= json.loads(json.dumps({"find": asked}))  # as it will be read again
+        asked = {"find": self.finder.about}
+        self.about |= json.loads(json.dumps(asked))  # as it will be read again
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """See `MaskWork`."""
-        from anymask.find import find_phrases
+        return self.look(photo.shown)
 
-        task = self.task
-        if self.finder is not None:
-            return self.finder.find(photo.shown)
-        return find_phrases(self.model, photo.shown, task.phrases, self.detector, task.settings)
+    def look(self, picture: UintImage) -> Sequence[Mask]:
+        """The things in one picture (H, W, 3)."""
+        return self.finder.find(picture)
 
 
 # The subject of each photo, cut out.
@@ -481,7 +482,8 @@ class CutoutTask:
 
     look    settings of `edit.CutoutSettings`
     prompt  points, point_labels and box, the same for every photo; {}: none
-    words   what is cut out instead; None: the prompt's object or the main subject
+    words   words or examples of what is cut out instead; None: the prompt's object or the main
+            subject
     suffix  of the pictures
     """
 
@@ -497,7 +499,9 @@ class CutoutTask:
 
         CutoutSettings(**self.look)
         if self.prompt and self.words is not None:
-            raise InputError("give words, or clicks and a box of one object; got both")
+            raise InputError(
+                "give words or an example, or clicks and a box of one object; got both"
+            )
 
     @classmethod
     def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
@@ -507,18 +511,17 @@ class CutoutTask:
 
         look, find = ([one.name for one in fields(kind)] for kind in (CutoutSettings, FindSettings))
         prompt = ["points", "point_labels", "box"]
-        own = [*look, *prompt, "words", *find, "suffix", *JobSettings.__annotations__]
+        sought = ["words", "like", "unlike", *find]
+        own = [*look, *prompt, *sought, "suffix", *JobSettings.__annotations__]
         check_keywords(settings, own)
         given = {name: value for name, value in settings.items() if value is not None}
-        wanted = {
-            name: given[name] for name in ("words", "model", "pictures", *find) if name in given
-        }
+        wanted = {name: given[name] for name in ("model", "pictures", *sought) if name in given}
         return _paths(source), cls(
             model=model_choice(given.get("model")),
             pictures=given.get("pictures", PictureChoice()),
             look={name: given[name] for name in look if name in given},
             prompt={name: given[name] for name in prompt if name in given},
-            words=FindTask.plan(source, wanted)[1] if "words" in given else None,
+            words=FindTask.plan(source, wanted)[1] if {"words", "like"} & {*given} else None,
             suffix=given.get("suffix", ".png"),
         )
 
@@ -572,6 +575,7 @@ VERBS: dict[str, type[Verb]] = {
     "encode": EncodeTask,
     "find": FindTask,
     "cutout": CutoutTask,
+    "redact": RedactTask,
 }
 
 

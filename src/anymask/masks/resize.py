@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from anymask.base import BoolArray, FloatArray, ImageError, PromptError, UintImage
+from anymask.masks.cubic import medsam_pixels
 from anymask.masks.rle import Rle, crop_to_rle
 from anymask.masks.spec import Geometry, ModelSpec
 
@@ -146,6 +147,10 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         pixels = _torch_antialias(image, input_hw)
     elif spec.resample == "torch_bilinear":
         pixels = _torch_bilinear(image, input_hw)
+    elif spec.resample == "nearest":
+        pixels = _cv_resize(image, input_hw, cv2.INTER_NEAREST)
+    elif spec.resample == "medsam":
+        pixels = medsam_pixels(image, input_hw)
     else:
         pixels = _area(image, input_hw)
     out = np.empty((3, *pad_input(input_hw, spec)), np.float32)

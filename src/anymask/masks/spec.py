@@ -184,7 +184,10 @@ def _strips(array: NDArray[Any]) -> list[slice]:
 
 PromptKind = Literal["point", "negative_point", "box", "mask", "words", "example", "embedding"]
 Fit = Literal["longest_side", "square"]
-Resample = Literal["pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area"]
+Resample = Literal[
+    "pillow_bilinear", "pillow_bicubic", "torch_bilinear", "torch_antialias", "area", "nearest",
+    "medsam",
+]  # fmt: skip
 
 MAX_PIXELS = 200_000_000  # of a photo: 600 MB as RGB
 MOST_POINTS = 1000  # of one prompt: attention takes the square of their number
@@ -206,7 +209,8 @@ class ModelSpec:
                    normalisation; "square": stretch both sides to S
     pad_multiple   0: pad to S x S; else only up to a multiple of it, which is S at the most: the
                    model itself fills its maps up to the square
-    resample       which resize the reference code uses
+    resample       which resize the reference code uses; "medsam": cubic, then the picture's own
+                   range becomes 0..255 (`masks.cubic`)
     accepts        the prompt kinds that the model was made for; none unless said
     family         whose rules choose and order the masks: a name of `anymask.models.rules`
     pad_point      SAM's extra "not a point" token that follows points without a box

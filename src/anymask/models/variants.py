@@ -2,7 +2,7 @@
 
 A family is one row: how it sees a picture (ModelSpec), its encoder, its prompt encoder, its mask
 decoder. Aliases share a row and change what the checkpoint's own code does differently. Sources of
-the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM and TinySAM,
+the numbers: `build_sam.py` of segment-anything, MobileSAM, sam-hq, EdgeSAM, TinySAM and SAM-Med2D,
 `build_efficient_sam.py` of EfficientSAM, `MedSAM_Inference.py` of MedSAM; the configurations of
 sam2 (`configs/sam2`, `configs/sam2.1`), EdgeTAM (`configs/edgetam.yaml`) and EfficientTAM
 (`configs/`), all three Apache-2.0.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from anymask.masks import ALL_KINDS, ModelSpec
-from anymask.models import efficient_vit, hiera, nano, repvit, repvit_stages, tiny_vit
+from anymask.models import efficient_vit, hiera, nano, repvit, repvit_stages, sam_med3d, tiny_vit
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fpn import ImageEncoder, Neck, NeckConfig
 from anymask.models.hiera import Hiera, HieraConfig
@@ -153,13 +153,23 @@ EFFICIENT_SAM_TI = Variant(
     ),
 )
 
-# MedSAM is ViT-B on squares stretched to 0..1. It was tuned for one box a picture; the rest of the
-# prompts is ViT-B's own and stays open to those who fine-tune it.
+# MedSAM is ViT-B on squares whose own range becomes 0..1. It was tuned for one box a picture; the
+# rest of the prompts is ViT-B's own and stays open to those who fine-tune it.
 MEDSAM = SAM_VIT_B.renamed(
     "medsam",
     fit="square",
+    resample="medsam",
     mean=(0.0, 0.0, 0.0),
     std=(255.0, 255.0, 255.0),
+)
+
+# SAM-Med2D is ViT-B at 256 px with adapters; single pixels are taken from the photo.
+SAM_MED2D_B = Variant(
+    spec=replace(
+        SAM, name="sam_med2d_b", image_side=256, mask_side=64, fit="square", resample="nearest"
+    ),
+    encoder=replace(VIT_B, image_side=256, adapters=True),
+    prompts=PromptEncoderConfig(image_side=256),
 )
 
 VARIANTS: tuple[Variant, ...] = (
@@ -176,6 +186,7 @@ VARIANTS: tuple[Variant, ...] = (
     EFFICIENT_SAM_TI,
     replace(EFFICIENT_SAM_TI.renamed("efficient_sam_s"), encoder=efficient_vit.EFFICIENT_SAM_S),
     MEDSAM,
+    SAM_MED2D_B,
     MOBILE_SAM.renamed("tinysam"),
 )
 
@@ -322,10 +333,16 @@ REGISTRY: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano": RegistryEntry(nano_spec(NanoConfig()), lambda: Nano().eval()),
     "small": RegistryEntry(nano_spec(nano.SMALL), lambda: Nano(nano.SMALL).eval()),
     **{variant.spec.name: variant for variant in _PUBLISHED},
+    "sam_med3d_b": RegistryEntry(
+        sam_med3d.SAM_MED3D, lambda: sam_med3d.CubeModel(sam_med3d.SAM_MED3D).eval()
+    ),
 }
 
 # Not listed by `names`, but `build` and `spec` know them.
 FOR_TESTS: dict[str, Variant | VideoVariant | RegistryEntry] = {
     "nano_tiny": RegistryEntry(nano_spec(nano.TINY), lambda: Nano(nano.TINY).eval()),
     **{variant.spec.name: variant for variant in _TINY},
+    "tiny_cubes": RegistryEntry(
+        sam_med3d.TINY_SPEC, lambda: sam_med3d.CubeModel(sam_med3d.TINY_SPEC, sam_med3d.TINY).eval()
+    ),
 }

@@ -2,9 +2,10 @@
 
 Source: Kirillov et al. 2023, section 3 and appendix A ("Image encoder"); Li et al. 2022 (ViTDet)
 for windows; segment-anything (Apache-2.0), `modeling/image_encoder.py`, for the numbers. SAM-HQ
-(Ke et al. 2023) reads the same encoder one map earlier. Deviation: a global block never builds the
-attention bias of all heads at once (128 MiB instead of 800 MB); ViT-B sees a 1024 px photo with
-0.6 GB beyond its weights, measured in float32 on a CPU.
+(Ke et al. 2023) reads the same encoder one map earlier; SAM-Med2D (Cheng et al. 2023) has adapters
+in it. Deviation: a global block never builds the attention bias of all heads at once (128 MiB
+instead of 800 MB); ViT-B sees a 1024 px photo with 0.6 GB beyond its weights, measured in float32
+on a CPU.
 
 Letters: B images, S input side, C channels, h w tokens, L = h * w, D head width.
 """
@@ -28,7 +29,8 @@ BIAS_LIMIT = 2**25  # elements of attention bias made at once, per image: 128 Mi
 class VitConfig:
     """The numbers in which the ViT encoders differ.
 
-    extras  "none", or "first_global": also return the map after the first global block (SAM-HQ)
+    extras    "none", or "first_global": also return the map after the first global block (SAM-HQ)
+    adapters  whether each block has an adapter beside its MLP (SAM-Med2D)
     """
 
     dim: int
@@ -40,6 +42,7 @@ class VitConfig:
     patch: int = 16
     out_dim: int = 256
     extras: Literal["none", "first_global"] = "none"
+    adapters: bool = False
 
     @property
     def grid(self) -> int:
@@ -103,6 +106,8 @@ class VitBlock(nn.Module):
         self.attn = RelativeAttention(dim, config.heads, window or config.grid)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = Mlp((dim, 4 * dim, dim), ("lin1", "lin2"), "gelu")
+        if config.adapters:
+            self.Adapter = Adapter(dim)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same
         y = self.norm1(x)
@@ -112,8 +117,35 @@ class VitBlock(nn.Module):
         else:
             y = self.attn(y)
         x = x + y
-        z: Tensor = x + self.mlp(self.norm2(x))
-        return z
+        beside = self.norm2(x)
+        z: Tensor = x + self.mlp(beside)
+        return z + self.Adapter(beside) if hasattr(self, "Adapter") else z
+
+
+class Adapter(nn.Module):
+    """SAM-Med2D's (Cheng et al. 2023, section 3.2): a gate on the channels, then the map at half
+    its size and back, added to what came in, and a norm."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.channel = nn.Sequential(
+            nn.Linear(dim, dim // 4, bias=False),
+            nn.ReLU(),
+            nn.Linear(dim // 4, dim, bias=False),
+            nn.Sigmoid(),
+        )
+        self.spatial = nn.Sequential(
+            nn.Conv2d(dim, dim, 3, 2, 1, bias=False),
+            nn.ReLU(),
+            nn.ConvTranspose2d(dim, dim, 4, 2, 1, bias=False),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, h, w, C) -> the same; h and w even
+        gated = (self.channel(x.mean((1, 2)))[:, None, None] * x).permute(0, 3, 1, 2)
+        y: Tensor = self.norm(x + self.spatial(gated).permute(0, 2, 3, 1))
+        return y
 
 
 class VitPatchEmbed(nn.Module):

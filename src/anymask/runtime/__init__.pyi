@@ -12,6 +12,7 @@ from anymask.runtime.catalogue import Checkpoint as Checkpoint
 from anymask.runtime.catalogue import Licence as Licence
 from anymask.runtime.catalogue import entry as entry
 from anymask.runtime.catalogue import names as names
+from anymask.runtime.catalogue import stated_origin as stated_origin
 from anymask.runtime.checkpoints import LINES as LINES
 from anymask.runtime.checkpoints import detect_variant as detect_variant
 from anymask.runtime.checkpoints import from_8_bits as from_8_bits
@@ -26,6 +27,8 @@ from anymask.runtime.manifest import CONSTANTS as CONSTANTS
 from anymask.runtime.manifest import DECODER as DECODER
 from anymask.runtime.manifest import DISABLED_OPTIMISERS as DISABLED_OPTIMISERS
 from anymask.runtime.manifest import ENCODER as ENCODER
+from anymask.runtime.manifest import IR as IR
+from anymask.runtime.manifest import IR_WEIGHTS as IR_WEIGHTS
 from anymask.runtime.manifest import MANIFEST as MANIFEST
 from anymask.runtime.manifest import MEMORY as MEMORY
 from anymask.runtime.manifest import NAME_VECTORS as NAME_VECTORS
@@ -66,9 +69,12 @@ from anymask.runtime.open import find_model as find_model
 from anymask.runtime.open import load_module as load_module
 from anymask.runtime.open import load_refiner as load_refiner
 from anymask.runtime.open import named_weights as named_weights
+from anymask.runtime.open import open_bundle as open_bundle
 from anymask.runtime.open import open_runtime as open_runtime
 from anymask.runtime.open import split_side as split_side
 from anymask.runtime.open import stated_channels as stated_channels
+from anymask.runtime.openvino import import_openvino as import_openvino
+from anymask.runtime.openvino import write_ir as write_ir
 from anymask.runtime.protocol import ClassLabelling as ClassLabelling
 from anymask.runtime.protocol import DecodingSweep as DecodingSweep
 from anymask.runtime.protocol import EdgeRefining as EdgeRefining

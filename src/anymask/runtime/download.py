@@ -125,6 +125,8 @@ def fetch(name: str, *, progress: Progress | None = None, again: bool = False) -
                 return download(what, source, target, progress or (lambda done, total: None))
             except Refused as error:
                 failures.append(f"  {source}: {error}")
+    if not failures:
+        failures.append("  it is published where no program can fetch it")
     raise WeightsError(
         f"no source could give {what.file} for {name}:\n" + "\n".join(failures) + "\n"
         f"try again later, set {MIRROR} to a copy, or download it with a browser from {what.home} "

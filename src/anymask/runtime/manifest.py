@@ -29,6 +29,7 @@ ENCODER, DECODER = "encoder", "decoder"  # names of graphs
 CLASSES = "classes"  # the graph that says of which class each cell is; a bundle may be without
 REFINER, REFINER_WEIGHTS = "refiner", "refiner.safetensors"  # of edges; a bundle may be without
 NAMES, NAME_VECTORS = "names", "names.npz"  # of masks, and what they are called; likewise
+IR, IR_WEIGHTS = ".xml", ".bin"  # a graph in OpenVINO's own two files
 MEMORY = "memory"  # reads an object's earlier frames; a bundle may be without
 
 _LARGEST_SIDE = 16384  # of a model's input, pixels
@@ -51,17 +52,19 @@ class TensorInfo:
 class GraphInfo:
     """What one graph of a bundle takes and gives, in order.
 
-    name  "encoder", "decoder", ...; it lies in `file`
+    name    "encoder", "decoder", ...; it lies in `file`
+    suffix  of that file: ".onnx", or `IR`
     """
 
     name: str
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    suffix: str = ".onnx"
 
     @property
     def file(self) -> str:
         """Its file in the bundle's folder."""
-        return f"{self.name}.onnx"
+        return self.name + self.suffix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ class Manifest:
     sha256        of every file of the bundle that a runtime reads, by plain file name
     weights_hash  of the weights that were exported; an embedding of the same weights fits
     precision     "fp32" or "int8"
+    data          what the weights learned from, and its terms; "" where nobody says
     """
 
     spec: ModelSpec
@@ -81,6 +85,7 @@ class Manifest:
     licence: str
     precision: str
     opset: int
+    data: str = ""
 
     @property
     def refers(self) -> bool:
@@ -109,6 +114,7 @@ def manifest_to_json(manifest: Manifest) -> str:
         "format": FORMAT,
         "name": manifest.spec.name,
         "licence": manifest.licence,
+        **({"data": manifest.data} if manifest.data else {}),
         "precision": manifest.precision,
         "opset": manifest.opset,
         "weights_hash": manifest.weights_hash,
@@ -180,7 +186,9 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             graphs=tuple(
                 GraphInfo(
                     str(name),
-                    *(tuple(map(_tensor_info, graph[side])) for side in ("inputs", "outputs")),
+                    tuple(map(_tensor_info, graph["inputs"])),
+                    tuple(map(_tensor_info, graph["outputs"])),
+                    IR if str(graph.get("file")).endswith(IR) else ".onnx",
                 )
                 for name, graph in record["graphs"].items()
             ),
@@ -189,6 +197,7 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             licence=str(record["licence"]),
             precision=str(record["precision"]),
             opset=int(record["opset"]),
+            data=str(record.get("data", "")),
         )
     except KeyError as error:
         raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error

@@ -32,7 +32,7 @@ from anymask.base import (
     pick_threads,
     read_arrays,
 )
-from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
+from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, Origin, StoredMaps
 from anymask.models.rules import (
     ANCHOR,
     DEFAULT_MODEL,
@@ -49,6 +49,8 @@ from anymask.runtime.manifest import (
     DECODER,
     DISABLED_OPTIMISERS,
     ENCODER,
+    IR,
+    IR_WEIGHTS,
     MEMORY,
     NAME_VECTORS,
     NAMES,
@@ -99,6 +101,8 @@ class OnnxRuntime:
     it is first used. InputError for threads, a device or a side that cannot be had.
     """
 
+    OPENS_IR = False  # OpenVINO's own files
+
     def __init__(
         self,
         folder: str | Path,
@@ -112,6 +116,11 @@ class OnnxRuntime:
         if side is not None:
             self.manifest = manifest_at(self.manifest, side)
         _check_inputs(self.manifest, str(self._folder))
+        if self.manifest.graph(ENCODER).suffix == IR and not self.OPENS_IR:
+            raise InputError(
+                f"{self._folder} was exported for OpenVINO; load it with runtime='openvino' "
+                "(--runtime openvino), or export it again as 'onnx'"
+            )
         self.threads = pick_threads(threads)
         self._providers = _pick_providers(device)
         tables = read_tables(self._folder, self.manifest)
@@ -143,6 +152,12 @@ class OnnxRuntime:
         return self.manifest.spec
 
     @property
+    def origin(self) -> Origin:
+        """What the export states of the weights behind its masks."""
+        stated = self.manifest
+        return Origin(self.spec.name, stated.weights_hash, stated.licence, stated.data)
+
+    @property
     def weights_hash(self) -> str:
         """Of the weights that were exported: the same as in torch."""
         return self.manifest.weights_hash
@@ -159,7 +174,7 @@ class OnnxRuntime:
         shared = shared_folder(self.spec)
         if shared is None or self.manifest.has_graph(graph) or self._folder.parent != ASSETS:
             return self
-        return OnnxRuntime(shared, threads=self.threads, device=self._device)
+        return self._again(shared, self.threads)
 
     def with_threads(self, threads: int) -> OnnxRuntime:
         """See `ThreadSharing`; opened once for each number of threads."""
@@ -167,11 +182,12 @@ class OnnxRuntime:
             return self
         with self._lock:
             if threads not in self._siblings:
-                sibling = OnnxRuntime(
-                    self._folder, threads=threads, device=self._device, side=self._side
-                )
-                self._siblings[threads] = sibling
+                self._siblings[threads] = self._again(self._folder, threads, self._side)
             return self._siblings[threads]
+
+    def _again(self, folder: Path, threads: int, side: int | None = None) -> OnnxRuntime:
+        """Another bundle, or this one with other threads, opened as this one was."""
+        return OnnxRuntime(folder, threads=threads, device=self._device, side=side)
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
         """(B, 3, S, S) float32, normalised -> for each image its maps.
@@ -275,9 +291,14 @@ class OnnxRuntime:
 
     def _create_session(self, name: str) -> Any:
         for part in self.manifest.sha256:  # the graph, and its weights where they lie apart
-            if part.startswith(name) or (part == WEIGHTS and WEIGHTS not in self._checked):
+            own = part.startswith(name) or part == Path(name).with_suffix(IR_WEIGHTS).name
+            if own or (part == WEIGHTS and WEIGHTS not in self._checked):
                 check_file(self._folder, self.manifest, part)
                 self._checked.add(part)
+        return self._read_graph(self._folder / name)
+
+    def _read_graph(self, path: Path) -> Any:
+        """A session of one graph's file. Raises WeightsError for one that cannot be opened."""
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -288,14 +309,14 @@ class OnnxRuntime:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             return ort.InferenceSession(
-                str(self._folder / name),
+                str(path),
                 options,
                 providers=list(self._providers),
                 disabled_optimizers=list(DISABLED_OPTIMISERS),
             )
         except Exception as error:  # ONNX Runtime's own classes are not public
             raise WeightsError(
-                f"ONNX Runtime {ort.__version__} cannot open {self._folder / name}: {error}; "
+                f"ONNX Runtime {ort.__version__} cannot open {path}: {error}; "
                 "upgrade onnxruntime, or export the model again"
             ) from error
 

@@ -17,6 +17,8 @@ from anymask.masks import spec_at
 from anymask.models.rules import BUNDLED
 from anymask.runtime.manifest import (
     ASSETS,
+    ENCODER,
+    IR,
     MANIFEST,
     REFINER_WEIGHTS,
     read_manifest,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from anymask.masks import ChannelMix, ModelSpec
     from anymask.models.edge_refiner import EdgeRefiner
 
-Runtime = Literal["auto", "onnx", "torch"]
+Runtime = Literal["auto", "onnx", "torch", "openvino"]
 EXPORTED = "bundle"  # in a training's folder, beside its weights
 ADAPTERS = "adapter_config.json"  # in a folder of low-rank adapters (`runtime.adapters`)
 
@@ -51,9 +53,11 @@ def open_runtime(
                (`masks.spec.spec_at`)
     weights    a checkpoint file instead of the one in the store, or the folder of an exported model
     device     "auto", "cpu", "cuda", "cuda:1", "mps"
-    precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32")
+    precision  "fp32", "bf16" or "fp16"; an exported model runs as it was exported ("fp32"); on
+               OpenVINO "fp32", "bf16" or "int8"
     runtime    "onnx" for exported models, "torch" for checkpoints; "auto" takes what there is; a
-               model of the package is both
+               model of the package is both. "openvino", only where it is asked for: exported
+               models (`runtime.openvino`)
 
     Raises ModelError for an unknown name, WeightsError for absent or broken weights, InputError for
     options that do not go together, MissingExtra where torch is needed and not installed.
@@ -62,12 +66,17 @@ def open_runtime(
     name, side = split_side(name)
     name, weights = named_weights(name, weights)
     beside = None
-    if weights is not None and runtime != "torch" and precision == "fp32":
+    precise = precision == "fp32" or runtime == "openvino"
+    if weights is not None and runtime != "torch" and precise:
         beside = exported_beside(Path(weights)) if device in ("auto", "cpu") else None
     folder = beside or find_model(name, weights, runtime)
     if folder is None:
         sized = name if side is None else f"{name}@{side}"
         return _open_torch(sized, weights, device, precision)
+    if runtime == "openvino":
+        from anymask.runtime.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(folder, device=device, side=side, precision=precision)
     if precision != "fp32":
         from anymask.runtime.protocol import check_precision
 
@@ -77,6 +86,15 @@ def open_runtime(
             "out, export with `--int8`, or load a checkpoint with runtime='torch'"
         )
     return OnnxRuntime(folder, device=device, side=side)
+
+
+def open_bundle(folder: Path) -> OnnxRuntime:
+    """An exported model on the CPU, in the runtime that its graphs were written for."""
+    if read_manifest(folder).graph(ENCODER).suffix != IR:
+        return OnnxRuntime(folder, device="cpu")
+    from anymask.runtime.openvino import OpenVinoRuntime
+
+    return OpenVinoRuntime(folder)
 
 
 def split_side(name: str) -> tuple[str, int | None]:
@@ -104,9 +122,9 @@ def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | No
     folder = find_bundle(name, weights)
     if folder is not None and runtime == "torch" and weights is None and name in BUNDLED:
         return None
-    if folder is None and runtime == "onnx":
+    if folder is None and runtime in ("onnx", "openvino"):
         raise ModelError(
-            f"{name!r} is a checkpoint, and runtime='onnx' needs an exported model; run: "
+            f"{name!r} is a checkpoint, and runtime={runtime!r} needs an exported model; run: "
             f"anymask export {name if weights is None else weights} -o FOLDER, then load FOLDER"
         )
     if folder is not None and runtime == "torch":
@@ -261,7 +279,11 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     from anymask.runtime import entry
 
     network, _ = split_side(name)
-    entry(network)  # an unknown name is said before a missing file
+    if entry(network).volumes:  # an unknown name is said before a missing file
+        raise ModelError(
+            f"{network} sees scans in three dimensions, no pictures; open it with "
+            f"anymask.volumes.load_cube_model({network!r})"
+        )
     path, adapters = _checkpoint_of(network, weights)
     module, weights_hash = load_module(name, adapters or path)
     from anymask.runtime.torch import TorchRuntime  # only where torch is there, as that loaded it
@@ -271,4 +293,11 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     shared = shared_folder(cast("ModelSpec", module.spec))
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
     names = OnnxRuntime(shared).capability(MaskNaming) if shared else None
-    return TorchRuntime(module, weights_hash, device, precision, again, edges, names)
+    from anymask.runtime.adapters import licence_of_weights
+
+    runtime = TorchRuntime(module, weights_hash, device, precision, again, edges, names)
+    given = None if weights is None and adapters is None else adapters or path
+    licence = licence_of_weights(network, given, weights_hash)
+    data = entry(network).data if given is None else ""
+    runtime.origin = replace(runtime.origin, licence=licence, data=data)
+    return runtime

@@ -12,6 +12,9 @@ from anymask.segment.adaptive import squares as squares
 from anymask.segment.adaptive import values_at as values_at
 from anymask.segment.alike import only_alike as only_alike
 from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
+from anymask.segment.automatic import CONFIRMED as CONFIRMED
+from anymask.segment.automatic import OVERLAP as OVERLAP
+from anymask.segment.automatic import WINDOW_STEPS as WINDOW_STEPS
 from anymask.segment.automatic import Piece as Piece
 from anymask.segment.automatic import WindowScanner as WindowScanner
 from anymask.segment.automatic import arrange as arrange

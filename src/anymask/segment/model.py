@@ -35,6 +35,7 @@ from anymask.images import ImageSource, is_address, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
+    Origin,
     Prompt,
     Tile,
     box_prompts,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from anymask.segment.adaptive import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
     from anymask.track import TrackOptions, VideoSession
+    from anymask.volumes import VolumeOptions, VolumeSession
 
 T = TypeVar("T")
 Photo = ImageSource | Features
@@ -120,6 +122,7 @@ class Model:
     runtime  what encodes and decodes
     begin    what `track` calls: (model, source, settings) to a session; `anymask.load` hands it in
     follow   what `find` calls for a video: (model, source, words, settings) to masks a frame
+    scan     what `volume` calls: (model, scan, settings) to a session
     """
 
     def __init__(
@@ -127,22 +130,19 @@ class Model:
         runtime: ImageRuntime,
         begin: Callable[..., VideoSession] | None = None,
         follow: Callable[..., Iterator[Masks]] | None = None,
+        scan: Callable[..., VolumeSession] | None = None,
     ) -> None:
         self.runtime = runtime
-        self._begin, self._follow = begin, follow
+        self._begin, self._follow, self._scan = begin, follow, scan
 
     def __getstate__(self) -> dict[str, object]:
-        return {
-            "runtime": self.runtime,
-            "weights_hash": self.runtime.weights_hash,
-            "begin": self._begin,
-            "follow": self._follow,
-        }
+        held, sessions = self.runtime.weights_hash, (self._begin, self._follow, self._scan)
+        return {"runtime": self.runtime, "weights_hash": held, "sessions": sessions}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """The runtime is opened anew, by name and weights. Raises WeightsError for other ones."""
-        self.runtime, self._begin = state["runtime"], state["begin"]
-        self._follow = state["follow"]
+        self.runtime = state["runtime"]
+        self._begin, self._follow, self._scan = state["sessions"]
         if self.runtime.weights_hash != state["weights_hash"]:
             raise WeightsError(
                 f"{self.name} was pickled with the weights {state['weights_hash'][:12]}, here they "
@@ -176,6 +176,12 @@ class Model:
     def name(self) -> str:
         """As in `anymask models list`."""
         return self.spec.name
+
+    @property
+    def origin(self) -> Origin:
+        """What its masks say of where they come from: name, hash of the weights, licence, data."""
+        stated = getattr(self.runtime, "origin", None)  # a runtime of tests has none
+        return stated or Origin(self.name, self.runtime.weights_hash)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
@@ -370,7 +376,7 @@ class Model:
     ) -> list[Prediction]:
         found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
         return [
-            replace(answer, prompt=prompt, picture=view.picture)
+            replace(answer, prompt=prompt, picture=view.picture, origin=self.origin)
             for answer, prompt in zip(found, prompts, strict=True)
         ]
 
@@ -451,7 +457,7 @@ class Model:
             return replace(best, prompt=None, picture=view.picture)
         logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
-        return Prediction((kept,), picture=view.picture)
+        return Prediction((kept,), picture=view.picture, origin=self.origin)
 
     @overload
     def everything(  # type: ignore[overload-overlap]  # as for `encode`
@@ -524,7 +530,7 @@ class Model:
         looks = Looks(tile, retry, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
-        return Masks(found, image_hw=image_hw, picture=picture)
+        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
 
     @overload
     def find(  # type: ignore[overload-overlap]  # as for `encode`
@@ -621,15 +627,15 @@ class Model:
         words: Phrases | None = None,
         **settings: Unpack[CutoutKeywords],
     ) -> Image.Image:
-        """One object, or what words mean, on nothing: an RGBA picture with soft alpha.
+        """An object, or what words or an example mean, on nothing: an RGBA picture, soft alpha.
 
         image     a photo as for `encode`
         points    with point_labels, box, mask: the object, as for `segment`
         words     as for `find`, by the model's own names: all that is found
-        settings  soft, background, shadow, crop, margin: see `edit.CutoutSettings`; bgr and
-                  allow_url as for `encode`
+        settings  like, unlike: examples instead of words, as for `find`; soft, background, shadow,
+                  crop, margin: see `edit.CutoutSettings`; bgr and allow_url as for `encode`
 
-        With neither it is the photo's main subject, which `small` finds (`edit.main_subject`).
+        With none it is the photo's main subject, which `small` finds (`edit.main_subject`).
 
         Returns a Pillow picture of the photo's size, or of the crop's: RGBA, or RGB where there is
         a background. Raises PromptError where there is no clear subject, or nothing of the words;
@@ -645,14 +651,23 @@ class Model:
 
         source    a video file, a folder of pictures, a list or a generator of them, a camera's
                   number; None: frames are handed to the session's `step`
-        settings  see `track.settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and
-                  `MemorySettings`, or docs/video.md
+        settings  see the groups in `track.settings`, or docs/video.md
 
         Raises InputError, DataError and MissingExtra: see `track.open_session`.
         """
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
         return self._begin(self, source, **settings)
+
+    def volume(self, scan: Any, **settings: Unpack[VolumeOptions]) -> VolumeSession:
+        """Follow things through a scan from the slices on which `add` says which; to their ends.
+
+        scan      a `Volume`, an array (Z, Y, X), or a path as for `anymask.read_volume`
+        settings  see `volumes.VolumeSettings`; raises as `volumes.open_volume_session` says
+        """
+        if self._scan is None:
+            raise ModelError("this Model was not made by anymask.load, which also brings sessions")
+        return self._scan(self, scan, **settings)
 
     def _view(
         self,

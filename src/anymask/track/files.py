@@ -15,12 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, InputError, UintImage, whole_file
+from anymask.base import BoolArray, DataError, InputError, PromptError, UintImage, whole_file
 from anymask.images import load_mask
 from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
-from anymask.track.outputs import MaskWriter, VideoFacts, check_paths, open_writers
+from anymask.track.outputs import (
+    CutoutLook,
+    MaskWriter,
+    VideoFacts,
+    check_paths,
+    open_writers,
+)
 from anymask.track.records import Direction, TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
@@ -53,7 +59,8 @@ class TrackFiles:
     video      a video file, a folder of pictures, or a camera's number
     prompts    (frame of the source, object) -> what is said of it
     outputs    as `outputs.open_writers` takes them; paths that end in a slash are folders
-    cutout     films show the objects alone, with alpha
+    cutout     films show the objects cut out, in this look
+    subject    without a prompt the first frame's main subject is followed
     direction  which way to follow them from their prompts
     known      a file of tracks that are known already (`read_tracks`); prompts correct them
     settings   as for `Model.track`
@@ -64,7 +71,8 @@ class TrackFiles:
     video: str
     prompts: Mapping[tuple[int, int], FilePrompt]
     outputs: Sequence[str]
-    cutout: bool = False
+    cutout: CutoutLook | None = None
+    subject: bool = False
     direction: Direction = "forward"
     known: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -105,7 +113,7 @@ class TrackFiles:
     def stamp(self, model: str) -> str:
         """What a finished file is known by: all that decides about what is in it."""
         whole = replace(self, settings={**self.settings, "session": None})
-        told = whole.words(model) + json.dumps([self.cutout, self.direction])
+        told = whole.words(model) + json.dumps([repr(self.cutout), self.direction])
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def words(self, model: str) -> str:
@@ -150,8 +158,10 @@ def track_files(
     _forget_other(path, words, kept=kept is not None)
     leave = path.exists()  # until something new is known, nothing new is left
     try:
-        with open_session(load(), source, **(dict(asked.settings) | {"session": path})) as session:
-            moved = _begin(session, asked, words)
+        model_now = load()
+        settings: Any = dict(asked.settings) | {"session": path}
+        with open_session(model_now, source, **settings) as session:
+            moved = _begin(model_now, session, asked, words)
             leave = True
             notes = _write(session, asked, progress or (lambda done, total: None))
             complete = not session.frames.fault
@@ -203,11 +213,13 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
         path.unlink()
 
 
-def _begin(session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
+def _begin(model: Model, session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
     """Hand over the prompts, unless an interrupted run already did; what is told of them."""
     if session.note("command") == words:
         return []
     moved: list[str] = []
+    if asked.subject and not asked.prompts:
+        session.add(0, 1, mask=_subject(model, session))
     if asked.known is not None:
         _take_up(session, asked.known)
     for (frame, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
@@ -225,6 +237,19 @@ def _begin(session: VideoSession, asked: TrackFiles, words: str) -> list[str]:
     session.note("command", words)
     session.checkpoint()
     return moved
+
+
+def _subject(model: Model, session: VideoSession) -> BoolArray:  # -> (H, W)
+    """The main subject of the first frame. Raises PromptError where none is clear."""
+    from anymask.edit import main_subject
+
+    found = main_subject(model, read_picture(session, 0))
+    if found is None:
+        raise PromptError(
+            "the first frame has no clear subject; say what is meant with a box, a click or words, "
+            "or begin at a later frame"
+        )
+    return found.mask
 
 
 def _take_up(session: VideoSession, path: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,15 @@ from PIL import Image
 
 from anymask.base import BoolArray, InputError, UintImage, file_suffix, whole_file
 from anymask.formats import voc_palette
-from anymask.masks import UNLABELLED, colours, empty_rle, overlay, rle_box_xyxy, rle_to_coco
+from anymask.masks import (
+    UNLABELLED,
+    colours,
+    empty_rle,
+    overlay,
+    rle_box_xyxy,
+    rle_to_coco,
+    save_picture,
+)
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
@@ -270,12 +278,35 @@ def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
     }
 
 
-def cut_objects(frame: TrackedFrame, image: UintImage) -> UintImage:  # (H, W, 3) -> (H, W, 4)
-    """The objects of a frame with alpha around them."""
+def cut_objects(
+    frame: TrackedFrame, image: UintImage, look: Mapping[str, Any] | None = None
+) -> UintImage:  # (H, W, 3) -> (H, W, 4), or (H, W, 3) where the look has a background
+    """The objects of a frame with soft alpha around them.
+
+    look  settings of `edit.CutoutSettings`
+    """
+    from anymask.edit import cut_out
+
     shown: BoolArray = np.zeros(image.shape[:2], np.bool_)
     for mask in frame.masks.values():
         shown |= mask
-    return np.dstack([image, np.where(shown, 255, 0).astype(np.uint8)])
+    return cut_out(image, shown, empty=True, **(look or {}))
+
+
+class CutoutWriter(MaskWriter):
+    """A folder of cut-outs: a PNG a frame, called as in `PaletteWriter`."""
+
+    def __init__(self, folder: Path, look: Mapping[str, Any]) -> None:
+        self.folder, self.look = folder, look
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+        """See `MaskWriter`."""
+        with whole_file(self.folder / f"{frame.stem}.png") as file:
+            save_picture(file, cut_objects(frame, picture(), self.look))
+
+    def close(self) -> None:
+        """See `MaskWriter`."""
 
 
 def draw_objects(frame: TrackedFrame, image: UintImage, objects: Sequence[int]) -> UintImage:
@@ -430,12 +461,38 @@ def check_film(path: Path, look: Look) -> None:
         )
 
 
+@dataclass(frozen=True)
+class CutoutLook:
+    """How cut-outs of a video look.
+
+    settings  of `edit.CutoutSettings`; a background makes plain pictures
+    folders   whether folders hold them, too, a PNG a frame, instead of palette pictures
+
+    Raises InputError for settings out of range and for `crop`.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    folders: bool = False
+
+    def __post_init__(self) -> None:
+        from anymask.edit import CutoutSettings
+
+        CutoutSettings(**self.settings)
+        if self.settings.get("crop"):
+            raise InputError("the pictures of a video are of one size; leave crop out")
+
+    @property
+    def film(self) -> Look:
+        """What a film of them is: a picture where something lies behind the objects."""
+        return "cutout" if self.settings.get("background") is None else "picture"
+
+
 def open_writers(
-    paths: Sequence[Path], facts: VideoFacts, cutout: bool = False
+    paths: Sequence[Path], facts: VideoFacts, cutout: CutoutLook | None = None
 ) -> list[MaskWriter]:
     """A writer for each path, by its ending; see `check_paths`.
 
-    cutout  films show the objects on nothing
+    cutout  films show the objects cut out, in this look
     """
     writers: list[MaskWriter] = []
     for path in paths:
@@ -444,18 +501,24 @@ def open_writers(
                 writers.append(SavWriter(path, facts))
             case ".jsonl":
                 writers.append(LineWriter(path))
+            case "" if cutout is not None and cutout.folders:
+                writers.append(CutoutWriter(path, cutout.settings))
             case "":
                 writers.append(PaletteWriter(path, facts))
+            case _ if cutout is not None:
+                cut = partial(cut_objects, look=cutout.settings)
+                writers.append(FilmWriter(path, facts, cut, cutout.film))
             case _:
-                draw = cut_objects if cutout else partial(draw_objects, objects=facts.objects)
-                writers.append(FilmWriter(path, facts, draw, "cutout" if cutout else "picture"))
+                draw = partial(draw_objects, objects=facts.objects)
+                writers.append(FilmWriter(path, facts, draw))
     return writers
 
 
-def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
+def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None:
     """Raises InputError for an ending that is not known, before anything is opened; and where
     nothing would show cut-outs."""
-    if cutout and not any(file_suffix(path) in FILMS for path in paths):
+    plain = cutout is not None and not cutout.folders
+    if plain and not any(file_suffix(path) in FILMS for path in paths):
         raise InputError(
             f"--cutout is for films, got {paths[0].name!r}; add one, such as -o objects.webm"
         )
@@ -467,7 +530,7 @@ def check_paths(paths: Sequence[Path], cutout: bool = False) -> None:
                 "as masks.jsonl"
             )
         if ending in FILMS:
-            check_film(path, "cutout" if cutout else "picture")
+            check_film(path, "picture" if cutout is None else cutout.film)
         elif ending not in ("", ".json", ".jsonl"):
             raise InputError(
                 f"{str(path)!r}: outputs are .json (SA-V), .jsonl, {', '.join(sorted(FILMS))} or a "

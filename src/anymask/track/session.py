@@ -11,8 +11,9 @@ they are needed, and of each object one state in each direction is held: memory 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,6 +133,7 @@ class FramePrefetcher:
 
 # Sessions.
 
+LOG = logging.getLogger("anymask.track.session")
 FRAMES = 50  # between checkpoints at most
 SECONDS = 10.0  # where a frame takes long
 NOWHERE = -10  # the frame of a state whose place in the video does not count any more
@@ -452,7 +454,7 @@ class VideoSession:
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
-        earlier = self._prefetcher.last
+        earlier, begins = self._prefetcher.last, time.monotonic()
         look = self._prefetcher.look(at.frame)
         if look is None:
             return None
@@ -463,6 +465,8 @@ class VideoSession:
         if tracked:
             cut = self._prefetcher.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
+        spent = time.monotonic() - begins
+        LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
         self._unsaved += 1
         if self._unsaved >= FRAMES or time.monotonic() - self._saved >= SECONDS:
             self.checkpoint()
@@ -580,11 +584,17 @@ APART = 8.0  # of 255: mean difference of two looks from which on they show diff
 NUMBERING = ("every", "fps", "start")  # the sampling that say which frame a number means
 
 
-def open_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+def open_session(
+    model: Model,
+    source: Any,
+    around: Callable[[Tracker], Tracker] | None = None,
+    **settings: Unpack[TrackOptions],
+) -> VideoSession:
     """Begin to follow objects through a video, or go on with a session that was kept.
 
     source    a video file, a folder of pictures, a list or a generator of them, a camera's number;
               None: frames are handed to `VideoSession.step`
+    around    makes another tracker of the model's, which then does the work
     settings  see `settings.TrackSettings`, `FrameSampling`, `MonitorSettings` and `MemorySettings`
 
     Raises InputError for settings and for a session of other frames, ModelError for a tracker that
@@ -606,6 +616,7 @@ def open_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) ->
         # threads of one call that wait for a core which another call has burn it.
         model = Model(runtime.with_threads(-(-runtime.threads // 2)))
     tracker = open_tracker(model, track.tracker, memory, track.refine_edges)
+    tracker = tracker if around is None else around(tracker)
     frames = SampledFrames(open_source(source), sampling)
     store = None
     try:

@@ -37,7 +37,7 @@ from anymask.masks import Features, HeldPicture, Mask, Masks, Rle, rle_iou, rle_
 from anymask.segment import Model
 from anymask.track.files import read_picture, video_facts
 from anymask.track.matching import maps_to_keys, soft_to_labels
-from anymask.track.outputs import CocoWriter, MaskWriter, check_paths, open_writers
+from anymask.track.outputs import CocoWriter, CutoutLook, MaskWriter, check_paths, open_writers
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import TrackOptions
@@ -270,15 +270,17 @@ def write_finds(
     video: Path,
     paths: Sequence[Path],
     progress: Callable[[int, int | None], None] = lambda done, total: None,
+    cutout: CutoutLook | None = None,
 ) -> list[str]:
     """Follow to the end, then write: what is told of it, a sentence each.
 
     paths  .json (COCO with labels; `group_id` is a thing's number), .jsonl, films, folders (palette
            PNGs by number, and things.json, as .json)
+    cutout films, and folders where it says so, show the things cut out
 
     Raises InputError for other endings.
     """
-    check_paths(paths)
+    check_paths(paths, cutout)
     session, last = finds.session, -1
     for frame in finds:
         last = frame.index
@@ -293,8 +295,8 @@ def write_finds(
             if file_suffix(path) == ".json":
                 writers.append(CocoWriter(path, facts, names))
                 continue
-            writers += open_writers([path], facts)
-            if not file_suffix(path):
+            writers += open_writers([path], facts, cutout)
+            if not file_suffix(path) and cutout is None:
                 writers.append(CocoWriter(path / "things.json", facts, names))
         for index in range(last + 1):
             for writer in writers:
@@ -308,3 +310,24 @@ def write_finds(
     counts = {label: sum(one == label for one in names.values()) for label in names.values()}
     told = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NOTHING
     return [f"wrote {path}: {told}" for path in paths]
+
+
+def cut_words(
+    load: Callable[[], Model],
+    video: Path,
+    words: Phrases,
+    paths: Sequence[Path],
+    look: CutoutLook,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    **given: Unpack[VideoFindKeywords],
+) -> list[str]:
+    """Cut what words mean out of a video, into films or folders; what is told of it.
+
+    load   opens the model, once nothing stands against the outputs
+    given  as for `find_in_video`
+
+    Raises as `find_in_video` and `write_finds`.
+    """
+    check_paths(paths, look)
+    with find_in_video(load(), video, words, **given) as finds:
+        return write_finds(finds, video, paths, progress, look)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from anymask.base import InputError, ModelError, write_whole
 from anymask.models.rules import BUNDLED, DEFAULT_MODEL
@@ -19,12 +19,15 @@ from anymask.runtime import (
     ASSETS,
     CONSTANTS,
     EXPORTED,
+    IR,
+    IR_WEIGHTS,
     MANIFEST,
     NAME_VECTORS,
     NAMES,
     REFINER,
     REFINER_WEIGHTS,
     TABLES,
+    WEIGHTS,
     GraphInfo,
     Manifest,
     OnnxRuntime,
@@ -43,6 +46,7 @@ from anymask.runtime import (
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
 
+ExportFormat = Literal["onnx", "openvino"]
 README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # of README and example
 BESIDE = {REFINER: REFINER_WEIGHTS, NAMES: NAME_VECTORS}  # further files of graphs
@@ -52,20 +56,21 @@ OURS = {MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, EXAMPLE}  # writte
 def export(
     model: str | Path,
     out: str | Path,
-    format: Literal["onnx"] = "onnx",  # noqa: A002 - the name that users know
+    format: ExportFormat = "onnx",  # noqa: A002 - the name that users know
     *,
     weights: str | Path | None = None,
     int8: bool = False,
     video: bool = False,
     verify: bool = False,
 ) -> Path:
-    """Write a model as a folder of ONNX graphs that run without torch and without anymask.
+    """Write a model as a folder of graphs that run without torch and without anymask.
 
     model    a name of `anymask models list`, or what a training wrote; "nano@768": its pictures
              have a longer side of 768 pixels
     out      the folder; made, or replaced where it is an exported model already (files that others
              put beside it stay)
-    format   "onnx", the only one: encoder.onnx, decoder.onnx, manifest.json, README.md, example.py
+    format   "onnx": encoder.onnx, decoder.onnx, manifest.json, README.md, example.py; "openvino":
+             encoder.xml and encoder.bin in their place, and no example.py
     weights  a checkpoint file instead of the one in the store
     int8     the encoder's matrix products in 8 bits
     video    the graphs of a video's steps, too, of a video model: `Model.track` then needs no torch
@@ -76,8 +81,10 @@ def export(
     that fail `verify`, WeightsError for absent weights, MissingExtra without torch (the model of
     the package needs none).
     """
-    if format != "onnx":
-        raise InputError(f"format must be 'onnx', the only one that there is, got {format!r}")
+    if format not in get_args(ExportFormat):
+        raise InputError(f"format must be 'onnx' or 'openvino', got {format!r}")
+    if format == "openvino":
+        return _export_openvino(model, Path(out), weights, int8=int8, video=video, verify=verify)
     (name, side), folder = split_side(str(model)), Path(out)
     if int8 and name == DEFAULT_MODEL:
         raise ModelError(
@@ -91,6 +98,38 @@ def export(
         add_shared_networks(folder, copied.spec)
     else:
         _export_checkpoint(str(model), folder, weights, int8, video)
+    if verify:
+        from anymask.training.export_verify import verify_export
+
+        verify_export(str(model), folder, weights).check(folder)
+    return folder
+
+
+def _export_openvino(
+    model: str | Path,
+    folder: Path,
+    weights: str | Path | None,
+    *,
+    int8: bool,
+    video: bool,
+    verify: bool,
+) -> Path:
+    """The same graphs as OpenVINO's own files, by way of ours."""
+    from anymask.runtime import import_openvino, write_ir
+
+    import_openvino()
+    refuse_to_replace(folder)
+    with tempfile.TemporaryDirectory() as scratch, staging(folder) as stage:
+        ours = export(model, Path(scratch) / "onnx", weights=weights, int8=int8, video=video)
+        manifest = read_manifest(ours)
+        graphs = tuple(replace(info, suffix=IR) for info in manifest.graphs)
+        for info, graph in zip(manifest.graphs, graphs, strict=True):
+            write_ir(ours / info.file, stage / graph.file)
+        for name in manifest.sha256:
+            if ".onnx" not in name and name != WEIGHTS:  # whose numbers lie in the graphs now
+                shutil.copyfile(ours / name, stage / name)
+        hashes = {path.name: file_sha256(path) for path in sorted(stage.iterdir())}
+        write_manifest(stage, replace(manifest, graphs=graphs, sha256=hashes))
     if verify:
         from anymask.training.export_verify import verify_export
 
@@ -191,7 +230,7 @@ def staging(target: Path) -> Iterator[Path]:
 def _keep_others(target: Path, stage: Path) -> None:
     """Carry over what an earlier export did not write, such as a model card."""
     for path in target.iterdir():
-        if path.name in OURS or ".onnx" in path.name:
+        if path.name in OURS or ".onnx" in path.name or path.suffix in (IR, IR_WEIGHTS):
             continue
         if path.is_dir():
             shutil.copytree(path, stage / path.name)
@@ -203,6 +242,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, and README.md and example.py, which say how the graphs are run."""
     text = (TEMPLATES / README).read_text(encoding="utf-8")
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
+    if manifest.graphs[0].suffix == IR:
+        start, end = (text.index(f"\n{mark}") for mark in ("Without anymask", "anymask adds"))
+        text = text[:start].replace('folder")', 'folder", runtime="openvino")') + text[end:]
     readme = text.format(
         name=manifest.spec.name,
         licence=manifest.licence,
@@ -212,7 +254,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         graphs="\n\n".join(_graph_to_table(info) for info in manifest.graphs),
     )
     (folder / README).write_text(readme, encoding="utf-8")
-    shutil.copyfile(TEMPLATES / EXAMPLE, folder / EXAMPLE)
+    if manifest.graphs[0].suffix != IR:
+        shutil.copyfile(TEMPLATES / EXAMPLE, folder / EXAMPLE)
     write_whole(folder / MANIFEST, manifest_to_json(manifest))
 
 

@@ -21,10 +21,10 @@ from anymask.base import FloatArray, ModelError
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
 from anymask.runtime import (
     ImageRuntime,
-    OnnxRuntime,
     PromptDecoding,
     TorchRuntime,
     load_module,
+    open_bundle,
     require,
 )
 
@@ -135,7 +135,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
 
     Raises WeightsError for a folder that is no whole bundle.
     """
-    exported = OnnxRuntime(folder, device="cpu")
+    exported = open_bundle(Path(folder))
     eager = TorchRuntime(module, exported.weights_hash, device="cpu")
     spec = exported.spec
     rng = np.random.default_rng(0)

@@ -185,6 +185,9 @@ class TrainingStep(nn.Module):
 
 def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
     """Pictures as a model sees them."""
+    if spec.resample == "medsam":  # each picture's own range becomes 0..255
+        low, high = images.amin((1, 2, 3), True), images.amax((1, 2, 3), True)
+        images = (images - low) * (255 / (high - low).clamp(min=1e-8))
     mean, std = (
         torch.tensor(three, device=images.device)[:, None, None] for three in (spec.mean, spec.std)
     )

@@ -65,10 +65,15 @@ class _Slice:
 
 
 @dataclass(frozen=True)
-class _Slices:
+class DicomSlices:
     """The voxels of a series (z, y, x), in its scanner's units: slope and intercept are applied."""
 
     slices: Sequence[_Slice]
+
+    @property
+    def headers(self) -> list[Any]:
+        """The slices' data sets without pixels, in their order."""
+        return [one.header for one in self.slices]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -129,7 +134,7 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     if not groups:
         raise InputError(f"{path.name!r} holds no slices of DICOM, and is no other scan")
     slices = _choose(groups, series, path.name)
-    return Volume(_Slices(slices), _affine(slices), source=str(path))
+    return Volume(DicomSlices(slices), _affine(slices), source=str(path))
 
 
 def _files(path: Path) -> Iterator[_File]:
@@ -161,6 +166,8 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
             header = pydicom.dcmread(opened, stop_before_pixels=True)
         if "Rows" not in header:
             continue  # a DICOMDIR, a report, a plan
+        if header.get("Modality") == "SEG":
+            continue  # labels, which lie beside their series
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise InputError(
                 f"{file.path.name!r} holds many slices in one file (enhanced DICOM), which is not "

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, DataError, Floats, InputError, MissingExtra
 from anymask.volumes.dicom import is_dicom, read_dicom
+from anymask.volumes.dicom_labels import is_segmentation, read_segmentation
 from anymask.volumes.volume import LPS_TO_RAS, Colour, Volume, scaled_affine
 
 _HEAD = 512  # bytes that tell a format
@@ -49,7 +50,7 @@ def read_volume(
     """A scan of three dimensions, with the place of each voxel in millimetres.
 
     path    .nii, .nii.gz, .mgh, .mgz, .nrrd, .seg.nrrd, .tif; a folder or zip of a DICOM series;
-            a folder of OME-Zarr. The content decides, not the name.
+            a DICOM SEG; a folder of OME-Zarr. The content decides, not the name.
     frame   which one of several times or channels, counted from 0
     series  which one of a DICOM folder's several: its number, its UID or its description
 
@@ -67,6 +68,8 @@ def read_volume(
             return read_dicom(path, series)
         head = _head(path)
         if head[:4] == b"PK\3\4" or is_dicom(head):
+            if is_dicom(head) and is_segmentation(path):
+                return read_segmentation(path)
             return read_dicom(path, series)
         if head[:4] == b"NRRD":
             return _read_nrrd(path, frame)

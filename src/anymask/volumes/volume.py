@@ -8,6 +8,7 @@ nibabel's does. Voxels are never resampled or turned: a slice is a slice of the 
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from anymask.base import Floats, InputError, UintImage
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SHEAR = 1e-3  # cosine between two axes: what float32 and rounded headers leave is below it
+_GOLDEN = 0.61803398875  # steps of hue that keep neighbours apart
 _SHOWN = (0.5, 99.5)  # percentiles that become black and white where no window is given
 
 Colour = tuple[int, int, int]
@@ -146,6 +148,14 @@ def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
     """The affine of a stack without directions: spacing (z, y, x) in mm, laid as ITK lays it."""
     z, y, x = spacing
     return LPS_TO_RAS @ np.diag([x, y, z, 1.0])
+
+
+def label_colour(labels: Volume, value: int) -> Colour:
+    """A label's colour, or one of its own where nobody chose one."""
+    if value in labels.colours:
+        return labels.colours[value]
+    red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _check_affine(affine: Floats) -> None:

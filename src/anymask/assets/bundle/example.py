@@ -56,6 +56,8 @@ class BundleModel:
         step = spec.get("pad_multiple") or side
         images = np.zeros((1, 3, -(-h // step) * step, -(-w // step) * step), np.float32)
         pixels = np.asarray(resized(image, (w, h), spec["resample"]), float)
+        if spec["resample"] == "medsam":  # the picture's own range becomes 0..255
+            pixels = (pixels - pixels.min()) * (255 / max(np.ptp(pixels), 1e-8))
         images[0, :, :h, :w] = ((pixels - spec["mean"]) / spec["std"]).transpose(2, 0, 1)
         names = [node.name for node in self.encoder.get_outputs()]
         maps = self.encoder.run(names, {"images": images})

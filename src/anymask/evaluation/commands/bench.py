@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from anymask.base import AnymaskError, InputError, this_machine, thread_setting
 from anymask.cli import add_model_options, read_count, read_model
@@ -27,11 +27,16 @@ from anymask.evaluation.report import Report, Section, TextTable
 SUMMARY = "measure speed and memory on this machine"
 PROMPT_COUNTS = (1, 16, 64, 256)
 PHOTO_HW = (683, 1024)
+RUNTIMES = ("onnx", "openvino", "torch")
+RATIO = "openvino: times as fast as onnx"
 MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
 }
+
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -177,8 +182,9 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
     image = load_image(photo)
     notes.append(f"photo: {image.shape[1]} x {image.shape[0]} pixels, in memory")
     figures: list[Measurement] = []
-    asked = args.runtime or "auto"
-    for runtime in ("onnx", "torch") if asked == "auto" else (asked,):
+    opened = {}
+    usual = RUNTIMES[::2] if args.everything else RUNTIMES
+    for runtime in usual if args.runtime in (None, "auto") else (args.runtime,):
         try:
             start = time.perf_counter()
             model = read_model(args, runtime=runtime).load()
@@ -187,16 +193,15 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             notes.append(f"skipped: {runtime}: {error}")
             continue
         start = time.perf_counter()
-        features = model.encode(image)
+        opened[runtime] = model, model.encode(image)
         if not args.everything:
             once.append(("first encode", time.perf_counter() - start))
         figures += [Measurement(what, runtime, spent, turns=(spent,)) for what, spent in once]
-        if not args.everything:
-            timed = time_in_turns(_steps(model, image), args.rounds)
-            figures += [
-                Measurement(what, runtime, statistics.median(seconds), turns=seconds)
-                for what, seconds in timed.items()
-            ]
+    if not opened:
+        raise InputError("nothing could be measured; " + "; ".join(notes[2:]))
+    if not args.everything:
+        figures += _measure_turns({name: one for name, (one, _) in opened.items()}, image, args)
+    for runtime, (model, features) in opened.items():
         for mode, settings in (MODES if args.everything else {"": {}}).items():
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()
@@ -204,18 +209,43 @@ def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> l
             spent = time.perf_counter() - start
             figures.append(Measurement("everything", column, spent, turns=(spent,)))
             figures.append(Measurement("masks of everything", column, len(found), ""))
-    if not figures:
-        raise InputError("nothing could be measured; " + "; ".join(notes[2:]))
+    return figures
+
+
+def _measure_turns(
+    models: Mapping[str, Any], image: Any, args: argparse.Namespace
+) -> list[Measurement]:
+    """The steps of all runtimes in turns, and how many times as fast as ONNX Runtime OpenVINO is:
+    the median over the turns, as a busy moment of the machine hits both in a turn."""
+    of_runtimes = {runtime: _steps(model, image) for runtime, model in models.items()}
+    whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
+    timed = time_in_turns(
+        {
+            (what, runtime): steps[what]
+            for what in whats
+            for runtime, steps in of_runtimes.items()
+            if what in steps
+        },
+        args.rounds,
+    )
+    figures = [
+        Measurement(what, runtime, statistics.median(seconds), turns=seconds)
+        for (what, runtime), seconds in timed.items()
+    ]
+    for what in whats if {"onnx", "openvino"} <= models.keys() else ():
+        pairs = zip(timed[what, "onnx"], timed[what, "openvino"], strict=True)
+        ratios = tuple(ours / theirs for ours, theirs in pairs)
+        figures.append(Measurement(what, RATIO, statistics.median(ratios), "", turns=ratios))
     return figures
 
 
 def time_in_turns(
-    steps: Mapping[str, Callable[[], object]],
+    steps: Mapping[K, Callable[[], object]],
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> dict[str, tuple[float, ...]]:
+) -> dict[K, tuple[float, ...]]:
     """Seconds of each step: all one after the other, `rounds` times, after a turn to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    seconds: dict[K, list[float]] = {name: [] for name in steps}
     for turn in range(1 + rounds):
         for name, step in steps.items():
             start = clock()

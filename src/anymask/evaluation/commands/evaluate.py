@@ -14,7 +14,6 @@ from anymask.evaluation.commands import add_report_options, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
-from anymask.evaluation.score_files import FILE_PROTOCOLS
 from anymask.evaluation.selection import EvalSettings
 from anymask.evaluation.suite import shipped_suites
 from anymask.find import FindSettings, Method
@@ -28,8 +27,10 @@ ACTIONS = {
     "photos": "photos with masks: clicks, boxes, everything (the action when none is named)",
     "videos": "objects followed through annotated videos: J and F",
     "find": "things found by an example or by words: cgF1, AP, mIoU, counting",
-    "score": "files that any program wrote, against the truth: J and F, panoptic quality",
+    "score": "files that any program wrote, against the truth: J and F, panoptic quality, labels "
+    "of scans",
 }
+KINDS = {"video": "tracks", "panoptic": "panoptic", "volume": "volume"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -113,13 +114,16 @@ def _configure_find(parser: argparse.ArgumentParser) -> None:
 def _configure_score(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     # fmt: off
-    add("kind", metavar="KIND", choices=("video", "panoptic"), help="video or panoptic")
+    add("kind", metavar="KIND", choices=tuple(KINDS), help="video, panoptic or volume")
     add("truth", metavar="TRUTH", type=Path, help="what people drew: DAVIS, or a folder with "
-        "VIDEO/00000.png; a panoptic JSON file with the folder of its PNGs beside it")
+        "VIDEO/00000.png; a panoptic JSON file with the folder of its PNGs beside it; labels of a "
+        "scan, or a folder of them")
     add("results", metavar="RESULTS", type=Path, help="what the program found, laid out alike")
     add("--split", metavar="NAME", help="video: the part of the data set, such as val or 2016/val")
     add("--rules", default="davis", help="video: davis (default), all-frames (the first and the "
         "last count, too), unsupervised (up to 20 proposals in any order)")
+    add("--tolerance", type=float, metavar="MM", help="volume: that a surface may lie away and "
+        "still be right (default: 1)")
     # fmt: on
 
 
@@ -139,10 +143,10 @@ def run(args: argparse.Namespace) -> None:
         model = read_model(args).load()
         report = evaluate_finding(model, args.data, args.by, args.absent, args.limit, settings)
     else:
-        protocol = FILE_PROTOCOLS[args.kind == "panoptic"]
         report = evaluate(
-            args.results, args.truth, protocol=protocol, rules=args.rules, split=args.split
-        )
+            args.results, args.truth, protocol=KINDS[args.kind], rules=args.rules,
+            split=args.split, tolerance=args.tolerance,
+        )  # fmt: skip
     write_report(report, args)
 
 

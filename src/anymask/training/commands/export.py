@@ -1,4 +1,4 @@
-"""`anymask export`: write a model as ONNX graphs that run without torch and without anymask."""
+"""`anymask export`: write a model as graphs that run without torch and without anymask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anymask.cli import new_folder
 if TYPE_CHECKING:
     from anymask.runtime import Manifest
 
-SUMMARY = "write a model as ONNX graphs with a manifest and an example that runs them"
+SUMMARY = "write a model as ONNX or OpenVINO graphs with a manifest and an example that runs them"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("name", metavar="NAME", help="a model of `anymask models list`")
     add("-o", "--output", metavar="DIR", type=new_folder, required=True, help="the folder to write")
     add("--weights", metavar="FILE", type=Path, help="a checkpoint instead of the one in the store")
+    add(
+        "--format", choices=("onnx", "openvino"), default="onnx",
+        help="openvino: OpenVINO's own files, for --runtime openvino (default: onnx)",
+    )  # fmt: skip
     add("--int8", action="store_true", help="the encoder's matrix products in 8 bits")
     add(
         "--video", action="store_true",
@@ -41,7 +45,8 @@ def run(args: argparse.Namespace) -> None:
     from anymask.training.export_folder import export
 
     print(f"writing {args.name} to {args.output} ...", file=sys.stderr)
-    export(args.name, args.output, weights=args.weights, int8=args.int8, video=args.video)
+    options = {name: getattr(args, name) for name in ("format", "weights", "int8", "video")}
+    export(args.name, args.output, **options)
     report = describe(read_manifest(args.output), args.output)
     print(report_to_text(report))
     verification = None
@@ -73,5 +78,5 @@ def report_to_text(report: dict[str, Any]) -> str:
     """What `run` prints after writing."""
     lines = [f"{report['name']} ({report['precision']}) -> {report['folder']}"]
     lines += [f"  {name:<14} {size / 1e6:8.1f} MB" for name, size in report["bytes"].items()]
-    lines += [f"  {'licence':<14} {report['licence']}", "  how to run it:  README.md, example.py"]
+    lines += [f"  {'licence':<14} {report['licence']}", "  how to run it:  README.md"]
     return "\n".join(lines)

@@ -1,0 +1,213 @@
+"""A dock widget: points and boxes of two layers in, labels out, by the public surface of anymask.
+
+Letters: Z slices of a stack, Y X a slice, P points.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QVBoxLayout, QWidget
+
+import anymask
+from anymask.base import AnymaskError
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels, Points, Shapes
+
+CLICKS, BOXES, FOUND = "anymask clicks", "anymask boxes", "anymask"
+MODELS = ("nano", "small")
+COLOURS = {True: "lime", False: "red"}
+
+
+class AnymaskWidget(QWidget):
+    """Segment what is clicked at or boxed in, label everything, or follow through a stack."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self._models: dict[str, anymask.Model] = {}
+        self._seen: tuple[Any, Any] = (None, None)  # which slice was encoded, and its features
+        self.choice = QComboBox()
+        self.choice.addItems(MODELS)
+        self.says = QLabel("Open a picture, then: New prompts")
+        self.says.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.choice)
+        for text, does in (
+            ("New prompts", self.new_prompts),
+            ("Segment", self.segment),
+            ("Everything", self.everything),
+            ("Track", self.track),
+        ):
+            button = QPushButton(text)
+            button.clicked.connect(lambda _=False, does=does: self._run(does))
+            layout.addWidget(button)
+        layout.addWidget(self.says)
+
+    def _run(self, does: Any) -> None:
+        """What anymask refuses is said in the widget."""
+        try:
+            self.says.setText(does())
+        except AnymaskError as error:
+            self.says.setText(str(error))
+
+    # --- layers
+
+    def picture(self) -> Image:
+        """The selected layer of pixels, else the topmost one. Raises AnymaskError without one."""
+        images = [one for one in self.viewer.layers if one.__class__.__name__ == "Image"]
+        chosen = [one for one in images if one in self.viewer.layers.selection] or images
+        if not chosen:
+            raise AnymaskError("there is no layer of pixels; open a picture first")
+        layer: Image = chosen[-1]
+        if self._axes(layer) > 3:
+            raise AnymaskError(
+                f"wanted a picture (Y, X) or a stack (Z, Y, X), {layer.name} has "
+                f"{self._axes(layer)} axes; split its channels and times into layers"
+            )
+        return layer
+
+    @staticmethod
+    def _axes(layer: Image) -> int:
+        return layer.data.ndim - int(layer.rgb)
+
+    def number(self, layer: Image) -> int:
+        """The slice that is shown; 0 of a picture."""
+        if self._axes(layer) == 2:
+            return 0
+        return int(layer.world_to_data(self.viewer.dims.point[-3:])[0])
+
+    def slice_of(self, layer: Image, number: int) -> np.ndarray:
+        """A slice as it is shown: 8 bits between the contrast limits, (Y, X, 3)."""
+        pixels = np.asarray(layer.data if self._axes(layer) == 2 else layer.data[number])
+        if layer.rgb:
+            return np.ascontiguousarray(pixels[..., :3], np.uint8)
+        low, high = layer.contrast_limits
+        grey = (pixels.astype(np.float64) - low) / max(high - low, 1e-12)
+        return np.repeat(np.rint(grey.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+    def new_prompts(self) -> str:
+        """Empty layers of points, boxes and labels over the picture; those of labels stay."""
+        layer = self.picture()
+        for name in (CLICKS, BOXES):
+            if name in self.viewer.layers:
+                self.viewer.layers.remove(name)
+        place = {"scale": layer.scale, "translate": layer.translate}
+        self.labels(layer)
+        axes = self._axes(layer)
+        self.viewer.add_shapes(name=BOXES, ndim=axes, face_color="transparent", **place)
+        clicks = self.viewer.add_points(
+            name=CLICKS, ndim=axes, size=8, face_color=COLOURS[True], **place
+        )
+        clicks.bind_key("n", self.turn, overwrite=True)
+        clicks.mode = "add"
+        return "Click on a thing, or draw a box; then: Segment"
+
+    @staticmethod
+    def turn(clicks: Points) -> None:
+        """Selected points become negative, or positive again."""
+        colours = np.array(clicks.face_color)
+        for place in clicks.selected_data:
+            red = colours[place, 0] > colours[place, 1]
+            colours[place] = (0, 1, 0, 1) if red else (1, 0, 0, 1)
+        clicks.face_color = colours
+
+    def labels(self, layer: Image) -> Labels:
+        """The layer that answers are written into."""
+        if FOUND not in self.viewer.layers:
+            shape = layer.data.shape[: self._axes(layer)]
+            self.viewer.add_labels(
+                np.zeros(shape, np.int32), name=FOUND, scale=layer.scale, translate=layer.translate
+            )
+        found: Labels = self.viewer.layers[FOUND]
+        return found
+
+    def prompt(self, number: int) -> dict[str, Any]:
+        """What was clicked and boxed on a slice, as keywords of `segment`. Raises AnymaskError."""
+        asked: dict[str, Any] = {}
+        if CLICKS in self.viewer.layers:
+            clicks: Points = self.viewer.layers[CLICKS]
+            here = [n for n, at in enumerate(clicks.data) if self._is_on(at, number)]
+            if here:
+                colours = np.array(clicks.face_color)[here]
+                asked["points"] = (
+                    clicks.data[here][:, [-1, -2]] + 0.5
+                )  # of napari's pixels' middles
+                asked["point_labels"] = [int(one[1] >= one[0]) for one in colours]
+        if BOXES in self.viewer.layers:
+            boxes: Shapes = self.viewer.layers[BOXES]
+            here = [one for one in boxes.data if self._is_on(one[0], number)]
+            if here:  # the newest
+                (y0, x0), (y1, x1) = here[-1].min(axis=0)[-2:], here[-1].max(axis=0)[-2:]
+                asked["box"] = (x0 + 0.5, y0 + 0.5, x1 + 0.5, y1 + 0.5)
+        if not asked:
+            raise AnymaskError("there is no click and no box on this slice; draw one first")
+        return asked
+
+    @staticmethod
+    def _is_on(place: np.ndarray, number: int) -> bool:
+        return len(place) == 2 or round(float(place[0])) == number
+
+    # --- answers
+
+    def model(self) -> anymask.Model:
+        """The chosen one, opened once."""
+        name = self.choice.currentText()
+        if name not in self._models:
+            self._models[name] = anymask.load(name)
+        return self._models[name]
+
+    def features(self, layer: Image, number: int) -> Any:
+        """A slice's features; those of the last one are kept for the next click."""
+        key = (self.choice.currentText(), id(layer.data), number, tuple(layer.contrast_limits))
+        if self._seen[0] != key:
+            self._seen = key, self.model().encode(self.slice_of(layer, number))
+        return self._seen[1]
+
+    def segment(self) -> str:
+        """Write what is clicked or boxed into the labels, under the selected number."""
+        layer = self.picture()
+        number, labels = self.number(layer), self.labels(layer)
+        answer = self.model().segment(self.features(layer, number), **self.prompt(number))
+        label = labels.selected_label
+        whole = labels.data if labels.data.ndim == 2 else labels.data[number]
+        whole[whole == label] = 0
+        whole[answer.masks[0] & (whole == 0)] = label
+        labels.refresh()
+        return f"{label}: {int((whole == label).sum())} pixels, score {answer.scores[0]:.2f}"
+
+    def everything(self) -> str:
+        """Label all things of the slice, in place of what was there."""
+        layer = self.picture()
+        number, labels = self.number(layer), self.labels(layer)
+        found = self.model().everything(self.features(layer, number))
+        whole = labels.data if labels.data.ndim == 2 else labels.data[number]
+        whole[:] = 0
+        for label, one in enumerate(sorted(found, key=lambda one: -one.area), start=1):
+            whole[one.mask] = label  # small things lie on large ones
+        labels.refresh()
+        return f"{len(found)} things"
+
+    def track(self) -> str:
+        """Follow the prompts of this slice through the stack, both ways."""
+        layer = self.picture()
+        if self._axes(layer) != 3:
+            raise AnymaskError(f"{layer.name} is one picture; Track follows through a stack")
+        number, labels = self.number(layer), self.labels(layer)
+        asked, label = self.prompt(number), labels.selected_label
+        asked = {{"point_labels": "labels"}.get(name, name): one for name, one in asked.items()}
+        frames = [self.slice_of(layer, n) for n in range(len(layer.data))]
+        labels.data[labels.data == label] = 0
+        with self.model().track(frames) as session:
+            session.add(frame=number, id=1, **asked)
+            for frame in session.propagate("both"):
+                mask = frame.objects[1].mask if 1 in frame.objects else None
+                if mask is not None:
+                    whole = labels.data[frame.index]
+                    whole[mask & (whole == 0)] = label
+        labels.refresh()
+        slices = int((labels.data == label).any(axis=(1, 2)).sum())
+        return f"{label}: on {slices} of {len(frames)} slices"

@@ -1,0 +1,70 @@
+"""`anymask change`: what changed between two maps of one place, as a layer with areas."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from anymask.base import InputError
+from anymask.cli.maps import add_map_options, open_scene, read_map, write_survey
+from anymask.cli.options import (
+    add_model_options,
+    add_options,
+    add_picture_options,
+    need_packages,
+    read_model,
+    read_options,
+)
+from anymask.jobs import EverythingTask, LookChoice
+
+SUMMARY = "what appeared, vanished or changed between two maps of one place"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    from anymask.segment import Grid
+
+    parser.add_argument(
+        "before", metavar="BEFORE", help="the older map: a file or a folder of tiles"
+    )
+    parser.add_argument("after", metavar="AFTER", help="the newer one, of any grid and CRS")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", action="append", dest="outputs", required=True,
+        help="a .gpkg, .fgb, .geojson (WGS 84) or .tif (labels) of the things, with label "
+        "(appeared, vanished, changed), score (the share of its pixels that changed) and area_m2; "
+        "may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--share", metavar="X", type=float,
+        help="the share of a thing's pixels that must have changed, 0 to 1 (default: 0.5)",
+    )  # fmt: skip
+    add_options(parser.add_argument_group("the grid"), Grid, ("grid", "score", "stability"))
+    add_map_options(parser)
+    add_picture_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compare the maps. Raises AnymaskError for what can be mended."""
+    from anymask.segment import Grid
+
+    need_packages(("rasterio", "pyogrio", "shapely"), "maps", "a map")
+    from anymask.maps import LEAST, ChangeEye, aligned
+
+    settings = read_map(args)
+    task = EverythingTask(read_model(args), grid=read_options(args, Grid))
+    with (
+        open_scene(args, [args.before], settings) as first,
+        open_scene(args, [args.after], settings) as other,
+        aligned(other, first) as second,
+    ):
+        if first.view.bands != second.view.bands:
+            raise InputError(
+                f"wanted the same bands of both maps, got {first.view.bands} of {first.name} and "
+                f"{second.view.bands} of {second.name}; name them with --bands or --colours"
+            )
+        work = task.open()
+        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
+        make = partial(ChangeEye, first, second, work.model, work.look, about=work.about)
+        eye = make(tile=tile, least=LEAST if args.share is None else args.share)
+        write_survey(args, first, eye, settings)

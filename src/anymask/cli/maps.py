@@ -1,0 +1,165 @@
+"""Maps on the command line: their options, when a command is about one, and what is told after it.
+
+A command is about a map where `-o` ends in .gpkg or .fgb, or in .geojson or .tif and the source
+says where on earth it lies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.base import InputError, ProgressBar
+from anymask.cli.options import add_options, need_packages, read_model, read_options, read_pictures
+from anymask.cli.sources import open_sources
+from anymask.jobs import LookChoice, MapChoice
+
+if TYPE_CHECKING:
+    from anymask.jobs import EverythingTask, FindTask
+    from anymask.maps import MapPrompt, MapReport, Scene
+
+_SURE, _MAYBE = (".gpkg", ".fgb"), (".geojson", ".tif", ".tiff")
+_RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
+_PACKAGES = ("rasterio", "pyogrio", "shapely")
+
+
+def add_map_options(
+    parser: argparse.ArgumentParser, prompts: bool = False, tile: bool = True
+) -> None:
+    """How maps are read and written.
+
+    prompts  whether the command takes prompts
+    tile     whether `--tile` is not there yet
+    """
+    group = parser.add_argument_group(
+        "maps (GeoTIFF, COG, VRT, JPEG 2000, folders of tiles; -o .gpkg, .fgb, .geojson, .tif)"
+    )
+    own = [] if prompts else ["crs", "prompts"]
+    names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
+    add_options(group, MapChoice, names)
+    if tile:
+        add_options(group, LookChoice, ("tile",), {"tile": "auto; 1024 pixels on maps"})
+
+
+def wants_map(args: argparse.Namespace) -> bool:
+    """Whether a command line is about a map. Raises MissingExtra where it is, for sure."""
+    suffixes = {Path(output).suffix.lower() for output in args.outputs}
+    if suffixes.intersection(_SURE):
+        need_packages(_PACKAGES, "maps", "a map")
+        return True
+    first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
+    if not suffixes.intersection(_MAYBE):
+        return False
+    if not first.is_dir() and first.suffix.lower() not in _RASTERS:
+        return False
+    try:
+        need_packages(_PACKAGES, "maps", "a map")
+        from anymask.maps import is_map
+    except ImportError:
+        return False
+    return is_map(first)
+
+
+def read_map(args: argparse.Namespace) -> MapChoice:
+    """The options. Raises InputError."""
+    return MapChoice(**read_options(args, MapChoice))
+
+
+@contextlib.contextmanager
+def open_scene(
+    args: argparse.Namespace, sources: Sequence[str], settings: MapChoice
+) -> Iterator[Scene]:
+    """The map that a command line names. Raises InputError, ImageError."""
+    from anymask.maps import open_map
+
+    pictures = read_pictures(args)
+    with (
+        open_sources(sources, allow_url=getattr(args, "allow_url", False)) as paths,
+        open_map(
+            paths, colours=settings.colours, bands=pictures.bands, stretch=pictures.stretch,
+            ranges=pictures.ranges, gsd=settings.gsd,
+        ) as scene,
+    ):  # fmt: skip
+        yield scene
+
+
+def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:
+    """Find everything, or what words or an example mean, on a map. Raises AnymaskError."""
+    from anymask.maps import TileEye
+
+    settings = read_map(args)
+    with open_scene(args, args.sources, settings) as scene:
+        work = task.open()
+        phrases = getattr(task, "phrases", None)
+        words = "everything" if phrases is None else "like an example"
+        prompt = ", ".join(one.prompt for one in phrases or ()) or words
+        nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
+        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
+        eye = TileEye(
+            scene, work.model, work.look, about=work.about, prompt=prompt, tile=tile, nested=nested
+        )
+        write_survey(args, scene, eye, settings)
+
+
+def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
+    """Answer prompts on a map, those of the command line and of a layer. Raises AnymaskError.
+
+    given  settings of `Model.segment`
+    """
+    from anymask.maps import PromptEye
+
+    settings = read_map(args)
+    with open_scene(args, args.sources, settings) as scene:
+        prompts = read_map_prompts(args, scene, settings)
+        model = read_model(args).load()
+        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
+        write_survey(
+            args, scene, PromptEye(scene, model, prompts, tile=tile, settings=given), settings
+        )
+
+
+def read_map_prompts(
+    args: argparse.Namespace, scene: Scene, settings: MapChoice
+) -> list[MapPrompt]:
+    """Prompts of the command line and of a layer, in pixels of the scene. Raises PromptError."""
+    from anymask.cli.prompts import read_prompts as read_words
+    from anymask.maps import on_the_map, placed_prompt, read_prompts
+
+    found = []
+    if args.parts or settings.prompts is None:
+        words = read_words(args.parts)
+        if any(one.mask is not None for one in words):
+            raise InputError("on a map, give points and boxes; a --mask is of a photo")
+        typed = [
+            placed_prompt(scene, settings.crs, one.points, one.labels, one.box) for one in words
+        ]
+        found += on_the_map(typed, scene, "the command line")
+    if settings.prompts is not None:
+        found += read_prompts(settings.prompts, scene, settings.crs)
+    return found
+
+
+def write_survey(
+    args: argparse.Namespace, scene: Scene, eye: Any, settings: MapChoice
+) -> MapReport:
+    """Do the windows and tell what was written. Raises AnymaskError."""
+    from anymask.maps import survey_map
+
+    with ProgressBar("windows", None) as bar:
+        report = survey_map(
+            scene, eye, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
+            right_angles=settings.right_angles, progress=bar.update,
+        )  # fmt: skip
+    noun = "thing" if report.things == 1 else "things"
+    for output in args.outputs:
+        print(f"wrote {output}: {report.things} {noun} from {report.windows} windows")
+    if report.left_out:
+        print(
+            f"left out {report.left_out} that no window saw whole; a larger --tile or a coarser "
+            "--gsd shows them whole"
+        )
+    return report

@@ -1,0 +1,195 @@
+"""`anymask redact`: hide faces, number plates or anything else in photos and videos."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from anymask.base import InputError, ProgressBar
+from anymask.cli.find import is_video
+from anymask.cli.folders import add_folder_options, run_folder, run_photo
+from anymask.cli.options import add_model_options, read_model
+from anymask.cli.sources import add_sources, check_not_address, open_sources
+from anymask.jobs import (
+    FolderJob,
+    PhotoTask,
+    Redaction,
+    RedactReport,
+    redact_photos,
+    write_list,
+)
+from anymask.masks import counted, picture_format
+
+SUMMARY = "hide faces, number plates or other things in photos and videos"
+UNDONE = "a blur can be undone in part; what must stay hidden is better solid"
+ROUGH = "names without a detector are rough, and miss much; --detector llmdet_tiny finds more"
+NOTE = """\
+Two steps: with --words things are only found, and lie in OUT-review/ to be looked at; once you have
+looked at them, --labels (or --force, without a look) writes the copies. Copies have no EXIF, GPS or
+other metadata, and no original is changed. Photos and frames without a finding are listed in
+OUT-without.csv: look at those, too.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.epilog = NOTE
+    add_sources(parser, "PHOTO|FOLDER|VIDEO", "; or one folder with its sub-folders, or one video")
+    add = parser.add_argument
+    # fmt: off
+    add("--words", metavar="WORDS",
+        help="what is hidden, as for `anymask find`: 'face, number plate'; with --labels: the "
+        "names of the masks that are hidden (default: all of them)")
+    add("--like", metavar="EXAMPLE", action="append",
+        help="examples instead of words, in photos: PHOTO@click:X,Y or PHOTO@box:X0,Y0,X1,Y1")
+    add("--detector", metavar="NAME|FOLDER",
+        help="what reads any words, as for `anymask find` (default: names that the model knows, "
+        "among which there is no face)")
+    add("--score", metavar="X", type=float,
+        help="the least score of a thing, 0 to 1; low is safer (default: the detector's own)")
+    add("--labels", metavar="FILE|DIR", type=Path,
+        help="masks that somebody has looked at, in any format of `anymask convert`; a mask's "
+        "picture of one photo; of a video a .jsonl of `anymask track` or `find`")
+    add("--force", action="store_true",
+        help="write what was found at once, without a review, and photos that the labels do not "
+        "know as they are")
+    add("--how", choices=("solid", "pixels", "blur"), default="solid",
+        help=f"one colour, few large cells, or a blur: {UNDONE} (default: solid)")
+    add("--colour", metavar="COLOUR", default="black", help="of solid (default: black)")
+    add("-o", "--output", metavar="DIR|FILE", type=Path,
+        help="a folder; of one photo also a picture, of a video a film (default: FOLDER-redacted/, "
+        "PHOTO.redacted.jpg)")
+    add("--list", metavar="FILE", type=Path, dest="list_to",
+        help=".csv or .json of photos or frames without a finding (default: OUT-without.csv)")
+    # fmt: on
+    add_folder_options(parser)
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Find, or write copies, and say what is to be done. Raises AnymaskError."""
+    if args.how == "blur":
+        print(f"note: {UNDONE}")
+    if is_video(args.sources):
+        redact_film(args)
+        return
+    with open_sources(args.sources, allow_url=args.allow_url) as sources:
+        asked = read_redaction(args, sources)
+        report = redact_photos(asked, lambda job, task: _do(job, task, args.json))
+    print("\n".join(told(asked, report, args.sources)))
+
+
+def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
+    """The options as a request. Raises InputError."""
+    given = {name: getattr(args, name) for name in ("detector", "score")}
+    one = sources[0] if len(sources) == 1 else None
+    return Redaction(
+        source=[*sources] if one is None else one,
+        out=args.output or default_output(one),
+        words=args.words, like=args.like, labels=args.labels, how=args.how, colour=args.colour,
+        force=args.force, list_to=args.list_to,
+        finding={"model": read_model(args)} | {k: v for k, v in given.items() if v is not None},
+        sharing={"workers": args.workers, "engine": args.engine, "shard": args.shard,
+                 "output_shards": args.output_shards},
+    )  # fmt: skip
+
+
+def default_output(source: Path | None) -> Path:
+    """Where copies go where nobody said: in the working folder."""
+    if source is None:
+        return Path("redacted")
+    if source.is_dir():
+        return Path(f"{source.resolve().name}-redacted")
+    suffix = source.suffix.lower()
+    return Path(f"{source.stem}.redacted{suffix if picture_format(suffix) else '.png'}")
+
+
+def _do(job: FolderJob, task: PhotoTask, summary: Path | None) -> None:
+    if job.one:
+        run_photo(job, task, summary)
+    else:
+        run_folder(job, task, summary)
+
+
+def told(asked: Redaction, report: RedactReport, typed: Sequence[str]) -> list[str]:
+    """What was found or written, and what comes next."""
+    lines = []
+    if report.without:
+        listed = f"{len(report.without)} of {counted(report.photos, 'photo')}"
+        lines.append(f"without a finding: {listed}, listed in {asked.list}; look at them")
+    things = counted(report.things, "thing")
+    if report.written:
+        return [
+            f"{asked.out}: {things} hidden in {counted(report.written, 'copied photo')}",
+            *lines,
+        ]
+    source, review = " ".join(typed), asked.review
+    again = f"anymask redact {source} --labels"
+    rough = [ROUGH] if asked.words is not None and "detector" not in asked.finding else []
+    look = [
+        f"found {things} in {counted(report.photos, 'photo')}; nothing is written before somebody "
+        "has looked",
+        *lines,
+        *rough,
+        f"1. look at the pictures in {review}",
+        f"2. where all is right: {again} {review} -o {asked.out}",
+    ]
+    if isinstance(asked.photos, Path) and asked.photos.is_dir():
+        look += [
+            "   where something is wrong or missing, correct it in the page first:",
+            f"   anymask project init {source} && anymask project import {source} {review} "
+            "--proposals",
+            f"   anymask annotate {source} (accept or correct, then finish each photo: D)",
+            f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
+            f"{asked.out}",
+        ]
+    return look
+
+
+# Videos.
+
+
+def redact_film(args: argparse.Namespace) -> None:
+    """Find in a video, or write its copy. Raises AnymaskError for what can be mended."""
+    from anymask.track import check_film, find_for_review, redact_video
+
+    check_not_address(args.sources[0])
+    video = Path(args.sources[0])
+    out = args.output or Path(f"{video.stem}.redacted.mp4")
+    check_film(out, "picture")
+    review, tracks = out.with_name(f"{out.stem}-review"), args.labels
+    if tracks is None:
+        if args.words is None or args.like:
+            raise InputError("in a video words or tracks say what is hidden; give --words")
+        model = read_model(args)
+        given: dict[str, Any] = {
+            name: value for name in ("detector", "score")
+            if (value := getattr(args, name)) is not None
+        }  # fmt: skip
+        with ProgressBar("frames", None) as bar:
+            tracks = find_for_review(
+                model.load, video, args.words, review, bar.update, device=model.device, **given
+            )
+        if not args.force:
+            again = f"anymask redact {video} -o {out} --labels"
+            print(
+                f"nothing is written before somebody has looked\n"
+                f"1. look at {review / video.stem}.mp4\n"
+                f"2. where all is right: {again} {tracks}\n"
+                f"   where something is wrong or missing, say so:\n"
+                f"   anymask track {video} --from {tracks} --box FRAME:OBJECT:X0,Y0,X1,Y1 "
+                f"-o tracks.jsonl && {again} tracks.jsonl"
+            )
+            return
+    with ProgressBar("frames", None) as bar:
+        gaps = redact_video(video, tracks, out, args.how, args.colour, bar.update)
+    place = args.list_to or out.with_name(f"{out.stem}-without.csv")
+    rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
+    write_list(place, ("frame", "seconds", "reason"), rows)
+    print(f"wrote {out}")
+    if gaps:
+        print(
+            f"not all is hidden on {counted(len(gaps), 'frame')}, listed in {place}; look at them"
+        )

@@ -1,0 +1,175 @@
+"""Holes filled by LaMa: a photo and a hole in, the photo with invented pixels in the hole out.
+
+Around each hole a square is cut out, made at most 512 pixels large, filled, and pasted back, so
+that the rest of the photo keeps every pixel. Weights are the user's own: nothing is fetched.
+
+Letters: H W a photo, h w a square of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from anymask.base import BoolArray, FloatArray, InputError, UintImage, WeightsError, pick_threads
+from anymask.runtime import home, import_torch
+
+Filler = Callable[[UintImage, BoolArray], UintImage]  # (H, W, 3), (H, W) -> (H, W, 3)
+Network = Callable[[FloatArray, FloatArray], FloatArray]  # (3, h, w), (h, w) of 0..1 -> (3, h, w)
+
+SIDE = 512  # pixels of a square that is filled
+AROUND = 2.0  # a square's side, of the hole's longest side
+NEAR = 64  # holes that are nearer, in pixels, are filled together
+STEP = 8  # sides that the network takes are multiples of it
+FIRST = "model.1.ffc.convl2l.weight"  # of a generator
+FILES = ("big-lama.safetensors", "big-lama.ckpt", "best.ckpt", "big-lama.pth", "lama_fp32.onnx")
+
+
+def open_lama(file: str | Path | None = None) -> Filler:
+    """LaMa, ready to fill holes.
+
+    file  a checkpoint of advimman/lama (.ckpt, .pth, .safetensors; torch), or a graph whose inputs
+          are a photo and a mask of 512 x 512 (.onnx); None: one of `FILES` in the folder `lama` of
+          ANYMASK_HOME
+
+    Raises WeightsError where there is none or it is no LaMa, and MissingExtra without torch.
+    """
+    path = _own_file() if file is None else Path(file).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"wanted the weights of LaMa, there is no file {str(path)!r}")
+    network = _open_graph(path) if path.suffix.lower() == ".onnx" else _open_checkpoint(path)
+    return lambda image, hole: fill_holes(image, hole, network)
+
+
+def _own_file() -> Path:
+    """The weights that lie in the store. Raises WeightsError that says how to get them."""
+    folder = home() / "lama"
+    found = [folder / name for name in FILES if (folder / name).is_file()]
+    if found:
+        return found[0]
+    raise WeightsError(
+        "LaMa is not on this machine (Apache-2.0, by advimman/lama); run: hf download "
+        f"Carve/LaMa-ONNX lama_fp32.onnx --local-dir {folder}; or name a file of weights that you "
+        "have (big-lama's best.ckpt, or an .onnx)"
+    )
+
+
+def _open_checkpoint(path: Path) -> Network:
+    torch = import_torch()
+    from anymask.models.lama import Lama, LamaConfig
+    from anymask.runtime import read_checkpoint
+
+    weights = read_checkpoint(path)
+    start = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)
+    if start is None:
+        raise WeightsError(
+            f"{path} is no LaMa: wanted a parameter generator.{FIRST}, got {len(weights)} others"
+        )
+    generator = {  # a training's checkpoint also holds losses and a discriminator
+        f"generator.{name.removeprefix(start)}": value
+        for name, value in weights.items()
+        if name.startswith(f"{start}model.")
+    }
+    model = Lama(LamaConfig.of({name: value.shape for name, value in generator.items()})).eval()
+    try:
+        model.load_state_dict(generator, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} is another LaMa than big-lama: {str(error)[:300]}") from error
+
+    def fill(photo: FloatArray, hole: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            out = model(torch.from_numpy(photo)[None], torch.from_numpy(hole)[None, None])
+        return np.asarray(out[0].numpy(), np.float32)
+
+    return fill
+
+
+def _open_graph(path: Path) -> Network:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = pick_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own classes have no common name
+        raise WeightsError(
+            f"{path} cannot be opened: {str(error).splitlines()[0][:200]}"
+        ) from error
+    inputs = {one.name: one for one in session.get_inputs()}
+    masks = [name for name in inputs if "mask" in name.lower()]
+    if len(inputs) != 2 or len(masks) != 1:
+        raise WeightsError(
+            f"{path} is no LaMa: wanted two inputs, a photo and a mask, got {', '.join(inputs)}"
+        )
+    (mask,) = masks
+    (picture,) = inputs.keys() - {mask}
+
+    def fill(photo: FloatArray, hole: FloatArray) -> FloatArray:
+        height, width = hole.shape
+        more = ((0, SIDE - height), (0, SIDE - width))
+        given: dict[str, Any] = {
+            picture: np.pad(photo, ((0, 0), *more), mode="symmetric")[None],
+            mask: np.pad(hole, more, mode="symmetric")[None, None],
+        }
+        (out,) = session.run(None, given)[:1]
+        shown = np.asarray(out[0][:, :height, :width], np.float32)
+        in_bytes = shown.max(initial=0) > 2  # as some exports answer
+        return np.asarray(shown / 255 if in_bytes else shown, np.float32)
+
+    return fill
+
+
+def fill_holes(image: UintImage, hole: BoolArray, network: Network) -> UintImage:
+    """The photo with its holes filled; outside of them no pixel is changed.
+
+    Raises InputError for a photo without any pixel outside of the hole.
+    """
+    if hole.all():
+        raise InputError("wanted a hole in a part of the photo, got the whole; nothing is left")
+    out = image.copy()
+    joined = cv2.dilate(hole.astype(np.uint8), np.ones((NEAR + 1,) * 2, np.uint8))
+    count, labels = cv2.connectedComponents(joined)
+    for number in range(1, count):
+        part = hole & (labels == number)
+        here = _square(part)
+        filled = _fill(out[here], hole[here], network)
+        shown = np.clip(np.round(filled), 0, 255)
+        out[here] = np.where(part[here][..., None], shown, out[here]).astype(np.uint8)
+    return out
+
+
+def _square(part: BoolArray) -> tuple[slice, slice]:
+    """A square around a part that shows enough of what is beside it, cut at the photo's border."""
+    x, y, width, height = cv2.boundingRect(part.astype(np.uint8))
+    side = max(SIDE, round(AROUND * max(width, height)))
+    ranges = []
+    for first, length, whole in ((y, height, part.shape[0]), (x, width, part.shape[1])):
+        start = max(0, min(first + length // 2 - side // 2, whole - side))
+        ranges.append(slice(start, min(whole, start + side)))
+    return ranges[0], ranges[1]
+
+
+def _fill(image: UintImage, hole: BoolArray, network: Network) -> FloatArray:
+    """A square (h, w, 3) as the network sees it filled, of its own size, 0..255."""
+    height, width = hole.shape
+    scale = min(1.0, SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    covered = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    more = tuple((0, -length % STEP) for length in covered.shape)
+    photo = np.pad(small, (*more, (0, 0)), mode="symmetric").transpose(2, 0, 1)
+    empty = np.pad(covered.astype(np.float32), more, mode="symmetric")
+    seen = network(np.ascontiguousarray(photo), empty)[:, : size[1], : size[0]]
+    large = cv2.resize(
+        np.ascontiguousarray(seen.transpose(1, 2, 0)),
+        (width, height),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    return np.asarray(large, np.float32) * 255

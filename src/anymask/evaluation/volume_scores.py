@@ -1,0 +1,225 @@
+"""Labels of scans against the truth: Dice, surface Dice (NSD) and 95 % Hausdorff distance in mm.
+
+As MONAI counts (`monai.metrics`: `get_mask_edges`, `compute_surface_dice`,
+`compute_hausdorff_distance`):
+
+    - the surface of a label is its voxels with one of the six neighbours outside of it; a voxel at
+      the border of the scan is on the surface
+    - distances run from the middle of a surface voxel to that of the nearest one of the other
+      surface, with the scan's spacing
+    - NSD (Nikolov et al., 2018, arXiv:1809.04430) is the share of both surfaces' voxels that lie
+      within the tolerance of the other one; voxels count alike, whatever area of surface they hold
+    - HD95 is the larger one of both directions' 95th percentiles
+
+A label that only one of the two has: Dice and NSD are 0, and there is no HD95.
+
+Letters: D H W a scan, S voxels of a surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, DataError, Floats, InputError, MissingExtra, ProgressBar
+from anymask.evaluation.report import Report, Section, TextTable
+from anymask.volumes import Volume, read_volume
+
+TOLERANCE = 1.0  # mm
+PERCENTILE = 95
+SCAN_ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".seg.nrrd", ".dcm", ".tif", ".tiff")
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class VolumeScores:
+    """One label of a scan.
+
+    dice  2 |A and B| / (|A| + |B|)
+    nsd   share of both surfaces within the tolerance
+    hd95  mm; None where the truth or the result has no voxel
+    truth_ml, found_ml
+          millilitres of both
+    """
+
+    scan: str
+    label: int
+    name: str
+    dice: float
+    nsd: float
+    hd95: float | None
+    truth_ml: float
+    found_ml: float
+
+
+def surface_distances(
+    found: BoolArray, truth: BoolArray, spacing: Spacing
+) -> tuple[Floats, Floats]:
+    """Millimetres from each surface voxel of one mask (D, H, W) to the other one's surface, and
+    the way back: (S,), (S,); infinite where the other one is empty.
+
+    Raises MissingExtra.
+    """
+    try:
+        from scipy.ndimage import binary_erosion, distance_transform_edt
+    except ImportError as error:
+        raise MissingExtra("scipy", "evaluate", "distances between surfaces") from error
+    edges = [mask & ~binary_erosion(mask) for mask in (found, truth)]
+    ways = []
+    for here, there in (edges, edges[::-1]):
+        if there.any():
+            away: Floats = distance_transform_edt(~there, sampling=spacing)
+            ways.append(away[here])
+        else:
+            ways.append(np.full(int(here.sum()), np.inf))
+    return ways[0], ways[1]
+
+
+def score_label(
+    found: BoolArray, truth: BoolArray, spacing: Spacing, tolerance: float = TOLERANCE
+) -> tuple[float, float, float | None]:
+    """Dice, NSD and HD95 of two masks (D, H, W); of two empty ones 1, 1 and None.
+
+    spacing    mm along each axis
+    tolerance  mm that a surface may lie away
+    """
+    sizes = int(found.sum()), int(truth.sum())
+    if not any(sizes):
+        return 1.0, 1.0, None
+    if not all(sizes):
+        return 0.0, 0.0, None
+    dice = 2 * int((found & truth).sum()) / sum(sizes)
+    ways = surface_distances(found, truth, spacing)
+    near = sum(int((way <= tolerance).sum()) for way in ways)
+    worst = max(float(np.percentile(way, PERCENTILE)) for way in ways)
+    return dice, near / sum(map(len, ways)), worst
+
+
+def score_volume(
+    found: Volume, truth: Volume, scan: str = "", tolerance: float = TOLERANCE
+) -> list[VolumeScores]:
+    """Every label of the truth or the result, in the order of their values; 0 is no label.
+
+    Raises DataError for volumes that do not lie on each other.
+    """
+    if found.shape != truth.shape:
+        raise DataError(f"the result has the shape {found.shape}, the truth {truth.shape}")
+    if not np.allclose(found.affine, truth.affine, rtol=0, atol=0.01):
+        raise DataError(
+            "the result lies elsewhere than the truth: their affines differ; write it with the "
+            "affine of its scan"
+        )
+    voxel = float(np.prod(truth.spacing)) / 1000
+    scores = []
+    for label, box in _boxes(found.array, truth.array).items():
+        pair = [one.array[box] == label for one in (found, truth)]
+        dice, nsd, hd95 = score_label(pair[0], pair[1], truth.spacing, tolerance)
+        name = truth.names.get(label) or found.names.get(label, "")
+        found_ml, truth_ml = (int(one.sum()) * voxel for one in pair)
+        scores.append(VolumeScores(scan, label, name, dice, nsd, hd95, truth_ml, found_ml))
+    return scores
+
+
+def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
+    """The part of the scan that holds each label in any of some arrays.
+
+    A part ends at the label or the border of the scan, so its surface is the same there.
+    """
+    boxes: dict[int, tuple[slice, ...]] = {}
+    for label in sorted({int(one) for array in arrays for one in np.unique(array) if one}):
+        inside = np.logical_or.reduce([array == label for array in arrays])
+        sides = []
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            places = np.flatnonzero(inside.any(axis=others))
+            sides.append(slice(int(places[0]), int(places[-1]) + 1))
+        boxes[label] = tuple(sides)
+    return boxes
+
+
+def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> Report:
+    """Files of labels of the same name in two folders, or two files, compared.
+
+    Raises InputError for a tolerance that is none, DataError that names the file and the reason.
+    """
+    if not tolerance >= 0:
+        raise InputError(f"the tolerance must be 0 mm or more, got {tolerance}")
+    pairs = _pairs(results, truth)
+    scores: list[VolumeScores] = []
+    with ProgressBar("scans", len(pairs)) as progress:
+        for done, (ours, theirs) in enumerate(pairs, 1):
+            try:
+                volumes = read_volume(ours), read_volume(theirs)
+                scores += score_volume(*volumes, scan=theirs.name, tolerance=tolerance)
+            except DataError as error:
+                raise DataError(f"{ours}: {error}") from error
+            progress.update(done)
+    if not scores:
+        raise DataError(f"{truth}: no label in {len(pairs)} scans")
+    labels = sorted({one.label for one in scores})
+    groups = {"all": scores} | {
+        str(label): [one for one in scores if one.label == label] for label in labels
+    }
+    means = {name: _mean(group) for name, group in groups.items()}
+    named = {str(one.label): one.name for one in scores if one.name}
+    header = ("label", "Dice", "NSD", "HD95 mm", "missed or made up", "of")
+    each = ("scan", "label", "Dice", "NSD", "HD95 mm", "ml", "true ml")
+    rows = [[f"{name} {named.get(name, '')}".strip(), *_cells(m)] for name, m in means.items()]
+    single = [
+        [
+            one.scan, one.name or str(one.label), f"{one.dice:.3f}", f"{one.nsd:.3f}",
+            _millimetres(one.hd95), f"{one.found_ml:.2f}", f"{one.truth_ml:.2f}",
+        ]
+        for one in scores
+    ]  # fmt: skip
+    return Report(
+        title=f"{results.name} against {truth.name}",
+        about=f"Dice, NSD at {tolerance:g} mm and HD95 of {len(scores)} labels in {len(pairs)} "
+        "scans",
+        sections=[Section(tables=[TextTable(header, rows), TextTable(each, single)])],
+        notes=("HD95 is the mean over labels that truth and result have.",),
+        rows=[asdict(one) for one in scores],
+        data={"tolerance": tolerance, "means": means, "labels": [asdict(one) for one in scores]},
+    )
+
+
+def _mean(scores: Sequence[VolumeScores]) -> dict[str, float | None]:
+    known = [one.hd95 for one in scores if one.hd95 is not None]
+    return {
+        "dice": float(np.mean([one.dice for one in scores])),
+        "nsd": float(np.mean([one.nsd for one in scores])),
+        "hd95": float(np.mean(known)) if known else None,
+        "absent": len(scores) - len(known),
+        "count": len(scores),
+    }
+
+
+def _cells(mean: dict[str, float | None]) -> list[str]:
+    return [
+        f"{mean['dice']:.3f}", f"{mean['nsd']:.3f}", _millimetres(mean["hd95"]),
+        f"{mean['absent']:g}", f"{mean['count']:g}",
+    ]  # fmt: skip
+
+
+def _millimetres(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
+    """Files of results and truth: two files, or those of the same name in two folders."""
+    if truth.is_file() and results.is_file():
+        return [(results, truth)]
+    if not (truth.is_dir() and results.is_dir()):
+        raise InputError("wanted two files of labels or two folders of them, got one of each")
+    drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
+    if not drawn:
+        raise InputError(f"{str(truth)!r} holds no labels: {', '.join(SCAN_ENDINGS)}")
+    absent = [one.name for one in drawn if not (results / one.name).is_file()]
+    if absent:
+        raise DataError(f"{results}: there is no result for {absent[0]} (of {len(absent)})")
+    return [(results / one.name, one) for one in drawn]

@@ -1,0 +1,216 @@
+"""Photos redacted as labels say: masks in, copies without the things and without metadata out.
+
+Nothing of a file but its pixels is copied: EXIF, GPS, XMP, comments and thumbnails stay behind. A
+hidden file beside each copy says what it was made of, as a hash that tells nothing else; a file
+without one is not ours and is never overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.base import DataError, InputError, check_keywords, whole_file, write_whole
+from anymask.formats import AnnotatedImage, Dataset, read
+from anymask.jobs.engines import OnStep
+from anymask.jobs.photos import PhotoItem, PlacedPhotos
+from anymask.jobs.records import PhotoFile
+from anymask.jobs.settings import PictureChoice
+from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_picture
+
+if TYPE_CHECKING:
+    from anymask.edit import Hiding
+
+Source = Path | tuple[Path, ...] | PlacedPhotos
+
+
+@dataclass(frozen=True)
+class RedactLabels:
+    """What is hidden in which photo.
+
+    name    of the labels, for people
+    images  by the photo's real path, or where single photos were named by its file's name
+    """
+
+    name: str
+    images: dict[str, AnnotatedImage]
+
+    @classmethod
+    def read(
+        cls, source: Source, labels: str | Path | Dataset, names: Sequence[str] = ()
+    ) -> RedactLabels:
+        """Read labels in any format, boxes as rectangles; of one photo also a picture, white on
+        black.
+
+        source  the photos that they are of
+        names   of the things that are hidden; none: all
+
+        Raises DataError for labels that cannot be read or are of none of the photos, InputError for
+        a name that no mask has.
+        """
+        if isinstance(source, PlacedPhotos):
+            raise InputError("redact takes a folder or photos; name the folder of the photos")
+        folder = source if isinstance(source, Path) and source.is_dir() else None
+        path = labels.source if isinstance(labels, Dataset) else Path(labels)
+        if folder is None and path.suffix.lower() in TRANSPARENT | OPAQUE:
+            return cls(path.name, _one_mask(source, path))
+        stream = labels if isinstance(labels, Dataset) else read(path, images=folder, boxes=True)
+        images: dict[str, AnnotatedImage] = {}
+        for image in stream:
+            if folder is None:
+                images[Path(image.file_name).name] = image
+                continue
+            try:
+                images[os.path.realpath(stream.picture(image))] = image
+            except DataError:
+                continue  # labels may be of more photos than these
+        if not images:
+            raise DataError(f"{path}: wanted labels of the photos in {folder}, found none of them")
+        return cls(stream.name, only_named(images, names))
+
+    def of(self, photo: Path) -> AnnotatedImage | None:
+        """The labels of a photo; None where nobody looked at it."""
+        return self.images.get(os.path.realpath(photo)) or self.images.get(photo.name)
+
+
+def _one_mask(source: Source, path: Path) -> dict[str, AnnotatedImage]:
+    """A picture of a mask as the labels of one photo."""
+    from anymask.images import load_mask
+
+    if not isinstance(source, Path):
+        raise InputError(f"{path} is the mask of one photo; name one, or a folder of masks")
+    mask = load_mask(path) > 0
+    masks = [Mask(mask_to_rle(mask))] if mask.any() else []
+    hw = (mask.shape[0], mask.shape[1])
+    return {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))}
+
+
+def only_named(
+    images: dict[str, AnnotatedImage], names: Sequence[str]
+) -> dict[str, AnnotatedImage]:
+    """The same labels with the masks of these names alone. Raises InputError for unknown ones."""
+    if not names:
+        return images
+    wanted = {name.lower() for name in names}
+    there = {mask.label for image in images.values() for mask in image.masks if mask.label}
+    unknown = sorted(wanted - {name.lower() for name in there})
+    if unknown:
+        raise InputError(
+            f"no mask of the labels is called {', '.join(map(repr, unknown))}; there are "
+            f"{', '.join(sorted(there)) or 'masks without a name only'}"
+        )
+    return {
+        key: AnnotatedImage(
+            file_name=image.file_name,
+            hw=image.hw,
+            masks=Masks([one for one in image.masks if (one.label or "").lower() in wanted]),
+        )
+        for key, image in images.items()
+    }
+
+
+@dataclass(frozen=True)
+class RedactTask:
+    """Each photo is written anew without what its labels show.
+
+    how, colour  as `edit.redact` takes them
+    force        write photos as they are that the labels do not know
+    """
+
+    labels: RedactLabels
+    how: Hiding = "solid"
+    colour: str = "black"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        from anymask.edit import check_hiding
+
+        check_hiding(self.how, self.colour)
+
+    @classmethod
+    def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
+        """See `Verb`. Settings: `labels`, `names`, `how`, `colour` and `force`."""
+        jobs = ["shard", "output_shards"]
+        check_keywords(settings, ["labels", "names", "how", "colour", "force", *jobs])
+        if settings.get("labels") is None:
+            raise InputError("redact hides what labels show, got none; give labels=")
+        many = not isinstance(source, str | Path)
+        photos = tuple(map(Path, source)) if many else Path(source)
+        labels = RedactLabels.read(photos, settings["labels"], settings.get("names", ()))
+        look = {name: settings[name] for name in ("how", "colour", "force") if name in settings}
+        return photos, cls(labels, **look)
+
+    def open(self) -> RedactWork:
+        """Nothing has to be loaded."""
+        return RedactWork(self)
+
+
+class RedactWork:
+    """A copy of a photo without what its labels show."""
+
+    def __init__(self, task: RedactTask) -> None:
+        self.task = task
+        self.about: dict[str, Any] = {
+            "labels": task.labels.name, "how": task.how, "colour": task.colour,
+        }  # fmt: skip
+
+    def __call__(self, item: PhotoItem, on_step: OnStep | None = None) -> int | None:
+        """Write the copy and count what was hidden; None where it is there already, 0 where the
+        labels do not know the photo.
+
+        Raises DataError for labels of another size, InputError for a file that is not ours in the
+        copy's place.
+        """
+        image = self.task.labels.of(item.photo)
+        if image is None and not self.task.force:
+            return 0
+        photo = PhotoFile(item, PictureChoice())
+        path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
+        mark = path.with_name(f".{path.name}.redacted")
+        stamp = self._stamp(photo, image)
+        if path.exists():
+            written = mark.read_text("utf-8") if mark.is_file() else None
+            if written is None or path.samefile(item.photo):
+                raise InputError(
+                    f"{path} is there, and no copy that anymask redact wrote; choose another output"
+                )
+            if written == stamp:
+                return None
+        masks = () if image is None else image.masks
+        pixels = self._hidden(photo, image)
+        write_whole(mark, b"begun")  # the copy is ours from now on
+        with whole_file(path) as file:
+            save_picture(file, pixels, path.suffix.lower())
+        write_whole(mark, stamp.encode())
+        return len(masks)
+
+    def _stamp(self, photo: PhotoFile, image: AnnotatedImage | None) -> str:
+        """What a copy is known by: the photo's bytes, the masks, and how they are hidden."""
+        masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
+        told = json.dumps([photo.file_hash, masks, self.task.how, self.task.colour])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # -> (H, W, 3)
+        from anymask.edit import redact
+
+        shown = photo.shown
+        if image is None or not image.masks:
+            return shown
+        if image.hw != shown.shape[:2]:
+            raise DataError(
+                f"the labels are of {image.hw} (height, width), the photo has {shown.shape[:2]}; "
+                "put the photo there that was labelled"
+            )
+        hidden = Masks(image.masks).union().mask
+        return redact(shown, hidden, self.task.how, self.task.colour)
+
+
+def copy_suffix(photo: Path) -> str:
+    """The suffix of a photo's copy: its own, or .png where we do not write such pictures."""
+    suffix = photo.suffix.lower()
+    return suffix if suffix in TRANSPARENT | OPAQUE else ".png"

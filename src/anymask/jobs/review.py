@@ -1,0 +1,230 @@
+"""Redaction in two steps: find and let a person look, then write what labels or the review say.
+
+Without labels the first call only finds: masks as .json and pictures to look at lie in a review
+folder, and nothing is redacted. Labels that somebody has looked at, or `force`, write the copies.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.base import DataError, InputError, parse_json, write_json, write_whole
+from anymask.jobs.engines import PhotoTask
+from anymask.jobs.folder import run_job
+from anymask.jobs.photos import FolderJob, PhotoItem
+from anymask.jobs.redaction import RedactLabels, RedactTask
+from anymask.jobs.verbs import FindTask, Photos
+from anymask.masks import picture_format
+
+if TYPE_CHECKING:
+    from anymask.edit import Hiding
+    from anymask.find import Examples, Phrases
+
+Work = Callable[[FolderJob, PhotoTask], object]  # does a job; `run_job` where nobody watches
+Row = tuple[str, str]  # a photo, and why nothing is hidden in it
+
+NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
+NO_MASK, NO_LABELS = "no mask", "not among the labels, not written"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redaction:
+    """What is hidden in which photos, and where the copies go.
+
+    source    a folder of photos, one photo, or several
+    out       the folder of the copies; of one photo a picture's name
+    words     what is hidden, as for `Model.find`; with `labels`: the names of their masks
+    like      examples instead of words
+    labels    masks that somebody has looked at: a file or folder of any format, of one photo also
+              the picture of a mask
+    how       as `edit.redact` takes it; colour, too
+    force     write at once what was found, and photos that the labels do not know as they are
+    list_to   .csv or .json: photos without a finding; None: OUT-without.csv
+    finding   settings of the verb "find": model, detector, score, ...
+    sharing   workers, engine, shard, output_shards, as `run` takes them
+
+    Raises InputError for what does not go together, and an output among the photos.
+    """
+
+    source: Photos
+    out: Path
+    words: Phrases | None = None
+    like: Examples | None = None
+    labels: str | Path | None = None
+    how: Hiding = "solid"
+    colour: str = "black"
+    force: bool = False
+    list_to: Path | None = None
+    finding: Mapping[str, Any] = field(default_factory=dict)
+    sharing: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        from anymask.edit import check_hiding
+
+        check_hiding(self.how, self.colour)
+        if self.labels is None and self.words is None and self.like is None:
+            raise InputError("redact hides what words or labels say, got neither; give --words")
+        if self.labels is not None and self.like is not None:
+            raise InputError("labels say what is hidden already; leave the example out")
+        if self.list_to is not None and self.list_to.suffix.lower() not in (".csv", ".json"):
+            raise InputError(f"the list is a .csv or .json, got {str(self.list_to)!r}; rename it")
+        photos = self.photos
+        if self.labels is not None and Path(self.labels) == photos and photos.is_dir():
+            raise InputError(
+                f"{self.labels} holds the photos, wanted their labels; those of a project: anymask "
+                f"project export {self.labels} -o reviewed.json"
+            )
+        folders = [one if one.is_dir() else one.parent for one in _tuple(photos)]
+        named = isinstance(photos, Path) and not photos.is_dir()
+        inside = [self.out.resolve(), *([] if named else self.out.resolve().parents)]
+        among = [one for one in folders if one.resolve() in inside]
+        if among and not (named and picture_format(suffix_of(self.out))):
+            raise InputError(
+                f"the copies in {str(self.out)!r} would lie among the photos; choose a folder "
+                f"beside them, such as {among[0].resolve().name}-redacted"
+            )
+
+    @property
+    def photos(self) -> Path | tuple[Path, ...]:
+        """The source as paths."""
+        source = self.source
+        return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+
+    @property
+    def review(self) -> Path:
+        """The folder where findings lie to be looked at."""
+        return beside(self.out, "-review")
+
+    @property
+    def list(self) -> Path:
+        """The list of photos without a finding."""
+        return self.list_to or beside(self.out, "-without.csv")
+
+    @property
+    def copying(self) -> FolderJob:
+        """The job that writes the copies."""
+        photos, folder = self.photos, self.out
+        named: tuple[tuple[str, Path], ...] = ()
+        if isinstance(photos, Path) and not photos.is_dir() and picture_format(suffix_of(self.out)):
+            folder, named = self.out.parent, ((suffix_of(self.out), self.out),)
+        return FolderJob(source=photos, output=folder, named=named, **self.sharing)
+
+
+def _tuple(photos: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    return (photos,) if isinstance(photos, Path) else photos
+
+
+def beside(out: Path, ending: str) -> Path:
+    """A place beside the copies: review of a.jpg in a-review, of out/ in out-review."""
+    name = out.stem if picture_format(suffix_of(out)) else out.name
+    return out.with_name((name or "redacted") + ending)
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in small letters."""
+    return path.suffix.lower()
+
+
+@dataclass(frozen=True)
+class RedactReport:
+    """What a redaction found, or wrote.
+
+    written  how many copies are there; 0 where somebody has to look first
+    photos   of how many photos
+    things   how many masks they have
+    without  the photos without a finding, and why
+    """
+
+    written: int
+    photos: int
+    things: int
+    without: tuple[Row, ...]
+
+
+def redact_photos(asked: Redaction, work: Work = run_job) -> RedactReport:
+    """Hide things in photos; what is only found is not written before somebody looked at it.
+
+    work  does a job with a task
+
+    With `words` alone masks and pictures to look at are put into `asked.review`. With `labels`, or
+    `force`, copies are written. The list of photos without a finding is written in either case, and
+    what is there already is not done again. Raises what `jobs.run` raises.
+    """
+    labels = asked.labels
+    if labels is None:
+        report = _find(asked, work)
+        if not asked.force:
+            return report
+        labels = asked.review
+    names = [] if asked.labels is None else names_of(asked.words)
+    task = RedactTask(
+        RedactLabels.read(asked.photos, labels, names), asked.how, asked.colour, asked.force
+    )
+    job = asked.copying
+    items = job.items()
+    known = [(item, task.labels.of(item.photo)) for item in items]
+    lost = NOTHING_FOUND if asked.labels is None else NO_MASK
+    without = [
+        (item.name, lost if image is not None else NO_LABELS)
+        for item, image in known
+        if image is None or not image.masks
+    ]
+    write_list(asked.list, ("photo", "reason"), without)
+    work(job, task)
+    images = [image for _, image in known if image is not None]
+    return RedactReport(
+        len(items) if asked.force else len(images), len(items),
+        sum(len(image.masks) for image in images), tuple(without),
+    )  # fmt: skip
+
+
+def _find(asked: Redaction, work: Work) -> RedactReport:
+    """Find things for somebody to look at, and list the photos without any."""
+    given = {"words": asked.words, "like": asked.like, **asked.finding}
+    task = FindTask.plan(asked.photos, {k: v for k, v in given.items() if v is not None})[1]
+    job = FolderJob(source=asked.photos, output=asked.review, **asked.sharing)
+    try:
+        work(job, task)
+    except DataError:  # of photos that failed
+        _list_findings(asked, job)
+        raise
+    return _list_findings(asked, job)
+
+
+def _list_findings(asked: Redaction, job: FolderJob) -> RedactReport:
+    """Count what lies in the review, and list the photos without a finding."""
+    items = job.items()
+    counts = [(item.name, _found(item)) for item in items]
+    without = [
+        (name, FAILED if count is None else NOTHING_FOUND) for name, count in counts if not count
+    ]
+    write_list(asked.list, ("photo", "reason"), without)
+    return RedactReport(0, len(items), sum(count or 0 for _, count in counts), tuple(without))
+
+
+def _found(item: PhotoItem) -> int | None:
+    """How many masks were found in a photo; None where it was not searched."""
+    path = item.output(".json")
+    return len(parse_json(path.read_bytes(), path)["annotations"]) if path.is_file() else None
+
+
+def names_of(words: Phrases | None) -> list[str]:
+    """The labels that words mean."""
+    from anymask.find import read_phrases
+
+    return [] if words is None else [phrase.label for phrase in read_phrases(words)]
+
+
+def write_list(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as .csv, or as .json: a list of objects."""
+    if suffix_of(path) == ".json":
+        write_json(path, [dict(zip(head, row, strict=True)) for row in rows], indent=1)
+        return
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    write_whole(path, text.getvalue())

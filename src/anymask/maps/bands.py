@@ -1,0 +1,204 @@
+"""Which bands of a map are seen, and which of their values are black and white.
+
+A map may have any number of bands of any type; a model sees three of 8 bits. The three are named by
+a preset, by numbers or by both (`nir-r-g=4,1,2`); an index such as NDVI is one grey picture of two
+bands. Black and white are the same values in every tile, or a thing would change at a seam.
+
+Letters: C bands, h w a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.base import BoolArray, Floats, InputError, UintImage
+
+PRESETS = {
+    "rgb": ("red", "green", "blue"),
+    "nir-r-g": ("nir", "red", "green"),
+    "swir-nir-r": ("swir", "nir", "red"),
+    "ndvi": ("nir", "red"),  # (first - second) / (first + second)
+    "ndwi": ("green", "nir"),
+}
+INDEXES = ("ndvi", "ndwi")
+PERCENTILES = (2.0, 98.0)  # of what is not 8 bits
+
+# What bands are called in files: by their description (Sentinel-2, Landsat) or colour.
+_CALLED = {
+    "red": {"red", "r", "b04", "b4", "sr_b4"},
+    "green": {"green", "g", "b03", "b3", "sr_b3"},
+    "blue": {"blue", "b", "b02", "b2", "sr_b2"},
+    "nir": {"nir", "near infrared", "nir1", "b08", "b8", "sr_b5"},
+    "swir": {"swir", "swir1", "swir16", "b11", "sr_b6"},
+}
+_SAMPLES, _SAMPLE_SIDE = 6, 256  # along each side, and pixels of each, for percentiles
+
+
+@dataclass(frozen=True)
+class BandView:
+    """What is made of a window's bands.
+
+    bands    numbers, counted from 1: one as grey, or three
+    index    whether two bands become (first - second) / (first + second)
+    ranges   (2, C or 1) values that become black and white; None: the numbers are 8 bits
+    palette  (256, 3) colours of a picture of numbers, else None
+    """
+
+    bands: tuple[int, ...]
+    index: bool = False
+    ranges: Floats | None = None
+    palette: UintImage | None = None
+
+    def about(self) -> dict[str, Any]:
+        """What results depend on."""
+        ranges = None if self.ranges is None else self.ranges.tolist()
+        return {"bands": list(self.bands), "index": self.index, "ranges": ranges}
+
+    def values(self, bands: NDArray[Any]) -> NDArray[Any]:
+        """What is shown before black and white are chosen: (C, h, w), or (1, h, w) of an index."""
+        if not self.index:
+            return bands
+        first, second = bands.astype(np.float32)
+        total = first + second
+        found = np.zeros((1, *total.shape), np.float32)
+        np.divide(first - second, total, out=found[0], where=total != 0)
+        return found
+
+    def picture(self, bands: NDArray[Any]) -> UintImage:
+        """A window (C, h, w) as a model sees it: (h, w, 3) uint8."""
+        if self.palette is not None:
+            return np.ascontiguousarray(self.palette[np.clip(bands[0], 0, 255)])
+        shown = self.values(bands)
+        if self.ranges is not None:
+            low, high = self.ranges[:, :, None, None].astype(np.float32)
+            grey = (np.nan_to_num(shown.astype(np.float32)) - low) / np.maximum(high - low, 1e-12)
+            shown = np.rint(grey.clip(0, 1) * 255)
+        three = np.broadcast_to(shown, (3, *shown.shape[1:]))
+        return np.ascontiguousarray(three.transpose(1, 2, 0).astype(np.uint8))
+
+
+def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) -> BandView:
+    """The bands of an open map that a preset (`auto`, PRESETS, NAME=N,N,N) or numbers mean.
+
+    Raises InputError for a preset that nobody knows or that the file's bands do not answer.
+    """
+    name, equals, typed = colours.partition("=")
+    if name != "auto" and name not in PRESETS:
+        raise InputError(
+            f"wanted colours auto, {', '.join(PRESETS)}, or one with numbers such as "
+            f"nir-r-g=4,1,2; got {colours!r}"
+        )
+    if equals:
+        numbers = tuple(int(part) if part.isdigit() else 0 for part in typed.split(","))
+        wanted = len(PRESETS.get(name, ()))
+        if len(numbers) != wanted:
+            raise InputError(f"{name} takes {wanted} numbers of bands, got {colours!r}")
+    if numbers is None and name == "auto":
+        numbers, palette = _own_colours(dataset)
+        if palette is not None:
+            return BandView(numbers, palette=palette)
+    if numbers is None:
+        numbers = tuple(_find_band(dataset, role, name) for role in PRESETS[name])
+    if any(not 1 <= number <= dataset.count for number in numbers):
+        raise InputError(
+            f"wanted numbers of bands from 1 to {dataset.count}, got {','.join(map(str, numbers))}"
+        )
+    return BandView(numbers, name in INDEXES)
+
+
+def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
+    """The bands of a map's natural colours, and the palette where it has one."""
+    seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
+    if len(seen) == 1 and dataset.colorinterp[0].name == "palette":
+        palette = np.zeros((256, 3), np.uint8)
+        for value, colour in dataset.colormap(1).items():
+            if 0 <= value < 256:
+                palette[value] = colour[:3]
+        return (1,), palette
+    if len(seen) < 3:
+        return (seen[0] if seen else 1,), None
+    roles = [_role(dataset, role) for role in PRESETS["rgb"]]
+    return tuple(role or number for role, number in zip(roles, seen, strict=False)), None
+
+
+def _find_band(dataset: Any, role: str, preset: str) -> int:
+    number = _role(dataset, role)
+    if number is None:
+        told = [
+            f"{n} {text or kind.name}"
+            for n, (text, kind) in enumerate(
+                zip(dataset.descriptions, dataset.colorinterp, strict=True), start=1
+            )
+        ]
+        example = ",".join("421"[: len(PRESETS[preset])])
+        raise InputError(
+            f"{preset} needs a band that is {role}, and the file does not say which it is: "
+            f"{', '.join(told)}; name the numbers, such as --colours {preset}={example}"
+        )
+    return number
+
+
+def _role(dataset: Any, role: str) -> int | None:
+    """The band that is called so, or has that colour, or the usual place where none is told."""
+    called = [(text or "").strip().lower() for text in dataset.descriptions]
+    kinds = [kind.name for kind in dataset.colorinterp]
+    for number, (text, kind) in enumerate(zip(called, kinds, strict=True), start=1):
+        if text in _CALLED[role] or (not text and kind == role):
+            return number
+    usual = {"red": 1, "green": 2, "blue": 3, "nir": 4}.get(role, 0)
+    told = any(called) or (role != "nir" and "red" in kinds)
+    few = role == "nir" and dataset.count != 4
+    return None if told or few or not 0 < usual <= dataset.count else usual
+
+
+def choose_ranges(
+    dataset: Any,
+    view: BandView,
+    stretch: tuple[float, ...] | None,
+    ranges: tuple[tuple[float, float] | None, ...] | None,
+) -> Floats | None:
+    """Black and white of each band (2, C), for the whole map.
+
+    stretch  percentiles; None: an index runs from -1 to 1, 8 bits stay as they are, and others take
+             PERCENTILES
+    ranges   values instead, of all bands or of each
+
+    They are read from parts that are spread evenly over the map, so that a map of any size costs
+    the same.
+    """
+    if ranges is not None and None not in ranges:
+        return np.array([one for one in ranges if one is not None], np.float64).T
+    if stretch is None:
+        if view.index:
+            return np.array([[-1.0], [1.0]])
+        if view.palette is not None or set(dataset.dtypes) == {"uint8"}:
+            return None
+    ends = PERCENTILES if stretch is None else stretch
+    parts = [view.values(bands)[:, valid] for bands, valid in _samples(dataset, view.bands)]
+    values = np.concatenate(parts, axis=1).astype(np.float64) if parts else np.zeros((1, 0))
+    found = []
+    for band in values:
+        finite = band[np.isfinite(band)]
+        found.append(np.percentile(finite, ends) if finite.size else (0.0, 1.0))
+    return np.array(found, np.float64).T
+
+
+def _samples(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any], BoolArray]]:
+    starts = [
+        sorted(
+            {round(part * max(0, length - _SAMPLE_SIDE)) for part in np.linspace(0, 1, _SAMPLES)}
+        )
+        for length in dataset.shape
+    ]
+    for y in starts[0]:
+        for x in starts[1]:
+            place = (
+                (y, min(y + _SAMPLE_SIDE, dataset.height)),
+                (x, min(x + _SAMPLE_SIDE, dataset.width)),
+            )
+            yield dataset.read(bands, window=place), dataset.dataset_mask(window=place) > 0

@@ -1,0 +1,288 @@
+"""Layers of a map: things out as GPKG, FlatGeobuf, GeoJSON or labels, and prompts in.
+
+Things are written one after the other, never all in memory. GeoJSON is in WGS 84, as RFC 7946 wants
+it; the others keep the map's CRS. A label picture has the CRS, the transform and the nodata value
+of the map's file, and the numbers of the things; the smaller of two that overlap lies on top.
+
+Letters: n things, h w a strip of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+
+from anymask.base import BoolArray, Floats, InputError, PromptError, whole_file
+from anymask.maps.scene import WGS_84, Scene
+from anymask.maps.shapes import on_map
+from anymask.maps.worksheet import MapThing, Worksheet
+
+VECTORS = (".gpkg", ".fgb", ".geojson")
+LABELS = (".tif", ".tiff")
+FIELDS = ("source", "prompt", "label", "score", "area_m2")
+_AT_ONCE = 5000  # things that are handed over together
+_STRIP_PIXELS = 1 << 24  # of a label picture in memory
+_BLOCK = 256
+_DECIMALS = 8  # of degrees: a millimetre
+_NAMES = ("label", "name", "class", "category", "type")  # columns of a layer of prompts
+
+log = logging.getLogger(__name__)
+
+
+def check_map_outputs(paths: Sequence[Path]) -> None:
+    """Raises InputError for an output that is no layer, and for none."""
+    for path in paths:
+        if path.suffix.lower() not in (*VECTORS, *LABELS):
+            raise InputError(
+                f"of a map, wanted {', '.join(VECTORS)} or {LABELS[0]} (labels), got {path.name!r}"
+            )
+    if not paths:
+        raise InputError("wanted a file for what is found, such as -o things.gpkg")
+
+
+def write_things(path: Path, scene: Scene, work: Worksheet) -> None:
+    """Write all things as the ending says, whole or not at all. Raises OSError."""
+    suffix = path.suffix.lower()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".geojson":
+        _write_geojson(path, scene, work)
+        return
+    draft = path.with_name(f".{path.stem}.part{suffix}")
+    try:
+        if suffix in LABELS:
+            _write_labels(draft, scene, work)
+        else:
+            _write_layer(draft, path.stem, scene, work)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def attributes(one: MapThing, scene: Scene) -> tuple[str, str, str | None, float, float]:
+    """What is told of a thing, in the order of FIELDS."""
+    middle = shapely.get_coordinates(shapely.point_on_surface(one.shape))[0]
+    source = scene.source_at(float(middle[0]), float(middle[1]))
+    return source, one.prompt, one.label, round(one.score, 4), round(one.area, 3)
+
+
+def _write_layer(draft: Path, name: str, scene: Scene, work: Worksheet) -> None:
+    """GPKG in parts; FlatGeobuf, to which nothing can be added, from a GPKG, as a stream."""
+    if draft.suffix == ".fgb":
+        aside = draft.with_suffix(".gpkg")
+        try:
+            _write_layer(aside, name, scene, work)
+            with pyogrio.open_arrow(aside, use_pyarrow=False) as (meta, stream):
+                pyogrio.write_arrow(
+                    stream, draft, driver="FlatGeobuf", layer=name, crs=meta["crs"],
+                    geometry_type="MultiPolygon", geometry_name=meta["geometry_name"] or "geom",
+                )  # fmt: skip
+        finally:
+            aside.unlink(missing_ok=True)
+        return
+    draft.unlink(missing_ok=True)
+    rows, first = work.finished(), True
+    while (some := list(islice(rows, _AT_ONCE))) or first:
+        shapes = [on_map(one.shape, scene) for one in some]
+        columns = list(zip(*(attributes(one, scene) for one in some), strict=True)) or [()] * 5
+        kinds = (object, object, object, np.float64, np.float64)
+        pyogrio.raw.write(
+            draft,
+            np.array([shapely.to_wkb(shape) for shape in shapes], object),
+            [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)],
+            np.array(FIELDS, object),
+            layer=name,
+            driver="GPKG",
+            geometry_type="MultiPolygon",
+            crs=scene.crs.to_wkt(),
+            append=not first,
+        )
+        first = False
+
+
+def _write_geojson(path: Path, scene: Scene, work: Worksheet) -> None:
+    with whole_file(path) as file:
+        file.write(b'{"type": "FeatureCollection", "features": [')
+        for number, one in enumerate(work.finished()):
+            placed = on_map(one.shape, scene, WGS_84)
+            rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
+            if rounded.is_valid:
+                placed = rounded
+            placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors go against the clock
+            geometry = shapely.geometry.mapping(placed)
+            if len(placed.geoms) == 1:
+                geometry = shapely.geometry.mapping(placed.geoms[0])
+            feature = {
+                "type": "Feature",
+                "id": one.number,
+                "properties": dict(zip(FIELDS, attributes(one, scene), strict=True)),
+                "geometry": geometry,
+            }
+            file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())
+        file.write(b"\n]}\n")
+
+
+# Labels.
+
+
+def _write_labels(draft: Path, scene: Scene, work: Worksheet) -> None:
+    source, missing = scene.dataset, _label_nodata(scene)
+    profile = {
+        "driver": "GTiff", "dtype": "int32", "count": 1, "crs": source.crs,
+        "width": source.width, "height": source.height, "transform": source.transform,
+        "nodata": missing, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
+        "compress": "deflate", "bigtiff": "if_safer",
+    }  # fmt: skip
+    rows = max(1, _STRIP_PIXELS // source.width // _BLOCK) * _BLOCK
+    with rasterio.open(draft, "w", **profile) as file:
+        for top in range(0, source.height, rows):
+            height = min(rows, source.height - top)
+            strip = np.zeros((height, source.width), np.int32)
+            shapes = [
+                (_in_strip(one.shape, scene.step, top), label_value(one.number, missing))
+                for one in work.in_rows(top / scene.step[1], (top + height) / scene.step[1])
+            ]
+            if shapes:
+                rasterize(shapes, out=strip)
+            place = rasterio.windows.Window(0, top, source.width, height)
+            if missing is not None:
+                strip[source.dataset_mask(window=place) == 0] = missing
+            file.write(strip, 1, window=place)
+
+
+def _label_nodata(scene: Scene) -> int | None:
+    """The map's nodata value where a label picture can hold it."""
+    value = scene.dataset.nodata
+    if value is None:
+        return None
+    return int(value) if np.isfinite(value) and abs(value) < 2**31 and value == int(value) else 0
+
+
+def label_value(number: int, missing: int | None) -> int:
+    """The value of a thing in a label picture: its number, past the map's nodata value."""
+    return number + (missing is not None and 0 < missing <= number)
+
+
+def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> shapely.Geometry:
+    return shapely.transform(shape, lambda xy: xy * step - (0, top))
+
+
+# Prompts.
+
+
+class MapPrompt(NamedTuple):
+    """One thing that is asked for, in pixels of the scene.
+
+    points  (n, 2), may be empty
+    labels  (n,) 1 on the thing, 0 beside it
+    box     (4,), or None
+    text    what the attribute of that name says
+    label   what the thing is called, or None
+    """
+
+    points: Floats
+    labels: tuple[int, ...]
+    box: Floats | None
+    text: str
+    label: str | None = None
+
+
+def crs_of(text: str | None, scene: Scene) -> Any:
+    """The CRS that a word means; None: pixels. Raises PromptError."""
+    if text is None:
+        return None
+    if text.strip().lower() == "map":
+        return scene.crs
+    try:
+        return CRS.from_user_input(text.strip())
+    except (rasterio.errors.CRSError, ValueError) as error:
+        raise PromptError(f"wanted a CRS such as EPSG:4326, or map, got {text!r}") from error
+
+
+def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: Any) -> MapPrompt:
+    """Clicks (n, 2) and a box (4,) of a CRS, or of pixels of the file. Raises PromptError."""
+    given, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
+    words = [f"point {x:g},{y:g}" for x, y in given.reshape(-1, 2).tolist()]
+    around = None
+    if box is not None:
+        words.append("box " + ",".join(f"{value:g}" for value in np.asarray(box).tolist()))
+        around = _box_in_pixels(scene, np.asarray(box, np.float64), system)
+    clicks = scene.to_pixels(given, system) if given.size else np.zeros((0, 2))
+    kinds = [1] * len(clicks) if labels is None else np.asarray(labels).tolist()
+    return MapPrompt(clicks, tuple(kinds), around, "; ".join(words))
+
+
+def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
+    """The box around a box's four corners, which may lie turned in the map."""
+    x0, y0, x1, y1 = box.tolist()
+    corners = scene.to_pixels([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], crs)
+    return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+
+
+def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[MapPrompt]:
+    """A prompt for each point or shape of a layer; a label from a column that is called so.
+
+    crs  of a layer that does not say it
+
+    Raises PromptError for a layer that cannot be read, that does not say where it lies, or none of
+    which lies on the map.
+    """
+    try:
+        meta, _, geometries, columns = pyogrio.raw.read(path, read_geometry=True)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise PromptError(f"{str(path)!r} is no layer that can be read: {error}") from error
+    named = meta["crs"] or crs
+    if named is None:
+        raise PromptError(f"{path.name} does not say its CRS; say it with --crs EPSG:NUMBER")
+    system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
+    column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
+    found, shapes = [], shapely.from_wkb(geometries)
+    for number, shape in enumerate(shapes, start=1):
+        if shape is None or shape.is_empty:
+            continue
+        text = f"{path.name} {number}"
+        value = None if column is None else column[number - 1]
+        label = None if value is None else str(value)
+        if shape.geom_type in ("Point", "MultiPoint"):
+            clicks = scene.to_pixels(shapely.get_coordinates(shape), system)
+            found.append(MapPrompt(clicks, (1,) * len(clicks), None, text, label))
+        else:
+            box = _box_in_pixels(scene, np.array(shape.bounds), system)
+            found.append(MapPrompt(np.zeros((0, 2)), (), box, text, label))
+    return on_the_map(found, scene, str(path))
+
+
+def on_the_map(prompts: list[MapPrompt], scene: Scene, source: str) -> list[MapPrompt]:
+    """The prompts that lie on the map; others are told. Raises PromptError for none."""
+    inside = [one for one, lies in zip(prompts, _lies_on(prompts, scene), strict=True) if lies]
+    if not inside:
+        height, width = scene.image_hw
+        place = ""
+        if prompts:
+            x, y = (prompts[0].points if prompts[0].box is None else prompts[0].box[:2][None])[0]
+            place = f"; the first would lie at pixel {x:.0f},{y:.0f} of {width} x {height}"
+        raise PromptError(f"no prompt of {source} lies on the map{place}; check --crs")
+    if len(inside) < len(prompts):
+        log.warning("%d of %d prompts lie off the map", len(prompts) - len(inside), len(prompts))
+    return inside
+
+
+def _lies_on(prompts: Sequence[MapPrompt], scene: Scene) -> BoolArray:
+    size = scene.image_hw[::-1]
+    lies = np.zeros(len(prompts), np.bool_)
+    for number, one in enumerate(prompts):
+        if one.box is not None:
+            lies[number] = (one.box[:2] < size).all() and (one.box[2:] > 0).all()
+        else:
+            lies[number] = ((one.points >= 0) & (one.points < size)).all()
+    return lies

@@ -1,0 +1,143 @@
+"""Prompts on a map: each is answered in a window around it, and in larger ones where it is cut.
+
+Prompts that lie near each other share a window, so that ten thousand points of a layer cost as many
+encodings as there are windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import shapely
+
+from anymask.base import BoolArray, Floats, UintImage
+from anymask.maps.layers import MapPrompt
+from anymask.maps.scene import Scene
+from anymask.maps.shapes import outline_of
+from anymask.maps.survey import model_about, pick_side, window_around
+from anymask.maps.worksheet import Fragment
+from anymask.masks import Mask, Prompt, Tile, Window
+from anymask.segment import Model, cut_bands
+
+_ROOM = 1.5  # sides of its box that the window of a prompt has
+_LARGEST = 16  # tiles along a side: larger windows are not tried
+
+
+class PromptEye:
+    """The things that prompts mean; see `survey.Eye`.
+
+    prompts   in pixels of the scene
+    settings  of `Model.segment`
+    """
+
+    joins = nested = by_label = False
+
+    def __init__(
+        self,
+        scene: Scene,
+        model: Model,
+        prompts: Sequence[MapPrompt],
+        *,
+        tile: Tile = "auto",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self.scene, self.model, self.settings = scene, model, dict(settings or {})
+        self.side = pick_side(tile, scene.image_hw)
+        self.by_window: dict[Window, list[MapPrompt]] = {}
+        for one in prompts:
+            self.by_window.setdefault(self._window(one, self.side), []).append(one)
+        self.about = {
+            "model": model_about(model), "side": self.side, "settings": self.settings,
+            "prompts": [
+                [None if part is None else np.asarray(part).tolist() for part in one]
+                for one in prompts
+            ],
+        }  # fmt: skip
+
+    def windows(self) -> list[Window]:
+        """See `Eye`."""
+        return list(self.by_window)
+
+    def _window(self, prompt: MapPrompt, side: int) -> Window:
+        """Where a prompt is answered: a tile around it, or more where it does not fit."""
+        corners = prompt.points if prompt.box is None else prompt.box.reshape(2, 2)
+        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+        longest = float((box[2:] - box[:2]).max())
+        while longest * _ROOM > side:
+            side *= 2
+        window = window_around(box.tolist(), side, self.scene.image_hw)
+        return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
+
+    def look(self, window: Window) -> list[Fragment]:
+        """See `Eye`."""
+        found, left, place = [], list(self.by_window[window]), window
+        while left:
+            picture, valid, scale = self._read(place)
+            again: list[MapPrompt] = []
+            for prompt, mask in zip(left, self._ask(picture, left, place, scale), strict=True):
+                answer = self._fragment(prompt, mask, valid, place, scale)
+                if answer is not None and answer.cut and self._grows(place):
+                    again.append(prompt)
+                elif answer is not None:
+                    found.append(replace(answer, window=window))
+            left, place = again, self._larger(place)
+        return found
+
+    def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
+        """See `Eye`: nothing is joined, so nothing is asked."""
+        return [[] for _ in pieces]
+
+    def _grows(self, window: Window) -> bool:
+        side = max(window[2] - window[0], window[3] - window[1])
+        return side < min(_LARGEST * self.side, max(self.scene.image_hw))
+
+    def _larger(self, window: Window) -> Window:
+        """Twice the window, around the same middle, inside of the map."""
+        corner = []
+        for low, high, length in zip(
+            window[:2], window[2:], self.scene.image_hw[::-1], strict=True
+        ):
+            side = min(2 * (high - low), length)
+            start = min(max(0, (low + high - side) // 2), length - side)
+            corner.append((start, start + side))
+        (x0, x1), (y0, y1) = corner
+        return x0, y0, x1, y1
+
+    def _read(self, window: Window) -> tuple[UintImage, BoolArray, Floats]:
+        """A window in at most two tiles' pixels a side, and pixels of the scene for one of them."""
+        size = np.array([window[2] - window[0], window[3] - window[1]])
+        width, height = (
+            np.maximum(1, size / max(1.0, size.max() / (2 * self.side))).round().astype(int)
+        )
+        picture, valid = self.scene.read_scaled(window, (int(height), int(width)))
+        return picture, valid, size / (width, height)
+
+    def _ask(
+        self, picture: UintImage, prompts: Sequence[MapPrompt], window: Window, scale: Floats
+    ) -> list[Mask]:
+        asked = []
+        for one in prompts:
+            clicks = (one.points - window[:2]) / scale
+            box = (
+                None if one.box is None else (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
+            )
+            words: dict[str, Any] = {"points": clicks, "labels": list(one.labels)}
+            asked.append(Prompt.of(box=box, **(words if len(clicks) else {})))
+        return [one.best for one in self.model.segment(picture, prompts=asked, **self.settings)]
+
+    def _fragment(
+        self, prompt: MapPrompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats
+    ) -> Fragment | None:
+        outline = outline_of(mask.rle, valid, (0, 0, 0, 0))
+        if outline is None:
+            return None
+        placed = shapely.transform(outline, lambda xy: xy * scale + window[:2])
+        x0, y0, x1, y1 = shapely.bounds(placed).tolist()
+        cut = bool(cut_bands((x0, y0, x1 - 1, y1 - 1), window, self.scene.image_hw))
+        x, y = shapely.get_coordinates(shapely.point_on_surface(placed))[0].tolist()
+        return Fragment(
+            window, placed, cut, mask.score, mask.rank, prompt.label, prompt.text, (x, y)
+        )

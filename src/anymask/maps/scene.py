@@ -1,0 +1,332 @@
+"""A map of any size as one picture that is read by windows: one file, or a folder of tiles.
+
+Reads what GDAL does: GeoTIFF, COG, VRT, JPEG 2000. The photo is never turned or reprojected: its
+pixels are the file's, or coarser and finer ones of one size on the ground (`gsd`). Tiles of one
+grid become a VRT in memory, so that seams between files are seams between windows.
+
+Coordinates: pixels (x, y) of the scene, the borders at whole numbers; the map's, by the file's
+affine transform; longitude and latitude. Letters: h w a window, n points.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from anymask.base import BoolArray, Floats, ImageError, InputError, MissingExtra, UintImage
+from anymask.maps.bands import BandView, choose_bands, choose_ranges
+from anymask.masks import Window
+
+try:
+    import pyogrio  # noqa: F401 - of `layers`; who opens a map needs all three
+    import rasterio
+    import shapely  # noqa: F401 - of `shapes`
+    from rasterio.crs import CRS
+    from rasterio.enums import Resampling
+    from rasterio.transform import Affine
+    from rasterio.warp import transform as transform_points
+except ImportError as error:
+    raise MissingExtra(str(error.name), "maps", "a map") from error
+
+MAP_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k"})
+CACHE = 256 * 2**20  # bytes of GDAL's own cache, which else takes a share of the machine
+WGS_84 = CRS.from_epsg(4326)
+_RADIUS, _FLAT = 6378137.0, 1 / 298.257223563  # of WGS 84
+_ALIGNED = 0.02  # of a pixel: tiles that lie off their common grid by more are none of it
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A map that is open. Made by `open_map`.
+
+    dataset  of rasterio
+    name     of the file or folder
+    view     which bands are seen
+    step     pixels of the file for one of the scene, along x and y
+    files    names of tiles with their boxes (n, 4) in pixels of the file; one for a single file
+    about    what results depend on
+    """
+
+    dataset: Any
+    name: str
+    view: BandView
+    step: tuple[float, float]
+    files: tuple[tuple[str, ...], Floats]
+    about: dict[str, Any]
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Pixels of the scene."""
+        height, width = self.dataset.shape
+        return max(1, round(height / self.step[1])), max(1, round(width / self.step[0]))
+
+    @property
+    def crs(self) -> Any:
+        """The map's."""
+        return self.dataset.crs
+
+    @property
+    def transform(self) -> Any:
+        """From pixels of the scene to the map."""
+        a, b, c, d, e, f = tuple(self.dataset.transform)[:6]
+        along, down = self.step
+        return Affine(a * along, b * down, c, d * along, e * down, f)
+
+    @property
+    def ground(self) -> tuple[float, float]:
+        """Metres of a pixel of the scene along x and y, in the map's middle."""
+        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # of two
+
+    def read(self, window: Window) -> tuple[UintImage, BoolArray]:
+        """A window as a model sees it (h, w, 3), and which of its pixels the map has (h, w).
+
+        Raises ImageError where the file cannot be read there.
+        """
+        x0, y0, x1, y1 = window
+        return self.read_scaled(window, (y1 - y0, x1 - x0))
+
+    def read_scaled(self, window: Window, size_hw: tuple[int, int]) -> tuple[UintImage, BoolArray]:
+        """The same in another number of pixels."""
+        (x0, y0, x1, y1), (fx, fy) = window, self.step
+        right, bottom = min(x1 * fx, self.dataset.width), min(y1 * fy, self.dataset.height)
+        place = rasterio.windows.Window(x0 * fx, y0 * fy, right - x0 * fx, bottom - y0 * fy)
+        bands = list(self.view.bands)
+        coarser = place.width > size_hw[1] and self.view.palette is None
+        how = Resampling.average if coarser else Resampling.nearest
+        try:
+            seen = self.dataset.read(
+                bands, window=place, out_shape=(len(bands), *size_hw), resampling=how
+            )
+            valid = self.dataset.dataset_mask(window=place, out_shape=size_hw) > 0
+        except rasterio.errors.RasterioError as error:
+            raise ImageError(
+                f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}: "
+                f"{error.__cause__ or error}; is the file whole?"
+            ) from error
+        picture = self.view.picture(seen)
+        picture[~valid] = 0
+        return picture, valid
+
+    def to_pixels(self, points: ArrayLike, crs: Any = None) -> Floats:
+        """Points (n, 2) of a CRS as pixels of the scene; None: they are pixels of the file."""
+        xy = np.asarray(points, np.float64).reshape(-1, 2)
+        if crs is None:
+            return xy / self.step
+        if crs != self.crs:
+            xy = transformed(xy, crs, self.crs)
+        return moved(xy, ~self.transform)
+
+    def source_at(self, x: float, y: float) -> str:
+        """The name of the file that a pixel of the scene comes from."""
+        names, boxes = self.files
+        px, py = x * self.step[0], y * self.step[1]
+        inside = (boxes[:, :2] <= (px, py)).all(axis=1) & (boxes[:, 2:] > (px, py)).all(axis=1)
+        return names[int(inside.argmax())] if inside.any() else names[0]
+
+
+@contextlib.contextmanager
+def open_map(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    colours: str = "auto",
+    bands: tuple[int, ...] | None = None,
+    stretch: tuple[float, ...] | None = None,
+    ranges: tuple[tuple[float, float] | None, ...] | None = None,
+    gsd: float | None = None,
+) -> Iterator[Scene]:
+    """Open a map: a file, several tiles of one grid, or a folder of them.
+
+    colours  "auto": the file's own; rgb, nir-r-g, swir-nir-r, ndvi, ndwi; or with the numbers of
+             the bands, "nir-r-g=4,1,2"
+    bands    one or three numbers instead, counted from 1
+    stretch  two percentiles that become black and white; ranges: values instead
+    gsd      metres of a pixel on the ground; None: the file's own pixels
+
+    Raises InputError for a map without a CRS, tiles of different grids, settings; ImageError for
+    what GDAL cannot read; MissingExtra.
+    """
+    paths = _tiles(
+        [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+    )
+    with rasterio.Env(GDAL_CACHEMAX=CACHE), contextlib.ExitStack() as stack:
+        if len(paths) == 1:
+            dataset = stack.enter_context(_open(paths[0]))
+            boxes = np.array([[0, 0, dataset.width, dataset.height]], np.float64)
+        else:
+            text, boxes = mosaic(paths)
+            dataset = stack.enter_context(rasterio.open(text))
+        name = paths[0].name if len(paths) == 1 else paths[0].parent.name
+        _check_place(dataset, name)
+        view = choose_bands(dataset, colours, bands)
+        view = replace(view, ranges=choose_ranges(dataset, view, stretch, ranges))
+        step = (1.0, 1.0)
+        if gsd is not None:
+            if not 0 < gsd < math.inf:
+                raise InputError(f"wanted gsd in metres, more than 0, got {gsd}")
+            x, y = pixel_metres(dataset)
+            step = (gsd / x, gsd / y)
+        stamps = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in paths]
+        about = {"files": stamps, "step": step, **view.about()}
+        yield Scene(dataset, name, view, step, (tuple(p.name for p in paths), boxes), about)
+
+
+def is_map(path: Path) -> bool:
+    """Whether a file, or the first tile of a folder, says where on earth it lies."""
+    try:
+        with _open(_tiles([path])[0]) as dataset:
+            return dataset.crs is not None
+    except InputError:
+        return False
+
+
+def moved(points: Floats, transform: Any) -> Floats:  # (n, 2) -> (n, 2)
+    """Points by an affine transform, as of pixels to a map."""
+    a, b, c, d, e, f = tuple(transform)[:6]
+    found: Floats = points @ np.array([[a, d], [b, e]]) + (c, f)
+    return found
+
+
+def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -> (n, 2)
+    """Points of one CRS in another one, x or longitude first. Raises InputError off its area."""
+    x, y = transform_points(source, target, points[:, 0], points[:, 1])
+    found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
+    if not np.isfinite(found).all():
+        raise InputError(f"points lie outside of the area of {target}; check their CRS and order")
+    return found
+
+
+def pixel_metres(dataset: Any) -> tuple[float, float]:
+    """Metres of a pixel along x and y in the middle of a map, on the ellipsoid of WGS 84."""
+    steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
+    corners = steps + np.array([dataset.width, dataset.height]) / 2
+    degrees = transformed(moved(corners, dataset.transform), dataset.crs, WGS_84)
+    square = _FLAT * (2 - _FLAT)
+    curve = 1 - square * np.sin(np.radians(degrees[:, 1].mean())) ** 2
+    east = _RADIUS / np.sqrt(curve) * np.cos(np.radians(degrees[:, 1].mean()))
+    north = _RADIUS * (1 - square) / curve**1.5
+    metres = np.radians(degrees[1::2] - degrees[::2]) * (east, north)
+    x, y = np.linalg.norm(metres, axis=1).tolist()
+    return x, y
+
+
+def _open(path: Path) -> Any:
+    if not path.exists():
+        raise InputError(f"there is no file {str(path)!r}; check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # we ask
+            return rasterio.open(path)
+    except rasterio.errors.RasterioError as error:
+        raise ImageError(
+            f"{str(path)!r} is no map that GDAL reads ({error}); wanted GeoTIFF, COG, VRT or "
+            "JPEG 2000"
+        ) from error
+
+
+def _tiles(paths: Sequence[Path]) -> list[Path]:
+    """The files that are meant. Raises InputError for none."""
+    found = []
+    for path in paths:
+        inside = [
+            one
+            for one in (sorted(path.rglob("*")) if path.is_dir() else [])
+            if one.suffix.lower() in MAP_SUFFIXES
+        ]
+        if path.is_dir() and not inside:
+            raise InputError(
+                f"the folder {str(path)!r} has no map: {', '.join(sorted(MAP_SUFFIXES))}"
+            )
+        found += inside or [path]
+    return found
+
+
+def _check_place(dataset: Any, name: str) -> None:
+    if dataset.crs is None or not (dataset.crs.is_geographic or dataset.crs.is_projected):
+        raise InputError(
+            f"{name} does not say where on earth it lies (no CRS); say it with gdal_edit.py -a_srs "
+            "EPSG:NUMBER -a_ullr LEFT TOP RIGHT BOTTOM FILE, or write another ending than a map's"
+        )
+    if dataset.transform.is_identity:
+        raise InputError(
+            f"{name} has a CRS and no transform, so nobody knows where its pixels lie; give it one "
+            "with gdal_edit.py -a_ullr, or warp it by its ground control points with gdalwarp"
+        )
+
+
+_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
+_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
+
+
+def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
+    """Tiles of one grid as the text of a VRT, and the box of each in its pixels.
+
+    Raises InputError for tiles of different CRS, pixels, bands or grids.
+    """
+    with _open(paths[0]) as first:
+        _check_place(first, paths[0].name)
+        crs, grid, nodata = first.crs, first.transform, first.nodata
+        bands = list(zip(first.dtypes, first.colorinterp, first.descriptions, strict=True))
+    boxes = []
+    for path in paths:
+        with _open(path) as tile:
+            x, y = moved(np.array([tile.transform.c, tile.transform.f]), ~grid).tolist()
+            off = max(abs(x - round(x)), abs(y - round(y)))
+            same = np.allclose(tuple(tile.transform)[:2], tuple(grid)[:2], rtol=1e-6, atol=0)
+            alike = tile.crs == crs and tile.dtypes == tuple(kind for kind, _, _ in bands)
+            if not same or not alike or off > _ALIGNED:
+                raise InputError(
+                    f"{path.name} is no tile of the grid of {paths[0].name}: they differ in CRS, "
+                    "size of pixels, place of the grid or bands; bring them onto one with gdalwarp "
+                    "-t_srs -tr -tap, or name one file"
+                )
+            boxes.append((round(x), round(y), round(x) + tile.width, round(y) + tile.height))
+    placed = np.array(boxes, np.float64)
+    corner, (width, height) = placed[:, :2].min(axis=0), np.ptp(placed.reshape(-1, 2), axis=0)
+    placed -= np.tile(corner, 2)
+    parts = []
+    for number, (kind, colour, text) in enumerate(bands, start=1):
+        if kind not in _TYPES:
+            raise InputError(f"tiles of the type {kind} are not put together; convert them first")
+        value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
+        parts.append(
+            f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"
+            f"{escape(text or '')}</Description><ColorInterp>{colour.name.title()}</ColorInterp>"
+            f"{value}{_vrt_sources(paths, placed, str(number), nodata)}</VRTRasterBand>"
+        )
+    if nodata is None:  # else GDAL's masks of the tiles are wrong
+        covered = _vrt_sources(paths, placed, "mask,1", None)
+        parts.append(
+            f"<MaskBand><VRTRasterBand dataType='Byte'>{covered}</VRTRasterBand></MaskBand>"
+        )
+    left, top = moved(corner, grid).tolist()
+    a, b, _, d, e, _ = tuple(grid)[:6]
+    return (
+        f"<VRTDataset rasterXSize='{width:.0f}' rasterYSize='{height:.0f}'>"
+        f"<SRS>{escape(crs.to_wkt())}</SRS>"
+        f"<GeoTransform>{left!r},{a},{b},{top!r},{d},{e}</GeoTransform>"
+        f"{''.join(parts)}</VRTDataset>"
+    ), placed
+
+
+def _vrt_sources(paths: Sequence[Path], boxes: Floats, band: str, nodata: float | None) -> str:
+    """One band of all tiles, as a VRT names them."""
+    kind = "SimpleSource" if nodata is None else "ComplexSource"
+    empty = "" if nodata is None else f"<NODATA>{nodata}</NODATA>"
+    parts = []
+    for path, (x0, y0, x1, y1) in zip(paths, boxes.tolist(), strict=True):
+        size = f"xSize='{x1 - x0:.0f}' ySize='{y1 - y0:.0f}'"
+        parts.append(
+            f"<{kind}><SourceFilename>{escape(str(path.resolve()))}</SourceFilename>"
+            f"<SourceBand>{band}</SourceBand><SrcRect xOff='0' yOff='0' {size}/>"
+            f"<DstRect xOff='{x0:.0f}' yOff='{y0:.0f}' {size}/>{empty}</{kind}>"
+        )
+    return "".join(parts)

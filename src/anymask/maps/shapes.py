@@ -1,0 +1,138 @@
+"""Outlines for a map: from pixels to valid polygons, simplified or right-angled, and their area.
+
+Everything here is in pixels until `on_map`; tolerances and angles are of the ground, for a pixel is
+not always square. Areas are those on the ellipsoid whatever the map's projection: corners are
+brought to an equal-area cylinder (Lambert's) around the map's middle.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import shapely
+from rasterio.crs import CRS
+
+from anymask.base import BoolArray, Floats
+from anymask.maps.scene import WGS_84, Scene, moved, transformed
+from anymask.masks import Rle, Window, mask_to_rle, rle_to_mask, rle_to_polygons
+
+_HALF = 0.5  # of a mask must lie on pixels that the map has
+_ALIKE = 0.8  # IoU of an outline and its right-angled version
+_LONG = {"degrees": 0.01, "metres": 1000.0}  # edges that are divided before their area is taken
+
+
+def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry | None:
+    """A window's mask as exact outline along pixels' borders, in pixels of the scene.
+
+    None for a mask that is empty or lies mostly where the map has no pixels.
+    """
+    if not valid.all():
+        mask = rle_to_mask(rle)
+        inside = mask & valid
+        if np.count_nonzero(inside) < _HALF * np.count_nonzero(mask):
+            return None
+        rle = mask_to_rle(inside)
+    shift = np.array(window[:2], np.float64)
+    parts = [
+        shapely.Polygon(one.exterior + shift, [hole + shift for hole in one.holes])
+        for one in rle_to_polygons(rle, 0)
+    ]
+    return shapely.MultiPolygon(parts) if parts else None
+
+
+def polygons_only(shape: shapely.Geometry) -> shapely.Geometry:
+    """A valid MultiPolygon: lines and points that mending left are dropped."""
+    valid = shape if shape.is_valid else shapely.make_valid(shape)
+    flat = [part for one in shapely.get_parts(valid) for part in shapely.get_parts(one)]
+    return shapely.MultiPolygon([one for one in flat if one.geom_type == "Polygon" and one.area])
+
+
+def drawn_shape(
+    outline: shapely.Geometry, ground: tuple[float, float], simplify: float, right_angles: bool
+) -> shapely.Geometry:
+    """An outline as it is written, still in pixels.
+
+    ground    metres of a pixel along x and y
+    simplify  metres that the outline may move; 0: along the pixels' borders
+    """
+    metres = np.array(ground)
+    shape = shapely.transform(outline, lambda xy: xy * metres)
+    if right_angles:
+        tolerance = max(simplify, 2 * max(ground))
+        parts = [right_angled(one, tolerance) for one in shapely.get_parts(shape)]
+        shape = shapely.union_all(parts)
+    elif simplify:
+        shape = shapely.simplify(shape, simplify, preserve_topology=True)
+    return polygons_only(shapely.transform(shape, lambda xy: xy / metres))
+
+
+def right_angled(part: shapely.Geometry, tolerance: float) -> shapely.Geometry:
+    """A building's outline with right angles; as it was where that would be another shape.
+
+    The way of the longest walls gives the axes; walls between two corners along one axis become
+    one, at their mean; holes stay as they are, simplified.
+    """
+    plain = shapely.simplify(part, tolerance, preserve_topology=True)
+    ring = shapely.get_coordinates(plain.exterior)[:-1]
+    sides = np.roll(ring, -1, axis=0) - ring
+    length, angle = np.hypot(*sides.T), np.arctan2(sides[:, 1], sides[:, 0])
+    turn = math.atan2(*(length @ np.stack([np.sin(4 * angle), np.cos(4 * angle)], 1)).tolist()) / 4
+    cosine, sine = math.cos(turn), math.sin(turn)
+    axes = np.array([[cosine, -sine], [sine, cosine]])
+    corners = _straight_corners(ring @ axes)
+    holes = list(plain.interiors)
+    candidates = [] if corners is None else [shapely.Polygon(corners @ axes.T, holes)]
+    candidates.append(shapely.Polygon(shapely.oriented_envelope(part).exterior, holes))
+    for shape in candidates:
+        if shape.is_valid and shape.area:
+            both = shapely.intersection(shape, part).area
+            if both >= _ALIKE * (shape.area + part.area - both):
+                return shape
+    return plain
+
+
+def _straight_corners(ring: Floats) -> Floats | None:
+    """Corners of a ring whose sides go level and upright by turns; None for fewer than four."""
+    sides = np.roll(ring, -1, axis=0) - ring
+    level = np.abs(sides[:, 0]) >= np.abs(sides[:, 1])
+    changes = np.flatnonzero(level != np.roll(level, 1))
+    if len(changes) < 4:
+        return None
+    walls = []  # whether level, and where: the mean of its sides by their length
+    for start, end in zip(changes, np.roll(changes, -1), strict=True):
+        run = np.arange(start, end if end > start else end + len(ring)) % len(ring)
+        axis = 1 if level[start] else 0
+        middle = ring[run, axis] + sides[run, axis] / 2
+        walls.append((axis, float(np.average(middle, weights=np.abs(sides[run]).sum(axis=1)))))
+    corners = []
+    for (axis, place), (_, other) in zip(walls, [*walls[1:], walls[0]], strict=True):
+        corners.append((other, place) if axis else (place, other))
+    return np.array(corners)
+
+
+class GroundArea:
+    """Square metres of shapes in pixels of a scene, on the ellipsoid."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        height, width = scene.image_hw
+        middle = moved(np.array([[width / 2, height / 2]]), scene.transform)
+        longitude = float(transformed(middle, scene.crs, WGS_84)[0, 0])
+        self.equal = CRS.from_proj4(f"+proj=cea +lon_0={longitude:.6f} +datum=WGS84 +units=m")
+        self.longest = _LONG["degrees" if scene.crs.is_geographic else "metres"]
+
+    def __call__(self, shape: shapely.Geometry) -> float:
+        """Of one shape."""
+        placed = shapely.segmentize(on_map(shape, self.scene), self.longest)
+        flat = shapely.transform(placed, lambda xy: transformed(xy, self.scene.crs, self.equal))
+        return float(shapely.area(flat))
+
+
+def on_map(shape: shapely.Geometry, scene: Scene, crs: Any = None) -> shapely.Geometry:
+    """A shape of pixels in the map's coordinates, or in those of another CRS; valid."""
+    placed = shapely.transform(shape, lambda xy: moved(xy, scene.transform))
+    if crs is not None and crs != scene.crs:
+        placed = shapely.transform(placed, lambda xy: transformed(xy, scene.crs, crs))
+    return polygons_only(placed)

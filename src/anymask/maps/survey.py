@@ -1,0 +1,324 @@
+"""Goes over a map window by window, joins what was found and writes it; a killed run is resumed.
+
+`survey_map` is the whole of it. What is looked for is an eye's matter: everything or words in tiles
+(`TileEye`), prompts (`prompting.PromptEye`), what changed between two dates (`change.ChangeEye`).
+
+Letters: H W the scene, h w a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import shapely
+
+from anymask.base import InputError, Progress, Told, UintImage, pick_teller
+from anymask.maps.joining import (
+    group_fragments,
+    join_fragments,
+    last_pixels,
+    settle_things,
+    whole_answer,
+)
+from anymask.maps.layers import check_map_outputs, write_things
+from anymask.maps.scene import Scene
+from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
+from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of, open_worksheet
+from anymask.masks import Mask, Prompt, Tile, Window, tile_boxes
+from anymask.segment import OVERLAP, WINDOW_STEPS, Model, cut_bands
+
+SIDE = 1024  # of tiles, where nobody says
+
+
+class Eye(Protocol):
+    """What is looked for in the windows of a map.
+
+    about     what the answers depend on
+    joins     whether windows are tiles that see parts of things
+    nested    whether parts are wanted beside their wholes
+    by_label  whether things of different labels are different things
+    """
+
+    about: dict[str, Any]
+    joins: bool
+    nested: bool
+    by_label: bool
+
+    def windows(self) -> list[Window]:
+        """Where it looks."""
+        ...
+
+    def look(self, window: Window) -> list[Fragment]:
+        """What is there."""
+        ...
+
+    def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
+        """What the clicks of fragments lead to in another window, all answers of each."""
+        ...
+
+
+class MapReport(NamedTuple):
+    """What a survey has done.
+
+    things    in the file
+    left_out  things that no window saw whole and whose parts did not fit together
+    windows   that were looked at, in this run and before
+    """
+
+    things: int
+    left_out: int
+    windows: int
+
+
+def survey_map(
+    scene: Scene,
+    eye: Eye,
+    outputs: Sequence[str | Path],
+    *,
+    simplify: float | None = None,
+    right_angles: bool = False,
+    min_area: float = 0.0,
+    progress: Progress = None,
+) -> MapReport:
+    """Look at all windows of a map, join what they show and write it.
+
+    outputs   .gpkg, .fgb, .geojson (WGS 84) or .tif (labels), one or several
+    simplify  metres that outlines may move to have fewer corners; None: one pixel; 0: none
+    right_angles  make right angles of outlines, as of buildings, where that fits
+    min_area  square metres; what is smaller is left out
+    progress  told (windows done, all windows)
+
+    A run that was killed goes on after the last window that was done: its work lies beside the
+    first output until everything is written. Raises InputError for outputs, and where another
+    process writes the same; ImageError where the file is broken.
+    """
+    tolerance = max(scene.ground) if simplify is None else simplify
+    if tolerance < 0 or min_area < 0:
+        raise InputError(f"wanted 0 or more, got simplify={simplify}, min_area={min_area}")
+    paths = [Path(one) for one in outputs]
+    check_map_outputs(paths)
+    windows = eye.windows()
+    about = {"scene": scene.about, "eye": eye.about}
+    with open_worksheet(paths[0], about) as work, pick_teller(progress, "windows") as tell:
+        for done, window in enumerate(windows, start=1):
+            if not work.looked(key_of(window)):
+                work.keep(key_of(window), eye.look(window))
+            if tell is not None:
+                tell(done, len(windows))
+        work.clear_things()
+        left_out = 0
+        if eye.joins:
+            left_out = _join(scene, eye, work, windows, tell)
+            settle_things(work, eye.nested, eye.by_label)
+        else:
+            _take_each(work, windows)
+        things = _finish(scene, work, tolerance, right_angles, min_area)
+        for path in paths:
+            write_things(path, scene, work)
+    return MapReport(things, left_out, len(windows))
+
+
+def _join(scene: Scene, eye: Eye, work: Worksheet, windows: list[Window], tell: Told | None) -> int:
+    """Make things of fragments, cut ones asked for again; how many stay cut and are left out."""
+    groups = group_fragments(work, windows, eye.by_label)
+    cut = join_fragments(work, groups, windows, scene.image_hw)
+    side = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in windows)
+    by_window: dict[Window, list[int]] = {}
+    for number in cut:
+        window = window_around(work.fragment(number).bounds, side, scene.image_hw)
+        if window is not None:
+            by_window.setdefault(window, []).append(number)
+    total = len(windows) + len(by_window)
+    for done, (window, numbers) in enumerate(by_window.items(), start=len(windows) + 1):
+        key = f"again {key_of(window)}"
+        if not work.looked(key):
+            pieces = [work.fragment(number) for number in numbers]
+            answers = eye.again(window, pieces)
+            found = [whole_answer(*one) for one in zip(pieces, answers, strict=True)]
+            work.keep(
+                key,
+                [
+                    replace(one, parent=piece.id)
+                    for one, piece in zip(found, pieces, strict=True)
+                    if one is not None
+                ],
+            )
+        if tell is not None:
+            tell(done, total)
+    whole = list(work.asked_again())
+    work.add_things(_thing_of(one, f"again {one.id}") for one in whole)
+    return len(cut) - len(whole)
+
+
+def window_around(bounds: Sequence[float], side: int, image_hw: tuple[int, int]) -> Window | None:
+    """A window with a thing in its middle; None where the thing fills it.
+
+    Windows begin at steps of a part of their side, so that some are shared.
+    """
+    step = max(1, side // WINDOW_STEPS)
+    corner = []
+    for low, high, length in (
+        (bounds[0], bounds[2], image_hw[1]),
+        (bounds[1], bounds[3], image_hw[0]),
+    ):
+        if high - low >= side - step:
+            return None
+        start = round(((low + high) / 2 - side / 2) / step) * step
+        corner.append(max(0, min(start, length - side)))
+    left, top = corner
+    return left, top, min(left + side, image_hw[1]), min(top + side, image_hw[0])
+
+
+def _take_each(work: Worksheet, windows: Sequence[Window]) -> None:
+    """Each answer is a thing."""
+    for window in windows:
+        work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
+    with work.base:
+        for thing in work.best_first():
+            work.settle(thing)
+
+
+def _thing_of(one: Fragment, window: str) -> MapThing:
+    seen = frozenset({window.replace(" ", "-")})
+    return MapThing(one.outline, one.score, one.rank, one.label, one.prompt, seen)
+
+
+def _finish(
+    scene: Scene, work: Worksheet, tolerance: float, right_angles: bool, min_area: float
+) -> int:
+    """Draw what is written, in reading order; how many things there are."""
+    area_of, number = GroundArea(scene), 0
+    with work.base:
+        for one in work.in_reading_order():
+            shape = drawn_shape(one.outline, scene.ground, tolerance, right_angles)
+            if shape.is_empty:
+                continue
+            area = area_of(shape)
+            if area >= min_area:
+                number += 1
+                work.finish(replace(one, shape=shape, area=area, number=number))
+    return number
+
+
+# What is looked for in tiles.
+
+
+class TileEye:
+    """Everything, or what words mean, in overlapping tiles of one ground sampling.
+
+    find    the masks of one tile (h, w, 3), as `Model.everything` and `Model.find` give them
+    about   what they depend on beside the model
+    prompt  what the attribute of that name says
+    tile    side of the tiles in pixels of the scene; "auto": SIDE; None: one look at the whole
+    """
+
+    joins = True
+    by_label = True
+
+    def __init__(
+        self,
+        scene: Scene,
+        model: Model,
+        find: Callable[[UintImage], Sequence[Mask]],
+        *,
+        about: dict[str, Any] | None = None,
+        prompt: str = "everything",
+        tile: Tile = "auto",
+        nested: bool = False,
+    ) -> None:
+        self.scene, self.model, self.find = scene, model, find
+        self.prompt, self.nested = prompt, nested
+        self.side = pick_side(tile, scene.image_hw)
+        self.about: dict[str, Any] = {
+            "model": model_about(model),
+            "find": about,
+            "prompt": prompt,
+            "side": self.side,
+        }
+
+    def windows(self) -> list[Window]:
+        """See `Eye`."""
+        return tile_boxes(self.scene.image_hw, self.side, int(self.side * OVERLAP))
+
+    def look(self, window: Window) -> list[Fragment]:
+        """See `Eye`."""
+        picture, valid = self.scene.read(window)
+        if not valid.any():
+            return []
+        cut = Cutting(window, self.scene.image_hw, self.prompt)
+        return cut.fragments(self.find(picture), valid)
+
+    def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
+        """See `Eye`."""
+        picture, valid = self.scene.read(window)
+        return asked_by_clicks(
+            self.model, picture, pieces, Cutting(window, self.scene.image_hw), valid
+        )
+
+
+class Cutting(NamedTuple):
+    """How masks of a window become fragments of a map."""
+
+    window: Window
+    image_hw: tuple[int, int]
+    prompt: str = ""
+
+    def fragments(self, masks: Sequence[Mask], valid: Any) -> list[Fragment]:
+        """The masks that lie on pixels of the map."""
+        found = []
+        for mask in masks:
+            outline = outline_of(mask.rle, valid, self.window)
+            if outline is None:
+                continue
+            if mask.points:
+                x, y = mask.points[0][0] + self.window[0], mask.points[0][1] + self.window[1]
+            else:
+                x, y = shapely.get_coordinates(shapely.point_on_surface(outline))[0].tolist()
+            box = last_pixels(bounds_of(outline))
+            cut = bool(cut_bands(box, self.window, self.image_hw))
+            found.append(
+                Fragment(
+                    self.window,
+                    outline,
+                    cut,
+                    mask.score,
+                    mask.rank,
+                    mask.label,
+                    self.prompt,
+                    (x, y),
+                )
+            )
+        return found
+
+
+def asked_by_clicks(
+    model: Model, picture: UintImage, pieces: Sequence[Fragment], cutting: Cutting, valid: Any
+) -> list[list[Fragment]]:
+    """All answers of a window to the clicks of fragments."""
+    x0, y0 = cutting.window[:2]
+    prompts = [Prompt.of(points=[(one.click[0] - x0, one.click[1] - y0)]) for one in pieces]
+    answers = model.segment(picture, prompts=prompts, multimask=True)
+    return [cutting.fragments(list(one), valid) for one in answers]
+
+
+def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:
+    """The side of the windows. Raises InputError for one that is too small."""
+    if tile is None:
+        return max(image_hw)
+    side = SIDE if tile == "auto" else int(tile)
+    if side < 64:
+        raise InputError(f"wanted tiles of 64 pixels or more, got {tile}")
+    return side
+
+
+def model_about(model: Model) -> dict[str, str]:
+    """Which model answers."""
+    if model.spec.channels is not None:
+        raise InputError(
+            f"{model.name} sees bands of its own, and maps are shown to models as three colours; "
+            "take another model"
+        )
+    return {"name": model.name, "weights": model.runtime.weights_hash}

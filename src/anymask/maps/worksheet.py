@@ -1,0 +1,287 @@
+"""The file of unfinished work beside an output: what each window of a map gave, kept as it comes.
+
+SQLite, one transaction a window, so that a process that is killed loses the window it was in and
+nothing else. It holds all outlines, and memory holds those of a few windows. A run with other
+settings, another model or another map begins anew.
+
+Outlines are in pixels of the scene. Two tables: fragments, what one window led to; things, what
+fragments became.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from anymask.base import InputError
+from anymask.masks import Window
+
+Bounds = tuple[float, float, float, float]
+
+_TABLES = """
+CREATE TABLE about (text TEXT);
+CREATE TABLE looked (look TEXT PRIMARY KEY);
+CREATE TABLE fragment (id INTEGER PRIMARY KEY, window TEXT, outline BLOB, cut INTEGER, score REAL,
+  rank REAL, label TEXT, prompt TEXT, x REAL, y REAL, parent INTEGER);
+CREATE INDEX fragment_window ON fragment (window);
+CREATE TABLE thing (id INTEGER PRIMARY KEY, outline BLOB, score REAL, rank REAL, label TEXT,
+  prompt TEXT, windows TEXT, shape BLOB, area REAL, number INTEGER);
+CREATE INDEX thing_number ON thing (number);
+CREATE VIRTUAL TABLE place USING rtree (id, x0, x1, y0, y1);
+"""
+_FIELDS = "id, window, outline, cut, score, rank, label, prompt, x, y, parent"
+
+
+@dataclass(frozen=True, eq=False)
+class Fragment:
+    """What one window led to: a thing, or the part of it that the window saw.
+
+    cut     whether it ends at a border of the window beyond which is more map
+    click   (x, y) on it
+    parent  the fragment that was asked for again with this answer; None for a first look
+    """
+
+    window: Window
+    outline: shapely.Geometry
+    cut: bool
+    score: float
+    rank: float
+    label: str | None
+    prompt: str
+    click: tuple[float, float]
+    parent: int | None = None
+    id: int = 0
+
+    @property
+    def bounds(self) -> Bounds:
+        """Its box in pixels of the scene, the borders of pixels."""
+        return bounds_of(self.outline)
+
+
+@dataclass(frozen=True, eq=False)
+class MapThing:
+    """One thing of a map.
+
+    windows  the windows that saw it
+    shape    what is written: the outline, simplified or right-angled
+    area     square metres of the shape
+    number   from 1, in the order of the file
+    """
+
+    outline: shapely.Geometry
+    score: float
+    rank: float
+    label: str | None
+    prompt: str
+    windows: frozenset[str] = frozenset()
+    shape: shapely.Geometry | None = None
+    area: float = 0.0
+    number: int = 0
+    id: int = 0
+
+
+def bounds_of(outline: shapely.Geometry) -> Bounds:
+    """x0, y0, x1, y1."""
+    x0, y0, x1, y1 = shapely.bounds(outline).tolist()
+    return x0, y0, x1, y1
+
+
+class Worksheet:
+    """The open file. Made by `open_worksheet`."""
+
+    def __init__(self, base: sqlite3.Connection) -> None:
+        self.base = base
+        self.fragments = lru_cache(64)(self._fragments)
+
+    def looked(self, look: str) -> bool:
+        """Whether a look is done."""
+        return (
+            self.base.execute("SELECT 1 FROM looked WHERE look = ?", [look]).fetchone() is not None
+        )
+
+    def keep(self, look: str, found: Sequence[Fragment]) -> None:
+        """A look is done."""
+        rows = [
+            (
+                key_of(one.window),
+                shapely.to_wkb(one.outline),
+                one.cut,
+                one.score,
+                one.rank,
+                one.label,
+                one.prompt,
+                *one.click,
+                one.parent,
+            )
+            for one in found
+        ]
+        with self.base:
+            marks = ", ".join("?" * 10)
+            self.base.executemany(f"INSERT INTO fragment VALUES (NULL, {marks})", rows)
+            self.base.execute("INSERT INTO looked VALUES (?)", [look])
+
+    def _fragments(self, window: Window) -> list[Fragment]:
+        """What the first look at a window led to."""
+        text = f"SELECT {_FIELDS} FROM fragment WHERE window = ? AND parent IS NULL ORDER BY id"
+        return [_fragment(row) for row in self.base.execute(text, [key_of(window)])]
+
+    def fragment(self, number: int) -> Fragment:
+        """One fragment."""
+        text = f"SELECT {_FIELDS} FROM fragment WHERE id = ?"
+        return _fragment(self.base.execute(text, [number]).fetchone())
+
+    def asked_again(self) -> Iterator[Fragment]:
+        """The answers of windows around what was cut."""
+        text = f"SELECT {_FIELDS} FROM fragment WHERE parent IS NOT NULL ORDER BY id"
+        return map(_fragment, self.base.execute(text))
+
+    # Things.
+
+    def clear_things(self) -> None:
+        """Forget the things, which are made of the fragments anew."""
+        with self.base:
+            self.base.execute("DELETE FROM thing")
+            self.base.execute("DELETE FROM place")
+
+    def add_things(self, things: Iterable[MapThing]) -> None:
+        """Keep things that compete with each other for their place."""
+        rows = (
+            (
+                shapely.to_wkb(one.outline),
+                one.score,
+                one.rank,
+                one.label,
+                one.prompt,
+                " ".join(sorted(one.windows)),
+            )
+            for one in things
+        )
+        with self.base:
+            self.base.executemany(
+                "INSERT INTO thing (outline, score, rank, label, prompt, windows) "
+                "VALUES (?, ?, ?, ?, ?, ?)", rows,
+            )  # fmt: skip
+
+    def best_first(self) -> Iterator[MapThing]:
+        """All things, those of the highest rank first."""
+        order = "SELECT id FROM thing ORDER BY rank DESC, id"
+        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+
+    def settled(self, bounds: Bounds) -> list[MapThing]:
+        """The things that have their place and whose boxes meet these bounds."""
+        x0, y0, x1, y1 = bounds
+        text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
+        found = self.base.execute(text, [x0, x1, y0, y1]).fetchall()
+        return [self._thing(number) for (number,) in found]
+
+    def settle(self, thing: MapThing) -> None:
+        """A thing has its place."""
+        x0, y0, x1, y1 = bounds_of(thing.outline)
+        self.base.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", [thing.id, x0, x1, y0, y1])
+
+    def finish(self, thing: MapThing) -> None:
+        """What of a thing is written."""
+        row = [shapely.to_wkb(thing.shape), thing.area, thing.number, thing.id]
+        self.base.execute("UPDATE thing SET shape = ?, area = ?, number = ? WHERE id = ?", row)
+
+    def in_reading_order(self) -> Iterator[MapThing]:
+        """The things that have their place, from the map's top."""
+        order = "SELECT id FROM place ORDER BY y0, x0, id"
+        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+
+    def finished(self) -> Iterator[MapThing]:
+        """The things that are written, by their number."""
+        order = "SELECT id FROM thing WHERE number IS NOT NULL ORDER BY number"
+        return (self._thing(number) for (number,) in self.base.execute(order).fetchall())
+
+    def in_rows(self, top: float, bottom: float) -> Iterator[MapThing]:
+        """Those in some rows of the scene, the largest first."""
+        order = (
+            "SELECT thing.id FROM place JOIN thing USING (id) WHERE y1 >= ? AND y0 <= ? "
+            "AND number IS NOT NULL ORDER BY area DESC"
+        )
+        margin = 64  # pixels: right angles may reach beyond the outline
+        found = self.base.execute(order, [top - margin, bottom + margin]).fetchall()
+        return (self._thing(number) for (number,) in found)
+
+    def _thing(self, number: int) -> MapThing:
+        text = (
+            "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
+            "FROM thing WHERE id = ?"
+        )
+        outline, score, rank, label, prompt, windows, shape, *rest = self.base.execute(
+            text, [number]
+        ).fetchone()
+        seen = frozenset(windows.split())
+        drawn = None if shape is None else shapely.from_wkb(shape)
+        area, place, key = rest
+        outline = shapely.from_wkb(outline)
+        return MapThing(
+            outline, score, rank, label, prompt, seen, drawn, area or 0.0, place or 0, key
+        )
+
+
+@contextlib.contextmanager
+def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[Worksheet]:
+    """The unfinished work of an output, or new work; removed at the end when all went well.
+
+    about  what the fragments depend on
+
+    Raises InputError where another process is at it.
+    """
+    path = output.with_name(f".{output.name}.work")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    base = sqlite3.connect(path, timeout=0)
+    try:
+        base.execute("PRAGMA locking_mode = EXCLUSIVE")
+        text = json.dumps(about, sort_keys=True, default=str)
+        tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+        known = (
+            base.execute("SELECT text FROM about").fetchone() if "thing_number" in tables else None
+        )
+        if known != (text,):
+            _start(base, text)
+        base.execute("BEGIN EXCLUSIVE")
+        base.commit()
+        yield Worksheet(base)
+    except sqlite3.OperationalError as error:
+        if "locked" not in str(error):
+            raise
+        raise InputError(
+            f"another process writes {str(output)!r}; wait for it, or name another output"
+        ) from error
+    finally:
+        base.close()
+    path.unlink()
+
+
+def _start(base: sqlite3.Connection, about: str) -> None:
+    """Empty tables in one transaction."""
+    kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
+    own = "('about', 'looked', 'fragment', 'thing', 'place')"
+    drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
+    base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
+    with base:
+        base.execute("INSERT INTO about VALUES (?)", [about])
+
+
+def key_of(window: Window) -> str:
+    """A window as a word."""
+    return ",".join(map(str, window))
+
+
+def _fragment(row: tuple[Any, ...]) -> Fragment:
+    number, window, outline, cut, score, rank, label, prompt, x, y, parent = row
+    x0, y0, x1, y1 = map(int, window.split(","))
+    return Fragment(
+        (x0, y0, x1, y1), shapely.from_wkb(outline), bool(cut), score, rank, label, prompt, (x, y),
+        parent, number,
+    )  # fmt: skip

@@ -1,0 +1,239 @@
+"""A video redacted as tracks say: masks in, a film without the things and with its sound out.
+
+Nothing but pictures, times and sound is copied: the file's metadata stays behind. Where an object
+is lost for a moment, it is hidden where it was before and where it is afterwards; every frame on
+which nothing, or not all, is hidden is told.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from anymask.base import DataError, InputError, UintImage, parse_json, write_json, write_whole
+from anymask.masks import rle_area, rle_merge, rle_to_mask
+from anymask.track.known import KnownTracks, read_tracks
+from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
+from anymask.track.records import ObjectMask, TrackedFrame
+from anymask.track.settings import FrameSampling
+from anymask.track.sources import SampledFrames, open_source
+from anymask.track.words import VideoFindKeywords, find_in_video, write_finds
+
+if TYPE_CHECKING:
+    from anymask.edit import Hiding
+    from anymask.find import Phrases
+    from anymask.segment import Model
+
+BRIDGED = 1.0  # seconds for which an object may be lost and is hidden all the same
+NOTHING = "nothing is hidden"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A frame on which not all is hidden, or not surely.
+
+    frame    of the source, from 0 on
+    seconds  at which it is shown
+    reason   in words
+    """
+
+    frame: int
+    seconds: float
+    reason: str
+
+
+def redact_video(
+    video: str | Path,
+    tracks: str | Path,
+    out: str | Path,
+    how: Hiding = "solid",
+    colour: str = "black",
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> list[Gap]:
+    """Write a video without the objects of a file of tracks; the frames to look at.
+
+    video        a video file
+    tracks       .jsonl of `anymask track` or `anymask find`, SA-V's or YouTube-VIS' JSON
+    out          .mp4, .mov, .mkv or .webm, which appears when it is complete; one that was made of
+                 the same is left as it is
+    how, colour  as `edit.redact` takes them
+
+    Raises InputError for an output that is no film or no copy of ours, and for tracks of another
+    video; DataError, MissingExtra.
+    """
+    from anymask.edit import check_hiding
+
+    path, place = Path(video), Path(out)
+    check_hiding(how, colour)
+    check_film(place, "picture")
+    mark = place.with_name(f".{place.name}.redacted")
+    state = path.stat() if path.is_file() else None
+    told = [state and [state.st_size, state.st_mtime_ns], Path(tracks).stat().st_mtime_ns]
+    stamp = json.dumps([*told, str(tracks), how, colour])
+    if place.exists():
+        if not mark.is_file() or place.samefile(path):
+            raise InputError(
+                f"{place} is there, and no copy that anymask redact wrote; choose another output"
+            )
+        made = parse_json(mark.read_bytes(), mark)
+        if made["stamp"] == stamp:
+            return [Gap(*row) for row in made["gaps"]]
+    hidden = HiddenObjects(read_tracks(Path(tracks)))
+    frames = SampledFrames(open_source(path), FrameSampling())
+    try:
+        hidden.check(frames, Path(tracks))
+        draw = partial(_redacted, how=how, colour=colour)
+        gaps = _write(path, place, frames, hidden, draw, progress)
+    finally:
+        frames.close()
+    write_json(mark, {"stamp": stamp, "gaps": [astuple(gap) for gap in gaps]})
+    return gaps
+
+
+def _write(
+    video: Path,
+    out: Path,
+    frames: SampledFrames,
+    hidden: HiddenObjects,
+    draw: Drawing,
+    progress: Callable[[int, int | None], None],
+) -> list[Gap]:
+    """Write every frame as it is drawn; what is to be told of them."""
+    gaps: list[Gap] = []
+    writer: FilmWriter | None = None
+    try:
+        for frame, image in _frames(frames, hidden):
+            if writer is None:
+                facts = VideoFacts(
+                    video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
+                    frame.seconds, frames.seconds_of_end(),
+                )  # fmt: skip
+                writer = FilmWriter(out, facts, draw)
+            writer.write(frame, partial(np.asarray, image))
+            gaps += hidden.gaps(frame)
+            progress(frame.index + 1, frames.length)
+            last = frame
+        if writer is None:
+            raise InputError(f"{video} has no frame to look at; check the file")
+        if frames.fault:
+            gaps.append(Gap(last.index + 1, last.seconds, f"the copy ends here: {frames.fault}"))
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
+    writer.close()
+    return gaps
+
+
+def _frames(
+    frames: SampledFrames, hidden: HiddenObjects
+) -> Iterator[tuple[TrackedFrame, UintImage]]:
+    """The frames with the objects that are hidden on each."""
+    index = 0
+    while (image := frames.read(index)) is not None:
+        seconds = frames.seconds(index)
+        objects = hidden.on(index, frames.rate)
+        for number, one in objects.items():
+            if one.rle.size != image.shape[:2]:
+                raise DataError(
+                    f"wanted masks of the video's (H, W) = {image.shape[:2]}, object {number} has "
+                    f"{one.rle.size}; give the tracks of this video"
+                )
+        yield TrackedFrame(index, index, seconds, objects), image
+        index += 1
+
+
+def _redacted(frame: TrackedFrame, image: UintImage, how: Hiding, colour: str) -> UintImage:
+    from anymask.edit import redact
+
+    mask = np.zeros(image.shape[:2], np.bool_)
+    for one in frame.objects.values():
+        mask |= rle_to_mask(one.rle)
+    return redact(image, mask, how, colour)
+
+
+def find_for_review(
+    load: Callable[[], Model],
+    video: str | Path,
+    words: Phrases,
+    review: Path,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    **given: Unpack[VideoFindKeywords],
+) -> Path:
+    """Find what words mean in a video, for somebody to look at: the file of tracks.
+
+    load    opens the model, where something is left to be done
+    review  a folder: masks as .jsonl, and the video with them drawn on it
+    given   as for `find_in_video`
+
+    What was found with the same words and settings is there already. Raises as `find_in_video`.
+    """
+    path = Path(video)
+    tracks, mark = review / f"{path.stem}.jsonl", review / f".{path.stem}.found"
+    stat = path.stat()
+    stamp = json.dumps([str(words), repr(sorted(given.items())), stat.st_size, stat.st_mtime_ns])
+    if tracks.is_file() and mark.is_file() and mark.read_text("utf-8") == stamp:
+        return tracks
+    mark.unlink(missing_ok=True)
+    with find_in_video(load(), path, words, **given) as finds:
+        write_finds(finds, path, [tracks, review / f"{path.stem}.mp4"], progress)
+    write_whole(mark, stamp)
+    return tracks
+
+
+class HiddenObjects:
+    """Where each object is hidden, also where it is lost for a moment."""
+
+    def __init__(self, tracks: KnownTracks) -> None:
+        self._masks = {
+            number: {frame: one for frame, one in masks.items() if rle_area(one.rle)}
+            for number, masks in tracks.masks.items()
+        }
+        self._seen = {number: sorted(masks) for number, masks in self._masks.items()}
+        self._told: dict[int, str] = {}
+
+    def check(self, frames: SampledFrames, tracks: Path) -> None:
+        """Raises InputError for masks on frames that the video has not."""
+        last = max(seen[-1] for seen in self._seen.values() if seen)
+        if frames.length is not None and last >= frames.length:
+            raise InputError(
+                f"{tracks} has masks up to frame {last}, the video has {frames.length} frames; "
+                "give the tracks of this video"
+            )
+
+    def on(self, frame: int, rate: float) -> dict[int, ObjectMask]:
+        """What is hidden on a frame: masks of it, or those around a short gap."""
+        found: dict[int, ObjectMask] = {}
+        lost: list[str] = []
+        for number, masks in self._masks.items():
+            if frame in masks:
+                found[number] = masks[frame]
+                continue
+            seen = self._seen[number]
+            place = bisect.bisect(seen, frame)
+            if place in (0, len(seen)):
+                continue
+            before, after = seen[place - 1], seen[place]
+            if after - before - 1 > BRIDGED * rate:
+                lost.append(f"object {number} is not seen, but before and after")
+                continue
+            lost.append(f"object {number} is not seen; hidden where it was")
+            found[number] = _joined(masks[before], masks[after])
+        self._told[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
+        return found
+
+    def gaps(self, frame: TrackedFrame) -> list[Gap]:
+        """What is to be told of a frame."""
+        told = self._told.pop(frame.index)
+        return [Gap(frame.source_frame, round(frame.seconds, 3), told)] if told else []
+
+
+def _joined(before: ObjectMask, after: ObjectMask) -> ObjectMask:
+    return ObjectMask(rle_merge([before.rle, after.rle]), before.score, before.quality, "occluded")

@@ -1,0 +1,263 @@
+"""Clicks in a scan answered in three dimensions at once: a volume and voxels in, a mask out.
+
+For SAM-Med3D, which sees a cube of 128 voxels of 1.5 mm a side. The steps before the network are
+those of its own inference: axes turned to R, A, S, linear resampling, padding by zeros, then minus
+the mean and divided by the deviation of what is above 0. The reference centres its cube on a mask
+that it is given; a click has none, so the cube lies around the first click on the object. What the
+network says is read linearly at the scan's own voxels; beyond the cube nothing is said.
+
+Letters: Z Y X the scan, P clicks, S the cube's side, m that of low-resolution masks, K candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from anymask.base import BoolArray, FloatArray, Floats, InputError, PromptError
+from anymask.volumes.volume import Volume
+
+if TYPE_CHECKING:
+    from anymask.models.sam_med3d import CubeModel
+
+SPACING = 1.5  # mm from one voxel of the cube to the next
+LABELS = (0, 1)  # of clicks: not on the object, on it
+
+
+@dataclass(frozen=True)
+class CubePlace:
+    """Where the cube lies in a scan.
+
+    axes    the scan's axis (0 is z) of each of the cube's, which lead right, front and up
+    starts  where the cube's first voxel lies along them, in voxels of the scan
+    steps   voxels of the scan from one voxel of the cube to the next; below 0 where they lead back
+    shape   (Z, Y, X)
+    side    S
+    """
+
+    axes: tuple[int, int, int]
+    starts: tuple[float, float, float]
+    steps: tuple[float, float, float]
+    shape: tuple[int, int, int]
+    side: int
+
+    @classmethod
+    def around(cls, volume: Volume, centre: Floats, side: int) -> CubePlace:
+        """A cube whose middle voxel holds `centre` (z, y, x)."""
+        found: dict[str, tuple[int, float]] = {}
+        for place, letter in enumerate(volume.orientation):  # of x, y and z
+            pair = next(one for one in ("LR", "PA", "IS") if letter in one)
+            found[pair] = (2 - place, 1.0 if pair[1] == letter else -1.0)
+        right, front, up = (found[pair] for pair in ("LR", "PA", "IS"))
+        axes, signs = (right[0], front[0], up[0]), (right[1], front[1], up[1])
+        steps = [
+            sign * SPACING / volume.spacing[axis] for axis, sign in zip(axes, signs, strict=True)
+        ]
+        starts = [centre[a] - step * (side // 2) for a, step in zip(axes, steps, strict=True)]
+        return cls(axes, _three(starts), _three(steps), volume.shape, side)
+
+    def to_cube(self, voxels: Floats) -> Floats:  # (P, 3) z, y, x -> (P, 3) in the cube's axes
+        """Places of the scan in voxels of the cube."""
+        cube: Floats = (voxels[:, self.axes] - self.starts) / self.steps
+        return cube
+
+    def cut(self, volume: Volume) -> FloatArray:  # -> (S, S, S)
+        """The cube's voxels, zeros beyond the scan."""
+        window, tables = [slice(0)] * 3, []
+        for axis, start, step in zip(self.axes, self.starts, self.steps, strict=True):
+            at = start + step * np.arange(self.side)
+            window[axis], table = _taps(at, self.shape[axis])
+            tables.append(table)
+        part = np.asarray(volume.voxels[tuple(window)], np.float32).transpose(self.axes)
+        return _resampled(part, tables)
+
+    def paste(self, logits: FloatArray) -> BoolArray:  # (S, S, S) -> (Z, Y, X)
+        """Where the logits, read at the scan's voxels, are above 0."""
+        window, tables = [slice(0)] * 3, []
+        for axis, start, step in zip(self.axes, self.starts, self.steps, strict=True):
+            at = (np.arange(self.shape[axis]) - start) / step
+            inside = np.flatnonzero((at >= 0) & (at <= self.side - 1))
+            window[axis] = slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0)
+            tables.append(_taps(at[inside], self.side, whole=True)[1])
+        mask = np.zeros(self.shape, np.bool_)
+        mask[tuple(window)] = _resampled(logits, tables).transpose(np.argsort(self.axes)) > 0
+        return mask
+
+
+def _three(numbers: Sequence[float]) -> tuple[float, float, float]:
+    first, second, third = (float(one) for one in numbers)
+    return first, second, third
+
+
+def _taps(at: NDArray[np.floating[Any]], n: int, whole: bool = False) -> tuple[slice, FloatArray]:
+    """Linear reading at places of an axis of n: which part is read, and the shares (P, part)."""
+    first = np.floor(at).astype(np.intp)
+    low, high = (0, n) if whole else (max(int(first.min()), 0), min(int(first.max()) + 2, n))
+    shares = np.zeros((len(at), max(high - low, 0)), np.float32)
+    for step, share in ((0, 1 - (at - first)), (1, at - first)):
+        rows = np.flatnonzero((first + step >= low) & (first + step < high))
+        shares[rows, first[rows] + step - low] += share[rows]
+    return slice(low, max(low, high)), shares
+
+
+def _resampled(part: FloatArray, tables: Sequence[FloatArray]) -> FloatArray:
+    """Along each of three axes a table (new, old)."""
+    out: FloatArray = np.einsum("abc,ia,jb,kc->ijk", part, *tables, optimize=True)
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class CubeAnswer:
+    """What a click in a scan was answered with, the best candidate first.
+
+    masks   (K, Z, Y, X)
+    scores  (K,) predicted IoU
+    logits  (K, m, m, m) of the cube; the first is what `mask=` of a further click takes
+    place   of the cube
+    """
+
+    masks: BoolArray
+    scores: NDArray[np.float32]
+    logits: FloatArray
+    place: CubePlace
+
+    @property
+    def mask(self) -> BoolArray:
+        """The best one, (Z, Y, X)."""
+        best: BoolArray = self.masks[0]
+        return best
+
+
+@dataclass(frozen=True, eq=False)
+class SeenCube:
+    """A cube of a scan that was encoded; further clicks in it need no encoder.
+
+    features  (1, C, d, h, w), of torch, on the model's device
+    """
+
+    place: CubePlace
+    features: Any
+
+
+class ClicksInVolumes:
+    """SAM-Med3D with everything around it that users need. Made by `load_cube_model`."""
+
+    def __init__(self, module: CubeModel, weights_hash: str, device: str = "auto") -> None:
+        from anymask.runtime import pick_device
+
+        self.device = pick_device(device)
+        self.weights_hash = weights_hash
+        self._module = module.eval().requires_grad_(False).to(self.device)
+
+    @cached_property
+    def name(self) -> str:
+        """As in `anymask models list`."""
+        return self._module.spec.name
+
+    def encode(self, volume: Volume, around: ArrayLike) -> SeenCube:
+        """See a cube around a voxel (z, y, x). Raises PromptError for one beyond the scan."""
+        import torch
+
+        centre = _check_points(volume, np.asarray(around)[None])[0]
+        place = CubePlace.around(volume, centre, self._module.config.side)
+        cube = place.cut(volume)
+        body = cube[cube > 0]
+        spread = float(body.std(ddof=1)) if body.size > 1 else 0.0
+        middle = float(body.mean()) if body.size else 0.0
+        cube = np.asarray((cube - middle) / (spread or 1.0), np.float32)
+        with torch.inference_mode():
+            given = torch.from_numpy(np.ascontiguousarray(cube))
+            return SeenCube(place, self._module.encode(given[None, None].to(self.device)))
+
+    def segment(
+        self,
+        volume: Volume | SeenCube,
+        points: ArrayLike,
+        point_labels: Sequence[int] | None = None,
+        mask: FloatArray | None = None,
+        multimask: bool = False,
+    ) -> CubeAnswer:
+        """Segment what is clicked at.
+
+        volume        a scan, or a cube of it that `encode` saw
+        points        (P, 3) voxels (z, y, x) of the scan
+        point_labels  1 on the object, 0 off it; None: all on it
+        mask          (m, m, m) logits of an earlier answer about the same cube
+        multimask     several candidates, best first, instead of one
+
+        Raises PromptError for clicks that are not in the scan, or none on the object, InputError
+        for logits of another shape.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        shape = volume.place.shape if isinstance(volume, SeenCube) else volume.shape
+        at, labels = _check_points(shape, points), _check_labels(points, point_labels)
+        seen = volume
+        if isinstance(seen, Volume):
+            seen = self.encode(seen, at[int(np.argmax(labels))])
+        m = 4 * self._module.config.grid
+        given = np.zeros((m, m, m), np.float32) if mask is None else np.asarray(mask, np.float32)
+        if given.shape != (m, m, m):
+            raise InputError(f"wanted mask logits ({m}, {m}, {m}), got {given.shape}")
+        coords = np.concatenate([seen.place.to_cube(at), np.zeros((1, 3))]).astype(np.float32)
+        with torch.inference_mode():
+            tensors = (
+                torch.from_numpy(one[None]).to(self.device)
+                for one in (coords, np.array([*labels, -1]), given[None])
+            )
+            logits, quality = self._module.decode(seen.features, *tensors)
+            side = [self._module.config.side] * 3
+            large = F.interpolate(logits, side, mode="trilinear", align_corners=False)
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        scores = quality[0, chosen].float().cpu().numpy()
+        order = np.argsort(-scores, kind="stable")
+        low, high = (one[0, chosen].float().cpu().numpy()[order] for one in (logits, large))
+        masks = np.stack([seen.place.paste(one) for one in high])
+        return CubeAnswer(masks, scores[order], low, seen.place)
+
+
+def load_cube_model(
+    name: str = "sam_med3d_b", weights: str | Path | None = None, device: str = "auto"
+) -> ClicksInVolumes:
+    """Open a model that sees scans in three dimensions.
+
+    weights  a checkpoint file instead of the one in the store
+
+    Raises as `anymask.load`; ModelError for a model that sees pictures.
+    """
+    from anymask.base import ModelError
+    from anymask.runtime import entry, load_module
+
+    if not entry(name).volumes:
+        raise ModelError(f"{name} sees pictures, not scans; load it with anymask.load({name!r})")
+    module, weights_hash = load_module(name, weights)
+    return ClicksInVolumes(module, weights_hash, device)  # type: ignore[arg-type]
+
+
+def _check_points(scan: Volume | tuple[int, int, int], points: ArrayLike) -> Floats:
+    shape = scan.shape if isinstance(scan, Volume) else scan
+    at = np.asarray(points, np.float64)
+    if at.ndim != 2 or at.shape[1] != 3 or not len(at) or not np.isfinite(at).all():
+        raise PromptError(f"wanted points (P, 3) of voxels z, y, x, got the shape {at.shape}")
+    outside = ((at < -0.5) | (at > np.array(shape) - 0.5)).any(axis=1)
+    if outside.any():
+        z, y, x = at[outside][0]
+        raise PromptError(f"wanted voxels (z, y, x) of a scan of {shape}, got {z:g}, {y:g}, {x:g}")
+    return at
+
+
+def _check_labels(points: ArrayLike, labels: Sequence[int] | None) -> list[int]:
+    count = len(np.asarray(points))
+    found = [1] * count if labels is None else [int(one) for one in labels]
+    if len(found) != count or not set(found) <= set(LABELS):
+        raise PromptError(f"wanted {count} point_labels, each 0 or 1, got {labels!r}")
+    if 1 not in found:
+        raise PromptError("wanted at least one click on the object, all of them are off it")
+    return found

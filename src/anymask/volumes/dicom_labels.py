@@ -1,0 +1,248 @@
+"""Labels as DICOM beside their series: segmentations (SEG) by highdicom, structure sets (RTSTRUCT).
+
+Both refer to the slices of the series that the scan was read from, and carry its patient and study.
+In a SEG segments are numbered from 1 without gaps, as the standard wants. In an RTSTRUCT outlines
+run along the borders of pixels, in the planes of the slices; a hole is joined to its outline by a
+bridge (PS3.3 C.8.8.6.3, "keyhole"), so that filling the polygons by the even-odd rule gives the
+mask again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anymask.base import AnymaskError, DataError, InputError, MissingExtra
+from anymask.masks import mask_to_polygons, polygon_to_ring
+from anymask.volumes.dicom import DicomSlices
+from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
+
+SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
+RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+WHOLE_BITS = 64 << 23  # of a SEG up to which empty slices are written, too: 64 MiB
+MAKER = "anymask"
+_SHARED = (  # of the series' first slice, what a structure set says again
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
+    "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
+    "PositionReferenceIndicator",
+)  # fmt: skip
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file of DICOM is a segmentation."""
+    try:
+        import pydicom
+    except ImportError:
+        return False  # who reads it says so
+    header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
+    return str(header.get("SOPClassUID", "")) == SEG_CLASS
+
+
+def read_segmentation(path: Path) -> Volume:
+    """The labels of a SEG, with names; slices that it leaves out between others are empty.
+
+    Raises InputError for segments that overlap, DataError, MissingExtra.
+    """
+    highdicom = _highdicom(f"reading {path.name}")
+    with _explained(path.name):
+        segmentation = highdicom.seg.segread(path)
+        volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
+    array, steps = volume.array, np.array(volume.affine, np.float64)  # of slice, row, column to LPS
+    if np.linalg.det(steps[:3, 2::-1]) < 0:  # slices in the order of series: along the normal
+        array, steps[:3, 3] = array[::-1], steps[:3, 3] + (len(array) - 1) * steps[:3, 0]
+        steps[:3, 0] *= -1
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = steps[:3, 2::-1], steps[:3, 3]
+    described = segmentation.SegmentSequence
+    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in described}
+    small = np.uint8 if len(names) < 256 else np.uint16
+    return Volume(array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
+
+
+def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
+    """A file of DICOM SEG. Raises InputError for a scan that is no DICOM, MissingExtra."""
+    highdicom = _highdicom("writing DICOM SEG")
+    from pydicom.sr.codedict import codes
+
+    series, array = _series(labels, scan), labels.array
+    values = [int(one) for one in np.unique(array) if one]
+    if not values:
+        raise InputError("a DICOM SEG holds at least one segment, and these labels are empty")
+    numbers = np.zeros(int(array.max()) + 1, np.uint16)
+    numbers[values] = np.arange(1, len(values) + 1)
+    by = highdicom.AlgorithmIdentificationSequence(
+        name=MAKER, version=_version(), family=codes.DCM.ArtificialIntelligence
+    )
+    described = [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=labels.names.get(value, f"Segment_{value}")[:64],
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
+            algorithm_type="SEMIAUTOMATIC",
+            algorithm_identification=by,
+            display_color=highdicom.color.CIELabColor.from_rgb(*label_colour(labels, value)),
+        )
+        for number, value in enumerate(values, 1)
+    ]
+    with _explained("the series"):
+        segmentation = highdicom.seg.Segmentation(
+            source_images=series.headers,
+            pixel_array=numbers[array],
+            segmentation_type="BINARY",
+            segment_descriptions=described,
+            series_instance_uid=highdicom.UID(),
+            series_number=900,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
+            software_versions=_version(),
+            device_serial_number="0",
+            content_label="SEGMENTATION",
+            series_description="Segmentation",
+            omit_empty_frames=array.size * len(values) > WHOLE_BITS,
+        )
+    return _file_bytes(segmentation)
+
+
+def structure_bytes(labels: Volume, scan: Volume) -> bytes:
+    """A file of RTSTRUCT. Raises InputError for a scan that is no DICOM, MissingExtra."""
+    try:
+        from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+        from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+    except ImportError as error:
+        raise MissingExtra("pydicom", "volumes", "writing RTSTRUCT") from error
+    series = _series(labels, scan)
+    first, now = series.headers[0], datetime.now()
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(RT_CLASS)
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for name in _SHARED:
+        if name in first:
+            setattr(made, name, first[name].value)
+    made.SOPClassUID, made.SOPInstanceUID = RT_CLASS, meta.MediaStorageSOPInstanceUID
+    made.Modality, made.SeriesInstanceUID, made.SeriesNumber = "RTSTRUCT", generate_uid(), 901
+    made.Manufacturer, made.SoftwareVersions = MAKER, _version()
+    made.StructureSetLabel, made.OperatorsName = MAKER, ""
+    made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    made.ReferencedFrameOfReferenceSequence = [_referenced(Dataset, series)]
+    made.StructureSetROISequence, made.ROIContourSequence = [], []
+    made.RTROIObservationsSequence = []
+    values = sorted({int(one) for one in np.unique(labels.array) if one} | set(labels.names))
+    for number, value in enumerate(values, 1):
+        region = Dataset()
+        region.ROINumber, region.ROIName = number, labels.names.get(value, f"Segment_{value}")[:64]
+        region.ReferencedFrameOfReferenceUID = first.FrameOfReferenceUID
+        region.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
+        made.StructureSetROISequence.append(region)
+        outlines = Dataset()
+        outlines.ReferencedROINumber = number
+        outlines.ROIDisplayColor = list(label_colour(labels, value))
+        outlines.ContourSequence = list(_contours(Dataset, labels, value, series))
+        made.ROIContourSequence.append(outlines)
+        seen = Dataset()
+        seen.ObservationNumber = seen.ReferencedROINumber = number
+        seen.RTROIInterpretedType, seen.ROIInterpreter = "", ""
+        made.RTROIObservationsSequence.append(seen)
+    return _file_bytes(made)
+
+
+def _referenced(dataset: Any, series: DicomSlices) -> Any:
+    """The study, series and slices that the outlines lie on."""
+    first = series.headers[0]
+    study, inside, frame = dataset(), dataset(), dataset()
+    inside.SeriesInstanceUID = first.SeriesInstanceUID
+    inside.ContourImageSequence = [_image(dataset, header) for header in series.headers]
+    study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, and still wanted here
+    study.ReferencedSOPInstanceUID = first.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [inside]
+    frame.FrameOfReferenceUID = first.FrameOfReferenceUID
+    frame.RTReferencedStudySequence = [study]
+    return frame
+
+
+def _image(dataset: Any, header: Any) -> Any:
+    image = dataset()
+    image.ReferencedSOPClassUID = header.SOPClassUID
+    image.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    return image
+
+
+def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> Iterator[Any]:
+    """One contour for each region of a label on each slice."""
+    lps = LPS_TO_RAS @ labels.affine
+    for z, pixels in enumerate(labels.array == value):
+        for polygon in mask_to_polygons(pixels) if pixels.any() else ():
+            ring = polygon_to_ring(polygon) - 0.5  # borders of pixels, counted from a middle
+            points = np.column_stack([ring, np.full(len(ring), z), np.ones(len(ring))])
+            places = (points @ lps.T)[:, :3]
+            contour = dataset()
+            contour.ContourImageSequence = [_image(dataset, series.headers[z])]
+            contour.ContourGeometricType = "CLOSED_PLANAR"
+            contour.NumberOfContourPoints = len(places)
+            contour.ContourData = [f"{part:.10g}"[:16] for part in places.ravel().tolist()]
+            yield contour
+
+
+def series_of(scan: Volume) -> DicomSlices:
+    """The slices that a scan was read from. Raises InputError where it has none."""
+    series = scan.voxels
+    if not isinstance(series, DicomSlices):
+        raise InputError(
+            "DICOM SEG and RTSTRUCT refer to the slices of a DICOM series, and this scan comes "
+            f"from {scan.source or 'an array'}; write .nii.gz or .seg.nrrd, or read the series"
+        )
+    if "FrameOfReferenceUID" not in series.headers[0]:
+        raise DataError("the series has no FrameOfReferenceUID, which labels in DICOM refer to")
+    return series
+
+
+def _series(labels: Volume, scan: Volume) -> DicomSlices:
+    """The slices that labels lie on. Raises InputError where they lie elsewhere."""
+    series = series_of(scan)
+    if labels.shape != scan.shape or not np.allclose(labels.affine, scan.affine, atol=1e-3):
+        raise InputError("the labels lie elsewhere than the scan; make them by label_volume")
+    return series
+
+
+def _highdicom(purpose: str) -> Any:
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MissingExtra("highdicom", "dicom-seg", purpose) from error
+    return highdicom
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (AnymaskError, MemoryError, OSError):
+        raise
+    except Exception as error:  # highdicom's have no common root
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{name} cannot be used as a DICOM SEG: {reason}") from error
+
+
+def _file_bytes(made: Any) -> bytes:
+    file = io.BytesIO()
+    made.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("anymask")
+    except PackageNotFoundError:  # run from its source
+        return "0"

@@ -1,0 +1,170 @@
+"""Following through a scan into files: a scan and prompts in, labels in files of every kind out.
+
+An unfinished run is kept beside its first output, and goes on when the same is asked for again. A
+session that is named is kept, too, and what is said later corrects it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from anymask.base import InputError
+from anymask.images import load_mask
+from anymask.segment import Model
+from anymask.track import FilePrompt
+from anymask.volumes.dicom_labels import series_of
+from anymask.volumes.reading import read_volume
+from anymask.volumes.session import AXES, VolumeSession, VolumeSettings, open_volume_session
+from anymask.volumes.volume import Volume
+from anymask.volumes.writing import check_label_path, measure_labels, write_labels
+
+DOUBTS_TOLD = 8  # slices that are named
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeFiles:
+    """A run: what is followed, and where its labels are written.
+
+    scan      as `read_volume` takes it
+    prompts   (slice, object) -> what is said of it
+    axis      that the slices lie across: 0 is z, 1 is y, 2 is x
+    outputs   as `write_labels` takes them
+    names     of the objects, by their numbers
+    frame, series
+              which one of a file's several volumes
+    settings  as for `Model.volume`
+
+    Raises InputError for an ending, an output that is read, too, or named twice, and for settings.
+    """
+
+    scan: Path
+    prompts: Mapping[tuple[int, int], FilePrompt]
+    outputs: Sequence[Path]
+    axis: int = 0
+    names: Mapping[int, str] = field(default_factory=dict)
+    frame: int | None = None
+    series: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        VolumeSettings(**self.settings)
+        read = {os.path.realpath(self.scan): "the scan itself"}
+        masks = (one.mask for one in self.prompts.values() if one.mask is not None)
+        read |= {os.path.realpath(path): "the mask of a prompt" for path in masks}
+        for path in self.outputs:
+            check_label_path(path)
+            place = os.path.realpath(path)
+            if place in read:
+                raise InputError(f"the output {str(path)!r} is {read[place]}; choose another name")
+            read[place] = "named twice"
+
+    @property
+    def session(self) -> Path:
+        """The file that keeps the run."""
+        kept, first = self.settings.get("session"), self.outputs[0]
+        return first.with_name(f".{first.name}.session") if kept is None else Path(kept)
+
+    def words(self, model: str) -> str:
+        """What the run is known by."""
+        said = sorted((*place, str(one)) for place, one in self.prompts.items())
+        stat = self.scan.stat()
+        about = [str(self.scan), stat.st_size, stat.st_mtime_ns, self.frame, self.series, model]
+        told = {name: str(value) for name, value in self.settings.items() if name != "session"}
+        return json.dumps([said, self.axis, about, sorted(told.items())])
+
+
+def follow_volume(
+    load: Callable[[], Model],
+    asked: VolumeFiles,
+    model: str = "",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> list[str]:
+    """Follow things through a scan and write their labels; sentences about what was found.
+
+    load      opens the model, once the scan is read
+    model     what the model is known by: an unfinished run goes on with the same one
+    progress  is told the slices that were looked at, and None
+
+    Raises what `Model.volume`, `read_volume` and `write_labels` raise.
+    """
+    scan = read_volume(asked.scan, frame=asked.frame, series=asked.series)
+    if any(output.name.lower().endswith(".dcm") for output in asked.outputs):
+        series_of(scan)  # before the work, not behind it
+    kept, words, path = "session" in asked.settings, asked.words(model), asked.session
+    settings: dict[str, Any] = {**asked.settings, "session": path}
+    opened, session = load(), None
+    try:
+        session = open_volume_session(opened, scan, **settings)
+    except InputError:  # of another run, which nobody named
+        if kept:
+            raise
+    if not kept and session is not None and session.note("command") not in (None, words):
+        session.close()
+        session = None
+    if session is None:
+        _forget(path)
+        session = open_volume_session(opened, scan, **settings)
+    with session:
+        _say(session, asked, words)
+        for done, _ in enumerate(session.propagate(), 1):
+            if progress is not None:
+                progress(done, None)
+        labels = session.labels(asked.names)
+        for output in asked.outputs:
+            write_labels(output, labels, scan)
+        notes = [*(f"wrote {output}" for output in asked.outputs), *_told(session, labels)]
+    if not kept:
+        _forget(path)
+    return notes
+
+
+def _forget(path: Path) -> None:
+    """Delete a session's files."""
+    for name in (path.name, *(f"{path.name}.{letter}" for letter in AXES[1:])):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(name).unlink()
+
+
+def _say(session: VolumeSession, asked: VolumeFiles, words: str) -> None:
+    """Hand over the prompts, unless an interrupted run already did."""
+    if session.note("command") == words:
+        return
+    for (index, number), one in sorted(asked.prompts.items(), key=lambda pair: pair[0]):
+        session.add(
+            index, number, axis=asked.axis, points=one.points or None, labels=one.labels or None,
+            box=one.box, mask=None if one.mask is None else load_mask(one.mask),
+        )  # fmt: skip
+    session.note("command", words)
+    session.checkpoint()
+
+
+def _told(session: VolumeSession, labels: Volume) -> list[str]:
+    """What was found of each object, and where a person should look."""
+    measured = {one.label: one for one in measure_labels(labels)}
+    notes = []
+    for number in session.objects:
+        name = labels.names.get(number, f"object {number}")
+        if number not in measured:
+            notes.append(f"{name}: nothing was found")
+            continue
+        one, depth = measured[number], labels.spacing[0]
+        z = (labels.array == number).any(axis=(1, 2)).nonzero()[0]
+        notes.append(
+            f"{name}: {one.volume_ml:.2f} ml, slices {z[0]} to {z[-1]} of z "
+            f"({len(z) * depth:.1f} mm)"
+        )
+    doubtful = session.doubtful()
+    if doubtful:
+        some = [
+            f"{AXES[axis]} {index} (object {number}: {', '.join(doubts)})"
+            for axis, index, number, doubts in doubtful[:DOUBTS_TOLD]
+        ]
+        more = f" and more, {len(doubtful)} in all" if len(doubtful) > DOUBTS_TOLD else ""
+        notes.append(f"look at slices {'; '.join(some)}{more}")
+    return notes

@@ -1,0 +1,304 @@
+"""Things followed through made scans: they end where they end, and corrections stay local."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from anymask.base import InputError, PromptError
+from anymask.segment import Model
+from anymask.volumes import (
+    Look,
+    Past,
+    Volume,
+    VolumeSession,
+    VolumeSettings,
+    fill_slices,
+    judge,
+    look_at,
+    mix_masks,
+    open_volume_session,
+    scaled_affine,
+    signed_distance,
+)
+from tests.segment.fakes import ColourRuntime
+
+SHAPE = (16, 64, 80)
+
+
+def made(first: int = 4, last: int = 10) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """A disc that drifts through slices `first` to `last`, and an equal one beside it throughout;
+    the ground is noisy."""
+    y, x = np.ogrid[:64, :80]
+    truth = np.zeros(SHAPE, np.bool_)
+    other = np.zeros(SHAPE, np.bool_)
+    for z in range(SHAPE[0]):
+        other[z] = (y - 50) ** 2 + (x - 64) ** 2 < 9**2
+        if first <= z <= last:
+            truth[z] = (y - 24) ** 2 + (x - 20 - z) ** 2 < 11**2
+    noise = np.random.default_rng(0).normal(0, 6, SHAPE)
+    return (100 + 400 * truth + 250 * other + noise).astype(np.int16), truth
+
+
+def begin(array: Any = None, **settings: Any) -> VolumeSession:
+    scan = Volume(made()[0] if array is None else array, scaled_affine((3.0, 1.0, 1.0)))
+    return open_volume_session(Model(ColourRuntime()), scan, **settings)
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def slices_of(mask: NDArray[np.bool_]) -> list[int]:
+    return np.flatnonzero(mask.any(axis=(1, 2))).tolist()
+
+
+def test_a_thing_is_followed_both_ways_and_ends_where_it_ends() -> None:
+    _, truth = made()
+    with begin() as session:
+        session.add(7, box=(16, 13, 39, 36))
+        seen = [one.index for one in session.propagate()]
+        assert slices_of(session.mask()) == slices_of(truth)
+        assert dice(session.mask(), truth) > 0.9
+        assert max(seen) <= 12, "behind the end nothing is looked at"
+        assert min(seen) >= 2
+        assert (session.labels({1: "disc"}).array == session.mask()).all()
+        assert session.labels({1: "disc"}).names == {1: "disc"}
+
+
+def test_without_stop_the_tracker_of_videos_is_asked_to_the_end() -> None:
+    with begin(stop=False) as session:
+        session.add(7, box=(16, 13, 39, 36))
+        assert {one.index for one in session.propagate()} == set(range(16))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_every_axis_can_be_spoken_of(axis: int) -> None:
+    array, truth = made(0, 15)
+    turned = np.moveaxis(array, 0, axis)
+    with begin(turned) as session:
+        session.add(7, axis=axis, box=(16, 13, 39, 36))
+        found = session.follow().mask()
+        assert found.shape == turned.shape
+        assert dice(found, np.moveaxis(truth, 0, axis)) > 0.9
+        assert session.prompts(1) == [(axis, 7)]
+        assert session.slice(7, axis).masks[1].shape == (64, 80)
+
+
+def test_several_objects_are_labels_by_their_numbers() -> None:
+    array, truth = made()
+    with begin(array) as session:
+        session.add(7, 1, box=(16, 13, 39, 36))
+        session.add(2, 5, points=[(64, 50)])
+        labels = session.follow().labels().array
+        assert dice(labels == 1, truth) > 0.9
+        assert slices_of(labels == 5) == list(range(16))
+        assert set(np.unique(labels)) == {0, 1, 5}
+        session.remove(1)
+        assert session.objects == [5]
+
+
+def test_of_two_objects_on_one_voxel_the_smaller_one_has_it() -> None:
+    with begin() as session:
+        session.add(7, 1, mask=_disc(27))
+        session.add(7, 2, mask=_disc(27, 4))
+        assert (session.labels().array[7] == _disc(27).astype(int) + _disc(27, 4)).all()
+
+
+def test_a_correction_is_computed_again_up_to_the_next_prompt_alone() -> None:
+    with begin() as session:
+        session.add(7, box=(16, 13, 39, 36))
+        session.add(5, mask=np.zeros((64, 80), np.bool_) | _disc(25))
+        list(session.propagate())
+        before = {z: session.slice(z).objects[1] for z in range(4, 11)}
+        drawn = _disc(29)
+        session.add(9, mask=drawn)
+        list(session.propagate())
+        after = {z: session.slice(z).objects[1] for z in range(4, 11)}
+        assert all(before[z] == after[z] for z in range(4, 9))
+        assert (after[9].mask == drawn).all()
+        session.take_back(1, 9)
+        assert session.prompts(1) == [(0, 5), (0, 7)]
+
+
+def _disc(x: float, radius: float = 11) -> NDArray[np.bool_]:
+    rows, columns = np.ogrid[:64, :80]
+    return (rows - 24) ** 2 + (columns - x) ** 2 < radius**2
+
+
+def test_where_two_axes_speak_the_nearest_drawn_slice_decides() -> None:
+    with begin() as session:
+        session.add(7, mask=_disc(27))
+        session.follow()
+        side = np.zeros((16, 80), np.bool_)
+        side[6:9, 20:30] = True
+        session.add(24, axis=1, mask=side)
+        found = session.mask()
+        assert (found[:, 24] == side)[np.arange(16) != 7].all()
+        assert (found[7] == _disc(27)).all(), "the first axis wins where both are as near"
+
+
+def test_a_thing_known_along_one_axis_is_corrected_on_another() -> None:
+    with begin() as session:
+        session.add(7, mask=_disc(27))
+        session.follow()
+        cut = session.mask()[:, 24]
+        one = session.add(24, axis=1, points=[(27, 7)])
+        assert dice(one.mask, cut) > 0.5
+
+
+def test_a_session_goes_on_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "scan.session"
+    with begin(session=path) as session:
+        session.add(7, box=(16, 13, 39, 36))
+        for one in session.propagate():
+            if one.index == 9:
+                break
+    with begin(session=path) as session:
+        assert session.objects == [1]
+        again = session.follow().mask()
+    with begin() as session:
+        session.add(7, box=(16, 13, 39, 36))
+        assert (session.follow().mask() == again).all()
+    with pytest.raises(InputError, match="another scan or another window"):
+        begin(session=path, window=(0, 100))
+
+
+def test_a_video_model_follows_slices_and_goes_on(tmp_path: Path) -> None:
+    from tests.track.test_memory_tracker import tiny
+
+    array, model = made()[0][:8], tiny()
+    path = tmp_path / "x.session"
+    with open_volume_session(model, array) as session:
+        session.add(4, mask=_disc(24))
+        wanted = session.follow().mask()
+    with open_volume_session(model, array, session=path) as session:
+        session.add(4, mask=_disc(24))
+        next(session.propagate("forward"))
+    with open_volume_session(model, array, session=path) as session:
+        assert (session.follow().mask() == wanted).all()
+
+
+def test_a_thing_that_is_gone_between_two_drawn_slices_is_filled_there() -> None:
+    array, truth = made()
+    array[6:9] = 100  # three slices without anything, more than end an object
+    with begin(array) as session:
+        session.add(4, mask=truth[4])
+        session.add(10, mask=truth[10])
+        for fill, there in (("auto", True), ("never", False)):
+            session.settings = VolumeSettings(fill=fill)
+            found = session.follow().mask()
+            assert found[6:9].any() == there
+            assert slices_of(found)[0] == 4
+        assert slices_of(found)[-1] == 10
+
+
+def test_between_drawn_slices_masks_are_filled() -> None:
+    with begin(np.zeros(SHAPE, np.int16), fill="always") as session:
+        session.add(4, mask=_disc(20))
+        session.add(8, mask=_disc(40))
+        assert dice(session.mask()[6], _disc(30)) > 0.99
+    with begin(np.zeros(SHAPE, np.int16), fill="never") as session:
+        session.add(4, mask=_disc(20))
+        session.add(8, mask=_disc(40))
+        assert slices_of(session.mask()) == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        ({"slice": 16, "points": [(3, 3)]}, "no frame 16"),
+        ({"slice": 3, "axis": 3, "points": [(3, 3)]}, "axis"),
+        ({"slice": 3, "id": 0, "points": [(3, 3)]}, "65535"),
+        ({"slice": -1, "points": [(3, 3)]}, "whole number"),
+        ({"slice": 3}, "points"),
+    ],
+)
+def test_what_is_wrong_is_said(said: dict[str, Any], match: str) -> None:
+    with begin() as session, pytest.raises((InputError, PromptError), match=match):
+        session.add(**said)
+
+
+def test_settings_are_checked() -> None:
+    for wrong, match in (
+        ({"window": (3, 0)}, "above 0"),
+        ({"window": 7}, "level, width"),
+        ({"fill": "some"}, "auto"),
+        ({"windw": 1}, "did you mean 'window'"),
+    ):
+        with pytest.raises(InputError, match=match):
+            begin(**wrong)
+    with begin() as session, pytest.raises(InputError, match="nothing says"):
+        session.follow()
+
+
+# Ends.
+
+ON_GREY = Look(area=400, inside=200.0, around=120.0, deviation=20.0)
+
+
+@pytest.mark.parametrize(
+    ("look", "ends"),
+    [
+        (ON_GREY, False),
+        (replace(ON_GREY, area=60), False),  # 15 % of 400
+        (replace(ON_GREY, area=59), True),
+        (replace(ON_GREY, area=0), True),
+        (replace(ON_GREY, around=160.0), False),  # half of the contrast of 80
+        (replace(ON_GREY, around=161.0), True),
+        (replace(ON_GREY, around=300.0), True),  # the other way round
+        (replace(ON_GREY, inside=229.0), False),  # 1.5 times the deviation are 30
+        (replace(ON_GREY, inside=231.0), True),
+    ],
+)
+def test_a_slice_is_compared_with_the_past_by_hand(look: Look, ends: bool) -> None:
+    past = judge(Past(ON_GREY, (500, 400, 300), 200.0), look)
+    assert (past.failed == 1) is ends
+    assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, look.area))
+    assert judge(past, replace(ON_GREY, area=0)).ended is ends
+
+
+def test_what_does_not_stand_out_is_not_told_by_its_contrast() -> None:
+    faint = replace(ON_GREY, around=181.0)
+    past = Past(faint, (400,), 200.0)
+    assert not judge(past, replace(faint, around=230.0)).failed
+
+
+def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:
+    grey = np.full((40, 40), 50, np.uint8)
+    mask = np.zeros((40, 40), np.bool_)
+    mask[10:30, 10:30] = True
+    grey[mask] = 200
+    grey[9:31, 9:31][np.pad(np.zeros((20, 20), np.bool_), 1, constant_values=True)] = 120
+    grey[mask ^ np.pad(mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1], 1)] = 160
+    look = look_at(mask, grey)
+    assert (look.area, look.inside, look.around) == (400, 200.0, 50.0)
+    assert look_at(np.zeros((4, 4), np.bool_), grey[:4, :4]) == Look(0, 0.0, 0.0, 0.0)
+
+
+# Filling.
+
+
+def test_signed_distance_is_that_to_the_outline_between_pixels() -> None:
+    mask = np.zeros((5, 7), np.bool_)
+    mask[:, 3:] = True
+    assert signed_distance(mask)[2].tolist() == [-2.5, -1.5, -0.5, 0.5, 1.5, 1.5, 0.5]
+
+
+def test_half_way_between_two_discs_is_the_disc_between_them() -> None:
+    assert dice(mix_masks(_disc(20, 8), _disc(50, 14), 0.5), _disc(35, 11)) > 0.98
+    assert (mix_masks(_disc(20), _disc(50), 0.0) == _disc(20)).all()
+
+
+def test_only_unsure_slices_and_small_gaps_are_filled() -> None:
+    stack = np.stack([_disc(20)] * 12)
+    stack[[3, 8, 9]] = False
+    stack[5] = _disc(60, 3)
+    filled = fill_slices(stack.copy(), [1, 6], [5], "auto")
+    assert (filled[:10] == _disc(20)).all()
+    untouched = fill_slices(stack.copy(), [1, 6], [], "auto")
+    assert (untouched[5] == _disc(60, 3)).all()
+    assert not fill_slices(stack.copy(), [1, 6], [5], "never")[3].any()

@@ -1,0 +1,131 @@
+"""`anymask volume`: a scan and prompts in, labels out; what cannot be is said before the work."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anymask
+from anymask.cli.main import main
+from anymask.segment import Model
+from anymask.track import FilePrompt
+from anymask.volumes import VolumeFiles, follow_volume, read_volume, scaled_affine
+from tests.segment.fakes import ColourRuntime
+from tests.volumes.test_following import dice, made
+
+nibabel = pytest.importorskip("nibabel")
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    image = nibabel.Nifti1Image(made()[0].transpose(2, 1, 0), scaled_affine((3.0, 1.0, 1.0)))
+    nibabel.save(image, path)
+    return path
+
+
+def asked(scan: Path, *outputs: str, **changes: object) -> VolumeFiles:
+    prompts = {(7, 1): FilePrompt(box=[16, 13, 39, 36]), (7, 2): FilePrompt([[64, 50]], [1])}
+    paths = [scan.parent / name for name in outputs]
+    names = {1: "disc"}
+    return VolumeFiles(scan=scan, prompts=prompts, outputs=paths, names=names, **changes)  # type: ignore[arg-type]
+
+
+def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
+    seen: list[int] = []
+    notes = follow_volume(
+        lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz", "a.seg.nrrd"), "m",
+        lambda done, total: seen.append(done),
+    )  # fmt: skip
+    for name in ("a.nii.gz", "a.seg.nrrd"):
+        read = read_volume(scan.parent / name)
+        assert dice(read.array == 1, made()[1]) > 0.9
+        assert np.allclose(read.affine, read_volume(scan).affine)
+    assert read.names == {1: "disc", 2: "Segment_2"}
+    assert any(
+        note.startswith("disc: ") and "slices 4 to 10 of z (21.0 mm)" in note for note in notes
+    )
+    assert seen[-1] == len(seen)
+    written = {one.name for one in scan.parent.iterdir()}
+    assert written == {"scan.nii.gz", "a.nii.gz", "a.seg.nrrd"}
+
+
+def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int | None) -> None:
+        if done == 6:
+            raise Stopped
+
+    model = Model(ColourRuntime())
+    with pytest.raises(Stopped):
+        follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
+    kept = scan.parent / ".a.nii.gz.session"
+    assert kept.exists()
+    decoded = len(model.runtime.calls)  # type: ignore[attr-defined]
+    follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m")
+    again = len(model.runtime.calls) - decoded  # type: ignore[attr-defined]
+    assert not kept.exists()
+    before = gzip.decompress((scan.parent / "a.nii.gz").read_bytes())
+
+    whole = Model(ColourRuntime())
+    follow_volume(lambda: whole, asked(scan, "b.nii.gz"), "m")
+    assert gzip.decompress((scan.parent / "b.nii.gz").read_bytes()) == before
+    assert again < len(whole.runtime.calls)  # type: ignore[attr-defined]
+
+    with pytest.raises(Stopped):
+        follow_volume(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
+    other = asked(scan, "a.nii.gz", settings={"window": (300.0, 600.0)})
+    assert follow_volume(lambda: model, other, "m")[0].startswith("wrote")
+
+
+def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
+    kept, model = scan.parent / "x.session", Model(ColourRuntime())
+    first = asked(scan, "a.nii.gz", settings={"session": kept})
+    follow_volume(lambda: model, first, "m")
+    mask = np.zeros((64, 80), np.uint8)
+    mask[20:30, 20:30] = 255
+    np.save(scan.parent / "m.npy", mask)
+    later = VolumeFiles(
+        scan=scan, prompts={(8, 1): FilePrompt(mask=scan.parent / "m.npy")},
+        outputs=[scan.parent / "b.nii.gz"], settings={"session": kept},
+    )  # fmt: skip
+    follow_volume(lambda: model, later, "m")
+    before, after = (read_volume(scan.parent / name).array for name in ("a.nii.gz", "b.nii.gz"))
+    assert (after[8] == (mask > 0)).sum() >= (mask > 0).sum()
+    assert (before[:8] == after[:8]).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--box", "1,1,5,5", "-o", "x.png"], "ends in .nii, .nii.gz, .seg.nrrd"),
+        (["--box", "1,1,5,5", "-o", "x.dcm"], "comes from"),
+        (["-o", "x.nii"], "nothing says which object is meant"),
+        (["--box", "40:1,1,5,5", "-o", "x.nii"], "40"),
+        (["--box", "99:1:1,1,5,5", "-o", "x.nii"], "there is no frame 99"),
+        (["--box", "1,1,5,5", "--window", "40", "-o", "x.nii"], "LEVEL,WIDTH"),
+        (["--box", "1,1,5,5", "--axis", "w", "-o", "x.nii"], "choose one of z, y, x"),
+    ],
+)
+def test_what_is_wrong_is_one_error(
+    words: list[str], told: str, scan: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(scan.parent)
+    assert main(["volume", "scan.nii.gz", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert [one.name for one in scan.parent.glob("x.*")] == []
+
+
+@pytest.mark.slow
+def test_the_command_follows_with_the_bundled_model(
+    scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = scan.parent / "disc.seg.nrrd"
+    words = ["--slice", "7", "--box", "16,13,39,36", "--label", "disc", "-o", str(out)]
+    assert main(["volume", str(scan), *words]) == 0
+    assert "disc: " in capsys.readouterr().out
+    assert dice(anymask.read_volume(out).array == 1, made()[1]) > 0.9
