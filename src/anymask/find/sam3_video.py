@@ -67,11 +67,12 @@ class Sam3Video:
         self._torch, self._network, self._lock = torch, network, lock
         self._hw = frames[0].shape[:2]
         device = network.no_memory_embedding.device
-        self._session = Sam3TrackerVideoInferenceSession(
+        self._session: Any = Sam3TrackerVideoInferenceSession(
             video_height=self._hw[0], video_width=self._hw[1], inference_device=device
         )
         self._session.dtype = torch.float32
-        self._session.processed_frames = _SeenFrames(frames, network.image_size)
+        seen: Any = _SeenFrames(frames, network.image_size)
+        self._session.processed_frames = seen
         self._unsettled: set[int] = set()  # frames whose memories are to be made
         network._encode_new_memory = partial(encode_memory, network)
 
@@ -164,7 +165,7 @@ class Sam3Video:
             labels += prompt.labels.tolist()
         if not labels:
             raise InputError("wanted clicks or a box, got neither; give points= or box=")
-        scale = self._network.image_size / np.float32([self._hw[1], self._hw[0]])
+        scale = self._network.image_size / np.array([self._hw[1], self._hw[0]], np.float32)
         scaled = np.asarray(coords * scale, np.float32)
         device, torch = self._session.inference_device, self._torch
         return (
