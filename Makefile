@@ -21,7 +21,7 @@ PYTHON ?= $(shell $(FIND_PYTHON))
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all coverage lint bench build web clean
+.PHONY: help demo test test-all coverage lint bench docs build web clean
 
 help:  ## show this list
 	@echo "usage: make TARGET"
@@ -47,6 +47,9 @@ lint: $(VENV)/.dev  ## run the gates: ruff, mypy, imports between rooms, size bu
 
 bench: $(VENV)/.core  ## measure the bundled model on this machine
 	$(BIN)/anymask bench
+
+docs: $(VENV)/.dev  ## build the documentation site with its API reference and search into build/site
+	$(BIN)/python -m docs.site.build
 
 build: $(VENV)/.dev  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m hatchling build -d dist

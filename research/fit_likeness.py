@@ -1,15 +1,17 @@
-"""Fit what `find(like=)` thinks of masks: `python -m research.fit_likeness collect|fit`.
+"""Fit what `find(like=)` thinks of masks: `python -m research.fit_likeness collect|fit|threshold`.
 
 collect  facts of masks on pairs of training photos, one line of JSON a photo: an example (a photo's
          largest mask of a label), a photo of the same label, and one without it
 fit      those lines in; weights of `find.examples.WEIGHTS` out, and what each threshold does
+threshold  lines of pairs that were not fitted on in; what each threshold does with the weights that
+         ship, and the least one that is right about "not here" often enough
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 
 import anymask
 from anymask.base import parse_json
-from anymask.find import FACTS, Example, compare, learn_kinds
+from anymask.find import FACTS, Example, chance_of, compare, learn_kinds
 from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
 
 SETS = (
@@ -32,6 +34,8 @@ SAME = 0.5  # IoU from which on a mask is the thing
 SMALLEST = 0.002  # of the photo: an example's mask
 RATE, STEPS, DECAY = 0.05, 3000, 1e-3  # of the fit
 HUNDREDTHS = range(5, 100, 5)
+FINE = (5, 7, 10, 12, 15, 17, 20, 25, 30, 40, 50)  # hundredths
+RIGHT = 0.85  # of the photos without the thing: where nothing is to be found
 
 
 def read_set(folder: Path) -> list[tuple[Path, dict[str, list[Rle]]]]:
@@ -108,18 +112,41 @@ def fit(files: list[Path]) -> None:
     chances = [
         1 / (1 + np.exp(-(np.array(row["facts"]) @ weights[:-1] + weights[-1]))) for row in rows
     ]
+    tell_thresholds(rows, chances, [one / 100 for one in HUNDREDTHS])
+
+
+def choose_threshold(files: list[Path]) -> None:
+    """Print what thresholds do with the weights that ship, and the one to take."""
+    rows = [parse_json(line, file) for file in files for line in file.read_text().splitlines()]
+    chances = [
+        chance_of(np.array(row["facts"], np.float32).reshape(-1, len(FACTS))) for row in rows
+    ]
+    told = tell_thresholds(rows, chances, [one / 100 for one in FINE])
+    print(f"chosen: {next((one for one, right in told if right >= RIGHT), None)}")
+
+
+def tell_thresholds(
+    rows: list[dict[str, Any]], chances: Sequence[NDArray[Any]], thresholds: list[float]
+) -> list[tuple[float, float]]:
+    """Print what each threshold does; how often each is right where the thing is not.
+
+    chances  (n,) of the masks of each row
+    """
     there = np.array([row["there"] for row in rows])
     print(f"{there.sum()} photos with, {(~there).sum()} without")
-    for threshold in np.array(HUNDREDTHS) / 100:
+    told = []
+    for threshold in thresholds:
         found = np.array([bool((one >= threshold).any()) for one in chances])
         hits = [
             bool(((one >= threshold) & (np.array(row["fits"]) >= SAME)).any())
             for one, row in zip(chances, rows, strict=True)
         ]
+        told.append((threshold, float(1 - found[~there].mean())))
         print(
             f"{threshold:.2f} found where it is {found[there].mean():.3f}, rightly "
-            f"{np.array(hits)[there].mean():.3f}, not here {1 - found[~there].mean():.3f}"
+            f"{np.array(hits)[there].mean():.3f}, not here {told[-1][1]:.3f}"
         )
+    return told
 
 
 def logistic(
@@ -140,9 +167,9 @@ def logistic(
 
 
 def main() -> None:
-    """Collect or fit."""
+    """Collect, fit or choose."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("collect", "fit"))
+    parser.add_argument("what", choices=("collect", "fit", "threshold"))
     parser.add_argument("files", type=Path, nargs="+", help="lines of facts; to collect, one")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/train"))
     parser.add_argument("--seed", type=int, default=0)
@@ -151,6 +178,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "fit":
         fit(args.files)
+    elif args.what == "threshold":
+        choose_threshold(args.files)
     else:
         collect(args.data, args.files[0], args.seed, args.limit, args.model)
 

@@ -158,6 +158,7 @@ def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> N
     assert x0 < x1
     assert y0 > y1
     assert plot.count("<circle") == 2
+    assert 'style="max-width: 520px" viewBox="0 0 520 300"' in plot  # its words stay small
     assert "a, clicks 3: 100 %" in plot
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,19 @@ def sam3_config(mini: bool = True) -> Any:
     return Sam3VideoConfig(detector_config=detector, tracker_config=tracker)
 
 
-def write_sam3(folder: Path, shared: Path, case: str = "sam3_mini") -> Path:
-    """A folder with the recipe's weights and CLIP's tokenizer."""
+def write_sam3(
+    folder: Path,
+    shared: Path,
+    case: str = "sam3_mini",
+    changed: Mapping[str, np.ndarray] | None = None,
+) -> Path:
+    """A folder with the recipe's weights and CLIP's tokenizer; `changed` is in place of some."""
     import transformers
     from safetensors.numpy import save_file
 
     recipe = load_recipe(shared)
     arrays = recipe.fill(recipe.shapes(case), recipe.SEED)
+    arrays |= changed or {}
     published = their_names(arrays, shared / "golden")
     sam3_config(case == "sam3_mini").save_pretrained(folder)
     save_file(published, folder / "model.safetensors", metadata={"format": "pt"})

@@ -125,3 +125,73 @@ def test_what_it_cannot_take_is_refused(ask: Any, word: str, case: Any) -> None:
     detector, photo, _ = case
     with pytest.raises(InputError, match=word):
         ask(detector, photo)
+
+
+# Videos.
+
+CORRECTED = 2  # the frame with the negative click
+WORDS = anymask.Prompt(words="cup")
+
+
+@pytest.fixture(scope="module")
+def video(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """SAM 3 with the weights of the golden video, its numbers, and the frames."""
+    pytest.importorskip("transformers")
+    path = shared / "golden" / "sam3_mini_video.npz"
+    if not path.is_file():
+        pytest.skip("needs ../shared/golden of SAM 3")
+    with np.load(path) as stored:
+        reference = dict(stored)
+    changed = {name[4:]: array for name, array in reference.items() if name.startswith("set_")}
+    folder = write_sam3(tmp_path_factory.mktemp("video"), shared, changed=changed)
+    detector: Any = open_detector(folder, "cpu")
+    count = sum(name.startswith("first_low_") for name in reference)
+    paths = sorted((shared / "images" / "bedroom").glob("*.jpg"))[:count]
+    return detector, reference, [anymask.load_image(path) for path in paths]
+
+
+def assert_frame(seen: Any, reference: Any, name: str) -> None:
+    assert_logits(seen.logits[:, None, ::2, ::2], reference[name.replace("_", "_low_")])
+    wanted = reference[name.replace("_", "_object_")]
+    np.testing.assert_allclose(seen.there[:, None], wanted, rtol=0, atol=SCORES)
+
+
+def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: Any) -> None:
+    detector, reference, frames = video
+    followed = detector.follow(frames)
+    click = anymask.Prompt.of(points=reference["in_click"], labels=[1])
+    followed.prompt(0, 1, click)
+    followed.prompt(0, 2, anymask.Prompt.of(box=reference["in_box"]))
+    for number in range(len(frames)):
+        seen = followed.step(number)
+        assert seen.numbers == (1, 2)
+        assert_frame(seen, reference, f"first_{number}")
+        wanted = reference[f"first_{number}"][:, 0] > 0
+        drawn = {one.id: rle_to_mask(one.rle)[::8, ::8] for one in followed.masks(seen)}
+        assert np.mean(np.stack([drawn[1], drawn[2]]) != wanted) < NEAR
+    no = anymask.Prompt.of(points=reference["in_negative"], labels=[0])
+    logits = followed.prompt(CORRECTED, 1, no)
+    assert_logits(logits[::2, ::2], reference[f"second_low_{CORRECTED}"][0, 0])
+    for number in range(len(frames)):
+        assert_frame(followed.step(number), reference, f"second_{number}")
+
+
+@pytest.mark.parametrize(
+    ("ask", "word"),
+    [
+        (lambda one, frames: one.follow([]), "none"),
+        (lambda one, frames: one.follow(frames).step(0), "prompt"),
+        (lambda one, frames: one.follow(frames).step(9), "frames 0 to 3"),
+        (lambda one, frames: one.follow(frames).prompt(0, 1, WORDS), "neither"),
+        (
+            lambda one, frames: one.follow(frames).prompt(
+                0, 1, anymask.Prompt.of(mask=frames[0][..., 0] > 9)
+            ),
+            "mask",
+        ),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(ask: Any, word: str, video: Any) -> None:
+    detector, _, frames = video
+    with pytest.raises(InputError, match=word):
+        ask(detector, frames)

@@ -188,3 +188,9 @@ def test_a_lif_made_by_hand_is_read_by_liffile_itself(tmp_path: Path) -> None:
     path.write_bytes(_lif_chunk(text) + block + values.tobytes())
     assert (image_hw(path), read_pages(path).count) == ((4, 5), 3)
     np.testing.assert_array_equal(load_channels(path, 1), values[:, 1].transpose(1, 2, 0))
+
+
+def test_a_place_is_a_page_and_a_band(stack: Path) -> None:
+    assert read_pages(stack).axes == (("T", 2), ("Z", 3))
+    shown = load_image(stack, page="t1z2c1", ranges=(0, 255))
+    assert shown[0, 0, 0] == min(255, VALUES[1, 2, 1, 0, 0])

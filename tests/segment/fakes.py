@@ -175,7 +175,7 @@ class ColourNaming:
     """Names a mask by its mean colour."""
 
     def __init__(self) -> None:
-        also = {word: n for n, word in enumerate(COLOURS)}
+        also = {word: n for n, word in enumerate((*COLOURS, "orange"))} | {"orange": 0}
         learned = np.ones(3, np.bool_)
         self.table = NameTable(COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colours")
         self.looked = 0

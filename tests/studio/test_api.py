@@ -267,7 +267,7 @@ IN_A_VIDEO = [
 def test_openapi_lists_every_address() -> None:
     with client() as http:
         paths = http.get("/openapi.json").json()["paths"]
-    api = {"/health", "/api/encode", "/api/segment", "/api/everything", "/api/names"}
+    api = {"/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names"}
     videos = {path for path in paths if path.startswith("/api/videos")}
     assert videos == {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
     assert set(paths) == api | {"/model/{name}"} | videos

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anymask.base import InputError
 from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
-from anymask.masks import Mask, mask_to_rle, rle_iou
+from anymask.masks import Mask, Masks, Origin, mask_to_rle, rle_iou
+from anymask.runtime import entry
 from anymask.segment import Model
 from anymask.studio import (
     LEAST_HELD,
     Project,
+    Provenance,
     TakenMasks,
     Trained,
+    annotated_images,
+    create_project,
     is_held_out,
     masks_file,
     paired_gain,
@@ -159,3 +164,26 @@ def test_the_gain_is_of_the_same_photos() -> None:
 def test_too_few_masks_train_nothing(project: Project) -> None:
     with pytest.raises(InputError, match="at least 10 accepted masks.*there are 0"):
         retrain(project, None, None, None)  # type: ignore[arg-type]
+
+
+def test_the_model_behind_a_mask_goes_in_and_out_of_a_project(tmp_path: Path) -> None:
+    origin = Origin("mine", "ab" * 32, "Apache-2.0; and that of your data: CC-BY-4.0", "my photos")
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "a.png")
+    project = create_project(tmp_path)
+    mask = np.zeros((40, 60), bool)
+    mask[5:20, 5:30] = True
+    masks = Masks([Mask(mask_to_rle(mask), "cup", score=0.9, origin=origin)])
+    image = AnnotatedImage(file_name="a.png", hw=(40, 60), masks=masks)
+    write_annotations([image], tmp_path / "in.json", "coco")
+    assert take_masks(project, tmp_path / "in.json", None, "ann").new == 1
+    (kept,) = project.store.records(1)
+    assert kept.provenance.licence == origin.licence
+    assert kept.provenance.origin() == origin
+    (back,) = annotated_images(project)
+    assert back.masks[0].origin == origin
+    published = entry("sam_vit_b")
+    by_hand = Provenance(kind="human", model="sam_vit_b", model_hash=published.sha256)
+    assert by_hand.origin() == Origin(
+        "sam_vit_b", published.sha256 or "", "Apache-2.0", published.data
+    )
+    assert Provenance().origin() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from PIL import Image
 import anymask
 from anymask.runtime import find_bundle
 from anymask.segment import Model
-from anymask.studio import ServedProject, ServerParts, TaskPictures, create_project
+from anymask.studio import DISC, ServedProject, ServerParts, TaskPictures, create_project
 from tests.patience import PATIENCE_S
 from tests.scripts import loaded_script
 from tests.segment.fakes import NamingRuntime
@@ -75,6 +76,11 @@ def test_every_address_has_a_summary_a_tag_and_an_example(document: dict[str, An
     for name, one in found.items():
         assert one["tags"], name
         assert 10 < len(one["summary"]) < 110, (name, one["summary"])
+        content = one.get("requestBody", {}).get("content", {})
+        if "application/json" in content:
+            assert example_of(document, one) is not None, name
+        for parameter in one.get("parameters", ()):
+            assert "example" in parameter or not parameter["required"], (name, parameter["name"])
 
 
 SESSION = "/api/videos/{name}"
@@ -92,17 +98,41 @@ def test_what_docs_fills_in_is_answered(http: httpx2.Client, document: dict[str,
     known = operations(document)
     rest = sorted(set(known) - set(ORDER), key=lambda n: (n.startswith("DELETE"), -len(n)))
     for name in [*ORDER, *rest, f"DELETE {SESSION}"]:
-        (method, path), one, headers = name.split(), known[name], {}
+        (method, path), one, headers, query = name.split(), known[name], {}, dict[str, Any]()
         for parameter in one.get("parameters", ()):
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
-            elif parameter["required"]:
+            elif parameter["in"] == "header" and parameter["required"]:
                 headers[parameter["name"]] = parameter["example"]
+            elif parameter["in"] == "query":  # what the page fills in of itself
+                filled = parameter.get("example", parameter["schema"].get("default"))
+                query |= {} if filled is None else {parameter["name"]: filled}
         if path.endswith("/file") and method == "PUT":  # which somebody has to choose
             reply = http.put(path, content=http.get("/api/clips/1/file").content)
         else:
-            reply = http.request(method, path, json=example_of(document, one), headers=headers)
+            body = example_of(document, one)
+            reply = http.request(method, path, json=body, headers=headers, params=query)
         assert reply.status_code < 400, (name, reply.text)
+
+
+def test_forms_are_answered_as_docs_fills_them_in(
+    http: httpx2.Client, document: dict[str, Any]
+) -> None:
+    """The photo is the example's picture; fields without an example are sent empty."""
+    photo = {"file": ("disc.png", base64.b64decode(DISC), "image/png")}
+    asked = 0
+    for name, one in operations(document).items():
+        form = one.get("requestBody", {}).get("content", {}).get("multipart/form-data")
+        if form is None or "{" in name:
+            continue
+        fields = {
+            key: about for key, about in form["schema"]["properties"].items() if key != "file"
+        }
+        filled = {key: about["example"] for key, about in fields.items()}
+        reply = http.post(name.split()[1], files=photo, data=filled)
+        assert reply.status_code == 200, (name, reply.text)
+        asked += bool(filled)
+    assert asked == 3  # segment, everything, names
 
 
 def test_the_page_s_types_are_what_the_server_says() -> None:

@@ -12,8 +12,10 @@ import tifffile
 from PIL import Image
 from starlette.testclient import TestClient
 
+from anymask.cli.main import main
+from anymask.images import PictureFile
 from anymask.jobs import PictureChoice
-from anymask.masks import coco_to_rle, mask_to_rle, rle_to_mask
+from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle, rle_to_mask
 from anymask.studio import Draft, Project, ServedProject, create_project, take_masks
 from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
@@ -195,9 +197,12 @@ def test_pages_leave_as_pictures_of_their_own_and_come_back(
     ]
 
 
-def test_what_annotate_was_told_is_shown_without_being_asked_for(project: Project) -> None:
+@pytest.mark.parametrize("page", [3, "z1"])
+def test_what_annotate_was_told_is_shown_without_being_asked_for(
+    project: Project, page: int | str
+) -> None:
     behind = inference()
-    choice = PictureChoice(page=3, stretch=(0.0, 100.0))
+    choice = PictureChoice(page=page, stretch=(0.0, 100.0))
     site = ServedProject(project, "ann", choice)
     with client(behind, project=site) as ask:
         assert ask.get(f"/api/images/{STACK}/planes").json()["first"] == 3
@@ -237,3 +242,24 @@ def test_a_file_that_was_replaced_by_one_of_another_size_is_told_as_that(tmp_pat
         (tmp_path / "a.png").unlink()
         news = ask.post("/api/folder").json()
         assert news == {"added": 1, "gone": ["1"], "unreadable": {}}
+
+
+def test_masks_that_do_not_say_a_page_go_where_they_are_told(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels").mkdir()
+    source = tmp_path / "labels" / "stack.json"
+    masks = Masks([Mask(mask_to_rle(LEFT), "disc")], picture=PictureFile(tmp_path / "stack.tif"))
+    masks.write(source, "sa1b")
+    asked = ["project", "import", str(tmp_path), str(source)]
+    for page, place in (("z1c2", 3), ("4", 3), ("0", 0)):
+        assert main([*asked, "--page", page]) == 0
+        (entry,) = project.store.records(STACK)
+        assert entry.page == place
+        project.store.delete_record(entry.id, entry.version, "ann")
+    assert "stack" not in capsys.readouterr().out
+    assert main(asked) == 0
+    assert "1 stack: their masks lie on page 0; --page N, or z1c0" in capsys.readouterr().out
+    for page, told in (("6", "has 6, counted from 0"), ("z2", "Z 2 x C 3"), ("all", "one page")):
+        assert main([*asked, "--page", page]) == 2
+        assert told in capsys.readouterr().err

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 import anymask
+from anymask.masks import Mask, mask_to_rle
 from tests.web.name_list import change_names, listed, suggested
 from tests.web.told import REPORT, plane_of, planes_of, proposal, unchanged, values_of
 
@@ -98,6 +99,8 @@ class Project:
     token: str = ""
     guesses: dict[str, float] = field(default_factory=lambda: {"cup": 0.7, "bowl": 0.2})
     wishes: list[Any] = field(default_factory=list)  # for names of masks
+    finds: list[Any] = field(default_factory=list)  # questions about photos
+    search: dict[str, Any] = field(default_factory=lambda: {"state": "none"})
     forgets: int = 0  # photos that it has seen and does not know any more, so often
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -295,6 +298,43 @@ class Handler(BaseHTTPRequestHandler):
         kept = [project.add(image, proposal(record)) for record in good]
         return {"records": kept, "others": others}
 
+    def find(self, project: Project, image: str) -> Any:
+        """Two squares that are called as the word, or as the example."""
+        question = self.question(project)
+        (example,) = question.get("like") or [{"record": None}]
+        known = project.records.get(str(example["record"]), {})
+        label = question.get("words") or known.get("label")
+        height, width = project.photos[image].shape[:2]
+        found = []
+        for left in (20, 120):
+            mask = np.zeros((height, width), np.bool_)
+            mask[200:260, left : left + 60] = True
+            one = proposal(Mask(mask_to_rle(mask), score=0.8))
+            found.append(project.add(image, one | {"label": label}))
+        return {"records": found, "there": 1}
+
+    def question(self, project: Project) -> Any:
+        """What is looked for; one word is not known."""
+        question = self.json()
+        project.finds.append(question)
+        if question.get("words") == "cupp":
+            raise refuse(422, "a known name", "'cupp' (the nearest: cup)", "take a known one")
+        return question
+
+    def search(self, project: Project) -> Any:
+        """Of four photos one is searched at each look."""
+        now = project.search
+        if self.command == "POST":
+            begun = {"done": 0, "total": 4, "found": 0} | now
+            project.search = begun | {"state": "running", "question": self.question(project)}
+        elif self.command == "DELETE":
+            project.search = now | {"state": "stopped"}
+        elif now["state"] == "running":
+            done = now["done"] + 1
+            over = {"state": "done"} if done == now["total"] else {}
+            project.search = now | {"done": done, "found": 2 * done} | over
+        return project.search
+
     def next_review(self, project: Project) -> Any:
         if not project.queue:
             return None
@@ -370,6 +410,9 @@ ROUTES: list[tuple[str, Route]] = [
     (f"DELETE {RECORD}", Handler.delete),
     (f"POST {IMAGE}/events", Handler.log),
     (f"POST {IMAGE}/everything", Handler.everything),
+    (f"POST {IMAGE}/find", Handler.find),
+    ("(?:GET|POST|DELETE) /api/search", Handler.search),
+    ("GET /api/names", lambda *_: {"names": ["cat", "cup"], "detector": None}),
     (f"GET {IMAGE}/progress", lambda *_: {"done": 0, "total": 0}),
     (f"POST {IMAGE}/done", lambda _, project, image: project.done.append(image)),
     (f"DELETE {IMAGE}/done", lambda _, project, image: project.done.remove(image)),

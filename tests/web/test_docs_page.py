@@ -51,7 +51,7 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         videos = {address for address in told if address.startswith("/api/videos")}
         assert len(videos) == 14
         assert told - videos == {
-            "/health", "/api/encode", "/api/segment", "/api/everything", "/api/names",
+            "/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names",
             "/model/{name}",
         }  # fmt: skip
         page.locator("#operations-model-health_health_get .opblock-summary-control").click()

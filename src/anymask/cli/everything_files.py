@@ -107,21 +107,22 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
     """Write what else is made of the records that are there: the names of the files."""
     if not files.others:
         return []
-    masks, shown = read_records(item.output(".json")), None
+    masks, shown = read_records(item), None
     if any(target.shows_photo for target in files.others):
         shown = pictures.load(item.photo, item.page, None)
     return [name for one in files.others for name in write_objects(one, masks, shown, ())]
 
 
-def read_records(path: Path) -> Masks:
-    """The records that were written, with the name of their photo."""
+def read_records(item: PhotoItem) -> Masks:
+    """The records that were written of a photo, with the photo."""
     from anymask.images import PictureFile
     from anymask.masks import Mask, Masks
 
+    path = item.output(".json")
     document = parse_json(path.read_bytes(), path)
     records = [Mask.from_sa1b(row) for row in document["annotations"]]
     about = document["image"]
-    picture = PictureFile(Path(about["file_name"]))
+    picture = PictureFile(item.photo, item.page or 0, about["file_name"])
     return Masks(records, image_hw=(about["height"], about["width"]), picture=picture)
 
 

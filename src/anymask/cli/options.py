@@ -60,8 +60,14 @@ def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) ->
     place = pages.place(0)
     say(
         f"{photo.name} has {pages.count} pages{pages.axes_in_words()}, took page 0"
-        f"{f' ({place})' if place else ''}; --page N takes another one, --page all each"
+        f"{f' ({place})' if place else ''}; --page N{_spoken(place)} takes another one, "
+        "--page all each"
     )
+
+
+def _spoken(place: str) -> str:
+    """A place as `--page` takes it: "Z 1, C 0" -> " or z1c0"."""
+    return f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
 
 
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}

@@ -205,7 +205,8 @@ def segment_photo(model: Model, job: Job, item: PhotoItem, targets: Sequence[Tar
         shown = mix.to_rgb(shown)
     lines = list[str]()
     answers = named_answers(model, job, seen)
-    photo = PictureFile(Path(item.stem.name if is_embedding(item.photo) else item.name))
+    called = item.stem.name if is_embedding(item.photo) else item.name
+    photo = PictureFile(item.photo, item.page or 0, called)
     found = Masks(image_hw=image_hw, picture=photo)  # the other masks of an answer are never made
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         found.append(replace(answer, prompt=prompt).best)

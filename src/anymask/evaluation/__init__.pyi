@@ -28,6 +28,8 @@ from anymask.evaluation.audit_photos import find_missing as find_missing
 from anymask.evaluation.audit_photos import hash_masks as hash_masks
 from anymask.evaluation.audit_photos import photo_to_json as photo_to_json
 from anymask.evaluation.audit_report import draw_suspect as draw_suspect
+from anymask.evaluation.by_class import ShownPhoto as ShownPhoto
+from anymask.evaluation.by_class import shown_ap as shown_ap
 from anymask.evaluation.coco import AREA_RANGES as AREA_RANGES
 from anymask.evaluation.coco import DetectedPhoto as DetectedPhoto
 from anymask.evaluation.coco import Detection as Detection

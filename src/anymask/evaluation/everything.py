@@ -16,7 +16,7 @@ stays, as .9 would drop the better drawn ones of large objects.
 `shown` is what an annotator opens in the morning: `everything` as it is called without any setting.
 A mask is right if it overlaps an object that no better mask has with an IoU of at least .5; one
 that lies in an area that does not count is not counted. Where a set labels only some of what a
-photo holds, the precision is a lower bound.
+photo holds, precision and AP are lower bounds. AP, AR and the table by class: `by_class`.
 
 The matching is pycocotools' (the extra `evaluate`). Letters: I photos, T thresholds of IoU.
 """
@@ -29,6 +29,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from anymask.base import Floats
+from anymask.evaluation.by_class import ShownPhoto, shown_ap
 from anymask.evaluation.coco import AREA_RANGES, IOU_THRESHOLDS, Matches, match_photo
 from anymask.evaluation.metrics import Shares
 from anymask.evaluation.protocols import NotMeasured, Segmenter
@@ -152,23 +153,30 @@ def measure_shown(
         raise NotMeasured("it shows nothing by itself")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)  # each with all of its objects: precision needs them
-    rows = []
+    rows, photos = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
         records = method.everything(sample.image())
+        photos.append(ShownPhoto(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)
         sizes = match_photo(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)
         matches = sizes["all"]
         counted = np.count_nonzero(~matches.ignored[HALF])
-        rows.append((int(matches.found()[HALF]), matches.truths, counted))
+        hits = matches.found()
+        rows.append((int(hits[HALF]), float(hits.mean()), matches.truths, counted))
         told(done, len(images))
-    found, truths, shown = np.array(rows, np.float64).reshape(-1, 3).T
-    photos = np.ones(len(found))
+    found, levels, truths, shown = np.array(rows, np.float64).reshape(-1, 4).T
+    each = np.ones(len(found))
+    ap, ap50, table = shown_ap(photos)
     return SetResult(
         figures=(
             shares_to_metric("recall .5", Shares(found, truths, truths)),
             shares_to_metric("precision .5", Shares(found, shown, shown)),
-            shares_to_metric("masks a photo", Shares(shown, photos, photos), digits=1),
-        )
+            shares_to_metric("masks a photo", Shares(shown, each, each), digits=1),
+            ap,
+            ap50,
+            shares_to_metric("AR", Shares(levels, truths, truths)),
+        ),
+        tables=(table,),
     )

@@ -180,7 +180,7 @@ MEASURES: dict[str, Measure] = {
         function=measure_everything,
     ),
     "shown": Measure(
-        about="what everything shows by default: recall and precision at IoU .5, masks a photo",
+        about="what everything shows by default: recall and precision at IoU .5, AP, AR, by class",
         function=measure_shown,
     ),
     "instance-ap": Measure(

@@ -275,7 +275,7 @@ def legend(names: Sequence[str]) -> str:
 
 def _svg(parts: Sequence[str], about: str) -> str:
     return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg class="plot" style="max-width: {WIDTH}px" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(about, quote=True)}">{"".join(parts)}</svg>'
     )
 

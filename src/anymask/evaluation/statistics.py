@@ -23,6 +23,7 @@ from anymask.formats import AnnotatedImage
 from anymask.masks import (
     Mask,
     MaskShape,
+    Origin,
     Rle,
     measure_shape,
     pairwise_box_iou,
@@ -131,6 +132,7 @@ class SetStatistics:
     centres      (G, G) masks by the place of their centre, rows down, over the picture's size
     concave_by_size  (SIZE_BINS, B) the concavity's histogram at each relative size
     coco_sizes   small, medium, large
+    origins      masks by the model that made them, where the data set says so
     pairs        pairs of masks of one picture with an IoU over DUPLICATE_IOU
     """
 
@@ -160,6 +162,7 @@ class SetStatistics:
     concave_by_size: IntArray = field(default_factory=lambda: np.zeros((SIZE_BINS, 100), np.int64))
     coco_sizes: IntArray = field(default_factory=lambda: np.zeros(3, np.int64))
     labels: Counter[str] = field(default_factory=Counter)
+    origins: Counter[Origin] = field(default_factory=Counter)
     groups: dict[str, GroupCount] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
 
@@ -193,6 +196,7 @@ def _count_image(found: SetStatistics, image: AnnotatedImage, group_of: GroupOf 
     found.megapixels.add(height * width / 1e6)
     found.width.add(width)
     found.height.add(height)
+    found.origins.update(mask.origin for mask in masks if mask.origin is not None)
     found.labels.update(mask.label for mask in masks if mask.label is not None)
     shapes = [measure_shape(mask.rle) for mask in masks]
     filled = [shape for shape in shapes if shape.area]

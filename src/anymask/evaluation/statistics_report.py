@@ -24,6 +24,7 @@ from anymask.formats import AnnotatedImage, Dataset, read, read_groups
 from anymask.masks import Mask
 
 STATISTICS_FORMAT = 1
+ORIGIN_HEADER = ("set", "masks", "model", "weights", "licence", "data")
 MOST_LABELS = 20  # rows of the tables of labels and groups; JSON has all
 MASK_BINS = ("none", "1-10", "11-50", "51-100", "101-200", "more")
 GROUP_HEADER = ("group", "images", "of all", "masks", "of all", "masks an image", "median size")
@@ -131,6 +132,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         _section("Overview", ("", *names), _overview(sets)),
         _section("Masks an image", ("share of images with", *names), shares),
         _section("Labels", ("masks with the label", *names), labels, MOST_LABELS),
+        _section("Made by", ORIGIN_HEADER, _origin_rows(sets), MOST_LABELS),
         *(
             _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MOST_LABELS)
             for found in sets
@@ -217,6 +219,19 @@ def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     return rows
 
 
+def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
+    """A row for each model behind the masks of each set; of masks that say none a last one."""
+    rows: list[tuple[str, ...]] = []
+    for found in sets:
+        for origin, count in found.origins.most_common():
+            terms = origin.licence or "not stated", origin.data or "not stated"
+            known = (origin.model, origin.weights[:12] or "not stated", *terms)
+            rows.append((found.name, f"{count:,}", *known))
+        if found.origins and (rest := found.masks - found.origins.total()):
+            rows.append((found.name, f"{rest:,}", "people, or not stated", "", "", ""))
+    return rows
+
+
 def _group_rows(found: SetStatistics) -> list[tuple[str, ...]]:
     order = sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
     return [
@@ -275,6 +290,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
         "centres": found.centres.tolist(),
         "concave_by_size": found.concave_by_size.tolist(),
         "labels": dict(found.labels.most_common()),
+        "origins": [one.to_json() | {"masks": n} for one, n in found.origins.most_common()],
         "groups": {
             name: {
                 "images": group.images,

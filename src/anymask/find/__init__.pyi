@@ -4,6 +4,7 @@ from anymask.find.detectors import open_detector as open_detector
 from anymask.find.examples import Example as Example
 from anymask.find.examples import ExampleFinder as ExampleFinder
 from anymask.find.examples import Examples as Examples
+from anymask.find.examples import chance_of as chance_of
 from anymask.find.examples import compare as compare
 from anymask.find.examples import learn_kinds as learn_kinds
 from anymask.find.examples import one_question as one_question
@@ -15,13 +16,17 @@ from anymask.find.known_names import check_names as check_names
 from anymask.find.likeness import FACTS as FACTS
 from anymask.find.persam import learn_target as learn_target
 from anymask.find.persam import personal_steps as personal_steps
+from anymask.find.phrases import MOST_CHARACTERS as MOST_CHARACTERS
+from anymask.find.phrases import MOST_PHRASES as MOST_PHRASES
 from anymask.find.phrases import Phrase as Phrase
 from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases
 from anymask.find.wordpiece import WordPiece as WordPiece
+from anymask.find.words import DUPLICATE as DUPLICATE
 from anymask.find.words import FindKeywords as FindKeywords
 from anymask.find.words import FindSettings as FindSettings
 from anymask.find.words import Method as Method
+from anymask.find.words import WordFinder as WordFinder
 from anymask.find.words import find_phrases as find_phrases
 from anymask.find.words import find_words as find_words
 from anymask.find.words import split_settings as split_settings

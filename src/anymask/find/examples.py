@@ -55,7 +55,8 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.1  # of the chance, at which something is found: docs/find.md
+THRESHOLD = 0.2  # of the chance, at which something is found: docs/find.md
+LIKELY = 0.1  # of the chance, at which a mask says that there may be more like it
 MOST_PLACES = 48  # clicks in a photo
 REACH = 0.35  # of an example's side: how near to each other two clicks may lie
 MOST_COMPARED = 40  # masks whose vectors are worked out
@@ -216,6 +217,7 @@ class ExampleFinder:
         self.about: dict[str, Any] = {
             "like": [_marks(one) for one in self.examples],
             "unlike": [_marks(one) for one in self.others],
+            **{name: getattr(settings, name) for name in ("score", "iou", "top_k", "side")},
         }
         self._look = self._detecting() if settings.detector is not None else self._own()
 
@@ -223,7 +225,8 @@ class ExampleFinder:
         """What is found in a photo; `source`: how it is read. Raises ImageError."""
         photo = load_image(image, **(source or {}))
         hw = (photo.shape[0], photo.shape[1])
-        return Masks(self.find(photo), image_hw=hw, picture=picture_of(image, photo))
+        found, picture = self.find(photo), picture_of(image, photo)
+        return Masks(found, image_hw=hw, picture=picture, origin=self.model.origin)
 
     def find(self, photo: UintImage) -> list[Mask]:
         """What is found in a photo (H, W, 3), best first."""
@@ -329,7 +332,7 @@ def compare(model: Model, photo: UintImage, wanted: Wanted) -> Compared:
         if not masks:
             break
         rounds.append(_with_facts(model, photo, wanted, cells, agreement, masks))
-        alike = chance_of(rounds[-1].facts) >= THRESHOLD
+        alike = chance_of(rounds[-1].facts) >= LIKELY
         if alike.sum() < MANY:
             break
         for one, is_alike in zip(rounds[-1].masks, alike, strict=True):

@@ -1,9 +1,10 @@
 """SAM 3 by the user's own file (extra [words]): phrases, example boxes or clicks in, masks out.
 
 Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3Model` and
-`Sam3TrackerModel` (Apache-2.0). Weights are gated and under the SAM License, which is shown when
-they are opened; nothing of them is bundled. The photo's features are computed once for all phrases
-and clicks about it; each phrase is a pass of its own through the decoder, as published.
+`Sam3TrackerModel` (Apache-2.0); videos are `sam3_video`'s. Weights are gated and under the SAM
+License, which is shown when they are opened; nothing of them is bundled. The photo's features are
+computed once for all phrases and clicks about it; each phrase is a pass of its own through the
+decoder, as published.
 
 Deviations from transformers, each towards the published model: norms have eps 1e-5; a phrase
 without example boxes keeps the class token of the geometry encoder; for clicks the embedding of "no
@@ -27,6 +28,7 @@ import numpy as np
 
 from anymask.base import FloatArray, InputError, MissingExtra, UintImage, WeightsError
 from anymask.find.grounding import SegmentedBoxes, sigmoid
+from anymask.find.sam3_video import Sam3Video
 from anymask.find.torch_detector import as_numpy, silent
 from anymask.masks import Prompt, Rle, mask_to_rle
 from anymask.runtime import pick_device
@@ -75,6 +77,7 @@ class Sam3:
         encoder = self._model.geometry_encoder
         encoder._encode_boxes = lambda *given: encode_boxes(encoder, *given)
         self._clicker: Any = None
+        self._tracker: Any = None
         self._seen: tuple[str, Any] | None = None  # the last photo's maps
         self._clicked: tuple[str, list[Any]] | None = None
         self._lock = threading.RLock()
@@ -134,6 +137,23 @@ class Sam3:
             maps = self._tracker_maps(photo)
             answer = self._clicker(image_embeddings=maps, multimask_output=multimask, **given)
         return as_numpy(answer.pred_masks[0, 0]), as_numpy(answer.iou_scores[0, 0])
+
+    def follow(self, frames: Sequence[UintImage]) -> Sam3Video:
+        """A video whose objects SAM 3's own tracker follows from clicks and boxes.
+
+        frames  each (H, W, 3), all of one size
+
+        Raises InputError for no frames.
+        """
+        with self._lock:
+            if self._tracker is None:
+                from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
+                    Sam3TrackerVideoModel,
+                )
+
+                self._tracker = self._load(Sam3TrackerVideoModel)
+                self._tracker.vision_encoder.backbone = self._model.vision_encoder.backbone
+        return Sam3Video(self._tracker, frames, self._lock)
 
     @property
     def _side(self) -> int:

@@ -13,7 +13,7 @@ Letters: Q boxes, P phrases, H W the photo.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, get_args
 
@@ -22,7 +22,7 @@ import numpy as np
 from anymask.base import InputError, UintImage, check_keywords
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
-from anymask.find.known_names import find_by_name
+from anymask.find.known_names import check_names, find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.images import ImageSource, load_image, picture_of
 from anymask.masks import Features, Mask, Masks, box_nms, rle_area, rle_iou
@@ -91,20 +91,56 @@ class FindSettings:
             raise InputError("side is about what a detector sees; name a detector, or leave it out")
 
 
+class WordFinder:
+    """Finds what words mean, in any number of photos.
+
+    phrases   with thresholds of their own where they have any (`read_phrases`)
+    detector  what reads them; None: the model's own names
+    about     what its answers depend on, ready for JSON
+
+    Raises InputError for words that the model does not know where there is no detector, ModelError,
+    and what `open_detector` raises.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        phrases: Sequence[Phrase],
+        settings: FindSettings = FindSettings(),
+    ) -> None:
+        if settings.method is not None:
+            raise InputError("method is about examples, words need none; leave it out")
+        self.model, self.phrases, self.settings = model, phrases, settings
+        name = settings.detector
+        self.detector = None if name is None else open_detector(name, settings.device)
+        if self.detector is None:
+            check_names(model, phrases)
+        self.about: dict[str, Any] = {
+            "phrases": [asdict(phrase) for phrase in phrases],
+            "detector": None if self.detector is None else self.detector.about,
+            "iou": settings.iou,
+            "top_k": settings.top_k,
+            "side": settings.side,
+        }
+
+    def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
+        """What is found in a photo; `source`: how it is read. Raises ImageError."""
+        photo = load_image(image, **(source or {}))
+        hw = (photo.shape[0], photo.shape[1])
+        picture, origin = picture_of(image, photo), self.model.origin
+        return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
+
+    def find(self, photo: UintImage) -> list[Mask]:
+        """What is found in a photo (H, W, 3), best first."""
+        return find_phrases(self.model, photo, self.phrases, self.detector, self.settings)
+
+
 def find_words(
     model: Model, image: ImageSource, words: Phrases, **given: Unpack[FindKeywords]
 ) -> Masks:
     """What `Model.find` answers: best first. Raises as it does."""
     settings, source = split_settings(image, given)
-    if settings.method is not None:
-        raise InputError("method is about examples, words need none; leave it out")
-    phrases = read_phrases(words, settings.score)
-    detector = (
-        None if settings.detector is None else open_detector(settings.detector, settings.device)
-    )
-    photo = load_image(image, **source)
-    kept = find_phrases(model, photo, phrases, detector, settings)
-    return Masks(kept, image_hw=(photo.shape[0], photo.shape[1]), picture=picture_of(image, photo))
+    return WordFinder(model, read_phrases(words, settings.score), settings)(image, source)
 
 
 def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSettings, dict[str, Any]]:

@@ -9,6 +9,7 @@ from anymask.formats.annotations import class_names as class_names
 from anymask.formats.coco import segmentation_to_rle as segmentation_to_rle
 from anymask.formats.conversion import LossError as LossError
 from anymask.formats.conversion import convert as convert
+from anymask.formats.csv_table import photo_columns as photo_columns
 from anymask.formats.cvat import cvat_to_rle as cvat_to_rle
 from anymask.formats.cvat import mask_to_cvat as mask_to_cvat
 from anymask.formats.dataset import A_FILE_A_PICTURE as A_FILE_A_PICTURE

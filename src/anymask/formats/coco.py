@@ -33,6 +33,7 @@ from anymask.formats.documents import (
     refuse_boxes,
     to_json,
 )
+from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy, box_to_mask, note_changed, plain_rings
 from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
@@ -106,7 +107,8 @@ def read_document(
                     masks.append(replace(_mask(row, image.hw, names), drawn_box=_box(row)))
                     continue
                 if row.get("segmentation", []) not in ([], None):
-                    masks.append(_mask(row, image.hw, names))
+                    mask = _mask(row, image.hw, names)
+                    masks.append(replace(mask, origin=origin_in(document, row)))
                     continue
                 alone = not boxes or row.get("iscrowd")
                 box = None if alone else _box(row)
@@ -196,7 +198,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """One file with compressed run-lengths, or polygons; a crowd's masks are always run-lengths."""
     ids = category_ids(images, policy)
-    rows: list[dict[str, Any]] = []
+    rows, kept = list[dict[str, Any]](), list[Mask]()
     for image_id, image in enumerate(images, start=1):
         note_traits(report, image, IN_RECORDS)
         note_unlabelled(report, image)
@@ -213,13 +215,14 @@ def encode(
                     again = coco_polygons_to_rle(row["segmentation"], image.hw)
                     note_changed(image, number, report, again)
             rows.append(row)
+            kept.append(mask)
     document = {
         "info": {"description": "written by anymask"},
         "images": [image_row(number, image) for number, image in enumerate(images, start=1)],
         "annotations": rows,
         "categories": [{"id": number, "name": name} for name, number in ids.items()],
     }
-    yield json_target(target), to_json(document)
+    yield json_target(target), to_json(with_origins(document, kept))
 
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:

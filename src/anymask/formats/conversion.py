@@ -91,6 +91,7 @@ def convert(
         raise InputError(f"--copy-images goes with --to set or yolo, got {to}; leave it out")
     dataset = read(source, form, images, split)
     found, lost, source = list(dataset), dataset.lost, dataset.source
+    found = [dataset.with_picture(image) for image in found] if to == "csv" else found
     masks = sum(len(image.masks) for image in found)
 
     def report(losses: LossReport) -> Conversion:

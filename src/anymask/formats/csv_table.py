@@ -1,32 +1,88 @@
 """A table of measurements: annotated images in, one CSV file with a row for each mask out.
 
-Its columns are those of `masks.measure`. It cannot be read back: it has no outlines.
+Its columns are those of `masks.measure`; where the picture is known, also how bright each mask is
+in each channel (c0_mean, ...), and lengths in the file's own unit (diameter_scaled, ...) where the
+file has one. It cannot be read back: it has no outlines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile
 from anymask.formats.outlines import Policy
-from anymask.masks import table_row, to_csv
+from anymask.images import PictureNumbers, picture_numbers
+from anymask.masks import (
+    BRIGHTNESS,
+    HEADER,
+    Mask,
+    Masks,
+    measure_brightness,
+    measure_mask,
+    table_cell,
+    table_row,
+    to_csv,
+)
 
 NAME = "masks.csv"  # in a folder
+SCALED = {"area": 2, "perimeter": 1, "diameter": 1, "length": 1, "width": 1}  # -> power of the unit
+
+Columns = dict[str, float | str]
 
 
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """One file; crowds have no row."""
-    rows = []
+    rows, more = [], list[Columns]()
     for image in images:
+        picture = image.masks.picture or image.source
         for number, mask in enumerate(image.objects, start=1):
             rows.append(table_row(image.file_name, number, mask.rle, mask))
+        more += columns_of(image.objects, picture_numbers(picture, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} left out")
         if image.objects:
             report.add("shapes", image.file_name, None, "a table has measurements, no outlines")
     path = target if target.suffix.lower() == ".csv" else target / NAME
-    yield path, to_csv(rows).encode()
+    names = sorted({name: None for row in more for name in row}, key=_order)
+    cells = [[table_cell(row.get(name, "")) for name in names] for row in more]
+    table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
+    yield path, to_csv(table, (*HEADER, *names)).encode()
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Lengths in the file's unit first, then channel by channel."""
+    channel = name.partition("_")[0].removeprefix("c")
+    return (int(channel), "") if channel.isdecimal() else (-1, "")
+
+
+def photo_columns(masks: Masks) -> list[Columns]:
+    """What a table has beside the shape of each mask, by the picture that the masks know."""
+    return columns_of(masks, picture_numbers(masks.picture, masks.image_hw) if masks else None)
+
+
+def columns_of(masks: Sequence[Mask], numbers: PictureNumbers | None) -> list[Columns]:
+    """The columns of each mask that a picture's numbers and scale give; none without a picture.
+
+    c0_mean, c0_sum, ...     `BRIGHTNESS` of channel 0, and so on; channels count from 0, as in z1c0
+    unit, pixel_size         of the file; area_scaled is in square units, the lengths in units
+    """
+    found: list[Columns] = [{} for _ in masks]
+    if numbers is None:
+        return found
+    if pixel := numbers.pixel:
+        for columns, mask in zip(found, masks, strict=True):
+            shape = measure_mask(mask.rle)
+            columns |= {"unit": pixel.unit, "pixel_size": pixel.size}
+            for name, power in SCALED.items():
+                columns[f"{name}_scaled"] = float(getattr(shape, name) * pixel.size**power)
+    bright = measure_brightness([mask.rle for mask in masks], numbers.values)
+    for columns, channels in zip(found, bright, strict=True):
+        for channel, row in enumerate(channels):
+            columns |= {
+                f"c{channel}_{name}": float(x) for name, x in zip(BRIGHTNESS, row, strict=True)
+            }
+    return found

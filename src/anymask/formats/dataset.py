@@ -8,7 +8,7 @@ as their layout says (`layouts`), photo by photo.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from anymask.formats.annotations import AnnotatedImage, Loss, LossReport
 from anymask.formats.documents import find_files, other_size
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import LAYOUTS, iter_dataset
+from anymask.formats.origins import read_side, take_origins
 from anymask.formats.registry import (
     FORMATS,
     check_readable,
@@ -26,7 +27,8 @@ from anymask.formats.registry import (
     recognise,
 )
 from anymask.formats.sets import PICTURES, count_samples, iter_samples
-from anymask.images import image_hw, load_image, load_page, page_as_png
+from anymask.images import PictureFile, image_hw, load_image, load_page, page_as_png
+from anymask.masks import Masks
 
 A_FILE_A_PICTURE = {name: one.suffixes[0] for name, one in FORMATS.items() if one.streamed}
 PHOTOS = (PICTURES, "JPEGImages")  # of our sets and others; of PASCAL VOC
@@ -58,7 +60,13 @@ class Dataset:
         self.lost = LossReport()
         if self.published:
             yield from iter_dataset(self.source, self.form, self.split)
-        elif self.form == "set":
+            return
+        side = read_side(self.source)
+        for image in self._images():
+            yield take_origins(image, side)
+
+    def _images(self) -> Iterator[AnnotatedImage]:
+        if self.form == "set":
             yield from iter_samples(self.source, absent_photos=True)
         elif self.form in A_FILE_A_PICTURE:
             for path in find_files(self.source, A_FILE_A_PICTURE[self.form]):
@@ -114,6 +122,15 @@ class Dataset:
                 "--to set --copy-images"
             )
         return path
+
+    def with_picture(self, image: AnnotatedImage) -> AnnotatedImage:
+        """The same, its masks knowing the picture's file or page where somebody finds it."""
+        try:
+            path, page = self._found(image)
+        except DataError:
+            return image
+        picture = PictureFile(path, page or 0, image.file_name)
+        return replace(image, masks=Masks(image.masks, picture=picture))
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
         """A picture, or the page that its name means. Raises as `picture`, and ImageError."""

@@ -22,6 +22,7 @@ from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import Fit, OutFile, Sniffed, write_files
 from anymask.formats.label_folders import has_both
 from anymask.formats.layouts import LAYOUTS, fitting_layout, recognise_layout
+from anymask.formats.origins import WITH_ROOM, encode_side
 from anymask.formats.outlines import Policy
 
 
@@ -191,10 +192,15 @@ def encode_annotations(
     report: LossReport,
     policy: Policy | None = None,
 ) -> Iterator[OutFile]:
-    """The files of a format, not yet written; losses are noted as they are made."""
+    """The files of a format, not yet written; losses are noted as they are made.
+
+    Where the format has no room for the origins of masks, the last one tells them (`origins`).
+    """
     chosen = find_format(name)
     check_target(Path(target), name)
-    return chosen.encode(images, Path(target), report, policy or Policy())
+    yield from chosen.encode(images, Path(target), report, policy or Policy())
+    if chosen.module not in WITH_ROOM:
+        yield from encode_side(images, Path(target))
 
 
 def check_target(target: Path, name: str) -> None:

@@ -7,6 +7,7 @@ know and that we add where they are needed: `label`, `group_id`, `iscrowd`, `par
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
+from anymask.formats.origins import origin_in, with_origins
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks
 
@@ -47,7 +49,8 @@ def document_to_image(document: Any) -> AnnotatedImage:
     masks = []
     for number, annotation in enumerate(document["annotations"]):
         with located(f"annotation {number}"):
-            masks.append(Mask.from_sa1b(annotation))
+            mask = Mask.from_sa1b(annotation)
+            masks.append(replace(mask, origin=origin_in(document, annotation)))
     hw = checked_hw(about["height"], about["width"])
     return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks))
 
@@ -69,7 +72,7 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
     records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
-    return {"image": about, "annotations": records}
+    return with_origins({"image": about, "annotations": records}, image.masks)
 
 
 def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:

@@ -20,9 +20,13 @@ from anymask.images.load import list_photos as list_photos
 from anymask.images.load import load_image as load_image
 from anymask.images.load import load_mask as load_mask
 from anymask.images.load import picture_of as picture_of
+from anymask.images.load import resolve_place as resolve_place
 from anymask.images.load import sample as sample
+from anymask.images.microscopes import MICROSCOPES as MICROSCOPES
+from anymask.images.positions import parse_position as parse_position
 from anymask.images.stacks import TIFF as TIFF
 from anymask.images.stacks import ChannelValues as ChannelValues
+from anymask.images.stacks import PictureNumbers as PictureNumbers
 from anymask.images.stacks import PixelSize as PixelSize
 from anymask.images.stacks import load_channels as load_channels
 from anymask.images.stacks import load_for_mix as load_for_mix
@@ -32,6 +36,7 @@ from anymask.images.stacks import load_page as load_page
 from anymask.images.stacks import load_plane as load_plane
 from anymask.images.stacks import page_as_png as page_as_png
 from anymask.images.stacks import page_times as page_times
+from anymask.images.stacks import picture_numbers as picture_numbers
 from anymask.images.stacks import read_pages as read_pages
 from anymask.images.stacks import read_planes as read_planes
 from anymask.images.stacks import read_values as read_values

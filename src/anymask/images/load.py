@@ -49,6 +49,7 @@ from anymask.images.decoding import (
     unidentified,
 )
 from anymask.images.microscopes import is_microscope, open_microscope, read_microscope
+from anymask.images.positions import find_plane
 from anymask.images.tiff import (
     deep_grey,
     is_tiff,
@@ -90,7 +91,7 @@ def load_image(
     source: ImageSource,
     *,
     bands: int | Sequence[int] | None = None,
-    page: int = 0,
+    page: int | str = 0,
     stretch: Sequence[float] | None = None,
     ranges: AnyRanges | None = None,
     bgr: bool = False,
@@ -103,7 +104,8 @@ def load_image(
     bands      one band as grey, or three as red, green and blue, counted from 1, 0 for black:
                (3, 2, 1); arrays may have any C then. Of a TIFF whose channels are pages (axis C
                of ImageJ and OME) its channels, where `page` lies
-    page       of a TIFF, or the frame of an animation, counted from 0
+    page       of a TIFF, or the frame of an animation, counted from 0; or its place along the axes
+               that the file names, each counted from 0: "z1c0" (a path only)
     stretch    two percentiles that become black and white, band by band: (2, 98); NaN and infinity
                do not count
     ranges     the two values that become black and white: (200, 4000), or a pair or None a band
@@ -114,6 +116,8 @@ def load_image(
     without pixels, larger than MAX_PIXELS, not finite, without such a band or page, or an array of
     another shape; InputError for other settings; MissingExtra for a file that needs a package.
     """
+    if isinstance(page, str):
+        page, bands = resolve_place(source, page, bands)
     view = PictureView.of(bands, page, stretch, ranges)
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
@@ -123,6 +127,17 @@ def load_image(
             )
         source = fetch_picture(str(source))
     return _load_bgr(source, view) if bgr else read_view(source, view)
+
+
+def resolve_place(
+    source: ImageSource, page: str, bands: int | Sequence[int] | None = None
+) -> tuple[int, tuple[int, ...] | None]:
+    """The page and bands of a place such as "z1c0". Raises InputError, ImageError."""
+    if not isinstance(source, str | Path) or is_address(source):
+        raise InputError(f"wanted the path of a stack for page={page!r}; give a number instead")
+    with open_path(Path(source)) as file, decoding(repr(str(source))):
+        number, chosen = find_plane(file, repr(str(source)), page, bands)
+    return number, PictureView.of(chosen).bands
 
 
 def read_view(source: ImageSource, view: PictureView) -> UintImage:
@@ -467,24 +482,30 @@ def sample(name: str = "coffee") -> Path:
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A photo that is read from its file when it is shown."""
+    """A photo that is read from its file when it is shown.
+
+    page    of a file of several
+    called  its name where it is not that of the file, as a page's is
+    """
 
     path: Path
+    page: int = 0
+    called: str = ""
 
     @property
     def name(self) -> str:
-        """The file's name."""
-        return self.path.name
+        """What results call it."""
+        return self.called or self.path.name
 
     def __call__(self) -> UintImage:
-        return load_image(self.path)
+        return load_image(self.path, page=self.page)
 
 
 def picture_of(source: ImageSource, photo: UintImage) -> Picture:
     """What an answer remembers of its photo: the path of a file, or the pixels."""
     if isinstance(source, str | Path) and not is_address(source):
         return PictureFile(Path(source).absolute())
-    return HeldPicture(photo)
+    return HeldPicture(photo, values=source if isinstance(source, np.ndarray) else None)
 
 
 def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:

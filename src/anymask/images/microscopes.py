@@ -36,6 +36,7 @@ class Places:
     channels  of the first one
     colours   whether the channels are red, green and blue
     read      a page by its number: (H, W, C) of any number type
+    axes      of the pages with their lengths, outermost first; () where images differ
     """
 
     count: int
@@ -43,6 +44,7 @@ class Places:
     channels: int
     colours: bool
     read: Callable[[int], NDArray[Any]]
+    axes: tuple[tuple[str, int], ...] = ()
 
 
 def is_microscope(file: Any) -> bool:
@@ -143,7 +145,8 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
             return np.concatenate(frames, axis=2)
 
         first = _places(images[0].sizes, read)
-        yield Places(sum(counts), first.hw, first.channels, first.colours, read)
+        axes = first.axes if len(images) == 1 else ()
+        yield Places(sum(counts), first.hw, first.channels, first.colours, read, axes)
 
 
 @contextmanager
@@ -166,6 +169,7 @@ def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Pl
         channels=channels * samples,
         colours=channels == 1 and samples in (3, 4),
         read=read,
+        axes=tuple(_loops(sizes).items()),
     )
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
-from anymask.base import ImageError, InputError, UintImage
+from anymask.base import AnymaskError, ImageError, InputError, UintImage
 from anymask.images.decoding import (
     PictureView,
     Ranges,
@@ -50,7 +50,7 @@ from anymask.images.tiff import (
     tiff_axes,
     tiff_facts,
 )
-from anymask.masks import ChannelMix, save_picture
+from anymask.masks import ChannelMix, Picture, save_picture
 
 _AXES = "CZTVHRPLASE"  # that mean something; tifffile calls others Q and I
 _OF_ONE_PHOTO = ("MPO",)  # a camera's previews of the same photo are no pages
@@ -100,7 +100,7 @@ def read_pages(path: Path) -> Pages:
         except UnidentifiedImageError:
             if is_microscope(file):
                 with open_microscope(file, name) as places:
-                    return Pages(places.count)
+                    return Pages(places.count, places.axes)
             raise unidentified(file, name) from None
         with picture:
             if picture.format in _OF_ONE_PHOTO:
@@ -165,6 +165,13 @@ class Planes:
             return tuple(range(self.pages.count))
         step, count = self._step(), len(self.channels)
         return tuple(p for p in range(self.pages.count) if p // step % count == 0)
+
+    def place_of(self, page: int) -> int:
+        """The place that a page is at: that of its first channel."""
+        if self.bands or not self.channels:
+            return page
+        step = self._step()
+        return page - page // step % len(self.channels) * step
 
     def _step(self) -> int:
         """Pages from one channel to the next."""
@@ -393,3 +400,51 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
     if unnamed and count is not None and planes.pages.count == count > 1:
         return list(range(count))
     return [page]
+
+
+# The numbers that are measured.
+
+
+@dataclass(frozen=True)
+class PictureNumbers:
+    """A picture as it was measured.
+
+    values  (H, W, C) of any number type: all channels at the place; grey in three equal ones is one
+    pixel   how large a pixel is, where the file says so
+    """
+
+    values: NDArray[Any]
+    pixel: PixelSize | None = None
+
+
+def picture_numbers(
+    picture: Picture | Path | NDArray[Any] | None, image_hw: tuple[int, int]
+) -> PictureNumbers | None:
+    """What is known of the picture of some masks; None where it cannot be read any more.
+
+    picture   as masks know it, its file, or its pixels; of an array of more than 8 bits that was
+              given to a model these are its own numbers
+    image_hw  (H, W) of the masks; a picture of another size is another one
+    """
+    found: PictureNumbers | None
+    path = picture if isinstance(picture, Path) else getattr(picture, "path", None)
+    if path is None:
+        held = getattr(picture, "values", None)
+        held = getattr(picture, "pixels", picture) if held is None else held
+        found = None if held is None else PictureNumbers(np.atleast_3d(np.asarray(held)))
+    else:
+        found = _of_file(path, getattr(picture, "page", 0))
+    if found is None or found.values.shape[:2] != image_hw:
+        return None
+    values = found.values
+    if values.shape[2] == 3 and (values == values[..., :1]).all():
+        values = values[..., :1]
+    return PictureNumbers(values, found.pixel)
+
+
+def _of_file(path: Path, page: int) -> PictureNumbers | None:
+    try:
+        planes = read_planes(path)
+        return PictureNumbers(load_channels(path, planes.place_of(page)), planes.pixel)
+    except (AnymaskError, OSError):
+        return None

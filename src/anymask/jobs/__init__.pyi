@@ -28,6 +28,7 @@ from anymask.jobs.settings import NamesChoice as NamesChoice
 from anymask.jobs.settings import PictureChoice as PictureChoice
 from anymask.jobs.settings import model_choice as model_choice
 from anymask.jobs.settings import parse_bands as parse_bands
+from anymask.jobs.settings import parse_page as parse_page
 from anymask.jobs.settings import parse_ranges as parse_ranges
 from anymask.jobs.verbs import VERBS as VERBS
 from anymask.jobs.verbs import BoxesTask as BoxesTask

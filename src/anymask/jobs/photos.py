@@ -80,8 +80,8 @@ class FolderJob:
     engine         what starts them: "processes" of this machine, or "ray"
     shard          (I, N): the I-th of N parts of the photos, each for another machine
     output_shards  spread the results over so many folders, as SA-1B does; 0: one folder
-    page           that is looked at, from 0 on; "all": each one, with its number in the results'
-                   names
+    page           that is looked at, from 0 on, or its place such as "z1c0"; "all": each one,
+                   with its number in the results' names
     ending         between a photo's name and the suffix of its results, such as ".everything"
     named          of one photo: outputs by suffix that are called otherwise
 
@@ -177,14 +177,21 @@ class FolderJob:
 
     def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
         """An item for each page of a photo that is looked at."""
-        pages: Sequence[int | None] = [self.page or None] if self.page != "all" else [None]
-        if self.page == "all":
-            from anymask.images import read_pages
+        pages: Sequence[int | None] = [None]
+        if isinstance(self.page, int):
+            pages = [self.page or None]
+        else:
+            from anymask.images import read_pages, resolve_place
 
             try:
-                pages = range(read_pages(item.photo).count)
+                every = self.page == "all"
+                pages = (
+                    range(read_pages(item.photo).count)
+                    if every
+                    else [resolve_place(item.photo, self.page)[0] or None]
+                )
             except AnymaskError:
-                pages = [0]  # whoever reads the photo says what is wrong with it
+                pages = [0 if every else None]  # whoever reads it says what is wrong with it
         for page in pages:
             paged = bool(page) or len(pages) > 1
             number = f".page{page}" if paged else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import Tile, tile_side
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, Retry
 
-Page = int | Literal["all"]
+Page = int | str  # a number, "all", or a place such as "z1c0"
 Names = tuple[str, ...] | Path
 Ranges = tuple[tuple[float, float] | None, ...]
 LOW_QUALITY = 0.7  # of `segment.Retry`
@@ -99,18 +99,25 @@ def parse_ranges(text: str) -> Ranges:
 
 
 def parse_page(text: str) -> Page:
-    """`all`, or a whole number. Raises InputError."""
-    if text.lower() == "all":
-        return "all"
+    """`all`, a whole number, or a place such as z1c0. Raises InputError."""
     if text.isdecimal():
         return int(text)
-    raise InputError(f"wanted a page, counted from 0, or all; got {text!r}")
+    check_page(text.lower())
+    return text.lower()
 
 
 def check_page(page: object) -> None:
     """Raises InputError for what is no page of a file."""
-    if page != "all" and (type(page) is not int or page < 0):
-        raise InputError(f'pages are whole numbers, counted from 0, or "all"; got {page!r}')
+    if page == "all" or (type(page) is int and page >= 0):
+        return
+    from anymask.images import parse_position
+
+    try:
+        parse_position(str(page))
+    except InputError:
+        raise InputError(
+            f"wanted a page, counted from 0, a place such as z1c0, or all; got {page!r}"
+        ) from None
 
 
 def _check_view(name: str) -> Callable[[object], object]:
@@ -143,10 +150,11 @@ class PictureChoice:
     page: Annotated[
         Page,
         Setting(
-            "of a TIFF, or the frame of an animation, counted from 0; all: each one, with the "
-            "page in the names of its results",
+            "of a TIFF, or the frame of an animation, counted from 0; z1c0: the place along the "
+            "file's axes, each counted from 0; all: each one, with the page in the names of its "
+            "results",
             check=check_page,
-            form="N|all",
+            form="N|z1c0|all",
             parse=parse_page,
         ),
     ] = 0
@@ -192,12 +200,16 @@ class PictureChoice:
 
         Raises ImageError; InputError for bands or a stretch of a model that has its own.
         """
-        from anymask.images import load_image
+        from anymask.images import load_image, resolve_place
 
-        number = self.page if page is None else page
-        if not isinstance(number, int):
+        number = self._page(page)
+        if number == "all":
             raise InputError(f"wanted one page of {str(path)!r}, got all of them; name one")
-        look = replace(self.view, page=number)
+        look = self.view
+        if isinstance(number, str):
+            number, bands = resolve_place(path, number, look.bands)
+            look = replace(look, bands=bands)
+        look = replace(look, page=number)
         if channels is None:
             return load_image(
                 path, bands=look.bands, page=number, stretch=look.stretch, ranges=look.ranges
@@ -206,9 +218,14 @@ class PictureChoice:
 
         return load_for_model(path, channels, look)
 
+    def _page(self, page: int | None) -> Page:
+        """That one, unless the choice is a place such as "z1c0", which may name a band, too."""
+        named = isinstance(self.page, str) and self.page != "all"
+        return self.page if page is None or named else page
+
     def mark(self, page: int | None = None) -> str:
         """What to write beside a file's hash, so that other settings are other pictures."""
-        number = self.page if page is None else page
+        number = self._page(page)
         plain = (self.bands, number, self.stretch, self.ranges) == (None, 0, None, None)
         ranges = "" if self.ranges is None else f" {self.ranges}"
         return "" if plain else f" {self.bands} {number} {self.stretch}{ranges}"

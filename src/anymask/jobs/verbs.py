@@ -453,28 +453,16 @@ class FindWork(MaskWork):
     """The things in a photo that words or an example mean."""
 
     def __init__(self, model: Model, task: FindTask) -> None:
-        from anymask.find import ExampleFinder, check_names, open_detector
+        from anymask.find import ExampleFinder, WordFinder
 
         super().__init__(model, task.pictures, task.overlay)
-        self.task, chosen, self.finder = task, task.settings, None
-        if task.like is not None:
-            self.finder = ExampleFinder(model, task.like, task.unlike, chosen)
-            shown = {name: getattr(chosen, name) for name in ("score", "iou", "top_k", "side")}
-            self.about |= json.loads(json.dumps({"find": self.finder.about | shown}))
-            return
-        self.detector = (
-            None if chosen.detector is None else open_detector(chosen.detector, chosen.device)
+        self.finder = (
+            WordFinder(model, task.phrases, task.settings)
+            if task.like is None
+            else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
-        if self.detector is None:
-            check_names(model, task.phrases)
-        asked = {
-            "phrases": [asdict(phrase) for phrase in task.phrases],
-            "detector": None if self.detector is None else self.detector.about,
-            "iou": chosen.iou,
-            "top_k": chosen.top_k,
-            "side": chosen.side,
-        }
-        self.about |= json.loads(json.dumps({"find": asked}))  # as it will be read again
+        asked = {"find": self.finder.about}
+        self.about |= json.loads(json.dumps(asked))  # as it will be read again
 
     def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnStep | None) -> Sequence[Mask]:
         """See `MaskWork`."""
@@ -482,12 +470,7 @@ class FindWork(MaskWork):
 
     def look(self, picture: UintImage) -> Sequence[Mask]:
         """The things in one picture (H, W, 3)."""
-        from anymask.find import find_phrases
-
-        task = self.task
-        if self.finder is not None:
-            return self.finder.find(picture)
-        return find_phrases(self.model, picture, task.phrases, self.detector, task.settings)
+        return self.finder.find(picture)
 
 
 # The subject of each photo, cut out.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, cast, get_args, overload
@@ -65,6 +65,35 @@ _SHOWN = 20  # masks that a notebook lists below the picture
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The model that took part in a mask.
+
+    model    its name
+    weights  the hash of its weights, "" where nobody says
+    licence  of the weights; of tuned ones also that of the data, where it was stated; "" where
+             nobody says
+    data     what the weights learned from, and its terms, in words; "" where nobody says
+    """
+
+    model: str
+    weights: str = ""
+    licence: str = ""
+    data: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Without what nobody knows."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_json(cls, record: object) -> Origin | None:
+        """Read such a record; None for anything else."""
+        if not isinstance(record, Mapping) or not isinstance(record.get("model"), str):
+            return None
+        told = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
+        return cls(record["model"], **told)
+
+
+@dataclass(frozen=True)
 class Mask:
     """One mask, in image pixels: found by a model, drawn by a person or read from a file.
 
@@ -90,6 +119,7 @@ class Mask:
     extra       keys that only the format knows that the mask came from
     picture     reads the photo, where it is known: it is what `show` and `save` draw on; masks of
                 different pictures may be equal
+    origin      the model that made it, where it is known; masks of different origins may be equal
     """
 
     rle: Rle
@@ -109,6 +139,7 @@ class Mask:
     drawn_box: Box | None = field(default=None, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, kw_only=True)
     picture: Picture | None = field(default=None, compare=False, kw_only=True)
+    origin: Origin | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.crop_box == WHOLE:
@@ -313,6 +344,7 @@ class Masks(list[Mask]):
     image_hw  (H, W) of the photo; that of the first mask when left out
     picture   reads the photo, where it is known: it is what `show` and `save` draw on; masks that
               know none get it
+    origin    the model that made them; masks that know none get it
     """
 
     def __init__(
@@ -321,7 +353,10 @@ class Masks(list[Mask]):
         *,
         image_hw: tuple[int, int] | None = None,
         picture: Picture | None = None,
+        origin: Origin | None = None,
     ) -> None:
+        if origin is not None:
+            masks = (m if m.origin is not None else replace(m, origin=origin) for m in masks)
         if picture is not None:
             masks = (m if m.picture is not None else replace(m, picture=picture) for m in masks)
         super().__init__(masks)
@@ -698,14 +733,16 @@ class Masks(list[Mask]):
         (`masks.measure.Measurements`): its centre, perimeter, axes and so on. Their types
         (`masks.measure.TABLE_TYPES`) are the same for any list, an empty one too, so that tables of
         photos can be joined: what is not known is None in label, NaN in stability, NA in parent and
-        depth.
+        depth. Where the photo is known, the columns of its channels and of its unit follow
+        (`formats.csv_table.columns_of`): c0_mean, ..., diameter_scaled, ...
 
         Raises InputError where pandas is not installed.
         """
+        from anymask.formats import photo_columns
         from anymask.masks.measure import TABLE_TYPES, measure_mask
 
         peer = _import_peer("pandas")
-        rows = []
+        rows, more = [], photo_columns(self)
         for mask in self:
             x0, y0, x1, y1 = mask.box
             measured = vars(measure_mask(mask.rle))
@@ -716,6 +753,13 @@ class Masks(list[Mask]):
             {
                 name: peer.Series([row[name] for row in rows], dtype=kind)
                 for name, kind in TABLE_TYPES.items()
+            }
+            | {
+                name: peer.Series(
+                    [row[name] for row in more],
+                    dtype="object" if isinstance(value, str) else "float64",
+                )
+                for name, value in (more[0] if more else {}).items()
             }
         )
 

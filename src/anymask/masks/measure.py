@@ -13,12 +13,13 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from anymask.base import BoolArray, IntArray
+from anymask.base import BoolArray, FloatArray, IntArray
 from anymask.masks.polygons import Ring, rle_to_polygons
 from anymask.masks.rle import Rle
 from anymask.masks.rle_windows import column_runs, rle_crop
@@ -206,6 +207,43 @@ def _length(ring: Ring) -> float:
     return float(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum())
 
 
+# How bright masks are. The background is the median of the pixels that lie under none of them.
+
+BRIGHTNESS = ("mean", "sum", "min", "max", "background", "net_mean", "net_sum")
+
+
+def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
+    """The numbers `BRIGHTNESS` of each mask in each channel: (N, C, 7) float64.
+
+    rles    N masks of (H, W)
+    values  (H, W, C) of any number type
+
+    The net numbers are those less the background: net_sum is what microscopists call corrected
+    total fluorescence. An empty mask has NaN; where the masks leave no background, its three do.
+    """
+    found = np.full((len(rles), values.shape[2], len(BRIGHTNESS)), np.nan)
+    covered = np.zeros(values.shape[:2], np.bool_)
+    for row, rle in zip(found, rles, strict=True):
+        inside, (x0, y0, x1, y1) = rle_crop(rle)
+        if not inside.any():
+            continue
+        covered[y0:y1, x0:x1] |= inside
+        pixels = values[y0:y1, x0:x1][inside].astype(np.float64)  # (K, C)
+        row[:, :4] = np.stack(
+            [pixels.mean(axis=0), pixels.sum(axis=0), pixels.min(axis=0), pixels.max(axis=0)],
+            axis=1,
+        )
+        row[:, 6] = len(pixels)
+    if covered.all():
+        found[..., 4:] = np.nan
+        return found
+    found[..., 4] = np.median(values[~covered], axis=0)
+    found[..., 5] = found[..., 0] - found[..., 4]
+    found[..., 6] = found[..., 1] - found[..., 6] * found[..., 4]
+    found[np.isnan(found[..., 0])] = np.nan
+    return found
+
+
 def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     """The cells of one mask, under `HEADER`.
 
@@ -213,14 +251,20 @@ def table_row(image: str, number: int, rle: Rle, named: NamedMask) -> list[str]:
     number  of the mask in its photo, from 1
     """
     values = (named.score, *dataclasses.astuple(measure_mask(rle)))
-    cells = [f"{one:.{DIGITS}g}" if isinstance(one, float) else str(one) for one in values]
-    return [image, str(number), named.label or "", *cells]
+    return [image, str(number), named.label or "", *map(table_cell, values)]
 
 
-def to_csv(rows: Iterable[Sequence[str]]) -> str:
+def table_cell(value: float | str) -> str:
+    """A number or a word as it stands in a table; nothing where it is not known (NaN)."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.{DIGITS}g}"
+    return str(value)
+
+
+def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> str:
     """Rows of `table_row` as a CSV file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow(header)
     writer.writerows(rows)
     return text.getvalue()

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import AnymaskError, InputError, UintImage
@@ -33,10 +34,14 @@ class Picture(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class HeldPicture:
-    """A photo whose pixels are in memory; other pictures are read from their file again."""
+    """A photo whose pixels are in memory; other pictures are read from their file again.
+
+    values  the array that it was made of, (H, W[, C]) of any number type, where it was one
+    """
 
     pixels: UintImage
     name: str = "photo.jpg"
+    values: NDArray[Any] | None = None
 
     def __repr__(self) -> str:
         height, width = self.pixels.shape[:2]

@@ -1,5 +1,5 @@
 """What computes a model: torch or ONNX Runtime; the catalogue, store and loading of weights."""
 
-from anymask.base import lazy_names
+from anymask.base.lazy import lazy_names
 
 __getattr__, __dir__, __all__ = lazy_names(__name__)

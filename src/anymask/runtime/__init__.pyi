@@ -12,6 +12,7 @@ from anymask.runtime.catalogue import Checkpoint as Checkpoint
 from anymask.runtime.catalogue import Licence as Licence
 from anymask.runtime.catalogue import entry as entry
 from anymask.runtime.catalogue import names as names
+from anymask.runtime.catalogue import stated_origin as stated_origin
 from anymask.runtime.checkpoints import LINES as LINES
 from anymask.runtime.checkpoints import detect_variant as detect_variant
 from anymask.runtime.checkpoints import from_8_bits as from_8_bits

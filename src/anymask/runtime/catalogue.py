@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ModelError
+from anymask.masks import Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Checkpoint:
     stated_by  who states the size and the hashes
     home       the project's page
     volumes    whether it sees scans in three dimensions, not pictures
+    data       what the weights learned from, and its terms; "" where nobody has looked them up
     """
 
     name: str
@@ -58,11 +60,30 @@ class Checkpoint:
     home: str
     notes: str = ""
     volumes: bool = False
+    data: str = ""
 
     @property
     def bundled(self) -> bool:
         """Whether the weights ship inside the package."""
         return not self.file
+
+
+@cache
+def stated_origin(model: str, weights: str) -> Origin:
+    """What the package or the catalogue says of a model and the hash of its weights; no more than
+    those where they are not the published ones."""
+    from anymask.runtime.manifest import ASSETS, read_manifest
+
+    name, unknown = model.partition("@")[0], Origin(model, weights)
+    published = catalogue().get(name)
+    if published is None or not weights:
+        return unknown
+    if published.bundled:
+        shipped = read_manifest(ASSETS / name)
+        same, data = weights == shipped.weights_hash, shipped.data
+    else:
+        same, data = weights == published.sha256, published.data
+    return Origin(model, weights, published.licence.name, data) if same else unknown
 
 
 def names() -> tuple[str, ...]:

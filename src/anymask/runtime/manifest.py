@@ -75,6 +75,7 @@ class Manifest:
     sha256        of every file of the bundle that a runtime reads, by plain file name
     weights_hash  of the weights that were exported; an embedding of the same weights fits
     precision     "fp32" or "int8"
+    data          what the weights learned from, and its terms; "" where nobody says
     """
 
     spec: ModelSpec
@@ -84,6 +85,7 @@ class Manifest:
     licence: str
     precision: str
     opset: int
+    data: str = ""
 
     @property
     def refers(self) -> bool:
@@ -112,6 +114,7 @@ def manifest_to_json(manifest: Manifest) -> str:
         "format": FORMAT,
         "name": manifest.spec.name,
         "licence": manifest.licence,
+        **({"data": manifest.data} if manifest.data else {}),
         "precision": manifest.precision,
         "opset": manifest.opset,
         "weights_hash": manifest.weights_hash,
@@ -194,6 +197,7 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             licence=str(record["licence"]),
             precision=str(record["precision"]),
             opset=int(record["opset"]),
+            data=str(record.get("data", "")),
         )
     except KeyError as error:
         raise WeightsError(f"{source} lacks the entry {error}; {remedy}") from error

@@ -32,7 +32,7 @@ from anymask.base import (
     pick_threads,
     read_arrays,
 )
-from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, StoredMaps
+from anymask.masks import EncoderOutput, FeatureMap, ModelPrompts, ModelSpec, Origin, StoredMaps
 from anymask.models.rules import (
     ANCHOR,
     DEFAULT_MODEL,
@@ -150,6 +150,12 @@ class OnnxRuntime:
     def spec(self) -> ModelSpec:
         """How the model sees a picture."""
         return self.manifest.spec
+
+    @property
+    def origin(self) -> Origin:
+        """What the export states of the weights behind its masks."""
+        stated = self.manifest
+        return Origin(self.spec.name, stated.weights_hash, stated.licence, stated.data)
 
     @property
     def weights_hash(self) -> str:

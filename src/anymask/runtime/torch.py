@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray, UintImage
-from anymask.masks import EncoderOutput, FeatureMap, Geometry, ModelPrompts, ModelSpec, logits_used
+from anymask.masks import (
+    EncoderOutput,
+    FeatureMap,
+    Geometry,
+    ModelPrompts,
+    ModelSpec,
+    Origin,
+    logits_used,
+)
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.fast import ClickSweep, Foldable, SweepTokens, fits, fuse, open_lone_pool
 from anymask.models.image_model import ImageModel
@@ -73,6 +81,7 @@ class TorchRuntime:
         self.device = pick_device(device)
         self.dtype = pick_dtype(precision)
         self.weights_hash = weights_hash
+        self.origin = Origin(cast(ModelSpec, module.spec).name, weights_hash)
         self.spec = cast(ModelSpec, module.spec)
         self.family: Family = open_family(self.spec, weights_hash=weights_hash)
         self._module: Any = for_inference(module, self.device, self.dtype)

@@ -35,6 +35,7 @@ from anymask.images import ImageSource, is_address, load_image, picture_of
 from anymask.masks import (
     Features,
     ModelSpec,
+    Origin,
     Prompt,
     Tile,
     box_prompts,
@@ -175,6 +176,12 @@ class Model:
     def name(self) -> str:
         """As in `anymask models list`."""
         return self.spec.name
+
+    @property
+    def origin(self) -> Origin:
+        """What its masks say of where they come from: name, hash of the weights, licence, data."""
+        stated = getattr(self.runtime, "origin", None)  # a runtime of tests has none
+        return stated or Origin(self.name, self.runtime.weights_hash)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # an array may come as a list, too
@@ -369,7 +376,7 @@ class Model:
     ) -> list[Prediction]:
         found = answer_prompts(self.runtime, view.photo, view.embedding, prompts, settings)
         return [
-            replace(answer, prompt=prompt, picture=view.picture)
+            replace(answer, prompt=prompt, picture=view.picture, origin=self.origin)
             for answer, prompt in zip(found, prompts, strict=True)
         ]
 
@@ -450,7 +457,7 @@ class Model:
             return replace(best, prompt=None, picture=view.picture)
         logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
-        return Prediction((kept,), picture=view.picture)
+        return Prediction((kept,), picture=view.picture, origin=self.origin)
 
     @overload
     def everything(  # type: ignore[overload-overlap]  # as for `encode`
@@ -523,7 +530,7 @@ class Model:
         looks = Looks(tile, retry, log)
         wanted = cast("EverythingDict", given)
         found = find_masks(self.runtime, photo, features, wanted, looks, progress)
-        return Masks(found, image_hw=image_hw, picture=picture)
+        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
 
     @overload
     def find(  # type: ignore[overload-overlap]  # as for `encode`

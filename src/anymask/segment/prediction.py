@@ -20,6 +20,7 @@ from anymask.masks import (
     Geometry,
     Mask,
     Masks,
+    Origin,
     Picture,
     Polygon,
     Prompt,
@@ -140,12 +141,14 @@ class Prediction:
     violated_points  indices of the clicks that the first mask does not obey
     prompt           what was asked, where it is known
     picture          reads the photo, where it is known: it is what `show` and `save` draw on
+    origin           the model that answered, where it is known
     """
 
     items: tuple[Candidate, ...]
     violated_points: tuple[int, ...] = ()
     prompt: Prompt | None = None
     picture: Picture | None = None
+    origin: Origin | None = None
 
     @classmethod
     def of_logits(
@@ -193,6 +196,7 @@ class Prediction:
             points=() if points is None else tuple((x, y) for x, y in points.tolist()),
             label_probability=one.label_probability,
             picture=self.picture,
+            origin=self.origin,
         )
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from anymask.studio.database import reading as reading
 from anymask.studio.database import writing as writing
 from anymask.studio.errors import Refusal as Refusal
 from anymask.studio.exchange import TakenMasks as TakenMasks
+from anymask.studio.exchange import annotated_images as annotated_images
 from anymask.studio.exchange import photo_name as photo_name
 from anymask.studio.exchange import take_masks as take_masks
 from anymask.studio.exports import OF_PAGE as OF_PAGE
@@ -99,6 +100,7 @@ from anymask.studio.rounds import recipe_of as recipe_of
 from anymask.studio.rounds import retrain as retrain
 from anymask.studio.rounds import start_of as start_of
 from anymask.studio.rounds import trainer as trainer
+from anymask.studio.schemas import DISC as DISC
 from anymask.studio.schemas import EVERYTHING as EVERYTHING
 from anymask.studio.schemas import SEGMENT as SEGMENT
 from anymask.studio.schemas import TRACK as TRACK

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from anymask.base import Conflict, NotFoundError
 from anymask.studio import (
+    find_routes,
     model_routes,
     picture_routes,
     project_routes,
@@ -73,6 +74,8 @@ def create_app(parts: ServerParts) -> FastAPI:
         yield
         await run_in_threadpool(parts.inference.close)  # first: what videos wait for ends
         await run_in_threadpool(videos.close)
+        if state.search is not None:
+            await run_in_threadpool(state.search.stop)
 
     api = FastAPI(
         title="anymask",
@@ -86,18 +89,21 @@ def create_app(parts: ServerParts) -> FastAPI:
     state = api.state
     state.inference, state.limits, state.videos = parts.inference, parts.limits, videos
     state.project, state.label_studio, state.own_names = parts.project, parts.label_studio, None
+    state.search = None
     state.unpacking = asyncio.Lock()  # the pixels of one request's masks at a time
     state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(PHOTO_THREADS)
     state.looking = threading.Lock()  # into the project's folder
     state.steps = {}  # of searches for everything: done and all, by the photo
     install_errors(api)
-    routers = [model_routes.router, video_routes.router]
+    routers = [model_routes.router, find_routes.router, video_routes.router]
     if parts.project is not None:
         for kind in (Conflict, NotFoundError):
             api.add_exception_handler(kind, project_routes.answer_late)
         look = PictureLook(parts.project.project, parts.project.pictures, parts.limits)
         state.own_names = OwnNames(look.labelled)
-        routers += [project_routes.router, picture_routes.router, track_routes.router]
+        state.search = find_routes.ProjectSearch(parts.inference, look)
+        routers += [project_routes.router, picture_routes.router, find_routes.of_project]
+        routers.append(track_routes.router)
     if parts.label_studio is not None:
         routers.append(label_studio)
     for router in routers:

@@ -15,7 +15,7 @@ import numpy as np
 
 from anymask.base import InputError, page_name, split_page_name
 from anymask.formats import AnnotatedImage, read_annotations, uploaded_name
-from anymask.images import page_as_png
+from anymask.images import MICROSCOPES, TIFF, page_as_png, read_planes, resolve_place
 from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.project import Project
 from anymask.studio.records import (
@@ -40,46 +40,75 @@ class TakenMasks:
     same     masks that their photo had already, and that were left out
     strange  photos of the file that the project has not
     unread   what of the file is no mask, or was not understood, in lines
+    stacks   photos of several pages whose masks were put on the first one, as nobody said which
     """
 
     new: int
     same: int
     strange: int
     unread: tuple[str, ...] = ()
+    stacks: int = 0
 
 
 def take_masks(
-    project: Project, source: Path, name: str | None, who: str, *, proposals: bool = False
+    project: Project,
+    source: Path,
+    name: str | None,
+    who: str,
+    *,
+    proposals: bool = False,
+    page: int | str | None = None,
 ) -> TakenMasks:
     """Read masks of any format for photos that the project has.
 
     proposals  somebody has to look at them first
+    page       of stacks, where a file's name says none: a number from 0 on, or a place as "z1c0"
 
     A mask that its photo has already, of the same name, is left out: see `_is_alike`.
-    Raises DataError, InputError.
+    Raises DataError, InputError, ImageError.
     """
     images, report = read_annotations(source, name, project.folder)
     known = _by_name(project.store.all_images())
-    new = same = strange = 0
+    new = same = strange = stacks = 0
     for image in images:
-        photo, page = _photo_of(image.file_name, known)
+        photo, named = _photo_of(image.file_name, known)
         if photo is None:
             strange += 1
             continue
+        at, unsaid = (named, False) if named else _page_of(project.file(photo.name), page)
+        stacks += unsaid
         masks = list(image.objects)
         if crowds := len(image.masks) - len(masks):
             report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
-        fresh = _without_known(masks, _on_page(project.store.records(photo.id), page))
+        fresh = _without_known(masks, _on_page(project.store.records(photo.id), at))
         same += len(masks) - len(fresh)
         if not fresh:
             continue
-        drafts = [_imported(mask, source.name, proposals, page) for mask in fresh]
+        drafts = [_imported(mask, source.name, proposals, at) for mask in fresh]
         before = project.store.image(photo.id)  # pages of one photo come one after the other
         status = "proposed" if before.status == "new" else None
         project.store.add_records(photo.id, drafts, who, status=status)
         added = project.store.image(photo.id).records - before.records
         new, same = new + added, same + len(drafts) - added
-    return TakenMasks(new, same, strange, tuple(report.lines()))
+    return TakenMasks(new, same, strange, tuple(report.lines()), stacks)
+
+
+def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
+    """The page of a file on which masks lie, and whether nobody said so of a stack.
+
+    Raises InputError for a page that is not there, ImageError.
+    """
+    if photo.suffix.lower() not in (*TIFF, *MICROSCOPES) or not photo.is_file():
+        return 0, False
+    planes = read_planes(photo)
+    if page is None or planes.pages.count == 1:
+        return 0, len(planes.places) > 1
+    number = resolve_place(photo, page)[0] if isinstance(page, str) else page
+    if not 0 <= number < planes.pages.count:
+        raise InputError(
+            f"wanted page {number}, {photo.name} has {planes.pages.count}, counted from 0"
+        )
+    return planes.place_of(number), False
 
 
 def _without_known(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Mask]:
@@ -205,7 +234,7 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
         stability=mask.stability,
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
-        provenance=Provenance(kind="import", source=source),
+        provenance=Provenance.of(mask.origin, kind="import", source=source),
     )
 
 

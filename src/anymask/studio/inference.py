@@ -24,10 +24,12 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
 
 from anymask.base import AnymaskError, ModelError, Told, UintImage
+from anymask.find import Detector
 from anymask.masks import Mask, Prompt, Rle
 from anymask.runtime import ImageRuntime, WrappedRuntime
 from anymask.segment import (
@@ -276,13 +278,19 @@ class Inference:
     load       opens the model; called once, in the thread that runs it
     name       of the model, while it is not there yet
     cache      keeps what was encoded
-    most_long  searches for everything that may wait
+    most_long  pieces of long work that may wait
+    detector   what `find` reads words with; None: the model's own names
     """
 
     def __init__(
-        self, load: Callable[[], Model], name: str, cache: EmbeddingCache, most_long: int = 16
+        self,
+        load: Callable[[], Model],
+        name: str,
+        cache: EmbeddingCache,
+        most_long: int = 16,
+        detector: str | Path | Detector | None = None,
     ) -> None:
-        self.cache = cache
+        self.cache, self.detector = cache, detector
         self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
         self.model: Future[Model] = Future()
         self._name, self._load = name, load
@@ -393,33 +401,47 @@ class Inference:
 
         Raises Refusal (429) when too many wait already.
         """
+
+        def work(model: Model) -> list[Mask]:
+            chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
+            return model.everything(look(), progress=tell, **chosen)
+
+        return self.long("everything", work, left)
+
+    def long(self, name: str, work: Callable[[Model], T], left: Event | None = None) -> Future[T]:
+        """Work of any length, one at a time, each piece of which waits for its turn.
+
+        work  gets the model
+        left  as for `everything`
+
+        Raises Refusal (429) when too many wait already.
+        """
         if self._long_now >= self._most_long:
             raise Refusal(
                 429,
-                f"wanted fewer than {self._most_long} requests for everything at a time, got "
+                f"wanted fewer than {self._most_long} long requests at a time, got "
                 f"{self._long_now} under way; ask again after the seconds of Retry-After",
                 max(5.0, self.seconds_ahead),
             )
 
-        def work() -> list[Mask]:
-            runtime = queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left)
-            chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
+        def timed() -> T:
+            model = Model(queue_calls(self.ready().runtime, self.heavy, Urgency.LONG, left))
             began = time.monotonic()
-            LOG.info("a search for everything begins")
+            LOG.info("%s begins", name)
             try:
-                found = Model(runtime).everything(look(), progress=tell, **chosen)
+                done = work(model)
             except BaseException as error:
                 spent, kind = time.monotonic() - began, type(error).__name__
-                LOG.info("a search for everything ended after %.1f s: %s", spent, kind)
+                LOG.info("%s ended after %.1f s: %s", name, spent, kind)
                 raise
-            LOG.info("everything: %d masks in %.1f s", len(found), time.monotonic() - began)
-            return found
+            LOG.info("%s took %.1f s", name, time.monotonic() - began)
+            return done
 
         def ended(_: object) -> None:
             self._long_now -= 1
 
         self._long_now += 1
-        future = self._long.submit(work)
+        future = self._long.submit(timed)
         future.add_done_callback(ended)
         return future
 

@@ -10,8 +10,8 @@ from anymask.base import InputError, Setting, check_settings, describe_settings
 
 MEGA = 1_000_000
 COSTLY = re.compile(  # addresses that need the model, or decode a photo
-    r"/predict|/api/(encode|segment|everything|names)"
-    r"|/api/images/[^/]+/(embedding|everything|pixels|values)"
+    r"/predict|/api/(encode|segment|everything|find|names)"
+    r"|/api/images/[^/]+/(embedding|everything|find|pixels|values)"
     r"|/api/videos/[^/]+/(frames|prompts|masks)"
 )
 SLOWEST = 64_000  # bytes a second at which any body may come in

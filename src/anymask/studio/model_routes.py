@@ -24,13 +24,14 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from PIL import Image
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -125,7 +126,7 @@ PICTURE_BODY = {
         },
     }
 }
-_MASKS: dict[int | str, dict[str, Any]] = {
+MASKS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The masks, in the format that was asked for",
         "content": {
@@ -156,9 +157,17 @@ def file_answer(*kinds: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file", "content": dict.fromkeys(kinds, BINARY)}}
 
 
-def _form(*names: str) -> dict[str, Any]:
-    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys."""
-    texts = {name: {"type": "string", "description": "as JSON"} for name in names}
+def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
+    """OpenAPI: the form beside the JSON body of an address, with some of the body's keys.
+
+    /docs fills in what the body's own example says but the picture, and leaves the rest empty.
+    """
+    (example,) = cast("dict[str, Any]", body.model_config["json_schema_extra"])["examples"]
+    filled = {name: json.dumps(example[name]) for name in {*example} - {"image"}}
+    texts = {
+        name: {"type": "string", "description": "as JSON", "example": filled.get(name, "")}
+        for name in names
+    }
     schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
@@ -227,7 +236,7 @@ def is_form(request: Request) -> bool:
 
 async def _form_as_json(request: Request) -> Request:
     photo, texts = await _read_form(request)
-    body = {name: _value(name, text) for name, text in texts.items()}
+    body = {name: _value(name, text) for name, text in texts.items() if text}  # "": left empty
     if photo is not None:
         body["image"] = base64.b64encode(photo).decode()
     headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
@@ -321,8 +330,8 @@ async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Resp
 @router.post(
     "/api/segment",
     response_model=SegmentAnswer,
-    openapi_extra=_form(*SegmentBody.model_fields),
-    responses=_MASKS,
+    openapi_extra=form_body(SegmentBody, *SegmentBody.model_fields),
+    responses=MASKS,
 )
 async def segment(
     body: SegmentBody,
@@ -365,8 +374,8 @@ async def segment(
 @router.post(
     "/api/everything",
     response_model=EverythingAnswer,
-    openapi_extra=_form("settings"),
-    responses=_MASKS,
+    openapi_extra=form_body(EverythingBody, "settings"),
+    responses=MASKS,
 )
 async def everything(
     body: EverythingBody,
@@ -381,7 +390,7 @@ async def everything(
     Given up once the client has gone.
     """
     settings = checked_settings(body.settings, limits)
-    look = await _look(inference, body.image, limits)
+    look = await view_of(inference, body.image, limits)
     sizes: list[tuple[int, int]] = []
 
     def seen() -> Look:
@@ -394,10 +403,14 @@ async def everything(
     asked = inference.everything(seen, settings, left)
     async with gives_up(request, asked, left):
         found = await done(asked)
-    return await run_in_threadpool(_records, found, sizes[-1], kind, tolerance)
+    return await run_in_threadpool(records_answer, found, sizes[-1], kind, tolerance)
 
 
-@router.post("/api/names", response_model=NamesAnswer, openapi_extra=_form(*NamesBody.model_fields))
+@router.post(
+    "/api/names",
+    response_model=NamesAnswer,
+    openapi_extra=form_body(NamesBody, *NamesBody.model_fields),
+)
 async def names(
     body: NamesBody, request: Request, inference: OfModel, limits: OfLimits
 ) -> dict[str, Any]:
@@ -409,7 +422,7 @@ async def names(
     for mask in body.masks:
         check_pixels([mask.size], limits)  # never all pixels at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
-    look, left = await _look(inference, body.image, limits), threading.Event()
+    look, left = await view_of(inference, body.image, limits), threading.Event()
     asked = inference.names(look, rles, body.choice(), left, request.app.state.own_names)
     async with gives_up(request, asked, left):
         named = await done(asked)
@@ -523,7 +536,7 @@ async def see(inference: Inference, image: str, limits: Limits) -> EncodedPhoto:
     return found
 
 
-async def _look(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
+async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[[], Look]:
     """The same, but a picture is decoded where and when it is looked at, and not encoded."""
     if HASH.fullmatch(image):
         seen = await see(inference, image, limits)
@@ -692,7 +705,7 @@ def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> 
     return Response(file.getvalue(), media_type=f"image/{suffix[1:]}")
 
 
-def _records(
+def records_answer(
     found: list[Mask], hw: tuple[int, int], kind: MaskFormat, tolerance: float
 ) -> Response:
     """All masks of a photo; a PNG holds their numbers (16 bits), 0 where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,15 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse
 
-from anymask.base import InputError, Told, UintImage
-from anymask.images import PictureView, Ranges, load_plane, read_planes, read_values
+from anymask.base import ImageError, InputError, Told, UintImage
+from anymask.images import (
+    PictureView,
+    Ranges,
+    load_plane,
+    read_planes,
+    read_values,
+    resolve_place,
+)
 from anymask.jobs import PictureChoice, parse_bands, parse_ranges
 from anymask.masks import rle_iou
 from anymask.segment import grid_of, least_objectness, split_by_score
@@ -104,8 +112,13 @@ class PictureLook:
             return asked
         if self.choice.page in (0, "all"):
             return 0
-        places = read_planes(path).places
-        return self.choice.page if self.choice.page in places else places[0]
+        number, planes = 0, read_planes(path)
+        if isinstance(self.choice.page, int):
+            number = self.choice.page
+        else:
+            with contextlib.suppress(InputError, ImageError):  # a file without that place
+                number = resolve_place(path, self.choice.page)[0]
+        return planes.place_of(number) if number < planes.pages.count else planes.places[0]
 
     def check(self, image_id: int) -> None:
         """Raises NotFoundError, Refusal (413) for a photo that may not be read."""

@@ -58,10 +58,12 @@ from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks
 
 if TYPE_CHECKING:
+    from anymask.find import Examples, Phrases
     from anymask.masks import Rle
     from anymask.segment import Model
     from anymask.studio.exchange import TakenMasks
     from anymask.studio.rounds import RoundOutcome, Tuning
+    from anymask.studio.searching import SearchedPhoto
 
 FOLDER = ".anymask"
 DATABASE = "project.db"
@@ -125,17 +127,19 @@ class Project:
         *,
         who: str = "import",
         proposals: bool = False,
+        page: int | str | None = None,
     ) -> TakenMasks:
         """Read masks of any format of `anymask.read` for photos that the project has.
 
         form       the format's name; left out, it is recognised
         proposals  somebody has to look at them before they count
+        page       of stacks, where a file's name says none: a number from 0 on, or "z1c0"
 
-        Raises DataError, InputError.
+        Raises DataError, InputError, ImageError.
         """
         from anymask.studio.exchange import take_masks
 
-        return take_masks(self, Path(source), form, who, proposals=proposals)
+        return take_masks(self, Path(source), form, who, proposals=proposals, page=page)
 
     def run(
         self,
@@ -153,6 +157,43 @@ class Project:
         Raises InputError for a stage that needs a person.
         """
         return run_stage(self, model, stage, larger=larger, failed=failed)
+
+    def find(
+        self,
+        model: Model,
+        words: Phrases | None = None,
+        *,
+        like: Examples | StoredMask | Sequence[StoredMask] | None = None,
+        unlike: Examples | StoredMask | Sequence[StoredMask] | None = None,
+        label: str | None = None,
+        failed: Callable[[str, str], None] | None = None,
+        **settings: Any,
+    ) -> Iterator[SearchedPhoto]:
+        """Propose, with names, what words or examples mean; yields what became of each photo.
+
+        words     as for `Model.find`; a thing is called as its phrase
+        like      instead: examples as for `Model.find`, or masks of the project
+        unlike    likewise, what is not meant
+        label     of what is like an example; left out, that of the first mask of the project
+        failed    as for `run`
+        settings  detector, score, iou, top_k, side, device, method: see `find.FindSettings`
+
+        Finished photos are left out, and masks that are there are not doubled: a proposal without a
+        name gets it. The same question again goes on with the photos that it was not asked about.
+
+        Raises what `Model.find` raises.
+        """
+        from anymask.find import FindSettings
+        from anymask.studio.searching import find_in_project, open_search, own_examples
+
+        first = like[0] if isinstance(like, list) and like else like
+        if label is None and isinstance(first, StoredMask):
+            label = first.label
+        like, unlike = own_examples(self, like), own_examples(self, unlike)
+        search = open_search(
+            model, words, like=like, unlike=unlike, label=label, settings=FindSettings(**settings)
+        )
+        return find_in_project(self, search, failed)
 
     def next_review(self) -> ReviewItem | None:
         """The mask that should be looked at next, and why; None when all have been."""

@@ -8,7 +8,7 @@ beside it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -36,6 +36,7 @@ from anymask.studio.schemas import (
     Corners,
     Few,
     Place,
+    QuestionBody,
     Seconds,
     Strict,
     TextId,
@@ -185,6 +186,33 @@ class ProposalsBody(Strict):
 
     records: list[KeptMaskBody]
     others: list[FoundMaskBody]
+
+
+class SearchBody(QuestionBody):
+    """A question about photos of the project."""
+
+    model_config = example(words="orange")
+
+
+class FindsBody(Strict):
+    """Proposals that are new, or have their name from it; so many finds were there already."""
+
+    records: list[KeptMaskBody]
+    there: int
+
+
+class SearchState(Strict):
+    """How far the search of all photos is: photos that were searched, and proposals made of finds.
+
+    A search that was stopped goes on, with the photos that are left, by the same question.
+    """
+
+    state: Literal["none", "running", "stopped", "done", "failed"]
+    question: SearchBody | None = None
+    done: int = 0
+    total: int = 0
+    found: int = 0
+    why: str = Field(default="", description="of what failed, or of photos that were passed over")
 
 
 class SavedAnswer(Strict):

@@ -27,7 +27,8 @@ from pydantic import (
 )
 
 from anymask.base import BoolArray, InputError
-from anymask.masks import Mask, Rle, rle_area, rle_to_mask
+from anymask.masks import Mask, Origin, Rle, rle_area, rle_to_mask
+from anymask.runtime import stated_origin
 
 State = Literal["proposed", "accepted", "rejected"]
 ImageStatus = Literal["new", "proposed", "done"]
@@ -190,6 +191,8 @@ class Provenance(Kept):
     kind        "human": drawn or corrected by hand; "model": as a model answered; "import": a file
     model       the model's name, where one took part
     model_hash  of its weights
+    licence     of these weights; left out, what the catalogue says of this hash
+    data        what they learned from, and its terms; in the same way
     prompts     what it was asked
     tool        the annotator's tool: click, box, brush, polygon, everything, ...
     stage       of the data engine in which the mask was made
@@ -199,6 +202,8 @@ class Provenance(Kept):
     kind: Kind = "human"
     model: Text | None = None
     model_hash: Text | None = None
+    licence: Text | None = None
+    data: Text | None = None
     prompts: Annotated[tuple[Prompted, ...], Field(max_length=MOST_PROMPTS)] = ()
     tool: Text | None = None
     stage: Stage | None = None
@@ -207,6 +212,24 @@ class Provenance(Kept):
     def to_json(self) -> dict[str, Any]:
         """Without what nobody knows."""
         return {"kind": self.kind} | super().to_json()
+
+    @classmethod
+    def of(cls, origin: Origin | None, **more: Any) -> Provenance:
+        """With the model that made a mask, where it is known."""
+        if origin is None:
+            return cls(**more)
+        told: dict[str, Any] = {"model": origin.model, "model_hash": origin.weights or None}
+        terms = {"licence": origin.licence[:MOST_TEXT], "data": origin.data[:MOST_TEXT]}
+        return cls(**told | {key: text for key, text in terms.items() if text} | more)
+
+    def origin(self) -> Origin | None:
+        """The model that took part, with its terms; None where none did."""
+        if self.model is None:
+            return None
+        known = stated_origin(self.model, self.model_hash or "")
+        return Origin(
+            self.model, known.weights, self.licence or known.licence, self.data or known.data
+        )
 
 
 class MaskNotes(Kept):
@@ -280,8 +303,9 @@ class Draft:
 
     def to_mask(self) -> Mask:
         """As formats write it: score and clicks only where a model gave the shape its score."""
+        origin = self.provenance.origin()
         if self.score is None:
-            return Mask(self.rle, self.label)
+            return Mask(self.rle, self.label, origin=origin)
         clicks = list[tuple[float, float]]()
         for prompt in self.provenance.prompts:
             points = prompt.get("points") or ()
@@ -289,8 +313,9 @@ class Draft:
             pairs = zip(points, labels, strict=False)
             clicks += [(float(x), float(y)) for (x, y), label in pairs if label]
         return Mask(
-            self.rle, self.label, score=self.score, stability=self.stability, points=tuple(clicks)
-        )
+            self.rle, self.label, score=self.score, stability=self.stability, points=tuple(clicks),
+            origin=origin,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from anymask.base import DeclaredSetting, Setting, list_settings
+from anymask.find import DUPLICATE, MOST_CHARACTERS, MOST_PHRASES, Detector, FindSettings
 from anymask.masks import (
     LEAST_SIDE,
     Prompt,
@@ -27,7 +29,7 @@ from anymask.segment import Arrangement, Granularity, Grid, RefineEdges, Segment
 from anymask.studio.errors import Refusal
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
-from anymask.studio.records import MOST_ID
+from anymask.studio.records import MOST_ID, MOST_PAGE
 from anymask.track import GROUPS
 
 MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
@@ -273,6 +275,96 @@ class EverythingAnswer(Strict):
     """Every mask that was found, best first."""
 
     records: list[Sa1bBody]
+
+
+class ExampleBody(Strict):
+    """A thing that is meant: a mask of the project, or a `point`, `box` or `mask` on a photo.
+
+    record  the number of the mask                photo, page  a photo of the project by its number
+    image   or a photo's hash, or a picture as base64; with neither it is the photo that is searched
+    """
+
+    record: int | None = Field(default=None, ge=1, le=MOST_ID)
+    photo: int | None = Field(default=None, ge=1, le=MOST_ID)
+    page: int | None = Field(default=None, ge=0, le=MOST_PAGE)
+    image: str | None = None
+    point: Place | None = None
+    box: Corners | None = None
+    mask: CocoRleBody | None = None
+
+    def prompted(self) -> dict[str, Any]:
+        """`point`, `box` or `mask`, as `Model.find` takes it. Raises Refusal, DataError."""
+        mask = None if self.mask is None else rle_to_mask(self.mask.rle())
+        ways = {"point": self.point, "box": self.box, "mask": mask, "record": self.record}
+        given = {name: way for name, way in ways.items() if way is not None}
+        places = [name for name in ("photo", "image") if getattr(self, name) is not None]
+        if len(given) != 1 or len(places) > ("record" not in given):
+            wanted = "an example: record alone, or point, box or mask, of a photo or an image"
+            got = ", ".join([*given, *places]) or "none of them"
+            raise Refusal(422, (wanted, got, 'send {"point": [x, y]}'))
+        return given
+
+
+_EXAMPLES = at_most(16, "examples")
+Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Word = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+MOST_WORDS = 10_000  # characters of words in one text
+
+
+class QuestionBody(Strict):
+    """What is looked for, as `Model.find` takes it: `words`, or what is `like` an example.
+
+    Where the server has no detector, words are names that the model knows (`GET /api/names`).
+    """
+
+    words: (
+        Annotated[str, Field(max_length=MOST_WORDS)]
+        | Annotated[list[Word], Few, at_most(MOST_PHRASES, "phrases")]
+        | dict[Word, Word]
+        | None
+    ) = Field(default=None, description="to look for; a mapping labels with the right side")
+    like: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
+    unlike: Annotated[list[ExampleBody], Few, _EXAMPLES] | None = None
+    label: Annotated[str, Field(max_length=400)] | None = Field(
+        default=None, description="of what is like an example; left out, its mask's"
+    )
+    score: Chance | None = Field(default=None, description="the least of a find")
+    iou: Chance = Field(default=DUPLICATE, description="from which two finds are one thing")
+    top_k: Annotated[int, Field(ge=1, le=MOST_ID)] | None = None
+
+    def settings(self, detector: str | Path | Detector | None) -> FindSettings:
+        """How things are found: words by the server's detector where it has one."""
+        reader = None if self.like else detector
+        return FindSettings(detector=reader, score=self.score, iou=self.iou, top_k=self.top_k)
+
+
+class FindBody(QuestionBody):
+    """`image`: as of `SegmentBody`; a hash is enough where the whole photo is kept."""
+
+    model_config = example(image=DISC, words="orange")
+
+    image: str
+
+
+class FoundBody(Sa1bBody):
+    """A find: its name, the name's chance, and the second likeliest of the phrases."""
+
+    label: str | None = None
+    label_probability: float | None = None
+    runner_up: tuple[str, float] | None = None
+
+
+class FindsAnswer(Strict):
+    """What was found, best first; nothing where nothing of the kind is there."""
+
+    records: list[FoundBody]
+
+
+class KnownNamesBody(Strict):
+    """The names that words can be; with a detector any words can be asked for."""
+
+    names: list[str]
+    detector: str | None = Field(description="what reads words; null: the model's own names")
 
 
 class NamesBody(Strict):

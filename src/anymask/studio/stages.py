@@ -188,10 +188,9 @@ def proposals_of(
             score=record.score,
             stability=record.stability,
             notes=MaskNotes(objectness=record.objectness or 0.0),
-            provenance=Provenance(
+            provenance=Provenance.of(
+                model.origin,
                 kind="model",
-                model=model.name,
-                model_hash=model.runtime.weights_hash,
                 prompts=({"points": [list(point) for point in record.points], "labels": [1]},),
                 tool="everything",
                 stage=stage,

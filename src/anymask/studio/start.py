@@ -41,6 +41,7 @@ class ServerSettings(TypedDict, total=False):
     memory      megabytes of encoded photos that are kept (512)
     videos      video files and folders of frames that the page offers
     limits      what a request may cost
+    detector    what `find` reads words with, as for `Model.find`; None: the model's own names
     ready       is told the address once the server answers
     """
 
@@ -56,6 +57,7 @@ class ServerSettings(TypedDict, total=False):
     memory: float
     videos: Sequence[str | Path]
     limits: Limits
+    detector: str | Path | None
     ready: Callable[[str], None]
 
 
@@ -75,6 +77,7 @@ class _Server:
     memory: float = 512
     videos: Sequence[str | Path] = ()
     limits: Limits = field(default_factory=Limits)
+    detector: str | Path | None = None
     ready: Callable[[str], None] = lambda address: None
 
     def __post_init__(self) -> None:
@@ -183,8 +186,13 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
             import_torch()
         # One call gets half of the cores: clicks and new photos run at the same time.
         os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
+        reader = server.detector
+        if reader is not None:  # told now, where it is not there
+            from anymask.find import open_detector
+
+            reader = open_detector(reader, choice.device)
         cache = EmbeddingCache(int(server.memory * 1e6))
-        inference = Inference(choice.load, choice.model, cache)
+        inference = Inference(choice.load, choice.model, cache, detector=reader)
         clips = named_videos(server.videos)
         yield ServerParts(inference, server.access, server.limits, bundle, clips)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Engine as Database
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from anymask.base import AnymaskError, Conflict, InputError, NotFoundError
@@ -48,6 +48,8 @@ from anymask.studio.tables import (
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MOST_LISTED = 1000
 BEGUN = "image begun"  # the event of a run that works on a photo
+SEARCHED = "image searched"  # of a question that was asked about a photo; its key is the tool
+ASKED = "search asked"  # of a question about all photos
 
 
 class Store:
@@ -260,6 +262,47 @@ class Store:
         remember(session, row, kind, 0.0 if told else draft.seconds)
         return mask_of(row)
 
+    def keep_found(
+        self,
+        image_id: int,
+        fresh: Sequence[Draft],
+        named: Sequence[tuple[Draft, StoredMask]],
+        key: str,
+        once: bool,
+    ) -> list[StoredMask]:
+        """Keep what a search found in a photo, and that it was searched.
+
+        named  masks that are there, as they are to be from now on
+        key    names the question
+        once   nothing is kept where the photo was searched for it before
+        """
+        who = "search"
+        with writing(self.database) as session:
+            image = image_row(session, image_id, lock=True)
+            if once and session.scalars(_searches(key, image_id)).first() is not None:
+                return []
+            entries = [self._add(session, image, draft, who, False) for draft in fresh]
+            for draft, known in named:
+                entries.append(self._change(session, (known.id, known.version), draft, who, False))
+            if entries and image.status == "new":
+                image.status = "proposed"
+            action = Action(kind=SEARCHED, tool=key, detail={"found": len(entries)})
+            session.add(event_row(action, image_id, who, self.clock()))
+        return entries
+
+    def searched(self, key: str) -> dict[int, int]:
+        """The photos that were searched for what a question means, and what was found in each."""
+        with reading(self.database) as session:
+            rows = session.scalars(_searches(key))
+            return {row.image_id: row.detail["found"] for row in rows if row.image_id is not None}
+
+    def last_asked(self) -> Mapping[str, object] | None:
+        """The last question about all photos."""
+        query = select(EventRow).where(EventRow.kind == ASKED).order_by(EventRow.id.desc())
+        with reading(self.database) as session:
+            row = session.scalars(query.limit(1)).first()
+            return None if row is None else row.detail
+
     def change_record(
         self,
         record_id: int,
@@ -358,6 +401,12 @@ class Store:
             now = self.clock()
             session.add_all(event_row(action, image_id, who, now) for action in actions)
         return len(actions)
+
+
+def _searches(key: str, image_id: int | None = None) -> Select[EventRow]:
+    """The events of photos that were searched for one question."""
+    query = select(EventRow).where(EventRow.kind == SEARCHED, EventRow.tool == key)
+    return query if image_id is None else query.where(EventRow.image_id == image_id)
 
 
 def _named_now(session: Session, draft: Draft, told: bool) -> Draft:

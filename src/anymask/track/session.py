@@ -11,6 +11,7 @@ they are needed, and of each object one state in each direction is held: memory 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -132,6 +133,7 @@ class FramePrefetcher:
 
 # Sessions.
 
+LOG = logging.getLogger("anymask.track.session")
 FRAMES = 50  # between checkpoints at most
 SECONDS = 10.0  # where a frame takes long
 NOWHERE = -10  # the frame of a state whose place in the video does not count any more
@@ -452,7 +454,7 @@ class VideoSession:
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
         if not (begun or tracked) and self._is_there(at.frame):
             return self.result(at.frame)
-        earlier = self._prefetcher.last
+        earlier, begins = self._prefetcher.last, time.monotonic()
         look = self._prefetcher.look(at.frame)
         if look is None:
             return None
@@ -463,6 +465,8 @@ class VideoSession:
         if tracked:
             cut = self._prefetcher.is_cut(look, before.frame, earlier)
             self._track(look.seen, replace(at, cut=cut), tracked)
+        spent = time.monotonic() - begins
+        LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
         self._unsaved += 1
         if self._unsaved >= FRAMES or time.monotonic() - self._saved >= SECONDS:
             self.checkpoint()

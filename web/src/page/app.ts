@@ -7,6 +7,7 @@ import type { Patch } from "../masks/patch";
 import { rleToCoco } from "../masks/rle";
 import { everything } from "../state/everything";
 import { nextReview } from "../state/review";
+import { wantsProposals } from "../state/seeing";
 import type { Session } from "../state/session";
 import type { Arm, Stage as Mode } from "../store/store";
 import { measureHovers, startBench } from "./bench";
@@ -192,16 +193,8 @@ function takeDrops(element: HTMLElement, session: Session, door: VideoOpener): v
   });
 }
 
-/** This way of working begins with the model's proposals: on the photo that is open, too. */
-async function proposeHere(session: Session): Promise<void> {
-  const { editor } = session;
-  if (!editor || editor.finding) return;
-  if (editor.state.masks.some((mask) => mask.state !== "rejected"))
-    return session.say(
-      "This photo has masks already: M proposes more. Other photos begin with proposals.",
-    );
-  if (editor.seen) await everything(session); // else it does once the model has seen the photo
-}
+const WORKED_ON =
+  "Somebody has worked on this photo: M proposes more. Other photos begin with proposals.";
 
 async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Promise<void> {
   try {
@@ -213,10 +206,13 @@ async function setMode(session: Session, stage: Stage, mode: Mode, arm: Arm): Pr
   }
   session.review = null;
   if (arm === "control" && NEEDS_MODEL.includes(session.toolName)) stage.use("brush");
-  if (mode === "semi" || mode === "auto") session.shown = { masks: true, proposals: true };
+  const proposes = mode === "semi" || mode === "auto";
+  if (proposes) session.shown = { masks: true, proposals: true };
   session.editor?.refresh();
   session.changed();
   await session.wantModel();
-  if (mode === "semi" || mode === "auto") await proposeHere(session);
+  const { editor } = session;
+  if (proposes && editor && !wantsProposals(session, editor)) session.say(WORKED_ON);
+  else if (proposes && editor?.seen) await everything(session); // else once the model has seen it
   if (mode === "review") await nextReview(session);
 }

@@ -13,12 +13,14 @@ import {
 } from "../state/combining";
 import type { Editor } from "../state/editor";
 import { everything } from "../state/everything";
+import { findAllLike } from "../state/finding";
 import { judge, keep, nextReview, undo } from "../state/review";
-import { selectAll } from "../state/selecting";
+import { judgePicked, selectAll } from "../state/selecting";
 import { turnChannel, turnPage } from "../state/seeing";
 import type { Session, ToolName } from "../state/session";
 import { isEmpty } from "../state/work";
 import type { Mask } from "../state/work";
+import { findDialog } from "./finding";
 
 export interface Command {
   keys: string[]; // as `keyName` writes them
@@ -53,7 +55,7 @@ export const TOOL_KEYS: [ToolName, string, string][] = [
 
 export const NEEDS_MODEL: ToolName[] = ["point", "box", "lasso"];
 
-/** Enter: close the polygon, keep the draft, or accept the picked proposal. */
+/** Enter: close the polygon, keep the draft, or accept the picked proposals. */
 export async function accept(session: Session, stage: Stage): Promise<void> {
   if (stage.key("Enter")) return;
   const { editor, review, simplifying } = session;
@@ -64,10 +66,8 @@ export async function accept(session: Session, stage: Stage): Promise<void> {
     await editor.accept();
     return;
   }
-  const { selected } = editor;
-  if (selected?.state !== "proposed") return;
-  if (review) return judge(session, "accept");
-  editor.judge([selected.key], "accepted");
+  if (review && editor.selected?.state === "proposed") return judge(session, "accept");
+  if (!review) judgePicked(editor, "accepted");
 }
 
 function remove(session: Session, stage: Stage): void {
@@ -77,7 +77,7 @@ function remove(session: Session, stage: Stage): void {
   const { selected } = editor;
   const proposal = isEmpty(editor.draft) && selected?.state === "proposed";
   if (proposal && session.review) void judge(session, "reject");
-  else if (proposal) editor.judge([selected.key], "rejected");
+  else if (proposal) judgePicked(editor, "rejected");
   else if (isEmpty(editor.draft)) editor.remove();
   else editor.drop();
 }
@@ -141,6 +141,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Object", "Ctrl+I", "Simplify outline", () => session.simplifying.start()),
     command("Object", "Ctrl+X", "Take pixels from those beneath", () => takePixels(session)),
     command("Object", "Ctrl+Shift+X", "New masks take pixels", () => turnTaking(session)),
+    command("Object", "Ctrl+F", "Find all like this", () => void findAllLike(session)),
     command("Object", "Ctrl+D", "Duplicate", () => duplicate(session)),
     command("Object", "Ctrl+E", "Copy to the next photo or page", () => void copyToNext(session)),
     command("Object", "Z", "Lock or unlock", () => turn(session, "locked")),
@@ -159,6 +160,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     command("Photo", "<", "Previous page", () => void turnPage(session, -1)),
     command("Photo", ";", "Next channel", () => void turnChannel(session, 1)),
     command("Photo", ":", "Previous channel", () => void turnChannel(session, -1)),
+    command("Photo", "Ctrl+Shift+F", "Find by word, or in all photos", () => findDialog(session)),
     command("Photo", "I", "List of photos", () => pages.photos()),
     command("Photo", "D", "This photo is done", () => void done(session)),
     command("Photo", "Ctrl+Shift+D", "Not done after all", () => void reopen(session)),

@@ -50,6 +50,7 @@ const PATHS = {
   pick: "M6 3l13 8-6 1.5L10 19z",
   pan: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
   everything: "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h6v6h-6z",
+  search: "M10 4a6 6 0 1 0 0 12a6 6 0 1 0 0-12M14.5 14.5L20 20",
   undo: "M8 6L4 10l4 4M4 10h10a5 5 0 0 1 0 10h-3",
   redo: "M16 6l4 4-4 4M20 10H10a5 5 0 0 0 0 10h3",
   previous: "M15 5l-7 7 7 7",

@@ -11,6 +11,7 @@ import {
   takePixels,
   turn,
 } from "../state/combining";
+import { findAllLike } from "../state/finding";
 import { isEmpty } from "../state/work";
 import type { Session } from "../state/session";
 import { fill, h } from "./dom";
@@ -30,6 +31,8 @@ export function maskBar(session: Session): HTMLElement {
       chosen.length > 1 && button("Merge", "Ctrl+M", () => merge(session)),
       chosen.length > 1 && button("Subtract", "Ctrl+B", () => subtract(session)),
       chosen.length === 1 && button("Split", "Ctrl+K", () => split(session)),
+      !!session.store.find &&
+        button("Find all like this", "Ctrl+F", () => void findAllLike(session)),
       button("Simplify", "Ctrl+I", () => session.simplifying.start()),
       button("Take pixels", "Ctrl+X", () => takePixels(session)),
       button("Duplicate", "Ctrl+D", () => duplicate(session)),

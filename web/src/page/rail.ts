@@ -7,6 +7,7 @@ import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
 import { h, iconButton } from "./dom";
+import { findDialog } from "./finding";
 
 export function rail(session: Session, stage: Stage): HTMLElement {
   const buttons = TOOL_KEYS.map(([name, key, title]) => {
@@ -21,6 +22,9 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   minus.classList.add("for-fingers");
   const find = iconButton("everything", "Find everything", "M", () => {
     void everything(session);
+  });
+  const byWord = iconButton("search", "Find by word, or in all photos", "Ctrl+Shift+F", () => {
+    findDialog(session);
   });
   const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
@@ -37,6 +41,7 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     ...buttons.slice(6),
     gap(),
     find,
+    byWord,
     h("span", { class: "stretch" }),
     undo,
     redo,
@@ -50,6 +55,7 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     minus.setAttribute("aria-pressed", String(session.takesAway));
     minus.disabled = !session.editor || isEmpty(session.editor.draft);
     find.disabled = control || !session.editor || session.editor.finding !== null;
+    byWord.hidden = !session.store.find;
     const work = session.editor?.work;
     const verdict = session.project.stage === "review" && session.judged.length > 0;
     undo.disabled = !work?.undoable && !verdict;

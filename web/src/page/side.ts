@@ -1,6 +1,7 @@
 /** The panel at the right: name, candidates, layers, the list of masks. */
 
 import type { Patch } from "../masks/patch";
+import { judgePicked, pickedProposals } from "../state/selecting";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { fill, h, iconButton } from "./dom";
@@ -147,7 +148,15 @@ function drawActions(session: Session, element: HTMLElement): void {
   const selected = editor?.selected ?? null;
   const label = editor?.state.label.trim();
   const keep = label ? `Keep as ${label}` : "Keep";
-  const looks = `${making && keep} ${selected?.key} ${selected?.state} ${session.review !== null}`;
+  const picked = editor ? pickedProposals(editor).length : 0;
+  const several = picked > 1 && ` ${picked}`;
+  const looks = JSON.stringify([
+    making && keep,
+    selected?.key,
+    selected?.state,
+    picked,
+    session.review,
+  ]);
   const button = (text: string, key: string, run: () => void, kind = "") =>
     h("button", { class: `button ${kind}`, type: "button", onclick: run }, text, h("kbd", {}, key));
   fill(element, looks, () => {
@@ -160,9 +169,9 @@ function drawActions(session: Session, element: HTMLElement): void {
     }
     if (selected?.state === "proposed") {
       return [
-        button("Accept", "Enter", () => editor.judge([selected.key], "accepted"), "primary"),
-        button("Fix", "Q", () => editor.edit(false)),
-        button("Reject", "Del", () => editor.judge([selected.key], "rejected")),
+        button(`Accept${several || ""}`, "Enter", () => judgePicked(editor, "accepted"), "primary"),
+        ...(several ? [] : [button("Fix", "Q", () => editor.edit(false))]),
+        button(`Reject${several || ""}`, "Del", () => judgePicked(editor, "rejected")),
       ];
     }
     if (!selected) return [];

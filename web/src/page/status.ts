@@ -1,6 +1,7 @@
 /** The line below the photo: what to do, where the pointer is, how the model is. */
 
 import type { Stage } from "../canvas/stage";
+import { searchOf, searchText } from "../state/finding";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { h } from "./dom";
@@ -76,9 +77,7 @@ function say(session: Session): string {
   if (!editor) return "Open photos to begin.";
   if (editor.finding) {
     const [done, all] = editor.finding;
-    return all > 1
-      ? `Finding everything: ${Math.round((100 * done) / all)} %`
-      : "Finding everything …";
+    return all > 1 ? `Finding everything: ${Math.round((100 * done) / all)} %` : "Finding …";
   }
   const broken = editor.looks.violated.length;
   if (broken && !isEmpty(editor.draft)) {
@@ -88,5 +87,6 @@ function say(session: Session): string {
     return "Enter keeps the mask, C shows the next candidate, Esc drops it.";
   if (session.review)
     return "Is this mask right? A accepts, F fixes, R rejects, N asks for another.";
+  if (searchOf(session)?.state === "running") return `Searching: ${searchText(session)}`;
   return ADVICE[session.toolName];
 }

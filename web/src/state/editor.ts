@@ -388,9 +388,10 @@ export class Editor {
     this.refresh();
   }
 
-  /** Add masks; those that the store knows already are not sent again. */
+  /** Add masks, or change them; those that the store knows already are not sent again. */
   add(what: string, masks: Mask[], known: boolean): void {
-    const all = [...this.state.masks, ...masks];
+    const keys = new Set(masks.map((mask) => mask.key));
+    const all = [...this.state.masks.filter((mask) => !keys.has(mask.key)), ...masks];
     if (!known) return this.act(what, { masks: all });
     this.work.act(what, { masks: all });
     this.refresh();

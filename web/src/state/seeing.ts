@@ -126,9 +126,11 @@ export async function see(session: Session, editor: Editor): Promise<void> {
   }
 }
 
-/** Whether this way of working begins with the model's proposals. */
-function wantsProposals({ project }: Session, editor: Editor): boolean {
-  const fresh = !editor.state.masks.length && editor.entry.status !== "done";
+/** Whether work on a photo begins with proposals: in a way of working that does so, where nobody
+ * has made or rejected a mask, nor finished the photo. */
+export function wantsProposals({ images, project }: Session, editor: Editor): boolean {
+  const status = images.find(({ id }) => id === editor.entry.id)?.status;
+  const fresh = !editor.state.masks.length && status !== "done";
   return fresh && (project.stage === "semi" || project.stage === "auto");
 }
 

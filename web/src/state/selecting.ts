@@ -1,6 +1,7 @@
 /** Several masks are selected at once: all of them, or those of the list from one to another. */
 
 import type { Editor } from "./editor";
+import type { Mask } from "./work";
 
 const listed = (editor: Editor) => editor.shown.filter((mask) => mask.state !== "rejected");
 
@@ -20,7 +21,18 @@ export function selectTo(editor: Editor, key: string): void {
   selectMany(editor, from <= to ? between : between.reverse());
 }
 
-function selectMany(editor: Editor, [first, ...others]: readonly string[]): void {
+export function selectMany(editor: Editor, [first, ...others]: readonly string[]): void {
   editor.select(first ?? null);
   for (const key of others) editor.select(key, true);
+}
+
+/** The proposals that are picked, of those that are shown. */
+export function pickedProposals(editor: Editor): Mask[] {
+  const shown = new Set(editor.shown);
+  return editor.selection.filter((mask) => mask.state === "proposed" && shown.has(mask));
+}
+
+export function judgePicked(editor: Editor, state: "accepted" | "rejected"): void {
+  const keys = pickedProposals(editor).map((mask) => mask.key);
+  if (keys.length) editor.judge(keys, state);
 }

@@ -141,6 +141,17 @@ export interface EverythingBody {
   settings?: Record<string, unknown>;
 }
 
+/** A thing that is meant: a mask of the project, or a `point`, `box` or `mask` on a photo. */
+export interface ExampleBody {
+  record?: number | null;
+  photo?: number | null;
+  page?: number | null;
+  image?: string | null;
+  point?: [number, number] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+}
+
 /** A format of `anymask convert`, and what is to leave (see `ExportSettings`). */
 export interface ExportBody {
   format: string;
@@ -183,11 +194,52 @@ export interface Figures {
   track_verdicts: Record<string, number>;
 }
 
+/** `image`: as of `SegmentBody`; a hash is enough where the whole photo is kept. */
+export interface FindBody {
+  words?: string | string[] | Record<string, string> | null;
+  like?: ExampleBody[] | null;
+  unlike?: ExampleBody[] | null;
+  label?: string | null; // of what is like an example; left out, its mask's
+  score?: number | null; // the least of a find
+  iou?: number; // from which two finds are one thing
+  top_k?: number | null;
+  image: string;
+}
+
+/** What was found, best first; nothing where nothing of the kind is there. */
+export interface FindsAnswer {
+  records: FoundBody[];
+}
+
+/** Proposals that are new, or have their name from it; so many finds were there already. */
+export interface FindsBody {
+  records: KeptMaskBody[];
+  there: number;
+}
+
 /** What a look into the folder found. */
 export interface FolderNews {
   added: number;
   gone: string[];
   unreadable: Record<string, string>;
+}
+
+/** A find: its name, the name's chance, and the second likeliest of the phrases. */
+export interface FoundBody {
+  id: number;
+  segmentation?: CocoRleBody | null;
+  polygons?: OutlineBody[] | null;
+  area: number;
+  bbox: [number, number, number, number];
+  predicted_iou: number;
+  point_coords: [number, number][];
+  stability_score: number;
+  crop_box: [number, number, number, number];
+  parent?: number | null;
+  depth?: number | null;
+  label?: string | null;
+  label_probability?: number | null;
+  runner_up?: [string, number] | null;
 }
 
 /** A mask that a model found and nobody has stored; box: x, y, width, height. */
@@ -276,6 +328,12 @@ export interface KeptMasksBody {
 /** An object's masks, each on a frame of its own; `prompted` ones count as what was said. */
 export interface KnownMasksBody {
   masks: FramedMaskBody[];
+}
+
+/** The names that words can be; with a detector any words can be asked for. */
+export interface KnownNamesBody {
+  names: string[];
+  detector: string | null; // what reads words; null: the model's own names
 }
 
 /** A name, its colour as #rrggbb, and how many masks have it. */
@@ -378,6 +436,8 @@ export interface OriginBody {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  licence?: string | null;
+  data?: string | null;
   prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
@@ -490,6 +550,8 @@ export interface Provenance {
   kind?: "human" | "model" | "import";
   model?: string | null;
   model_hash?: string | null;
+  licence?: string | null;
+  data?: string | null;
   prompts?: Record<string, unknown[]>[];
   tool?: string | null;
   stage?: "assisted" | "semi" | "auto" | "review" | null;
@@ -554,6 +616,27 @@ export interface SavedBody {
   client_id?: string | null;
   id?: number | null;
   version?: number | null;
+}
+
+/** A question about photos of the project. */
+export interface SearchBody {
+  words?: string | string[] | Record<string, string> | null;
+  like?: ExampleBody[] | null;
+  unlike?: ExampleBody[] | null;
+  label?: string | null; // of what is like an example; left out, its mask's
+  score?: number | null; // the least of a find
+  iou?: number; // from which two finds are one thing
+  top_k?: number | null;
+}
+
+/** How far the search of all photos is: photos that were searched, and proposals made of finds. */
+export interface SearchState {
+  state: "none" | "running" | "stopped" | "done" | "failed";
+  question?: SearchBody | null;
+  done?: number;
+  total?: number;
+  found?: number;
+  why?: string; // of what failed, or of photos that were passed over
 }
 
 /** One answer for each prompt, and the photo's hash for the next question. */

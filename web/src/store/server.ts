@@ -2,13 +2,15 @@
 
 import { readEmbedding } from "../model/embedding";
 import type { CocoRle } from "../masks/rle";
-import type { Failure, ImagesBody, ProgressBody } from "./schema";
+import type { Failure, ImagesBody, KnownNamesBody, ProgressBody } from "./schema";
+import type { SearchBody, SearchState } from "./schema";
 import { AS_IT_COMES, SILENT, StoreError } from "./store";
 import type {
   Changes,
   ChannelValues,
   Draft,
   ExportWish,
+  Finds,
   FolderNews,
   Happening,
   ImageEntry,
@@ -227,6 +229,20 @@ export class ServerStore implements Store {
     } finally {
       clearInterval(clock);
     }
+  }
+
+  find(image: string, question: SearchBody, plane: Plane): Promise<Finds> {
+    const path = `api/images/${image}/find${queryOf(plane)}`;
+    return this.server.json(path, "POST", question, undefined, true);
+  }
+
+  search(question?: SearchBody | null): Promise<SearchState> {
+    const method = question ? "POST" : question === null ? "DELETE" : "GET";
+    return this.server.json("api/search", method, question ?? undefined, undefined, true);
+  }
+
+  words(): Promise<KnownNamesBody> {
+    return this.server.json("api/names");
   }
 
   async done(image: string): Promise<void> {

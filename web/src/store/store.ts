@@ -7,14 +7,18 @@ import type {
   ChannelValues,
   ExportBody,
   FolderNews,
+  FindsBody,
   FoundMaskBody,
   ImageEntry as ImageRow,
+  KnownNamesBody,
   Label as LabelEntry,
   LabelFateBody,
   MaskNotes as Notes,
   PlanesBody,
   ProjectAnswer,
   ReviewBody,
+  SearchBody,
+  SearchState,
   VerdictBody,
 } from "./schema";
 
@@ -121,6 +125,11 @@ export interface Store {
     plane?: Plane,
     tell?: (done: number, all: number) => void,
   ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
+  /** Proposals of what words or examples mean. Without a server there is nobody who finds. */
+  find?(image: string, question: SearchBody, plane: Plane): Promise<Finds>;
+  /** Begin the search of all photos, stop it (null), or look how far it is. */
+  search?(question?: SearchBody | null): Promise<SearchState>;
+  words?(): Promise<KnownNamesBody>;
   done(image: string): Promise<void>;
   reopen(image: string): Promise<void>; // it is not done after all
   nextReview(): Promise<ReviewItem | null>;
@@ -134,6 +143,8 @@ export interface Store {
   changeLabel(name: string, change: LabelChange): Promise<LabelEntry[]>;
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }
+
+export type Finds = Omit<FindsBody, "records"> & { records: SavedRecord[] };
 
 /** What is told where nobody answers. */
 export const SILENT = "the server does not answer";

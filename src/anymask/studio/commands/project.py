@@ -6,11 +6,13 @@ import argparse
 import getpass
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import InputError, ProgressBar, write_json
 from anymask.cli import add_options, need_engine, need_torch, read_options
+from anymask.jobs import parse_page
 from anymask.studio.exports import ExportSettings
 from anymask.studio.records import State
 from anymask.studio.rounds import Tuning
@@ -144,6 +146,10 @@ def import_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proposals", action="store_true", help="somebody has to look at them before they count"
     )
+    parser.add_argument(
+        "--page", metavar="N|z1c0", type=parse_page,
+        help="of stacks, where a file's name says none, counted from 0 (default: 0)",
+    )  # fmt: skip
 
 
 def take(args: argparse.Namespace) -> None:
@@ -151,10 +157,17 @@ def take(args: argparse.Namespace) -> None:
     from anymask.masks import counted
 
     project = opened(args)
-    taken = project.take(args.source, args.origin, who=args.user, proposals=args.proposals)
+    if args.page == "all":
+        raise InputError("wanted one page for the masks, got all; name one, as 2 or z1c0")
+    taken = project.take(
+        args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page
+    )
     print(counted(taken.new, "new mask"))
     if taken.same:
         print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+    if taken.stacks:
+        stacks = counted(taken.stacks, "stack")
+        print(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
     if taken.strange:
         print(f"not in the project: {counted(taken.strange, 'photo')} of {args.source}")
     for line in taken.unread:
@@ -201,6 +214,62 @@ def run_photos(args: argparse.Namespace) -> None:
     for failure in failures:
         print(f"passed over {failure}", file=sys.stderr)
     print(f"{photos} photos, {masks} masks; {count_waiting()} photos are left")
+
+
+# find
+
+
+def find_options(parser: argparse.ArgumentParser) -> None:
+    """Of `find`."""
+    parser.add_argument(
+        "words", metavar="WORDS", nargs="?",
+        help="as for anymask find: 'helmet, red cup', 'lorry = truck'; none with --like",
+    )  # fmt: skip
+    for name, about in (
+        ("--like", "an example instead of words: the number of a mask of the project, or as for "
+         "anymask find PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1, PHOTO@mask:FILE; several times for "
+         "several"),
+        ("--unlike", "likewise, what is not meant"),
+    ):  # fmt: skip
+        parser.add_argument(name, metavar="MASK|EXAMPLE", action="append", default=[], help=about)
+    parser.add_argument(
+        "--label", metavar="NAME", help="of what is like an example (default: the mask's)"
+    )
+    parser.add_argument(
+        "--detector", metavar="NAME|FOLDER",
+        help="what reads any words (default: none; words are names that the model knows)",
+    )  # fmt: skip
+    parser.add_argument("--score", metavar="X", type=float, help="the least of a find, 0 to 1")
+    parser.add_argument("--limit", metavar="N", type=int, help="photos at most")
+    parser.add_argument("--model", metavar="NAME", help="(default: the project's leading one)")
+
+
+def find_things(args: argparse.Namespace) -> None:
+    """Propose what words or examples mean, with names; killed, the same command goes on."""
+    from anymask import load
+
+    project = opened(args)
+    like, unlike = (
+        [project.store.record(int(one)) if one.isdigit() else one for one in some] or None
+        for some in (args.like, args.unlike)
+    )
+    words = args.words
+    if words is not None and Path(words).suffix and Path(words).is_file():
+        words = Path(words)
+    failures: list[str] = []
+    photos = masks = 0
+    found = project.find(
+        load(args.model or project.lead()), words, like=like, unlike=unlike, label=args.label,
+        detector=args.detector, score=args.score,
+        failed=lambda *why: failures.append(": ".join(why)),
+    )  # fmt: skip
+    with ProgressBar("find", args.limit) as progress:
+        for kept in found if args.limit is None else islice(found, max(0, args.limit)):
+            photos, masks = photos + 1, masks + len(kept.records)
+            progress.update(photos)
+    for failure in failures:
+        print(f"passed over {failure}", file=sys.stderr)
+    print(f"{photos} photos, {masks} proposals; finished photos and those searched before stay")
 
 
 # review
@@ -346,6 +415,8 @@ ACTIONS: dict[str, tuple[str, Options, Act]] = {
     "init": ("make a folder of photos a project", add_init_options, init),
     "import": ("read masks of any format", import_options, take),
     "run": ("work through the new photos in one stage; resumes by itself", run_options, run_photos),
+    "find": ("propose what words or examples mean, with names; resumes by itself", find_options,
+             find_things),
     "review": ("say which batches of proposals may leave", review_options, review),
     "report": ("masks an hour, seconds a mask, quality, coverage", report_options, report),
     "export": ("write the accepted masks in any format", export_options, export),

@@ -70,6 +70,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help="a video file or a folder of frames that the page offers; may be given several times",
     )  # fmt: skip
     group.add_argument(
+        "--detector", metavar="NAME|FOLDER",
+        help="what finding reads words with, as for anymask find (default: names that the model "
+        "knows)",
+    )  # fmt: skip
+    group.add_argument(
         "--memory", metavar="N", type=float, default=512,
         help="megabytes of encoded photos that are kept (512)",
     )  # fmt: skip
@@ -115,7 +120,7 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
     return {
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
         "runtime": choice.runtime, "host": args.host, "port": args.port, "token": args.token,
-        "origins": args.allow_origin, "frames": args.allow_frame,
+        "origins": args.allow_origin, "frames": args.allow_frame, "detector": args.detector,
         "memory": args.memory, "videos": args.video,
         "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(f"serving on {address}/{token}; Ctrl-C stops", flush=True),

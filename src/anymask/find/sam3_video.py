@@ -1,0 +1,251 @@
+"""Clicks in a video by SAM 3's own tracker: frames and prompts in, each object's masks out.
+
+Meta, "SAM 3: Segment Anything with Concepts" (2025), through transformers' `Sam3TrackerVideoModel`
+(Apache-2.0) on weights that `sam3.Sam3` opened. It is SAM 2's memory: see `models/video_model.py`.
+
+Deviations from transformers, each towards the published model, whose numbers these are
+(`tests/golden/test_sam3.py`): frames are resized by Pillow, bicubic; memories stay float32; a mask
+gets the memory encoder's side after it was cut and scaled, not before; on a frame with prompts a
+pixel of the memories is the likeliest object's alone; a prompt on a frame that was tracked corrects
+the mask there without looking at memories, and the frame is then remembered for good, for all.
+
+Letters: N objects, H W a frame, S the side that the network sees, h w a mask.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from anymask.base import FloatArray, InputError, UintImage
+from anymask.find.grounding import sigmoid
+from anymask.find.torch_detector import as_numpy
+from anymask.masks import Mask, Prompt, mask_to_rle
+
+SURE = 32  # logits of a mask that is corrected are at most that sure
+OVERLAPPED = -10  # logit of a pixel that is another object's
+GIVEN, TRACKED = "cond_frame_outputs", "non_cond_frame_outputs"
+CORNERS = [2, 3]  # labels of a box
+
+
+@dataclass(frozen=True, eq=False)
+class Sam3Frame:
+    """What the tracker saw on a frame.
+
+    numbers  of N objects, in the order in which they were first prompted
+    logits   (N, h, w) of the whole frame
+    there    (N,) logit that each is there
+    """
+
+    numbers: tuple[int, ...]
+    logits: FloatArray
+    there: FloatArray
+
+
+class Sam3Video:
+    """Objects of one video, followed by SAM 3. Made by `Sam3.follow`.
+
+    network  transformers' tracker
+    frames   each (H, W, 3), all of one size
+    lock     held while the network computes
+    """
+
+    def __init__(self, network: Any, frames: Sequence[UintImage], lock: threading.RLock) -> None:
+        import torch
+        from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
+            Sam3TrackerVideoInferenceSession,
+        )
+
+        if not len(frames):
+            raise InputError("wanted the frames of a video, got none; give one or more")
+        self._torch, self._network, self._lock = torch, network, lock
+        self._hw = frames[0].shape[:2]
+        device = network.no_memory_embedding.device
+        self._session = Sam3TrackerVideoInferenceSession(
+            video_height=self._hw[0], video_width=self._hw[1], inference_device=device
+        )
+        self._session.dtype = torch.float32
+        self._session.processed_frames = _SeenFrames(frames, network.image_size)
+        self._unsettled: set[int] = set()  # frames whose memories are to be made
+        network._encode_new_memory = partial(encode_memory, network)
+
+    def __repr__(self) -> str:
+        return f"Sam3Video({len(self)} frames, {len(self._session.obj_ids)} objects)"
+
+    def __len__(self) -> int:
+        return len(self._session.processed_frames)
+
+    def prompt(self, frame: int, number: int, prompt: Prompt) -> FloatArray:  # -> (h, w)
+        """Say by clicks or a box what an object is on a frame: the logits of its mask.
+
+        On a frame where the object has a mask, the prompt corrects it.
+
+        Raises InputError for a frame that is none, and a prompt with a mask or without anything.
+        """
+        self._check(frame)
+        coords, labels = self._points(prompt)
+        at = self._session.obj_id_to_idx(number)
+        known = self._session.output_dict_per_obj[at]
+        before = known[GIVEN].get(frame, known[TRACKED].get(frame))
+        with self._lock, self._torch.inference_mode():
+            found = self._network._run_single_frame_inference(
+                inference_session=self._session,
+                frame_idx=frame,
+                obj_idx=at,
+                batch_size=1,
+                is_init_cond_frame=True,  # no memories
+                point_inputs={"point_coords": coords, "point_labels": labels},
+                mask_inputs=None,
+                reverse=False,
+                prev_sam_mask_logits=(
+                    None if before is None else before["pred_masks"].clamp(-SURE, SURE)
+                ),
+            )
+        known[TRACKED].pop(frame, None)
+        known[GIVEN][frame] = found
+        self._unsettled.add(frame)
+        return as_numpy(found["pred_masks"][0, 0])
+
+    def step(self, frame: int, backward: bool = False) -> Sam3Frame:
+        """The objects on a frame; go from frame to frame, forward or backward.
+
+        Raises InputError for a frame that is none, or before any prompt.
+        """
+        self._check(frame)
+        if not self._session.obj_ids:
+            raise InputError("no object was prompted; call prompt() first")
+        with self._lock, self._torch.inference_mode():
+            for one in sorted(self._unsettled):
+                self._settle(one)
+            self._unsettled.clear()
+            seen = self._network(self._session, frame_idx=frame, reverse=backward)
+        for known in self._session.output_dict_per_obj.values():
+            for outputs in (known[GIVEN], known[TRACKED]):
+                outputs.get(frame, {}).pop("high_res_masks", None)  # 4 MB each
+        side = seen.pred_masks.shape[-2:]
+        logits = as_numpy(seen.pred_masks.reshape(-1, *side))
+        there = as_numpy(seen.object_score_logits.reshape(-1))
+        return Sam3Frame(tuple(self._session.obj_ids), logits, there)
+
+    def masks(self, seen: Sam3Frame) -> list[Mask]:
+        """The masks (H, W) of what is there, with numbers (`id`) and the chance that it is."""
+        torch = self._torch
+        wide = torch.nn.functional.interpolate(
+            torch.from_numpy(seen.logits)[:, None], self._hw, mode="bilinear", align_corners=False
+        )
+        inside = (wide[:, 0] > 0).numpy()
+        scores = sigmoid(seen.there)
+        return [
+            Mask(mask_to_rle(mask), score=float(score), id=number)
+            for number, mask, score in zip(seen.numbers, inside, scores, strict=True)
+            if mask.any()
+        ]
+
+    def _check(self, frame: int) -> None:
+        if not 0 <= frame < len(self):
+            raise InputError(f"the video has frames 0 to {len(self) - 1}, got {frame}")
+
+    def _points(self, prompt: Prompt) -> tuple[Any, Any]:  # -> (1, 1, P, 2), (1, 1, P)
+        """Clicks and corners in the network's pixels. Raises InputError."""
+        if prompt.mask is not None:
+            raise InputError("SAM 3 takes clicks and boxes here, got a mask; leave it out")
+        coords = np.zeros((0, 2), np.float32)
+        labels: list[int] = []
+        if prompt.box is not None:
+            coords, labels = prompt.box.reshape(2, 2), [*CORNERS]
+        if prompt.points is not None and prompt.labels is not None:
+            coords = np.concatenate([coords, prompt.points])
+            labels += prompt.labels.tolist()
+        if not labels:
+            raise InputError("wanted clicks or a box, got neither; give points= or box=")
+        scale = self._network.image_size / np.float32([self._hw[1], self._hw[0]])
+        scaled = np.asarray(coords * scale, np.float32)
+        device, torch = self._session.inference_device, self._torch
+        return (
+            torch.from_numpy(scaled)[None, None].to(device),
+            torch.tensor(labels, dtype=torch.int32)[None, None].to(device),
+        )
+
+    def _settle(self, frame: int) -> None:
+        """Make the memories of a frame with prompts, of all objects that have a mask there."""
+        torch, outputs = self._torch, self._session.output_dict_per_obj
+        for known in outputs.values():
+            if frame in known[TRACKED]:
+                known[GIVEN][frame] = known[TRACKED].pop(frame)
+        shown = [at for at, known in outputs.items() if frame in known[GIVEN]]
+        found = [outputs[at][GIVEN][frame] for at in shown]
+        side = (self._network.image_size,) * 2
+        wide = [
+            torch.nn.functional.interpolate(
+                one["pred_masks"], size=side, mode="bilinear", align_corners=False
+            )
+            for one in found
+        ]
+        self._network._batch_encode_memories(
+            inference_session=self._session,
+            frame_idx=frame,
+            objects_needing_memory_encoding=shown,
+            high_res_masks_for_memory=wide,
+            object_score_logits_for_memory=[one["object_score_logits"] for one in found],
+            is_mask_from_pts_per_obj=[True] * len(shown),
+        )
+
+
+class _SeenFrames:
+    """Frames as the network sees them, (3, S, S) each, made when they are looked at."""
+
+    def __init__(self, frames: Sequence[UintImage], side: int) -> None:
+        self._frames, self._side = frames, side
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, place: int) -> Any:
+        import torch
+
+        picture = Image.fromarray(self._frames[place])
+        small = picture.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / 255
+        return torch.from_numpy(np.ascontiguousarray((pixels - 0.5) / 0.5))
+
+
+def encode_memory(
+    network: Any,
+    current_vision_feats: Any,
+    pred_masks_high_res: Any,
+    object_score_logits: Any,
+    is_mask_from_pts: bool,
+) -> tuple[Any, Any]:
+    """Memories and their places, (h w, N, C) each; the names are transformers'.
+
+    current_vision_feats  (h w, N, C)
+    pred_masks_high_res   (N, 1, S, S) logits
+    object_score_logits   (N, 1, 1)
+    is_mask_from_pts      whether somebody prompted: each pixel is then one object's, in or out
+    """
+    import torch
+
+    masks, config = pred_masks_high_res.float(), network.config
+    if is_mask_from_pts:
+        own = torch.arange(len(masks), device=masks.device)[:, None, None, None]
+        likeliest = masks.argmax(dim=0, keepdim=True) == own
+        masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAPPED)) > 0).float()
+    else:
+        masks = masks.sigmoid()
+    masks = masks * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
+    side = [4 * length for length in network.prompt_encoder.mask_input_size]
+    masks = torch.nn.functional.interpolate(
+        masks, size=side, mode="bilinear", align_corners=False, antialias=True
+    )
+    hw = network.backbone_feature_sizes[-1]
+    maps = current_vision_feats.permute(1, 2, 0).unflatten(2, tuple(hw))
+    memory, places = network.memory_encoder(maps, masks)
+    unseen = (object_score_logits <= 0).float().reshape(-1, 1, 1, 1)
+    memory = memory + unseen * network.occlusion_spatial_embedding_parameter[..., None, None]
+    return memory.flatten(2).permute(2, 0, 1), places.flatten(2).permute(2, 0, 1)

@@ -1,0 +1,73 @@
+"""Finds planes of a stack that are named by their axes: "z1c0" in, a page and a band out.
+
+Z, C and T, and other axes that a file names, are counted from 0, as pages are. An axis that is not
+named is at its first step. Where the channels are bands of each page (CZI, LIF, ND2, TIFF with
+samples), C is a band: `bands` counts those from 1, because its 0 is black.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from anymask.base import ImageError, InputError
+from anymask.images.microscopes import is_microscope, open_microscope
+from anymask.images.tiff import is_tiff, tiff_axes, tiff_facts
+
+_POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
+_STEP = re.compile(r"([a-z])(\d+)")
+_OTHER = ("Q", "I")  # names that tifffile gives to axes without one
+
+Axes = tuple[tuple[str, int], ...]
+
+
+def parse_position(text: str) -> dict[str, int]:
+    """ "z1c0" -> {"Z": 1, "C": 0}. Raises InputError for other texts and an axis named twice."""
+    plain = text.lower()
+    steps = [(name.upper(), int(step)) for name, step in _STEP.findall(plain)]
+    if not _POSITION.fullmatch(plain) or len(dict(steps)) < len(steps):
+        raise InputError(f"wanted a place in a stack such as z1c0, counted from 0, got {text!r}")
+    return dict(steps)
+
+
+def find_plane(
+    file: BinaryIO, name: str, text: str, bands: int | Sequence[int] | None = None
+) -> tuple[int, int | Sequence[int] | None]:
+    """The page of a position, and the bands that are looked at: those given, or what C says.
+
+    Raises InputError where the file has no such axis or step, or bands are given twice; ImageError
+    for a file whose axes nobody names; MissingExtra.
+    """
+    asked = parse_position(text)
+    axes, channels = _axes_of(file, name)
+    known = dict(axes) | ({"C": channels} if channels > 1 else {})
+    if not known:
+        raise ImageError(
+            f"{name} does not say what its pages are; name one by its number, not as {text!r}"
+        )
+    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
+    for axis, step in asked.items():
+        if step >= known.get(axis, 0):
+            raise InputError(f"wanted {text!r}, {name} has {words}, each counted from 0")
+    page = 0
+    for axis, length in axes:
+        page = page * length + asked.get(axis, 0)
+    if channels > 1 and "C" in asked:
+        if bands is not None:
+            raise InputError(f"name the channel once, by {text!r} or by bands; got both")
+        bands = asked["C"] + 1
+    return page, bands
+
+
+def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
+    """The axes of the pages, outermost first, and how many channels are bands of each page."""
+    if is_tiff(file):
+        axes = tiff_axes(file)
+        along = any(axis == "C" for axis, _ in axes)
+        samples = 1 if along else tiff_facts(file).samples
+        return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
+    if is_microscope(file):
+        with open_microscope(file, name) as places:
+            return places.axes, 1 if places.colours else places.channels
+    return (), 1

@@ -1,0 +1,337 @@
+"""Routes of finding by words or examples: in a photo, in a photo of the project, in all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from anymask.base import AnymaskError, Conflict, InputError, UintImage
+from anymask.find import one_question
+from anymask.masks import SMOOTH, rle_to_mask
+from anymask.runtime import MaskNaming
+from anymask.segment import EncodedPhoto, Model
+from anymask.studio.errors import Refusal
+from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
+from anymask.studio.limits import Limits
+from anymask.studio.model_routes import (
+    HASH,
+    MASKS,
+    BodyRoute,
+    Format,
+    OfLimits,
+    OfModel,
+    Tolerance,
+    done,
+    form_body,
+    from_base64,
+    gives_up,
+    read_photo,
+    records_answer,
+    view_of,
+)
+from anymask.studio.picture_routes import Asked, AskedPlane, Looks, PictureLook
+from anymask.studio.project_routes import ImageId
+from anymask.studio.project_schemas import FindsBody, SearchBody, SearchState, kept_mask
+from anymask.studio.records import Action, Draft, ImageEntry
+from anymask.studio.schemas import (
+    ExampleBody,
+    FindBody,
+    FindsAnswer,
+    KnownNamesBody,
+    QuestionBody,
+    check_pixels,
+)
+from anymask.studio.searching import Search, keep_finds, open_search, search_photos
+from anymask.studio.store import ASKED
+
+PAUSE = 2.0  # seconds until a search asks again where too much is under way
+router = APIRouter(route_class=BodyRoute, tags=["model"])
+of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
+
+
+@router.get("/api/names", response_model=KnownNamesBody)
+async def known_names(inference: OfModel) -> dict[str, Any]:
+    """The names that the model knows, those that are met more often first."""
+    model = await run_in_threadpool(inference.ready)
+    naming = model.runtime.capability(MaskNaming)
+    table = None if naming is None else naming.name_table()
+    reader = inference.detector
+    name = getattr(reader, "name", None if reader is None else str(reader))
+    return {"names": [] if table is None else list(table.words), "detector": name}
+
+
+@router.post(
+    "/api/find",
+    response_model=FindsAnswer,
+    openapi_extra=form_body(FindBody, *QuestionBody.model_fields),
+    responses=MASKS,
+)
+async def find(
+    body: FindBody,
+    request: Request,
+    inference: OfModel,
+    limits: OfLimits,
+    kind: Format = "rle",
+    tolerance: Tolerance = SMOOTH,
+) -> Response:
+    """Everything in a photo that words or examples mean, as SA-1B records with labels, best first.
+
+    Given up once the client has gone.
+    """
+    project = request.app.state.project
+    look = None if project is None else PictureLook(project.project, project.pictures, limits)
+    examples = Examples(inference, limits, look)
+    examples.check(body)
+    view = await view_of(inference, body.image, limits)
+
+    def work(model: Model) -> tuple[list[Any], tuple[int, int]]:
+        photo = whole_photo(view())
+        search = examples.search(model, body, lambda: photo)
+        return search.find(photo), (photo.shape[0], photo.shape[1])
+
+    left = threading.Event()
+    asked = inference.long("find", work, left)
+    async with gives_up(request, asked, left):
+        found, hw = await done(asked)
+    return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
+
+
+def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
+    """The photo's pixels. Raises Refusal where only a smaller one is kept."""
+    if not isinstance(seen, EncodedPhoto):
+        return seen
+    if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
+        got = "the hash of one of which a smaller one is kept"
+        raise Refusal(404, ("a photo whose pixels are kept whole", got, "send the photo itself"))
+    return np.asarray(seen.photo)
+
+
+class Examples:
+    """The examples of requests: numbers, hashes and base64 in, photos with prompts out."""
+
+    def __init__(self, inference: Inference, limits: Limits, look: PictureLook | None) -> None:
+        self.inference, self.limits, self.look = inference, limits, look
+        self._read: dict[tuple[int, int | None], UintImage] = {}  # photos of the project
+
+    def check(self, body: QuestionBody) -> None:
+        """Refuse, before anything is read, what is no question. Raises Refusal, InputError."""
+        one_question(body.words, body.like or None)
+        several = [*(body.like or ()), *(body.unlike or ())]
+        check_pixels((one.mask.size for one in several if one.mask is not None), self.limits)
+        for one in several:
+            one.prompted()
+            if self.look is None and (one.record or one.photo):
+                wanted = "examples on images: this server has no project"
+                raise Refusal(422, (wanted, "a number of a project", "send image and point"))
+
+    def search(
+        self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
+    ) -> Search:
+        """What a question means, learned; `here` reads the photo that is searched."""
+        like, unlike = (
+            [self._prompted(one, here) for one in some] if some else None
+            for some in (body.like, body.unlike)
+        )
+        label, first = body.label, (body.like or [None])[0]
+        if label is None and self.look is not None and first is not None and first.record:
+            label = self.look.project.store.record(first.record).label
+        settings = body.settings(self.inference.detector)
+        return open_search(
+            model, body.words, like=like, unlike=unlike, label=label, settings=settings
+        )
+
+    def _prompted(
+        self, one: ExampleBody, here: Callable[[], UintImage] | None
+    ) -> tuple[UintImage, dict[str, Any]]:
+        prompted = one.prompted()
+        if one.record is not None:
+            assert self.look is not None  # checked
+            entry = self.look.project.store.record(one.record)
+            return self._photo(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
+        if one.photo is not None:
+            return self._photo(one.photo, one.page), prompted
+        if one.image is None:
+            if here is None:
+                wanted = "examples that say which photo they are on"
+                raise Refusal(422, (wanted, "one without", "send record, photo or image"))
+            return here(), prompted
+        if not HASH.fullmatch(one.image):
+            return read_photo(from_base64(one.image), self.limits), prompted
+        seen = self.inference.recall(one.image)
+        if seen is None:
+            wanted = "the hash of an image that this server has seen"
+            raise Refusal(404, (wanted, one.image, "send the image"))
+        return whole_photo(seen), prompted
+
+    def _photo(self, image_id: int, page: int | None) -> UintImage:
+        assert self.look is not None  # checked
+        if (image_id, page) not in self._read:
+            self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
+        return self._read[image_id, page]
+
+
+# In the project.
+
+
+@of_project.post(
+    "/images/{image_id}/find", response_model=FindsBody, response_model_exclude_unset=True
+)
+async def find_here(
+    image_id: ImageId,
+    body: SearchBody,
+    asked: Asked,
+    look: Looks,
+    inference: OfModel,
+    request: Request,
+) -> dict[str, Any]:
+    """What words or examples mean in a photo of the project, stored as proposals with names.
+
+    Masks that are there are not doubled: a proposal without a name gets it. Given up once the
+    client has gone.
+    """
+    examples, left = Examples(inference, look.limits, look), threading.Event()
+    examples.check(body)
+    place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), asked.page))
+    least = look.project.settings.min_mask_area
+
+    def work(model: Model) -> tuple[list[Draft], str]:
+        photo = look.load(image_id, asked)
+        search = examples.search(model, body, lambda: photo)
+        return search.drafts(photo, place, least), search.key
+
+    asking = inference.long("find", work, left)
+    async with gives_up(request, asking, left):
+        drafts, key = await done(asking)
+    kept = await run_in_threadpool(keep_finds, look.project.store, image_id, drafts, key, False)
+    return {"records": [kept_mask(one) for one in kept.records], "there": kept.there}
+
+
+class ProjectSearch:
+    """The search of all photos of a project, in a thread behind the server; one at a time."""
+
+    def __init__(self, inference: Inference, look: PictureLook) -> None:
+        self.inference, self.look = inference, look
+        self._left, self._changing = threading.Event(), threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._key, self._body = "", SearchBody()
+        self._failed: str | None = None
+        self._passed: list[str] = []
+
+    @property
+    def running(self) -> bool:
+        """Whether it is under way."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, body: SearchBody) -> None:
+        """Begin, or go on. Raises Conflict while another one is under way, Refusal, InputError."""
+        Examples(self.inference, self.look.limits, self.look).check(body)
+        with self._changing:
+            if self.running:
+                raise Conflict("a search of all photos is under way; stop it first, or wait", None)
+            self._left.clear()
+            self._key = self._key if body == self._body else ""  # known once it is learned
+            self._body, self._failed, self._passed = body, None, []
+            self._thread = threading.Thread(target=self._run, name="anymask-search", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has; what was found is kept."""
+        self._left.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def state(self) -> SearchState:
+        """How far it is; of a server that was started anew, what the database tells."""
+        store, key, body = self.look.project.store, self._key, self._body
+        if self._thread is None:
+            told = store.last_asked()
+            if told is None:
+                return SearchState(state="none")
+            key, body = str(told["key"]), SearchBody.model_validate(told["question"])
+        running = self.running  # asked first: it may end while the photos are counted
+        searched = store.searched(key) if key else {}
+        left = sum(one.status != "done" and one.id not in searched for one in store.all_images())
+        state = "running" if running else "stopped" if left else "done"
+        why = "; ".join(self._passed[:3])
+        return SearchState(
+            state="failed" if self._failed else state,  # type: ignore[arg-type]  # of these words
+            question=body, done=len(searched), total=len(searched) + left,
+            found=sum(searched.values()), why=self._failed or why,
+        )  # fmt: skip
+
+    def _run(self) -> None:
+        store = self.look.project.store
+        least = self.look.project.settings.min_mask_area
+        examples = Examples(self.inference, self.look.limits, self.look)
+        try:
+            search = self._wait(lambda model: examples.search(model, self._body, None))
+            self._key = search.key
+            question = self._body.model_dump(mode="json", exclude_defaults=True)
+            told = Action(kind=ASKED, detail={"key": search.key, "question": question})
+            store.add_events(None, [told], "search")
+
+            def look(image: ImageEntry) -> list[Draft]:
+                page = self.look.page(self.look.project.picture(image.id), None)
+                try:
+                    photo = self.look.load(image.id, AskedPlane())
+                except Refusal as refusal:  # too large: the other photos are searched all the same
+                    raise InputError(str(refusal.detail)) from refusal
+                return self._wait(lambda _: search.drafts(photo, page, least))
+
+            passed = lambda *why: self._passed.append(": ".join(why))  # noqa: E731
+            for _ in search_photos(store, search.key, look, passed):
+                if self._left.is_set():
+                    return
+        except (RequestAbandoned, QueueClosed):
+            return
+        except (AnymaskError, Refusal) as error:
+            self._failed = str(error) if isinstance(error, AnymaskError) else str(error.detail)
+
+    def _wait(self, work: Callable[[Model], Any]) -> Any:
+        """Have a piece done, and wait for it. Raises RequestAbandoned once nobody wants it."""
+        while not self._left.is_set():
+            try:
+                return self.inference.long("find", work, self._left).result()
+            except Refusal as refusal:
+                if refusal.status_code != 429:
+                    raise
+                self._left.wait(PAUSE)
+        raise RequestAbandoned
+
+
+async def search_of(request: Request) -> ProjectSearch:
+    """The search of the server that answers a request."""
+    search: ProjectSearch = request.app.state.search
+    return search
+
+
+OfSearch = Annotated[ProjectSearch, Depends(search_of)]
+
+
+@of_project.get("/search", response_model=SearchState)
+def search_state(search: OfSearch) -> SearchState:
+    """How far the search of all photos is."""
+    return search.state()
+
+
+@of_project.post("/search", response_model=SearchState)
+def start_search(body: SearchBody, search: OfSearch) -> SearchState:
+    """Look for words or examples in all photos that are not finished; proposals have names.
+
+    It goes on behind the answer. The same question goes on where it was stopped. 409 while another
+    one is under way.
+    """
+    search.start(body)
+    return search.state()
+
+
+@of_project.delete("/search", response_model=SearchState)
+def stop_search(search: OfSearch) -> SearchState:
+    """Stop it; what was found is kept."""
+    search.stop()
+    return search.state()

@@ -1,0 +1,68 @@
+"""The documentation site lists every page, and its reference every public name."""
+
+import re
+
+import anymask
+from anymask import masks
+from docs.site import build, reference
+from tests.house.gates import ROOMS
+
+PAGES = [page for pages in build.NAVIGATION.values() for page in pages]
+
+
+def test_the_navigation_lists_every_page_once() -> None:
+    own = [path.name for path in (build.ROOT / "docs").glob("*.md")]
+    made = [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)]
+    assert sorted(PAGES) == sorted([*own, *build.OUTSIDE.values(), *made])
+
+
+def test_every_room_has_its_page() -> None:
+    rooms = {f"anymask.{room}".removesuffix(".anymask") for room in ROOMS}
+    assert rooms == set(reference.ROOMS)
+
+
+def test_the_first_page_of_the_reference_has_every_public_name_of_anymask() -> None:
+    assert reference.ROOMS[0] == "anymask"
+    assert set(reference.names_of("anymask")) == set(anymask.__all__) - {"__version__"}
+
+
+def test_a_room_shows_each_of_its_names_with_signature_and_methods() -> None:
+    page = reference.room_page("anymask.masks")
+    headings = re.findall(r"^## `(\w+)`", page, re.MULTILINE)
+    assert set(headings) == set(masks.__all__)
+    assert "### `Masks.save` { #api-masks-save }" in page
+    assert "save(self, path: str | Path, image: UintImage | None = None) -> Path" in page
+
+
+def test_docstrings_become_paragraphs_tables_and_code() -> None:
+    def described() -> None:
+        """One *line* of text.
+
+        points  (P, 2) clicks
+                in pixels
+        box     x0|y0
+
+            anymask.load()
+
+        Raises `PromptError`.
+        """
+
+    assert list(reference.docstring(described)) == [
+        r"One \*line\* of text.",
+        "| | |\n|---|---|\n| `points` | (P, 2) clicks in pixels |\n| `box` | x0\\|y0 |\n",
+        "```text\n    anymask.load()\n```",
+        "Raises `PromptError`.",
+    ]
+
+
+def test_links_out_of_the_documents_lead_to_pages_of_the_site() -> None:
+    docs = build.ROOT / "docs"
+    text = (
+        "[a](../README.md#models) [b](cli.md#x) ![c](images/house.svg) [d](first-hour.ipynb) "
+        "[e](#here) [f](https://example.org/x.md)"
+    )
+    assert build.with_links(text, docs) == (
+        "[a](readme.md#models) [b](cli.md#x) ![c](images/house.svg) d (`docs/first-hour.ipynb`) "
+        "[e](#here) [f](https://example.org/x.md)"
+    )
+    assert build.with_links("[p](docs/page.md)", build.ROOT) == "[p](page.md)"

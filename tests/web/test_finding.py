@@ -1,0 +1,121 @@
+"""Find all like this, and by word: in the open photo, and in all photos behind the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.web.project_server import Project
+from tests.web.test_project import square
+
+SitDown = Callable[..., Any]
+HW = (400, 600)
+
+
+@pytest.fixture
+def project(photos: dict[str, np.ndarray]) -> Project:
+    """A cup on the first photo."""
+    made = Project(photos)
+    made.records["7"] = {
+        **square(300, 80, 80, HW), "label": "cup", "id": "7", "version": 1, "image": "coffee",
+    }  # fmt: skip
+    return made
+
+
+def opened(sit_down: SitDown, project: Project | None) -> Any:
+    ann = sit_down(project)
+    ann.open()
+    if project is not None:
+        ann.seen()
+    return ann
+
+
+def pick_the_cup(ann: Any) -> None:
+    ann.page.get_by_role("listbox", name="Masks").get_by_role("option").first.click()
+
+
+def states(project: Project) -> list[tuple[str, str]]:
+    return [(one["label"], one["state"]) for one in project.of("coffee")]
+
+
+def test_all_like_a_mask_are_found_and_accepted_or_rejected_at_once(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    pick_the_cup(ann)
+    ann.page.get_by_role("button", name="Find all like this").click()
+    ann.message("2 found and picked: Enter accepts them, Delete rejects them. 1 more is there")
+    assert project.finds == [{"like": [{"record": 7}]}]
+    assert states(project) == [("cup", "accepted"), *[("cup", "proposed")] * 2]
+    lines = ann.page.get_by_role("listbox", name="Masks").get_by_role("option")
+    assert [one.get_attribute("aria-selected") for one in lines.all()] == ["false", "true", "true"]
+    ann.page.get_by_role("button", name="Reject 2").click()
+    ann.saved()
+    assert states(project)[1:] == [("cup", "rejected")] * 2
+    ann.keys("Control+z")
+    ann.until("s.editor.state.masks.filter(m => m.state === 'proposed').length", 2)
+    ann.keys("Control+a", "Enter")  # the cup itself is no proposal and stays
+    ann.saved()
+    assert states(project) == [("cup", "accepted")] * 3
+
+
+def test_a_word_is_found_and_an_unknown_one_is_told_where_it_stands(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.keys("Control+Shift+F")
+    dialog = ann.page.get_by_role("dialog", name="Find by word")
+    dialog.get_by_text("2 words are known").wait_for()
+    field = dialog.get_by_role("combobox", name="Words to find")
+    dialog.get_by_role("button", name="In this photo").click()
+    dialog.get_by_text("Pick a mask first").wait_for()
+    field.fill("cupp")
+    field.press("Enter")
+    dialog.get_by_text("the nearest: cup").wait_for()
+    field.fill("cat")
+    field.press("Enter")
+    ann.message("2 found and picked")
+    assert dialog.count() == 0
+    assert project.finds[-1] == {"words": "cat"}
+    assert states(project)[1:] == [("cat", "proposed")] * 2
+
+
+def test_all_photos_are_searched_stopped_and_gone_on_with(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.search = {"state": "stopped", "done": 1, "total": 4, "found": 2,
+                      "question": {"words": "cat"}}  # fmt: skip
+    ann = opened(sit_down, project)
+    pick_the_cup(ann)
+    ann.page.get_by_role("button", name="Find by word, or in all photos").click()
+    dialog = ann.page.get_by_role("dialog", name="Find by word")
+    dialog.get_by_text("1 of 4 photos, 2 proposals: stopped").wait_for()
+    dialog.get_by_role("button", name="Go on").click()
+    assert dialog.get_by_role("progressbar", name="Photos searched").get_attribute("max") == "4"
+    dialog.get_by_role("button", name="Stop").click()
+    dialog.get_by_text(": stopped").wait_for()
+    assert project.finds == [{"words": "cat"}]
+    dialog.get_by_role("button", name="In all photos").click()
+    dialog.get_by_text("4 of 4 photos, 8 proposals: done").wait_for()
+    assert project.finds[-1] == {"like": [{"record": 7}]}
+    dialog.get_by_role("button", name="Close").click()
+    ann.message("All photos: 4 of 4 photos, 8 proposals: done")
+
+
+def test_without_a_server_it_says_what_it_needs(sit_down: SitDown) -> None:
+    ann = opened(sit_down, None)
+    ann.keys("Control+Shift+F")
+    ann.page.get_by_role("alert").get_by_text("anymask annotate").wait_for()
+
+
+def test_finished_photos_and_rejected_masks_begin_with_no_proposals(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.records["7"]["state"] = "rejected"
+    ann = opened(sit_down, project)
+    ann.page.get_by_label("Way of working").select_option("Semi-automatic")
+    ann.message("Somebody has worked on this photo")
+    assert "POST /api/images/coffee/everything" not in project.asked

@@ -1,0 +1,87 @@
+/** The dialog that finds by word or like the picked masks, in this photo or in all. */
+
+import {
+  ALONE,
+  findHere,
+  followSearch,
+  likePicked,
+  searchAll,
+  searchOf,
+  searchText,
+} from "../state/finding";
+import type { Session } from "../state/session";
+import type { SearchBody } from "../store/schema";
+import { dialog } from "./dialogs";
+import { fill, h } from "./dom";
+
+const LIKE = "Left empty: all that is like the picked mask, called as it is.";
+
+export function findDialog(session: Session): void {
+  if (!session.store.find) return session.say(ALONE);
+  const field = h("input", {
+    class: "label",
+    type: "search",
+    list: "known-words",
+    placeholder: "Words: cat, red cup",
+    "aria-label": "Words to find",
+    autocomplete: "off",
+    autofocus: true,
+  });
+  const known = h("datalist", { id: "known-words" });
+  const about = h("p", { class: "dim small" }, LIKE);
+  const said = h("p", { class: "said", role: "status" });
+  const state = h("div", { class: "name-add" });
+  const ask = async (work: (question: SearchBody) => Promise<void>) => {
+    said.textContent = "Finding …";
+    try {
+      const words = field.value.trim();
+      await work(words ? { words } : await likePicked(session));
+      said.textContent = "";
+    } catch (error) {
+      said.textContent = (error as Error).message;
+    }
+  };
+  const here = async (question: SearchBody) => {
+    await findHere(session, question);
+    element.close();
+  };
+  const all = (question: SearchBody | null) => searchAll(session, question);
+  const button = (text: string, kind: string, run: () => void) =>
+    h("button", { class: `button ${kind}`, type: kind ? "submit" : "button", onclick: run }, text);
+  const form = h(
+    "form",
+    { class: "name-add" },
+    field,
+    button("In this photo", "primary", () => undefined),
+    button("In all photos", "", () => void ask(all)),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void ask(here);
+  });
+  const draw = () =>
+    fill(state, JSON.stringify(searchOf(session)), () => {
+      const search = searchOf(session);
+      if (!search || search.state === "none") return [];
+      const { done = 0, total = 0, question } = search;
+      const go = search.state === "running" ? null : (question ?? null);
+      const over = search.state === "done";
+      return [
+        h("progress", { max: total || 1, value: done, "aria-label": "Photos searched" }),
+        h("span", { class: "dim" }, searchText(session)),
+        !over && button(go ? "Go on" : "Stop", "", () => void all(go)),
+      ];
+    });
+  const element = dialog("Find by word, or like the picked mask", form, known, about, said, state);
+  session.watchers.push(draw);
+  element.addEventListener("close", () =>
+    session.watchers.splice(session.watchers.indexOf(draw), 1),
+  );
+  draw();
+  void followSearch(session);
+  void session.store.words?.().then(({ names, detector }) => {
+    known.replaceChildren(...names.map((name) => h("option", { value: name })));
+    const words = detector ? `${detector} reads any words` : `${names.length} words are known`;
+    about.textContent = `${words}. ${LIKE}`;
+  });
+}

@@ -1,0 +1,96 @@
+/** Things like a mask, or called by a word: proposals with names, in the open photo or in all. */
+
+import type { SearchBody, SearchState } from "../store/schema";
+import type { Session } from "./session";
+import { selectMany } from "./selecting";
+import { isEmpty, toMask } from "./work";
+
+const LOOK_MS = 1000; // between two looks at how far the search of all photos is
+export const ALONE = "That needs a project's server: run anymask annotate FOLDER.";
+
+/** What is like the picked masks. Throws where none is picked, or not on the server. */
+export async function likePicked({ editor, outbox }: Session): Promise<SearchBody> {
+  const masks = editor && isEmpty(editor.draft) ? editor.selection : [];
+  if (!masks.length) throw new Error("Pick a mask first (O): what is like it will be found.");
+  await editor!.settled();
+  await outbox.flush();
+  const like = masks.map((mask) => ({ record: Number(outbox.idOf(mask.key)) }));
+  if (like.some(({ record }) => !record)) throw new Error("This mask is not kept yet: try again.");
+  return { like };
+}
+
+/** Find in the open photo, and pick what is found. Throws where that cannot be answered. */
+export async function findHere(session: Session, question: SearchBody): Promise<void> {
+  const { editor, outbox, store } = session;
+  if (!editor || editor.finding) return;
+  if (!store.find) throw new Error(ALONE);
+  editor.finding = [0, 1];
+  session.changed();
+  try {
+    await editor.settled();
+    await outbox.flush();
+    const { records, there } = await store.find(editor.entry.id, question, editor.sight.asked);
+    const keys = outbox.learnAll(records);
+    const found = records.map((record, i) => toMask(record, keys[i]));
+    if (found.length) editor.add("find", found, true);
+    if (found.length) selectMany(editor, keys);
+    const more = there ? ` ${there} more ${there === 1 ? "is" : "are"} there already.` : "";
+    session.say(
+      found.length
+        ? `${found.length} found and picked: Enter accepts them, Delete rejects them.${more}`
+        : `Nothing new was found in this photo.${more}`,
+    );
+  } finally {
+    editor.finding = null;
+    session.changed();
+  }
+}
+
+export async function findAllLike(session: Session): Promise<void> {
+  try {
+    await findHere(session, await likePicked(session));
+  } catch (error) {
+    session.say((error as Error).message);
+  }
+}
+
+/** Begin the search of all photos, or stop it (null); then follow it. Throws what is refused. */
+export async function searchAll(session: Session, question: SearchBody | null): Promise<void> {
+  if (!session.store.search) throw new Error(ALONE);
+  searches.set(session, await session.store.search(question));
+  session.changed();
+  void followSearch(session);
+}
+
+/** How far the search of all photos was when somebody asked last. */
+const searches = new WeakMap<Session, SearchState>();
+const followed = new WeakSet<Session>();
+
+export const searchOf = (session: Session) => searches.get(session) ?? null;
+
+/** Tell how far the search of all photos is until it ends. */
+export async function followSearch(session: Session): Promise<void> {
+  if (followed.has(session)) return;
+  followed.add(session);
+  const runs = async () => {
+    const told = await session.store.search!().catch(() => searchOf(session)); // the next look
+    if (told) searches.set(session, told);
+    session.changed();
+    return told?.state === "running";
+  };
+  const began = await runs();
+  for (let on = began; on; on = await runs()) {
+    await new Promise((resume) => setTimeout(resume, LOOK_MS));
+  }
+  followed.delete(session);
+  if (!began) return;
+  await session.list();
+  session.say(`All photos: ${searchText(session)}`);
+}
+
+export function searchText(session: Session): string {
+  const { state = "none", done = 0, total = 0, found = 0, why = "" } = searchOf(session) ?? {};
+  if (state === "none") return "";
+  const far = `${done} of ${total} photos, ${found} ${found === 1 ? "proposal" : "proposals"}`;
+  return [state === "running" ? far : `${far}: ${state}.`, why].filter(Boolean).join(" ");
+}
