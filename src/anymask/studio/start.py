@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from anymask.base import THREADS, InputError, pick_threads
 from anymask.jobs import ModelChoice, PictureChoice
@@ -24,6 +24,9 @@ from anymask.studio.project import Project, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.records import Stage
 from anymask.studio.server import address_of, open_socket, run_server
+
+if TYPE_CHECKING:
+    from anymask.find import Detector
 
 LOG = logging.getLogger("anymask.studio")
 PORT = 8765
@@ -186,7 +189,7 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
             import_torch()
         # One call gets half of the cores: clicks and new photos run at the same time.
         os.environ[THREADS] = os.environ.get(THREADS) or str(max(1, pick_threads() // 2))
-        reader = server.detector
+        reader: str | Path | Detector | None = server.detector
         if reader is not None:  # told now, where it is not there
             from anymask.find import open_detector
 
