@@ -37,12 +37,12 @@ NAVIGATION = {
         "index.md", "readme.md", "microscope.md", "street.md", "web-page.md", "coming-from.md",
     ],
     "Use": [
-        "python.md", "prompts.md", "everything.md", "find.md", "video.md", "volumes.md", "cli.md",
+        "python.md", "prompts.md", "everything.md", "find.md", "video.md", "volumes.md", "maps.md", "cli.md",
         "folders.md", "formats.md", "datasets.md", "weights.md", "environment.md",
     ],
     "Label and serve": ["page.md", "engine.md", "serving.md", "javascript.md"],
     "Train and measure": [
-        "training.md", "scale.md", "export.md", "evaluation.md", "bench.md", "results.md",
+        "training.md", "scale.md", "export.md", "evaluation.md", "bench.md", "gpu.md", "results.md",
         "card-nano.md", "card-small.md",
     ],
     "Reference": [reference.page_of(room) for room in (*reference.ROOMS, *reference.MORE)],

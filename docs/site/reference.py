@@ -18,7 +18,7 @@ import anymask
 ROOMS = (
     "anymask", "anymask.base", "anymask.masks", "anymask.images", "anymask.formats",
     "anymask.models", "anymask.runtime", "anymask.find", "anymask.edit", "anymask.segment",
-    "anymask.track", "anymask.volumes", "anymask.jobs", "anymask.cli", "anymask.training",
+    "anymask.track", "anymask.volumes", "anymask.maps", "anymask.jobs", "anymask.cli", "anymask.training",
     "anymask.evaluation", "anymask.studio",
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
