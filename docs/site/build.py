@@ -37,8 +37,8 @@ NAVIGATION = {
         "index.md", "readme.md", "microscope.md", "street.md", "web-page.md", "coming-from.md",
     ],
     "Use": [
-        "python.md", "prompts.md", "everything.md", "find.md", "video.md", "volumes.md", "maps.md", "cli.md",
-        "folders.md", "formats.md", "datasets.md", "weights.md", "environment.md",
+        "python.md", "prompts.md", "everything.md", "find.md", "video.md", "volumes.md", "maps.md",
+        "cli.md", "folders.md", "formats.md", "datasets.md", "weights.md", "environment.md",
     ],
     "Label and serve": ["page.md", "engine.md", "serving.md", "javascript.md"],
     "Train and measure": [

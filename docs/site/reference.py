@@ -18,8 +18,8 @@ import anymask
 ROOMS = (
     "anymask", "anymask.base", "anymask.masks", "anymask.images", "anymask.formats",
     "anymask.models", "anymask.runtime", "anymask.find", "anymask.edit", "anymask.segment",
-    "anymask.track", "anymask.volumes", "anymask.maps", "anymask.jobs", "anymask.cli", "anymask.training",
-    "anymask.evaluation", "anymask.studio",
+    "anymask.track", "anymask.volumes", "anymask.maps", "anymask.jobs", "anymask.cli",
+    "anymask.training", "anymask.evaluation", "anymask.studio",
 )  # fmt: skip
 MORE = ("anymask.errors", "anymask.sam")  # modules that `anymask.__all__` names, shown whole
 ROW = re.compile(r"^(\w[\w, ]*?)  +(\S.*)$")  # "points  (P, 2) clicks": a name, what it is
