@@ -312,3 +312,62 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     page.unroute("**/model/manifest.json")
     assert found[0] == found[1]
     assert "wanted a model with a network of edges, got nano without refiner.onnx" in found[2]
+
+
+def test_a_cutout_is_the_masks_pixels_with_an_edge_that_fades(page: Any) -> None:
+    found = ask(
+        page,
+        """
+        const seen = await model.see(image);
+        const { masks: [best] } = await seen.segment({ points: [[290, 120]] });
+        const canvas = seen.cutout(best, { crop: true, margin: 3 });
+        const { width, height } = canvas;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+        const alpha = Array.from(data).filter((_, at) => at % 4 === 3);
+        const white = seen.cutout(best, { background: "white", soft: false });
+        const corner = Array.from(white.getContext("2d").getImageData(0, 0, 1, 1).data);
+        const size = [white.width, white.height];
+        const file = await seen.toBlob(best, { type: "image/webp", crop: true });
+        const bytes = Array.from(new Uint8Array(await file.slice(0, 4).arrayBuffer()));
+        const kind = [file.type, String.fromCharCode(...bytes)];
+        const bits = Array.from(best.toArray()).join("");
+        const whole = [seen.height, seen.width];
+        return { width, height, alpha, corner, size, kind, bits, whole, box: best.box };
+        """,
+    )
+    x0, y0, x1, y1 = found["box"]
+    height, width = found["whole"]
+    left, top, right, bottom = (
+        max(x0 - 3, 0),
+        max(y0 - 3, 0),
+        min(x1 + 3, width),
+        min(y1 + 3, height),
+    )
+    mask = bits(found["bits"], (height, width))[top:bottom, left:right]
+    padded = np.pad(mask.astype(float), 1, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+    alpha = np.array(found["alpha"]).reshape(found["height"], found["width"])
+    assert alpha.shape == mask.shape
+    np.testing.assert_allclose(alpha, 255 * windows.mean(axis=(2, 3)), atol=1)
+    assert (found["corner"], found["size"]) == ([255, 255, 255, 255], [width, height])
+    assert found["kind"] == ["image/webp", "RIFF"]
+
+
+@pytest.mark.parametrize(
+    ("work", "wanted"),
+    [
+        ('seen.toBlob(best, { type: "image/jpeg" })', "wanted a background"),
+        ("seen.cutout(best, { margin: 0.5 })", "wanted margin as a whole number"),
+        ("seen.cutout({ ...best, width: 3, toArray: () => [] })", "wanted a mask of this photo"),
+    ],
+)
+def test_a_cutout_that_cannot_be_made_is_said(page: Any, work: str, wanted: str) -> None:
+    said = ask(
+        page,
+        f"""
+        const seen = await model.see(image);
+        const {{ masks: [best] }} = await seen.segment({{ points: [[290, 120]] }});
+        return await {work};
+        """,
+    )
+    assert wanted in said

@@ -9,12 +9,15 @@ import { refusal } from "../../src/model/prompts";
 import { parseRegionSize } from "../../src/model/region_size";
 import type { LeastAreas } from "../../src/model/region_size";
 import type { Prompt as Asked } from "../../src/model/prompts";
+import { cutOut } from "./cutout";
 import { PatchMask } from "./mask";
 import { photoToBitmap } from "./photo";
 import type {
   Answer,
   Anymask,
+  CutoutOptions,
   EverythingOptions,
+  FileOptions,
   LoadOptions,
   Mask,
   NameOptions,
@@ -158,6 +161,19 @@ class SeenPhoto implements Seen {
     await this.look();
     const [vector] = await this.model.maskVectors(this.key, [rle]);
     return chosen.suggest(vector, top);
+  }
+
+  cutout(mask: Mask, options: CutoutOptions = {}): OffscreenCanvas {
+    this.patchOf(mask);
+    return cutOut(this.bitmap, mask, options);
+  }
+
+  async toBlob(mask: Mask, options: FileOptions = {}): Promise<Blob> {
+    const { type = "image/png", quality, ...look } = options;
+    if (type === "image/jpeg" && !look.background) {
+      throw new Error("wanted a background, as JPEG has no transparency; give one, or use WebP");
+    }
+    return this.cutout(mask, look).convertToBlob({ type, quality });
   }
 
   private patchOf(mask: Mask | Uint8Array): Patch {

@@ -115,6 +115,25 @@ export interface NameSuggestion {
   probability: number;
 }
 
+export interface CutoutOptions {
+  /** Only the object's box, not the whole photo. */
+  crop?: boolean;
+  /** Pixels around the box, where there is `crop`. */
+  margin?: number;
+  /** What lies behind the object, as a colour of CSS ("white", "#ff8800"); null: nothing. */
+  background?: string | null;
+  /** An edge that fades over a pixel on each side, true without it; false: a hard one. */
+  soft?: boolean;
+}
+
+/** How a cut-out becomes a file. */
+export interface FileOptions extends CutoutOptions {
+  /** "image/png" without it; "image/webp" is smaller, "image/jpeg" wants a background. */
+  type?: "image/png" | "image/webp" | "image/jpeg";
+  /** 0 to 1, of WebP and JPEG. */
+  quality?: number;
+}
+
 /** A photo that the model has seen. */
 export interface Seen {
   readonly width: number;
@@ -132,6 +151,10 @@ export interface Seen {
    * names. Throws an Error for a name that the model does not know, with the nearest that it does.
    */
   suggestNames(mask: Mask | Uint8Array, options?: NameOptions): Promise<NameSuggestion[]>;
+  /** The object of a mask on nothing or on a colour. Throws an Error that says what was wanted. */
+  cutout(mask: Mask, options?: CutoutOptions): OffscreenCanvas;
+  /** The same as a file, to be sent or saved. */
+  toBlob(mask: Mask, options?: FileOptions): Promise<Blob>;
 }
 
 export interface Anymask {
