@@ -6,7 +6,7 @@ import { promptOf } from "../src/state/said";
 import type { Said } from "../src/state/said";
 import { Tracks } from "../src/state/tracks";
 import type { Found, ObjectState, Stretch } from "../src/state/tracks";
-import { isVideo, lineOf, moves } from "../src/store/videos";
+import { frameAt, isVideo, lineOf, moves, secondsOf } from "../src/store/videos";
 import type { Line, Prompt, VideoFacts, Videos } from "../src/store/videos";
 
 const LENGTH = 8;
@@ -141,6 +141,14 @@ test("videos are known by kind, by name, and GIFs by their frames", async () => 
   expect(await isVideo(file("a.gif", "image/gif", [...control, ...control]))).toBe(true);
 });
 
+test("a frame is shown when the file says, and at the rate where that is even", () => {
+  const even = new Pretended().facts();
+  expect([secondsOf(even, 5), frameAt(even, 0.21)]).toEqual([0.2, 5]);
+  const varying = { ...even, times: [0, 0.03, 0.5, 0.53] };
+  expect([0, 1, 2, 3].map((frame) => secondsOf(varying, frame))).toEqual(varying.times);
+  expect([0, 0.4, 0.5, 9].map((seconds) => frameAt(varying, seconds))).toEqual([0, 1, 2, 3]);
+});
+
 /** A server in memory: masks are found one by one, and what is forgotten is as on ours. */
 class Pretended {
   readonly asked: string[] = [];
@@ -154,6 +162,7 @@ class Pretended {
     name: "n",
     frames: LENGTH,
     rate: 25,
+    times: null,
     size: [2, 2],
     objects: [...this.known.keys()],
     known: Object.fromEntries([...this.known.keys()].map((object) => [object, this.rows(object)])),

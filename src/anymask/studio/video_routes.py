@@ -116,6 +116,7 @@ def video_to_json(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
         "name": video.name,
         "frames": video.frames if length is None else length,
         "rate": video.session.frames.rate,
+        "times": video.times,
         "size": video.hw,
         "objects": objects,
         "known": {str(number): video.session.known(number) for number in objects},

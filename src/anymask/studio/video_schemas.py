@@ -188,6 +188,9 @@ class VideoStateBody(Strict):
     name: str
     frames: int
     rate: float = Field(description="frames a second on average")
+    times: list[float] | None = Field(
+        description="seconds at which each frame is shown, where the rate varies; null: frame / rate"
+    )
     size: Pair | None = Field(description="height and width; null before a frame came")
     objects: list[int]
     known: dict[str, list[Pair]] = Field(description="object: frames with its mask, first to last")

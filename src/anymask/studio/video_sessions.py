@@ -105,6 +105,7 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
 
 
 T = TypeVar("T")
+EVEN_S = 0.01  # a frame that is shown so much earlier or later than the rate says is on time
 LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are over
 LOG = logging.getLogger("anymask.studio.videos")
 
@@ -121,6 +122,7 @@ class OpenVideo:
     viewer     reads its frames to be looked at; used in the viewing thread alone
     turn       counts the requests for masks: only the newest one is answered further
     hw         of its first frame
+    times      when each frame is shown, see `uneven_times`
     """
 
     name: str
@@ -136,6 +138,7 @@ class OpenVideo:
     receiving: bool = False
     frames: int = 0
     hw: tuple[int, int] | None = None
+    times: list[float] | None = None
     objects: set[int] = field(default_factory=set)
 
     def check_room(self, number: int, limits: Limits) -> None:
@@ -149,6 +152,17 @@ class OpenVideo:
         """Why the frames end before the file does."""
         told = self.session.frames.fault
         return told if told is None else told.replace(str(self.path), "the video")
+
+
+def uneven_times(frames: FrameSource) -> list[float] | None:
+    """When each frame is shown, in seconds from the first one; None where the rate says it.
+
+    The rate says it where no frame is more than `EVEN_S` off its place, and where nobody knows how
+    many frames will come.
+    """
+    times = [round(frames.seconds(frame), 3) for frame in range(frames.length or 0)]
+    even = all(abs(time - frame / frames.rate) < EVEN_S for frame, time in enumerate(times))
+    return None if even else times
 
 
 class VideoSessions:
@@ -298,6 +312,7 @@ class VideoSessions:
         hw = _checked_hw(session, self.limits)
         video.session.close()
         video.session, video.folder, video.path = session, folder, path
+        video.times = uneven_times(session.frames)
         video.frames, video.hw = session.frames.length or 0, hw
 
     def picture(self, video: OpenVideo, frame: int) -> UintImage | None:

@@ -4,6 +4,7 @@ import { css } from "../canvas/colours";
 import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
+import { secondsOf } from "../store/videos";
 import { followOrPause } from "./videokeys";
 import { fill, h, icon, iconButton } from "./dom";
 import type { Icon } from "./dom";
@@ -53,7 +54,7 @@ export function told(videoWork: VideoWork): string {
     const doubt = doubts.length ? `, to look at: ${doubts.join(", ")}` : "";
     return `${videoWork.nameOf(object)} ${state}${doubt}`;
   });
-  const seconds = (videoWork.frame / videoWork.facts.rate).toFixed(2);
+  const seconds = secondsOf(videoWork.facts, videoWork.frame).toFixed(2);
   return [`Frame ${videoWork.frame + 1} of ${videoWork.length}, ${seconds} s`, ...states].join(
     "; ",
   );
@@ -81,7 +82,7 @@ function transport(videoWork: VideoWork): HTMLElement {
     const does = videoWork.playing ? "Stop (Space)" : "Play (Space)";
     play.title = does;
     play.setAttribute("aria-label", does);
-    const seconds = (videoWork.frame / videoWork.facts.rate).toFixed(2);
+    const seconds = secondsOf(videoWork.facts, videoWork.frame).toFixed(2);
     place.textContent = `${videoWork.frame + 1} / ${videoWork.length} · ${seconds} s`;
     const { left } = videoWork;
     const again = videoWork.doubts.length || videoWork.said.length > videoWork.objects.length;

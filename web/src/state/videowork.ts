@@ -4,6 +4,7 @@ import { fromHex, nthColour, toHex } from "../canvas/colours";
 import type { Rgb } from "../canvas/colours";
 import type { Photo } from "../canvas/photo";
 import type { View } from "../canvas/view";
+import { frameAt, secondsOf } from "../store/videos";
 import type { VideoFacts, Videos } from "../store/videos";
 import type { ClipWork } from "./clipwork";
 import { isBegun, renew, wake } from "./correcting";
@@ -133,12 +134,13 @@ export class VideoWork {
     this.changed();
     let [since, from] = [performance.now(), this.frame];
     while (this.playing && !this.closed && this.frame < this.length - 1) {
-      const due = from + Math.floor(((performance.now() - since) / 1000) * this.facts.rate);
+      const begun = secondsOf(this.facts, from);
+      const due = frameAt(this.facts, begun + (performance.now() - since) / 1000);
       const next = Math.min(this.length - 1, Math.max(this.frame + 1, due));
       for (let ahead = next; ahead < next + 4 && ahead < this.length; ahead++) {
         this.pictures.expect(ahead);
       }
-      const wait = since + (1000 * (next - from)) / this.facts.rate - performance.now();
+      const wait = since + 1000 * (secondsOf(this.facts, next) - begun) - performance.now();
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
       if (!this.playing) break;
       await this.seek(next);

@@ -762,6 +762,7 @@ export interface VideoStateBody {
   name: string;
   frames: number;
   rate: number; // frames a second on average
+  times: number[] | null;
   size: number[] | null; // height and width; null before a frame came
   objects: number[];
   known: Record<string, number[][]>; // object: frames with its mask, first to last

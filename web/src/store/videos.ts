@@ -28,6 +28,16 @@ export interface Prompt {
   mask: CocoRle | null;
 }
 
+/** When a frame is shown, in seconds from the first one; clips of telephones vary their rate. */
+export function secondsOf({ rate, times }: VideoFacts, frame: number): number {
+  return times?.[frame] ?? frame / rate;
+}
+
+/** The frame that is shown at a time. */
+export function frameAt({ rate, times }: VideoFacts, seconds: number): number {
+  return times ? times.findLastIndex((time) => time <= seconds) : Math.floor(seconds * rate);
+}
+
 export class Videos {
   constructor(private readonly server: Server) {}
 
