@@ -348,7 +348,7 @@ def test_pages_of_plain_photos_are_one(desk: Path, capsys: pytest.CaptureFixture
     assert "1 done" in out_of(capsys, "encode", "p.png", "-o", "out", "--page", "all")
     assert [path.name for path in Path("out").iterdir()] == ["p.npz"]
     told = refusal(capsys, "encode", "p.png", "-o", "out", "--page", "some")
-    assert "--page: wanted a page, counted from 0, or all; got 'some'" in told
+    assert "--page: wanted a page, counted from 0, a place such as z1c0, or all; got 'some'" in told
 
 
 # Embeddings.
