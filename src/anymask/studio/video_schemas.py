@@ -189,7 +189,7 @@ class VideoStateBody(Strict):
     frames: int
     rate: float = Field(description="frames a second on average")
     times: list[float] | None = Field(
-        description="seconds at which each frame is shown, where the rate varies; null: frame / rate"
+        description="seconds at which each frame is shown, of a varying rate; null: frame / rate"
     )
     size: Pair | None = Field(description="height and width; null before a frame came")
     objects: list[int]
