@@ -120,4 +120,5 @@ def test_a_server_says_that_a_runtime_cannot_open_the_model_before_it_listens(
     assert main(["serve", *model, "--runtime", "torch", "--port", "0"]) == 2
     assert "runtime='torch' needs a checkpoint" in capsys.readouterr().err
     assert main(["serve", "--runtime", "jax", "--port", "0"]) == 2
-    assert "runtime must be one of auto, onnx, torch, openvino, got 'jax'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "runtime must be one of auto, onnx, torch, openvino, got 'jax'" in said

@@ -144,7 +144,8 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_go_together_are_refused(bundle: Path, checkpoint: Path) -> None:
-    with pytest.raises(InputError, match="runtime must be one of auto, onnx, torch, openvino, got 'tf'"):
+    wanted = "runtime must be one of auto, onnx, torch, openvino, got 'tf'"
+    with pytest.raises(InputError, match=wanted):
         open_runtime("nano", runtime="tf")
     with pytest.raises(ModelError, match="needs an exported model; run: anymask export"):
         open_runtime("mobile_sam", weights=checkpoint, runtime="onnx")
