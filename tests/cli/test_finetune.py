@@ -28,7 +28,6 @@ from anymask.training import (
     TRAIN,
     check_result,
     curve,
-    export_beside,
     held_out,
     nested_part,
     prepare,
@@ -51,11 +50,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "export_beside", export_beside)
+    monkeypatch.setattr(finetune, "write_module", lambda _module, folder, _licence: folder.mkdir())
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
     more = ["--json", str(tmp_path / "told.json")]
-    assert main([*command, *more]) == 0
+    assert main([*command, *more, "--bundle", str(tmp_path / "bundle")]) == 0
+    assert (tmp_path / "bundle").is_dir()
     assert (tmp_path / "told.json").read_bytes() == (run / finetune.RESULT).read_bytes()
     told = capsys.readouterr().out
     assert "5 photos with 5 masks to learn from, 1 with 1 held out" in told
@@ -63,10 +63,8 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert [len(figures[when]) for when in ("before", "after")] == [3, 3]
     assert figures["kept"] == "start" or figures["share"] in held_out.SHARES
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
-    for runtime in ("torch", "onnx"):  # the export beside the weights is theirs
-        model = anymask.load(str(run / finetune.WEIGHTS), device="cpu", runtime=runtime)
-        again = held_out.measure(model, kept)
-        assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
+    again = held_out.measure(anymask.load(str(run / finetune.WEIGHTS), device="cpu"), kept)
+    assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
     assert re.search(rf"{run} has \d+\.\d MB, \d+\.\d MB of them checkpoints", told)
     assert not (run / "photos").exists()
     before = held_out.measure(anymask.load(runtime="onnx"), kept)

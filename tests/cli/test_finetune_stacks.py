@@ -14,7 +14,7 @@ import anymask
 from anymask.base import InputError
 from anymask.cli.main import main
 from anymask.images import load_channels
-from anymask.runtime import about_weights
+from anymask.runtime import EXPORTED, OnnxRuntime, about_weights
 from anymask.training import finetuning as finetune
 from anymask.training import presets
 from tests.training.test_channels import COUNT, write_stacks
@@ -25,18 +25,16 @@ CLASSES = ("left", "right")
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on stacks, with its bundle and its data beside it."""
+    """A run on stacks, which exports its weights itself, and its data beside it."""
     folder = tmp_path_factory.mktemp("tuned")
     write_stacks(folder / "stacks", photos=5)
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=1)
     command = [
         "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
         "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--pictures", "8",
-        "--bundle", str(folder / "bundle"),
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
-        patch.setattr(finetune, "export_beside", lambda _weights: None)  # the bundle is enough
         assert main(command) == 0
     return folder
 
@@ -57,9 +55,11 @@ def test_the_file_says_which_pictures_it_takes(tuned: Path) -> None:
 
 def test_file_array_weights_and_bundle_give_one_answer(tuned: Path) -> None:
     array = load_channels(stack(tuned), count=COUNT)
-    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
-    bundle = anymask.load(str(tuned / "bundle"))
+    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), runtime="torch")
+    bundle = anymask.load(str(tuned / "run" / EXPORTED))
     assert bundle.spec.channels == weights.spec.channels
+    by_itself = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
+    assert type(by_itself.runtime) is type(bundle.runtime) is OnnxRuntime
     of_file = weights.segment(stack(tuned), points=[PLACE])
     of_array = weights.segment(array, points=[PLACE])
     np.testing.assert_array_equal(of_file.masks[0], of_array.masks[0])
@@ -96,10 +96,10 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
 def test_the_example_of_the_bundle_takes_the_same_channels(tuned: Path, tmp_path: Path) -> None:
     array = load_channels(stack(tuned), count=COUNT)
     np.save(tmp_path / "stack.npy", array)
-    example = runpy.run_path(str(tuned / "bundle" / "example.py"))
+    example = runpy.run_path(str(tuned / "run" / EXPORTED / "example.py"))
     model = example["BundleModel"]()
     opened = model.open(str(tmp_path / "stack.npy"))
-    bundle = anymask.load(str(tuned / "bundle"))
+    bundle = anymask.load(str(tuned / "run" / EXPORTED))
     assert np.abs(np.asarray(opened, int) - bundle.spec.channels.to_rgb(array)).max() <= 1
     mask, score = model.segment(opened, np.array([PLACE]), [1])
     assert mask.shape == array.shape[:2]
@@ -119,7 +119,7 @@ def test_commands_take_the_stack_as_it_is(
     place = ["--point", "25,20"]
     assert main(["segment", str(stack(tuned)), *weights, *place, "-o", "a.overlay.png"]) == 0
     assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
-    model = ["--model", str(tuned / "bundle")]
+    model = ["--model", str(tuned / "run" / EXPORTED)]
     assert main(["segment", str(stack(tuned)), *model, *place, "-o", "b.mask.png"]) == 0
     for told in ("wrote e.npz", "there already: e.npz"):
         assert main(["encode", str(stack(tuned)), *model, "-o", "e.npz"]) == 0
@@ -151,7 +151,7 @@ def test_another_picture_is_one_error(
     tifffile.imwrite(
         tmp_path / picture, shown[picture], photometric="minisblack", planarconfig="contig"
     )
-    model = ["--model", str(tuned / "bundle"), "--point", "25,20"]
+    model = ["--model", str(tuned / "run" / EXPORTED), "--point", "25,20"]
     assert main(["segment", str(tmp_path / picture), *model, *options]) == 2
     error = capsys.readouterr().err
     assert reason in error
@@ -159,7 +159,7 @@ def test_another_picture_is_one_error(
 
 
 def test_keywords_about_photos_are_refused(tuned: Path) -> None:
-    model = anymask.load(str(tuned / "bundle"))
+    model = anymask.load(str(tuned / "run" / EXPORTED))
     with pytest.raises(InputError, match="bgr is about photos, this model takes pictures of 5"):
         model.encode(np.zeros((8, 8, 5), np.uint16), bgr=True)
 
@@ -187,8 +187,12 @@ def test_channels_that_cannot_be_meant_are_one_error(
 
 
 def test_a_further_tuning_goes_on_from_the_mix(
-    tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tuned: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(finetune, "export_beside", lambda _weights: None)  # takes half a minute
     weights = tuned / "run" / finetune.WEIGHTS
     command = [
         "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run"),
@@ -215,8 +219,8 @@ def test_the_run_says_how_well_each_class_is_told(tuned: Path) -> None:
 
 
 def test_weights_and_bundle_tell_the_same_classes(tuned: Path) -> None:
-    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), device="cpu")
-    bundle = anymask.load(str(tuned / "bundle"))
+    weights = anymask.load(str(tuned / "run" / finetune.WEIGHTS), runtime="torch")
+    bundle = anymask.load(str(tuned / "run" / EXPORTED))
     assert bundle.spec.classes == weights.spec.classes == CLASSES
     maps = [model.label(stack(tuned)).numbers for model in (weights, bundle)]
     assert (maps[0] == maps[1]).mean() > 0.98  # graphs hold 16 bits
@@ -229,13 +233,13 @@ def test_the_command_writes_label_maps(
     tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ["segment", str(stack(tuned)), "--model", str(tuned / "bundle")]
+    command = ["segment", str(stack(tuned)), "--model", str(tuned / "run" / EXPORTED)]
     outputs = ["-o", "a.png", "-o", "a.overlay.png", "-o", "{name}.npy"]
     assert main([*command, "--semantic", *outputs]) == 0
     told = capsys.readouterr().out
     assert "1 left: " in told
     assert "2 right: " in told
-    wanted = anymask.load(str(tuned / "bundle")).label(stack(tuned)).numbers
+    wanted = anymask.load(str(tuned / "run" / EXPORTED)).label(stack(tuned)).numbers
     np.testing.assert_array_equal(np.load("0.npy"), wanted)
     np.testing.assert_array_equal(np.asarray(Image.open("a.png")), wanted)
     assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
@@ -260,7 +264,8 @@ def test_the_command_writes_label_maps(
 def test_label_maps_that_cannot_be_meant_are_one_error(
     tuned: Path, words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["segment", str(stack(tuned)), "--model", str(tuned / "bundle"), *words]) == 2
+    command = ["segment", str(stack(tuned)), "--model", str(tuned / "run" / EXPORTED), *words]
+    assert main(command) == 2
     assert reason in capsys.readouterr().err
 
 
