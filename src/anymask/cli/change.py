@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from anymask.base import InputError
-from anymask.cli.maps import add_map_options, open_scene, read_map, write_survey
+from anymask.cli.maps import PACKAGES, add_map_options, open_scene, read_map, write_survey
 from anymask.cli.options import (
     add_model_options,
     add_options,
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     """Compare the maps. Raises AnymaskError for what can be mended."""
     from anymask.segment import Grid
 
-    need_packages(("rasterio", "pyogrio", "shapely"), "maps", "a map")
+    need_packages(PACKAGES, "maps", "a map")
     from anymask.maps import LEAST, ChangeEye, aligned
 
     settings = read_map(args)

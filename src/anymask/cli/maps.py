@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SURE, _MAYBE = (".gpkg", ".fgb"), (".geojson", ".tif", ".tiff")
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".j2k")
-_PACKAGES = ("rasterio", "pyogrio", "shapely")
+PACKAGES = ("rasterio", "pyogrio", "shapely")
 
 
 def add_map_options(
@@ -49,7 +49,7 @@ def wants_map(args: argparse.Namespace) -> bool:
     """Whether a command line is about a map. Raises MissingExtra where it is, for sure."""
     suffixes = {Path(output).suffix.lower() for output in args.outputs}
     if suffixes.intersection(_SURE):
-        need_packages(_PACKAGES, "maps", "a map")
+        need_packages(PACKAGES, "maps", "a map")
         return True
     first = Path(min(glob.glob(args.sources[0]), default=args.sources[0]))  # noqa: PTH207 - of any root
     if not suffixes.intersection(_MAYBE):
@@ -57,7 +57,7 @@ def wants_map(args: argparse.Namespace) -> bool:
     if not first.is_dir() and first.suffix.lower() not in _RASTERS:
         return False
     try:
-        need_packages(_PACKAGES, "maps", "a map")
+        need_packages(PACKAGES, "maps", "a map")
         from anymask.maps import is_map
     except ImportError:
         return False

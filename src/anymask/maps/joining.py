@@ -22,9 +22,8 @@ from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
 from anymask.maps.worksheet import Fragment, MapThing, Worksheet, bounds_of, key_of
 from anymask.masks import Window
-from anymask.segment import CONFIRMED, common_window, cut_bands
+from anymask.segment import AGREE, CONFIRMED, common_window, cut_bands
 
-AGREE = 0.6  # IoU, in the common strip, of two views of one thing
 RIVAL = 0.5  # IoU of two things of different windows that are one
 INSIDE = 0.9  # of the smaller one that lies in the other
 _REACH = 2  # rows and columns of windows that may overlap

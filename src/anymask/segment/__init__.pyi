@@ -11,6 +11,7 @@ from anymask.segment.adaptive import most_clicks as most_clicks
 from anymask.segment.adaptive import squares as squares
 from anymask.segment.adaptive import values_at as values_at
 from anymask.segment.alike import only_alike as only_alike
+from anymask.segment.automatic import AGREE as AGREE
 from anymask.segment.automatic import AS_SHOWN as AS_SHOWN
 from anymask.segment.automatic import CONFIRMED as CONFIRMED
 from anymask.segment.automatic import OVERLAP as OVERLAP

@@ -321,14 +321,14 @@ def refine_record_edges(
 #
 # A mask that reaches a border of its tile where the photo goes on may be cut there. Two such pieces
 # of neighbouring tiles are one object when, in the strip that both tiles see, each is the other's
-# best match with an IoU of at least `SAME`. Pieces that hang together are merged. Where at such a
+# best match with an IoU of at least `AGREE`. Pieces that hang together are merged. Where at such a
 # border the mask is not confirmed by its partners, the merged mask would end in a straight line
 # that is no edge of the object: such a one is asked for once more in a window around it, and left
 # out where even that ends at a border.
 #
 # Memory: the photo, one tile, and run-lengths; never a mask of the photo's size.
 
-SAME = 0.6  # IoU, in the common strip, of two views of one object
+AGREE = 0.6  # IoU, in the common strip, of two views of one object
 CONFIRMED = 0.7  # of a piece's pixels along a cut that its partners must have, too
 CELLS = 128  # of a tile: what ends within one cell of a border counts as reaching it
 AS_FOUND = SegmentSettings(multimask=True, ranking="own")  # the masks that a grid's clicks find
@@ -497,7 +497,7 @@ def _same_whole(
     agreement = rle_iou(seen, [rle_in_window(piece.record.rle, piece.window)])[:, 0]
     best = int(agreement.argmax())
     whole = replace(uncut[best], objectness=piece.record.objectness)
-    return [whole] if agreement[best] >= SAME else []
+    return [whole] if agreement[best] >= AGREE else []
 
 
 def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
@@ -634,7 +634,7 @@ def _best_matches(
     return [
         (ours[row], theirs[column])
         for row, column in enumerate(best.tolist())
-        if back[column] == row and iou[row, column] >= SAME
+        if back[column] == row and iou[row, column] >= AGREE
     ]
 
 

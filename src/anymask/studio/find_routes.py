@@ -46,7 +46,7 @@ from anymask.studio.schemas import (
     QuestionBody,
     check_pixels,
 )
-from anymask.studio.searching import Search, keep_finds, open_search, search_photos
+from anymask.studio.searching import Search, keep_finds, open_search, photos_left, search_photos
 from anymask.studio.store import ASKED
 
 PAUSE = 2.0  # seconds until a search asks again where too much is under way
@@ -255,7 +255,7 @@ class ProjectSearch:
             key, body = str(told["key"]), SearchBody.model_validate(told["question"])
         running = self.running  # asked first: it may end while the photos are counted
         searched = store.searched(key) if key else {}
-        left = sum(one.status != "done" and one.id not in searched for one in store.all_images())
+        left = len(photos_left(store, searched))
         state = "running" if running else "stopped" if left else "done"
         why = "; ".join(self._passed[:3])
         return SearchState(

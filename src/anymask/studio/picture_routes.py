@@ -52,6 +52,7 @@ from anymask.studio.project_schemas import (
     kept_mask,
 )
 from anymask.studio.records import MOST_PAGE, Draft, StoredMask
+from anymask.studio.searching import SAME
 from anymask.studio.stages import grid_settings, proposals_of
 
 THUMBNAIL = 160  # pixels
@@ -179,7 +180,6 @@ async def look_of(request: Request) -> PictureLook:
 
 Asked = Annotated[AskedPlane, Depends(asked_plane)]
 Looks = Annotated[PictureLook, Depends(look_of)]
-SAME = 0.7  # IoU from which a proposal is a mask that is there already
 router = APIRouter(prefix="/api/images/{image_id}", route_class=BodyRoute, tags=["project"])
 
 

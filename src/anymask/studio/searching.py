@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anymask.studio.store import Store
 
 LOG = logging.getLogger("anymask.studio.searching")
-SAME = 0.7  # IoU from which a find is a mask that is there already
+SAME = 0.7  # IoU from which a find, or a proposal, is a mask that is there already
 TOOL = "find"
 
 
@@ -65,10 +65,7 @@ class Search:
 
     def drafts(self, photo: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
         """The same as proposals for a page of a photo's file."""
-        about = Provenance(
-            kind="model", model=self.model.name, model_hash=self.model.runtime.weights_hash,
-            tool=TOOL, stage="semi",
-        )  # fmt: skip
+        about = Provenance.of(self.model.origin, kind="model", tool=TOOL, stage="semi")
         return [
             Draft(rle=one.rle, label=one.label, state="proposed", score=one.score, page=page,
                   provenance=about)
@@ -140,9 +137,8 @@ def _stands(there: StoredMask, find: Draft) -> bool:
     return there.state != "rejected" or there.label == find.label
 
 
-def photos_left(store: Store, key: str) -> list[ImageEntry]:
-    """The photos that are not finished and were not searched yet."""
-    searched = store.searched(key)
+def photos_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
+    """The photos that are not finished and were not searched yet (`Store.searched`)."""
     return [one for one in store.all_images() if one.status != "done" and one.id not in searched]
 
 
@@ -158,7 +154,7 @@ def search_photos(
     failed  is told of photos that cannot be read, which are looked at again the next time; without
             it their error is raised
     """
-    for image in photos_left(store, key):
+    for image in photos_left(store, store.searched(key)):
         try:
             kept = keep_finds(store, image.id, look(image), key)
         except AnymaskError as error:

@@ -269,7 +269,7 @@ def find_things(args: argparse.Namespace) -> None:
             progress.update(photos)
     for failure in failures:
         print(f"passed over {failure}", file=sys.stderr)
-    print(f"photos: {photos}, proposals: {masks}; finished photos and those searched before stay")
+    print(f"{photos} photos, {masks} proposals; finished photos and those searched before stay")
 
 
 # review
