@@ -3,12 +3,13 @@
     python research/measure_first_masks.py ../shared/data/eval --model nano --model small --photos 8
 
 Of each set of the suite's group `dev` and of `grabcut` a few photos are drawn, the same ones every
-time, with at most six masks of at least 256 pixels each. Every mask is clicked at its innermost
-pixel and boxed tightly. Printed for each set: mean IoU of the first mask of the click, of the best
-of those shown, of the network's own first (`ranking="own"`), and of the box; the share of first
-masks in more than one part, as they are shown; mean score less mean IoU of the first masks. At the
-end their means over the sets, and the expected calibration error of the first masks' scores, every
-set weighing the same, with the bins.
+time, with at most six masks of at least `--least` pixels each. Every mask is clicked at its
+innermost pixel and boxed tightly. Printed for each set: mean IoU of the first mask of the click, of
+the best of those shown, of the network's own first (`ranking="own"`), and of the box; the share of
+first masks in more than one part, as they are shown; mean score less mean IoU of the first masks.
+At the end their means over the sets, and the expected calibration error of the first masks' scores,
+every set weighing the same, with the bins. `--sets coco_val --least 1024` is the public click rule
+of 2026, whose figure is the network's own first.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ SETS = (
     "dsb2018_nuclei",
     "cwfid_cropweed",
 )
-LEAST, MOST = 256, 6  # pixels of a mask, and masks of a photo
+MOST = 6  # masks of a photo
 COLUMNS = ("click", "best", "own", "box", "parts", "score - IoU")
 BINS = 10
 
 
-def drawn(folder: Path, photos: int) -> Iterator[tuple[AnnotatedImage, list[BoolArray]]]:
+def drawn(
+    folder: Path, photos: int, least: int
+) -> Iterator[tuple[AnnotatedImage, list[BoolArray]]]:
     """Some photos of a set, with some of their masks; of several annotators the first one's."""
     _, samples = load_set(folder)
     for n in np.random.default_rng(zlib.crc32(folder.name.encode())).permutation(len(samples)):
@@ -56,7 +59,7 @@ def drawn(folder: Path, photos: int) -> Iterator[tuple[AnnotatedImage, list[Bool
         large = [
             mask
             for mask, one in enumerate(sample.objects)
-            if rle_area(sample.rles[mask]) >= LEAST
+            if rle_area(sample.rles[mask]) >= least
             and (one.annotator is None or one.annotator == min(people))
         ]
         rng = np.random.default_rng((zlib.crc32(folder.name.encode()), int(n)))
@@ -112,13 +115,14 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder of the sets")
     parser.add_argument("--model", action="append", help="default: nano")
     parser.add_argument("--photos", type=int, default=8, help="of each set")
+    parser.add_argument("--least", type=int, default=256, help="pixels of a mask")
     parser.add_argument("--sets", default=",".join(SETS))
     args = parser.parse_args()
     models = {name: anymask.load(name) for name in args.model or ["nano"]}
     tables: dict[str, list[NDArray[Any]]] = {name: [] for name in models}
     print("| set | model |", " | ".join(COLUMNS), "|")
     for place in args.sets.split(","):
-        photos = list(drawn(args.data / place, args.photos))
+        photos = list(drawn(args.data / place, args.photos, args.least))
         for name, model in models.items():
             table = np.concatenate([ask(model, *photo) for photo in photos])
             tables[name].append(table)

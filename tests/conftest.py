@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Photos are asked with the small quick model, as before it had a larger one beside it: tests are
+# about answers, not about which model gives them (`test_defaults.py` is). Processes inherit it.
+os.environ["ANYMASK_MODEL"] = "nano"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
 

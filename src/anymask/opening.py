@@ -26,9 +26,9 @@ def load(
     """Open a model.
 
     name       a name of `anymask models list`, or the folder of an exported model; None: what the
-               environment variable ANYMASK_MODEL names, else "nano". "nano" and "small" ship
-               with the package. "nano@768": it sees pictures
-               with a longer side of 768 pixels instead of its usual 512
+               environment variable ANYMASK_MODEL names, else "small", or "nano" where weights
+               are given. Both ship with the package. "nano@768": it sees pictures with a longer
+               side of 768 pixels instead of its usual 512
     weights    a checkpoint file instead of the one in the store
     device     "auto", "cpu", "cuda", "cuda:1" or "mps"
     precision  "fp32", "bf16" or "fp16"; with runtime="openvino" "fp32", "bf16" or "int8"
@@ -41,32 +41,37 @@ def load(
     from anymask.models.rules import default_model
     from anymask.runtime import open_runtime
 
-    name = default_model() if name is None else str(name) if isinstance(name, Path) else name
+    name = default_model(weights) if name is None else str(name) if isinstance(name, Path) else name
     opened = open_runtime(name, weights, device, precision, runtime)
     return Model(opened, begin=_begin_session, follow=_follow_words, scan=_begin_volume)
 
 
-def _begin_session(model: Model, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+def _begin_session(
+    model: Model, source: Any, named: Model | str | None, **settings: Unpack[TrackOptions]
+) -> VideoSession:
     """What `Model.track` does; the sessions' floor lies above the model's."""
-    from anymask.track import open_session
+    from anymask.track import model_for_videos, open_session
 
-    return open_session(model, source, **settings)
+    return open_session(model_for_videos(model, named), source, **settings)
 
 
-def _begin_volume(model: Model, scan: Any, **settings: Unpack[VolumeOptions]) -> VolumeSession:
+def _begin_volume(
+    model: Model, scan: Any, named: Model | str | None, **settings: Unpack[VolumeOptions]
+) -> VolumeSession:
     """What `Model.volume` does."""
+    from anymask.track import model_for_videos
     from anymask.volumes import open_volume_session
 
-    return open_volume_session(model, scan, **settings)
+    return open_volume_session(model_for_videos(model, named), scan, **settings)
 
 
 def _follow_words(
     model: Model, source: Any, words: Phrases, **settings: Unpack[VideoFindKeywords]
 ) -> Iterator[Masks]:
     """What `Model.find` does of a video. What is wrong is told at once, not at the first frame."""
-    from anymask.track import find_in_video
+    from anymask.track import find_in_video, model_for_videos
 
-    finds = find_in_video(model, source, words, **settings)
+    finds = find_in_video(model_for_videos(model), source, words, **settings)
 
     def frames() -> Iterator[Masks]:
         with finds:

@@ -67,11 +67,11 @@ def test_both_runtimes_agree(small: anymask.Model, photo: np.ndarray) -> None:
 
 
 def test_the_variable_names_the_model_of_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANYMASK_MODEL", "small")
-    assert anymask.load().spec.name == "small"
-    assert ModelChoice().model == "small"
+    monkeypatch.setenv("ANYMASK_MODEL", "nano@384")
+    assert anymask.load().name == "nano@384"
+    assert ModelChoice().model == "nano@384"
     monkeypatch.setenv("ANYMASK_MODEL", "")
-    assert ModelChoice().model == "nano"
+    assert ModelChoice().model == "small"
 
 
 def test_edges_and_names_are_the_smaller_model_s(small: anymask.Model) -> None:

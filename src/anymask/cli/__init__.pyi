@@ -15,6 +15,7 @@ from anymask.cli.options import need_server as need_server
 from anymask.cli.options import need_torch as need_torch
 from anymask.cli.options import option_of as option_of
 from anymask.cli.options import read_count as read_count
+from anymask.cli.options import read_default_model as read_default_model
 from anymask.cli.options import read_model as read_model
 from anymask.cli.options import read_options as read_options
 from anymask.cli.options import read_pictures as read_pictures

@@ -18,6 +18,7 @@ from anymask.cli.options import (
     add_options,
     add_picture_options,
     read_count,
+    read_default_model,
     read_model,
     read_options,
     read_pictures,
@@ -91,7 +92,7 @@ def cut_film(args: argparse.Namespace) -> None:
     if args.like:
         raise InputError("in a video words or a prompt say what is cut out; --like is for photos")
     check_not_address(args.sources[0])
-    video, prompt, model = Path(args.sources[0]), read_prompt(args), read_model(args)
+    video, prompt, model = Path(args.sources[0]), read_prompt(args), read_default_model(args)
     look = CutoutLook(read_options(args, CutoutSettings), folders=True)
     outputs = args.outputs or [f"{video.stem}.cut.webm"]
     with ProgressBar("frames", None) as bar:

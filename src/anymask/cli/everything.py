@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     from anymask.segment import Arrangement, Grid
 
     task = EverythingTask(
-        read_model(args), read_pictures(args), read_options(args, Grid),
+        read_model(args, "everything"), read_pictures(args), read_options(args, Grid),
         read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
         NamesChoice(**read_options(args, NamesChoice)), args.overlay,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from anymask.cli.options import (
     add_model_options,
     add_picture_options,
     read_count,
+    read_default_model,
     read_model,
     read_pictures,
 )
@@ -134,7 +135,7 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
     video = Path(args.sources[0])
     paths = [Path(text) for text in args.outputs] or [Path(f"{video.stem}{ENDINGS[1]}")]
     check_paths(paths)
-    model, every = read_model(args), {} if args.every is None else {"every": args.every}
+    model, every = read_default_model(args), {} if args.every is None else {"every": args.every}
     with (
         ProgressBar("frames", None) as bar,
         find_in_video(model.load(), video, words, device=model.device, **given, **every) as finds,

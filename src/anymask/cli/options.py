@@ -10,6 +10,7 @@ from typing import Any
 from anymask.base import DeclaredSetting, InputError, MissingExtra, list_settings
 from anymask.cli.parser import nearest
 from anymask.jobs import ModelChoice, PictureChoice
+from anymask.models.rules import DEFAULT_MODEL, default_model
 
 
 def need_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
@@ -181,9 +182,18 @@ def add_model_options(parser: argparse.ArgumentParser, only: Collection[str] = (
     add_options(parser.add_argument_group("the model"), ModelChoice, only)
 
 
-def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
-    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute."""
+def read_model(args: argparse.Namespace, verb: str = "", **chosen: object) -> ModelChoice:
+    """The options of `add_model_options`, or what was chosen otherwise; paths become absolute.
+
+    verb  what is asked of the model: some have a default of their own (`default_model`)
+    """
     given = read_options(args, ModelChoice) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()
+    given.setdefault("model", default_model(given.get("weights"), verb))
     return ModelChoice(**given)
+
+
+def read_default_model(args: argparse.Namespace) -> ModelChoice:
+    """The same for videos, scans and audits, which take `DEFAULT_MODEL` where none is named."""
+    return read_model(args) if args.model or args.weights else read_model(args, model=DEFAULT_MODEL)

@@ -10,7 +10,7 @@ from typing import Any
 from anymask.base import InputError, ProgressBar
 from anymask.cli.find import is_video
 from anymask.cli.folders import add_folder_options, run_folder, run_photo
-from anymask.cli.options import add_model_options, read_model
+from anymask.cli.options import add_model_options, read_default_model, read_model
 from anymask.cli.sources import add_sources, check_not_address, open_sources
 from anymask.jobs import (
     FolderJob,
@@ -163,7 +163,7 @@ def redact_film(args: argparse.Namespace) -> None:
     if tracks is None:
         if args.words is None or args.like:
             raise InputError("in a video words or tracks say what is hidden; give --words")
-        model = read_model(args)
+        model = read_default_model(args)
         given: dict[str, Any] = {
             name: value for name in ("detector", "score")
             if (value := getattr(args, name)) is not None

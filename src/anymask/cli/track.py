@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 
@@ -64,8 +64,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
     from anymask.base import ProgressBar
-    from anymask.jobs import ModelChoice
-    from anymask.models.rules import DEFAULT_MODEL
     from anymask.track import GROUPS, CutoutLook, TrackFiles, track_files
 
     settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
@@ -75,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         settings=settings,
     )  # fmt: skip
     check_not_address(args.video)
-    model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)
+    model = read_default_model(args)
     with ProgressBar("frames", None) as bar:
         report = track_files(model.load, asked, str(model), bar.update)
     for note in report.moved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from anymask.cli.options import add_model_options, add_options, read_model, read_options
+from anymask.cli.options import add_model_options, add_options, read_default_model, read_options
 from anymask.cli.prompts import TRACKED, read_tracked_prompts
 from anymask.cli.sources import check_not_address
 
@@ -56,8 +56,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Follow, write, tell. Raises AnymaskError for what the user can mend."""
     from anymask.base import ProgressBar
-    from anymask.jobs import ModelChoice
-    from anymask.models.rules import DEFAULT_MODEL
     from anymask.volumes import VolumeFiles, VolumeSettings, follow_volume
 
     check_not_address(args.scan)
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         axis="zyx".index(args.axis), names=dict(enumerate(args.names, 1)), frame=args.frame,
         series=args.series, settings=read_options(args, VolumeSettings),
     )  # fmt: skip
-    model = read_model(args) if args.model or args.weights else ModelChoice(DEFAULT_MODEL)
+    model = read_default_model(args)
     with ProgressBar("slices", None) as bar:
         notes = follow_volume(model.load, asked, str(model), bar.update)
     print("\n".join(notes))

@@ -48,6 +48,7 @@ from anymask.formats import (
 )
 from anymask.jobs import ModelChoice, model_choice
 from anymask.masks import contact_sheet, counted
+from anymask.models.rules import DEFAULT_MODEL
 from anymask.segment import Model
 
 PHOTOS = "photos.jsonl"  # what was found so far
@@ -144,7 +145,7 @@ def audit(
     grader = load_grader(None if grades is None else Path(grades))
 
     def opened() -> Model:
-        return model if isinstance(model, Model) else model_choice(model).load()
+        return model if isinstance(model, Model) else model_choice(model or DEFAULT_MODEL).load()
 
     result, failed = _examine(stream, folder, options, grader, opened)
     notes = list(stream.unread_lines())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.masks import Tile, tile_side
-from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, default_model
+from anymask.models.rules import DEFAULT_MODEL, MODEL_VARIABLE, PHOTO_MODEL, default_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,8 @@ class ModelChoice:
         str,
         Setting(
             "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels",
-            default=f"{DEFAULT_MODEL}, or what {MODEL_VARIABLE} names",
+            default=f"{PHOTO_MODEL}, or what {MODEL_VARIABLE} names; {DEFAULT_MODEL} for "
+            "everything, audits, videos, scans, weights",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[

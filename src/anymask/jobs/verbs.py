@@ -23,6 +23,7 @@ from anymask.jobs.records import MaskWork, PhotoFile
 from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import LookChoice, ModelChoice, NamesChoice, PictureChoice, model_choice
 from anymask.masks import rle_to_string
+from anymask.models.rules import default_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,7 +209,7 @@ class EverythingTask:
             {name: settings[name] for name in names if name in settings} for names in known
         )
         return _paths(source), cls(
-            model=model_choice(settings.get("model")),
+            model=model_choice(settings.get("model") or default_model(verb="everything")),
             pictures=settings.get("pictures", PictureChoice()),
             grid=grid,
             arrangement=arrangement,

@@ -631,9 +631,12 @@ class Model:
         asked = {"points": points, "point_labels": point_labels, "box": box, "mask": mask}
         return cut_photo(self, image, asked, words, **settings)
 
-    def track(self, source: Any, **settings: Unpack[TrackOptions]) -> VideoSession:
+    def track(
+        self, source: Any, *, model: Model | str | None = None, **settings: Unpack[TrackOptions]
+    ) -> VideoSession:
         """Follow objects through a video: `add` says which, going through the session gives frames.
 
+        model     what follows; None: this one, but `nano` for `small`, which has no memory
         source    a video file, a folder of pictures, a list or a generator of them, a camera's
                   number; None: frames are handed to the session's `step`
         settings  see the groups in `track.settings`, or docs/video.md
@@ -642,17 +645,20 @@ class Model:
         """
         if self._begin is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
-        return self._begin(self, source, **settings)
+        return self._begin(self, source, model, **settings)
 
-    def volume(self, scan: Any, **settings: Unpack[VolumeOptions]) -> VolumeSession:
+    def volume(
+        self, scan: Any, *, model: Model | str | None = None, **settings: Unpack[VolumeOptions]
+    ) -> VolumeSession:
         """Follow things through a scan from the slices on which `add` says which; to their ends.
 
+        model     as for `track`
         scan      a `Volume`, an array (Z, Y, X), or a path as for `anymask.read_volume`
         settings  see `volumes.VolumeSettings`; raises as `volumes.open_volume_session` says
         """
         if self._scan is None:
             raise ModelError("this Model was not made by anymask.load, which also brings sessions")
-        return self._scan(self, scan, **settings)
+        return self._scan(self, scan, model, **settings)
 
     def _view(
         self,

@@ -32,6 +32,7 @@ from anymask.track import (
     TrackMonitor,
     check_prompted,
     check_tracked,
+    model_for_videos,
     open_tracker,
     reduce_frame,
 )
@@ -70,7 +71,7 @@ class CvatModel:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._tracker = open_tracker(model)
+        self._tracker = open_tracker(model_for_videos(model))
 
     def preprocess(self, image: ImageSource) -> Features:
         """See a picture; what it returns may be kept and used for any number of calls."""

@@ -27,7 +27,7 @@ from sqlalchemy.exc import ArgumentError
 from anymask.base import AnymaskError, DataError, InputError, NotFoundError, StoreError, whole_file
 from anymask.formats import picture_hw, read_json, to_json, write_files
 from anymask.images import VIDEO_SUFFIXES, find_images
-from anymask.models.rules import DEFAULT_MODEL
+from anymask.models.rules import default_model
 from anymask.studio.database import (
     create_tables,
     is_prepared,
@@ -70,7 +70,6 @@ DATABASE = "project.db"
 ADDRESS = "project.json"
 ROUNDS = "rounds"
 _BESIDE = ("", "-wal", "-shm", "-journal")  # files that SQLite opens by the database's name
-LEAD = DEFAULT_MODEL
 
 
 class Project:
@@ -413,15 +412,16 @@ class Project:
 
     # Weights.
 
-    def lead(self) -> str:
-        """What `anymask.load` opens for this project: a promoted bundle's folder, or "nano".
+    def lead(self, verb: str = "") -> str:
+        """What `anymask.load` opens for this project: a promoted bundle's folder, or what photos
+        are asked with for a verb (`default_model`).
 
         Raises StoreError for a bundle that lies elsewhere.
         """
         query = select(WeightsRow).where(WeightsRow.promoted).order_by(WeightsRow.id.desc())
         with reading(self.store.database) as session:
             row = session.scalars(query).first()
-        return LEAD if row is None else str(own_place(self.inside, row.place))
+        return default_model(verb=verb) if row is None else str(own_place(self.inside, row.place))
 
     def rounds(self) -> list[dict[str, Any]]:
         """Every round of training with its figures, the first one first."""

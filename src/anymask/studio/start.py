@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from anymask.base import THREADS, InputError, pick_threads
 from anymask.jobs import ModelChoice, PictureChoice
-from anymask.models.rules import DEFAULT_MODEL, default_model
+from anymask.models.rules import default_model
 from anymask.studio.app import ServerParts, create_app
 from anymask.studio.inference import EmbeddingCache, Inference
 from anymask.studio.label_studio import TaskPictures
@@ -132,7 +132,7 @@ def serve(
     if label_studio or photos is not None:
         folder = None if photos is None else Path(photos)
         pictures = TaskPictures(folder, label_studio, label_studio_key)
-    with _opened(server, server.model(model or default_model())) as parts:
+    with _opened(server, server.model(model or default_model(server.weights))) as parts:
         _listen(replace(parts, label_studio=pictures), server)
 
 
@@ -165,7 +165,8 @@ def annotate(
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
     project.change(stage=stage)
-    chosen = server.model(model or (project.lead() if server.weights is None else DEFAULT_MODEL))
+    led = default_model(server.weights) if server.weights else project.lead()
+    chosen = server.model(model or led)
     with _opened(server, chosen) as parts:
         LOG.info("the project is %s", project.folder)
         served = ServedProject(project, user, pictures or PictureChoice())

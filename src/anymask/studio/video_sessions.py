@@ -33,7 +33,14 @@ from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference, Urgency, queue_calls, step_back
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done
-from anymask.track import FrameSource, TrackedFrame, VideoSession, open_session, open_source
+from anymask.track import (
+    FrameSource,
+    TrackedFrame,
+    VideoSession,
+    model_for_videos,
+    open_session,
+    open_source,
+)
 
 PREFIX = "anymask-videos-"
 LOCK = "lock"
@@ -377,7 +384,7 @@ class VideoSessions:
                 self.end(name)
 
     def _model(self) -> Model:
-        model = self.inference.ready()
+        model = model_for_videos(self.inference.ready())
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
 
 

@@ -38,6 +38,7 @@ from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
 from anymask.track.session import frame_numbering as frame_numbering
+from anymask.track.session import model_for_videos as model_for_videos
 from anymask.track.session import open_session as open_session
 from anymask.track.session import open_tracker as open_tracker
 from anymask.track.session import read_whole as read_whole

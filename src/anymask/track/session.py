@@ -26,7 +26,15 @@ from numpy.typing import ArrayLike
 
 from anymask.base import InputError, PromptError, UintImage, parse_json
 from anymask.masks import Prompt, merged_prompts, rle_to_mask
-from anymask.runtime import Remembering, ThreadSharing, VideoSteps
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL
+from anymask.runtime import (
+    ASSETS,
+    Remembering,
+    ThreadSharing,
+    VideoSteps,
+    open_runtime,
+    read_manifest,
+)
 from anymask.segment import Model
 from anymask.track.flow import is_cut, reduce_frame
 from anymask.track.image_tracker import ImageTracker
@@ -179,6 +187,11 @@ class VideoSession:
 
     def __iter__(self) -> Iterator[TrackedFrame]:
         return self.propagate()
+
+    @property
+    def follower(self) -> str:
+        """What follows: way, model, weights, as in "memory:nano:2597a89abaa9eb98"."""
+        return self.tracker.name
 
     # ---------------------------------------------------------------------------------- prompts
 
@@ -630,6 +643,29 @@ def open_session(
         if store is not None:
             store.close()
         raise
+
+
+def model_for_videos(model: Model, named: Model | str | None = None) -> Model:
+    """What follows where a model is asked to: itself, but for a larger one of the package the
+    default one, whose network of memory reads a video's earlier frames; the log says so.
+
+    named  decides instead: a loaded model, or a name
+
+    Raises what opening a model raises.
+    """
+    if isinstance(named, Model):
+        return named
+    family, runtime = model.spec.family, model.runtime
+    if named is None:
+        if family == DEFAULT_MODEL or family not in BUNDLED:
+            return model
+        if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
+            return model  # tuned ones know things that the default one does not
+        LOG.info("%s follows, as %s has no memory of videos", DEFAULT_MODEL, model.name)
+    opened = open_runtime(named or DEFAULT_MODEL)
+    if isinstance(opened, ThreadSharing) and isinstance(runtime, ThreadSharing):
+        opened = opened.with_threads(runtime.threads)
+    return Model(opened)
 
 
 def open_tracker(

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from anymask.base import InputError
-from anymask.cli import add_model_options, new_folder, read_count, read_model
+from anymask.cli import add_model_options, new_folder, read_count, read_default_model
 from anymask.evaluation.commands import write_report
 from anymask.models.rules import DEFAULT_MODEL
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
     settings = {name: vars(args)[name] for name in AuditSettings.__annotations__}
     try:
-        report = audit(args.data, read_model(args), out=args.output, **settings)
+        report = audit(args.data, read_default_model(args), out=args.output, **settings)
     except NotAudited as error:
         write_report(error.report, args)
         raise

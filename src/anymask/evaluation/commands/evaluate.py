@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anymask.base import InputError
-from anymask.cli import add_model_options, add_options, read_count, read_model, read_options
+from anymask.cli import (
+    add_model_options,
+    add_options,
+    read_count,
+    read_default_model,
+    read_model,
+    read_options,
+)
 from anymask.evaluation.commands import add_report_options, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
@@ -134,8 +141,9 @@ def run(args: argparse.Namespace) -> None:
     elif args.action == "videos":
         way = "videos" if args.protocol == "semi" else f"videos-{args.protocol}"
         report = evaluate(
-            read_model(args), args.data, protocol=way, rounds=args.rounds, tracker=args.tracker,
-            split=args.split, limit=args.limit, refine_edges=args.refine_edges,
+            read_default_model(args), args.data, protocol=way, rounds=args.rounds,
+            tracker=args.tracker, split=args.split, limit=args.limit,
+            refine_edges=args.refine_edges,
             memory=read_options(args, MemorySettings),
         )  # fmt: skip
     elif args.action == "find":

@@ -76,6 +76,7 @@ from anymask.models.rules.nano import worth as worth
 from anymask.models.rules.registry import BUNDLED as BUNDLED
 from anymask.models.rules.registry import DEFAULT_MODEL as DEFAULT_MODEL
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
+from anymask.models.rules.registry import PHOTO_MODEL as PHOTO_MODEL
 from anymask.models.rules.registry import SHIPPED as SHIPPED
 from anymask.models.rules.registry import adaptive_table as adaptive_table
 from anymask.models.rules.registry import default_grid as default_grid

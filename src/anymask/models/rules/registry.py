@@ -23,7 +23,10 @@ LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED = ("nano", "small")  # the models in the package, each a folder of `SHIPPED`
-DEFAULT_MODEL = "nano"  # of them, which every command takes unless told otherwise
+PHOTO_MODEL = "small"  # of them, what photos are asked with unless told otherwise
+DEFAULT_MODEL = "nano"  # everything else: videos, scans, pages without a server, trainings
+# Where the figures say another one than `PHOTO_MODEL` (docs/weights.md, "Which model when").
+VERB_MODELS = {"everything": DEFAULT_MODEL}
 MODEL_VARIABLE = "ANYMASK_MODEL"  # names another one for photos
 # nano's quality and stability run lower than SAM's, whose thresholds leave hardly a mask of it. On
 # street scenes most of its right masks have a stability of .1 to .6: it says little of their worth.
@@ -40,13 +43,17 @@ _MAKERS: Mapping[str, Callable[[ModelSpec, Tables], Family]] = {
 }
 
 
-def default_model() -> str:
-    """The model that answers where none is named: what ANYMASK_MODEL names, else `nano`.
+def default_model(weights: object = None, verb: str = "") -> str:
+    """What is asked about photos where no model is named: what ANYMASK_MODEL names, else `small`.
 
-    Videos and training take `DEFAULT_MODEL` whatever the variable says: what reads a video's
-    earlier frames was learned with it.
+    Videos, scans and training take `DEFAULT_MODEL` whatever the variable says: what reads a
+    video's earlier frames was learned with it, and so do weights without a name, as it is what is
+    trained where no name is given.
+
+    verb  what is asked: some have another model (`VERB_MODELS`)
     """
-    return os.environ.get(MODEL_VARIABLE, "").strip() or DEFAULT_MODEL
+    own = VERB_MODELS.get(verb, PHOTO_MODEL) if weights is None else DEFAULT_MODEL
+    return os.environ.get(MODEL_VARIABLE, "").strip() or own
 
 
 def family_names() -> tuple[str, ...]:

@@ -11,10 +11,8 @@ from anymask.cli import (
     add_picture_options,
     need_engine,
     need_server,
-    read_model,
     read_pictures,
 )
-from anymask.models.rules import DEFAULT_MODEL
 from anymask.studio.commands.project import add_init_options, login, make_project
 from anymask.studio.commands.serve import add_server_options, read_server
 from anymask.studio.records import Stage
@@ -41,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
     need_engine()
     from anymask.studio.start import annotate, check_server
 
-    server, pictures, model = read_server(args), read_pictures(args), read_model(args).model
+    server, pictures, model = read_server(args), read_pictures(args), args.model
     check_server(**server)
     annotate(
-        make_project(args), None if model == DEFAULT_MODEL else model, user=args.user,
+        make_project(args), model, user=args.user,
         stage=args.stage, pictures=pictures, **server,
     )  # fmt: skip

@@ -195,7 +195,7 @@ def run_photos(args: argparse.Namespace) -> None:
 
     project = opened(args)
     larger = None if args.retry_model is None else load(args.retry_model)
-    model = load(args.model or project.lead())
+    model = load(args.model or project.lead("everything"))
 
     def count_waiting() -> int:
         return sum(image.status == "new" for image in project.images)

@@ -13,6 +13,7 @@ from anymask.cli import (
     add_options,
     need_server,
     new_folder,
+    read_default_model,
     read_model,
     read_options,
 )
@@ -94,8 +95,8 @@ def run(args: argparse.Namespace) -> None:
     need_server()
     from anymask.studio import start
 
-    choice = read_model(args)
     if args.static is not None:
+        choice = read_default_model(args)
         from anymask.runtime import find_bundle
         from anymask.studio.pages import write_static
 
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
         return
     start.serve(
-        choice.model, label_studio=args.label_studio, photos=args.photos,
+        read_model(args).model, label_studio=args.label_studio, photos=args.photos,
         label_studio_key=os.environ.get("LABEL_STUDIO_API_KEY", ""), **read_server(args),
     )  # fmt: skip
 

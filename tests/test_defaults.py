@@ -1,0 +1,103 @@
+"""Which of the package's models answers where none is named, without the suite's ANYMASK_MODEL."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.base import ModelError
+from anymask.cli.main import main
+from anymask.jobs import ModelChoice
+from anymask.models.rules import DEFAULT_MODEL, PHOTO_MODEL, default_model
+from anymask.runtime import ASSETS
+from anymask.studio import start
+from anymask.track import model_for_videos
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANYMASK_MODEL")
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Two frames, each of them a photo, too, and beside them what has a video's name."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for n in range(2):
+        Image.fromarray(np.full((32, 48, 3), 90 + n, np.uint8)).save(folder / f"{n}.png")
+    folder.with_suffix(".mp4").touch()
+    return folder
+
+
+def refuse(choice: ModelChoice) -> NoReturn:
+    raise ModelError(f"asked for {choice.model}")
+
+
+def test_photos_are_asked_with_the_better_model() -> None:
+    assert (PHOTO_MODEL, DEFAULT_MODEL) == ("small", "nano")
+    assert anymask.load().name == ModelChoice().model == default_model() == "small"
+
+
+def test_weights_without_a_name_are_of_the_model_that_is_trained() -> None:
+    assert anymask.load(weights=ASSETS / "nano" / "weights.safetensors").spec.family == "nano"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["segment", "{}/0.png", "--point", "9,9", "-o", "mask.png"], "small"),
+        (["edit", "{}/0.png", "--point", "9,9", "--blur", "-o", "out.png"], "small"),
+        (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl"], "nano"),
+        (["track", "{}", "--box", "0:1:2,2,9,9", "-o", "tracks.jsonl", "--model", "small"],
+         "small"),
+        (["everything", "{}/0.png", "-o", "all.json"], "nano"),
+        (["cutout", "{}.mp4", "--words", "dog"], "nano"),
+        (["redact", "{}.mp4", "--words", "dog"], "nano"),
+        (["find", "{}.mp4", "dog"], "nano"),
+    ],
+)  # fmt: skip
+def test_commands_on_photos_and_on_videos(
+    words: list[str], name: str, frames: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(frames.parent)
+    monkeypatch.setattr(ModelChoice, "load", refuse)
+    assert main([word.format(frames) for word in words]) == 2
+    assert f"asked for {name}" in capsys.readouterr().err
+
+
+def test_videos_and_scans_of_the_better_model_are_followed_by_the_one_with_a_memory(
+    frames: Path,
+) -> None:
+    model = anymask.load()
+    with model.track(frames) as session:
+        assert session.follower.startswith("memory:nano:")
+    with model.track(frames, model=model) as session:
+        assert session.follower.startswith("match:small:")
+    with model.track(frames, model="small") as session:
+        assert session.follower.startswith("match:small:")
+    assert model_for_videos(anymask.load("nano@384")).name == "nano@384"
+
+
+@pytest.mark.parametrize(("words", "name"), [([], "small"), (["--static", "page"], "nano")])
+def test_a_page_of_a_server_and_one_without(
+    words: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def listen(parts: Any, _: object) -> None:
+        asked.append(parts.inference.health().model)
+
+    def write(_: Path, bundle: Path) -> int:
+        asked.append(bundle.name)
+        return 1
+
+    monkeypatch.setattr(start, "_listen", listen)
+    monkeypatch.setattr("anymask.studio.pages.write_static", write)
+    assert main(["serve", *words]) == 0
+    assert asked == [name]
