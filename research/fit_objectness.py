@@ -169,7 +169,7 @@ def photos(
 
     facts  a folder that keeps it
     """
-    model = anymask.load()
+    model = anymask.load(DEFAULT_MODEL)
     wanted = {"score": QUALITY, "stability": STABILITY}
     settings = grid_of(model.runtime.family, {"grid": SIDE, **wanted})  # type: ignore[typeddict-item]
     for number, (name, sample) in enumerate(in_turn(folder, count)):
@@ -295,7 +295,7 @@ def check(known: Sequence[JudgedPhoto], ranks: list[Floats], least: float) -> No
 
 def quality_ranks(known: Sequence[JudgedPhoto]) -> list[Floats]:
     """Of each mask its quality; 0 below what the family shows by itself."""
-    grid = anymask.load().runtime.family.grid
+    grid = anymask.load(DEFAULT_MODEL).runtime.family.grid
     least = grid.score, grid.stability
     return [
         np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)

@@ -36,7 +36,7 @@ def main() -> None:
     samples = load_set(asked.data)[1]
     many = asked.photos or len(samples)
     samples = samples[:: max(1, len(samples) // many)][:many]
-    model = anymask.load()
+    model = anymask.load("nano")
     rows: tuple[list[Row], list[Row]] = ([], [])
     counted = np.zeros(2)
     for number, sample in enumerate(samples):

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=60, help="of each set at most")
     parser.add_argument("--masks", type=int, default=5, help="of each photo at most")
     args = parser.parse_args()
-    model = anymask.load()
+    model = anymask.load("nano")
     rows = []
     for folder in args.sets:
         for sample in islice(iter_samples(folder), args.photos):

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="+")
     parser.add_argument("--photos", type=int, default=8, help="of each set")
     asked = parser.parse_args()
-    model = anymask.load()
+    model = anymask.load("nano")
     print(
         f"{'set':24}{'masks':>7}{'IoU':>8}{'gain':>8}{'band':>8}{'gain':>8}{'s':>7}{'ms/mask':>9}"
     )

@@ -25,7 +25,7 @@ def recipe() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def settings() -> Grid:
-    return grid_of(anymask.load().runtime.family, {"grid": 8})
+    return grid_of(anymask.load("nano").runtime.family, {"grid": 8})
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def answered(recipe: ModuleType, settings: Grid) -> object:
     photo = rng.integers(0, 40, (120, 160, 3), dtype=np.uint8)
     for x, y in ((20, 20), (90, 30), (40, 80), (120, 90)):
         photo[y : y + 24, x : x + 24] += np.uint8(180)
-    return recipe.answer_all(anymask.load(), photo, settings)
+    return recipe.answer_all(anymask.load("nano"), photo, settings)
 
 
 def test_a_click_finds_the_mask_that_it_lies_on(answered: object) -> None:
@@ -46,7 +46,7 @@ def test_a_click_finds_the_mask_that_it_lies_on(answered: object) -> None:
 def test_what_is_missing_shrinks_as_clicks_are_asked(
     recipe: ModuleType, answered: object, settings: Grid
 ) -> None:
-    weights = recipe.shipped(anymask.load())
+    weights = recipe.shipped(anymask.load("nano"))
     states = list(recipe.play(answered, settings, weights))
     assert states
     lefts = [int(left.sum()) for _, left, _ in states]
@@ -71,7 +71,7 @@ def test_learning_tells_clicks_apart_that_differ_in_one_fact(recipe: ModuleType)
 def test_the_table_has_the_shape_of_the_shipped_one(
     recipe: ModuleType, answered: object, settings: Grid
 ) -> None:
-    start = recipe.shipped(anymask.load())
+    start = recipe.shipped(anymask.load("nano"))
     table = recipe.table_of(recipe.fit([answered], settings, start))
     assert {name: np.shape(values) for name, values in table.items()} == {
         "into": (16, 4), "bias": (4,), "out": (4,),
