@@ -140,14 +140,6 @@ class VolumeOffersBody(Strict):
     most_objects: int
 
 
-class SliceBody(Strict):
-    """The objects of one slice, as following finds them."""
-
-    axis: int
-    slice: int
-    objects: list[ObjectBody]
-
-
 class PromptedSliceBody(ObjectBody):
     """The object on the slice, and the slices on which its mask is known still."""
 
@@ -390,7 +382,7 @@ async def remove(scan: Asked, number: Number, videos: OfVideos) -> Response:
 
 
 def slice_body(found: FollowedSlice) -> dict[str, Any]:
-    """As `SliceBody`."""
+    """Axis, slice, and the objects on it, each as `ObjectBody`."""
     objects = [object_body(number, one) for number, one in found.objects.items()]
     return {"axis": found.axis, "slice": found.index, "objects": objects}
 
