@@ -47,8 +47,8 @@ def shipped_scenes() -> list[Scene]:
     from skimage import data
 
     return [
-        Scene("coffee", data.coffee(), (290, 120), (160, 20, 430, 300)),
-        Scene("astronaut", data.astronaut(), (230, 100), (276, 338, 512, 512)),
+        Scene("coffee", data.coffee(), (290, 210), (75, 12, 495, 388)),
+        Scene("astronaut", data.astronaut(), (230, 100), (20, 0, 370, 512)),
         Scene("cat", data.chelsea(), (225, 150), (2, 2, 400, 298)),
     ]
 

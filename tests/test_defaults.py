@@ -1,5 +1,6 @@
 """Which of the package's models answers where none is named, without the suite's ANYMASK_MODEL."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,8 +14,9 @@ from anymask.cli.main import main
 from anymask.jobs import ModelChoice
 from anymask.models.rules import DEFAULT_MODEL, PHOTO_MODEL, default_model
 from anymask.runtime import ASSETS
-from anymask.studio import start
+from anymask.studio import EmbeddingCache, Inference, start
 from anymask.track import model_for_videos
+from tests.studio.servers import client
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +103,11 @@ def test_a_page_of_a_server_and_one_without(
     monkeypatch.setattr("anymask.studio.pages.write_static", write)
     assert main(["serve", *words]) == 0
     assert asked == [name]
+
+
+@pytest.mark.parametrize(("name", "follower"), [("small", "nano"), ("nano@384", "nano@384")])
+def test_a_server_says_what_follows_in_videos_and_scans(name: str, follower: str) -> None:
+    with client(Inference(partial(anymask.load, name), name, EmbeddingCache(1))) as http:
+        opened = [http.post(f"/api/{what}", json={}).json() for what in ("videos", "volumes")]
+        assert [state["model"] for state in opened] == [follower] * 2
+        assert http.get("/health").json()["model"] == name

@@ -18,12 +18,16 @@ from anymask.masks import Features
 from anymask.studio import SHAPES, CvatFrame, CvatModel, Tracked, mask_to_shape, shape_to_mask
 
 
-def create(kind: str = "interaction", model: str = "nano") -> Any:
-    """The function that CVAT asks: "detection", "interaction" or "tracking"."""
+def create(kind: str = "interaction", model: str | None = None) -> Any:
+    """The function that CVAT asks: "detection", "interaction" or "tracking".
+
+    model  None: `small`, and `nano` for detection; `nano` tracks for `small`
+    """
     kinds = {"detection": Detection, "interaction": Interaction, "tracking": Tracking}
     if kind not in kinds:
         raise cvataa.BadFunctionError(f"kind must be one of {', '.join(kinds)}, got {kind!r}")
-    return kinds[kind](CvatModel(anymask.load(model)))
+    named = model or ("nano" if kind == "detection" else None)
+    return kinds[kind](CvatModel(anymask.load(named)))
 
 
 class Detection:

@@ -40,7 +40,7 @@ from anymask.masks import (
     logits_to_image,
     points_to_model,
 )
-from anymask.models.rules import BUNDLED, DEFAULT_MODEL
+from anymask.models.rules import BUNDLED, DEFAULT_MODEL, default_model
 from anymask.segment import GridDict, Model, Prediction
 
 if TYPE_CHECKING:
@@ -474,7 +474,7 @@ class SamAutomaticMaskGenerator:
                 "output_mode must be 'binary_mask', 'uncompressed_rle' or 'coco_rle', got "
                 f"{self.output_mode!r}"
             )
-        self.opened = _open(self.model)
+        self.opened = _open(default_model(verb="everything") if self.model is None else self.model)
 
     def generate(self, image: ImageSource) -> list[dict[str, Any]]:
         """A record for each mask: segmentation, area, bbox (x, y, w, h), predicted_iou,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
 ) -> None:
     pictures, truth = textured_clip(photos["cat"])
     path = write_video(tmp_path / "cat.mp4", pictures, codec="libx264", pix_fmt="yuv420p")
-    with served(inference(anymask.load)) as address:
+    with served(inference(partial(anymask.load, "small"))) as address:
         ann = sit(address)
         ann.watch(path)
         assert ann.page.locator(".photo-name").inner_text().startswith("cat.mp4")
+        assert ann.page.get_by_text("Followed by nano").is_visible()
         ann.say(50, 70)
         ann.page.get_by_label("Name of object 1").fill("cat")
         ann.page.get_by_label("Name of object 1").press("Enter")

@@ -159,6 +159,7 @@ class Pretended {
   step: () => Promise<void> = async () => undefined;
 
   facts = (): VideoFacts => ({
+    model: "fake",
     name: "n",
     frames: LENGTH,
     rate: 25,

@@ -115,6 +115,7 @@ def video_to_json(videos: VideoSessions, video: OpenVideo) -> dict[str, Any]:
     length = video.session.frames.length  # less, once a fault was met
     return {
         "name": video.name,
+        "model": videos.model.name,
         "frames": video.frames if length is None else length,
         "rate": video.session.frames.rate,
         "times": video.times,

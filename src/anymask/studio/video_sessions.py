@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
 
@@ -293,7 +294,7 @@ class VideoSessions:
         """
         if (known := self.opened(name, OpenVideo)) is not None:
             return known
-        session = open_session(self.model(), None, **settings)
+        session = open_session(self.model, None, **settings)
         return self.admit(OpenVideo(session=session, settings=settings, **self.begun(name)))
 
     def opened(self, name: str | None, kind: type[S]) -> S | None:
@@ -398,7 +399,7 @@ class VideoSessions:
     def take_video(self, video: OpenVideo, path: Path) -> None:
         """Open a video or a folder of frames for its session. As `receive`."""
         try:
-            session = open_session(self.model(), path, **video.settings)
+            session = open_session(self.model, path, **video.settings)
         except (DataError, ImageError) as error:
             raise _unreadable(str(error).replace(str(path), "a file that")) from error
         hw = _checked_hw(session, self.limits)
@@ -461,8 +462,9 @@ class VideoSessions:
             if not self.seconds_left(video):
                 self.end(name)
 
+    @cached_property
     def model(self) -> Model:
-        """The server's, whose calls wait behind clicks on photos."""
+        """What follows (`model_for_videos`), whose calls wait behind clicks on photos."""
         model = model_for_videos(self.inference.ready())
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
 

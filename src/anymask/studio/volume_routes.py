@@ -116,6 +116,7 @@ class VolumeStateBody(Strict):
     """An open session: its scan, what is known of it, and how long it waits to be asked."""
 
     name: str
+    model: str = Field(description="what follows; nano where the server's has no memory, as small")
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
         description="voxels along z, y, x; null before a scan came, as what follows"
     )
@@ -191,6 +192,7 @@ def scan_to_json(videos: VideoSessions, scan: OpenScan) -> dict[str, Any]:
     objects = [] if session is None else session.objects
     return {
         "name": scan.name,
+        "model": videos.model.name,
         "shape": volume and volume.shape,
         "spacing": volume and volume.spacing,
         "orientation": volume and volume.orientation,

@@ -23,6 +23,7 @@ from anymask.studio.video_sessions import OpenSession, VideoSessions
 from anymask.volumes import (
     Volume,
     VolumeSession,
+    VolumeSettings,
     check_window,
     open_volume_session,
     read_volume,
@@ -107,8 +108,9 @@ class OpenScan(OpenSession):
 def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
     """Open a session about a scan to come; in the thread of the sessions. As `VideoSessions.begin`.
 
-    settings  of `Model.volume`
+    settings  of `Model.volume`; raises InputError for wrong ones
     """
+    VolumeSettings(**settings)
     known = videos.opened(name, OpenScan)
     if known is not None:
         return known
@@ -131,7 +133,7 @@ def take_scan(videos: VideoSessions, open_scan: OpenScan, path: Path, frame: int
         got, remedy = str(error).replace(path.name, "it"), "save it as NIfTI or a zip of DICOM"
         raise Refusal(422, ("a scan that can be read", got, remedy)) from error
     open_scan.scan = scan
-    open_scan.session = open_volume_session(videos.model(), unpacked, **open_scan.settings)
+    open_scan.session = open_volume_session(videos.model, unpacked, **open_scan.settings)
 
 
 def check_size(scan: Volume, limits: Limits) -> None:
@@ -171,6 +173,6 @@ def take_window(videos: VideoSessions, open_scan: OpenScan, window: tuple[float,
             "of them by one window: remove them first",
         )
     settings = open_scan.settings | {"window": window}
-    open_scan.session = open_volume_session(videos.model(), session.volume, **settings)
+    open_scan.session = open_volume_session(videos.model, session.volume, **settings)
     session.close()
     open_scan.settings = settings

@@ -75,11 +75,12 @@ export function videoSide(
   const far = h("p", { class: "dim small" });
   videoWork.watchers.push(() => tellCounts(videoWork, title, far));
   const head = h("div", { class: "card-head" }, title, add);
+  const model = h("p", { class: "dim small" }, `Followed by ${videoWork.facts.model}`);
   const element = h(
     "aside",
     { class: "side", "aria-label": "Objects and frames to look at" },
     unfold,
-    h("section", { class: "card object" }, head, far, list, simplify, names),
+    h("section", { class: "card object" }, head, model, far, list, simplify, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
   );
   const focusName = () => rows.get(videoWork.chosen)?.querySelector<HTMLElement>(".label")?.focus();

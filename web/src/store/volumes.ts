@@ -110,6 +110,7 @@ export class Scan extends Videos {
     this.seen = state.window as Window;
     return {
       name: state.name,
+      model: state.model,
       frames: this.shape.reduce((all, one) => all + one, 0),
       rate: RATE,
       times: null,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Points, Shapes
 
 CLICKS, BOXES, FOUND = "anymask clicks", "anymask boxes", "anymask"
-MODELS = ("nano", "small")
+MODELS = ("small", "nano")
 COLOURS = {True: "lime", False: "red"}
 
 
