@@ -20,7 +20,7 @@ from anymask.runtime import (
     onnx,
     read_manifest,
 )
-from anymask.studio import model_files, write_static
+from anymask.studio import model_files, page_bundle, write_static
 
 SMALL = ASSETS / "small"
 CLICK = {"points": [(60, 40)], "multimask": True}
@@ -105,7 +105,22 @@ def test_a_slow_machine_is_told_once(
     assert [record.message.count("--model nano") for record in caplog.records] == [1]
 
 
-def test_the_page_asks_the_server_for_it(tmp_path: Path) -> None:
+def test_a_page_has_its_decoder_and_not_its_encoder(
+    small: anymask.Model, photo: np.ndarray, tmp_path: Path
+) -> None:
+    folder = page_bundle(SMALL, tmp_path / "model")
+    assert {"decoder.onnx", "refiner.onnx", "tables.json"} < set(model_files(folder))
+    assert (folder / "encoder.onnx").stat().st_size == 0
+    assert page_bundle(folder, tmp_path / "other") == folder
+    features = small.encode(photo)
+    ours, theirs = (
+        one.segment(features, points=[(40, 40)]).logits
+        for one in (anymask.Model(OnnxRuntime(folder)), small)
+    )
+    assert np.allclose(ours, theirs, atol=1e-3)
+
+
+def test_a_page_without_a_server_is_no_place_for_it(tmp_path: Path) -> None:
     assert model_files(SMALL) == {}
     with pytest.raises(InputError, match="--model nano"):
         write_static(tmp_path / "page", SMALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,10 @@ import numpy as np
 import pytest
 import tifffile
 
+import anymask
+from anymask.masks import iou
 from tests.web.conftest import SIZE, Annotator, late
+from tests.web.test_edges import kept
 from tests.web.test_local import colours
 
 
@@ -134,6 +138,24 @@ def test_open_click_label_everything_review_and_report(
     ann.until("s.images[0].status", "done")
     assert ann.errors == []
     assert other.errors == []
+
+
+def test_the_page_of_a_server_answers_by_the_default_model(
+    tmp_path: Path, people: Callable[[str], Annotator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A click on the sample photo gives the mask that Python gives."""
+    monkeypatch.delenv("ANYMASK_MODEL")
+    photo = Path(shutil.copy(anymask.sample("coffee"), tmp_path))
+    with annotate(tmp_path, "--user", "ann") as address:
+        ann = people(address)
+        ann.open()
+        ann.seen()
+        ann.click(290, 210)
+        ann.keep()
+        assert ann.ask("s.editor.state.masks[0].provenance.model").startswith("small")
+        wanted = anymask.load().segment(photo, points=[(290, 210)])
+        assert iou(kept(ann), wanted.masks[0]) > 0.95
+        assert ann.errors == []
 
 
 def test_what_was_deleted_or_undone_and_brought_back_is_stored(

@@ -60,6 +60,7 @@ from anymask.studio.names import MOST as MOST
 from anymask.studio.names import LabelledMask as LabelledMask
 from anymask.studio.names import OwnNames as OwnNames
 from anymask.studio.pages import model_files as model_files
+from anymask.studio.pages import page_bundle as page_bundle
 from anymask.studio.pages import write_static as write_static
 from anymask.studio.photo_files import SEEN as SEEN
 from anymask.studio.photo_files import FolderNews as FolderNews

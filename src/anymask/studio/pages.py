@@ -6,6 +6,7 @@ A model's file has an address only where the manifest names it and its bytes are
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,21 +16,36 @@ from fastapi import Path as InPath
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from anymask.base import InputError
+from anymask.base import InputError, parse_json
 from anymask.models.rules import DEFAULT_MODEL
-from anymask.runtime import MANIFEST, check_file, file_sha256, read_manifest
+from anymask.runtime import (
+    DECODER,
+    ENCODER,
+    MANIFEST,
+    REFINER,
+    TABLES,
+    WEIGHTS,
+    check_file,
+    file_sha256,
+    read_manifest,
+    shared_folder,
+)
 from anymask.studio.errors import Refusal
 from anymask.studio.model_routes import BINARY
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # of the npm package swagger-ui-dist, and two files of our own
 MARK = "build.json"  # of the page: a folder with it was written by us
+_NO_FILE = (
+    f"start the server with --model {DEFAULT_MODEL}, or for a checkpoint: anymask export NAME -o "
+    "DIR; anymask serve --model DIR"
+)
 _FRESH = {"Cache-Control": "no-cache"}  # kept, but asked for again
 
 
 def model_files(bundle: Path | None) -> dict[str, Path]:
-    """An exported model's files by name. None of a model whose graphs' numbers lie apart: the page
-    asks the server then, as for a checkpoint.
+    """An exported model's files by name. None of a model whose graphs' numbers lie apart, which a
+    browser does not open (`page_bundle`).
 
     Raises WeightsError for what is no bundle, and for a file that is not the manifest's.
     """
@@ -40,6 +56,42 @@ def model_files(bundle: Path | None) -> dict[str, Path]:
         return {}
     found = {name: check_file(bundle, manifest, name) for name in manifest.sha256}
     return found | {MANIFEST: bundle / MANIFEST}
+
+
+def page_bundle(bundle: Path, target: Path) -> Path:
+    """The bundle that a page opens in place of another one: itself, or where its graphs' numbers
+    lie apart a new folder with the decoder in one file and the network of edges. The encoder's
+    file is empty and not sent: the server encodes, and the page does not look closer.
+
+    Raises WeightsError for a bundle that is not whole.
+    """
+    manifest = read_manifest(bundle)
+    if not manifest.refers:
+        return bundle
+    import onnxruntime as ort
+
+    target.mkdir()
+    path = bundle / MANIFEST
+    told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"closer": None}
+    check_file(bundle, manifest, WEIGHTS)
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX
+    file = told["graphs"][DECODER]["file"]
+    options.optimized_model_filepath = str(target / file)
+    options.log_severity_level = 3  # of errors: it warns of what it writes
+    ort.InferenceSession(str(check_file(bundle, manifest, file)), options)
+    (target / told["graphs"][ENCODER]["file"]).touch()
+    if TABLES in manifest.sha256:
+        shutil.copyfile(check_file(bundle, manifest, TABLES), target / TABLES)
+    if (shared := shared_folder(manifest.spec)) is not None:
+        theirs = read_manifest(shared)
+        file = theirs.graph(REFINER).file
+        shutil.copyfile(check_file(shared, theirs, file), target / file)
+        path = shared / MANIFEST
+        told["graphs"][REFINER] = parse_json(path.read_bytes(), path)["graphs"][REFINER]
+    told["sha256"] = {path.name: file_sha256(path) for path in sorted(target.iterdir())}
+    (target / MANIFEST).write_text(json.dumps(told), "utf-8")
+    return target
 
 
 class FreshFiles(StaticFiles):
@@ -54,7 +106,11 @@ class FreshFiles(StaticFiles):
 
 def add_pages(api: FastAPI, bundle: Path | None) -> None:
     """The page at /, its model below /model, and /docs; the last routes of an application."""
-    files = {name: (path, file_sha256(path)) for name, path in model_files(bundle).items()}
+    files = {
+        name: (path, file_sha256(path))
+        for name, path in model_files(bundle).items()
+        if path.stat().st_size  # see `page_bundle`
+    }
 
     @api.get(
         "/model/{name}",
@@ -76,8 +132,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     ) -> Response:
         """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
         if name not in files:
-            remedy = "for a checkpoint: anymask export NAME -o DIR; anymask serve --model DIR"
-            parts = ("a file of the exported model", f"/model/{name[:80]}", remedy)
+            parts = ("a file of the exported model", f"/model/{name[:80]}", _NO_FILE)
             raise Refusal(404, parts)
         path, digest = files[name]
         headers = _FRESH | {"ETag": f'"{digest}"'}

@@ -20,6 +20,7 @@ from anymask.studio.inference import EmbeddingCache, Inference
 from anymask.studio.label_studio import TaskPictures
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
+from anymask.studio.pages import page_bundle
 from anymask.studio.project import Project, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.records import Stage
@@ -188,6 +189,8 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
         bundle = find_bundle(choice.model, choice.weights)
         if bundle is not None:  # imported now: that would hold up every answer later
             import onnxruntime  # noqa: F401
+
+            bundle = page_bundle(bundle, Path(folder) / "page")
         else:
             from anymask.runtime import import_torch
 

@@ -186,7 +186,7 @@ class VideoStateBody(Strict):
     """An open session: its name, frames so far or in all, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="what follows; nano where the server's has no memory, as small")
+    model: str = Field(description="what follows: the server's, or one with a memory")
     frames: int
     rate: float = Field(description="frames a second on average")
     times: list[float] | None = Field(

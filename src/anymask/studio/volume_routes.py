@@ -116,7 +116,7 @@ class VolumeStateBody(Strict):
     """An open session: its scan, what is known of it, and how long it waits to be asked."""
 
     name: str
-    model: str = Field(description="what follows; nano where the server's has no memory, as small")
+    model: str = Field(description="what follows: the server's, or one with a memory")
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
         description="voxels along z, y, x; null before a scan came, as what follows"
     )

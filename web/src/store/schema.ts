@@ -826,7 +826,7 @@ export interface VideoPromptBody {
 /** An open session: its name, frames so far or in all, and how long it waits to be asked. */
 export interface VideoStateBody {
   name: string;
-  model: string; // what follows; nano where the server's has no memory, as small
+  model: string; // what follows: the server's, or one with a memory
   frames: number;
   rate: number; // frames a second on average
   times: number[] | null;
@@ -863,7 +863,7 @@ export interface VolumeOffersBody {
 /** An open session: its scan, what is known of it, and how long it waits to be asked. */
 export interface VolumeStateBody {
   name: string;
-  model: string; // what follows; nano where the server's has no memory, as small
+  model: string; // what follows: the server's, or one with a memory
   shape: number[] | null; // voxels along z, y, x; null before a scan came, as what follows
   spacing: number[] | null; // mm along z, y, x
   orientation: string | null; // where x, y, z lead, such as LPS
