@@ -143,7 +143,7 @@ def test_open_click_label_everything_review_and_report(
 def test_the_page_of_a_server_answers_by_the_default_model(
     tmp_path: Path, people: Callable[[str], Annotator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A click on the sample photo gives the mask that Python gives."""
+    """A click on the sample photo, and a box that is looked at closer, give Python's masks."""
     monkeypatch.delenv("ANYMASK_MODEL")
     photo = Path(shutil.copy(anymask.sample("coffee"), tmp_path))
     with annotate(tmp_path, "--user", "ann") as address:
@@ -153,8 +153,18 @@ def test_the_page_of_a_server_answers_by_the_default_model(
         ann.click(290, 210)
         ann.keep()
         assert ann.ask("s.editor.state.masks[0].provenance.model").startswith("small")
-        wanted = anymask.load().segment(photo, points=[(290, 210)])
-        assert iou(kept(ann), wanted.masks[0]) > 0.95
+        model = anymask.load()
+        clicked = model.segment(photo, points=[(290, 210)])
+        assert iou(kept(ann), clicked.masks[0]) > 0.97
+        ann.keys("b")
+        ann.drag((320, 230), (415, 330))
+        ann.keep()
+        closer, once = (
+            model.segment(photo, box=(320, 230, 415, 330), zoom=zoom).masks[0]
+            for zoom in ("auto", False)
+        )
+        boxed = kept(ann)
+        assert iou(boxed, closer) > 0.99 > iou(boxed, once)
         assert ann.errors == []
 
 

@@ -5,6 +5,7 @@ import "./style.css";
 import { View } from "./canvas/view";
 import { Model } from "./model/client";
 import { readEmbedding } from "./model/embedding";
+import type { Embedding } from "./model/embedding";
 import { showApp } from "./page/app";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
@@ -52,11 +53,13 @@ async function openStore(server: Server, local: boolean): Promise<[Store, Databa
     return [store, await Database.open(`anymask-project-${name}-${made ?? ""}`)];
   }
   const db = await Database.open("anymask-local");
-  const embed = async (photo: Blob) => {
-    const response = await server.ask("api/encode", { method: "POST", body: photo });
-    return readEmbedding(await response.arrayBuffer());
-  };
-  return [new LocalStore(db, what === "model" ? embed : null), db];
+  return [new LocalStore(db, what === "model" ? (photo) => encode(server, photo) : null), db];
+}
+
+/** What the server's model sees in a picture. */
+async function encode(server: Server, picture: Blob): Promise<Embedding> {
+  const response = await server.ask("api/encode", { method: "POST", body: picture });
+  return readEmbedding(await response.arrayBuffer());
 }
 
 async function start(): Promise<void> {
@@ -78,7 +81,11 @@ async function start(): Promise<void> {
       : [null, null];
     const door = new VideoOpener(root, session, videos, clips, volumes);
     showApp(root, session, view, door);
-    session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
+    session.modelFrom = () =>
+      Model.open(
+        (file) => server.ask(`model/${file}`),
+        (picture) => encode(server, picture),
+      );
     void session.wantModel();
     const { images } = session;
     const first =

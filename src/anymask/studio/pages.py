@@ -61,7 +61,7 @@ def model_files(bundle: Path | None) -> dict[str, Path]:
 def page_bundle(bundle: Path, target: Path) -> Path:
     """The bundle that a page opens in place of another one: itself, or where its graphs' numbers
     lie apart a new folder with the decoder in one file and the network of edges. The encoder's
-    file is empty and not sent: the server encodes, and the page does not look closer.
+    file is empty and not sent: the server encodes.
 
     Raises WeightsError for a bundle that is not whole.
     """
@@ -72,7 +72,7 @@ def page_bundle(bundle: Path, target: Path) -> Path:
 
     target.mkdir()
     path = bundle / MANIFEST
-    told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"closer": None}
+    told: dict[str, Any] = parse_json(path.read_bytes(), path) | {"sent": True}
     check_file(bundle, manifest, WEIGHTS)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # plain ONNX

@@ -100,6 +100,9 @@ export type Load = (file: string) => Promise<Response>;
 /** Where an embedding comes from when the page does not make it itself. */
 export type Sent = () => Promise<Embedding | null>;
 
+/** The server sees a picture. */
+export type Send = (picture: Blob) => Promise<Embedding>;
+
 /** Networks that the decoder's worker opens when they are wanted. */
 type Further = "refiner" | "names";
 
@@ -125,14 +128,15 @@ export class Model {
     readonly manifest: Manifest,
     private readonly tables: Tables,
     readonly threads: number, // of the decoder
+    private readonly send: Send | undefined,
   ) {}
 
-  /** Open the decoder; the encoder follows when a photo needs it. */
-  static async open(load: Load): Promise<Model> {
+  /** Open the decoder; the encoder follows when a photo needs it, unless `send` has it. */
+  static async open(load: Load, send?: Send): Promise<Model> {
     const manifest = readManifest(await readJson(await load("manifest.json")));
     const learned = TABLES in manifest.sha256;
     const tables = learned ? ((await readJson(await load(TABLES))) as Tables) : {};
-    const model = new Model(load, manifest, tables, threadsFor("decoder"));
+    const model = new Model(load, manifest, tables, threadsFor("decoder"), send);
     await model.openGraph(model.decoder, "decoder");
     return model;
   }
@@ -358,6 +362,13 @@ export class Model {
   private async near(keep: string, still: () => boolean): Promise<Embedding | null> {
     const photo = await this.decoder.ask("closer", { keep });
     if (!photo) return null;
+    if (this.send && this.manifest.sent) {
+      const canvas = new OffscreenCanvas(photo.width, photo.height);
+      const data = photo.data as Uint8ClampedArray<ArrayBuffer>;
+      canvas.getContext("2d")!.putImageData(new ImageData(data, photo.width), 0, 0);
+      const png = await canvas.convertToBlob();
+      return still() ? this.send(png) : null;
+    }
     const encoder = await this.opened();
     return still() ? encoder.ask("encode", { photo }, undefined, [photo.data.buffer]) : null;
   }

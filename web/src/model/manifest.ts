@@ -41,6 +41,7 @@ export interface Manifest {
     names?: GraphInfo; // of masks
   };
   grid: { pred_iou_thresh: number; stability_score_thresh: number };
+  sent?: boolean; // the server alone has the encoder
   closer?: CloserLook | null; // of a model that answers clear prompts better in a window
 }
 
