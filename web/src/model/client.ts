@@ -366,8 +366,7 @@ export class Model {
       const canvas = new OffscreenCanvas(photo.width, photo.height);
       const data = photo.data as Uint8ClampedArray<ArrayBuffer>;
       canvas.getContext("2d")!.putImageData(new ImageData(data, photo.width), 0, 0);
-      const png = await canvas.convertToBlob();
-      return still() ? this.send(png) : null;
+      return still() ? this.send(await canvas.convertToBlob()) : null;
     }
     const encoder = await this.opened();
     return still() ? encoder.ask("encode", { photo }, undefined, [photo.data.buffer]) : null;
