@@ -34,9 +34,10 @@ class ModelChoice:
     model: Annotated[
         str,
         Setting(
-            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels",
-            default=f"{PHOTO_MODEL}, or what {MODEL_VARIABLE} names; {DEFAULT_MODEL} for "
-            "everything, audits, videos, scans, weights",
+            "of `anymask models list`, or an exported folder; NAME@768: pictures of 768 pixels; "
+            f"{MODEL_VARIABLE} names another one for photos; audits and --weights take "
+            f"{DEFAULT_MODEL}, too",
+            default=f"{PHOTO_MODEL}; {DEFAULT_MODEL} for everything, videos, scans",
         ),
     ] = field(default_factory=default_model)
     weights: Annotated[
