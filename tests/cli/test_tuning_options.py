@@ -36,7 +36,7 @@ from anymask.training import finetuning as finetune
     ("options", "reason"),
     [
         (["--way", "half"], "half"),
-        (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
+        (["--way", "hq"], "--way hq: nano has no token of SAM-HQ to learn; give a model such"),
         (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),

@@ -36,7 +36,7 @@ Scenes = Callable[
     [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
     tuple[UintImage, UintImage],
 ]
-Way = Literal["full", "decoder", "lora", "hq"]
+Way = Literal["full", "decoder", "lora", "hq", "adapter", "no-prompt"]
 Kind = Literal["photos", "microscopy", "medical", "satellite"]
 Parallel = Literal["ddp", "fsdp"]
 OPTIONS = "options.json"  # of a run's folder
@@ -95,7 +95,8 @@ class TuningOptions(RunOptions):
     way: Annotated[
         Way,
         Setting("what learns: full, decoder (the encoder stays), lora (small adapters), hq (what "
-                "SAM-HQ adds to SAM)"),
+                "SAM-HQ adds to SAM), adapter (those of Medical SAM Adapter), no-prompt (a small "
+                "head that prompts SAM for each class)"),
     ] = "full"  # fmt: skip
     val: Annotated[
         Path | None, Setting("held-out pictures with masks", default="a fifth of the data")
@@ -120,7 +121,7 @@ class TuningOptions(RunOptions):
     classes: Annotated[
         str | None,
         Setting("learn to tell labels apart, too: a class for each mask, and label maps without "
-                "prompts", form="all|NAME,NAME", default="none"),
+                "prompts", form="all|NAME,NAME", default="none; all with no-prompt"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,

@@ -53,8 +53,12 @@ def variant_of(path: Path) -> str:
     return str(read_state(path)["recipe"]["model"] if about is None else about["variant"])
 
 
-# All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
-LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
+# What learns; the other ways are called alike in a recipe.
+LEARN: dict[Way, Learn] = {
+    "full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq", "adapter": "adapter",
+    "no-prompt": "no-prompt",
+}  # fmt: skip
+ADDED: tuple[Way, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model's own weights stay
 BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
 
@@ -97,20 +101,17 @@ def check_way(variant: str, way: str) -> None:
     """
     import torch
 
+    from anymask.training.trainee import what_lacks
+
     if way not in LEARN:
         raise InputError(f"--way must be one of {', '.join(LEARN)}, got {way!r}")
-    if way != "hq":
-        return
     with torch.device("meta"):
-        parts = getattr(models.build(variant), "parts", None)
-    if not getattr(parts, "hq", ()):
-        raise InputError(
-            f"{variant} has no token of SAM-HQ to learn by --way hq; give a --model such as "
-            "sam_hq_vit_b (--weights may be those of SAM), or another way"
-        )
+        lacks = what_lacks(models.build(variant), LEARN[way])
+    if lacks:
+        raise InputError(f"--way {way}: {variant} {lacks}")
 
 
-RATES: dict[Way, float] = {"full": 8e-4, "decoder": 8e-4, "lora": 1e-3, "hq": 1e-3}
+RATES: dict[Way, float] = {"full": 8e-4, "decoder": 8e-4, **dict.fromkeys(ADDED, 1e-3)}
 LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
 PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
@@ -237,7 +238,7 @@ def tuning_rate(model: str, way: str) -> float:
     """How fast the weights learn: gently where all weights of a large model do."""
     rate = RATES[way]  # type: ignore[index]  # checked above
     small = bool(models.spec(model).pad_multiple)
-    return rate if small or way in ("lora", "hq") else min(rate, LARGE_RATE)
+    return rate if small or way in ADDED else min(rate, LARGE_RATE)
 
 
 def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:
