@@ -147,3 +147,27 @@ def test_nothing_of_it_is_loaded_unless_it_is_asked_for() -> None:
         "assert not any(name.startswith('openvino') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+def test_ctrl_c_is_heard_after_two_models_are_gone(bundle: Path) -> None:
+    """Of each, OpenVINO leaves a stack for signals to the thread, which may be freed memory."""
+    program = """
+import os, signal, sys
+import numpy as np
+from anymask.runtime import open_runtime
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background nobody hears it
+first, second = (open_runtime(sys.argv[1], runtime="openvino") for _ in range(2))
+pixels = np.zeros((1, 3, 32, 32), np.float32)
+first.see(pixels)
+second.see(pixels)
+del first
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+    words = [sys.executable, "-c", program, str(bundle)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

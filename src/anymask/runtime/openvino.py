@@ -11,8 +11,11 @@ moves maps by a hundredth of their largest value. "int8" is that mode, asked for
 
 from __future__ import annotations
 
+import ctypes
 import queue
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,13 +86,34 @@ class OpenVinoRuntime(OnnxRuntime):
         settings = {**PRECISIONS[self.precision], "INFERENCE_NUM_THREADS": self.threads}
         try:
             core = ov.Core()
-            compiled = core.compile_model(core.read_model(path), "CPU", settings)
+            with _own_signal_stack():
+                compiled = core.compile_model(core.read_model(path), "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             raise WeightsError(
                 f"OpenVINO {ov.__version__} cannot open {path}: {str(error)[:200]}; "
                 "leave runtime='openvino' out, or export the model again"
             ) from error
         return OpenVinoSession(compiled)
+
+
+class _SignalStack(ctypes.Structure):  # stack_t of Linux
+    _fields_ = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+@contextmanager
+def _own_signal_stack() -> Iterator[None]:
+    """The calling thread keeps the stack on which it handles signals.
+
+    OpenVINO would give it one of its own for each graph, and when that goes, the one before, which
+    may be gone already: the next Ctrl-C would end the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    before, change = _SignalStack(), ctypes.CDLL(None).sigaltstack
+    change(None, ctypes.byref(before))
+    yield
+    change(ctypes.byref(before), None)
 
 
 class OpenVinoSession:
