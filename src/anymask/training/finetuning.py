@@ -45,8 +45,8 @@ from anymask.training.options import (
 from anymask.training.presets import (
     LEARN,
     asked,
+    check_method,
     check_parts,
-    check_way,
     named,
     tuning_recipe,
     with_fields,
@@ -179,12 +179,12 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     """
     variant, start = named(options.model, options.weights)
     start = start or "shipped"
-    check_way(variant, options.way)
+    check_method(variant, options.method)
     check_parts(variant, options.accumulate)
     if (options.output / RECIPE).is_file():
         refuse_other_options(options.output, asked(options))
     else:
-        recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
+        recipe = Recipe(model=variant, init=start, learn=LEARN[options.method])
         starting_module(options.output, recipe)
     return variant, start
 
@@ -207,10 +207,10 @@ def _kept_recipe(
     if path.is_file():
         return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
-        variant, options.way, report.photos, init=start, pictures=options.pictures,
+        variant, options.method, report.photos, init=start, pictures=options.pictures,
         nested=report.nested, kind=options.kind,
     )  # fmt: skip
-    asks = options.classes or ("all" if options.way == "no-prompt" else None)
+    asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
         words = [word.strip() for word in asks.split(",")]
         labels = [one.label or "" for photo in photos for one in photo.objects]

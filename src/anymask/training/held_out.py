@@ -92,7 +92,7 @@ class TuningOutcome:
         kept = "starting" if self.started else "trained"
         return (
             f"{said}; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
-            "masks, or learn less: --way decoder, --way lora"
+            "masks, or learn less: --method decoder, --method lora"
         )
 
 
