@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,13 +34,16 @@ from anymask.studio.model_routes import (
     OfLimits,
     done,
     file_answer,
+    gives_up,
     picture_of,
     read_photo,
 )
+from anymask.studio.project_schemas import ProgressBody
 from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import TRACK, check_prompts
 from anymask.studio.video_schemas import (
     ClipChoiceBody,
+    FilmLook,
     FrameBody,
     KnownMasksBody,
     OffersBody,
@@ -63,6 +66,8 @@ from anymask.track import (
     SavWriter,
     TrackedFrame,
     VideoFacts,
+    cut_objects,
+    hide_objects,
 )
 
 _SETTINGS = sorted(setting.name for setting in TRACK)
@@ -72,12 +77,14 @@ Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
 Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
 FrameNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
+USUAL_COLOUR: Colour = (30, 144, 255)  # of an object that nobody gave one
 FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
     "sav": (".json", "application/json"),
     "davis": (".zip", "application/zip"),
     "coco": (".json", "application/json"),
     "jsonl": (".jsonl", "application/x-ndjson"),
     "film": (".mp4", "video/mp4"),
+    "cutout": (".webm", "video/webm"),  # a film with alpha
 }
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -364,16 +371,28 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
     response_class=FileResponse,
     responses=file_answer(*sorted({kind for _, kind in FILES.values()})),
 )
-async def export(video: Asked, body: VideoExportBody, videos: OfVideos) -> Response:
-    """All that is known of the objects, as a file; frames without masks have none in it."""
+async def export(
+    video: Asked, body: VideoExportBody, videos: OfVideos, request: Request
+) -> Response:
+    """All that is known of the objects, as a file; frames without masks have none in it. Given up
+    once the client has gone."""
     title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "video"
-    path = await write_export(videos, video, body, title[:80])
+    writing = asyncio.create_task(write_export(videos, video, body, title[:80]))
+    async with gives_up(request, writing):
+        path = await done(writing)
     return FileResponse(
         path,
-        media_type=FILES[body.format][1],
+        media_type=_file_of(body)[1],
         filename=path.name,
         background=BackgroundTask(shutil.rmtree, path.parent, True),
     )
+
+
+@router.get("/{name}/export", response_model=ProgressBody)
+async def export_progress(video: Asked) -> dict[str, int]:
+    """How many frames of the export under way are written."""
+    total = video.session.frames.length or 0
+    return {"done": video.written, "total": total if video.exporting else 0}
 
 
 # Files: frame by frame, what is known in the thread of the sessions and the frame itself in the
@@ -385,8 +404,21 @@ def draw_frame(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colo
     seen = {number: one for number, one in frame.objects.items() if one.area}
     if not seen:
         return image
-    palette = [colours.get(number, (30, 144, 255)) for number in seen]
+    palette = [colours.get(number, USUAL_COLOUR) for number in seen]
     return overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
+
+
+def draw_masks(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colour]) -> UintImage:
+    """The masks alone, each in its object's colour on black; the surer one is on top."""
+    drawn = np.zeros_like(image)
+    for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
+        drawn[one.mask] = colours.get(number, USUAL_COLOUR)
+    return drawn
+
+
+def _file_of(body: VideoExportBody) -> tuple[str, str]:
+    cut = body.format == "film" and body.look == "cutout"
+    return FILES["cutout" if cut else body.format]
 
 
 async def write_export(
@@ -398,7 +430,7 @@ async def write_export(
         raise Refusal(409, message)
     if video.exporting:
         raise Refusal(409, "wanted one export at a time, got another; wait for the first one")
-    video.exporting = True
+    video.exporting, video.written = True, 0
     folder = Path(video.folder.name) / f"export-{secrets.token_hex(8)}"
     try:
         known = await done(videos.work(lambda: video.session.objects))
@@ -406,7 +438,7 @@ async def write_export(
             message = "wanted an object that was clicked on, got a video without one; click first"
             raise Refusal(422, message)
         folder.mkdir(parents=True)
-        target, path = folder / title, folder / (title + FILES[body.format][0])
+        target, path = folder / title, folder / (title + _file_of(body)[0])
         sound = video.path if video.path is not None and video.path.is_file() else None
         facts = VideoFacts(title, video.hw, video.session.frames.rate, tuple(known), sound)
         place = target if body.format == "davis" else path
@@ -438,6 +470,7 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
         for frame in range(video.session.frames.length or 0):
             found = await done(videos.work(partial(video.session.result, frame)))
             await done(videos.view(partial(writer.write, found, partial(picture, frame))))
+            video.written = frame + 1
         await done(videos.view(writer.close))
     except (Exception, asyncio.CancelledError):
         videos.view(writer.abandon)
@@ -455,11 +488,25 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "jsonl":
             return LineWriter(path)
         case "film":
-            colours: dict[int, Colour] = {}
-            for one in body.objects:
-                red, green, blue = bytes.fromhex(one.colour[1:])
-                colours[one.object] = (red, green, blue)
-            return FilmWriter(path, facts, partial(draw_frame, colours=colours))
+            cut = body.look == "cutout"
+            return FilmWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
+
+
+def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
+    colours: dict[int, Colour] = {}
+    for one in body.objects:
+        red, green, blue = bytes.fromhex(one.colour[1:])
+        colours[one.object] = (red, green, blue)
+    drawings: dict[FilmLook, Callable[[TrackedFrame, UintImage], UintImage]] = {
+        "overlay": partial(draw_frame, colours=colours),
+        "masks": partial(draw_masks, colours=colours),
+        "blur": partial(hide_objects, how="blur"),
+        "colour": partial(hide_objects, how="solid", colour=body.colour),
+        "background-blur": partial(cut_objects, look={"background": "blur"}),
+        "background-colour": partial(cut_objects, look={"background": body.colour}),
+        "cutout": cut_objects,
+    }
+    return drawings[body.look]
 
 
 def _zip(folder: Path, path: Path) -> None:

@@ -120,6 +120,7 @@ class OpenVideo:
     opened, asked  when, by the clock of `VideoSessions`
     path       the video; None: frames are handed over
     viewer     reads its frames to be looked at; used in the viewing thread alone
+    written    frames of the newest export that are in its file
     turn       counts the requests for masks: only the newest one is answered further
     hw         of its first frame
     times      when each frame is shown, see `uneven_times`
@@ -135,6 +136,7 @@ class OpenVideo:
     viewer: FrameSource | None = None
     turn: int = 0
     exporting: bool = False
+    written: int = 0
     receiving: bool = False
     frames: int = 0
     hw: tuple[int, int] | None = None

@@ -24,6 +24,7 @@ from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import check_film as check_film
 from anymask.track.outputs import check_paths as check_paths
+from anymask.track.outputs import cut_objects as cut_objects
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction
@@ -34,6 +35,7 @@ from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
 from anymask.track.redaction import find_for_review as find_for_review
+from anymask.track.redaction import hide_objects as hide_objects
 from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession

@@ -372,6 +372,8 @@ class FilmWriter(MaskWriter):
     def abandon(self) -> None:
         """Leave nothing behind."""
         self._out.close()
+        if self._original is not None:
+            self._original.close()
         self._draft.unlink(missing_ok=True)
 
     def _open_stream(self, height: int, width: int) -> None:

@@ -89,7 +89,7 @@ def redact_video(
     frames = SampledFrames(open_source(path), FrameSampling())
     try:
         hidden.check(frames, Path(tracks))
-        draw = partial(_redacted, how=how, colour=colour)
+        draw = partial(hide_objects, how=how, colour=colour)
         gaps = _write(path, place, frames, hidden, draw, progress)
     finally:
         frames.close()
@@ -150,7 +150,10 @@ def _frames(
         index += 1
 
 
-def _redacted(frame: TrackedFrame, image: UintImage, how: Hiding, colour: str) -> UintImage:
+def hide_objects(
+    frame: TrackedFrame, image: UintImage, how: Hiding, colour: str = "black"
+) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+    """A frame whose objects, and a margin of theirs, are hidden as `edit.redact` does it."""
     from anymask.edit import redact
 
     mask = np.zeros(image.shape[:2], np.bool_)
