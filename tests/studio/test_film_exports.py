@@ -164,6 +164,16 @@ def test_a_cut_out_has_alpha_and_the_clips_sound_as_opus(
         assert off(frame[..., :3], picture, ~grown(~mask, 3)) < 8
 
 
+def test_a_film_that_the_servers_pyav_cannot_write_is_refused(
+    followed: tuple[Any, str, list[BoolArray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http, video, _ = followed
+    codec = av.Codec
+    monkeypatch.setattr(av, "Codec", lambda name, mode: codec(f"no-{name}", mode))
+    reply = http.post(f"{video}/export", json={"format": "film", "look": "cutout"})
+    assert error_of(reply) == "a PyAV with the encoder libvpx-vp9 for a video as .webm"
+
+
 def test_looks_and_colours_that_nobody_knows_are_refused(
     followed: tuple[Any, str, list[BoolArray]],
 ) -> None:

@@ -11,12 +11,11 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
@@ -25,7 +24,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, UintImage
-from anymask.masks import Colour, overlay
+from anymask.masks import Colour
 from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.model_routes import (
     BINARY,
@@ -67,6 +66,8 @@ from anymask.track import (
     TrackedFrame,
     VideoFacts,
     cut_objects,
+    draw_masks,
+    draw_objects,
     hide_objects,
 )
 
@@ -78,7 +79,6 @@ Frame = Annotated[int, Query(ge=0, le=MOST_ID)]
 Number = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
 FrameNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
 FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
-USUAL_COLOUR: Colour = (30, 144, 255)  # of an object that nobody gave one
 FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its media type
     "sav": (".json", "application/json"),
     "davis": (".zip", "application/zip"),
@@ -409,23 +409,6 @@ async def export_progress(video: Asked) -> dict[str, int]:
 # viewing thread, so that others take their turns and nothing is held.
 
 
-def draw_frame(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colour]) -> UintImage:
-    """A frame with the masks in the colours that the page shows them in."""
-    seen = {number: one for number, one in frame.objects.items() if one.area}
-    if not seen:
-        return image
-    palette = [colours.get(number, USUAL_COLOUR) for number in seen]
-    return overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
-
-
-def draw_masks(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colour]) -> UintImage:
-    """The masks alone, each in its object's colour on black; the surer one is on top."""
-    drawn = np.zeros_like(image)
-    for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
-        drawn[one.mask] = colours.get(number, USUAL_COLOUR)
-    return drawn
-
-
 def _file_of(body: VideoExportBody) -> tuple[str, str]:
     cut = body.format == "film" and body.look == "cutout"
     return FILES["cutout" if cut else body.format]
@@ -503,13 +486,13 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
 
 
 def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
-    colours: dict[int, Colour] = {}
+    palette: dict[int, Colour] = {}
     for one in body.objects:
         red, green, blue = bytes.fromhex(one.colour[1:])
-        colours[one.object] = (red, green, blue)
+        palette[one.object] = (red, green, blue)
     drawings: dict[FilmLook, Callable[[TrackedFrame, UintImage], UintImage]] = {
-        "overlay": partial(draw_frame, colours=colours),
-        "masks": partial(draw_masks, colours=colours),
+        "overlay": partial(draw_objects, palette=palette),
+        "masks": partial(draw_masks, palette=palette),
         "blur": partial(hide_objects, how="blur"),
         "colour": partial(hide_objects, how="solid", colour=body.colour),
         "background-blur": partial(cut_objects, look={"background": "blur"}),

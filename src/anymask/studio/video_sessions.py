@@ -117,8 +117,8 @@ class OpenSession:
     settings   that it was begun with
     folder     holds the file that was sent and what is exported, and goes with the session
     opened, asked  when, by the clock of `VideoSessions`
-     path       what it is about; None: nothing yet, or frames are handed over
-     written    frames of the newest export that are in its file
+    path       what it is about; None: nothing yet, or frames are handed over
+    written    frames of the newest export that are in its file
     turn       counts the requests for masks: only the newest one is answered further
     """
 

@@ -25,6 +25,8 @@ from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import check_film as check_film
 from anymask.track.outputs import check_paths as check_paths
 from anymask.track.outputs import cut_objects as cut_objects
+from anymask.track.outputs import draw_masks as draw_masks
+from anymask.track.outputs import draw_objects as draw_objects
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction

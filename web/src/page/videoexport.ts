@@ -100,7 +100,11 @@ async function run(
   stop.addEventListener("click", () => leaving.abort());
   said.replaceChildren("Writing … ", far, " ", stop);
   const { facts, videos } = videoWork;
-  const look = () => void videos.exported(facts.name).then((done) => (far.value = done), () => {});
+  const look = () =>
+    void videos.exported(facts.name).then(
+      (done) => (far.value = done),
+      () => {},
+    );
   const clock = setInterval(look, LOOK_MS);
   try {
     const objects = videoWork.objects.map(({ number, name, colour }) => ({
