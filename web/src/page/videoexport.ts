@@ -7,7 +7,7 @@ import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
-  ["film", "Video", "with the original's times and sound, upright: MP4, a cut-out WebM"],
+  ["film", "Video", "upright, with the original's times and sound"],
   ["sav", "SA-V", "one JSON: the run lengths of every object in every frame"],
   ["davis", "DAVIS", "a ZIP of palette PNGs, whose values are the objects' numbers"],
   ["coco", "COCO", "one JSON with run lengths and names; an image is a frame"],
@@ -15,31 +15,32 @@ const FORMATS: [name: string, title: string, about: string][] = [
 ];
 
 const LOOKS: [name: string, title: string][] = [
-  ["overlay", "Masks over the frames"],
-  ["masks", "Masks alone, on black"],
-  ["blur", "Objects out of focus"],
-  ["colour", "Objects in one colour"],
-  ["background-blur", "Background out of focus"],
-  ["background-colour", "Background in one colour"],
-  ["cutout", "Objects cut out, with alpha"],
+  ["overlay", "Masks over the frames (MP4)"],
+  ["masks", "Masks alone, on black (MP4)"],
+  ["blur", "Objects out of focus (MP4)"],
+  ["colour", "Objects in one colour (MP4)"],
+  ["background-blur", "Background out of focus (MP4)"],
+  ["background-colour", "Background in one colour (MP4)"],
+  ["cutout", "Objects cut out, with alpha (WebM)"],
 ];
 const LOOK_MS = 500; // between two looks at how far the file is
 
 /** keep  keeps video and objects in the project; null: there is none, or it has them */
 export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | null): void {
-  const format = h(
-    "select",
-    { class: "modes", id: "video-format" },
-    ...FORMATS.map(([name, title]) => h("option", { value: name }, title)),
-  );
-  const looks = LOOKS.map(([name, title]) => h("option", { value: name }, title));
-  const look = h("select", { class: "modes", "aria-label": "Look of the video" }, ...looks);
-  const colour = h("input", { type: "color", value: "#000000", "aria-label": "Its colour" });
+  const choice = (id: string, from: string[][]) => {
+    const options = from.map(([name, title]) => h("option", { value: name }, title));
+    return h("select", { class: "modes", id }, ...options);
+  };
+  const row = (id: string, title: string) => h("label", { for: id }, title);
+  const format = choice("video-format", FORMATS);
+  const look = choice("video-look", LOOKS);
+  const colour = h("input", { type: "color", value: "#000000", id: "video-colour" });
   const about = h("p", { class: "dim small" });
+  const [lookRow, colourRow] = [row(look.id, "Look"), row(colour.id, "Colour")];
   const tell = () => {
     about.textContent = FORMATS.find(([name]) => name === format.value)![2];
-    look.hidden = format.value !== "film";
-    colour.hidden = look.hidden || !look.value.endsWith("colour");
+    lookRow.hidden = look.hidden = format.value !== "film";
+    colourRow.hidden = colour.hidden = look.hidden || !look.value.endsWith("colour");
   };
   format.addEventListener("change", tell);
   look.addEventListener("change", tell);
@@ -56,8 +57,12 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const form = h(
     "form",
     { class: "export" },
-    h("label", { for: "video-format" }, "Format"),
-    h("div", {}, format, " ", look, " ", colour, about, warning),
+    row(format.id, "Format"),
+    h("div", {}, format, about, warning),
+    lookRow,
+    look,
+    colourRow,
+    colour,
     h("span", {}),
     h("button", { class: "button primary large", type: "submit" }, "Export"),
   );
