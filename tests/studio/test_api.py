@@ -262,15 +262,23 @@ IN_A_VIDEO = [
         "/pause", "/prompts", "/results",
     )
 ]  # fmt: skip
+IN_A_SCAN = [
+    f"/{{name}}{place}"
+    for place in (
+        "", "/export", "/file", "/labels", "/masks", "/measures", "/objects/{number}",
+        "/objects/{number}/prompts/{axis}/{index}", "/pause", "/prompts", "/results", "/scan",
+        "/slices/{axis}/{index}", "/window",
+    )
+]  # fmt: skip
 
 
 def test_openapi_lists_every_address() -> None:
     with client() as http:
         paths = http.get("/openapi.json").json()["paths"]
     api = {"/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names"}
-    videos = {path for path in paths if path.startswith("/api/videos")}
-    assert videos == {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
-    assert set(paths) == api | {"/model/{name}"} | videos
+    videos = {f"/api/videos{place}" for place in ("", *IN_A_VIDEO)}
+    volumes = {f"/api/volumes{place}" for place in ("", *IN_A_SCAN)}
+    assert set(paths) == api | {"/model/{name}"} | videos | volumes
 
 
 def test_a_real_server_listens_answers_and_ends() -> None:

@@ -1,6 +1,7 @@
 """A project's masks leave and come in, are planned for, and train a model."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,31 @@ def test_small_masks_that_come_back_as_outlines_are_noticed(
     assert take_masks(project, tmp_path / "set", "yolo", "ann") == TakenMasks(0, 1, 0)
     write_annotations([replace(image, masks=(beside,))], tmp_path / "two.json", "coco")
     assert take_masks(project, tmp_path / "two.json", None, "ann") == TakenMasks(1, 0, 0)
+
+
+def test_proposals_and_imports_do_not_double_things(project: Project, tmp_path: Path) -> None:
+    """Squares that share 80 % of their columns have an IoU of two thirds, 90 % one of .82."""
+    photo = project.store.image(1)
+
+    def square(left: int, label: str | None = None) -> Mask:
+        pixels = np.zeros(photo.hw, bool)
+        pixels[10:30, left : left + 20] = True
+        return Mask(mask_to_rle(pixels), label=label)
+
+    def take(*masks: Mask, proposals: bool = False) -> tuple[int, int, int]:
+        image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=masks)
+        write_annotations([image], tmp_path / "in.json", "coco")
+        taken = take_masks(project, tmp_path / "in.json", "coco", "ann", proposals=proposals)
+        return taken.new, taken.same, taken.doubled
+
+    assert take(square(10), square(50), proposals=True) == (2, 0, 0)
+    assert take(square(12), square(54), proposals=True) == (1, 1, 0)
+    assert take(square(10, "cell"), proposals=True) == (1, 0, 1)  # what had no name has one
+    assert take(square(12, "cell"), proposals=True) == (0, 1, 0)
+    assert take(square(12, "cell")) == (1, 0, 1)
+    assert take(square(11, "other"), proposals=True) == (0, 1, 0)
+    states = Counter(entry.state for entry in project.store.records(1))
+    assert states == {"rejected": 2, "accepted": 1, "proposed": 2}
 
 
 def test_an_import_changes_no_photo_but_those_that_get_masks(

@@ -46,7 +46,7 @@ def test_the_server_tells_its_address(folder: Path, project: bool) -> None:
     [
         ({"host": "0.0.0.0"}, "wanted a token"),
         ({"memory": -1}, "megabytes of 0 or more"),
-        ({"videos": ["absent.mp4"]}, "a video file or a folder of frames"),
+        ({"videos": ["absent.mp4"]}, "a file or a folder that is there"),
         ({"photos": "absent"}, "wanted a folder of photos"),
     ],
 )

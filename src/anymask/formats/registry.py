@@ -296,9 +296,10 @@ def recognise(source: Path, split: str | None = None) -> str:
             found = next(names, None)
     if found is None:
         refuse_pictures(source)
+        video = "; masks of a video: anymask track VIDEO --from FILE -o FILE" * source.is_file()
         raise DataError(
             f"{source}: the format is not recognised; name it, there are "
-            f"{', '.join({**FORMATS, **LAYOUTS})}"
+            f"{', '.join({**FORMATS, **LAYOUTS})}{video}"
         )
     return found
 

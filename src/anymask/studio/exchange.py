@@ -26,10 +26,12 @@ from anymask.studio.records import (
     TrackDraft,
     TrackMask,
 )
+from anymask.studio.searching import SAME
 
 ALIKE = 0.99  # IoU from which a mask that is read is one that the photo has
 NEARLY = 0.9  # or from this on, where its edge differs as outlines of formats do:
 SHIFT = 0.5  # pixels, on average
+NAMELESS = (None, UNLABELLED)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TakenMasks:
 
     new      masks that were added
     same     masks that their photo had already, and that were left out
+    doubled  proposals that were rejected, as an added mask shows the same thing
     strange  photos of the file that the project has not
     unread   what of the file is no mask, or was not understood, in lines
     stacks   photos of several pages whose masks were put on the first one, as nobody said which
@@ -48,6 +51,7 @@ class TakenMasks:
     strange: int
     unread: tuple[str, ...] = ()
     stacks: int = 0
+    doubled: int = 0
 
 
 def take_masks(
@@ -64,12 +68,14 @@ def take_masks(
     proposals  somebody has to look at them first
     page       of stacks, where a file's name says none: a number from 0 on, or a place as "z1c0"
 
-    A mask that its photo has already, of the same name, is left out: see `_is_alike`.
+    A mask that its photo has already, of the same name, is left out (`_is_alike`), as a proposal
+    also one that shows the same thing (an IoU of `SAME`); a proposal that shows the same thing as
+    a mask that is added is rejected.
     Raises DataError, InputError, ImageError.
     """
     images, report = read_annotations(source, name, project.folder)
     known = _by_name(project.store.all_images())
-    new = same = strange = stacks = 0
+    new = same = strange = stacks = doubled = 0
     for image in images:
         photo, named = _photo_of(image.file_name, known)
         if photo is None:
@@ -80,7 +86,8 @@ def take_masks(
         masks = list(image.objects)
         if crowds := len(image.masks) - len(masks):
             report.add("crowds", image.file_name, None, f"masks of {crowds} crowds are no objects")
-        fresh = _without_known(masks, _on_page(project.store.records(photo.id), at))
+        there = _on_page(project.store.records(photo.id), at)
+        fresh = _without_known(masks, there, proposals)
         same += len(masks) - len(fresh)
         if not fresh:
             continue
@@ -90,7 +97,11 @@ def take_masks(
         project.store.add_records(photo.id, drafts, who, status=status)
         added = project.store.image(photo.id).records - before.records
         new, same = new + added, same + len(drafts) - added
-    return TakenMasks(new, same, strange, tuple(report.lines()), stacks)
+        for entry in _shown_by(fresh, there):
+            draft = entry.draft(state="rejected")
+            project.store.change_record(entry.id, entry.version, draft, who)
+            doubled += 1
+    return TakenMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
 
 
 def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
@@ -111,24 +122,39 @@ def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
     return planes.place_of(number), False
 
 
-def _without_known(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Mask]:
-    """The masks that are not among the entries."""
-    kept = [entry for entry in entries if entry.state != "rejected"]
+def _without_known(
+    masks: Sequence[Mask], entries: Sequence[StoredMask], proposals: bool
+) -> list[Mask]:
+    """The masks that are not among the entries, which proposals do not have to be looked at for."""
+    kept = [
+        entry
+        for entry in entries
+        if entry.state == "accepted" or (proposals and entry.state == "proposed")
+    ]
     if not masks or not kept:
         return list(masks)
     table = rle_iou([mask.rle for mask in masks], [entry.rle for entry in kept])
     fresh = []
     for mask, ious in zip(masks, table, strict=True):
-        alike = [
-            entry.label
-            for entry, iou in zip(kept, ious, strict=True)
-            if _is_alike(mask.rle, entry.rle, iou)
-        ]
-        if mask.label not in (None, UNLABELLED):
-            alike = [label for label in alike if label == mask.label]
-        if not alike:
+        nameless = mask.label in NAMELESS
+        for entry, iou in zip(kept, ious, strict=True):
+            told = nameless or entry.state == "accepted" or entry.label not in NAMELESS
+            if proposals and told and iou >= SAME:
+                break
+            if _is_alike(mask.rle, entry.rle, iou) and (nameless or mask.label == entry.label):
+                break
+        else:
             fresh.append(mask)
     return fresh
+
+
+def _shown_by(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[StoredMask]:
+    """The proposals among the entries that show the same thing as one of the masks."""
+    proposed = [entry for entry in entries if entry.state == "proposed"]
+    if not masks or not proposed:
+        return []
+    table = rle_iou([entry.rle for entry in proposed], [mask.rle for mask in masks])
+    return [entry for entry, best in zip(proposed, table.max(1), strict=True) if best >= SAME]
 
 
 def _is_alike(first: Rle, second: Rle, iou: float) -> bool:

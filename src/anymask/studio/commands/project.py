@@ -165,6 +165,8 @@ def take(args: argparse.Namespace) -> None:
     print(counted(taken.new, "new mask"))
     if taken.same:
         print(f"left out, as they are there already: {counted(taken.same, 'mask')}")
+    if taken.doubled:
+        print(f"rejected, as a new mask shows the same: {counted(taken.doubled, 'proposal')}")
     if taken.stacks:
         stacks = counted(taken.stacks, "stack")
         print(f"{stacks}: their masks lie on page 0; --page N, or z1c0, says another one")
