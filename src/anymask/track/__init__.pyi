@@ -14,6 +14,7 @@ from anymask.track.matching import MatchState as MatchState
 from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked
+from anymask.track.outputs import FILMS as FILMS
 from anymask.track.outputs import CocoWriter as CocoWriter
 from anymask.track.outputs import CutoutLook as CutoutLook
 from anymask.track.outputs import FilmWriter as FilmWriter
