@@ -50,7 +50,9 @@ from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
+from anymask.track.settings import SessionFile as SessionFile
 from anymask.track.settings import TrackerName as TrackerName
+from anymask.track.settings import TrackerSetting as TrackerSetting
 from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource
