@@ -23,6 +23,7 @@ from anymask.studio.video_sessions import OpenSession, VideoSessions
 from anymask.volumes import (
     Volume,
     VolumeSession,
+    VolumeSettings,
     check_window,
     open_volume_session,
     read_volume,
@@ -107,8 +108,9 @@ class OpenScan(OpenSession):
 def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
     """Open a session about a scan to come; in the thread of the sessions. As `VideoSessions.begin`.
 
-    settings  of `Model.volume`
+    settings  of `Model.volume`, checked before there is a scan
     """
+    VolumeSettings(**settings)
     known = videos.opened(name, OpenScan)
     if known is not None:
         return known
