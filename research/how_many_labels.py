@@ -1,7 +1,7 @@
 """How many labels do I need? Labelled photos in, a table by their number out.
 
     python research/how_many_labels.py --train nuclei_train --test nuclei_test -o out/labels \
-        [--counts 5 10 50] [--model nano] [--way full] [--pictures N] [--no-unet]
+        [--counts 5 10 50] [--model nano] [--method full] [--pictures N] [--no-unet]
 
 For each number, the first photos of the training set (in an order that depends on their content
 alone) are all that `anymask finetune` gets: it holds some of them out, and chooses by those.
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--counts", type=int, nargs="+", default=[5, 10, 50])
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--way", default="full")
+    parser.add_argument("--method", default="full")
     parser.add_argument("--pictures", type=int)
     parser.add_argument("--no-unet", action="store_true")
     args = parser.parse_args()
@@ -89,7 +89,7 @@ def tuned(data: Path, run: Path, args: argparse.Namespace) -> tuple[Path, float]
     """The weights of one fine-tuning, and its minutes with all that belongs to it."""
     command = [
         sys.executable, "-m", "anymask", "finetune", "--data", str(data),
-        "--model", args.model, "--way", args.way, "-o", str(run),
+        "--model", args.model, "--method", args.method, "-o", str(run),
     ]  # fmt: skip
     if args.pictures is not None:
         command += ["--pictures", str(args.pictures)]

@@ -90,9 +90,11 @@ def test_a_model_of_one_side_is_tuned_as_a_fine_tuning_tunes_it(tiny: Path) -> N
     (stage,) = recipe.stages
     assert (stage.steps, stage.side, stage.sides, stage.images) == (60, 64, (), 2)
     assert (recipe.rate, recipe.judge_every, recipe.patience) == (LARGE_RATE, 0, 0)
-    lora = recipe_of(Tuning(way="lora", images=3, rate=5e-4), RoundStart("tiny", None), [])
+    lora = recipe_of(Tuning(method="lora", images=3, rate=5e-4), RoundStart("tiny", None), [])
     assert (lora.learn, lora.rate, lora.workers) == ("lora", 5e-4, 1)
-    assert recipe_of(Tuning(way="lora"), RoundStart("nano", None), []).rate == pytest.approx(1e-3)
+    assert recipe_of(Tuning(method="lora"), RoundStart("nano", None), []).rate == pytest.approx(
+        1e-3
+    )
 
 
 def test_what_is_tuned_is_the_leader_a_name_or_a_file(tiny: Path, tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_what_cannot_be_tuned_is_one_error(tiny: Path, tmp_path: Path) -> None:
         (Tuning(model=str(tiny), init=tiny), "starts from itself; leave one of them out"),
         (Tuning(model="absent.safetensors"), "there is no file 'absent.safetensors' of weights"),
         (Tuning(model=str(plain)), "does not say of which network it is"),
-        (Tuning(way="hq"), "nano has no token of SAM-HQ to learn by --way hq"),
+        (Tuning(method="hq"), "--method hq: nano has no token of SAM-HQ"),
     ):
         with pytest.raises(InputError, match=reason):
             trainer(tuning)(tmp_path, None, tmp_path)
@@ -139,7 +141,7 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
 ) -> None:
     command = ["project", "retrain", str(project), "--steps", "1", "--masks", "2"]
     told = tmp_path / "told.json"
-    assert main([*command, "--model", str(tiny), "--way", "lora", "--json", str(told)]) == 0
+    assert main([*command, "--model", str(tiny), "--method", "lora", "--json", str(told)]) == 0
     said = capsys.readouterr().out
     assert "promoted: it leads from now on" in said
     weights = Path(json.loads(told.read_text("utf-8"))["weights"])

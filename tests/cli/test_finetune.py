@@ -86,7 +86,7 @@ def test_a_run_that_gained_nothing_says_so_and_keeps_the_starting_weights(
     monkeypatch.setattr(held_out, "gained", lambda _before, _after: False)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
-    assert main([*command, "--way", "lora"]) == 0
+    assert main([*command, "--method", "lora"]) == 0
     said = capsys.readouterr().out
     assert "no better than before: mean IoU over the clicks 0." in said
     assert "the starting weights were kept; label more photos" in said
@@ -106,7 +106,7 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
 ) -> None:
     monkeypatch.setattr(held_out, "is_kept", lambda _before, _after: True)
     run = tmp_path / "run"
-    command = ["finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]
     command += ["--keep", "1", "--accumulate", "2"]
     assert main(command) == 0

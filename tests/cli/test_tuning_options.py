@@ -23,7 +23,7 @@ from anymask.training import (
     TuningOptions,
     TuningSettings,
     asked,
-    check_way,
+    check_method,
     presets,
     refuse_other_options,
     with_fields,
@@ -35,9 +35,12 @@ from anymask.training import finetuning as finetune
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--way", "half"], "half"),
-        (["--way", "hq"], "nano has no token of SAM-HQ to learn by --way hq; give a --model such"),
-        (["--way", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
+        (["--method", "half"], "half"),
+        (
+            ["--method", "hq"],
+            "--method hq: nano has no token of SAM-HQ to learn; give a model such",
+        ),
+        (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no token of SAM-HQ"),
         (["--model", "samm"], "samm"),
         (["--pictures", "0"], "pictures must be a whole number of at least 1"),
         (["--keep", "0"], "keep must be"),
@@ -45,9 +48,9 @@ from anymask.training import finetuning as finetune
         (["--accumulate", "3"], "--accumulate must be one of 1, 2, 4, got 3: a step of nano has 4"),
         (["--accumulate", "4", "--model", "mobile_sam"], "--accumulate must be one of 1, 2, got 4"),
         (["--lora-rank", "4"], "lora_rank is of adapters"),
-        (["--lora-alpha", "4", "--way", "hq"], "lora_alpha is of adapters"),
-        (["--lora-rank", "0", "--way", "lora"], "lora_rank must be"),
-        (["--lora-alpha", "0", "--way", "lora"], "lora_alpha must be"),
+        (["--lora-alpha", "4", "--method", "hq"], "lora_alpha is of adapters"),
+        (["--lora-rank", "0", "--method", "lora"], "lora_rank must be"),
+        (["--lora-alpha", "0", "--method", "lora"], "lora_alpha must be"),
         (["--val", "nowhere"], "there is no file or folder 'nowhere'"),
         (["--bundle", "/"], "/ holds files that are no exported model"),
         (["--json", f"{__file__}/told.json"], "wanted a folder for 'told.json', but a part of"),
@@ -95,7 +98,7 @@ def test_a_keyword_that_there_is_not_is_named(coco: Path, tmp_path: Path) -> Non
 
 
 def test_models_with_the_part_of_sam_hq_may_learn_it() -> None:
-    check_way("sam_hq_vit_tiny", "hq")
+    check_method("sam_hq_vit_tiny", "hq")
 
 
 @pytest.mark.parametrize(
@@ -131,15 +134,15 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     (run / "recipe.json").write_text("{}", "utf-8")
     write_json(run / OPTIONS, asked(begun))
     refuse_other_options(run, asked(begun))
-    other = replace(begun, way="lora", classes="all", rgb=None)
+    other = replace(begun, method="lora", classes="all", rgb=None)
     with pytest.raises(InputError) as raised:
         refuse_other_options(run, asked(other))
     assert str(raised.value) == (
-        f"{run} was begun with other options: --way was full, now lora; --classes was not given, "
-        "now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or give another "
-        "folder: -o FOLDER"
+        f"{run} was begun with other options: --method was full, now lora; --classes was not "
+        "given, now all; --rgb was 3,2,1, now not given; repeat those it was begun with, or "
+        "give another folder: -o FOLDER"
     )
-    command = ["finetune", "--data", str(coco), "-o", str(run), "--way", "lora"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
     assert main(command) == 2
     assert "--pictures was 8, now not given" in capsys.readouterr().err
     assert not (run / finetune.DATA).exists()

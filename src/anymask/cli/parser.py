@@ -54,7 +54,7 @@ COMMON = frozenset(
         "--mask", "--multimask", "--names", "--mode", "--grid", "--layout", "--tile",
         "--workers", "--from", "--to", "--images", "--split", "--data", "--sets", "--clicks",
         "--limit", "--measure", "--html", "--tracker", "--every", "--cutout", "--session",
-        "--val", "--pictures", "--kind", "--classes", "--way", "--teacher", "--student",
+        "--val", "--pictures", "--kind", "--classes", "--method", "--teacher", "--student",
         "--copy-images", "--holes", "--user", "--label", "--host", "--port", "--token", "--photos",
         "--static", "--below", "--top", "--proposals", "--detector", "--score", "--top-k",
         "--words", "--labels", "--how", "--force", "--like", "--with",

@@ -1,15 +1,19 @@
-"""Class head: the maps of any image encoder in, a logit of each class for every cell out.
+"""Class heads: the maps of any image encoder in, a logit of each class for every cell out.
 
 After SAMed (Zhang and Liu 2023, arXiv 2304.13785): a label map without prompts, from a model that
 was tuned on K classes. Deviation: SAMed gives SAM's mask decoder K tokens of its own; here all maps
 that the encoder hands to its decoder are joined, so that it fits every family.
+
+After AutoSAM (Shaharabany et al. 2023, arXiv 2306.06370): a small network predicts the prompt from
+the picture, and SAM, which stays as it is, answers it. Deviations: it reads SAM's features instead
+of the picture, and predicts one prompt for each class: dense features, beside a learned token.
 
 Letters: B images, C channels of a map, K classes, h w the cells of the low-resolution masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -50,13 +54,63 @@ class ClassHead(nn.Module):
         return cast(Tensor, self.classify(seen)).float()
 
 
-def add_class_head(model: nn.Module, classes: int) -> None:
-    """Give a model a head of its own maps, with random weights."""
+class PromptHead(nn.Module):
+    """Features (B, C, h, w) -> a prompt of each class: dense (B * K, C, h, w), token (K, 1, C)."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, WIDTH, 3, padding=1)
+        self.norm = LayerNorm2d(WIDTH)
+        self.smooth = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+        self.prompt = nn.Conv2d(WIDTH, classes * channels, 1)
+        self.token = nn.Parameter(torch.zeros(classes, 1, channels))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        seen = F.relu(self.smooth(F.relu(self.norm(self.project(features)))))
+        dense = self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1)
+        return dense, self.token
+
+
+def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> None:
+    """Give a model a head of its own maps, with random weights.
+
+    prompts  whether it prompts the model's decoder (`takes_prompts`), instead of naming cells
+    """
     channels, ratio = _maps_of(model)
-    model.add_module(NAME, ClassHead(channels, ratio, classes))
+    head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)
+    model.add_module(NAME, head)
 
 
-def class_head_of(model: nn.Module) -> ClassHead | None:
+def takes_prompts(model: nn.Module) -> bool:
+    """Whether the model has the decoder of SAM, which answers dense prompts."""
+    return hasattr(model, "mask_decoder") or hasattr(model, "sam_mask_decoder")
+
+
+def holds_prompts(names: Iterable[str]) -> bool:
+    """Whether weights of these names hold a head that prompts."""
+    return f"{NAME}.token" in names
+
+
+def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
+    """What the model's head says of the maps that `encode` gave: (B, 1 + K, h, w)."""
+    head = model.get_submodule(NAME)
+    if not isinstance(head, PromptHead):
+        return cast(Tensor, head(*maps))
+    own = cast(Any, model)
+    sam = hasattr(model, "mask_decoder")
+    decoder = own.mask_decoder if sam else own.sam_mask_decoder
+    encoder = own.prompt_encoder if sam else own.sam_prompt_encoder
+    dense, token = head(maps[0])
+    K, B = len(token), len(maps[0])
+    image, *detail = (one.repeat_interleave(K, dim=0) if B > 1 else one for one in maps)
+    places = encoder.grid(image.shape[-2], image.shape[-1])
+    logits, _ = decoder(image, places, token.repeat(B, 1, 1), dense, *detail)
+    of_class = logits[:, 0].unflatten(0, (B, K)).float()
+    return torch.cat([torch.zeros_like(of_class[:, :1]), of_class], dim=1)
+
+
+def class_head_of(model: nn.Module) -> ClassHead | PromptHead | None:
     """The model's head, where it has one."""
     return getattr(model, NAME, None)
 

@@ -144,7 +144,8 @@ class OnnxRuntime:
         folder = self._folder.absolute()
         inside = folder.is_relative_to(_PACKAGE)
         place = folder.relative_to(_PACKAGE) if inside else folder
-        return _reopen, (place.as_posix(), self.threads, self._device, self._side)
+        settings = {"threads": self.threads, "side": self._side, **self._settings()}
+        return _reopen, (type(self), place.as_posix(), settings)
 
     @property
     def spec(self) -> ModelSpec:
@@ -187,7 +188,11 @@ class OnnxRuntime:
 
     def _again(self, folder: Path, threads: int, side: int | None = None) -> OnnxRuntime:
         """Another bundle, or this one with other threads, opened as this one was."""
-        return OnnxRuntime(folder, threads=threads, device=self._device, side=side)
+        return type(self)(folder, threads=threads, side=side, **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """What it was opened with beside folder, threads and side."""
+        return {"device": self._device}
 
     def see(self, images: FloatArray) -> list[EncoderOutput]:
         """(B, 3, S, S) float32, normalised -> for each image its maps.
@@ -321,8 +326,8 @@ class OnnxRuntime:
             ) from error
 
 
-def _reopen(folder: str, threads: int, device: str, side: int | None = None) -> OnnxRuntime:
-    return OnnxRuntime(_PACKAGE / folder, threads=threads, device=device, side=side)
+def _reopen(kind: type[OnnxRuntime], folder: str, settings: dict[str, Any]) -> OnnxRuntime:
+    return kind(_PACKAGE / folder, **settings)
 
 
 def _tell_if_slow(name: str, seconds: float) -> None:

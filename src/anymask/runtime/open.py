@@ -215,16 +215,18 @@ def load_module(name: str, weights: str | Path | None = None) -> tuple[nn.Module
         )
     import_torch()
     from anymask import models
+    from anymask.models.bottlenecks import add_bottlenecks, has_bottlenecks
+    from anymask.models.class_head import add_class_head, holds_prompts
     from anymask.runtime import load_official, read_checkpoint
     from anymask.runtime.weight_files import channels_of_weights, classes_of_weights
 
     module = models.build(variant)
-    classes = classes_of_weights(path)
+    classes, state = classes_of_weights(path), read_checkpoint(path)
+    if has_bottlenecks(state):
+        add_bottlenecks(module)
     if classes:
-        from anymask.models.class_head import add_class_head
-
-        add_class_head(module, len(classes))
-    load_official(module, read_checkpoint(path))
+        add_class_head(module, len(classes), prompts=holds_prompts(state))
+    load_official(module, state)
     # The package's own tensors are those of its graphs, whatever their file's bytes are.
     ours = path.parent.parent == ASSETS
     weights_hash = read_manifest(path.parent).weights_hash if ours else file_hash(path)

@@ -74,12 +74,8 @@ class OpenVinoRuntime(OnnxRuntime):
     def __repr__(self) -> str:
         return f"<OpenVinoRuntime: {self.spec.name}, {self.precision}, {self.threads} threads>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        _, (place, threads, device, side) = super().__reduce__()
-        return _reopen, (place, threads, device, side, self.precision)
-
-    def _again(self, folder: Path, threads: int, side: int | None = None) -> OpenVinoRuntime:
-        return OpenVinoRuntime(folder, threads=threads, side=side, precision=self.precision)
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"precision": self.precision}
 
     def _read_graph(self, path: Path) -> OpenVinoSession:
         ov = import_openvino()
@@ -156,16 +152,6 @@ class _Node:
         self.name = str(port.any_name)
         shape = port.partial_shape
         self.shape = [d.get_length() if d.is_static else str(d) for d in shape]
-
-
-def _reopen(
-    folder: str, threads: int, device: str, side: int | None, precision: str
-) -> OpenVinoRuntime:
-    from anymask.runtime.onnx import _PACKAGE
-
-    return OpenVinoRuntime(
-        _PACKAGE / folder, threads=threads, device=device, side=side, precision=precision
-    )
 
 
 def write_ir(source: Path, target: Path) -> None:

@@ -30,6 +30,7 @@ from anymask.masks import (
     Origin,
     logits_used,
 )
+from anymask.models.class_head import class_logits
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.fast import ClickSweep, Foldable, SweepTokens, fits, fuse, open_lone_pool
 from anymask.models.image_model import ImageModel
@@ -158,7 +159,7 @@ class TorchRuntime:
     def label_cells(self, seen: EncoderOutput) -> FloatArray:
         """See `ClassLabelling`; of a model that has classes."""
         with _computing(f"the classes of {self.spec.name}"):
-            return _to_numpy(self._module.class_head(*self._maps(seen))[0])
+            return _to_numpy(class_logits(self._module, self._maps(seen))[0])
 
     def sweep(
         self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"

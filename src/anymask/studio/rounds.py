@@ -240,10 +240,11 @@ class Tuning:
             form="NAME|FILE",
         ),
     ] = None
-    way: Annotated[
-        Literal["full", "decoder", "lora", "hq"],
-        Setting("what learns: all weights, all but the encoder, small adapters, SAM-HQ's part"),
-    ] = "full"
+    method: Annotated[
+        Literal["full", "decoder", "lora", "hq", "adapter"],
+        Setting("what learns: all weights, all but the encoder, low-rank adapters, SAM-HQ's part, "
+                "Medical SAM Adapter's bottlenecks"),
+    ] = "full"  # fmt: skip
     steps: Annotated[int, Setting("optimiser steps", least=1)] = 60
     side: Annotated[
         int | None,
@@ -326,7 +327,7 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
     mix = None if start.weights is None else channels_of_weights(start.weights)
     count = max(1, len(photos))
     recipe = tuning_recipe(
-        start.variant, tuning.way, count,
+        start.variant, tuning.method, count,
         pictures=tuning.steps * tuning_stage(start.variant, count, None).images,
         init="shipped" if start.weights is None else str(start.weights),
         nested=nested_part([photo.rles for photo in photos]),
@@ -338,7 +339,7 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
         usual, steps=tuning.steps, side=tuning.side or side, sides=(), images=images,
         masks=tuning.masks,
     )  # fmt: skip
-    gentle = free and tuning.way in ("full", "decoder")
+    gentle = free and tuning.method in ("full", "decoder")
     return replace(
         recipe, sets=(), stages=(stage,), judge_every=0, patience=0, seed=tuning.seed,
         rate=tuning.rate or (GENTLE_RATE if gentle else recipe.rate),
@@ -353,11 +354,11 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device
-        from anymask.training import check_way, is_done, loop, write_bundle
+        from anymask.training import check_method, is_done, loop, write_bundle
 
         start = start_of(tuning, lead)
         photos = load_set(sets / SET)[1] if is_set(sets / SET) else []
-        check_way(start.variant, tuning.way)
+        check_method(start.variant, tuning.method)
         recipe = recipe_of(tuning, start, photos)
         _begin_training(folder, recipe)
         device = str(pick_device(tuning.device))

@@ -97,7 +97,7 @@ from anymask.training.photos import enough as enough
 from anymask.training.photos import kept_hw as kept_hw
 from anymask.training.presets import LARGE_RATE as LARGE_RATE
 from anymask.training.presets import asked as asked
-from anymask.training.presets import check_way as check_way
+from anymask.training.presets import check_method as check_method
 from anymask.training.presets import named as named
 from anymask.training.presets import tuning_recipe as tuning_recipe
 from anymask.training.presets import tuning_stage as tuning_stage

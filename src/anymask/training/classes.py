@@ -67,10 +67,10 @@ def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K,
     return np.argmax(np.stack([rest, *shares]), axis=0).astype(np.uint8)
 
 
-def add_classes(model: nn.Module, classes: Sequence[str]) -> None:
+def add_classes(model: nn.Module, classes: Sequence[str], prompts: bool = False) -> None:
     """Give the model a head for the recipe's classes, where it has any. It learns."""
     if classes:
-        add_class_head(model, len(classes))
+        add_class_head(model, len(classes), prompts)
         own = cast(Trainee, model)
         own.spec = replace(own.spec, classes=tuple(classes))
 

@@ -55,7 +55,7 @@ from torch import Tensor, nn
 
 from anymask.base import InputError
 from anymask.masks import MOST_SIDE, ModelSpec
-from anymask.models.class_head import class_head_of
+from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.fast import fuse
 from anymask.models.memory_attention import RecalledMemories
 from anymask.models.positions import RotaryAngles
@@ -108,10 +108,10 @@ class ClassGraph(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.head: Any = class_head_of(model)
+        self.model = model
 
     def forward(self, *maps: Tensor) -> Tensor:
-        return cast("Tensor", self.head(*maps))
+        return class_logits(self.model, maps)
 
 
 class DecoderGraph(nn.Module):

@@ -45,8 +45,8 @@ from anymask.training.options import (
 from anymask.training.presets import (
     LEARN,
     asked,
+    check_method,
     check_parts,
-    check_way,
     named,
     tuning_recipe,
     with_fields,
@@ -134,7 +134,8 @@ def finetune(
     teller = TrainingTeller(folder if options.tensorboard else None)
     sitting = TrainingRun(
         folder / DATA, folder, device=device, max_minutes=options.max_minutes,
-        report=teller.row, told=teller.step, judge=_Judge(evenly(held, JUDGED_PHOTOS)),
+        report=teller.row, told=teller.step,
+        judge=_Judge(evenly(held, JUDGED_PHOTOS), by_classes=recipe.learn == "no-prompt"),
     )  # fmt: skip
     train(recipe, sitting)
     if not is_done(folder, recipe.steps):
@@ -178,12 +179,12 @@ def _checked_start(options: TuningOptions) -> tuple[str, str]:
     """
     variant, start = named(options.model, options.weights)
     start = start or "shipped"
-    check_way(variant, options.way)
+    check_method(variant, options.method)
     check_parts(variant, options.accumulate)
     if (options.output / RECIPE).is_file():
         refuse_other_options(options.output, asked(options))
     else:
-        recipe = Recipe(model=variant, init=start, learn=LEARN[options.way])
+        recipe = Recipe(model=variant, init=start, learn=LEARN[options.method])
         starting_module(options.output, recipe)
     return variant, start
 
@@ -206,13 +207,14 @@ def _kept_recipe(
     if path.is_file():
         return recipe_of(parse_json(path.read_bytes(), path), str(path))
     recipe = tuning_recipe(
-        variant, options.way, report.photos, init=start, pictures=options.pictures,
+        variant, options.method, report.photos, init=start, pictures=options.pictures,
         nested=report.nested, kind=options.kind,
     )  # fmt: skip
-    if options.classes is not None:
-        words = [word.strip() for word in options.classes.split(",")]
+    asks = options.classes or ("all" if options.method == "no-prompt" else None)
+    if asks is not None:
+        words = [word.strip() for word in asks.split(",")]
         labels = [one.label or "" for photo in photos for one in photo.objects]
-        names = class_names(labels, None if options.classes == "all" else words)
+        names = class_names(labels, None if asks == "all" else words)
         recipe = dataclasses.replace(recipe, classes=names)
     mix = None if start == "shipped" else channels_of_weights(Path(start))
     if mix is not None and options.channels not in (None, mix.count):
@@ -244,11 +246,18 @@ def _kept_before(folder: Path, recipe: Recipe, held: Sequence[AnnotatedImage]) -
 
 @dataclass(frozen=True)
 class _Judge:
-    """The mean IoU over the clicks on some held-out photos; it travels to the workers."""
+    """The mean IoU over the clicks on some held-out photos, or over the classes where these alone
+    learn; it travels to the workers."""
 
     photos: Sequence[AnnotatedImage]
+    by_classes: bool = False
 
     def __call__(self, module: nn.Module) -> float:
+        if self.by_classes:
+            ious = class_ious(model_of(module), self.photos).values()
+            score = float(np.mean([iou for iou in ious if iou is not None] or [0.0]))
+            print(f"held out: mean IoU over the classes {score:.3f}", flush=True)
+            return score
         score = float(measure(model_of(module), self.photos).ious.mean())
         print(f"held out: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score

@@ -77,6 +77,8 @@ class TuningOutcome:
 
     def verdict(self) -> str:
         """One sentence where nothing was gained, else ""."""
+        if np.array_equal(self.before.ious, self.trained.ious):
+            return "clicks are answered as before"
         if gained(self.before, self.trained):
             return ""
         before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
@@ -90,7 +92,7 @@ class TuningOutcome:
         kept = "starting" if self.started else "trained"
         return (
             f"{said}; the {kept} weights were kept; label more photos, look at data.jpg for wrong "
-            "masks, or learn less: --way decoder, --way lora"
+            "masks, or learn less: --method decoder, --method lora"
         )
 
 
@@ -251,6 +253,9 @@ def ends_of(recipe: Recipe, state: dict[str, Any]) -> Iterator[TuningEnd]:
     """
     whole = recipe.learn in ("all", "decoder") and not recipe.classes
     best = state.get("best")
+    if recipe.learn == "no-prompt":  # clicks do not tell: all ends answer them alike
+        yield TuningEnd(judged=best is not None)
+        return
     apart = best is not None and best["step"] != state["progress"]["step"]
     for judged in (False, True) if apart else (False,):
         for share in SHARES if whole else (1.0,):

@@ -36,7 +36,7 @@ Scenes = Callable[
     [int, Generator, Callable[[], UintImage], Callable[[], tuple[UintImage, UintImage]]],
     tuple[UintImage, UintImage],
 ]
-Way = Literal["full", "decoder", "lora", "hq"]
+Method = Literal["full", "decoder", "lora", "hq", "adapter", "no-prompt"]
 Kind = Literal["photos", "microscopy", "medical", "satellite"]
 Parallel = Literal["ddp", "fsdp"]
 OPTIONS = "options.json"  # of a run's folder
@@ -92,10 +92,11 @@ class TuningOptions(RunOptions):
         Path | None,
         Setting("start from this file or folder of adapters", default="the model's own weights"),
     ] = None
-    way: Annotated[
-        Way,
+    method: Annotated[
+        Method,
         Setting("what learns: full, decoder (the encoder stays), lora (small adapters), hq (what "
-                "SAM-HQ adds to SAM)"),
+                "SAM-HQ adds to SAM), adapter (those of Medical SAM Adapter), no-prompt (a small "
+                "head that prompts SAM for each class)"),
     ] = "full"  # fmt: skip
     val: Annotated[
         Path | None, Setting("held-out pictures with masks", default="a fifth of the data")
@@ -120,7 +121,7 @@ class TuningOptions(RunOptions):
     classes: Annotated[
         str | None,
         Setting("learn to tell labels apart, too: a class for each mask, and label maps without "
-                "prompts", form="all|NAME,NAME", default="none"),
+                "prompts", form="all|NAME,NAME", default="none; all with no-prompt"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,
@@ -154,10 +155,10 @@ class TuningOptions(RunOptions):
         """Raises InputError for options that cannot be meant."""
         check_settings(self)
         lora = [one for one in ("lora_rank", "lora_alpha") if getattr(self, one) is not None]
-        if lora and self.way != "lora":
+        if lora and self.method != "lora":
             raise InputError(
-                f"{lora[0]} is of adapters, and way {self.way} has none; give way lora, or leave "
-                "it out"
+                f"{lora[0]} is of adapters, and method {self.method} has none; give method "
+                "lora, or leave it out"
             )
         count, rgb = self.channels or 0, self.rgb
         if rgb is not None and (len(rgb) != 3 or not all(1 <= band <= count for band in rgb)):
@@ -171,7 +172,7 @@ class TuningSettings(RunSettings, total=False):
     """See `TuningOptions`."""
 
     weights: str | Path | None
-    way: Way
+    method: Method
     val: str | Path | None
     form: str | None
     images: str | Path | None

@@ -1,4 +1,4 @@
-"""The recipe of a fine-tuning by model, way and photos.
+"""The recipe of a fine-tuning by model, method and photos.
 
 What decides a recipe is how many photos there are: a few leave
 the encoder as it is for long enough to be learned by heart, so the run is short and its weights are
@@ -16,7 +16,7 @@ from typing import Any, get_args
 from anymask import models
 from anymask.base import InputError, list_settings
 from anymask.runtime import about_weights, adapter_folder, base_of, entry
-from anymask.training.options import RunOptions, TuningOptions, Way
+from anymask.training.options import Method, RunOptions, TuningOptions
 from anymask.training.recipe import Learn, Recipe, RecipeStage
 
 
@@ -53,8 +53,12 @@ def variant_of(path: Path) -> str:
     return str(read_state(path)["recipe"]["model"] if about is None else about["variant"])
 
 
-# All weights; what sees the picture stays; adapters; the token and layers that SAM-HQ adds to SAM.
-LEARN: dict[Way, Learn] = {"full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq"}
+# What learns; the other ways are called alike in a recipe.
+LEARN: dict[Method, Learn] = {
+    "full": "all", "decoder": "decoder", "lora": "lora", "hq": "hq", "adapter": "adapter",
+    "no-prompt": "no-prompt",
+}  # fmt: skip
+ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model's own weights stay
 BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "form", "images"}
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # fields of a recipe, named alike
 
@@ -90,27 +94,24 @@ def with_fields(recipe: Recipe, options: TuningOptions) -> Recipe:
     return recipe if shared else replace(recipe, workers=1)
 
 
-def check_way(variant: str, way: str) -> None:
-    """Raises InputError for a way that there is not, or that the network cannot learn in.
+def check_method(variant: str, method: str) -> None:
+    """Raises InputError for a method that there is not, or by which the network cannot learn.
 
     Nothing is allocated for it: the network is built without numbers.
     """
     import torch
 
-    if way not in LEARN:
-        raise InputError(f"--way must be one of {', '.join(LEARN)}, got {way!r}")
-    if way != "hq":
-        return
+    from anymask.training.trainee import what_lacks
+
+    if method not in LEARN:
+        raise InputError(f"--method must be one of {', '.join(LEARN)}, got {method!r}")
     with torch.device("meta"):
-        parts = getattr(models.build(variant), "parts", None)
-    if not getattr(parts, "hq", ()):
-        raise InputError(
-            f"{variant} has no token of SAM-HQ to learn by --way hq; give a --model such as "
-            "sam_hq_vit_b (--weights may be those of SAM), or another way"
-        )
+        lacks = what_lacks(models.build(variant), LEARN[method])
+    if lacks:
+        raise InputError(f"--method {method}: {variant} {lacks}")
 
 
-RATES: dict[Way, float] = {"full": 8e-4, "decoder": 8e-4, "lora": 1e-3, "hq": 1e-3}
+RATES: dict[Method, float] = {"full": 8e-4, "decoder": 8e-4, **dict.fromkeys(ADDED, 1e-3)}
 LARGE_RATE = 1e-4  # at most, of models that saw a million photos (MedSAM tunes SAM at this rate)
 PATIENCE = 4
 BRIEF = 200  # pictures of a run for which processes of its own take longer to start than to help
@@ -189,7 +190,7 @@ def tuning_size(photos: int) -> TuningSize:
 
 def tuning_recipe(
     model: str,
-    way: str,
+    method: str,
     photos: int,
     *,
     init: str = "shipped",
@@ -199,15 +200,15 @@ def tuning_recipe(
 ) -> Recipe:
     """The recipe of a fine-tuning of a variant. Raises InputError, ModelError.
 
-    way       what learns, see `LEARN`
+    method    what learns, see `LEARN`
     photos    that are learned from
     init      file of weights to start from, or "shipped"
     pictures  that the run sees, each photo many times; None: by `photos`
     nested    part of the masks that lie inside another one: near 0 a click means one thing
     kind      of pictures, see `KINDS`
     """
-    if way not in get_args(Way):
-        raise InputError(f"--way must be one of {', '.join(get_args(Way))}, got {way!r}")
+    if method not in get_args(Method):
+        raise InputError(f"--method must be one of {', '.join(get_args(Method))}, got {method!r}")
     if kind not in KINDS:
         raise InputError(f"--kind must be one of {', '.join(KINDS)}, got {kind!r}")
     lying = KINDS[kind]
@@ -220,9 +221,9 @@ def tuning_recipe(
         init=init,
         save_every=judging,
         judge_every=judging,
-        learn=LEARN[way],  # type: ignore[index]  # checked above
+        learn=LEARN[method],  # type: ignore[index]  # checked above
         stages=(stage,),
-        rate=tuning_rate(model, way),
+        rate=tuning_rate(model, method),
         warmup=max(1, steps // 20),
         turns=size.turns if lying.turns is None else lying.turns,
         boxes=lying.boxes,
@@ -233,11 +234,11 @@ def tuning_recipe(
     )
 
 
-def tuning_rate(model: str, way: str) -> float:
+def tuning_rate(model: str, method: str) -> float:
     """How fast the weights learn: gently where all weights of a large model do."""
-    rate = RATES[way]  # type: ignore[index]  # checked above
+    rate = RATES[method]  # type: ignore[index]  # checked above
     small = bool(models.spec(model).pad_multiple)
-    return rate if small or way in ("lora", "hq") else min(rate, LARGE_RATE)
+    return rate if small or method in ADDED else min(rate, LARGE_RATE)
 
 
 def tuning_stage(model: str, photos: int, pictures: int | None) -> RecipeStage:

@@ -19,7 +19,7 @@ _LARGEST = 1 << 62  # of any number of a recipe
 
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
-Learn = Literal["all", "decoder", "quality", "lora", "hq"]
+Learn = Literal["all", "decoder", "quality", "lora", "hq", "adapter", "no-prompt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,9 @@ class Recipe:
     learn           "all"; "decoder": what sees the picture stays as it is; "quality": a new quality
                     head, the rest stays as `init` has it; "lora": low-rank adapters of all linear
                     layers and 1 x 1 convolutions (`training.lora`); "hq": the token and the layers
-                    that SAM-HQ adds to SAM
+                    that SAM-HQ adds to SAM; "adapter": the bottlenecks of Medical SAM Adapter
+                    (`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the
+                    `classes`, as AutoSAM does (`models.class_head`)
     lora_rank       r of the adapters
     lora_alpha      their scale is lora_alpha / lora_rank
     stages          in order
@@ -269,6 +271,8 @@ def _check(recipe: Recipe, where: str) -> None:
             words = ", ".join(get_args(kind))
             raise ConfigError(f"{where}: {name} must be one of {words}, got {value!r}")
     _check_stages(recipe, where)
+    if recipe.learn == "no-prompt" and not recipe.classes:
+        raise ConfigError(f"{where}: learn = 'no-prompt' learns classes; name them: classes = [..]")
     for name in ("channels", "classes"):
         if getattr(recipe, name) and (recipe.synthetic or recipe.task != "masks"):
             raise ConfigError(

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from anymask import models
 from anymask.base import ConfigError
 from anymask.masks import ModelSpec, TokenRoles
-from anymask.models.class_head import class_head_of
+from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.rules import open_family
 from anymask.runtime import trainable_weights
 from anymask.training.channels import Trainee, as_colours
@@ -84,7 +84,10 @@ class TrainingStep(nn.Module):
         balance  weight of the balanced loss
         draws    the random numbers of this step
         """
-        return self.learn_from(batch, self.see(batch), balance, draws)
+        seen = self.see(batch)
+        if self.recipe.learn == "no-prompt":
+            return StepOutcome(cast(Tensor, self.naming_loss(batch, seen)))
+        return self.learn_from(batch, seen, balance, draws)
 
     @property
     def device(self) -> torch.device:
@@ -136,10 +139,9 @@ class TrainingStep(nn.Module):
 
     def naming_loss(self, batch: Batch, seen: tuple[Tensor, ...]) -> Tensor | float:
         """How wrong the label map is, where classes are learned."""
-        head = class_head_of(self.model)
-        if head is None or batch.numbers is None:
+        if class_head_of(self.model) is None or batch.numbers is None:
             return 0.0
-        return class_loss(head(*seen), batch.numbers.long().to(self.device))
+        return class_loss(class_logits(self.model, seen), batch.numbers.long().to(self.device))
 
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts

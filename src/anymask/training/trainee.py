@@ -16,12 +16,14 @@ from torch import nn
 
 from anymask import models
 from anymask.base import ConfigError, DataError, WeightsError, read_arrays
+from anymask.models.bottlenecks import adapted_blocks, add_bottlenecks, has_bottlenecks
+from anymask.models.class_head import takes_prompts
 from anymask.runtime import trainable_weights
 from anymask.training.blocks import layer_decays
 from anymask.training.channels import Trainee, add_channels, take_channels
 from anymask.training.classes import add_classes
 from anymask.training.lora import add_adapters, merge_adapters
-from anymask.training.recipe import Recipe, recipe_of
+from anymask.training.recipe import Learn, Recipe, recipe_of
 from anymask.training.step import add_head, check_task, remove_head
 from anymask.training.weights import load_start
 
@@ -43,17 +45,38 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
 
     Raises ConfigError where the model has not the part that is to learn.
     """
-    if recipe.learn == "hq" and not cast(Trainee, model).parts.hq:
-        raise ConfigError(
-            f"{recipe.model} has no token of SAM-HQ to learn; give a model such as sam_hq_vit_b"
-        )
+    if lacks := what_lacks(model, recipe.learn):
+        raise ConfigError(f"{recipe.model} {lacks}")
+    if recipe.learn == "adapter":
+        add_bottlenecks(model)
     if recipe.learn == "lora":
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
     else:
         _choose_learning(model, recipe)
     add_head(model, recipe)
     add_channels(model, recipe.channels)
-    add_classes(model, recipe.classes)
+    add_classes(model, recipe.classes, prompts=recipe.learn == "no-prompt")
+
+
+def what_lacks(model: nn.Module, learn: Learn) -> str:
+    """What keeps a model from learning so, as the rest of a sentence; "" where nothing does."""
+    parts = getattr(model, "parts", None)
+    if learn == "hq" and not getattr(parts, "hq", ()):
+        return (
+            "has no token of SAM-HQ to learn; give a model such as sam_hq_vit_b (its weights may "
+            "be those of SAM)"
+        )
+    if learn == "adapter" and (parts is None or not adapted_blocks(model)):
+        return (
+            "has no blocks of attention that adapters could change; give a model such as "
+            "sam_vit_b, medsam or mobile_sam, or let the decoder or lora learn"
+        )
+    if learn == "no-prompt" and not takes_prompts(model):
+        return (
+            "has not the decoder of SAM, which the head would prompt; give a model such as "
+            "sam_vit_b, medsam or mobile_sam, or learn classes in another way"
+        )
+    return ""
 
 
 def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
@@ -67,6 +90,10 @@ def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
             learns = name.startswith(parts.quality)
         elif recipe.learn == "hq":
             learns = name.startswith(parts.hq)
+        elif recipe.learn == "adapter":
+            learns = has_bottlenecks([name])
+        elif recipe.learn == "no-prompt":
+            learns = False
         parameter.requires_grad_(learns)
 
 
@@ -77,10 +104,13 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
     """
     recipe = recipe_of(dict(state["recipe"]), "the checkpoint")
     model = models.build(recipe.model)
-    set_learning(model, recipe)
     best = state.get("best")
     try:
-        model.load_state_dict(best["average"] if best else state["average"])
+        weights = best["average"] if best else state["average"]
+        if has_bottlenecks(weights):  # of the start
+            add_bottlenecks(model)
+        set_learning(model, recipe)
+        model.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise WeightsError(f"the checkpoint does not fit {recipe.model} ({error})") from error
     merge_adapters(model)

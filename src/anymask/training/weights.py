@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.base import AnymaskError, WeightsError, whole_file
+from anymask.models.bottlenecks import add_bottlenecks, has_bottlenecks
 from anymask.models.class_head import NAME as CLASSES
 from anymask.runtime import (
     ABOUT,
@@ -42,7 +43,7 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
     """Give a network the weights of a file, or its own, changed by a folder of adapters.
 
     learn  what will learn: where that is the quality alone, its head starts anew, and so does the
-           part of SAM-HQ that is not in the file
+           part of SAM-HQ, and bottlenecks, that are not in the file
 
     Raises InputError for adapters of another model, WeightsError for what does not fit.
     """
@@ -51,7 +52,11 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
     if adapters is not None:
         check_base(adapters, name)
     start = trained_weights(path if adapters is None else trainable_weights(name))
+    if learn == "adapter" or has_bottlenecks(start):
+        add_bottlenecks(model)
     own = model.state_dict()
+    if learn == "adapter":
+        start = {name: own[name] for name in own if has_bottlenecks([name])} | start
     if learn == "quality":
         start |= {name: own[name] for name in own if name.startswith(parts.quality)}
     if learn == "hq":  # SAM itself is a start, too: the added part begins anew

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.models.bottlenecks import has_bottlenecks
 from anymask.models.image_model import ImageModel
 from anymask.models.mask_decoder import MaskDecoder
 from anymask.models.two_way import DownscaledAttention, TwoWayLayer
@@ -135,6 +136,7 @@ def fits(model: nn.Module) -> bool:
         return False
     config = model.mask_decoder.config
     plain = config.transformer.depth == 2 and config.transformer.self_attention == "sam"
+    plain = plain and not has_bottlenecks(model.mask_decoder.state_dict())
     return plain and not config.early_dim and config.norm == "place" and config.answers == "all"
 
 

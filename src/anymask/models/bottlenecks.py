@@ -1,0 +1,94 @@
+"""Medical SAM Adapter: a model in, the same model with bottlenecks that alone learn out.
+
+Source: Wu et al. 2023, "Medical SAM Adapter" (arXiv 2304.12620, section 3): C to C / 4, ReLU, and
+back. In each block of the encoder one stands behind the attention, inside its residual branch, and
+one beside the MLP, scaled by s; in each two-way layer of the decoder behind both cross attentions
+and beside the MLP. Deviations: the widening starts at zero, so that a run begins with the model
+itself; s is 0.5; those of the decoder do not depend on the prompt, and none look along a scan.
+
+They hang on the layers whose answers they change, as forward hooks: names and code of the blocks
+stay as they are, and any encoder with blocks of attention and MLP can have them.
+
+Letters: C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.models.layers import ModelParts
+from anymask.models.two_way import TwoWayLayer
+
+NAME = "bottleneck"  # of the part, in the layer that it hangs on
+NARROW = 4  # C over the width inside
+BESIDE = 0.5  # s
+
+
+class Bottleneck(nn.Module):
+    """A change of what a layer answers, of as many channels; none at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(channels, max(1, channels // NARROW))
+        self.up = nn.Linear(max(1, channels // NARROW), channels)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., C) -> the same
+        y: Tensor = self.up(F.relu(self.down(x)))
+        return y
+
+
+def adapted_blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks of the encoder that can have bottlenecks: those of attention and an MLP."""
+    encoder = cast(ModelParts, model.parts).encoder
+    return [
+        part
+        for name, part in model.named_modules()
+        if name.startswith(encoder)
+        and all(isinstance(getattr(part, one, None), nn.Module) for one in ("attn", "mlp"))
+    ]
+
+
+def add_bottlenecks(model: nn.Module) -> None:
+    """Give the blocks of a model their bottlenecks, once."""
+    if has_bottlenecks(model.state_dict()):
+        return
+    for block in adapted_blocks(model):
+        attention = cast(nn.Module, block.attn)
+        _hang(attention, cast(nn.Linear, attention.proj).out_features, _behind)
+        _hang_beside(cast(nn.Module, block.mlp))
+    for layer in [one for one in model.modules() if isinstance(one, TwoWayLayer)]:
+        for read in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token):
+            _hang(read.out_proj, read.out_proj.out_features, _behind)
+        _hang_beside(layer.mlp)
+
+
+def has_bottlenecks(names: Iterable[str]) -> bool:
+    """Whether weights of these names are those of a model with bottlenecks."""
+    return any(f".{NAME}." in name for name in names)
+
+
+def _hang_beside(mlp: nn.Module) -> None:
+    *_, last = (part for part in mlp.modules() if isinstance(part, nn.Linear))
+    _hang(mlp, last.out_features, _beside)
+
+
+def _hang(layer: nn.Module, channels: int, hook: Any) -> None:
+    like = next(layer.parameters())
+    layer.add_module(NAME, Bottleneck(channels).to(like.device, like.dtype))
+    layer.register_forward_hook(hook)
+
+
+def _behind(layer: nn.Module, _given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+    y: Tensor = answer + cast(nn.Module, layer.bottleneck)(answer)
+    return y
+
+
+def _beside(layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+    y: Tensor = answer + BESIDE * cast(nn.Module, layer.bottleneck)(given[0])
+    return y
