@@ -168,7 +168,8 @@ def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
         assert "settings of fill" in error_of(
             http.post("/api/volumes", json={"settings": {"session": "/etc/passwd"}})
         )
-        assert "stop" in error_of(http.post("/api/volumes", json={"settings": {"stop": {}}}))
+        bad = http.post("/api/volumes", json={"settings": {"stop": {"a": 1}}})  # told at once
+        assert "stop must be True or False" in error_of(bad)
         volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
         assert "a session with a scan" in error_of(http.get(f"{volume}/labels"), 409)
         assert "bytes of a file" in error_of(http.put(f"{volume}/file", content=b""), 400)

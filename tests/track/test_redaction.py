@@ -102,11 +102,23 @@ def test_the_command_is_done_once_and_lists_frames(
     assert "not all is hidden on 3 frames, listed in out-without.csv" in capsys.readouterr().out
     assert Path("out-without.csv").read_text().splitlines()[1] == "3,0.120,nothing is hidden"
     before = Path("out.mkv").stat().st_mtime_ns
+    for same in (Path("clip.mkv"), Path("t.jsonl")):  # touched, or brought from elsewhere
+        same.write_bytes(same.read_bytes())
     assert main(words) == 0
     assert Path("out.mkv").stat().st_mtime_ns == before
     assert main([*words, "--how", "blur"]) == 0
     assert "can be undone" in capsys.readouterr().out
     assert Path("out.mkv").stat().st_mtime_ns > before
+
+
+def test_a_copy_that_was_cut_short_is_ours_and_written_anew(clip: Path) -> None:
+    known = tracks("t.jsonl")
+    assert redact_video(clip, known, "out.mkv") == []
+    whole = len(pictures("out.mkv"))
+    Path(".out.mkv.redacted").write_text("begun")  # killed before it was told that it is whole
+    Path("out.mkv").write_bytes(b"cut short")
+    assert redact_video(clip, known, "out.mkv") == []
+    assert len(pictures("out.mkv")) == whole
 
 
 def test_words_in_a_video_are_looked_at_first(

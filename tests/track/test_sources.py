@@ -30,11 +30,12 @@ def test_a_video_file_gives_the_pictures_that_were_written_in_any_order(tmp_path
     assert source.read(-1) is None
 
 
-def test_reading_backwards_gives_every_frame(tmp_path: Path) -> None:
-    source = open_source(
-        write_video(tmp_path / "clip.mp4", PICTURES, codec="libx264", pix_fmt="yuv444p", crf=0)
-    )
+@pytest.mark.parametrize("ending", ["mp4", "ts"])  # with an index, and without one
+def test_reading_backwards_gives_every_frame(tmp_path: Path, ending: str) -> None:
+    path, look = tmp_path / f"clip.{ending}", {"codec": "libx264", "pix_fmt": "yuv444p"}
+    source = open_source(write_video(path, PICTURES, crf=0, g=12, **look))
     forwards = [source.read(frame) for frame in range(40)]
+    assert all(frame is not None for frame in forwards)
     for frame in reversed(range(40)):
         np.testing.assert_array_equal(source.read(frame), forwards[frame])
 

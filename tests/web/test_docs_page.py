@@ -50,7 +50,9 @@ def test_docs_lists_and_tries_every_address_and_asks_no_other_server(chromium: A
         told = {text.replace("\u200b", "") for text in shown}
         videos = {address for address in told if address.startswith("/api/videos")}
         assert len(videos) == 14
-        assert told - videos == {
+        volumes = {address for address in told if address.startswith("/api/volumes")}
+        assert len(volumes) == 15
+        assert told - videos - volumes == {
             "/health", "/api/encode", "/api/segment", "/api/everything", "/api/find", "/api/names",
             "/model/{name}",
         }  # fmt: skip

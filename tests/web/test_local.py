@@ -120,6 +120,12 @@ def test_of_everything_those_are_shown_that_python_would_show(
     assert {id(one) for one in rest} == {id(one) for one in others}
     assert without_duplicates([*shown, *others], ADAPTIVE_NMS) == [*shown, *others]
     assert any(one.score > least for one in others)  # a part or a whole of what is shown
+    ann.saved()
+    ann.page.reload()
+    ann.page.wait_for_selector(".stage")
+    ann.until(f"s.editor?.state.masks.length === {len(shown)}")
+    ann.page.get_by_role("button", name="Undo").click()
+    ann.until("s.editor.state.masks.length", 0)
 
 
 def test_it_works_where_the_host_sends_no_isolation_headers(

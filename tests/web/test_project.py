@@ -210,6 +210,43 @@ def test_everything_is_a_layer_to_pick_from(sit_down: SitDown, project: Project)
     assert "proposed" not in [r["state"] for r in project.records.values()]
 
 
+def test_proposals_are_taken_back_after_a_reload_but_what_was_judged_stays(
+    sit_down: SitDown, project: Project
+) -> None:
+    project.stage = "semi"
+    ann = sit_down(project)
+    ann.open()
+    ann.until("s.editor?.finding === null && s.editor.state.masks.length > 1")
+    count = len(project.records)
+    ann.keys("k", "Enter")
+    ann.until("s.editor.state.masks.filter(m => m.state === 'accepted').length", 1)
+    ann.saved()
+    (kept,) = (r["id"] for r in project.records.values() if r["state"] == "accepted")
+    undo = ann.page.get_by_role("button", name="Undo")
+
+    def again() -> None:
+        ann.page.reload()
+        ann.page.wait_for_selector(".stage")
+        ann.until("s.editor !== null")
+
+    again()
+    undo.click()
+    ann.saved()
+    assert set(project.records) == {kept}
+    assert undo.is_disabled()
+    ann.keys("Control+y")
+    ann.saved()
+    assert len(project.records) == count
+    again()
+    undo.click()
+    ann.keys("k", "Delete")
+    ann.saved()
+    again()
+    ann.seen()  # and it does not begin with proposals again
+    assert ann.ask("[s.editor.finding, s.editor.state.masks.length]") == [None, 0]
+    assert project.asked.count("POST /api/images/coffee/everything") == 1
+
+
 # One transaction that ends with the page: whatever the page writes meanwhile waits behind it.
 BUSY_DISK = """async () => {
     const [{ name }] = await indexedDB.databases();

@@ -17,11 +17,17 @@ from PIL import Image
 import anymask
 from anymask.formats import read_annotations
 from anymask.masks import coco_to_rle, mask_to_rle, rle_iou, rle_to_mask
+from anymask.track import FilmWriter
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColourRuntime, iou
 from tests.studio.servers import inference
+from tests.studio.test_film_exports import PICTURES as CLIP
+from tests.studio.test_film_exports import decoded, grown, off, turned_clip
 from tests.track.clips import moving_discs, write_video
+from tests.web.test_accessibility import axe, check
 from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
+
+__all__ = ["axe"]  # a fixture
 
 
 def textured_clip(photo: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -213,6 +219,61 @@ def test_exports_of_every_format_and_folders_of_frames(
         film = viewer.export("Video", tmp_path)
         with anymask.load().track(film) as session:
             assert session.frames.length == FRAMES
+
+
+def test_an_overlay_and_a_cut_out_leave_with_times_sound_and_alpha(
+    viewer: Viewer, tmp_path: Path
+) -> None:
+    viewer.watch(turned_clip(tmp_path / "turned.mp4"))
+    viewer.say(30, 30)
+    viewer.follow()
+    known = [mask_on(viewer, frame) for frame in range(viewer.ask("f.length"))]
+    film = viewer.export("Video", tmp_path, "Masks over the frames (MP4)")
+    assert film.name == "turned.mp4"
+    for drawn, picture, mask in zip(decoded(film.read_bytes()), CLIP, known, strict=True):
+        assert off(drawn, picture, mask) > 8
+        assert off(drawn, picture, ~grown(mask, 9)) < 5
+    cut = viewer.export("Video", tmp_path, "Objects cut out, with alpha (WebM)")
+    assert cut.name == "turned.webm"
+    for drawn, mask in zip(decoded(cut.read_bytes()), known, strict=True):
+        assert iou(drawn[..., 3] > 127, mask) > 0.9
+
+
+def test_an_export_shows_how_far_it_is_is_stopped_and_asked_for_again(
+    viewer: Viewer, clip: Path, tmp_path: Path, axe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, held, asked = FilmWriter.write, threading.Event(), []
+
+    def slow(self: FilmWriter, *frame: Any) -> None:
+        asked.append(1)
+        assert len(asked) != 3 or held.wait(PATIENCE_S)
+        write(self, *frame)
+
+    monkeypatch.setattr(FilmWriter, "write", slow)
+    viewer.watch(clip)
+    viewer.say(30, 30)
+    viewer.keys("Control+s")
+    form = viewer.page.get_by_role("dialog", name="Export")
+    look = form.get_by_role("combobox", name="Look")
+    look.select_option("Objects in one colour (MP4)")
+    form.get_by_label("Colour").fill("#20a0ff")
+    form.get_by_role("button", name="Export").click()
+    far = form.get_by_role("progressbar", name="Frames written")
+    viewer.until_so(lambda: far.evaluate("one => one.value / one.max") == 2 / FRAMES, "2 frames")
+    assert check(viewer, axe, "an export") == []
+    form.get_by_role("button", name="Stop").click()
+    form.get_by_text("Stopped.").wait_for()
+    told = "fetch(`api/videos/${window.anymask.videoWork.facts.name}/export`)"
+    left = f"{told}.then((reply) => reply.json()).then(({{ total }}) => total)"
+    viewer.until_so(lambda: viewer.page.evaluate(left) == 0, "the server has given up")
+    held.set()
+    form.get_by_label("Format").select_option("SA-V")
+    assert look.count() == 0
+    viewer.keys("Escape")
+    film = viewer.export("Video", tmp_path, "Background in one colour (MP4)")
+    assert len(asked) == 3 + FRAMES
+    with anymask.load().track(film) as session:
+        assert session.frames.read(0)[90, 10].max() < 20
 
 
 def segmentations(viewer: Viewer) -> list[str]:

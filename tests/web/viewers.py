@@ -75,10 +75,12 @@ class Viewer(Annotator):
             for rle, mask in zip(rles, truth, strict=True)
         ]
 
-    def export(self, name: str, folder: Path) -> Path:
+    def export(self, name: str, folder: Path, look: str | None = None) -> Path:
         self.keys("Control+s")
         with self.page.expect_download() as download:
             self.page.get_by_label("Format").select_option(name)
+            if look is not None:
+                self.page.get_by_role("combobox", name="Look").select_option(look)
             self.page.get_by_role("button", name="Export", exact=True).last.click()
         target = folder / download.value.suggested_filename
         download.value.save_as(target)

@@ -59,6 +59,7 @@ def _declared(name: str, schema: dict[str, Any]) -> str:
     for key, value in schema["properties"].items():
         told = f" // {value['description']}" if "description" in value else ""
         line = f"  {key}{'' if key in required else '?'}: {_type(value)};"
+        line = line if len(line) <= 100 else line.replace(": ", ":\n    ", 1)  # as prettier does
         lines.append(f"{line}{told if len(line + told) <= 100 else ''}\n")
     return f"interface {name} {{\n{''.join(lines)}}}"
 

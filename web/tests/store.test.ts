@@ -8,6 +8,7 @@ import { cocoFile, joined, labelPngs, sa1bFiles, yoloFiles } from "../src/export
 import { fillRings } from "../src/masks/outline";
 import { patchArea } from "../src/masks/patch";
 import { zipOf } from "../src/export/zip";
+import { hadProposals, resume, rowOf } from "../src/state/proposing";
 import { Work, NO_DRAFT, difference } from "../src/state/work";
 import type { Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
@@ -679,6 +680,29 @@ describe("undo and redo", () => {
     const [a, b, c] = ["a", "b", "c"].map(mask);
     const changed = { ...b, label: "new" };
     expect(difference([a, b], [changed, c])).toEqual({ saved: [changed, c], removed: [a] });
+  });
+
+  test("steps of proposals are undone after a reload, but for what was changed", async () => {
+    const { outbox } = outboxOf(new Pretended());
+    const keys = (masks: readonly Mask[]) => masks.map(({ key }) => key).join("");
+    const mask = (key: string, state: string) => ({ key, state, label: null }) as Mask;
+    const steps = [
+      { what: "everything", keys: ["a", "b", "gone"] },
+      { what: "find", keys: ["c", "d"] },
+      { what: "find", keys: ["gone too"] },
+    ];
+    await db.keep("settings", { name: rowOf("proposed", "photo", 2), steps });
+    outbox.learn("d", { id: "7", version: 2 } as SavedRecord);
+    const masks = [mask("c", "proposed"), mask("x", "proposed"), mask("b", "accepted")];
+    masks.push(mask("d", "proposed"), mask("a", "proposed"));
+    const state = { masks, draft: NO_DRAFT, label: "", selected: null };
+    const work = await resume(db, outbox, "photo", 2, state);
+    expect(keys(work.state.masks)).toBe("cxbda");
+    expect([work.undo(), keys(work.state.masks)]).toEqual(["find", "xbda"]);
+    expect([work.undo(), keys(work.state.masks)]).toEqual(["everything", "xbd"]);
+    expect(work.undo()).toBeNull();
+    expect(hadProposals(work)).toBe(true);
+    expect(hadProposals(await resume(db, outbox, "photo", 0, state))).toBe(false);
   });
 });
 

@@ -17,6 +17,7 @@ from anymask.jobs import (
     PhotoTask,
     Redaction,
     RedactReport,
+    beside,
     redact_photos,
     write_list,
 )
@@ -159,7 +160,7 @@ def redact_film(args: argparse.Namespace) -> None:
     video = Path(args.sources[0])
     out = args.output or Path(f"{video.stem}.redacted.mp4")
     check_film(out, "picture")
-    review, tracks = out.with_name(f"{out.stem}-review"), args.labels
+    review, tracks = beside(out, "-review"), args.labels
     if tracks is None:
         if args.words is None or args.like:
             raise InputError("in a video words or tracks say what is hidden; give --words")
@@ -185,7 +186,7 @@ def redact_film(args: argparse.Namespace) -> None:
             return
     with ProgressBar("frames", None) as bar:
         gaps = redact_video(video, tracks, out, args.how, args.colour, bar.update)
-    place = args.list_to or out.with_name(f"{out.stem}-without.csv")
+    place = args.list_to or beside(out, "-without.csv")
     rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
     write_list(place, ("frame", "seconds", "reason"), rows)
     print(f"wrote {out}")

@@ -2,6 +2,7 @@ from anymask.edit.alpha import closed_form_alpha as closed_form_alpha
 from anymask.edit.alpha import foreground_colours as foreground_colours
 from anymask.edit.alpha import soft_alpha as soft_alpha
 from anymask.edit.changes import Hiding as Hiding
+from anymask.edit.changes import RedactedCopy as RedactedCopy
 from anymask.edit.changes import blur as blur
 from anymask.edit.changes import check_hiding as check_hiding
 from anymask.edit.changes import collage as collage

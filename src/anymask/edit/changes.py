@@ -10,14 +10,18 @@ Letters: H W a photo.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from PIL import ImageColor
 
-from anymask.base import BoolArray, FloatArray, InputError, UintImage
+from anymask.base import BoolArray, FloatArray, InputError, UintImage, parse_json, write_whole
 from anymask.edit.cutouts import covering, cut_out
 from anymask.edit.inpainting import Filler
 from anymask.masks import Mask, Masks
@@ -104,6 +108,49 @@ def redact(
         hidden = _hazy(image[here]) if how == "blur" else _in_cells(image[here])
         out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
     return out
+
+
+@dataclass(frozen=True)
+class RedactedCopy:
+    """The file of a copy, and a hidden one beside it that says what it was made of, as a hash that
+    tells nothing else. A file without one is not ours and is never overwritten.
+
+    path      of the copy
+    original  what it is a copy of
+    """
+
+    path: Path
+    original: Path
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.redacted")
+
+    def notes(self, facts: Sequence[Any]) -> list[Any] | None:
+        """What was noted of a copy that is there and was made of these facts; None: it has to be
+        written. Raises InputError where another file, or the original, is in its place."""
+        if not self.path.exists():
+            return None
+        if not self._mark.is_file() or self.path.samefile(self.original):
+            raise InputError(
+                f"{self.path} is there, and no copy that anymask redact wrote; choose another "
+                "output"
+            )
+        stamp, _, notes = self._mark.read_text("utf-8").partition("\n")
+        if stamp != self._stamp(facts):
+            return None
+        return list(parse_json(notes or "[]", self._mark))
+
+    def begin(self) -> None:
+        """The copy is ours from now on, and not whole."""
+        write_whole(self._mark, "begun")
+
+    def end(self, facts: Sequence[Any], notes: Sequence[Any] = ()) -> None:
+        """The copy is whole."""
+        write_whole(self._mark, f"{self._stamp(facts)}\n{json.dumps(notes)}")
+
+    def _stamp(self, facts: Sequence[Any]) -> str:
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def check_hiding(how: str, colour: str) -> None:

@@ -19,6 +19,7 @@ from anymask.jobs.records import MaskWork as MaskWork
 from anymask.jobs.records import PhotoFile as PhotoFile
 from anymask.jobs.review import Redaction as Redaction
 from anymask.jobs.review import RedactReport as RedactReport
+from anymask.jobs.review import beside as beside
 from anymask.jobs.review import redact_photos as redact_photos
 from anymask.jobs.review import write_list as write_list
 from anymask.jobs.settings import LookChoice as LookChoice

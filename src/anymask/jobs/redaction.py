@@ -1,21 +1,18 @@
 """Photos redacted as labels say: masks in, copies without the things and without metadata out.
 
 Nothing of a file but its pixels is copied: EXIF, GPS, XMP, comments and thumbnails stay behind. A
-hidden file beside each copy says what it was made of, as a hash that tells nothing else; a file
-without one is not ours and is never overwritten.
+copy that is there is known by `edit.RedactedCopy`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.base import DataError, InputError, check_keywords, whole_file, write_whole
+from anymask.base import DataError, InputError, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.jobs.engines import OnStep
 from anymask.jobs.photos import PhotoItem, PlacedPhotos
@@ -166,34 +163,28 @@ class RedactWork:
         Raises DataError for labels of another size, InputError for a file that is not ours in the
         copy's place.
         """
+        from anymask.edit import RedactedCopy
+
         image = self.task.labels.of(item.photo)
         if image is None and not self.task.force:
             return 0
         photo = PhotoFile(item, PictureChoice())
         path = item.named[0][1] if item.named else item.output(copy_suffix(item.photo))
-        mark = path.with_name(f".{path.name}.redacted")
-        stamp = self._stamp(photo, image)
-        if path.exists():
-            written = mark.read_text("utf-8") if mark.is_file() else None
-            if written is None or path.samefile(item.photo):
-                raise InputError(
-                    f"{path} is there, and no copy that anymask redact wrote; choose another output"
-                )
-            if written == stamp:
-                return None
+        copy, facts = RedactedCopy(path, item.photo), self._facts(photo, image)
+        if copy.notes(facts) is not None:
+            return None
         masks = () if image is None else image.masks
         pixels = self._hidden(photo, image)
-        write_whole(mark, b"begun")  # the copy is ours from now on
+        copy.begin()
         with whole_file(path) as file:
             save_picture(file, pixels, path.suffix.lower())
-        write_whole(mark, stamp.encode())
+        copy.end(facts)
         return len(masks)
 
-    def _stamp(self, photo: PhotoFile, image: AnnotatedImage | None) -> str:
+    def _facts(self, photo: PhotoFile, image: AnnotatedImage | None) -> list[Any]:
         """What a copy is known by: the photo's bytes, the masks, and how they are hidden."""
         masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
-        told = json.dumps([photo.file_hash, masks, self.task.how, self.task.colour])
-        return hashlib.sha256(told.encode()).hexdigest()
+        return [photo.file_hash, masks, self.task.how, self.task.colour]
 
     def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # -> (H, W, 3)
         from anymask.edit import redact

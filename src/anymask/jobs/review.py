@@ -20,6 +20,7 @@ from anymask.jobs.photos import FolderJob, PhotoItem
 from anymask.jobs.redaction import RedactLabels, RedactTask
 from anymask.jobs.verbs import FindTask, Photos
 from anymask.masks import picture_format
+from anymask.track import FILMS
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding
@@ -121,7 +122,8 @@ def _tuple(photos: Path | tuple[Path, ...]) -> tuple[Path, ...]:
 
 def beside(out: Path, ending: str) -> Path:
     """A place beside the copies: review of a.jpg in a-review, of out/ in out-review."""
-    name = out.stem if picture_format(suffix_of(out)) else out.name
+    suffix = suffix_of(out)
+    name = out.stem if picture_format(suffix) or suffix in FILMS else out.name
     return out.with_name((name or "redacted") + ending)
 
 

@@ -547,7 +547,7 @@ async def view_of(inference: Inference, image: str, limits: Limits) -> Callable[
 
 @asynccontextmanager
 async def gives_up(
-    request: Request, asked: Future[Any], left: Event | None = None
+    request: Request, asked: Future[Any] | asyncio.Task[Any], left: Event | None = None
 ) -> AsyncIterator[None]:
     """Sets `left` when the client goes away, and cancels what has not begun."""
 
@@ -570,7 +570,7 @@ def _gone() -> Refusal:
 
 
 async def done(future: Any) -> Any:
-    """Wait for a future of the inference without holding up other requests."""
+    """Wait for a future of the inference, or a task, without holding up other requests."""
     try:
         return await asyncio.wrap_future(future)
     except (RequestAbandoned, asyncio.CancelledError) as error:

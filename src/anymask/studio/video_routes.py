@@ -11,12 +11,11 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, StreamingResponse
@@ -25,7 +24,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, UintImage
-from anymask.masks import Colour, overlay
+from anymask.masks import Colour
 from anymask.studio.errors import Refusal, refusal_of
 from anymask.studio.model_routes import (
     BINARY,
@@ -34,13 +33,16 @@ from anymask.studio.model_routes import (
     OfLimits,
     done,
     file_answer,
+    gives_up,
     picture_of,
     read_photo,
 )
+from anymask.studio.project_schemas import ProgressBody
 from anymask.studio.records import MOST_ID
 from anymask.studio.schemas import TRACK, check_prompts
 from anymask.studio.video_schemas import (
     ClipChoiceBody,
+    FilmLook,
     FrameBody,
     KnownMasksBody,
     OffersBody,
@@ -63,6 +65,10 @@ from anymask.track import (
     SavWriter,
     TrackedFrame,
     VideoFacts,
+    cut_objects,
+    draw_masks,
+    draw_objects,
+    hide_objects,
 )
 
 T = TypeVar("T")
@@ -79,6 +85,7 @@ FILES: dict[str, tuple[str, str]] = {  # format -> the ending of its file, its m
     "coco": (".json", "application/json"),
     "jsonl": (".jsonl", "application/x-ndjson"),
     "film": (".mp4", "video/mp4"),
+    "cutout": (".webm", "video/webm"),  # a film with alpha
 }
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -375,29 +382,37 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
     response_class=FileResponse,
     responses=file_answer(*sorted({kind for _, kind in FILES.values()})),
 )
-async def export(video: Asked, body: VideoExportBody, videos: OfVideos) -> Response:
-    """All that is known of the objects, as a file; frames without masks have none in it."""
+async def export(
+    video: Asked, body: VideoExportBody, videos: OfVideos, request: Request
+) -> Response:
+    """All that is known of the objects, as a file; frames without masks have none in it. Given up
+    once the client has gone."""
     title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "video"
-    path = await write_export(videos, video, body, title[:80])
+    writing = asyncio.create_task(write_export(videos, video, body, title[:80]))
+    async with gives_up(request, writing):
+        path = await done(writing)
     return FileResponse(
         path,
-        media_type=FILES[body.format][1],
+        media_type=_file_of(body)[1],
         filename=path.name,
         background=BackgroundTask(shutil.rmtree, path.parent, True),
     )
+
+
+@router.get("/{name}/export", response_model=ProgressBody)
+async def export_progress(video: Asked) -> dict[str, int]:
+    """How many frames of the export under way are written."""
+    total = video.session.frames.length or 0
+    return {"done": video.written, "total": total if video.exporting else 0}
 
 
 # Files: frame by frame, what is known in the thread of the sessions and the frame itself in the
 # viewing thread, so that others take their turns and nothing is held.
 
 
-def draw_frame(frame: TrackedFrame, image: UintImage, colours: Mapping[int, Colour]) -> UintImage:
-    """A frame with the masks in the colours that the page shows them in."""
-    seen = {number: one for number, one in frame.objects.items() if one.area}
-    if not seen:
-        return image
-    palette = [colours.get(number, (30, 144, 255)) for number in seen]
-    return overlay(image, np.stack([one.mask for one in seen.values()]), palette=palette)
+def _file_of(body: VideoExportBody) -> tuple[str, str]:
+    cut = body.format == "film" and body.look == "cutout"
+    return FILES["cutout" if cut else body.format]
 
 
 async def write_export(
@@ -409,7 +424,7 @@ async def write_export(
         raise Refusal(409, message)
     if video.exporting:
         raise Refusal(409, "wanted one export at a time, got another; wait for the first one")
-    video.exporting = True
+    video.exporting, video.written = True, 0
     folder = Path(video.folder.name) / f"export-{secrets.token_hex(8)}"
     try:
         known = await done(videos.work(lambda: video.session.objects))
@@ -417,7 +432,7 @@ async def write_export(
             message = "wanted an object that was clicked on, got a video without one; click first"
             raise Refusal(422, message)
         folder.mkdir(parents=True)
-        target, path = folder / title, folder / (title + FILES[body.format][0])
+        target, path = folder / title, folder / (title + _file_of(body)[0])
         sound = video.path if video.path is not None and video.path.is_file() else None
         facts = VideoFacts(title, video.hw, video.session.frames.rate, tuple(known), sound)
         place = target if body.format == "davis" else path
@@ -449,6 +464,7 @@ async def _write(videos: VideoSessions, video: OpenVideo, writer: MaskWriter) ->
         for frame in range(video.session.frames.length or 0):
             found = await done(videos.work(partial(video.session.result, frame)))
             await done(videos.view(partial(writer.write, found, partial(picture, frame))))
+            video.written = frame + 1
         await done(videos.view(writer.close))
     except (Exception, asyncio.CancelledError):
         videos.view(writer.abandon)
@@ -466,11 +482,25 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "jsonl":
             return LineWriter(path)
         case "film":
-            colours: dict[int, Colour] = {}
-            for one in body.objects:
-                red, green, blue = bytes.fromhex(one.colour[1:])
-                colours[one.object] = (red, green, blue)
-            return FilmWriter(path, facts, partial(draw_frame, colours=colours))
+            cut = body.look == "cutout"
+            return FilmWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
+
+
+def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
+    palette: dict[int, Colour] = {}
+    for one in body.objects:
+        red, green, blue = bytes.fromhex(one.colour[1:])
+        palette[one.object] = (red, green, blue)
+    drawings: dict[FilmLook, Callable[[TrackedFrame, UintImage], UintImage]] = {
+        "overlay": partial(draw_objects, palette=palette),
+        "masks": partial(draw_masks, palette=palette),
+        "blur": partial(hide_objects, how="blur"),
+        "colour": partial(hide_objects, how="solid", colour=body.colour),
+        "background-blur": partial(cut_objects, look={"background": "blur"}),
+        "background-colour": partial(cut_objects, look={"background": body.colour}),
+        "cutout": cut_objects,
+    }
+    return drawings[body.look]
 
 
 def _zip(folder: Path, path: Path) -> None:

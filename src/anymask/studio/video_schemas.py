@@ -249,19 +249,34 @@ def frame_body(frame: TrackedFrame) -> dict[str, Any]:
     return frame_to_json(frame) | {"objects": objects}
 
 
+Hex = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+
+
 class NamedObjectBody(BaseModel):
     """What an object is called, and its colour on a film."""
 
     object: Count
     name: str = Field(default="", max_length=200)
-    colour: str = Field(default="#1e90ff", pattern="^#[0-9a-fA-F]{6}$")
+    colour: Hex = "#1e90ff"
+
+
+FilmLook = Literal[
+    "overlay", "masks", "blur", "colour", "background-blur", "background-colour", "cutout"
+]
 
 
 class VideoExportBody(BaseModel):
-    """The format, what the video is called, and the objects' names and colours."""
+    """The format, what the video is called, and the objects' names and colours.
+
+    look    of a film: the masks on the frames, or alone on black; the objects, or what is behind
+            them, out of focus or of one colour; the objects cut out, with alpha (.webm)
+    colour  of the looks that have one
+    """
 
     model_config = example(format="sav", title="video")
 
     format: Literal["sav", "davis", "coco", "jsonl", "film"]
+    look: FilmLook = "overlay"
+    colour: Hex = "#000000"
     title: str = Field(default="video", max_length=200)
     objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []

@@ -125,6 +125,7 @@ class OpenSession:
     folder     holds the file that was sent and what is exported, and goes with the session
     opened, asked  when, by the clock of `VideoSessions`
     path       what it is about; None: nothing yet, or frames are handed over
+    written    frames of the newest export that are in its file
     turn       counts the requests for masks: only the newest one is answered further
     """
 
@@ -136,6 +137,7 @@ class OpenSession:
     path: Path | None = None
     turn: int = 0
     exporting: bool = False
+    written: int = 0
     receiving: bool = False
     objects: set[int] = field(default_factory=set)
 

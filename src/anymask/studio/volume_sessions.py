@@ -108,7 +108,7 @@ class OpenScan(OpenSession):
 def begin_scan(videos: VideoSessions, settings: dict[str, Any], name: str | None) -> OpenScan:
     """Open a session about a scan to come; in the thread of the sessions. As `VideoSessions.begin`.
 
-    settings  of `Model.volume`; raises InputError for wrong ones
+    settings  of `Model.volume`, checked before there is a scan
     """
     VolumeSettings(**settings)
     known = videos.opened(name, OpenScan)

@@ -14,6 +14,7 @@ from anymask.track.matching import MatchState as MatchState
 from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked
+from anymask.track.outputs import FILMS as FILMS
 from anymask.track.outputs import CocoWriter as CocoWriter
 from anymask.track.outputs import CutoutLook as CutoutLook
 from anymask.track.outputs import FilmWriter as FilmWriter
@@ -24,6 +25,9 @@ from anymask.track.outputs import SavWriter as SavWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import check_film as check_film
 from anymask.track.outputs import check_paths as check_paths
+from anymask.track.outputs import cut_objects as cut_objects
+from anymask.track.outputs import draw_masks as draw_masks
+from anymask.track.outputs import draw_objects as draw_objects
 from anymask.track.outputs import frame_to_json as frame_to_json
 from anymask.track.outputs import object_to_json as object_to_json
 from anymask.track.records import Direction as Direction
@@ -34,6 +38,7 @@ from anymask.track.records import TrackedFrame as TrackedFrame
 from anymask.track.records import Tracker as Tracker
 from anymask.track.records import TrackMoment as TrackMoment
 from anymask.track.redaction import find_for_review as find_for_review
+from anymask.track.redaction import hide_objects as hide_objects
 from anymask.track.redaction import redact_video as redact_video
 from anymask.track.session import FramePrefetcher as FramePrefetcher
 from anymask.track.session import VideoSession as VideoSession
@@ -46,7 +51,9 @@ from anymask.track.settings import GROUPS as GROUPS
 from anymask.track.settings import FrameSampling as FrameSampling
 from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
+from anymask.track.settings import SessionFile as SessionFile
 from anymask.track.settings import TrackerName as TrackerName
+from anymask.track.settings import TrackerSetting as TrackerSetting
 from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource

@@ -13,6 +13,8 @@ held.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ from anymask.base import BoolArray, InputError, UintImage, file_suffix, whole_fi
 from anymask.formats import voc_palette
 from anymask.masks import (
     UNLABELLED,
+    Colour,
     colours,
     empty_rle,
     overlay,
@@ -41,7 +44,9 @@ from anymask.track.sources import import_av
 
 MOST_NUMBERS = 255  # objects of a palette PNG
 CLOCK = 90_000  # ticks a second
-OPUS_RATE, OPUS_FRAME = 48_000, 960  # samples a second, and in a packet of 20 ms
+SOUND_RATE = 48_000  # samples a second, of sound that is encoded anew
+_SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> samples, and in a packet
+WHITE: Colour = (255, 255, 255)  # of an object that nobody gave a colour
 FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 Look = Literal["picture", "cutout"]
@@ -150,7 +155,7 @@ class RowFile:
     def abandon(self) -> None:
         """Leave nothing behind."""
         self._file.close()
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
 
 class SavWriter(MaskWriter):
@@ -309,13 +314,20 @@ class CutoutWriter(MaskWriter):
         """See `MaskWriter`."""
 
 
-def draw_objects(frame: TrackedFrame, image: UintImage, objects: Sequence[int]) -> UintImage:
-    """A frame (H, W, 3) with the masks on it, each of the video's objects in its own colour."""
+def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
+    """A frame (H, W, 3) with the masks on it, each object in its own colour."""
     if not frame.objects:
         return image
-    palette = dict(zip(objects, colours(len(objects)), strict=True))
-    chosen = [palette.get(number, (255, 255, 255)) for number in frame.objects]
+    chosen = [palette.get(number, WHITE) for number in frame.objects]
     return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
+
+
+def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
+    """The masks alone (H, W, 3), each in its object's colour on black; the surer one is on top."""
+    drawn = np.zeros_like(image)
+    for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
+        drawn[one.mask] = palette.get(number, WHITE)
+    return drawn
 
 
 class FilmWriter(MaskWriter):
@@ -325,7 +337,8 @@ class FilmWriter(MaskWriter):
     path  .mp4, .mov, .mkv or .webm; a cut-out, which has alpha, .webm (VP9) or .mov (ProRes)
     draw  makes the picture (H, W, 3) of a frame, or (H, W, 4) of a cut-out
 
-    Raises InputError for an ending that cannot be written.
+    Raises InputError for what `check_film` refuses, and for sound that wants an encoder that is not
+    there.
     """
 
     def __init__(
@@ -333,6 +346,7 @@ class FilmWriter(MaskWriter):
     ) -> None:
         check_film(path, look)
         self._av, self._draw = import_av(), draw
+        self._codec = encoder_of(path, look)
         self.path, self.look, self.begin, self.rate = path, look, facts.begin, facts.rate
         path.parent.mkdir(parents=True, exist_ok=True)
         self._draft = path.with_name(f".{path.stem}.part{path.suffix}")
@@ -344,7 +358,11 @@ class FilmWriter(MaskWriter):
         self._ahead: tuple[float, Any] | None = None
         self._last = float("inf") if facts.end is None else facts.end - facts.begin
         if facts.sound is not None:
-            self._take_sound(facts.sound)
+            try:
+                self._take_sound(facts.sound)
+            except BaseException:
+                self.abandon()
+                raise
 
     def write(self, frame: TrackedFrame, picture: Picture) -> None:
         """See `MaskWriter`."""
@@ -371,16 +389,18 @@ class FilmWriter(MaskWriter):
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._out.close()
+        with contextlib.suppress(self._av.error.FFmpegError):  # of a file that was not begun well
+            self._out.close()
+        if self._original is not None:
+            self._original.close()
         self._draft.unlink(missing_ok=True)
 
     def _open_stream(self, height: int, width: int) -> None:
         self._size = (height, width)
-        alpha, webm = self.look == "cutout", self.path.suffix.lower() == ".webm"
-        codec = "libvpx-vp9" if webm else "prores_ks" if alpha else "libx264"
+        alpha, webm = self.look == "cutout", self._codec == "libvpx-vp9"
         options = _FAST_VP9 if webm else {} if alpha else {"crf": "20", "preset": "veryfast"}
         rate = Fraction(self.rate).limit_denominator(1001)
-        self._stream = self._out.add_stream(codec, rate=rate, options=options)
+        self._stream = self._out.add_stream(self._codec, rate=rate, options=options)
         self._stream.height, self._stream.width = height, width
         even = height % 2 == 0 and width % 2 == 0
         plain = "yuv420p" if even or webm else "yuv444p"
@@ -389,48 +409,69 @@ class FilmWriter(MaskWriter):
 
     def _take_sound(self, like: Path) -> None:
         """Copy the packets of the first sound track, or where the file's format does not hold
-        them, as AAC in WebM, encode it as Opus."""
-        original = self._av.open(str(like))
+        them, encode it as Opus in WebM, as AAC elsewhere."""
+        original = self._original = self._av.open(str(like))
         track = next(iter(original.streams.audio), None)
         if track is None:
-            original.close()
             return
-        self._original = original
-        try:
+        shown = next(iter(original.streams.video), None)
+        begin = self.begin  # on the clock of the file, whose first frame may come late
+        if shown is not None and shown.start_time is not None:
+            begin += float(shown.start_time * shown.time_base)
+        if self._holds(track):
             held = self._out.add_stream_from_template(track)
-            self._sound = self._packets(original, track, held)
-        except (ValueError, self._av.error.FFmpegError):
-            held = self._out.add_stream("libopus", rate=OPUS_RATE)
-            held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
-            self._sound = self._encoded(original, track, held)
+            self._sound = self._packets(original, track, held, begin)
+            return
+        codec = "libopus" if self._codec == "libvpx-vp9" else "aac"
+        check_encoder(self.path, codec)
+        held = self._out.add_stream(codec, rate=SOUND_RATE)
+        held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
+        self._sound = self._encoded(original, track, held, begin)
 
-    def _packets(self, original: Any, track: Any, held: Any) -> Iterator[tuple[float, Any]]:
+    def _holds(self, track: Any) -> bool:
+        """Whether a file of this format can begin with the packets of a sound track."""
+        form = self._out.format.name
+        if form == "mp4" and track.codec_context.name.startswith("pcm"):  # players know none there
+            return False
+        try:
+            with self._av.open(io.BytesIO(), "w", format=form) as trial:
+                trial.add_stream_from_template(track)
+                trial.start_encoding()
+        except (ValueError, self._av.error.FFmpegError):
+            return False
+        return True
+
+    def _packets(
+        self, original: Any, track: Any, held: Any, begin: float
+    ) -> Iterator[tuple[float, Any]]:
         try:
             for packet in original.demux(track):
                 if packet.pts is None or packet.dts is None:
                     continue
-                seconds = float(packet.pts * packet.time_base) - self.begin
+                seconds = float(packet.pts * packet.time_base) - begin
                 if seconds < 0:
                     continue
-                shift = round(self.begin / float(packet.time_base))
+                shift = round(begin / float(packet.time_base))
                 packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, held
                 yield seconds, packet
         except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
             return
 
-    def _encoded(self, original: Any, track: Any, held: Any) -> Iterator[tuple[float, Any]]:
-        layout, begun = held.layout.name, False
-        resampler = self._av.AudioResampler("flt", layout, OPUS_RATE, frame_size=OPUS_FRAME)
-        place = 0
+    def _encoded(
+        self, original: Any, track: Any, held: Any, begin: float
+    ) -> Iterator[tuple[float, Any]]:
+        form, size = _SOUNDS[held.codec_context.name]
+        resampler = self._av.AudioResampler(form, held.layout.name, SOUND_RATE, frame_size=size)
+        place: int | None = None
         try:
             for frame in original.decode(track):
-                if frame.time is None or frame.time < self.begin:
+                if frame.time is None or frame.time < begin:
                     continue
-                if not begun:
-                    begun, place = True, round((frame.time - self.begin) * OPUS_RATE)
+                if place is None:
+                    place = round((frame.time - begin) * SOUND_RATE)
                 frame.pts = None
                 for part in resampler.resample(frame):
-                    part.pts, part.time_base = place, Fraction(1, OPUS_RATE)
+                    part.pts, part.time_base = place, Fraction(1, SOUND_RATE)
                     place += part.samples
                     yield from self._timed(held.encode(part))
         except self._av.error.FFmpegError:  # a truncated original: its sound ends with it
@@ -450,8 +491,27 @@ class FilmWriter(MaskWriter):
             self._ahead = next(self._sound, None)
 
 
+def encoder_of(path: Path, look: Look) -> str:
+    """FFmpeg's name of what makes the pictures of a film."""
+    if path.suffix.lower() == ".webm":
+        return "libvpx-vp9"
+    return "prores_ks" if look == "cutout" else "libx264"
+
+
+def check_encoder(path: Path, codec: str) -> None:
+    """Raises InputError where PyAV was built without an encoder that a film wants."""
+    try:
+        import_av().Codec(codec, "w")
+    except ValueError:
+        raise InputError(
+            f"wanted a PyAV with the encoder {codec} for a video as {path.suffix}, got one "
+            "without it; install PyPI's: pip install --force-reinstall --only-binary av av"
+        ) from None
+
+
 def check_film(path: Path, look: Look) -> None:
-    """Raises InputError for an ending that cannot hold a picture, or a cut-out."""
+    """Raises InputError for an ending that cannot hold a picture, or a cut-out, and where the
+    encoder for it is not there."""
     ending = path.suffix.lower()
     allowed = {".webm", ".mov"} if look == "cutout" else FILMS
     if ending not in allowed:
@@ -459,6 +519,7 @@ def check_film(path: Path, look: Look) -> None:
             f"a video of {'cut-outs' if look == 'cutout' else 'overlays'} is written as "
             f"{', '.join(sorted(allowed))}; got {str(path)!r}"
         )
+    check_encoder(path, encoder_of(path, look))
 
 
 @dataclass(frozen=True)
@@ -509,7 +570,8 @@ def open_writers(
                 cut = partial(cut_objects, look=cutout.settings)
                 writers.append(FilmWriter(path, facts, cut, cutout.film))
             case _:
-                draw = partial(draw_objects, objects=facts.objects)
+                palette = dict(zip(facts.objects, colours(len(facts.objects)), strict=True))
+                draw = partial(draw_objects, palette=palette)
                 writers.append(FilmWriter(path, facts, draw))
     return writers
 

@@ -8,6 +8,7 @@ which nothing, or not all, is hidden is told.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from anymask.base import DataError, InputError, UintImage, parse_json, write_json, write_whole
+from anymask.base import DataError, InputError, UintImage, write_whole
 from anymask.masks import rle_area, rle_merge, rle_to_mask
 from anymask.track.known import KnownTracks, read_tracks
 from anymask.track.outputs import Drawing, FilmWriter, VideoFacts, check_film
@@ -27,7 +28,7 @@ from anymask.track.sources import SampledFrames, open_source
 from anymask.track.words import VideoFindKeywords, find_in_video, write_finds
 
 if TYPE_CHECKING:
-    from anymask.edit import Hiding
+    from anymask.edit import Hiding, RedactedCopy
     from anymask.find import Phrases
     from anymask.segment import Model
 
@@ -68,38 +69,36 @@ def redact_video(
     Raises InputError for an output that is no film or no copy of ours, and for tracks of another
     video; DataError, MissingExtra.
     """
-    from anymask.edit import check_hiding
+    from anymask.edit import RedactedCopy, check_hiding
 
     path, place = Path(video), Path(out)
     check_hiding(how, colour)
     check_film(place, "picture")
-    mark = place.with_name(f".{place.name}.redacted")
-    state = path.stat() if path.is_file() else None
-    told = [state and [state.st_size, state.st_mtime_ns], Path(tracks).stat().st_mtime_ns]
-    stamp = json.dumps([*told, str(tracks), how, colour])
-    if place.exists():
-        if not mark.is_file() or place.samefile(path):
-            raise InputError(
-                f"{place} is there, and no copy that anymask redact wrote; choose another output"
-            )
-        made = parse_json(mark.read_bytes(), mark)
-        if made["stamp"] == stamp:
-            return [Gap(*row) for row in made["gaps"]]
     hidden = HiddenObjects(read_tracks(Path(tracks)))
+    copy, facts = RedactedCopy(place, path), [_hash_of(path), _hash_of(Path(tracks)), how, colour]
+    if (rows := copy.notes(facts)) is not None:
+        return [Gap(*row) for row in rows]
     frames = SampledFrames(open_source(path), FrameSampling())
     try:
         hidden.check(frames, Path(tracks))
-        draw = partial(_redacted, how=how, colour=colour)
-        gaps = _write(path, place, frames, hidden, draw, progress)
+        draw = partial(hide_objects, how=how, colour=colour)
+        gaps = _write(copy, frames, hidden, draw, progress)
     finally:
         frames.close()
-    write_json(mark, {"stamp": stamp, "gaps": [astuple(gap) for gap in gaps]})
+    copy.end(facts, [astuple(gap) for gap in gaps])
     return gaps
 
 
+def _hash_of(path: Path) -> str:
+    """Of a file's bytes; "" of what is none."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _write(
-    video: Path,
-    out: Path,
+    copy: RedactedCopy,
     frames: SampledFrames,
     hidden: HiddenObjects,
     draw: Drawing,
@@ -107,6 +106,7 @@ def _write(
 ) -> list[Gap]:
     """Write every frame as it is drawn; what is to be told of them."""
     gaps: list[Gap] = []
+    video = copy.original
     writer: FilmWriter | None = None
     try:
         for frame, image in _frames(frames, hidden):
@@ -115,7 +115,7 @@ def _write(
                     video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
                     frame.seconds, frames.seconds_of_end(),
                 )  # fmt: skip
-                writer = FilmWriter(out, facts, draw)
+                writer = FilmWriter(copy.path, facts, draw)
             writer.write(frame, partial(np.asarray, image))
             gaps += hidden.gaps(frame)
             progress(frame.index + 1, frames.length)
@@ -128,6 +128,7 @@ def _write(
         if writer is not None:
             writer.abandon()
         raise
+    copy.begin()
     writer.close()
     return gaps
 
@@ -150,7 +151,10 @@ def _frames(
         index += 1
 
 
-def _redacted(frame: TrackedFrame, image: UintImage, how: Hiding, colour: str) -> UintImage:
+def hide_objects(
+    frame: TrackedFrame, image: UintImage, how: Hiding, colour: str = "black"
+) -> UintImage:  # (H, W, 3) -> (H, W, 3)
+    """A frame whose objects, and a margin of theirs, are hidden as `edit.redact` does it."""
     from anymask.edit import redact
 
     mask = np.zeros(image.shape[:2], np.bool_)
@@ -177,8 +181,7 @@ def find_for_review(
     """
     path = Path(video)
     tracks, mark = review / f"{path.stem}.jsonl", review / f".{path.stem}.found"
-    stat = path.stat()
-    stamp = json.dumps([str(words), repr(sorted(given.items())), stat.st_size, stat.st_mtime_ns])
+    stamp = json.dumps([str(words), repr(sorted(given.items())), _hash_of(path)])
     if tracks.is_file() and mark.is_file() and mark.read_text("utf-8") == stamp:
         return tracks
     mark.unlink(missing_ok=True)

@@ -15,6 +15,18 @@ from anymask.base import InputError, Setting, check_settings, describe_settings
 from anymask.runtime import MemoryChoice
 
 TrackerName = Literal["auto", "memory", "match"]
+TrackerSetting = Annotated[
+    TrackerName,
+    Setting(
+        '"memory": a video model\'s own, or a network of memory that was trained for an image '
+        'model; "match": any image model, by its encoder\'s features and optical flow; "auto": '
+        '"memory" where the model has one, else "match"'
+    ),
+]
+SessionFile = Annotated[
+    Path | str | None,
+    Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
+]
 
 
 @describe_settings
@@ -22,14 +34,7 @@ TrackerName = Literal["auto", "memory", "match"]
 class TrackSettings:
     """How objects are followed. Raises InputError for values out of range."""
 
-    tracker: Annotated[
-        TrackerName,
-        Setting(
-            '"memory": a video model\'s own, or a network of memory that was trained for an image '
-            'model; "match": any image model, by its encoder\'s features and optical flow; "auto": '
-            '"memory" where the model has one, else "match"'
-        ),
-    ] = "auto"
+    tracker: TrackerSetting = "auto"
     refine_edges: Annotated[
         bool,
         Setting(
@@ -37,10 +42,7 @@ class TrackSettings:
             "(a video model's masks are as they were published)"
         ),
     ] = False
-    session: Annotated[
-        Path | str | None,
-        Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
-    ] = None
+    session: SessionFile = None
 
     def __post_init__(self) -> None:
         check_settings(self)

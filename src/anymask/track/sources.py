@@ -281,6 +281,8 @@ class VideoFile:
 
     def _seek(self, frame: int) -> None:
         try:
+            if "mpegts" in self._container.format.name:  # it is searched, and may be begun too late
+                raise self._av.error.FFmpegError(0, "no index")
             self._container.seek(self._times[frame], stream=self._stream)
         except self._av.error.FFmpegError:  # a format without seeking: from the start
             self._container.close()

@@ -36,8 +36,10 @@ from anymask.segment import Model
 from anymask.track import (
     Direction,
     ObjectMask,
+    SessionFile,
     SessionStore,
     TrackerName,
+    TrackerSetting,
     VideoSession,
     open_session,
     read_whole,
@@ -103,16 +105,11 @@ class VolumeSettings:
             '"always", "never"'
         ),
     ] = "auto"
-    tracker: Annotated[
-        TrackerName, Setting('as for videos: "memory", "match", or "auto", which the model decides')
-    ] = "auto"
+    tracker: TrackerSetting = "auto"
     refine_edges: Annotated[
         bool, Setting("the edge of each mask where the slice has it; for image models")
     ] = False
-    session: Annotated[
-        Path | str | None,
-        Setting("the file that keeps the session, to go on with it later; None: nothing is kept"),
-    ] = None
+    session: SessionFile = None
 
     def __post_init__(self) -> None:
         check_settings(self)

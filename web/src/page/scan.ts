@@ -1,4 +1,4 @@
-/** What the page of a scan has besides that of a video: two more planes, window, measures, export. */
+/** What the page of a scan has besides a video's: two more planes, window, measures, export. */
 
 import { addLayers } from "../canvas/layers";
 import { drawGuides } from "../canvas/guides";

@@ -302,7 +302,7 @@ function advise(videoWork: VideoWork): string {
   if (entry && entry.state !== "proposed" && !isCorrected(videoWork, entry.object))
     return `${name} is ${entry.state}: U takes that back, Page ↓ goes to the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
-    return `Is ${name} right on every ${part}? A accepts, R rejects, a click corrects from here on.`;
+    return `Is ${name} right on every ${part}? A accepts, R rejects, a click corrects from here.`;
   if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
   if (!videoWork.said.length)
     return "Click the object; Shift + click takes away. N is another object.";

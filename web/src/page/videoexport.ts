@@ -7,23 +7,43 @@ import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
 const FORMATS: [name: string, title: string, about: string][] = [
-  ["film", "Video", "MP4 with the masks drawn on it, with the original's times and sound"],
+  ["film", "Video", "upright, with the original's times and sound"],
   ["sav", "SA-V", "one JSON: the run lengths of every object in every frame"],
   ["davis", "DAVIS", "a ZIP of palette PNGs, whose values are the objects' numbers"],
   ["coco", "COCO", "one JSON with run lengths and names; an image is a frame"],
   ["jsonl", "Lines of JSON", "a line a frame: run lengths, scores, states, doubts"],
 ];
 
+const LOOKS: [name: string, title: string][] = [
+  ["overlay", "Masks over the frames (MP4)"],
+  ["masks", "Masks alone, on black (MP4)"],
+  ["blur", "Objects out of focus (MP4)"],
+  ["colour", "Objects in one colour (MP4)"],
+  ["background-blur", "Background out of focus (MP4)"],
+  ["background-colour", "Background in one colour (MP4)"],
+  ["cutout", "Objects cut out, with alpha (WebM)"],
+];
+const LOOK_MS = 500; // between two looks at how far the file is
+
 /** keep  keeps video and objects in the project; null: there is none, or it has them */
 export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | null): void {
-  const format = h(
-    "select",
-    { class: "modes", id: "video-format" },
-    ...FORMATS.map(([name, title]) => h("option", { value: name }, title)),
-  );
+  const choice = (id: string, from: string[][]) => {
+    const options = from.map(([name, title]) => h("option", { value: name }, title));
+    return h("select", { class: "modes", id }, ...options);
+  };
+  const row = (id: string, title: string) => h("label", { for: id }, title);
+  const format = choice("video-format", FORMATS);
+  const look = choice("video-look", LOOKS);
+  const colour = h("input", { type: "color", value: "#000000", id: "video-colour" });
   const about = h("p", { class: "dim small" });
-  const tell = () => (about.textContent = FORMATS.find(([name]) => name === format.value)![2]);
+  const [lookRow, colourRow] = [row(look.id, "Look"), row(colour.id, "Colour")];
+  const tell = () => {
+    about.textContent = FORMATS.find(([name]) => name === format.value)![2];
+    lookRow.hidden = look.hidden = format.value !== "film";
+    colourRow.hidden = colour.hidden = look.hidden || !look.value.endsWith("colour");
+  };
   format.addEventListener("change", tell);
+  look.addEventListener("change", tell);
   tell();
   const left = videoWork.left;
   const warning =
@@ -37,16 +57,25 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const form = h(
     "form",
     { class: "export" },
-    h("label", { for: "video-format" }, "Format"),
+    row(format.id, "Format"),
     h("div", {}, format, about, warning),
+    lookRow,
+    look,
+    colourRow,
+    colour,
     h("span", {}),
     h("button", { class: "button primary large", type: "submit" }, "Export"),
   );
+  let leaving: AbortController | null = null; // of the export under way
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void run(videoWork, format.value, said);
+    if (leaving) return;
+    leaving = new AbortController();
+    const wish = { format: format.value, look: look.value, colour: colour.value };
+    void run(videoWork, wish as Wish, said, leaving).finally(() => (leaving = null));
   });
   const element = dialog("Export", form, said);
+  element.addEventListener("close", () => leaving?.abort());
   if (!keep) return;
   const button = h(
     "button",
@@ -62,8 +91,26 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   element.append(h("p", { class: "dim small" }, why), button);
 }
 
-async function run(videoWork: VideoWork, format: string, said: HTMLElement): Promise<void> {
-  said.textContent = "Writing …";
+type Wish = Pick<VideoWish, "format" | "look" | "colour">;
+
+/** Have the file written, telling how far it is, and download it. */
+async function run(
+  videoWork: VideoWork,
+  wish: Wish,
+  said: HTMLElement,
+  leaving: AbortController,
+): Promise<void> {
+  const far = h("progress", { max: videoWork.length, value: 0, "aria-label": "Frames written" });
+  const stop = h("button", { class: "link", type: "button" }, "Stop");
+  stop.addEventListener("click", () => leaving.abort());
+  said.replaceChildren("Writing … ", far, " ", stop);
+  const { facts, videos } = videoWork;
+  const look = () =>
+    void videos.exported(facts.name).then(
+      (done) => (far.value = done),
+      () => {},
+    );
+  const clock = setInterval(look, LOOK_MS);
   try {
     const objects = videoWork.objects.map(({ number, name, colour }) => ({
       object: number,
@@ -71,14 +118,13 @@ async function run(videoWork: VideoWork, format: string, said: HTMLElement): Pro
       colour,
     }));
     const title = videoWork.title.replace(/\.\w+$/, "");
-    const { name, blob } = await videoWork.videos.export(videoWork.facts.name, {
-      format: format as VideoWish["format"],
-      title,
-      objects,
-    });
+    const full = { ...wish, title, objects };
+    const { name, blob } = await videos.export(facts.name, full, leaving.signal);
     download(name, blob);
     said.textContent = `${name} is with your downloads.`;
   } catch (error) {
-    said.textContent = (error as Error).message;
+    said.textContent = leaving.signal.aborted ? "Stopped." : (error as Error).message;
+  } finally {
+    clearInterval(clock);
   }
 }

@@ -245,8 +245,8 @@ export class VideoOpener {
     if (source.size <= most) return;
     const [wanted, got] = [most, source.size].map((bytes) => Math.ceil(bytes / 1e6));
     throw new Error(
-      `it has ${got} MB, and this server takes ${wanted}; start it with --video or --volume FILE, or with a ` +
-        `larger --upload-megabytes`,
+      `it has ${got} MB, and this server takes ${wanted}; start it with --video or ` +
+        `--volume FILE, or with a larger --upload-megabytes`,
     );
   }
 

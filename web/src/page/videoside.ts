@@ -176,8 +176,8 @@ function showRow(
 function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLElement): void {
   const all = videoWork.doubts;
   const said = videoWork.said.length > 0 || videoWork.clip !== null;
-  const { part } = videoWork.words;
-  count.textContent = `${part === "frame" ? "Frames" : "Slices"} to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
+  const parts = videoWork.words.part === "frame" ? "Frames" : "Slices";
+  count.textContent = `${parts} to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
   const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
   fill(element, looks, () => [

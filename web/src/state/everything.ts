@@ -5,6 +5,7 @@ import type { Proposal } from "../model/everything";
 import type { SavedRecord } from "../store/store";
 import { rleIou } from "../masks/rle";
 import type { Editor } from "./editor";
+import { propose } from "./proposing";
 import type { Session } from "./session";
 import { toMask } from "./work";
 import type { Mask } from "./work";
@@ -24,13 +25,13 @@ export async function everything(session: Session): Promise<void> {
     const sent = await session.store.everything(editor.entry.id, editor.sight, tell);
     if (sent) {
       editor.spare = sent.others.map((one) => toMask(one, crypto.randomUUID()));
-      editor.add("everything", learned(session, editor, sent.records), true);
+      propose(session.db, editor, "everything", learned(session, editor, sent.records), true);
     } else if (!model || !editor.seen) session.say("The model has not seen the photo yet.");
     else {
       const { shown, others } = await proposed(editor, model, tell);
       const there = editor.state.masks.filter((mask) => mask.state !== "rejected");
       editor.spare = others;
-      editor.add("everything", withoutDoubles(shown, there), false);
+      propose(session.db, editor, "everything", withoutDoubles(shown, there), false);
     }
   } catch (error) {
     session.say(`Everything was not found: ${(error as Error).message}`);

@@ -1,6 +1,7 @@
 /** Things like a mask, or called by a word: proposals with names, in the open photo or in all. */
 
 import type { SearchBody, SearchState } from "../store/schema";
+import { propose } from "./proposing";
 import type { Session } from "./session";
 import { selectMany } from "./selecting";
 import { isEmpty, toMask } from "./work";
@@ -32,7 +33,7 @@ export async function findHere(session: Session, question: SearchBody): Promise<
     const { records, there } = await store.find(editor.entry.id, question, editor.sight.asked);
     const keys = outbox.learnAll(records);
     const found = records.map((record, i) => toMask(record, keys[i]));
-    if (found.length) editor.add("find", found, true);
+    if (found.length) propose(session.db, editor, "find", found, true);
     if (found.length) selectMany(editor, keys);
     const more = there ? ` ${there} more ${there === 1 ? "is" : "are"} there already.` : "";
     session.say(

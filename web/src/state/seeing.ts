@@ -6,6 +6,7 @@ import type { Channel, Plane, Planes } from "../store/store";
 import { compositeToQuery, fits, firstComposite, mixable } from "./composite";
 import type { Editor } from "./editor";
 import { everything } from "./everything";
+import { hadProposals } from "./proposing";
 import type { Session } from "./session";
 import { isEmpty } from "./work";
 
@@ -127,10 +128,10 @@ export async function see(session: Session, editor: Editor): Promise<void> {
 }
 
 /** Whether work on a photo begins with proposals: in a way of working that does so, where nobody
- * has made or rejected a mask, nor finished the photo. */
+ * has made or rejected a mask, taken proposals back, nor finished the photo. */
 export function wantsProposals({ images, project }: Session, editor: Editor): boolean {
   const status = images.find(({ id }) => id === editor.entry.id)?.status;
-  const fresh = !editor.state.masks.length && status !== "done";
+  const fresh = !editor.state.masks.length && status !== "done" && !hadProposals(editor.work);
   return fresh && (project.stage === "semi" || project.stage === "auto");
 }
 

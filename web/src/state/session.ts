@@ -15,14 +15,15 @@ import type { Standing } from "../store/outbox";
 import { SILENT } from "../store/store";
 import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
 import { Editor } from "./editor";
+import type { EditorHost } from "./editor";
 import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
-import type { EditorHost } from "./editor";
+import { resume, rowOf } from "./proposing";
 import { lastLook, meetFile, see, sightOf } from "./seeing";
 import type { Sight } from "./seeing";
-import { NO_DRAFT, Work, forNext, isEmpty } from "./work";
-import type { State } from "./work";
+import { NO_DRAFT, forNext, isEmpty } from "./work";
+import type { State, Work } from "./work";
 
 /** A verdict that can be taken back. */
 export interface Judged {
@@ -64,8 +65,6 @@ export const PLAIN: Look = {
 export const hasMasks = (image: ImageEntry) => image.records > 0 || image.status === "done";
 
 export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon" | "pick" | "pan";
-
-const draftName = (image: string, page: number) => `draft:${image}${page ? `#${page}` : ""}`;
 
 const NOT_SAVED = "Not saved yet: ";
 
@@ -113,7 +112,7 @@ export class Session implements EditorHost {
 
   constructor(
     readonly store: Store,
-    private readonly db: Database,
+    readonly db: Database,
     readonly view: View,
     namer: Namer,
   ) {
@@ -195,7 +194,7 @@ export class Session implements EditorHost {
   }
 
   keepDraft({ entry, sight }: Editor, { draft, label, once }: State): void {
-    const row = { name: draftName(entry.id, sight.page), draft, label, once };
+    const row = { name: rowOf("draft", entry.id, sight.page), draft, label, once };
     void (isEmpty(draft) ? this.db.forget("settings", row.name) : this.db.keep("settings", row));
   }
 
@@ -306,16 +305,16 @@ export class Session implements EditorHost {
       const planes = await this.store.planes(id);
       const sight = sightOf(id, planes, page, this.editor?.sight ?? lastLook.read());
       const blob = await this.store.pixels(id, sight.asked);
-      const [photo, state] = await Promise.all([Photo.open(blob), this.restore(id, sight)]);
+      const [photo, work] = await Promise.all([Photo.open(blob), this.restore(id, sight)]);
       if (turn !== this.opened) return photo.close();
       this.show(photo, before !== id);
       this.failed = null;
       this.pages.set(id, sight.page);
       this.calibration.ofFile = planes.pixel;
       meetFile(this, id, planes);
-      this.editor = new Editor(entry, photo.hw, new Work(state), sight, this);
+      this.editor = new Editor(entry, photo.hw, work, sight, this);
       void see(this, this.editor);
-      if (!isEmpty(state.draft)) void this.editor.look();
+      if (!isEmpty(work.state.draft)) void this.editor.look();
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
@@ -387,14 +386,15 @@ export class Session implements EditorHost {
   }
 
   /** The photo's masks, with what has not reached the store yet, and the draft that was left. */
-  private async restore(image: string, { page }: Sight): Promise<State> {
+  private async restore(image: string, { page }: Sight): Promise<Work> {
     const all = await storedMasks(this, image);
-    const left = await this.db.get<State>("settings", draftName(image, page));
+    const left = await this.db.get<State>("settings", rowOf("draft", image, page));
     const kept = all.filter((mask) => (mask.page ?? 0) === page);
     this.elsewhere = countElsewhere(all, page);
     const draft = { ...NO_DRAFT, ...left?.draft };
     if (!kept.some((mask) => mask.key === draft.fixes)) draft.fixes = null;
     const label = left?.label ?? this.lastLabel;
-    return { masks: kept, draft, label, once: left?.once, selected: null };
+    const state = { masks: kept, draft, label, once: left?.once, selected: null };
+    return resume(this.db, this.outbox, image, page, state);
   }
 }

@@ -1,158 +1,45 @@
-/** The open video: where one is in it, its objects, what was said of them, what is known. */
+/** The open video: its objects, what was said of them, what is known, how it is followed. */
 
 import { fromHex, nthColour, toHex } from "../canvas/colours";
 import type { Rgb } from "../canvas/colours";
-import type { Photo } from "../canvas/photo";
-import type { View } from "../canvas/view";
-import type { XY } from "../model/geometry";
-import { frameAt, secondsOf } from "../store/videos";
-import type { VideoFacts, Videos } from "../store/videos";
+import type { VideoFacts } from "../store/videos";
 import type { ClipWork } from "./clipwork";
 import { isBegun, renew, wake } from "./correcting";
-import { Pictures } from "./pictures";
 import { promptOf, waysOf } from "./said";
 import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said";
-import type { Message } from "./session";
+import { Screen } from "./screen";
 import { Simplifying, onFrame } from "./simplifying";
 import { Tracks } from "./tracks";
 import type { Doubtful, Found, Way } from "./tracks";
 
-export class VideoWork {
-  /** What it is made of, and what it is; for what is said of it. */
-  readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
+export class VideoWork extends Screen {
   readonly tracks = new Tracks();
-  readonly pictures: Pictures;
   readonly simplifying = new Simplifying(onFrame(this));
-  readonly watchers: (() => void)[] = [];
-  readonly messages: Message[] = [];
   objects: VideoObject[] = [{ number: 1, name: "", colour: toHex(nthColour(0)) }];
   chosen = 1; // the object that clicks are about
   said: Said[] = [];
-  frame = 0; // where one is
-  shown: { frame: number; photo: Photo; picture: number } | null = null; // what is on the screen
   toolName: VideoTool = "point";
   subtracting: number | null = null; // the object that clicks take away from; for fingers
   direction: Direction = "forward";
   following: Way | null = null;
   private toldFault: string | null = null; // of the file, which may be known from the start
-  along = false; // the frame that was found last is shown
-  playing = false;
   asking = 0; // requests under way about clicks
-  redraw: () => void = () => undefined;
   reopen: (() => void) | null = null; // the clip, in a new session
   clip: ClipWork | null = null; // the project's side of the video
   leave: () => void = () => undefined; // the page shows the photos again
-  closed = false; // its page is gone
   ended = false; // the server has closed the session
   private work: Promise<void> = Promise.resolve();
   protected pausing = false;
   private stream: Promise<void> = Promise.resolve();
-
-  constructor(
-    readonly videos: Videos,
-    public facts: VideoFacts,
-    readonly title: string,
-    readonly view: View,
-  ) {
-    this.pictures = new Pictures((frame) => videos.picture(facts.name, frame));
-  }
-
-  get length(): number {
-    return this.facts.frames;
-  }
-
-  /** The first and the last frame that one can go to by steps. */
-  get first(): number {
-    return 0;
-  }
-
-  get last(): number {
-    return this.first + this.length - 1;
-  }
-
-  // What a scan has instead (`VolumeWork`).
-
-  /** A frame as people count. */
-  numberOf(frame: number): number {
-    return frame + 1;
-  }
-
-  /** What is said of it beside its name. */
-  get about(): string {
-    const { rate, size } = this.facts;
-    return `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
-  }
-
-  /** Show where one begins. */
-  begin(): Promise<void> {
-    return this.seek(this.first);
-  }
-
-  /** What a frame is called in a list. */
-  label(frame: number): string {
-    return String(frame + 1);
-  }
-
-  /** Where a frame is; for the eye, and for a screen reader. */
-  where(frame: number): string {
-    return `${frame + 1} / ${this.length} · ${secondsOf(this.facts, frame).toFixed(2)} s`;
-  }
-
-  spoken(frame: number): string {
-    const seconds = secondsOf(this.facts, frame).toFixed(2);
-    return `Frame ${frame + 1} of ${this.length}, ${seconds} s`;
-  }
-
-  /** What is left to follow, in words. */
-  get leftText(): string {
-    return this.left === 1 ? " 1 frame" : ` ${this.left} frames`;
-  }
 
   /** The masks that are drawn on a frame. */
   masksAt(frame: number): [object: number, found: Found][] {
     return this.tracks.at(frame);
   }
 
-  /** Height of a pixel of a frame, in its widths. */
-  tallAt(_frame: number): number {
-    return 1;
-  }
-
-  /** Where lines are drawn across a frame. */
-  linesAt(_frame: number): XY | null {
-    return null;
-  }
-
-  /** What a turn of the wheel does; whether it does something. */
-  wheel(_lines: number): boolean {
-    return false;
-  }
-
-  /** What dragging with the tool of the window does; screen pixels. */
-  drag(_dx: number, _dy: number): void {}
-
-  /** The keyboard's crosshair was moved. */
-  cross(_at: XY): void {}
-
-  /** The number of a frame's picture among the pictures. */
-  protected pictureOf(frame: number): number {
-    return frame;
-  }
-
-  changed(): void {
-    for (const watcher of this.watchers) watcher();
-  }
-
-  say(text: string, actions: Message["actions"] = []): void {
-    if (this.messages.some((message) => message.text === text)) return;
-    this.messages.push({ text, actions });
-    if (this.messages.length > 3) this.messages.shift();
-    this.changed();
-  }
-
-  dismiss(message: Message): void {
-    this.messages.splice(this.messages.indexOf(message), 1);
-    this.changed();
+  /** What is left to follow, in words. */
+  get leftText(): string {
+    return this.left === 1 ? " 1 frame" : ` ${this.left} frames`;
   }
 
   object(number: number): VideoObject | null {
@@ -167,36 +54,6 @@ export class VideoWork {
   }
 
   colour = (number: number): Rgb => fromHex(this.object(number)?.colour ?? "#ffffff");
-
-  // --------------------------------------------------------------------------------- the frames
-
-  /** Go to a frame; its picture is shown as soon as it is there. */
-  async seek(frame: number, along = false): Promise<void> {
-    this.frame = Math.max(this.first, Math.min(this.last, Math.round(frame)));
-    this.along = along;
-    this.changed();
-    const wanted = this.frame;
-    const picture = this.pictureOf(wanted);
-    const stale = () => wanted !== this.frame || picture !== this.pictureOf(wanted);
-    try {
-      const photo = await this.pictures.get(picture, stale);
-      if (!photo || this.closed || stale()) return;
-      this.pictures.hold(this.shown?.picture, picture);
-      this.shown = { frame: wanted, photo, picture };
-      this.changed();
-      this.redraw();
-    } catch (error) {
-      if (this.closed || wanted !== this.frame) return;
-      const { part } = this.words;
-      const name = part[0].toUpperCase() + part.slice(1);
-      this.fail(error, `${name} ${this.numberOf(wanted)} cannot be shown: `);
-    }
-  }
-
-  /** Go so many frames on, or back. */
-  step(count: number): Promise<void> {
-    return this.seek(Math.max(this.first, Math.min(this.last, this.frame + count)));
-  }
 
   /** What is to be looked at; of a clip, where one track is judged at a time, of the chosen one. */
   get doubts(): readonly Doubtful[] {
@@ -214,34 +71,6 @@ export class VideoWork {
     if (next !== undefined) return this.seek(next);
     const where = step > 0 ? "behind" : "before";
     this.say(`There is no ${this.words.part} to look at ${where} this one.`);
-  }
-
-  /** Play to the end, at the video's own speed; frames that come too late are left out. */
-  async play(): Promise<void> {
-    if (this.playing) return this.stop();
-    if (this.frame >= this.last) await this.seek(this.first);
-    this.playing = true;
-    this.changed();
-    let [since, from] = [performance.now(), this.frame];
-    while (this.playing && !this.closed && this.frame < this.last) {
-      const begun = secondsOf(this.facts, from);
-      const due = frameAt(this.facts, begun + (performance.now() - since) / 1000);
-      const next = Math.min(this.last, Math.max(this.frame + 1, due));
-      for (let ahead = next; ahead < next + 4 && ahead <= this.last; ahead++) {
-        this.pictures.expect(this.pictureOf(ahead));
-      }
-      const wait = since + 1000 * (secondsOf(this.facts, next) - begun) - performance.now();
-      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-      if (!this.playing) break;
-      await this.seek(next);
-      if (next !== this.frame) [since, from] = [performance.now(), this.frame]; // somebody sought
-    }
-    this.stop();
-  }
-
-  stop(): void {
-    this.playing = false;
-    this.changed();
   }
 
   // -------------------------------------------------------------------------------- the objects

@@ -1,4 +1,4 @@
-/** The open scan: a video whose frames are the slices across z, y and x, and what only a scan has. */
+/** The open scan: a video whose frames are the slices across z, y, x, and what only a scan has. */
 
 import type { Photo } from "../canvas/photo";
 import type { View } from "../canvas/view";

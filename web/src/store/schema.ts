@@ -808,6 +808,9 @@ export interface VideoBody {
 /** The format, what the video is called, and the objects' names and colours. */
 export interface VideoExportBody {
   format: "sav" | "davis" | "coco" | "jsonl" | "film";
+  look?:
+    "overlay" | "masks" | "blur" | "colour" | "background-blur" | "background-colour" | "cutout";
+  colour?: string;
   title?: string;
   objects?: NamedObjectBody[];
 }

@@ -4,7 +4,7 @@ import type { CocoRle } from "../masks/rle";
 import type { Direction } from "../state/said";
 import type { Found, Stretch } from "../state/tracks";
 import { framed } from "./clips";
-import type { OffersBody, VideoStateBody, VideoExportBody } from "./schema";
+import type { OffersBody, ProgressBody, VideoExportBody, VideoStateBody } from "./schema";
 import { Server } from "./server";
 import { StoreError } from "./store";
 
@@ -112,9 +112,20 @@ export class Videos {
     await this.server.ask(`api/videos/${name}/pause`, { method: "POST" }, true);
   }
 
-  async export(name: string, wish: VideoExportBody): Promise<{ name: string; blob: Blob }> {
+  /** How many frames of the export under way are written. */
+  async exported(name: string): Promise<number> {
+    return (await this.server.json<ProgressBody>(`api/videos/${name}/export`)).done;
+  }
+
+  /** Have a file written and fetch it; the server gives up where the signal says so. */
+  async export(
+    name: string,
+    wish: VideoExportBody,
+    signal: AbortSignal,
+  ): Promise<{ name: string; blob: Blob }> {
     const init = {
       method: "POST",
+      signal,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(wish),
     };

@@ -1,0 +1,180 @@
+/** What of a video is on the screen: where one is in it, how it is played, what is told. */
+
+import type { Photo } from "../canvas/photo";
+import type { View } from "../canvas/view";
+import type { XY } from "../model/geometry";
+import { frameAt, secondsOf } from "../store/videos";
+import type { VideoFacts, Videos } from "../store/videos";
+import { Pictures } from "./pictures";
+import type { Message } from "./session";
+
+export abstract class Screen {
+  /** What it is made of, and what it is; for what is said of it. */
+  readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
+  readonly pictures: Pictures;
+  readonly watchers: (() => void)[] = [];
+  readonly messages: Message[] = [];
+  frame = 0; // where one is
+  shown: { frame: number; photo: Photo; picture: number } | null = null; // what is on the screen
+  along = false; // the frame that was found last is shown
+  playing = false;
+  redraw: () => void = () => undefined;
+  closed = false; // its page is gone
+
+  constructor(
+    readonly videos: Videos,
+    public facts: VideoFacts,
+    readonly title: string,
+    readonly view: View,
+  ) {
+    this.pictures = new Pictures((frame) => videos.picture(facts.name, frame));
+  }
+
+  protected abstract fail(error: unknown, before?: string): void;
+
+  get length(): number {
+    return this.facts.frames;
+  }
+
+  /** The first and the last frame that one can go to by steps. */
+  get first(): number {
+    return 0;
+  }
+
+  get last(): number {
+    return this.first + this.length - 1;
+  }
+
+  // What a scan has instead (`VolumeWork`).
+
+  /** A frame as people count. */
+  numberOf(frame: number): number {
+    return frame + 1;
+  }
+
+  /** What is said of it beside its name. */
+  get about(): string {
+    const { rate, size } = this.facts;
+    return `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
+  }
+
+  /** Show where one begins. */
+  begin(): Promise<void> {
+    return this.seek(this.first);
+  }
+
+  /** What a frame is called in a list. */
+  label(frame: number): string {
+    return String(frame + 1);
+  }
+
+  /** Where a frame is; for the eye, and for a screen reader. */
+  where(frame: number): string {
+    return `${frame + 1} / ${this.length} · ${secondsOf(this.facts, frame).toFixed(2)} s`;
+  }
+
+  spoken(frame: number): string {
+    const seconds = secondsOf(this.facts, frame).toFixed(2);
+    return `Frame ${frame + 1} of ${this.length}, ${seconds} s`;
+  }
+
+  /** Height of a pixel of a frame, in its widths. */
+  tallAt(_frame: number): number {
+    return 1;
+  }
+
+  /** Where lines are drawn across a frame. */
+  linesAt(_frame: number): XY | null {
+    return null;
+  }
+
+  /** What a turn of the wheel does; whether it does something. */
+  wheel(_lines: number): boolean {
+    return false;
+  }
+
+  /** What dragging with the tool of the window does; screen pixels. */
+  drag(_dx: number, _dy: number): void {}
+
+  /** The keyboard's crosshair was moved. */
+  cross(_at: XY): void {}
+
+  /** The number of a frame's picture among the pictures. */
+  protected pictureOf(frame: number): number {
+    return frame;
+  }
+
+  changed(): void {
+    for (const watcher of this.watchers) watcher();
+  }
+
+  say(text: string, actions: Message["actions"] = []): void {
+    if (this.messages.some((message) => message.text === text)) return;
+    this.messages.push({ text, actions });
+    if (this.messages.length > 3) this.messages.shift();
+    this.changed();
+  }
+
+  dismiss(message: Message): void {
+    this.messages.splice(this.messages.indexOf(message), 1);
+    this.changed();
+  }
+
+  // --------------------------------------------------------------------------------- the frames
+
+  /** Go to a frame; its picture is shown as soon as it is there. */
+  async seek(frame: number, along = false): Promise<void> {
+    this.frame = Math.max(this.first, Math.min(this.last, Math.round(frame)));
+    this.along = along;
+    this.changed();
+    const wanted = this.frame;
+    const picture = this.pictureOf(wanted);
+    const stale = () => wanted !== this.frame || picture !== this.pictureOf(wanted);
+    try {
+      const photo = await this.pictures.get(picture, stale);
+      if (!photo || this.closed || stale()) return;
+      this.pictures.hold(this.shown?.picture, picture);
+      this.shown = { frame: wanted, photo, picture };
+      this.changed();
+      this.redraw();
+    } catch (error) {
+      if (this.closed || wanted !== this.frame) return;
+      const { part } = this.words;
+      const name = part[0].toUpperCase() + part.slice(1);
+      this.fail(error, `${name} ${this.numberOf(wanted)} cannot be shown: `);
+    }
+  }
+
+  /** Go so many frames on, or back. */
+  step(count: number): Promise<void> {
+    return this.seek(Math.max(this.first, Math.min(this.last, this.frame + count)));
+  }
+
+  /** Play to the end, at the video's own speed; frames that come too late are left out. */
+  async play(): Promise<void> {
+    if (this.playing) return this.stop();
+    if (this.frame >= this.last) await this.seek(this.first);
+    this.playing = true;
+    this.changed();
+    let [since, from] = [performance.now(), this.frame];
+    while (this.playing && !this.closed && this.frame < this.last) {
+      const begun = secondsOf(this.facts, from);
+      const due = frameAt(this.facts, begun + (performance.now() - since) / 1000);
+      const next = Math.min(this.last, Math.max(this.frame + 1, due));
+      for (let ahead = next; ahead < next + 4 && ahead <= this.last; ahead++) {
+        this.pictures.expect(this.pictureOf(ahead));
+      }
+      const wait = since + 1000 * (secondsOf(this.facts, next) - begun) - performance.now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      if (!this.playing) break;
+      await this.seek(next);
+      if (next !== this.frame) [since, from] = [performance.now(), this.frame]; // somebody sought
+    }
+    this.stop();
+  }
+
+  stop(): void {
+    this.playing = false;
+    this.changed();
+  }
+}
