@@ -143,7 +143,7 @@ def test_open_click_label_everything_review_and_report(
 def test_the_page_of_a_server_answers_by_the_default_model(
     tmp_path: Path, people: Callable[[str], Annotator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A click on the sample photo, and a box that is looked at closer, give Python's masks."""
+    """A click on the sample photo, its name, and a box that is looked at closer are Python's."""
     monkeypatch.delenv("ANYMASK_MODEL")
     photo = Path(shutil.copy(anymask.sample("coffee"), tmp_path))
     with annotate(tmp_path, "--user", "ann") as address:
@@ -151,11 +151,15 @@ def test_the_page_of_a_server_answers_by_the_default_model(
         ann.open()
         ann.seen()
         ann.click(290, 210)
+        ann.until("s.naming.shown.length > 0")  # names come by the server
+        names = ann.ask("s.naming.shown.map(one => one.label)")
         ann.keep()
         assert ann.ask("s.editor.state.masks[0].provenance.model").startswith("small")
         model = anymask.load()
         clicked = model.segment(photo, points=[(290, 210)])
         assert iou(kept(ann), clicked.masks[0]) > 0.97
+        (wanted,) = model.suggest_labels(photo, clicked[0], top=1)
+        assert names[0] == wanted[0].label
         ann.keys("b")
         ann.drag((320, 230), (415, 330))
         ann.keep()

@@ -47,7 +47,7 @@ from anymask.segment.prediction import Prediction
 
 Names = str | Path | Sequence[str] | ChosenNames | None
 FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
-Nameable = Prediction | Sequence[Mask] | ArrayLike
+Nameable = Prediction | Mask | Sequence[Mask] | ArrayLike
 
 FORMAT = 1
 DIGITS = 5
@@ -153,6 +153,8 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
     """The run-lengths of masks. Raises PromptError for masks of another photo, or of no shape."""
     if isinstance(masks, Prediction):
         rles = masks.rles()
+    elif isinstance(masks, Mask):
+        rles = [masks.rle]
     elif isinstance(masks, list | tuple) and not any(np.ndim(one) for one in masks):
         rles = [one.rle for one in masks if isinstance(one, Mask)]
     else:
@@ -160,7 +162,7 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
         planes = planes[None] if planes.ndim == 2 else planes
         if planes.ndim != 3 or planes.dtype.kind not in "bui":
             raise PromptError(
-                "masks must be an answer, records, or an array (H, W) or (n, H, W) of bool or "
+                "masks must be an answer, a mask or several, or an array (H, W) or (n, H, W) of bool or "
                 f"whole numbers, got {planes.dtype} of the shape {planes.shape}"
             )
         rles = [mask_to_rle(plane != 0) for plane in planes]

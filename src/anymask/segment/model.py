@@ -226,7 +226,7 @@ class Model:
     ) -> list[list[LabelSuggestion]]:
         """What the masks of a photo may be called: for each the likeliest names, best first.
 
-        masks   an answer, masks, or an array (H, W) or (n, H, W), of this photo
+        masks   an answer, a mask or several, or an array (H, W) or (n, H, W), of this photo
         names   the names to choose from, a list; or a file of your own (`anymask names`); all that
                 were learned when left out
         top     how many for each mask

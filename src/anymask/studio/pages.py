@@ -22,6 +22,8 @@ from anymask.runtime import (
     DECODER,
     ENCODER,
     MANIFEST,
+    NAME_VECTORS,
+    NAMES,
     REFINER,
     TABLES,
     WEIGHTS,
@@ -60,8 +62,8 @@ def model_files(bundle: Path | None) -> dict[str, Path]:
 
 def page_bundle(bundle: Path, target: Path) -> Path:
     """The bundle that a page opens in place of another one: itself, or where its graphs' numbers
-    lie apart a new folder with the decoder in one file and the network of edges. The encoder's
-    file is empty and not sent: the server encodes.
+    lie apart a new folder with the decoder in one file and the networks of edges and names. The
+    encoder's file is empty and not sent: the server encodes.
 
     Raises WeightsError for a bundle that is not whole.
     """
@@ -85,10 +87,11 @@ def page_bundle(bundle: Path, target: Path) -> Path:
         shutil.copyfile(check_file(bundle, manifest, TABLES), target / TABLES)
     if (shared := shared_folder(manifest.spec)) is not None:
         theirs = read_manifest(shared)
-        file = theirs.graph(REFINER).file
-        shutil.copyfile(check_file(shared, theirs, file), target / file)
         path = shared / MANIFEST
-        told["graphs"][REFINER] = parse_json(path.read_bytes(), path)["graphs"][REFINER]
+        graphs = parse_json(path.read_bytes(), path)["graphs"]
+        told["graphs"] |= {kind: graphs[kind] for kind in (REFINER, NAMES)}
+        for file in (*(theirs.graph(kind).file for kind in (REFINER, NAMES)), NAME_VECTORS):
+            shutil.copyfile(check_file(shared, theirs, file), target / file)
     told["sha256"] = {path.name: file_sha256(path) for path in sorted(target.iterdir())}
     (target / MANIFEST).write_text(json.dumps(told), "utf-8")
     return target
