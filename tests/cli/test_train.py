@@ -15,7 +15,7 @@ import torch
 from anymask.base import progress
 from anymask.cli.main import main
 from anymask.training import export_graphs as graphs
-from anymask.training import read_state, run_folder
+from anymask.training import newest_state, read_state, run_folder
 from tests.training.small_data import write_sets
 
 RECIPE = """
@@ -196,7 +196,9 @@ def spawned_by(pid: int) -> list[int]:
 
 def goes_on(words: list[str], run: Path) -> None:
     """One worker takes over what the others have left, from a step that they have done."""
-    step = int(read_state(run / "last.pt")["progress"]["step"])
+    found = newest_state(run)  # a kill between two moves leaves the one before
+    assert found is not None
+    step = int(found[1]["progress"]["step"])
     assert 10 <= step < 1_000_000
     alone = LONG.replace("workers = 2", "workers = 1\nprepare_ahead = false")
     Path(words[1]).write_text(alone.format(steps=step + 1, save_every=100_000))
