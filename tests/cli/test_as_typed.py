@@ -13,7 +13,6 @@ from PIL import Image
 
 import anymask
 from anymask.cli.main import main
-from anymask.images import load as web_pictures
 from anymask.images import load_mask
 from anymask.masks import Features, Mask
 from anymask.segment import Model
@@ -299,7 +298,7 @@ def test_an_address_is_fetched_where_it_is_allowed(
     desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = Path("p.png").read_bytes()
-    monkeypatch.setattr(web_pictures, "fetch_picture", lambda address: data)
+    monkeypatch.setattr("anymask.images.fetch_picture", lambda address: data)
     words = ["segment", "http://example.com/a%20b/cup.png?size=2", "--point", "90,100"]
     assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
 

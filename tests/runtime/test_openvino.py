@@ -156,6 +156,7 @@ def test_ctrl_c_is_heard_after_two_models_are_gone(bundle: Path) -> None:
 import os, signal, sys
 import numpy as np
 from anymask.runtime import open_runtime
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background nobody hears it
 first, second = (open_runtime(sys.argv[1], runtime="openvino") for _ in range(2))
 pixels = np.zeros((1, 3, 32, 32), np.float32)
 first.see(pixels)

@@ -22,6 +22,7 @@ from anymask.studio import DISC, ServedProject, ServerParts, TaskPictures, creat
 from tests.patience import PATIENCE_S
 from tests.scripts import loaded_script
 from tests.segment.fakes import NamingRuntime
+from tests.studio.scans import write_scan
 from tests.studio.servers import PICTURE, client, inference, listening, png
 from tests.track.clips import write_video
 
@@ -40,6 +41,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     site = ServedProject(create_project(folder, labels=["disc"]), "ann")
     parts = ServerParts(
         behind, bundle=find_bundle("nano", None), clips={"clip.mp4": clip},
+        scans={"scan.nii.gz": write_scan(folder / "scan.nii.gz")},
         project=site, label_studio=TaskPictures(folder),
     )  # fmt: skip
     with listening(parts) as address, httpx2.Client(base_url=address, timeout=PATIENCE_S) as client:
@@ -84,20 +86,26 @@ def test_every_address_has_a_summary_a_tag_and_an_example(document: dict[str, An
 
 
 SESSION = "/api/videos/{name}"
+VOLUME = "/api/volumes/{name}"
 ORDER = [  # a clip, sessions of their own; then what makes the things that the others ask about
     "POST /api/clips", "POST /api/clips/{clip}/tracks",
     "POST /api/videos", f"POST {SESSION}/frames", f"DELETE {SESSION}",
     "POST /api/videos", f"PUT {SESSION}/file", f"DELETE {SESSION}",
     "POST /api/videos", f"PUT {SESSION}/clip", f"POST {SESSION}/prompts",
+    "POST /api/volumes", f"PUT {VOLUME}/file", f"DELETE {VOLUME}",
+    "POST /api/volumes", f"PUT {VOLUME}/scan", f"PUT {VOLUME}/window", f"POST {VOLUME}/prompts",
     "POST /api/images/{image_id}/records", "PUT /api/records/{record_id}",
 ]  # fmt: skip
 
 
-def test_what_docs_fills_in_is_answered(http: httpx2.Client, document: dict[str, Any]) -> None:
+def test_what_docs_fills_in_is_answered(
+    http: httpx2.Client, document: dict[str, Any], tmp_path: Path
+) -> None:
     """Every address with its example, as `Try it out` sends it; what it deletes last."""
+    scan = write_scan(tmp_path / "scan.nii.gz").read_bytes()
     known = operations(document)
     rest = sorted(set(known) - set(ORDER), key=lambda n: (n.startswith("DELETE"), -len(n)))
-    for name in [*ORDER, *rest, f"DELETE {SESSION}"]:
+    for name in [*ORDER, *rest, f"DELETE {SESSION}", f"DELETE {VOLUME}"]:
         (method, path), one, headers, query = name.split(), known[name], {}, dict[str, Any]()
         for parameter in one.get("parameters", ()):
             if parameter["in"] == "path":
@@ -108,7 +116,8 @@ def test_what_docs_fills_in_is_answered(http: httpx2.Client, document: dict[str,
                 filled = parameter.get("example", parameter["schema"].get("default"))
                 query |= {} if filled is None else {parameter["name"]: filled}
         if path.endswith("/file") and method == "PUT":  # which somebody has to choose
-            reply = http.put(path, content=http.get("/api/clips/1/file").content)
+            chosen = scan if "volumes" in path else http.get("/api/clips/1/file").content
+            reply = http.put(path, content=chosen, params=query)
         else:
             body = example_of(document, one)
             reply = http.request(method, path, json=body, headers=headers, params=query)

@@ -97,7 +97,7 @@ def test_a_client_that_leaves_leaves_no_file(sessions: VideoSessions, tmp_path: 
         raise ClientDisconnect
 
     with pytest.raises(ClientDisconnect):
-        asyncio.run(sessions.receive(video, half(), ".mkv"))
+        asyncio.run(sessions.receive(video, half(), "clip.mkv", sessions.take_video))
     assert sizes == [4 * len(PIECE)]
     assert files_in(tmp_path) == []
     assert (video.receiving, video.frames, sessions.names) == (False, 0, [video.name])
@@ -116,12 +116,12 @@ def test_a_session_takes_one_file_at_a_time_and_none_once_it_is_closed(
     async def body() -> AsyncIterator[bytes]:
         yield PIECE
         with pytest.raises(Refusal, match="one file at a time") as second:
-            await sessions.receive(video, nothing(), ".mkv")
+            await sessions.receive(video, nothing(), "clip.mkv", sessions.take_video)
         got.append(second.value)
         sessions.end(video.name)
 
     with pytest.raises(Refusal, match="a session that is open"):
-        asyncio.run(sessions.receive(video, body(), ".mkv"))
+        asyncio.run(sessions.receive(video, body(), "clip.mkv", sessions.take_video))
     assert [one.status_code for one in got] == [409]
     assert files_in(tmp_path) == []
 
@@ -140,7 +140,7 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
 
     try:
         video = videos.work(lambda: videos.begin({})).result()
-        asyncio.run(videos.receive(video, slow(), ".mkv"))
+        asyncio.run(videos.receive(video, slow(), "clip.mkv", videos.take_video))
         assert now[0] > 100
         videos.end_old()
         assert (videos.names, video.frames) == ([video.name], len(PICTURES))

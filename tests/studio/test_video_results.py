@@ -239,9 +239,9 @@ def test_videos_of_the_command_line_are_named_once(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder / "clip").mkdir(parents=True)
     assert named_videos([tmp_path / "a" / "clip"]) == {"clip": tmp_path / "a" / "clip"}
-    with pytest.raises(InputError, match="a video file or a folder of frames"):
+    with pytest.raises(InputError, match="a file or a folder that is there"):
         named_videos([tmp_path / "none.mp4"])
-    with pytest.raises(InputError, match="videos of different names"):
+    with pytest.raises(InputError, match="files of different names"):
         named_videos([tmp_path / "a" / "clip", tmp_path / "b" / "clip"])
 
 

@@ -12,7 +12,14 @@ import pytest
 
 from anymask.masks import coco_to_rle
 from anymask.segment import Model
-from anymask.studio import Limits, PromptBody, Refusal, VideoSessions, video_routes
+from anymask.studio import (
+    Limits,
+    OpenVideo,
+    PromptBody,
+    Refusal,
+    VideoSessions,
+    video_routes,
+)
 from anymask.track import open_session
 from tests.segment.fakes import ColourRuntime
 from tests.studio.servers import client, error_of, inference, png
@@ -145,7 +152,7 @@ def test_what_cannot_be_done_is_refused(clip: Path) -> None:
         )
         assert "tracker" in error_of(http.post("/api/videos", json={"settings": {"tracker": "x"}}))
         error_of(http.get(f"{video}/masks"))  # nothing says which object is meant
-        assert "bytes of a video" in error_of(http.put(f"{video}/file", content=b""), 400)
+        assert "bytes of a file" in error_of(http.put(f"{video}/file", content=b""), 400)
         assert error_of(http.put(f"{video}/file", content=b"no video at all" * 50))
         error_of(http.post(f"{video}/prompts", json={"frame": 3, "points": START}))
         http.put(f"{video}/file", content=clip.read_bytes())
@@ -188,12 +195,12 @@ def test_a_session_that_nobody_asks_ends_and_so_does_one_that_is_old() -> None:
     try:
         left, asked = (videos.work(lambda: videos.begin({})).result() for _ in range(2))
         for now[0] in (90.0, 180.0):
-            videos.find(asked.name)
+            videos.find(asked.name, OpenVideo)
         assert videos.names == [asked.name]
         with pytest.raises(Refusal, match="a session that is open"):
-            videos.find(left.name)
+            videos.find(left.name, OpenVideo)
         now[0] = 249.0
-        assert videos.seconds_left(videos.find(asked.name)) == 1
+        assert videos.seconds_left(videos.find(asked.name, OpenVideo)) == 1
         now[0] = 251.0
         videos.end_old()
         assert videos.names == []

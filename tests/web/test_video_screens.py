@@ -76,9 +76,9 @@ def test_a_video_that_is_dropped_is_opened(viewer: Viewer, clip: Path) -> None:
 def test_a_page_without_a_server_says_why_it_has_no_video(sit_down: Any) -> None:
     ann = sit_down(None)
     ann.open("?local=1")
-    ann.page.get_by_role("button", name="Open a video …").click()
-    ann.page.get_by_role("dialog", name="Video").wait_for()
-    assert "anymask serve" in ann.page.get_by_role("dialog", name="Video").inner_text()
+    ann.page.get_by_role("button", name="Open a video or a scan …").click()
+    ann.page.get_by_role("dialog", name="Video or scan").wait_for()
+    assert "anymask serve" in ann.page.get_by_role("dialog", name="Video or scan").inner_text()
     assert ann.page.get_by_role("button", name="Choose a video file").count() == 0
 
 

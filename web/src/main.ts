@@ -20,6 +20,7 @@ import { Server, ServerStore, takeToken } from "./store/server";
 import { StoreError } from "./store/store";
 import type { Project, Store } from "./store/store";
 import { Videos } from "./store/videos";
+import { Volumes } from "./store/volumes";
 
 /** What answers behind this page: a project, a model alone, or nothing but files. */
 async function behind(server: Server, local: boolean): Promise<"project" | "model" | "files"> {
@@ -72,7 +73,10 @@ async function start(): Promise<void> {
     const session: Session = new Session(store, db, view, namer);
     await session.start();
     const clips = store.kind === "server" ? new Clips(server) : null;
-    const door = new VideoOpener(root, session, store.sends ? new Videos(server) : null, clips);
+    const [videos, volumes] = store.sends
+      ? [new Videos(server), new Volumes(server)]
+      : [null, null];
+    const door = new VideoOpener(root, session, videos, clips, volumes);
     showApp(root, session, view, door);
     session.modelFrom = () => Model.open((file) => server.ask(`model/${file}`));
     void session.wantModel();

@@ -127,6 +127,7 @@ from anymask.studio.tables import draw_of as draw_of
 from anymask.studio.tracks import Tracks as Tracks
 from anymask.studio.video_sessions import LOCK as LOCK
 from anymask.studio.video_sessions import PREFIX as PREFIX
+from anymask.studio.video_sessions import OpenVideo as OpenVideo
 from anymask.studio.video_sessions import VideoFiles as VideoFiles
 from anymask.studio.video_sessions import VideoSessions as VideoSessions
 from anymask.studio.video_sessions import delete_abandoned as delete_abandoned

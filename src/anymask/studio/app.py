@@ -24,6 +24,7 @@ from anymask.studio import (
     project_routes,
     track_routes,
     video_routes,
+    volume_routes,
 )
 from anymask.studio.errors import FAILURES, install_errors
 from anymask.studio.inference import PHOTO_THREADS, Inference
@@ -50,6 +51,7 @@ class ServerParts:
     limits        how much
     bundle        folder of the exported model, which the page opens itself; None of a checkpoint
     clips         videos and folders of frames that the page offers, by name
+    scans         that it offers, by name
     project       that is labelled; None: a page without one
     label_studio  where the pictures of its tasks are; None: the server is no backend of one
     """
@@ -59,13 +61,14 @@ class ServerParts:
     limits: Limits = field(default_factory=Limits)
     bundle: Path | None = None
     clips: Mapping[str, Path] = field(default_factory=dict)
+    scans: Mapping[str, Path] = field(default_factory=dict)
     project: ServedProject | None = None
     label_studio: TaskPictures | None = None
 
 
 def create_app(parts: ServerParts) -> FastAPI:
     """The application; the model is loaded when it starts, in a thread."""
-    videos = VideoSessions(parts.inference, parts.limits, clips=parts.clips)
+    videos = VideoSessions(parts.inference, parts.limits, clips=parts.clips, scans=parts.scans)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,7 +98,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.looking = threading.Lock()  # into the project's folder
     state.steps = {}  # of searches for everything: done and all, by the photo
     install_errors(api)
-    routers = [model_routes.router, find_routes.router, video_routes.router]
+    routers = [model_routes.router, find_routes.router, video_routes.router, volume_routes.router]
     if parts.project is not None:
         for kind in (Conflict, NotFoundError):
             api.add_exception_handler(kind, project_routes.answer_late)

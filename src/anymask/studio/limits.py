@@ -12,7 +12,7 @@ MEGA = 1_000_000
 COSTLY = re.compile(  # addresses that need the model, or decode a photo
     r"/predict|/api/(encode|segment|everything|find|names)"
     r"|/api/images/[^/]+/(embedding|everything|find|pixels|values)"
-    r"|/api/videos/[^/]+/(frames|prompts|masks)"
+    r"|/api/(videos|volumes)/[^/]+/(frames|prompts|masks)"
 )
 SLOWEST = 64_000  # bytes a second at which any body may come in
 
@@ -82,9 +82,18 @@ class Limits:
         int,
         Setting("connections whose header is not there yet; the oldest of more is closed", least=1),
     ] = 256
-    videos: Annotated[int, Setting("sessions about videos that are open together", least=1)] = 8
+    videos: Annotated[
+        int, Setting("sessions about videos and scans that are open together", least=1)
+    ] = 8
     video_frames: Annotated[int, Setting("of one session", least=1)] = 20_000
     video_objects: Annotated[int, Setting("of one session", least=1)] = 32
+    volume_bytes: Annotated[
+        int,
+        Setting(
+            "the voxels of the largest scan, unpacked, in megabytes",
+            least=1, option="--volume-megabytes", form="N", parse=parse_mega, default="1024",
+        ),
+    ] = 1024 * MEGA  # fmt: skip
     video_idle_seconds: Annotated[
         float, Setting("until a session that nobody asks is closed", above=0)
     ] = 600.0

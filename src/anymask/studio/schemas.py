@@ -31,6 +31,7 @@ from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
 from anymask.studio.records import MOST_ID, MOST_PAGE
 from anymask.track import GROUPS
+from anymask.volumes import VolumeSettings
 
 MOST_LISTED = 10_000  # items of a list that are looked at at all; `Limits` has fewer
 DISC = (  # a small picture, for the examples of /docs
@@ -103,6 +104,7 @@ EVERYTHING = (
     DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
 )
 TRACK = _chosen(GROUPS)
+VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # has an address
 SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
 
 

@@ -43,6 +43,7 @@ class ServerSettings(TypedDict, total=False):
     frames      web pages elsewhere that may show the page in a frame
     memory      megabytes of encoded photos that are kept (512)
     videos      video files and folders of frames that the page offers
+    volumes     scans that the page offers
     limits      what a request may cost
     detector    what `find` reads words with, as for `Model.find`; None: the model's own names
     ready       is told the address once the server answers
@@ -59,6 +60,7 @@ class ServerSettings(TypedDict, total=False):
     frames: Sequence[str]
     memory: float
     videos: Sequence[str | Path]
+    volumes: Sequence[str | Path]
     limits: Limits
     detector: str | Path | None
     ready: Callable[[str], None]
@@ -79,6 +81,7 @@ class _Server:
     frames: Sequence[str] = ()
     memory: float = 512
     videos: Sequence[str | Path] = ()
+    volumes: Sequence[str | Path] = ()
     limits: Limits = field(default_factory=Limits)
     detector: str | Path | None = None
     ready: Callable[[str], None] = lambda address: None
@@ -88,6 +91,7 @@ class _Server:
             raise InputError(f"wanted megabytes of 0 or more, got {self.memory:g}")
         self.access  # noqa: B018  # what does not go together is refused
         named_videos(self.videos)
+        named_videos(self.volumes, "a scan")
 
     @property
     def access(self) -> Access:
@@ -197,21 +201,22 @@ def _opened(server: _Server, choice: ModelChoice) -> Iterator[ServerParts]:
         cache = EmbeddingCache(int(server.memory * 1e6))
         inference = Inference(choice.load, choice.model, cache, detector=reader)
         clips = named_videos(server.videos)
-        yield ServerParts(inference, server.access, server.limits, bundle, clips)
+        scans = named_videos(server.volumes, "a scan")
+        yield ServerParts(inference, server.access, server.limits, bundle, clips, scans)
 
 
-def named_videos(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Videos by name. Raises InputError for what is not there, or for two of one name."""
+def named_videos(paths: Sequence[str | Path], what: str = "the video") -> dict[str, Path]:
+    """Videos or scans by name. Raises InputError for what is not there, or for two of one name."""
     clips: dict[str, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(
-                f"wanted a video file or a folder of frames, got the video {path}; name another"
+                f"wanted a file or a folder that is there, got {what} {path}; name another"
             )
         name = path.resolve().name
         if name in clips:
             raise InputError(
-                f"wanted videos of different names, got {clips[name]} and {path}; rename one"
+                f"wanted files of different names, got {clips[name]} and {path}; rename one"
             )
         clips[name] = path.resolve()
     return clips

@@ -30,6 +30,7 @@ from anymask.studio.video_schemas import (
     VideoStateBody,
     framed_mask,
 )
+from anymask.studio.video_sessions import OpenVideo
 from anymask.track import read_facts
 
 ClipId = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[1])]
@@ -50,7 +51,7 @@ async def add_clip(body: ClipBody, project: OfProject, videos: OfVideos) -> Clip
     """Take up a video of the project's folder; the one that is there comes back."""
     source: Path | None = None
     if body.video is not None:
-        source = videos.find(body.video).path
+        source = videos.find(body.video, OpenVideo).path
         if source is None or not source.is_file():
             message = "wanted a session about a video file, got one about frames; put it there"
             raise Refusal(409, message)
@@ -76,7 +77,7 @@ async def begin(clip: ClipId, project: OfProject, videos: OfVideos) -> Response:
     path = await run_in_threadpool(project.file, entry.name)
     video = await done(videos.work(lambda: videos.begin({})))
     try:
-        await done(videos.work(lambda: videos.take_path(video, path)))
+        await done(videos.work(lambda: videos.take_path(video, path, videos.take_video)))
         if (video.hw, video.frames) != (entry.hw, entry.frames or video.frames):
             raise Refusal(
                 409,

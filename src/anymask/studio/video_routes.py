@@ -11,10 +11,10 @@ import re
 import secrets
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -52,7 +52,7 @@ from anymask.studio.video_schemas import (
     frame_body,
     object_body,
 )
-from anymask.studio.video_sessions import OpenVideo, VideoSessions
+from anymask.studio.video_sessions import OpenSession, OpenVideo, VideoSessions
 from anymask.track import (
     CocoWriter,
     Direction,
@@ -65,6 +65,7 @@ from anymask.track import (
     VideoFacts,
 )
 
+T = TypeVar("T")
 _SETTINGS = sorted(setting.name for setting in TRACK)
 _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov",
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi", "image/gif": ".gif"}  # fmt: skip
@@ -101,7 +102,7 @@ async def video_of(
     videos: OfVideos,
 ) -> OpenVideo:
     """The session that an address names, which counts as asked. Raises Refusal (404)."""
-    return videos.find(name)
+    return videos.find(name, OpenVideo)
 
 
 Asked = Annotated[OpenVideo, Depends(video_of)]
@@ -160,14 +161,17 @@ async def begin(body: VideoBody, videos: OfVideos) -> Response:
 async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
     """The video that the session is about; before anything else is said."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    await videos.receive(video, request.stream(), _ENDINGS.get(kind, ".video"))
+    file = f"video{_ENDINGS.get(kind, '.video')}"
+    await videos.receive(video, request.stream(), file, videos.take_video)
     return await _told(videos, video)
 
 
 @router.put("/{name}/clip", response_model=VideoStateBody)
 async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
     """One of the server's own videos, which the session is then about."""
-    await done(videos.work(lambda: videos.take_clip(video, body.clip)))
+    await done(
+        videos.work(lambda: videos.take_own(video, videos.clips, body.clip, videos.take_video))
+    )
     return await _told(videos, video)
 
 
@@ -287,21 +291,27 @@ async def masks(
     turn, frames = video.turn, video.session.propagate(direction, start, stop)
     # What cannot be followed is told as a refusal, not as a line.
     first = await done(videos.work(lambda: videos.follow(video, frames, turn)))
-    lines = _follow(videos, video, frames, turn, first)
+    lines = follow_lines(videos, video, frames, turn, first, frame_body)
     return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
-async def _follow(
+async def follow_lines(
     videos: VideoSessions,
-    video: OpenVideo,
-    frames: Iterator[TrackedFrame],
+    session: OpenSession,
+    frames: Iterator[T],
     turn: int,
-    found: TrackedFrame | None,
+    found: T | None,
+    body: Callable[[T], dict[str, Any]],
 ) -> AsyncIterator[bytes]:
+    """A line of JSON for each frame, from one that was found on; the last line of a failure has
+    `error`.
+
+    turn  of the request, see `OpenSession`
+    """
     try:
         while found is not None:
-            yield json.dumps(frame_body(found)).encode() + b"\n"
-            found = await done(videos.work(lambda: videos.follow(video, frames, turn)))
+            yield json.dumps(body(found)).encode() + b"\n"
+            found = await done(videos.work(lambda: videos.follow(session, frames, turn)))
     except (AnymaskError, Refusal) as error:
         told = error if isinstance(error, Refusal) else refusal_of(error)
         yield json.dumps({"error": told.error}).encode() + b"\n"

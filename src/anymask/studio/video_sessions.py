@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypedDict, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -33,7 +33,7 @@ from anymask.studio.errors import Refusal
 from anymask.studio.inference import Inference, Urgency, queue_calls, step_back
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import done
-from anymask.track import FrameSource, TrackedFrame, VideoSession, open_session, open_source
+from anymask.track import FrameSource, VideoSession, open_session, open_source
 
 PREFIX = "anymask-videos-"
 LOCK = "lock"
@@ -110,35 +110,26 @@ LOOK_EVERY = 5.0  # seconds, at most, between two looks for sessions that are ov
 LOG = logging.getLogger("anymask.studio.videos")
 
 
-@dataclass(eq=False)
-class OpenVideo:
-    """One client's session.
+@dataclass(eq=False, kw_only=True)
+class OpenSession:
+    """One client's session, about a video or a scan.
 
-    session    worked on in the thread of `VideoSessions` alone
-    settings   of `Model.track`
-    folder     holds the video that was sent and what is exported, and goes with the session
+    settings   that it was begun with
+    folder     holds the file that was sent and what is exported, and goes with the session
     opened, asked  when, by the clock of `VideoSessions`
-    path       the video; None: frames are handed over
-    viewer     reads its frames to be looked at; used in the viewing thread alone
+    path       what it is about; None: nothing yet, or frames are handed over
     turn       counts the requests for masks: only the newest one is answered further
-    hw         of its first frame
-    times      when each frame is shown, see `uneven_times`
     """
 
     name: str
-    session: VideoSession
     settings: dict[str, Any]
     opened: float
     asked: float
     folder: tempfile.TemporaryDirectory[str] | None = None
     path: Path | None = None
-    viewer: FrameSource | None = None
     turn: int = 0
     exporting: bool = False
     receiving: bool = False
-    frames: int = 0
-    hw: tuple[int, int] | None = None
-    times: list[float] | None = None
     objects: set[int] = field(default_factory=set)
 
     def check_room(self, number: int, limits: Limits) -> None:
@@ -147,11 +138,68 @@ class OpenVideo:
             most = limits.video_objects
             raise Refusal(422, f"wanted at most {most} objects, got another; open another session")
 
+    def check_new(self) -> None:
+        """Raises Refusal (409) for a session that is about something already."""
+        if self.objects or self.path is not None:
+            message = "wanted a session about nothing yet, got one that is begun; open another one"
+            raise Refusal(409, message)
+
+    def close(self) -> None:
+        """Let go of what is known; in the thread of the sessions."""
+
+    def close_viewer(self) -> None:
+        """Let go of what is looked at; in the viewing thread."""
+
+
+@dataclass(eq=False, kw_only=True)
+class OpenVideo(OpenSession):
+    """One client's session about a video.
+
+    session    worked on in the thread of `VideoSessions` alone; `settings` are of `Model.track`
+    viewer     reads its frames to be looked at; used in the viewing thread alone
+    hw         of its first frame
+    times      when each frame is shown, see `uneven_times`
+    """
+
+    session: VideoSession
+    viewer: FrameSource | None = None
+    frames: int = 0
+    hw: tuple[int, int] | None = None
+    times: list[float] | None = None
+
+    def check_new(self) -> None:
+        """See `OpenSession`; a frame that was handed over counts, too."""
+        super().check_new()
+        if self.frames:
+            message = "wanted a session about nothing yet, got one with frames; open another one"
+            raise Refusal(409, message)
+
+    def close(self) -> None:
+        """See `OpenSession`."""
+        self.session.close()
+
+    def close_viewer(self) -> None:
+        """See `OpenSession`."""
+        self.path = None
+        if self.viewer is not None:
+            self.viewer.close()
+
     @property
     def fault(self) -> str | None:
         """Why the frames end before the file does."""
         told = self.session.frames.fault
         return told if told is None else told.replace(str(self.path), "the video")
+
+
+S = TypeVar("S", bound=OpenSession)
+
+
+class Begun(TypedDict):
+    """Of a new session: see `OpenSession`."""
+
+    name: str
+    opened: float
+    asked: float
 
 
 def uneven_times(frames: FrameSource) -> list[float] | None:
@@ -169,6 +217,7 @@ class VideoSessions:
     """Make it, `start` it, ask it from any thread, `close` it.
 
     clips  videos and folders of frames of the server's own, by name
+    scans  of the server's own, by name
     clock  seconds, for life times
     place  of the files of sessions; None: where the system has temporary ones
     """
@@ -180,10 +229,12 @@ class VideoSessions:
         clock: Callable[[], float] = time.monotonic,
         clips: Mapping[str, Path] | None = None,
         place: Path | None = None,
+        scans: Mapping[str, Path] | None = None,
     ) -> None:
         self.inference, self.limits, self._clock = inference, limits, clock
         self.clips, self.files = dict(clips or {}), VideoFiles(place)
-        self._open: dict[str, OpenVideo] = {}
+        self.scans = dict(scans or {})
+        self._open: dict[str, OpenSession] = {}
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._pool: ThreadPoolExecutor | None = None
         self._viewers: ThreadPoolExecutor | None = None
@@ -234,84 +285,119 @@ class VideoSessions:
 
         Raises Refusal (429) where too many are open, InputError and ModelError for settings.
         """
+        if (known := self.opened(name, OpenVideo)) is not None:
+            return known
+        session = open_session(self.model(), None, **settings)
+        return self.admit(OpenVideo(session=session, settings=settings, **self.begun(name)))
+
+    def opened(self, name: str | None, kind: type[S]) -> S | None:
+        """The session of a name that is open. Raises Refusal (429) where too many are."""
         self.end_old()
-        if name in self._open:
-            return self.find(name)
+        if name is not None and name in self._open:
+            return self.find(name, kind)
         if len(self._open) >= self.limits.videos:
             raise Refusal(
                 429,
-                f"wanted at most {self.limits.videos} sessions about videos at a time, got "
-                f"{len(self._open)} open; close one with DELETE, or come again after the seconds "
-                "of Retry-After",
+                f"wanted at most {self.limits.videos} sessions about videos and scans at a time, "
+                f"got {len(self._open)} open; close one with DELETE, or come again after the "
+                "seconds of Retry-After",
                 self.limits.video_idle_seconds,
             )
+        return None
+
+    def begun(self, name: str | None) -> Begun:
+        """What a new session is begun with."""
         now = self._clock()
-        session = open_session(self._model(), None, **settings)
-        video = OpenVideo(name or secrets.token_urlsafe(16), session, settings, now, now)
+        return {"name": name or secrets.token_urlsafe(16), "opened": now, "asked": now}
+
+    def admit(self, session: S) -> S:
+        """Take a session among those that are open."""
         with self._lock:
-            self._open[video.name] = video
-        LOG.info("a session about a video begins, %d open", len(self._open))
-        return video
+            self._open[session.name] = session
+        LOG.info("a session begins, %d open", len(self._open))
+        return session
 
-    async def receive(self, video: OpenVideo, stream: AsyncIterator[bytes], ending: str) -> None:
-        """Make a session one about the video file of a body, which is written as it comes in.
+    async def receive(
+        self, session: S, stream: AsyncIterator[bytes], file: str, take: Callable[[S, Path], None]
+    ) -> None:
+        """Make a session one about the file of a body, which is written as it comes in.
 
-        Raises Refusal where something was said or handed over before, for what is no video, or
-        where the frames are too large or too many; MissingExtra without PyAV.
+        file  its name in the session's folder
+        take  opens it; in the thread of the sessions
+
+        Raises Refusal where something was said or handed over before, for what cannot be read, or
+        where it is too large; MissingExtra for a library that is not installed.
         """
-        _check_new(video)
-        if video.receiving:
+        session.check_new()
+        if session.receiving:
             message = "wanted one file at a time, got another one; wait for the first one"
             raise Refusal(409, message)
-        video.receiving, folder = True, self.files.session_folder()
-        path = Path(folder.name) / f"video{ending}"
+        session.receiving, folder = True, self.files.session_folder()
+        path = Path(folder.name) / file
         try:
-            if not await write_stream(self._asking(video, stream), path):
-                message = "wanted the bytes of a video, got an empty body; send the file's content"
+            if not await write_stream(self._asking(session, stream), path):
+                message = "wanted the bytes of a file, got an empty body; send the file's content"
                 raise Refusal(400, message)
-            await done(self.work(lambda: self._take(video, path, folder)))
+            await done(self.work(lambda: self.take_path(session, path, take, folder)))
         except BaseException:
             folder.cleanup()
             raise
         finally:
-            video.receiving = False
+            session.receiving = False
 
-    async def _asking(self, video: OpenVideo, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _asking(
+        self, session: OpenSession, stream: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
         """A body; the session counts as asked while it comes in."""
         async for part in stream:
-            video.asked = self._clock()
+            session.asked = self._clock()
             yield part
 
-    def take_clip(self, video: OpenVideo, name: str) -> None:
-        """Make a session one about a video of the server's own; in the thread of the sessions. As
+    def take_own(
+        self, session: S, own: Mapping[str, Path], name: str, take: Callable[[S, Path], None]
+    ) -> None:
+        """Make a session one about a file of the server's own; in the thread of the sessions. As
         `receive`."""
-        if name not in self.clips:
-            known = ", ".join(sorted(self.clips)) or "none"
-            wanted = f"a video of this server's own ({known})"
+        if name not in own:
+            known = ", ".join(sorted(own)) or "none"
+            wanted = f"one of this server's own ({known})"
             raise Refusal(404, (wanted, repr(name[:80]), "send the file"))
-        self.take_path(video, self.clips[name])
+        self.take_path(session, own[name], take)
 
-    def take_path(self, video: OpenVideo, path: Path) -> None:
-        """Make a session one about a video or a folder of frames; in the thread of the sessions. As
-        `receive`."""
-        folder = self.files.session_folder()
+    def take_path(
+        self,
+        session: S,
+        path: Path,
+        take: Callable[[S, Path], None],
+        folder: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        """Make a session one about a file or a folder; in the thread of the sessions. As `receive`.
+
+        folder  of the session, which is made here otherwise
+        """
+        folder = folder or self.files.session_folder()
+        session.check_new()
+        if session.name not in self._open:  # it was closed while its file came in
+            folder.cleanup()
+            raise _closed(session.name)
+        session.folder = folder
         try:
-            self._take(video, path, folder)
+            take(session, path)
         except BaseException:
+            session.folder = None
             folder.cleanup()
             raise
+        session.path = path
 
-    def _take(self, video: OpenVideo, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
-        _check_new(video)
-        if video.name not in self._open:  # it was closed while its file came in
-            raise _closed(video.name)
+    def take_video(self, video: OpenVideo, path: Path) -> None:
+        """Open a video or a folder of frames for its session. As `receive`."""
         try:
-            session = open_session(self._model(), path, **video.settings)
+            session = open_session(self.model(), path, **video.settings)
         except (DataError, ImageError) as error:
             raise _unreadable(str(error).replace(str(path), "a file that")) from error
         hw = _checked_hw(session, self.limits)
         video.session.close()
-        video.session, video.folder, video.path = session, folder, path
+        video.session = session
         video.times = uneven_times(session.frames)
         video.frames, video.hw = session.frames.length or 0, hw
 
@@ -323,24 +409,22 @@ class VideoSessions:
             video.viewer = open_source(video.path)
         return video.viewer.read(frame)
 
-    def find(self, name: str) -> OpenVideo:
+    def find(self, name: str, kind: type[S]) -> S:
         """An open session, which counts as asked. Raises Refusal (404)."""
         self.end_old()
-        video = self._open.get(name)
-        if video is None:
+        session = self._open.get(name)
+        if not isinstance(session, kind):
             raise _closed(name)
-        video.asked = self._clock()
-        return video
+        session.asked = self._clock()
+        return session
 
-    def seconds_left(self, video: OpenVideo) -> float:
+    def seconds_left(self, video: OpenSession) -> float:
         """Until the session is closed where nobody asks it any more."""
         now, limits = self._clock(), self.limits
         idle = video.asked + limits.video_idle_seconds - now
         return max(0.0, min(idle, video.opened + limits.video_seconds - now))
 
-    def follow(
-        self, video: OpenVideo, frames: Iterator[TrackedFrame], turn: int
-    ) -> TrackedFrame | None:
+    def follow(self, video: OpenSession, frames: Iterator[T], turn: int) -> T | None:
         """One more frame, unless a newer request or a pause came; the session counts as asked."""
         if video.turn != turn:
             return None
@@ -350,23 +434,18 @@ class VideoSessions:
     def end(self, name: str) -> bool:
         """Close a session; whether it was open."""
         with self._lock:
-            video = self._open.pop(name, None)
-        if video is None:
+            session = self._open.pop(name, None)
+        if session is None:
             return False
-        LOG.info("a session about a video ends, %d open", len(self._open))
-        video.turn += 1
+        LOG.info("a session ends, %d open", len(self._open))
+        session.turn += 1
 
         def close() -> None:
-            video.session.close()
-            if video.folder is not None:
-                video.folder.cleanup()
+            session.close()
+            if session.folder is not None:
+                session.folder.cleanup()
 
-        def close_viewer() -> None:
-            video.path = None
-            if video.viewer is not None:
-                video.viewer.close()
-
-        self.view(close_viewer)
+        self.view(session.close_viewer)
         self.work(close)
         return True
 
@@ -376,20 +455,15 @@ class VideoSessions:
             if not self.seconds_left(video):
                 self.end(name)
 
-    def _model(self) -> Model:
+    def model(self) -> Model:
+        """The server's, whose calls wait behind clicks on photos."""
         model = self.inference.ready()
         return Model(queue_calls(model.runtime, self.inference.heavy, Urgency.PHOTO))
 
 
 def _closed(name: str) -> Refusal:
-    remedy = "open one with POST /api/videos"
+    remedy = "open one with POST /api/videos or /api/volumes"
     return Refusal(404, ("a session that is open", repr(name[:40]), remedy))
-
-
-def _check_new(video: OpenVideo) -> None:
-    if video.frames or video.objects or video.path is not None:
-        message = "wanted a session about nothing yet, got one with frames; open another one"
-        raise Refusal(409, message)
 
 
 def _unreadable(what: str) -> Refusal:

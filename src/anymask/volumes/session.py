@@ -318,6 +318,14 @@ class VolumeSession:
         video = self._videos.get(axis)
         return FollowedSlice(axis, index, {} if video is None else video.result(index).objects)
 
+    def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
+        """(axis, first, last) of the slices on which an object's mask is known."""
+        return [
+            (axis, *stretch)
+            for axis, video in sorted(self._videos.items())
+            for stretch in (video.known(id) if id in video.objects else ())
+        ]
+
     def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
         """(axis, slice, object, doubts) of what a person should look at."""
         return [

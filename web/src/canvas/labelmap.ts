@@ -86,7 +86,7 @@ export class LabelMap {
     const { width, height } = context.canvas;
     const [rows, columns] = this.hw;
     const xs = samples(0, width, view.x, view.scale, columns);
-    const ys = samples(0, height, view.y, view.scale, rows);
+    const ys = samples(0, height, view.y, view.scaleY, rows);
     if (this.shownSeen.length !== width * height) this.shownSeen = new Uint16Array(width * height);
     const seen = this.shownSeen;
     for (let x = 0; x < width; x++) {

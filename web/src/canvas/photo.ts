@@ -60,11 +60,11 @@ export class Photo {
     context.imageSmoothingQuality = "high";
     for (const { x, y, bitmap } of tiles) {
       const left = Math.round((view.x + x * factor * view.scale) * ratio);
-      const top = Math.round((view.y + y * factor * view.scale) * ratio);
+      const top = Math.round((view.y + y * factor * view.scaleY) * ratio);
       const farX = Math.min(width, (x + bitmap.width) * factor);
       const farY = Math.min(height, (y + bitmap.height) * factor);
       const right = Math.round((view.x + farX * view.scale) * ratio);
-      const bottom = Math.round((view.y + farY * view.scale) * ratio);
+      const bottom = Math.round((view.y + farY * view.scaleY) * ratio);
       const seen = right > 0 && bottom > 0 && left < context.canvas.width;
       if (!seen || top >= context.canvas.height) continue;
       context.drawImage(bitmap, left, top, right - left, bottom - top);

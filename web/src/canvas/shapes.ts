@@ -50,12 +50,12 @@ export function drawPatch(
 export function paintPatch(view: View, patch: Patch, paint: Paint): Painted | null {
   const step = (view.hw[1] / patch.hw[1]) * view.scale; // screen pixels of one mask pixel
   const left = Math.max(0, Math.floor(view.x + patch.x * step) - 1);
-  const top = Math.max(0, Math.floor(view.y + patch.y * step) - 1);
   const right = Math.min(view.width, Math.ceil(view.x + (patch.x + patch.width) * step) + 1);
-  const bottom = Math.min(view.height, Math.ceil(view.y + (patch.y + patch.height) * step) + 1);
+  const stepY = (view.hw[0] / patch.hw[0]) * view.scaleY;
+  const bottom = Math.min(view.height, Math.ceil(view.y + (patch.y + patch.height) * stepY) + 1);
+  const top = Math.max(0, Math.floor(view.y + patch.y * stepY) - 1);
   const [width, height] = [Math.floor(right - left), Math.floor(bottom - top)];
   if (width <= 0 || height <= 0) return null;
-  const stepY = (view.hw[0] / patch.hw[0]) * view.scale;
   const xs = samples(left, width, view.x + patch.x * step, step, patch.width);
   const ys = samples(top, height, view.y + patch.y * stepY, stepY, patch.height);
   const image = emptyImage(width, height);

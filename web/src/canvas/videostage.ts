@@ -6,6 +6,7 @@ import { takesAway } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { Fingers } from "./fingers";
+import { drawGuides } from "./guides";
 import { LabelMap } from "./labelmap";
 import { addLayers } from "./layers";
 import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
@@ -13,15 +14,15 @@ import type { View } from "./view";
 
 const LAYERS = ["photo", "masks", "over"] as const;
 const SMALL = 4; // screen pixels below which a drag of the box tool is a click
-const CURSORS = { point: "crosshair", box: "crosshair", pan: "grab" };
+const CURSORS = { point: "crosshair", box: "crosshair", window: "ns-resize", pan: "grab" };
 
 export class VideoStage {
   cross: XY | null = null; // the keyboard's pointer, in pixels of the frame
   pointer: XY | null = null;
   private readonly canvases: HTMLCanvasElement[];
   private readonly view: View;
-  private map = new LabelMap([1, 1]);
   private panning: XY | null = null;
+  private windowing: XY | null = null; // where the window was dragged to
   private from: XY | null = null; // where a box was begun
   private frame = 0;
 
@@ -65,8 +66,9 @@ export class VideoStage {
     this.element.setPointerCapture(event.pointerId);
     this.cross = null;
     const screen = this.place(event);
-    if (event.button === 1 || this.videoWork.toolName === "pan") {
-      this.panning = screen;
+    const moving = event.button === 1 || this.videoWork.toolName === "pan";
+    if (moving || this.videoWork.toolName === "window") {
+      this[moving ? "panning" : "windowing"] = screen;
       return;
     }
     if (!this.videoWork.shown) return;
@@ -88,6 +90,11 @@ export class VideoStage {
       this.view.pan(screen[0] - this.panning[0], screen[1] - this.panning[1]);
       this.panning = screen;
     }
+    if (this.windowing) {
+      const [x, y] = this.windowing;
+      this.videoWork.drag(screen[0] - x, screen[1] - y);
+      this.windowing = screen;
+    }
     this.pointer = this.view.toImage(screen);
     if (this.panning || this.from) this.draw();
   }
@@ -96,13 +103,13 @@ export class VideoStage {
     const box = this.box(this.view.toImage(this.place(event)));
     const large = box && (box[2] - box[0]) * this.view.scale > SMALL;
     this.drop();
-    if (box && large && (box[3] - box[1]) * this.view.scale > SMALL) {
+    if (box && large && (box[3] - box[1]) * this.view.scaleY > SMALL) {
       void this.videoWork.speak(null, box);
     }
   }
 
   private drop(): void {
-    this.panning = this.from = null;
+    this.panning = this.windowing = this.from = null;
     this.draw();
   }
 
@@ -118,6 +125,7 @@ export class VideoStage {
   private wheel(event: WheelEvent): void {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : 1;
+    if (!event.ctrlKey && this.videoWork.wheel(event.deltaY * lines)) return;
     const scale = this.view.scale * Math.exp(-event.deltaY * lines * 0.0016);
     this.view.zoomTo(scale, this.place(event));
     this.draw();
@@ -130,8 +138,9 @@ export class VideoStage {
     const [height, width] = view.hw;
     this.cross = [
       Math.min(width - 0.5, Math.max(0.5, x + dx / view.scale)),
-      Math.min(height - 0.5, Math.max(0.5, y + dy / view.scale)),
+      Math.min(height - 0.5, Math.max(0.5, y + dy / view.scaleY)),
     ];
+    this.videoWork.cross(this.cross);
     this.draw();
   }
 
@@ -175,38 +184,23 @@ export class VideoStage {
     this.element.style.cursor = this.panning ? "grabbing" : CURSORS[videoWork.toolName];
     if (videoWork.closed || !videoWork.shown) return;
     const { hw } = videoWork.shown.photo;
-    if (hw.join() !== view.hw.join()) {
+    const tall = videoWork.tallAt(videoWork.shown.frame);
+    if (hw.join() !== view.hw.join() || tall !== view.tall) {
       view.hw = hw;
+      view.tall = tall;
       view.fit();
     }
     photo.clearRect(0, 0, photo.canvas.width, photo.canvas.height);
     videoWork.shown.photo.draw(photo, view, devicePixelRatio);
-    this.drawMasks(masks, videoWork.shown.frame);
+    drawFound(masks, view, videoWork, videoWork.shown.frame);
     over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     over.clearRect(0, 0, view.width, view.height);
     drawSimple(over, view, videoWork.simplifying.tried);
+    const lines = videoWork.linesAt(videoWork.shown.frame);
+    over.globalAlpha = 0.4;
+    if (lines) drawGuides(over, view, lines);
+    over.globalAlpha = 1;
     this.drawSaid(over, videoWork.shown.frame);
-  }
-
-  private drawMasks(context: CanvasRenderingContext2D, frame: number): void {
-    const found = this.videoWork.tracks.at(frame).filter(([, { area }]) => area > 0);
-    const masks = found.map(([object, { segmentation, score }]): Mask => {
-      const rle = cocoToRle(segmentation);
-      const about = { rle, box: rleBox(rle), area: rleArea(rle), score };
-      const name = String(object);
-      const { clip, chosen } = this.videoWork;
-      const away = object !== chosen && clip?.of(object)?.state === "rejected";
-      const state = away ? "rejected" : "accepted";
-      return { ...about, key: name, label: name, state, provenance: {} };
-    });
-    const size = masks[0]?.rle.size ?? this.view.hw;
-    this.map = new LabelMap(size);
-    const only = this.videoWork.clip && String(this.videoWork.chosen);
-    const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
-    const palette = (name: string) => this.videoWork.colour(Number(name));
-    const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
-    this.map.set(whole, { ...look, palette }, null);
-    this.map.draw(context, this.view);
   }
 
   private drawSaid(context: CanvasRenderingContext2D, frame: number): void {
@@ -226,4 +220,30 @@ export class VideoStage {
     if (drawn) drawBox(context, view, drawn);
     if (this.cross) drawCross(context, view, this.cross);
   }
+}
+
+/** The masks of a frame. */
+export function drawFound(
+  context: CanvasRenderingContext2D,
+  view: View,
+  work: VideoWork,
+  frame: number,
+): void {
+  const found = work.masksAt(frame).filter(([, { area }]) => area > 0);
+  const masks = found.map(([object, { segmentation, score }]): Mask => {
+    const rle = cocoToRle(segmentation);
+    const about = { rle, box: rleBox(rle), area: rleArea(rle), score };
+    const name = String(object);
+    const away = object !== work.chosen && work.clip?.of(object)?.state === "rejected";
+    const state = away ? "rejected" : "accepted";
+    return { ...about, key: name, label: name, state, provenance: {} };
+  });
+  const size = masks[0]?.rle.size ?? view.hw;
+  const map = new LabelMap(size);
+  const only = work.clip && String(work.chosen);
+  const look = { masks: true, proposals: true, fill: 0.45, outline: 2, least: null, only };
+  const palette = (name: string) => work.colour(Number(name));
+  const whole = masks.filter(({ rle }) => rle.size.join() === size.join());
+  map.set(whole, { ...look, palette }, null);
+  map.draw(context, view);
 }

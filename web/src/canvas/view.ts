@@ -14,20 +14,26 @@ export class View {
   width = 1;
   height = 1;
   hw: Size = [1, 1];
+  tall = 1; // height of a pixel, in its widths: slices of a scan
+
+  /** Screen pixels of the height of a photo pixel; `scale` of its width. */
+  get scaleY(): number {
+    return this.scale * this.tall;
+  }
 
   /** The whole photo in the middle. */
   fit(): void {
     const [height, width] = this.hw;
     this.scale = this.fitting();
     this.x = (this.width - width * this.scale) / 2;
-    this.y = (this.height - height * this.scale) / 2;
+    this.y = (this.height - height * this.scaleY) / 2;
   }
 
   /** `below`: screen pixels at the bottom that something lies over. */
   private fitting(below = 0): number {
     const [height, width] = this.hw;
     const across = (this.width - 2 * MARGIN) / width;
-    const down = (this.height - below - 2 * MARGIN) / height;
+    const down = (this.height - below - 2 * MARGIN) / (height * this.tall);
     return Math.max(1e-4, Math.min(across, down, 8));
   }
 
@@ -36,7 +42,7 @@ export class View {
     const [x, y] = this.toImage(at);
     this.scale = Math.min(MOST, Math.max(this.fitting() / 2, scale));
     this.x = at[0] - x * this.scale;
-    this.y = at[1] - y * this.scale;
+    this.y = at[1] - y * this.scaleY;
     this.hold();
   }
 
@@ -62,15 +68,15 @@ export class View {
     const [height, width] = this.hw;
     const edge = 60;
     this.x = Math.min(this.width - edge, Math.max(edge - width * this.scale, this.x));
-    this.y = Math.min(this.height - edge, Math.max(edge - height * this.scale, this.y));
+    this.y = Math.min(this.height - edge, Math.max(edge - height * this.scaleY, this.y));
   }
 
   toImage([x, y]: XY): XY {
-    return [(x - this.x) / this.scale, (y - this.y) / this.scale];
+    return [(x - this.x) / this.scale, (y - this.y) / this.scaleY];
   }
 
   toScreen([x, y]: XY): XY {
-    return [x * this.scale + this.x, y * this.scale + this.y];
+    return [x * this.scale + this.x, y * this.scaleY + this.y];
   }
 }
 

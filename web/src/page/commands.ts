@@ -189,7 +189,7 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
 
     command("Page", "Ctrl+O", "Open photos", () => pages.openFiles()),
     command("Page", "Ctrl+S", "Export", () => pages.export()),
-    command("Page", "Ctrl+Shift+O", "Open a video", () => pages.video()),
+    command("Page", "Ctrl+Shift+O", "Open a video or a scan", () => pages.video()),
     command("Page", "T", "Dark or light", () => pages.theme()),
     command("Page", "?", "Help", () => pages.help()),
   ];

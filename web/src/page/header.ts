@@ -43,7 +43,7 @@ export function header(
   const previous = iconButton("previous", "Previous photo", "Page Up", () => void session.go(-1));
   const next = iconButton("next", "Next photo", "Page Down", () => void session.go(1));
   const open = iconButton("open", "Open photos", "Ctrl+O", () => pages.openFiles());
-  const video = iconButton("video", "Open a video", "Ctrl+Shift+O", () => pages.video());
+  const video = iconButton("video", "Open a video or a scan", "Ctrl+Shift+O", () => pages.video());
   const finish = iconButton("check", "This photo is done", "D", () => {
     void (isFinished(session) ? reopen(session) : done(session));
   });

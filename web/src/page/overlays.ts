@@ -125,7 +125,7 @@ function invitation(sends: boolean, openFiles: () => void, openVideo: () => void
       "Open photos",
     ),
     h("p", { class: "dim" }, "or drop them here"),
-    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video …"),
+    h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video or a scan …"),
   ];
 }
 

@@ -4,7 +4,6 @@ import { css } from "../canvas/colours";
 import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
-import { secondsOf } from "../store/videos";
 import { followOrPause } from "./videokeys";
 import { fill, h, icon, iconButton } from "./dom";
 import type { Icon } from "./dom";
@@ -26,9 +25,8 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
       class: "track-rows",
       role: "slider",
       tabindex: "0",
-      "aria-label": "Frame",
+      "aria-label": videoWork.words.part === "frame" ? "Frame" : "Slice",
       "aria-orientation": "horizontal",
-      "aria-valuemin": "1",
     },
     canvas,
   );
@@ -36,8 +34,9 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
   const draw = () => drawRows(videoWork, canvas, slider.clientWidth);
   new ResizeObserver(draw).observe(slider);
   videoWork.watchers.push(() => {
-    slider.setAttribute("aria-valuemax", String(videoWork.length));
-    slider.setAttribute("aria-valuenow", String(videoWork.frame + 1));
+    slider.setAttribute("aria-valuemin", String(videoWork.numberOf(videoWork.first)));
+    slider.setAttribute("aria-valuemax", String(videoWork.numberOf(videoWork.last)));
+    slider.setAttribute("aria-valuenow", String(videoWork.numberOf(videoWork.frame)));
     slider.setAttribute("aria-valuetext", told(videoWork));
     fill(names, JSON.stringify(videoWork.objects), () =>
       videoWork.objects.map(({ number }) => h("span", {}, videoWork.nameOf(number))),
@@ -54,15 +53,14 @@ export function told(videoWork: VideoWork): string {
     const doubt = doubts.length ? `, to look at: ${doubts.join(", ")}` : "";
     return `${videoWork.nameOf(object)} ${state}${doubt}`;
   });
-  const seconds = secondsOf(videoWork.facts, videoWork.frame).toFixed(2);
-  return [`Frame ${videoWork.frame + 1} of ${videoWork.length}, ${seconds} s`, ...states].join(
-    "; ",
-  );
+  return [videoWork.spoken(videoWork.frame), ...states].join("; ");
 }
 
 function transport(videoWork: VideoWork): HTMLElement {
   const button = (name: Icon, title: string, key: string, run: () => void) =>
     iconButton(name, title, key, run);
+  const { part } = videoWork.words;
+  const Part = part[0].toUpperCase() + part.slice(1);
   const play = h("button", { class: "icon-button", type: "button" });
   play.addEventListener("click", () => void videoWork.play());
   const place = h("span", { class: "where" });
@@ -73,6 +71,7 @@ function transport(videoWork: VideoWork): HTMLElement {
     { class: "modes", "aria-label": "Direction" },
     ...DIRECTIONS.map(([value, text]) => h("option", { value }, text)),
   );
+  direction.value = videoWork.direction;
   direction.addEventListener("change", () => {
     videoWork.direction = direction.value as Direction;
     videoWork.changed();
@@ -82,12 +81,10 @@ function transport(videoWork: VideoWork): HTMLElement {
     const does = videoWork.playing ? "Stop (Space)" : "Play (Space)";
     play.title = does;
     play.setAttribute("aria-label", does);
-    const seconds = secondsOf(videoWork.facts, videoWork.frame).toFixed(2);
-    place.textContent = `${videoWork.frame + 1} / ${videoWork.length} · ${seconds} s`;
+    place.textContent = videoWork.where(videoWork.frame);
     const { left } = videoWork;
     const again = videoWork.doubts.length || videoWork.said.length > videoWork.objects.length;
-    const frames = left === 1 ? "1 frame" : `${left} frames`;
-    const text = videoWork.following ? "Pause" : left ? `Follow ${frames}` : "Followed";
+    const text = videoWork.following ? "Pause" : left ? `Follow${videoWork.leftText}` : "Followed";
     fill(follow, `${text} ${again}`, () => [
       icon(videoWork.following ? "pause" : "follow"),
       text,
@@ -99,15 +96,15 @@ function transport(videoWork: VideoWork): HTMLElement {
   return h(
     "div",
     { class: "transport" },
-    button("first", "First frame", "Home", () => void videoWork.seek(0)),
-    button("previous", "A frame back", "←", () => void videoWork.seek(videoWork.frame - 1)),
+    button("first", `First ${part}`, "Home", () => void videoWork.seek(videoWork.first)),
+    button("previous", `A ${part} back`, "←", () => void videoWork.step(-1)),
     play,
-    button("next", "A frame on", "→", () => void videoWork.seek(videoWork.frame + 1)),
-    button("last", "Last frame", "End", () => void videoWork.seek(videoWork.length - 1)),
+    button("next", `A ${part} on`, "→", () => void videoWork.step(1)),
+    button("last", `Last ${part}`, "End", () => void videoWork.seek(videoWork.last)),
     place,
     h("span", { class: "stretch" }),
-    button("flagBack", "Frame to look at before", "K", () => void videoWork.seekDoubtful(-1)),
-    button("flag", "Next frame to look at", "J", () => void videoWork.seekDoubtful(1)),
+    button("flagBack", `${Part} to look at before`, "K", () => void videoWork.seekDoubtful(-1)),
+    button("flag", `Next ${part} to look at`, "J", () => void videoWork.seekDoubtful(1)),
     direction,
     follow,
   );
@@ -117,7 +114,8 @@ function takePointer(videoWork: VideoWork, slider: HTMLElement, back: () => void
   const at = (event: PointerEvent) => {
     const { left, width } = slider.getBoundingClientRect();
     const share = (event.clientX - left) / Math.max(1, width);
-    void videoWork.seek(Math.floor(Math.min(0.9999, Math.max(0, share)) * videoWork.length));
+    const place = Math.floor(Math.min(0.9999, Math.max(0, share)) * videoWork.length);
+    void videoWork.seek(videoWork.first + place);
   };
   slider.addEventListener("pointerdown", (event) => {
     slider.setPointerCapture(event.pointerId);
@@ -149,7 +147,7 @@ function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number
     const top = HEAD + row * ROW;
     context.fillStyle = colour("--raised");
     context.fillRect(0, top + 2, width, ROW - 4);
-    videoWork.tracks.cells(number, videoWork.length, count).forEach((cell, i) => {
+    videoWork.tracks.cells(number, videoWork.length, count, videoWork.first).forEach((cell, i) => {
       marks[i] ||= cell.doubtful;
       drawCell(
         context,
@@ -170,7 +168,7 @@ function drawRows(videoWork: VideoWork, canvas: HTMLCanvasElement, width: number
     context.lineTo(middle, 9);
     context.fill();
   });
-  const x = ((videoWork.frame + 0.5) / videoWork.length) * width;
+  const x = ((videoWork.frame - videoWork.first + 0.5) / videoWork.length) * width;
   context.fillStyle = colour("--text");
   context.fillRect(Math.round(x) - 1, 0, 2, height);
 }

@@ -1,19 +1,17 @@
 /** The page of an open video: its parts put together in place of the photo's. */
 
 import { VideoStage } from "../canvas/videostage";
-import { View } from "../canvas/view";
 import { ClipWork, keepVideo } from "../state/clipwork";
 import type { TrackStep } from "../state/clipwork";
 import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
-import { VideoWork } from "../state/videowork";
+import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
-import type { VideoFacts, Videos } from "../store/videos";
 import { h, icon, iconButton } from "./dom";
 import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
 import { VIDEO_KEYS, VIDEO_MOUSE, videoCommands, listenToVideoKeys, undo } from "./videokeys";
-import type { VideoPages } from "./videokeys";
+import type { VideoCommand, VideoPages } from "./videokeys";
 import { videoSide } from "./videoside";
 import { helpDialog } from "./help";
 import { toasts } from "./overlays";
@@ -46,15 +44,25 @@ export function forgetVideo(): void {
   sessionStorage.removeItem(KEPT);
 }
 
-/** Show a video; `closed` is called when it makes room for the photos again. */
+/** What a scan has besides. */
+export interface Extras {
+  beside: HTMLElement[]; // of the picture
+  card: HTMLElement; // at the side
+  export: () => void;
+  commands: VideoCommand[];
+  mouse: [string, string][];
+}
+
+/** Show a video or a scan; `closed` is called when it makes room for the photos again. */
 export async function showVideo(
   place: VideoPlace,
-  videos: Videos,
-  facts: VideoFacts,
+  videoWork: VideoWork,
   kept: KeptVideo | { title: string; object: number | null },
+  extrasOf: (back: () => void) => Extras | null = () => null,
 ): Promise<VideoWork> {
-  const videoWork = new VideoWork(videos, facts, kept.title, new View());
   const { project } = place;
+  const { part, whole } = videoWork.words;
+  const Whole = whole[0].toUpperCase() + whole.slice(1);
   if (place.clip && project) {
     const { clip, openClip, done } = place;
     videoWork.clip = new ClipWork(project, clip, videoWork, openClip, done);
@@ -66,13 +74,15 @@ export async function showVideo(
     tabindex: "0",
     role: "application",
     "aria-label":
-      "Video. Arrow keys go through the frames, Space plays, Alt and arrow keys move a " +
+      `${Whole}. Arrow keys go through the ${part}s, Space plays, Alt and arrow keys move a ` +
       "crosshair, Enter clicks there, F follows, ? is help.",
   });
   const stage = new VideoStage(element, videoWork);
   videoWork.redraw = () => stage.draw();
   const back = () => element.focus();
   const side = videoSide(videoWork, place.names, back);
+  const extras = extrasOf(back);
+  if (extras) side.element.append(extras.card);
   const before = [...place.root.children];
   const leave = () => {
     place.root.replaceChildren(...before);
@@ -94,22 +104,26 @@ export async function showVideo(
     help: () => help.showModal(),
     theme: () => void Promise.resolve(toggleTheme()).then(() => videoWork.changed()),
     open: () => away(place.open),
-    export: () => exportVideoDialog(videoWork, videoWork.clip || !project ? null : keep),
+    export: () =>
+      extras
+        ? extras.export()
+        : exportVideoDialog(videoWork, videoWork.clip || !project ? null : keep),
     name: () => side.focusName(),
     leave: () => away(leave),
-    project: project !== null,
+    more: extras?.commands ?? [],
+    project: project !== null && !extras,
     keep: () => (videoWork.clip ? void videoWork.clip.keep() : project && keep()),
   };
   const keep = () => void keepWhole(videoWork, place);
   const commands = videoCommands(videoWork, stage, pages);
-  const groups = GROUPS.filter((group) => project || group !== "Project");
-  const help = helpDialog([...commands, ...VIDEO_KEYS], VIDEO_MOUSE, groups);
+  const groups = GROUPS.filter((group) => pages.project || group !== "Project");
+  const help = helpDialog([...commands, ...VIDEO_KEYS], extras?.mouse ?? VIDEO_MOUSE, groups);
   element.append(simplifyBar(videoWork, element), toasts(videoWork));
   const time = timeline(videoWork, back);
-  time.prepend(clipBar(videoWork, project && keep));
+  time.prepend(clipBar(videoWork, pages.project ? keep : null));
   place.root.replaceChildren(
     header(videoWork, pages),
-    h("main", { class: "middle" }, tools(videoWork), element, time),
+    h("main", { class: "middle" }, tools(videoWork), element, ...(extras?.beside ?? []), time),
     side.element,
     status(videoWork),
     help,
@@ -131,8 +145,10 @@ export async function showVideo(
   back();
   if ("name" in kept) await videoWork.restore(kept);
   else if (videoWork.clip) await videoWork.clip.show(videoWork.chosen);
-  else await videoWork.seek(0);
-  if (videoWork.length < 2) videoWork.say("This video has one frame: there is nothing to follow.");
+  else await videoWork.begin();
+  if (videoWork.length < 2) {
+    videoWork.say(`This ${whole} has one ${part}: there is nothing to follow.`);
+  }
   return videoWork;
 }
 
@@ -182,11 +198,11 @@ function giveKeysBack(root: HTMLElement, element: HTMLElement): void {
 }
 
 function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
+  const { whole } = videoWork.words;
   const place = h("span", { class: "dim" });
   const saved = h("span", { class: "saved", role: "status" });
   videoWork.watchers.push(() => {
-    const { rate, size } = videoWork.facts;
-    place.textContent = `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
+    place.textContent = videoWork.about;
     const storing = !!videoWork.clip?.saving;
     const busy = !!videoWork.following || storing || videoWork.asking > 0;
     const text = videoWork.following
@@ -203,8 +219,8 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
     "header",
     { class: "header" },
     h("span", { class: "brand" }, "anymask"),
-    iconButton("cross", "Close the video", "Q", pages.leave),
-    iconButton("video", "Open another video", "Ctrl+O", pages.open),
+    iconButton("cross", `Close the ${whole}`, "Q", pages.leave),
+    iconButton("video", `Open another ${whole}`, "Ctrl+O", pages.open),
     h("span", { class: "photo-name" }, h("h1", { class: "video-title" }, videoWork.title), place),
     h("span", { class: "stretch" }),
     saved,
@@ -226,13 +242,16 @@ function stateOf(videoWork: VideoWork): string {
 }
 
 function tools(videoWork: VideoWork): HTMLElement {
+  const { part } = videoWork.words;
   const kinds = [
     ["point", "Click", "V"],
     ["box", "Box", "B"],
-    ["pan", "Move the frame", "H"],
+    ...(part === "slice" ? ([["window", "Level and width by dragging", "W"]] as const) : []),
+    ["pan", `Move the ${part}`, "H"],
   ] as const;
+  const icons = { point: "point", box: "box", window: "sliders", pan: "pan" } as const;
   const buttons = kinds.map(([name, title, key]) =>
-    iconButton(name, title, key, () => {
+    iconButton(icons[name], title, key, () => {
       videoWork.toolName = name;
       videoWork.changed();
       videoWork.redraw();
@@ -275,20 +294,21 @@ function status(videoWork: VideoWork): HTMLElement {
 
 function advise(videoWork: VideoWork): string {
   const { clip } = videoWork;
+  const { part } = videoWork.words;
   const name = videoWork.nameOf(videoWork.chosen);
   const entry = clip?.of(videoWork.chosen);
   if (videoWork.following)
-    return "Masks arrive as they are found; F pauses. Click on any frame to correct.";
+    return `Masks arrive as they are found; F pauses. Click on any ${part} to correct.`;
   if (entry && entry.state !== "proposed" && !isCorrected(videoWork, entry.object))
     return `${name} is ${entry.state}: U takes that back, Page ↓ goes to the next track.`;
   if (entry && !isCorrected(videoWork, entry.object))
-    return `Is ${name} right on every frame? A accepts, R rejects, a click corrects from here on.`;
+    return `Is ${name} right on every ${part}? A accepts, R rejects, a click corrects from here on.`;
   if (entry && !videoWork.left) return "C stores the correction, Esc drops it.";
   if (!videoWork.said.length)
     return "Click the object; Shift + click takes away. N is another object.";
   if (videoWork.left) return `Follow it with F, or click more on ${name}.`;
   const doubtful = videoWork.doubts.length;
   return doubtful
-    ? "J goes to the next frame to look at."
-    : "Every frame is followed. Ctrl+S exports.";
+    ? `J goes to the next ${part} to look at.`
+    : `Every ${part} is followed. Ctrl+S exports.`;
 }

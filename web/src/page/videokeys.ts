@@ -22,6 +22,7 @@ export interface VideoPages {
   leave(): void;
   project: boolean; // whether there is one
   keep(): void; // in it
+  more: VideoCommand[]; // what a scan has
 }
 
 const PAGE_KEYS = ["Ctrl+S", "Ctrl+O"]; // also while somebody types
@@ -42,7 +43,8 @@ export function videoCommands(
   stage: VideoStage,
   pages: VideoPages,
 ): VideoCommand[] {
-  const go = (step: number) => () => void videoWork.seek(videoWork.frame + step);
+  const { part, whole } = videoWork.words;
+  const go = (step: number) => () => void videoWork.step(step);
   const tool = (name: VideoWork["toolName"]) => () => {
     videoWork.toolName = name;
     videoWork.changed();
@@ -54,15 +56,15 @@ export function videoCommands(
   };
   return [
     of("Video", "Play, stop", () => void videoWork.play(), "Space"),
-    of("Video", "A frame back", go(-1), "ArrowLeft"),
-    of("Video", "A frame on", go(1), "ArrowRight"),
-    of("Video", "Ten frames back", go(-FAST), "Shift+ArrowLeft"),
-    of("Video", "Ten frames on", go(FAST), "Shift+ArrowRight"),
-    of("Video", "First frame", () => void videoWork.seek(0), "Home"),
-    of("Video", "Last frame", () => void videoWork.seek(videoWork.length - 1), "End"),
+    of("Video", `A ${part} back`, go(-1), "ArrowLeft"),
+    of("Video", `A ${part} on`, go(1), "ArrowRight"),
+    of("Video", `Ten ${part}s back`, go(-FAST), "Shift+ArrowLeft"),
+    of("Video", `Ten ${part}s on`, go(FAST), "Shift+ArrowRight"),
+    of("Video", `First ${part}`, () => void videoWork.seek(videoWork.first), "Home"),
+    of("Video", `Last ${part}`, () => void videoWork.seek(videoWork.last), "End"),
     of("Video", "Follow, pause", () => void followOrPause(videoWork), "F"),
-    of("Video", "Next frame to look at", () => void videoWork.seekDoubtful(1), "J"),
-    of("Video", "Frame to look at before", () => void videoWork.seekDoubtful(-1), "K"),
+    of("Video", `Next ${part} to look at`, () => void videoWork.seekDoubtful(1), "J"),
+    of("Video", `The ${part} to look at before`, () => void videoWork.seekDoubtful(-1), "K"),
     of("Object", "Click with the pointer", tool("point"), "V"),
     of("Object", "Box", tool("box"), "B"),
     of("Object", "Crosshair: “this”", () => stage.press(false), "Enter"),
@@ -78,14 +80,15 @@ export function videoCommands(
       "Delete",
     ),
     ...projectCommands(videoWork, pages),
-    of("View", "Whole frame", fit, "0"),
+    ...pages.more,
+    of("View", `Whole ${part}`, fit, "0"),
     of("View", "Larger", () => stage.zoom(1.25), "+", "="),
     of("View", "Smaller", () => stage.zoom(0.8), "-"),
-    of("View", "Move the frame", tool("pan"), "H"),
+    of("View", `Move the ${part}`, tool("pan"), "H"),
     of("View", "Dark or light", pages.theme, "T"),
     of("Page", "Export", pages.export, "Ctrl+S"),
-    of("Page", "Open another video", pages.open, "Ctrl+O"),
-    of("Page", "Close the video", pages.leave, "Q"),
+    of("Page", `Open another ${whole}`, pages.open, "Ctrl+O"),
+    of("Page", `Close the ${whole}`, pages.leave, "Q"),
     of("Page", "Help", pages.help, "?"),
   ];
 }
@@ -132,7 +135,7 @@ function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): V
 /** The last click, or the last verdict where no click is left. */
 export const undo = (videoWork: VideoWork) => videoWork.clip?.undo() ?? videoWork.undo();
 
-const of = (
+export const of = (
   group: VideoCommand["group"],
   title: string,
   run: () => void,

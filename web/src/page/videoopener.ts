@@ -1,19 +1,51 @@
 /** How a video is opened: a file, one of the server's own, or why there is none to be had. */
 
 import type { TrackStep } from "../state/clipwork";
-import type { VideoWork } from "../state/videowork";
+import { View } from "../canvas/view";
+import { VideoWork } from "../state/videowork";
+import { VolumeWork } from "../state/volumework";
+import type { KeptVideo } from "../state/said";
 import type { Session } from "../state/session";
 import type { ClipEntry, Clips } from "../store/clips";
 import { isVideo } from "../store/videos";
 import type { Offers, VideoFacts, Videos } from "../store/videos";
+import type { VolumeOffers, Volumes } from "../store/volumes";
 import { dialog } from "./dialogs";
 import { h, icon } from "./dom";
 import { forgetVideo, keptVideo, showVideo } from "./video";
 import type { VideoPlace } from "./video";
+import { scanExtras } from "./scan";
 
 const NO_SERVER =
-  "Objects are followed through a video by a server, and there is none behind this page. " +
-  "Install anymask[studio,video], run “anymask serve”, and open the page that it names.";
+  "Objects are followed through a video or a scan by a server, and there is none behind this " +
+  "page. Install anymask[studio,video,volumes], run “anymask serve”, and open the page that it " +
+  "names.";
+
+type Kind = "video" | "scan";
+
+const VIDEO_FILES = "video/*,image/gif,.mkv,.avi,.mov";
+const SCAN_FILES = ".nii,.gz,.mgh,.mgz,.nrrd,.tif,.tiff,.zip,.dcm";
+const SCANS = /\.(nii|nii\.gz|mgh|mgz|nrrd|dcm)$/i; // of files that are dropped
+
+/** A button, and the field behind it. */
+function chooser(
+  what: Kind,
+  accept: string,
+  open: (file: File) => Promise<void>,
+): [HTMLElement, HTMLElement] {
+  const name = what === "video" ? "Video file" : "Scan file";
+  const input = h("input", { type: "file", accept, hidden: true, "aria-label": name });
+  input.addEventListener("change", () => {
+    const file = input.files?.[0];
+    input.value = "";
+    if (file) void open(file);
+  });
+  const kind = what === "video" ? "button primary large" : "button large";
+  const choose = h("button", { class: kind, type: "button" });
+  choose.append(icon("open"), `Choose a ${what} file`);
+  choose.addEventListener("click", () => input.click());
+  return [choose, input];
+}
 
 /** A clip of the project; a video of its folder becomes one. */
 async function entryOf(clips: Clips, source: ClipEntry | number | string): Promise<ClipEntry> {
@@ -43,22 +75,24 @@ export class VideoOpener {
     private readonly session: Session,
     private readonly videos: Videos | null,
     private readonly clips: Clips | null,
+    private readonly volumes: Volumes | null,
   ) {}
 
   /** The dialog: choose a file, or one of the server's own videos. */
   async ask(): Promise<void> {
     if (!this.videos) {
-      dialog("Video", h("p", {}, NO_SERVER));
+      dialog("Video or scan", h("p", {}, NO_SERVER));
       return;
     }
     const said = h("p", { class: "said", role: "status" });
     const inside = h("div", { class: "video-offers" }, "Asking the server …");
-    const element = dialog("Video", inside, said);
+    const element = dialog("Video or scan", inside, said);
     try {
-      const [offers, own] = await Promise.all([this.videos.offers(), this.clips?.list()]);
+      const asked = [this.videos.offers(), this.volumes!.offers(), this.clips?.list()] as const;
+      const [offers, scans, own] = await Promise.all(asked);
       inside.replaceChildren(
         ...(own ? this.ofProject(own, said, element) : []),
-        ...this.choices(offers, said, element),
+        ...this.choices(offers, scans, said, element),
       );
       inside.querySelector("button")?.focus();
     } catch (error) {
@@ -66,43 +100,38 @@ export class VideoOpener {
     }
   }
 
-  private choices(offers: Offers, said: HTMLElement, element: HTMLDialogElement): HTMLElement[] {
-    const open = async (source: File | string) => {
+  private choices(
+    offers: Offers,
+    scans: VolumeOffers,
+    said: HTMLElement,
+    element: HTMLDialogElement,
+  ): HTMLElement[] {
+    const open = (kind: Kind) => async (source: File | string) => {
       said.textContent = `Opening ${typeof source === "string" ? source : source.name} …`;
-      const why = await this.open(source, () => element.close());
+      const why = await this.open(source, () => element.close(), kind);
       said.textContent = why ?? "";
     };
-    const input = h("input", {
-      type: "file",
-      accept: "video/*,image/gif,.mkv,.avi,.mov",
-      hidden: true,
-      "aria-label": "Video file",
-    });
-    input.addEventListener("change", () => {
-      const file = input.files?.[0];
-      input.value = "";
-      if (file) void open(file);
-    });
-    const choose = h("button", { class: "button primary large", type: "button" });
-    choose.append(icon("open"), "Choose a video file");
-    choose.addEventListener("click", () => input.click());
-    const most = `MP4, WebM, AVI, GIF and more, up to ${Math.round(offers.upload_bytes / 1e6)} MB`;
-    const clips = offers.clips.map((clip) => {
-      const button = h("button", { class: "choice", type: "button" }, clip);
-      button.addEventListener("click", () => void open(clip));
-      return button;
-    });
+    const own = (names: string[], kind: Kind) =>
+      names.map((name) => {
+        const button = h("button", { class: "choice", type: "button" }, name);
+        button.addEventListener("click", () => void open(kind)(name));
+        return button;
+      });
+    const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
+    const most = `up to ${Math.round(offers.upload_bytes / 1e6)} MB, or drop one on the page`;
+    const video = `MP4, WebM, AVI, GIF and more, ${most}.`;
+    const scan = `NIfTI, MGH, NRRD, a stack of TIFF, DICOM as a zip, ${most}.`;
+    const none = (what: string, extra: string) =>
+      h("p", {}, `This server reads no ${what}: pip install 'anymask[studio,${extra}]' there.`);
+    const about = (text: string) => h("p", { class: "dim small" }, text);
     return [
       ...(offers.files
-        ? [choose, input, h("p", { class: "dim small" }, `${most}, or drop one on the page.`)]
-        : [
-            h(
-              "p",
-              {},
-              "This server reads no video files: pip install 'anymask[studio,video]' there.",
-            ),
-          ]),
-      ...(clips.length ? [h("h3", {}, "On the server"), ...clips] : []),
+        ? [...chooser("video", VIDEO_FILES, open("video")), about(video)]
+        : [none("video files", "video")]),
+      ...(scans.files
+        ? [...chooser("scan", SCAN_FILES, open("scan")), about(scan)]
+        : [none("scans", "volumes")]),
+      ...(listed.length ? [h("h3", {}, "On the server"), ...listed] : []),
     ];
   }
 
@@ -152,7 +181,7 @@ export class VideoOpener {
       this.leave();
       const begun = { title: clip.name, object };
       this.videoWork = await this.shown(facts, () =>
-        showVideo(this.place(clip), videos, facts, begun),
+        showVideo(this.place(clip), new VideoWork(videos, facts, begun.title, new View()), begun),
       );
       return null;
     } catch (error) {
@@ -173,18 +202,26 @@ export class VideoOpener {
   }
 
   /** Open a video in place of what is shown; says why it could not be opened. */
-  async open(source: File | string, opened: () => void = () => undefined): Promise<string | null> {
+  async open(
+    source: File | string,
+    opened: () => void = () => undefined,
+    kind: Kind = "video",
+  ): Promise<string | null> {
     if (!this.videos) return NO_SERVER;
     if (this.opening) return "Another video is being opened.";
     this.opening = true;
     const title = typeof source === "string" ? source : source.name;
     try {
       await this.checkSize(source);
-      const facts = await this.videos.open(source);
+      const made =
+        kind === "scan"
+          ? await this.volumes!.open(source).then((scan) => new VolumeWork(scan, title, new View()))
+          : await this.videos
+              .open(source)
+              .then((facts) => new VideoWork(this.videos!, facts, title, new View()));
       opened();
       this.leave();
-      const begun = { title, object: null };
-      this.videoWork = await showVideo(this.place(), this.videos, facts, begun);
+      this.videoWork = await this.shownWork(made, { title, object: null });
       return null;
     } catch (error) {
       return `${title} could not be opened: ${(error as Error).message}`;
@@ -193,13 +230,22 @@ export class VideoOpener {
     }
   }
 
+  private shownWork(
+    work: VideoWork,
+    kept: KeptVideo | { title: string; object: null },
+    clip: ClipEntry | null = null,
+  ): Promise<VideoWork> {
+    const extras = work instanceof VolumeWork ? scanExtras(work) : undefined;
+    return showVideo(this.place(clip), work, kept, extras);
+  }
+
   private async checkSize(source: File | string): Promise<void> {
     if (typeof source === "string") return;
     const { upload_bytes: most } = await this.videos!.offers();
     if (source.size <= most) return;
     const [wanted, got] = [most, source.size].map((bytes) => Math.ceil(bytes / 1e6));
     throw new Error(
-      `it has ${got} MB, and this server takes ${wanted}; start it with --video FILE, or with a ` +
+      `it has ${got} MB, and this server takes ${wanted}; start it with --video or --volume FILE, or with a ` +
         `larger --upload-megabytes`,
     );
   }
@@ -234,29 +280,34 @@ export class VideoOpener {
     const kept = keptVideo();
     if (!kept || !this.videos) return;
     try {
-      const facts = await this.videos.look(kept.name);
       const clip = kept.clip === null ? null : await entryOf(this.clips!, kept.clip);
-      this.videoWork = await showVideo(this.place(clip), this.videos, facts, kept);
+      const made = kept.scan
+        ? new VolumeWork(await this.volumes!.again(kept.name), kept.title, new View())
+        : new VideoWork(this.videos, await this.videos.look(kept.name), kept.title, new View());
+      this.videoWork = await this.shownWork(made, kept, clip);
     } catch {
       forgetVideo();
       if (kept.clip !== null && (await this.openClip(kept.clip, kept.chosen)) === null) return;
-      this.session.say(`${kept.title}: the server has closed this video's session.`);
+      this.session.say(`${kept.title}: the server has closed its session.`);
     }
   }
 
   /** Open the video among files that were dropped or chosen; the others are left. */
   async take(files: readonly File[]): Promise<File[]> {
-    const videos = await Promise.all(files.map(isVideo));
+    const scans = files.map(({ name }) => SCANS.test(name));
+    const videos = await Promise.all(files.map(async (file, i) => scans[i] || isVideo(file)));
     const videoWork = files.find((_, i) => videos[i]);
     if (videoWork) {
       const speaker = this.videoWork ?? this.session;
       const text = `Opening ${videoWork.name} …`;
       speaker.say(text);
-      const why = await this.open(videoWork);
+      const kind = SCANS.test(videoWork.name) ? "scan" : "video";
+      const why = await this.open(videoWork, () => undefined, kind);
       const message = speaker.messages.find((one) => one.text === text);
       if (message) speaker.dismiss(message);
       if (why) speaker.say(why);
-    } else if (this.videoWork && files.length) this.videoWork.say(`${files[0].name} is no video.`);
+    } else if (this.videoWork && files.length)
+      this.videoWork.say(`${files[0].name} is no video and no scan.`);
     return files.filter((_, i) => !videos[i]);
   }
 }

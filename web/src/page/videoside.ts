@@ -165,7 +165,8 @@ function showRow(
   (pick.firstElementChild as HTMLElement).style.setProperty("--colour", colour);
   if (document.activeElement !== field) field.value = name;
   picker.value = colour;
-  const found = videoWork.tracks.of(number, videoWork.frame);
+  const here = videoWork.masksAt(videoWork.frame);
+  const found = here.find(([object]) => object === number)?.[1];
   const text = found ? STATES[found.state] : "–";
   if (badge.textContent !== text) badge.textContent = text;
   badge.dataset.state = found?.state ?? "unknown";
@@ -174,7 +175,8 @@ function showRow(
 function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLElement): void {
   const all = videoWork.doubts;
   const said = videoWork.said.length > 0 || videoWork.clip !== null;
-  count.textContent = `Frames to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
+  const { part } = videoWork.words;
+  count.textContent = `${part === "frame" ? "Frames" : "Slices"} to look at: ${new Set(all.map(({ frame }) => frame)).size}`;
   const shown = all.slice(0, LISTED);
   const looks = JSON.stringify([shown, videoWork.frame, videoWork.objects, said, all.length]);
   fill(element, looks, () => [
@@ -191,7 +193,7 @@ function drawDoubts(videoWork: VideoWork, element: HTMLElement, count: HTMLEleme
           onclick: () => void videoWork.seek(frame),
         },
         dot,
-        h("span", {}, String(frame + 1)),
+        h("span", {}, videoWork.label(frame)),
         h("span", { class: "name" }, `${videoWork.nameOf(object)}: ${why}`),
       );
     }),

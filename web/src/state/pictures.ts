@@ -6,7 +6,7 @@ const MOST_PIXELS = 64e6; // of the pictures that are kept
 const MOST = 48;
 
 export class Pictures {
-  holding = -1; // the frame that is on the screen; it is not let go of
+  private readonly held = new Set<number>(); // on the screen: they are not let go of
   private readonly kept = new Map<number, Promise<Photo>>(); // the one asked for last: last
   private size = 1; // pixels of a frame
 
@@ -17,6 +17,12 @@ export class Pictures {
     await Promise.resolve();
     if (stale()) return null;
     return this.expect(frame);
+  }
+
+  /** A frame is on the screen, in place of another one. */
+  hold(before: number | undefined, frame: number): void {
+    if (before !== undefined) this.held.delete(before);
+    this.held.add(frame);
   }
 
   /** Begin to fetch a frame. */
@@ -46,7 +52,7 @@ export class Pictures {
     const most = Math.max(4, Math.min(MOST, MOST_PIXELS / this.size));
     for (const [frame, photo] of this.kept) {
       if (this.kept.size <= most) return;
-      if (frame === this.holding) continue;
+      if (this.held.has(frame)) continue;
       this.kept.delete(frame);
       void photo.then((one) => one.close()).catch(() => null);
     }

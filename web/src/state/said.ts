@@ -20,7 +20,7 @@ export interface Said {
 }
 
 export type Direction = Way | "both";
-export type VideoTool = "point" | "box" | "pan";
+export type VideoTool = "point" | "box" | "window" | "pan";
 
 /** What a reload brings back. */
 export interface KeptVideo {
@@ -31,6 +31,7 @@ export interface KeptVideo {
   frame: number;
   chosen: number;
   clip: number | null; // of the project
+  scan?: { axis: number; at: number[]; window: [level: number, width: number] };
 }
 
 export const waysOf = (direction: Direction): Way[] =>

@@ -183,12 +183,13 @@ export class Tracks {
     return this.doubts;
   }
 
-  /** The row of an object in so many cells, each of which stands for some of the frames. */
-  cells(object: number, length: number, count: number): Cell[] {
+  /** The row of an object in so many cells, each of which stands for some of the frames from
+   * `begin` on. */
+  cells(object: number, length: number, count: number, begin = 0): Cell[] {
     const known = this.found.get(object);
     return Array.from({ length: count }, (_, i) => {
-      const first = Math.floor((i * length) / count);
-      const last = Math.max(first, Math.floor(((i + 1) * length) / count) - 1);
+      const first = begin + Math.floor((i * length) / count);
+      const last = Math.max(first, begin + Math.floor(((i + 1) * length) / count) - 1);
       const cell: Cell = { state: "visible", doubtful: false, prompted: false };
       for (let frame = first; frame <= last; frame++) {
         const found = known?.get(frame);

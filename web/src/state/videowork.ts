@@ -4,6 +4,7 @@ import { fromHex, nthColour, toHex } from "../canvas/colours";
 import type { Rgb } from "../canvas/colours";
 import type { Photo } from "../canvas/photo";
 import type { View } from "../canvas/view";
+import type { XY } from "../model/geometry";
 import { frameAt, secondsOf } from "../store/videos";
 import type { VideoFacts, Videos } from "../store/videos";
 import type { ClipWork } from "./clipwork";
@@ -14,9 +15,11 @@ import type { Direction, VideoObject, VideoTool, KeptVideo, Said } from "./said"
 import type { Message } from "./session";
 import { Simplifying, onFrame } from "./simplifying";
 import { Tracks } from "./tracks";
-import type { Doubtful, Way } from "./tracks";
+import type { Doubtful, Found, Way } from "./tracks";
 
 export class VideoWork {
+  /** What it is made of, and what it is; for what is said of it. */
+  readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
   readonly tracks = new Tracks();
   readonly pictures: Pictures;
   readonly simplifying = new Simplifying(onFrame(this));
@@ -26,7 +29,7 @@ export class VideoWork {
   chosen = 1; // the object that clicks are about
   said: Said[] = [];
   frame = 0; // where one is
-  shown: { frame: number; photo: Photo } | null = null; // what is on the screen
+  shown: { frame: number; photo: Photo; picture: number } | null = null; // what is on the screen
   toolName: VideoTool = "point";
   subtracting: number | null = null; // the object that clicks take away from; for fingers
   direction: Direction = "forward";
@@ -42,7 +45,7 @@ export class VideoWork {
   closed = false; // its page is gone
   ended = false; // the server has closed the session
   private work: Promise<void> = Promise.resolve();
-  private pausing = false;
+  protected pausing = false;
   private stream: Promise<void> = Promise.resolve();
 
   constructor(
@@ -56,6 +59,84 @@ export class VideoWork {
 
   get length(): number {
     return this.facts.frames;
+  }
+
+  /** The first and the last frame that one can go to by steps. */
+  get first(): number {
+    return 0;
+  }
+
+  get last(): number {
+    return this.first + this.length - 1;
+  }
+
+  // What a scan has instead (`VolumeWork`).
+
+  /** A frame as people count. */
+  numberOf(frame: number): number {
+    return frame + 1;
+  }
+
+  /** What is said of it beside its name. */
+  get about(): string {
+    const { rate, size } = this.facts;
+    return `${size[1]} × ${size[0]}, ${Number(rate.toFixed(2))} frames/s`;
+  }
+
+  /** Show where one begins. */
+  begin(): Promise<void> {
+    return this.seek(this.first);
+  }
+
+  /** What a frame is called in a list. */
+  label(frame: number): string {
+    return String(frame + 1);
+  }
+
+  /** Where a frame is; for the eye, and for a screen reader. */
+  where(frame: number): string {
+    return `${frame + 1} / ${this.length} · ${secondsOf(this.facts, frame).toFixed(2)} s`;
+  }
+
+  spoken(frame: number): string {
+    const seconds = secondsOf(this.facts, frame).toFixed(2);
+    return `Frame ${frame + 1} of ${this.length}, ${seconds} s`;
+  }
+
+  /** What is left to follow, in words. */
+  get leftText(): string {
+    return this.left === 1 ? " 1 frame" : ` ${this.left} frames`;
+  }
+
+  /** The masks that are drawn on a frame. */
+  masksAt(frame: number): [object: number, found: Found][] {
+    return this.tracks.at(frame);
+  }
+
+  /** Height of a pixel of a frame, in its widths. */
+  tallAt(_frame: number): number {
+    return 1;
+  }
+
+  /** Where lines are drawn across a frame. */
+  linesAt(_frame: number): XY | null {
+    return null;
+  }
+
+  /** What a turn of the wheel does; whether it does something. */
+  wheel(_lines: number): boolean {
+    return false;
+  }
+
+  /** What dragging with the tool of the window does; screen pixels. */
+  drag(_dx: number, _dy: number): void {}
+
+  /** The keyboard's crosshair was moved. */
+  cross(_at: XY): void {}
+
+  /** The number of a frame's picture among the pictures. */
+  protected pictureOf(frame: number): number {
+    return frame;
   }
 
   changed(): void {
@@ -91,21 +172,30 @@ export class VideoWork {
 
   /** Go to a frame; its picture is shown as soon as it is there. */
   async seek(frame: number, along = false): Promise<void> {
-    this.frame = Math.max(0, Math.min(this.length - 1, Math.round(frame)));
+    this.frame = Math.max(this.first, Math.min(this.last, Math.round(frame)));
     this.along = along;
     this.changed();
     const wanted = this.frame;
+    const picture = this.pictureOf(wanted);
+    const stale = () => wanted !== this.frame || picture !== this.pictureOf(wanted);
     try {
-      const photo = await this.pictures.get(wanted, () => wanted !== this.frame);
-      if (!photo || this.closed || wanted !== this.frame) return;
-      this.shown = { frame: wanted, photo };
-      this.pictures.holding = wanted;
+      const photo = await this.pictures.get(picture, stale);
+      if (!photo || this.closed || stale()) return;
+      this.pictures.hold(this.shown?.picture, picture);
+      this.shown = { frame: wanted, photo, picture };
       this.changed();
       this.redraw();
     } catch (error) {
       if (this.closed || wanted !== this.frame) return;
-      this.fail(error, `Frame ${wanted + 1} cannot be shown: `);
+      const { part } = this.words;
+      const name = part[0].toUpperCase() + part.slice(1);
+      this.fail(error, `${name} ${this.numberOf(wanted)} cannot be shown: `);
     }
+  }
+
+  /** Go so many frames on, or back. */
+  step(count: number): Promise<void> {
+    return this.seek(Math.max(this.first, Math.min(this.last, this.frame + count)));
   }
 
   /** What is to be looked at; of a clip, where one track is judged at a time, of the chosen one. */
@@ -123,22 +213,22 @@ export class VideoWork {
         : frames.findLast((frame) => frame < this.frame);
     if (next !== undefined) return this.seek(next);
     const where = step > 0 ? "behind" : "before";
-    this.say(`There is no frame to look at ${where} this one.`);
+    this.say(`There is no ${this.words.part} to look at ${where} this one.`);
   }
 
   /** Play to the end, at the video's own speed; frames that come too late are left out. */
   async play(): Promise<void> {
     if (this.playing) return this.stop();
-    if (this.frame >= this.length - 1) await this.seek(0);
+    if (this.frame >= this.last) await this.seek(this.first);
     this.playing = true;
     this.changed();
     let [since, from] = [performance.now(), this.frame];
-    while (this.playing && !this.closed && this.frame < this.length - 1) {
+    while (this.playing && !this.closed && this.frame < this.last) {
       const begun = secondsOf(this.facts, from);
       const due = frameAt(this.facts, begun + (performance.now() - since) / 1000);
-      const next = Math.min(this.length - 1, Math.max(this.frame + 1, due));
-      for (let ahead = next; ahead < next + 4 && ahead < this.length; ahead++) {
-        this.pictures.expect(ahead);
+      const next = Math.min(this.last, Math.max(this.frame + 1, due));
+      for (let ahead = next; ahead < next + 4 && ahead <= this.last; ahead++) {
+        this.pictures.expect(this.pictureOf(ahead));
       }
       const wait = since + 1000 * (secondsOf(this.facts, next) - begun) - performance.now();
       if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
@@ -276,12 +366,13 @@ export class VideoWork {
     return this.work;
   }
 
-  private fail(error: unknown, before = ""): void {
+  protected fail(error: unknown, before = ""): void {
     const text = (error as Error).message;
     if (/a session that is open/.test(text)) {
       this.ended = true;
       const actions = this.reopen ? [{ title: "Open it again", run: this.reopen }] : [];
-      this.say("The server has closed this video's session. Open the video again.", actions);
+      const { whole } = this.words;
+      this.say(`The server has closed this ${whole}'s session. Open the ${whole} again.`, actions);
     } else this.say(before + text);
   }
 
@@ -302,8 +393,9 @@ export class VideoWork {
     if (!this.left) {
       return this.say(
         this.length < 2
-          ? "This video has one frame: there is nothing to follow."
-          : "Every frame is followed. Click on any frame to correct what comes after it.",
+          ? `This ${this.words.whole} has one ${this.words.part}: there is nothing to follow.`
+          : `Every ${this.words.part} is followed. Click on any ${this.words.part} to correct ` +
+              "what comes after it.",
       );
     }
     this.stop();
@@ -316,12 +408,7 @@ export class VideoWork {
 
   private async followAll(): Promise<void> {
     try {
-      for (const way of waysOf(this.direction)) {
-        const span = this.tracks.span(way, this.length);
-        if (!span || this.pausing) continue;
-        this.following = way;
-        await this.followOne(way, span.start, span.stop);
-      }
+      await this.followWays();
       this.learn(await this.videos.look(this.facts.name));
     } catch (error) {
       this.fail(error);
@@ -332,7 +419,16 @@ export class VideoWork {
     this.redraw();
   }
 
-  private async followOne(way: Way, start: number, stop: number): Promise<void> {
+  protected async followWays(): Promise<void> {
+    for (const way of waysOf(this.direction)) {
+      const span = this.tracks.span(way, this.length);
+      if (!span || this.pausing) continue;
+      this.following = way;
+      await this.followOne(way, span.start, span.stop);
+    }
+  }
+
+  protected async followOne(way: Direction, start: number, stop: number): Promise<void> {
     for await (const { frame, objects } of this.videos.follow(this.facts.name, way, start, stop)) {
       for (const { object, ...found } of objects) this.tracks.add(object, frame, found);
       if (this.along) void this.seek(frame, true);

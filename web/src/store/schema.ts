@@ -357,6 +357,37 @@ export interface LabelFateBody {
   masks?: "unname" | "delete";
 }
 
+/** What one label of a volume measures. */
+export interface LabelMeasure {
+  label: number;
+  name: string;
+  voxels: number;
+  volume_ml: number;
+  centre_mm: [number, number, number];
+  extent_mm: [number, number, number];
+  slice: number;
+  area_mm2: number;
+  diameter_mm: number;
+}
+
+/** An object on a plane. */
+export interface LabelledObjectBody {
+  object: number;
+  segmentation: CocoRleBody;
+}
+
+/** The labels on a slice. */
+export interface LabelledSliceBody {
+  axis: number;
+  slice: number;
+  objects: LabelledObjectBody[];
+}
+
+/** The labels on the slices across z, y and x that meet in a voxel. */
+export interface LabelledSlicesBody {
+  planes: LabelledSliceBody[];
+}
+
 /** The names of masks in their order. */
 export interface LabelsBody {
   labels: Label[];
@@ -372,6 +403,11 @@ export interface MaskNotes {
   level?: number; // the higher lies above the lower
   label_probability?: number; // of a label that is a model's guess
   objectness?: number; // how likely a proposal is an object, where its model judged that
+}
+
+/** What each object measures, see `measure_labels`. */
+export interface MeasuresBody {
+  rows: LabelMeasure[];
 }
 
 /** What an object is called, and its colour on a film. */
@@ -539,6 +575,18 @@ export interface PromptedBody {
   known: number[][];
 }
 
+/** The object on the slice, and the slices on which its mask is known still. */
+export interface PromptedSliceBody {
+  object: number;
+  segmentation: CocoRleBody;
+  area: number;
+  score: number;
+  state: string;
+  doubts: string[];
+  prompted: boolean;
+  known: number[][];
+}
+
 /** Proposals that are stored, and others below the model's thresholds. */
 export interface ProposalsBody {
   records: KeptMaskBody[];
@@ -618,6 +666,12 @@ export interface SavedBody {
   version?: number | null;
 }
 
+/** `scan`: the name of one of the server's own; `frame`: which one of several times. */
+export interface ScanChoiceBody {
+  scan: string;
+  frame?: number | null;
+}
+
 /** A question about photos of the project. */
 export interface SearchBody {
   words?: string | string[] | Record<string, string> | null;
@@ -671,6 +725,18 @@ export interface Share {
   masks: number;
   images: number;
   pixels: number;
+}
+
+/** What is meant on a slice: as for /api/segment, with the slice and the object's number. */
+export interface SlicePromptBody {
+  points?: [number, number][] | null;
+  labels?: (0 | 1)[] | null;
+  box?: [number, number, number, number] | null;
+  mask?: CocoRleBody | null;
+  axis?: "z" | "y" | "x";
+  slice?: number;
+  object?: number;
+  anew?: boolean; // forget what was said on this slice before
 }
 
 /** A name that a mask may have, and how likely it is. */
@@ -769,4 +835,45 @@ export interface VideoStateBody {
   doubtful: (number | string[])[][]; // frame, object, doubts
   fault: string | null; // why the frames end before the video does
   seconds_left: number;
+}
+
+/** `settings`: keyword arguments of `Model.volume`, such as {"stop": false}. */
+export interface VolumeBody {
+  name?: string | null;
+  settings?: Record<string, unknown>;
+}
+
+/** The ending of the file, what the scan is called, and the objects' names and colours. */
+export interface VolumeExportBody {
+  ending: ".nii.gz" | ".seg.nrrd" | ".csv" | ".dcm" | ".rtstruct.dcm";
+  title?: string;
+  objects?: NamedObjectBody[];
+}
+
+/** What a session may be about, and how much it may hold. */
+export interface VolumeOffersBody {
+  scans: string[]; // the server's own
+  files: boolean; // whether NIfTI can be read (nibabel is installed)
+  upload_bytes: number;
+  volume_bytes: number;
+  most_objects: number;
+}
+
+/** An open session: its scan, what is known of it, and how long it waits to be asked. */
+export interface VolumeStateBody {
+  name: string;
+  shape: number[] | null; // voxels along z, y, x; null before a scan came, as what follows
+  spacing: number[] | null; // mm along z, y, x
+  orientation: string | null; // where x, y, z lead, such as LPS
+  window: number[] | null; // level and width that the model sees
+  endings: string[]; // what the objects can be exported as
+  objects: number[];
+  known: Record<string, number[][]>; // object: axis (0 is z), first and last slice of each stretch
+  seconds_left: number;
+}
+
+/** The raw values that the model sees as black and white: level and width. */
+export interface WindowBody {
+  level: number;
+  width: number;
 }

@@ -1,7 +1,8 @@
 /** Videos on the server: sessions over HTTP (docs/serving.md, "A session about a video"). */
 
 import type { CocoRle } from "../masks/rle";
-import type { Found, Stretch, Way } from "../state/tracks";
+import type { Direction } from "../state/said";
+import type { Found, Stretch } from "../state/tracks";
 import { framed } from "./clips";
 import type { OffersBody, VideoStateBody, VideoExportBody } from "./schema";
 import { Server } from "./server";
@@ -39,7 +40,7 @@ export function frameAt({ rate, times }: VideoFacts, seconds: number): number {
 }
 
 export class Videos {
-  constructor(private readonly server: Server) {}
+  constructor(protected readonly server: Server) {}
 
   offers(): Promise<OffersBody> {
     return this.server.json("api/videos");
@@ -97,7 +98,7 @@ export class Videos {
   }
 
   /** Follow the objects; a line for each frame, as it is found. */
-  follow(name: string, way: Way, start: number, stop: number): AsyncGenerator<Line> {
+  follow(name: string, way: Direction, start: number, stop: number): AsyncGenerator<Line> {
     return this.lines(`api/videos/${name}/masks?direction=${way}&start=${start}&stop=${stop}`);
   }
 
@@ -118,12 +119,10 @@ export class Videos {
       body: JSON.stringify(wish),
     };
     const response = await this.server.ask(`api/videos/${name}/export`, init, true);
-    const given = response.headers.get("Content-Disposition") ?? "";
-    const file = /filename="?([^";]+)/.exec(given)?.[1] ?? `video-${wish.format}`;
-    return { name: file, blob: await response.blob() };
+    return { name: fileOf(response, `video-${wish.format}`), blob: await response.blob() };
   }
 
-  private async *lines(path: string): AsyncGenerator<Line> {
+  protected async *lines(path: string): AsyncGenerator<Line> {
     const response = await this.server.ask(path, {}, true);
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
@@ -141,6 +140,12 @@ export class Videos {
       void reader.cancel().catch(() => null);
     }
   }
+}
+
+/** What a file that is sent is called. */
+export function fileOf(response: Response, otherwise: string): string {
+  const given = response.headers.get("Content-Disposition") ?? "";
+  return /filename="?([^";]+)/.exec(given)?.[1] ?? otherwise;
 }
 
 /** One line of the server's. Throws where it tells of a failure. */

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUMMARY = "answer clicks over HTTP, with a page for the browser"
 TOKEN = "ANYMASK_TOKEN"
 PORT = 8765
-OF_LIMITS = ("upload_bytes", "pixels")
+OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +68,11 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--video", metavar="PATH", type=Path, action="append", default=[],
         help="a video file or a folder of frames that the page offers; may be given several times",
+    )  # fmt: skip
+    group.add_argument(
+        "--volume", metavar="PATH", type=Path, action="append", default=[],
+        help="a scan that the page offers (NIfTI, NRRD, a folder of DICOM); may be given several "
+        "times",
     )  # fmt: skip
     group.add_argument(
         "--detector", metavar="NAME|FOLDER",
@@ -121,7 +126,7 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
         "runtime": choice.runtime, "host": args.host, "port": args.port, "token": args.token,
         "origins": args.allow_origin, "frames": args.allow_frame, "detector": args.detector,
-        "memory": args.memory, "videos": args.video,
+        "memory": args.memory, "videos": args.video, "volumes": args.volume,
         "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(f"serving on {address}/{token}; Ctrl-C stops", flush=True),
     }  # fmt: skip

@@ -1,0 +1,488 @@
+"""Routes of sessions about scans: open, look at slices, prompt, follow, measure, export, close."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, Field, WithJsonSchema
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse
+
+from anymask.base import write_whole
+from anymask.masks import mask_to_rle, rle_to_coco
+from anymask.studio.errors import Refusal
+from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
+from anymask.studio.records import MOST_ID
+from anymask.studio.schemas import (
+    VOLUME,
+    CocoRleBody,
+    Count,
+    PromptBody,
+    Strict,
+    at_most,
+    check_prompts,
+    example,
+    settings_schema,
+)
+from anymask.studio.video_routes import LINES, Frame, Number, OfVideos, follow_lines
+from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, object_body
+from anymask.studio.video_sessions import VideoSessions
+from anymask.studio.volume_sessions import AXES, OpenScan, begin_scan, take_scan, take_window
+from anymask.track import Direction
+from anymask.volumes import FollowedSlice, LabelMeasure, Volume, measure_labels, write_labels
+
+Axis = Literal["z", "y", "x"]
+Ending = Literal[".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".tif", ".zip", ".dcm", ".scan"]
+Which = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OfAxis = Annotated[Axis, InPath(examples=["z"])]
+SliceNumber = Annotated[int, InPath(ge=0, le=MOST_ID, examples=[0])]
+KINDS = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "application/dicom",
+         ".nii.gz": "application/gzip", ".seg.nrrd": "application/octet-stream"}  # fmt: skip
+FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
+
+
+class VolumeBody(BaseModel):
+    """`settings`: keyword arguments of `Model.volume`, such as {"stop": false}.
+
+    name  of the session, as for videos
+    """
+
+    model_config = example(name="scan", settings={"stop": True})
+
+    name: str | None = Field(default=None, pattern="^[A-Za-z0-9_-]{1,40}$")
+    settings: Annotated[dict[str, Any], WithJsonSchema(settings_schema(VOLUME))] = {}
+
+
+class ScanChoiceBody(BaseModel):
+    """`scan`: the name of one of the server's own; `frame`: which one of several times."""
+
+    model_config = example(scan="scan.nii.gz")
+
+    scan: str = Field(max_length=1000)
+    frame: Count | None = None
+
+
+class WindowBody(BaseModel):
+    """The raw values that the model sees as black and white: level and width."""
+
+    model_config = example(level=60, width=120)
+
+    level: Finite
+    width: Width
+
+
+class SlicePromptBody(PromptBody):
+    """What is meant on a slice: as for /api/segment, with the slice and the object's number."""
+
+    model_config = example(axis="z", slice=0, object=1, points=[[24, 24]])
+
+    axis: Axis = "z"
+    slice: Count = 0
+    object: Annotated[int, Field(ge=1, lt=2**16)] = 1
+    anew: bool = Field(default=False, description="forget what was said on this slice before")
+
+
+class VolumeExportBody(BaseModel):
+    """The ending of the file, what the scan is called, and the objects' names and colours."""
+
+    model_config = example(ending=".nii.gz", title="scan")
+
+    ending: Literal[".nii.gz", ".seg.nrrd", ".csv", ".dcm", ".rtstruct.dcm"]
+    title: str = Field(default="scan", max_length=200)
+    objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []
+
+
+Three = Annotated[list[float], Field(min_length=3, max_length=3)]
+Known = Annotated[list[int], Field(min_length=3, max_length=3)]
+
+
+class VolumeStateBody(Strict):
+    """An open session: its scan, what is known of it, and how long it waits to be asked."""
+
+    name: str
+    shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
+        description="voxels along z, y, x; null before a scan came, as what follows"
+    )
+    spacing: Three | None = Field(description="mm along z, y, x")
+    orientation: str | None = Field(description="where x, y, z lead, such as LPS")
+    window: list[float] | None = Field(description="level and width that the model sees")
+    endings: list[str] = Field(description="what the objects can be exported as")
+    objects: list[int]
+    known: dict[str, list[Known]] = Field(
+        description="object: axis (0 is z), first and last slice of each stretch"
+    )
+    seconds_left: float
+
+
+class VolumeOffersBody(Strict):
+    """What a session may be about, and how much it may hold."""
+
+    scans: list[str] = Field(description="the server's own")
+    files: bool = Field(description="whether NIfTI can be read (nibabel is installed)")
+    upload_bytes: int
+    volume_bytes: int
+    most_objects: int
+
+
+class PromptedSliceBody(ObjectBody):
+    """The object on the slice, and the slices on which its mask is known still."""
+
+    known: list[Known]
+
+
+class LabelledObjectBody(Strict):
+    """An object on a plane."""
+
+    object: int
+    segmentation: CocoRleBody
+
+
+class LabelledSliceBody(Strict):
+    """The labels on a slice."""
+
+    axis: int
+    slice: int
+    objects: list[LabelledObjectBody]
+
+
+class LabelledSlicesBody(Strict):
+    """The labels on the slices across z, y and x that meet in a voxel."""
+
+    planes: list[LabelledSliceBody]
+
+
+class MeasuresBody(Strict):
+    """What each object measures, see `measure_labels`."""
+
+    rows: list[LabelMeasure]
+
+
+async def scan_of(
+    name: Annotated[str, InPath(max_length=40, examples=["scan"])], videos: OfVideos
+) -> OpenScan:
+    """The session that an address names, which counts as asked. Raises Refusal (404)."""
+    return videos.find(name, OpenScan)
+
+
+Asked = Annotated[OpenScan, Depends(scan_of)]
+router = APIRouter(prefix="/api/volumes", route_class=BodyRoute, tags=["volumes"])
+
+
+def scan_to_json(videos: VideoSessions, scan: OpenScan) -> dict[str, Any]:
+    """As `VolumeStateBody`; in the thread of the sessions."""
+    session = scan.session
+    volume = None if session is None else session.volume
+    objects = [] if session is None else session.objects
+    return {
+        "name": scan.name,
+        "shape": volume and volume.shape,
+        "spacing": volume and volume.spacing,
+        "orientation": volume and volume.orientation,
+        "window": session and session.window,
+        "endings": scan.endings if volume else [],
+        "objects": objects,
+        "known": {str(number): scan.about.known(number) for number in objects},
+        "seconds_left": videos.seconds_left(scan),
+    }
+
+
+async def _told(videos: VideoSessions, scan: OpenScan) -> Response:
+    return JSONResponse(await done(videos.work(lambda: scan_to_json(videos, scan))))
+
+
+# Sessions.
+
+
+@router.get("", response_model=VolumeOffersBody)
+async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
+    """The server's own scans, and how much a session may hold."""
+    return {
+        "scans": sorted(videos.scans),
+        "files": importlib.util.find_spec("nibabel") is not None,
+        "upload_bytes": limits.upload_bytes,
+        "volume_bytes": limits.volume_bytes,
+        "most_objects": limits.video_objects,
+    }
+
+
+@router.post("", response_model=VolumeStateBody)
+async def begin(body: VolumeBody, videos: OfVideos) -> Response:
+    """Open a session about a scan, which is sent or chosen next."""
+    known = sorted(setting.name for setting in VOLUME)
+    if strange := sorted(set(body.settings) - set(known)):
+        wanted = f"settings of {', '.join(known)}"
+        raise Refusal(422, (wanted, ", ".join(strange)[:200], "leave it out"))
+    opened = await done(videos.work(lambda: begin_scan(videos, body.settings, body.name)))
+    return await _told(videos, opened)
+
+
+@router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=FILE_BODY)
+async def take_file(
+    scan: Asked,
+    videos: OfVideos,
+    request: Request,
+    ending: Ending = ".nii.gz",
+    frame: Which = None,
+) -> Response:
+    """The scan that the session is about: a NIfTI, NRRD, MGH or TIFF file, a zip of DICOM."""
+
+    def take(session: OpenScan, path: Path) -> None:
+        take_scan(videos, session, path, frame)
+
+    await videos.receive(scan, request.stream(), f"scan{ending}", take)
+    return await _told(videos, scan)
+
+
+@router.put("/{name}/scan", response_model=VolumeStateBody)
+async def take_own(scan: Asked, body: ScanChoiceBody, videos: OfVideos) -> Response:
+    """One of the server's own scans, which the session is then about."""
+
+    def take(session: OpenScan, path: Path) -> None:
+        take_scan(videos, session, path, body.frame)
+
+    await done(videos.work(lambda: videos.take_own(scan, videos.scans, body.scan, take)))
+    return await _told(videos, scan)
+
+
+@router.get("/{name}", response_model=VolumeStateBody)
+async def look(scan: Asked, videos: OfVideos) -> Response:
+    """Shape, spacing, objects, known slices, and the seconds that are left of a session."""
+    return await _told(videos, scan)
+
+
+@router.delete("/{name}", status_code=204)
+async def end(scan: Asked, videos: OfVideos) -> Response:
+    """Close a session; its masks and its file are gone."""
+    videos.end(scan.name)
+    return Response(status_code=204)
+
+
+# What is looked at.
+
+
+@router.get(
+    "/{name}/slices/{axis}/{index}", response_class=Response, responses=file_answer("image/png")
+)
+async def picture(
+    scan: Asked,
+    axis: OfAxis,
+    index: SliceNumber,
+    videos: OfVideos,
+    level: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    width: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+) -> Response:
+    """A slice as a PNG in 8 bits by a window; left out, by the one that the model sees."""
+    session = scan.about
+    window = (
+        session.window[0] if level is None else level,
+        session.window[1] if width is None else width,
+    )
+
+    def png() -> bytes:
+        grey = session.volume.picture(index, AXES.index(axis), window)
+        return bytes(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+
+    kept = {"Cache-Control": "private, max-age=3600"} if level is not None else {}
+    return Response(await done(videos.view(png)), media_type="image/png", headers=kept)
+
+
+@router.put("/{name}/window", response_model=VolumeStateBody)
+async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
+    """The window by which the model sees the slices, before anything is said of them."""
+    chosen = (body.level, body.width)
+    await done(videos.work(lambda: take_window(videos, scan, chosen)))
+    return await _told(videos, scan)
+
+
+@router.get("/{name}/labels", response_model=LabelledSlicesBody)
+async def labels(
+    scan: Asked, videos: OfVideos, z: Frame = 0, y: Frame = 0, x: Frame = 0
+) -> Response:
+    """What is known, as it would be exported, on the three slices through a voxel."""
+
+    def planes() -> list[dict[str, Any]]:
+        return [
+            {
+                "axis": axis,
+                "slice": index,
+                "objects": [
+                    {"object": number, "segmentation": rle_to_coco(mask_to_rle(mask))}
+                    for number, mask in masks.items()
+                ],
+            }
+            for axis, index, masks in scan.planes((z, y, x))
+        ]
+
+    return JSONResponse({"planes": await done(videos.work(planes))})
+
+
+# What is meant.
+
+
+@router.post("/{name}/prompts", response_model=PromptedSliceBody)
+async def prompt(
+    scan: Asked, body: SlicePromptBody, videos: OfVideos, limits: OfLimits
+) -> Response:
+    """Say what is meant on a slice; the object's mask there comes back."""
+    check_prompts([body], limits)
+    scan.check_room(body.object, limits)
+
+    def add() -> dict[str, Any]:
+        said, session = body.as_prompt(), scan.changed()
+        one = session.add(
+            body.slice, body.object, axis=AXES.index(body.axis), points=said.points,
+            labels=said.labels, box=said.box, mask=said.mask, anew=body.anew,
+        )  # fmt: skip
+        scan.objects.add(body.object)
+        return object_body(body.object, one) | {"known": session.known(body.object)}
+
+    return JSONResponse(await done(videos.work(add)))
+
+
+@router.delete("/{name}/objects/{number}/prompts/{axis}/{index}", response_model=VolumeStateBody)
+async def take_back(
+    scan: Asked, number: Number, axis: OfAxis, index: SliceNumber, videos: OfVideos
+) -> Response:
+    """Undo what was said of an object on a slice; without another prompt it is forgotten."""
+
+    def back() -> None:
+        session = scan.changed()
+        session.take_back(number, index, AXES.index(axis))
+        scan.objects &= set(session.objects)
+
+    await done(videos.work(back))
+    return await _told(videos, scan)
+
+
+@router.delete("/{name}/objects/{number}", response_model=VolumeStateBody)
+async def remove(scan: Asked, number: Number, videos: OfVideos) -> Response:
+    """Forget an object of the scan; the others are left alone."""
+    await done(videos.work(lambda: scan.changed().remove(number)))
+    scan.objects.discard(number)
+    return await _told(videos, scan)
+
+
+# What was found.
+
+
+def slice_body(found: FollowedSlice) -> dict[str, Any]:
+    """Axis, slice, and the objects on it, each as `ObjectBody`."""
+    objects = [object_body(number, one) for number, one in found.objects.items()]
+    return {"axis": found.axis, "slice": found.index, "objects": objects}
+
+
+@router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
+async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") -> Response:
+    """Follow the objects through the slices, to where they end; a line a slice, as it is found."""
+    scan.turn += 1
+    turn = scan.turn
+
+    def slices() -> Iterator[FollowedSlice]:
+        for found in scan.about.propagate(direction):
+            scan.changed()
+            yield found
+
+    frames = slices()
+    first = await done(videos.work(lambda: videos.follow(scan, frames, turn)))
+    lines = follow_lines(videos, scan, frames, turn, first, slice_body)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+@router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
+async def results(scan: Asked, videos: OfVideos) -> Response:
+    """The lines of all slices that are known; nothing is computed."""
+
+    def slices() -> Iterator[FollowedSlice]:
+        session = scan.about
+        stretches = {one for number in session.objects for one in session.known(number)}
+        known = {(axis, i) for axis, first, last in stretches for i in range(first, last + 1)}
+        for axis, index in sorted(known):
+            yield session.slice(index, axis)
+
+    frames, turn = slices(), scan.turn
+    first = await done(videos.work(lambda: videos.follow(scan, frames, turn)))
+    lines = follow_lines(videos, scan, frames, turn, first, slice_body)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+@router.post("/{name}/pause", status_code=204)
+async def pause(scan: Asked, videos: OfVideos) -> Response:
+    """End the request for masks after the slice that is under way, and wait for that."""
+    scan.turn += 1
+    await done(videos.work(lambda: None))
+    return Response(status_code=204)
+
+
+@router.get("/{name}/measures", response_model=MeasuresBody)
+async def measures(scan: Asked, videos: OfVideos) -> Response:
+    """Volume in ml, largest area and diameter in mm of each object."""
+    known = await done(videos.work(lambda: scan.named({}, {})))
+    rows = await done(videos.view(lambda: measure_labels(known)))
+    return JSONResponse({"rows": [asdict(row) for row in rows]})
+
+
+@router.post(
+    "/{name}/export",
+    response_class=FileResponse,
+    responses=file_answer(*sorted(set(KINDS.values()))),
+)
+async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Response:
+    """All that is known of the objects, as labels that lie on the scan, or as a table."""
+    names = {one.object: one.name for one in body.objects if one.name}
+    colours = {
+        one.object: (red, green, blue)
+        for one in body.objects
+        for red, green, blue in [bytes.fromhex(one.colour[1:])]
+    }
+    known = await done(videos.work(lambda: scan.named(names, colours)))
+    assert scan.folder is not None  # made with the scan
+    title = re.sub(r"[^\w.-]+", "-", body.title).strip(".-") or "scan"
+    path = Path(scan.folder.name) / f"export-{secrets.token_hex(8)}" / f"{title[:80]}{body.ending}"
+    path.parent.mkdir()
+    try:
+        await done(videos.view(partial(write_known, path, known, scan.scan)))
+    except BaseException:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise
+    return FileResponse(
+        path,
+        media_type=KINDS[body.ending],
+        filename=path.name,
+        background=BackgroundTask(shutil.rmtree, path.parent, True),
+    )
+
+
+def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:
+    """Write labels, or the table of what they measure. Raises InputError, MissingExtra."""
+    if path.suffix != ".csv":
+        write_labels(path, labels, scan)
+        return
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow([one.name for one in fields(LabelMeasure)])
+    for row in measure_labels(labels):
+        table.writerow([_cell(value) for value in asdict(row).values()])
+    write_whole(path, file.getvalue().encode())
+
+
+def _cell(value: Any) -> Any:
+    """Three numbers in one cell, and fractions as a person reads them."""
+    if isinstance(value, tuple):
+        return " ".join(f"{part:.2f}" for part in value)
+    return f"{value:.4g}" if isinstance(value, float) else value

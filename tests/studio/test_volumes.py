@@ -1,0 +1,194 @@
+"""Sessions about scans over HTTP: the masks are those of a session in Python; all is bounded."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+import anymask
+from anymask.masks import coco_to_rle, rle_to_mask
+from anymask.segment import Model
+from anymask.studio import Limits
+from anymask.volumes import measure_labels, open_volume_session
+from tests.segment.fakes import ColourRuntime
+from tests.studio.scans import AFFINE, FIRST, SECOND, SHAPE, made_scan, write_scan
+from tests.studio.servers import client, error_of
+
+BOTH = ((0, 5, 1, FIRST), (1, 20, 2, [[48, 7]]))  # axis, slice, object, points
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scan(tmp_path_factory.mktemp("scans") / "scan.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def wanted(scan: Path) -> np.ndarray:
+    """The labels of two objects, one of them spoken of across y, by the library."""
+    with open_volume_session(Model(ColourRuntime()), scan) as session:
+        for axis, index, number, points in BOTH:
+            session.add(index, number, axis=axis, points=points)
+        return session.follow().labels().array
+
+
+def opened(http: Any, scan: Path, **settings: Any) -> str:
+    reply = http.post("/api/volumes", json={"settings": settings})
+    assert reply.status_code == 200, reply.text
+    volume = f"/api/volumes/{reply.json()['name']}"
+    sent = http.put(f"{volume}/file", content=scan.read_bytes())
+    assert sent.status_code == 200, sent.text
+    return volume
+
+
+def followed(http: Any, volume: str) -> list[dict[str, Any]]:
+    for axis, index, number, points in BOTH:
+        said = {"axis": "zyx"[axis], "slice": index, "object": number, "points": points}
+        assert http.post(f"{volume}/prompts", json=said).status_code == 200
+    reply = http.get(f"{volume}/masks")
+    assert reply.status_code == 200, reply.text
+    return [json.loads(line) for line in reply.text.splitlines()]
+
+
+def test_a_scan_is_followed_and_its_labels_are_those_of_the_library(
+    scan: Path, wanted: np.ndarray
+) -> None:
+    with client() as http:
+        volume = opened(http, scan)
+        state = http.get(volume).json()
+        assert (state["shape"], state["spacing"]) == ([*SHAPE], [2.5, 1, 1])
+        assert (state["orientation"], state["endings"]) == ("LPS", [".nii.gz", ".seg.nrrd", ".csv"])
+        lines = followed(http, volume)
+        assert {line["axis"] for line in lines} == {0, 1}
+        known = [json.loads(line) for line in http.get(f"{volume}/results").text.splitlines()]
+        assert {(one["axis"], one["slice"]) for one in known} == {
+            (one["axis"], one["slice"]) for one in lines
+        }
+        file = http.post(f"{volume}/export", json={"ending": ".nii.gz", "title": "a/b"})
+        assert 'filename="a-b.nii.gz"' in file.headers["content-disposition"]
+        image = nibabel.Nifti1Image.from_bytes(gzip.decompress(file.content))
+        assert np.array_equal(np.asarray(image.dataobj).T, wanted)
+        assert np.allclose(image.affine, AFFINE)
+        at = {"z": 6, "y": 21, "x": 30}
+        planes = http.get(f"{volume}/labels", params=at).json()["planes"]
+        for plane, index in zip(planes, at.values(), strict=True):
+            shown = np.zeros_like(np.take(wanted, 0, axis=plane["axis"]))
+            for one in plane["objects"]:
+                shown[rle_to_mask(coco_to_rle(one["segmentation"]))] = one["object"]
+            assert np.array_equal(shown, np.take(wanted, index, axis=plane["axis"]))
+
+
+def test_measures_are_of_the_voxels_and_the_table_has_them(scan: Path, wanted: np.ndarray) -> None:
+    with client() as http:
+        volume = opened(http, scan)
+        followed(http, volume)
+        rows = http.get(f"{volume}/measures").json()["rows"]
+        assert [row["voxels"] for row in rows] == [(wanted == 1).sum(), (wanted == 2).sum()]
+        assert rows[0]["volume_ml"] == pytest.approx(rows[0]["voxels"] * 2.5 / 1000)
+        names = [{"object": 1, "name": "ball"}]
+        body = {"ending": ".csv", "objects": names}
+        table = http.post(f"{volume}/export", json=body).text.splitlines()
+        assert table[0].startswith("label,name,voxels,volume_ml")
+        assert table[1].startswith(f"1,ball,{rows[0]['voxels']},")
+        body["ending"] = ".seg.nrrd"
+        found = http.post(f"{volume}/export", json=body)
+        path = scan.with_name("found.seg.nrrd")
+        path.write_bytes(found.content)
+        labels = anymask.read_volume(path)
+        assert labels.names[1] == "ball"
+        assert measure_labels(labels)[0].voxels == rows[0]["voxels"]
+
+
+def test_slices_are_shown_by_the_window_that_is_asked_for(scan: Path) -> None:
+    with client() as http:
+        volume = opened(http, scan)
+        for axis, index in enumerate((5, 24, 20)):
+            address = f"{volume}/slices/{'zyx'[axis]}/{index}"
+            reply = http.get(address, params={"level": 100, "width": 50})
+            raw = np.take(made_scan(), index, axis=axis)
+            shown = np.asarray(Image.open(io.BytesIO(reply.content)))
+            assert np.array_equal(shown, np.rint(((raw - 75) / 50).clip(0, 1) * 255))
+        error_of(http.get(f"{volume}/slices/z/{SHAPE[0]}"))
+        error_of(http.get(f"{volume}/slices/z/0", params={"level": 0, "width": 0}))
+
+
+def test_the_model_sees_the_window_that_was_chosen_before_the_first_click(scan: Path) -> None:
+    with client() as http:
+        volume = opened(http, scan)
+        chosen = {"level": 100.0, "width": 200.0}
+        told = http.put(f"{volume}/window", json=chosen).json()
+        assert told["window"] == [100, 200]
+        said = {"slice": 5, "points": FIRST}
+        mask = http.post(f"{volume}/prompts", json=said).json()["segmentation"]
+        with open_volume_session(Model(ColourRuntime()), scan, window=(100, 200)) as session:
+            assert coco_to_rle(mask) == session.add(5, points=FIRST).rle
+        assert http.put(f"{volume}/window", json=chosen).status_code == 200  # the same one
+        assert "nothing was said yet" in error_of(
+            http.put(f"{volume}/window", json={"level": 1, "width": 2}), 409
+        )
+        assert http.delete(f"{volume}/objects/1/prompts/z/5").json()["objects"] == []
+        assert http.put(f"{volume}/window", json={"level": 1, "width": 2}).status_code == 200
+
+
+def test_a_series_leaves_as_dicom_and_another_scan_does_not(tmp_path: Path, scan: Path) -> None:
+    pytest.importorskip("highdicom")
+    from tests.volumes.test_dicom_labels import write_scan as write_series
+
+    folder = tmp_path / "series"
+    write_series(folder, AFFINE, (3, 8, 10))
+    with client(scans={"series": folder}) as http:
+        assert http.get("/api/volumes").json()["scans"] == ["series"]
+        name = http.post("/api/volumes", json={}).json()["name"]
+        volume = f"/api/volumes/{name}"
+        told = http.put(f"{volume}/scan", json={"scan": "series"}).json()
+        assert told["endings"][3:] == [".dcm", ".rtstruct.dcm"]
+        mask = np.zeros(told["shape"][1:], bool)
+        mask[1:3, 1:4] = True
+        counts = [int(n) for n in anymask.masks.mask_to_rle(mask).counts]
+        said = {"mask": {"size": mask.shape, "counts": counts}}
+        reply = http.post(f"{volume}/prompts", json=said)
+        assert reply.status_code == 200, reply.text
+        file = tmp_path / "found.dcm"
+        file.write_bytes(http.post(f"{volume}/export", json={"ending": ".dcm"}).content)
+        assert np.array_equal(anymask.read_volume(file).array[0] > 0, mask)
+        other = opened(http, scan)
+        http.post(f"{other}/prompts", json={"slice": 5, "points": FIRST})
+        error_of(http.post(f"{other}/export", json={"ending": ".dcm"}))
+
+
+def test_what_cannot_be_done_is_refused(scan: Path, tmp_path: Path) -> None:
+    with client(limits=Limits(videos=2, video_objects=1, volume_bytes=80_000)) as http:
+        assert "settings of fill" in error_of(
+            http.post("/api/volumes", json={"settings": {"session": "/etc/passwd"}})
+        )
+        volume = f"/api/volumes/{http.post('/api/volumes', json={}).json()['name']}"
+        assert "a session with a scan" in error_of(http.get(f"{volume}/labels"), 409)
+        assert "bytes of a file" in error_of(http.put(f"{volume}/file", content=b""), 400)
+        error_of(http.put(f"{volume}/file", content=b"no scan at all" * 50))
+        broken = scan.read_bytes()[:-500]
+        assert "can be read" in error_of(http.put(f"{volume}/file", content=broken))
+        large = write_scan(tmp_path / "large.nii", np.zeros((12, 60, 64), np.int16))
+        error_of(http.put(f"{volume}/file?ending=.nii", content=large.read_bytes()), 413)
+        assert http.put(f"{volume}/file", content=scan.read_bytes()).status_code == 200
+        assert "about nothing yet" in error_of(
+            http.put(f"{volume}/file", content=scan.read_bytes()), 409
+        )
+        error_of(http.get(f"{volume}/masks"))  # nothing says which object is meant
+        error_of(http.post(f"{volume}/export", json={"ending": ".nii.gz"}))
+        error_of(http.get(f"{volume}/labels", params={"z": SHAPE[0]}))
+        error_of(http.post(f"{volume}/prompts", json={"slice": 99, "points": FIRST}))
+        assert http.post(f"{volume}/prompts", json={"slice": 5, "points": FIRST}).status_code == 200
+        more = {"slice": 7, "object": 2, "points": SECOND}
+        assert "at most 1 objects" in error_of(http.post(f"{volume}/prompts", json=more))
+        error_of(http.get(volume.replace("volumes", "videos")), 404)  # it is about no video
+        assert http.post("/api/videos", json={}).status_code == 200
+        error_of(http.post("/api/volumes", json={}), 429)
+        assert http.delete(volume).status_code == 204
+        error_of(http.get(volume), 404)

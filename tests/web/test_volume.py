@@ -1,0 +1,286 @@
+"""Scans in the page: opened, looked at in three planes, clicked, followed, corrected, exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+import anymask
+from anymask.masks import coco_to_rle, rle_to_mask
+from anymask.segment import Model
+from anymask.volumes import measure_labels, open_volume_session
+from tests.segment.fakes import ColourRuntime
+from tests.studio.scans import AFFINE, BALLS, SHAPE, write_scan
+from tests.studio.servers import inference
+from tests.web.conftest import SIZE
+from tests.web.test_accessibility import axe, check
+from tests.web.viewers import NARROW, Viewer, served
+
+__all__ = ["axe"]  # a fixture
+Z, Y, X = SHAPE
+
+
+class Reader(Viewer):
+    """Somebody in front of a scan; `f` is the open one."""
+
+    def read(self, path: Path) -> None:
+        self.keys("Control+Shift+O")
+        self.page.get_by_role("button", name="Choose a scan file").wait_for()
+        self.page.get_by_label("Scan file").set_input_files(str(path))
+        self.ready()
+
+    def ready(self) -> None:
+        """All three planes are on the screen, with what is known."""
+        self.until("f?.shown?.frame === f?.frame && !!f?.beside[f.sides(f.axis)[1]]")
+        self.until("!f.refreshing && !f.asking && !f.loading")
+
+    def shown(self, plane: int) -> np.ndarray:
+        """The labels (H, W) on the slice across an axis, as the page draws them."""
+        index = self.ask(f"f.scan.begin({plane}) + f.at[{plane}]")
+        drawn = np.zeros([side for axis, side in enumerate(self.shape) if axis != plane], np.uint8)
+        for number, found in self.ask(f"f.masksAt({index})"):
+            drawn[rle_to_mask(coco_to_rle(found["segmentation"]))] = number
+        return drawn
+
+    @property
+    def shape(self) -> list[int]:
+        return self.ask("f.scan.shape")
+
+    def cut(self, labels: np.ndarray, plane: int) -> np.ndarray:
+        """The same slice of a volume of labels."""
+        return np.take(labels, self.ask(f"f.at[{plane}]"), axis=plane)
+
+
+@pytest.fixture
+def read(sit: Callable[..., Viewer]) -> Callable[..., Reader]:
+    def sat(address: str, *size: dict[str, int]) -> Reader:
+        viewer = sit(address, *size)
+        viewer.__class__ = Reader
+        assert isinstance(viewer, Reader)
+        return viewer
+
+    return sat
+
+
+@pytest.fixture
+def reader(read: Callable[..., Reader], scan: Path) -> Iterator[Reader]:
+    """Somebody at a scan of two balls; the model goes by colours."""
+    with served() as address:
+        found = read(address)
+        found.read(scan)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scan(tmp_path_factory.mktemp("scans") / "balls.nii.gz")
+
+
+def noisy_scan(path: Path) -> Path:
+    """A ball and a tube in a body, 24 slices of 96 x 96, as a scanner blurs them."""
+    z, y, x = np.ogrid[:24, :96, :96]
+    scan = np.where(((y - 48) / 40) ** 2 + ((x - 48) / 44) ** 2 < 1, 90.0, 40) + 0 * z
+    scan[((z - 11) * 3) ** 2 + (y - 40) ** 2 + (x - 34) ** 2 < 16**2] = 180
+    scan += np.random.default_rng(0).normal(0, 6, scan.shape)
+    affine = np.diag([-1, -1, 3.0, 1])
+    nibabel.save(nibabel.Nifti1Image(scan.astype(np.int16).T, affine), path)
+    return path
+
+
+def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
+    read: Callable[..., Reader], tmp_path: Path
+) -> None:
+    path = noisy_scan(tmp_path / "scan.nii.gz")
+    model = anymask.load()
+    with served(inference(lambda: model)) as address:
+        ann = read(address)
+        ann.read(path)
+        assert "96 × 96 × 24, 1 × 1 × 3 mm, LPS" in ann.page.locator(".photo-name").inner_text()
+        for name, value in (("Level", "110"), ("Width", "220")):
+            ann.page.get_by_label(name, exact=True).fill(value)
+            ann.page.get_by_label(name, exact=True).press("Enter")
+        ann.until("f.scan.shown.join()", "110,220")
+        ann.ready()
+        ann.say(34, 40)
+        ann.say(60, 70, negative=True)
+        ann.page.get_by_text("The model sees level 110, width 220.").wait_for()
+        said = ann.ask("f.said.map(one => one.point)")
+        ann.page.get_by_role("button", name="Follow", exact=False).click()
+        ann.until("f.left === 0 && !f.following")
+        ann.ready()
+        exported = ann.export("NIfTI", tmp_path)
+        shown = {plane: (ann.shown(plane), ann.ask(f"f.at[{plane}]")) for plane in range(3)}
+        rows = ann.page.get_by_role("dialog", name="Measures").get_by_role("row")
+        ann.page.get_by_role("button", name="Measures").click()
+        told = rows.nth(1).inner_text().split("\t")
+    assert exported.name == "scan-labels.nii.gz"
+    with model.volume(path, window=(110, 220)) as session:
+        points = [one[:2] for one in said]
+        session.add(12, points=points, labels=[one[2] for one in said])
+        wanted = session.follow().labels()
+    image = nibabel.load(exported)
+    found = np.asarray(image.dataobj).T
+    assert np.array_equal(found, wanted.array)
+    assert np.allclose(image.affine, nibabel.load(path).affine)
+    assert found.any(axis=(1, 2)).sum() > 4
+    for plane, (labels, index) in shown.items():
+        assert np.array_equal(labels, np.take(found, index, axis=plane))
+        assert labels.any()
+    (measured,) = measure_labels(wanted)
+    assert told[0] == "Object 1"
+    assert float(told[1]) == pytest.approx(measured.volume_ml, rel=1e-3)
+    assert float(told[3]) == pytest.approx(measured.diameter_mm, rel=1e-3)
+
+
+def test_clicks_on_two_axes_are_corrected_and_taken_back(
+    reader: Reader, scan: Path, tmp_path: Path
+) -> None:
+    (bz, by, bx), *_ = BALLS[0]
+    reader.page.mouse.wheel(0, 0)
+    reader.keys("Home", *["ArrowRight"] * bz)
+    reader.ready()
+    assert reader.page.get_by_role("slider", name="Slice").get_attribute("aria-valuenow") == str(bz)
+    reader.say(bx, by)
+    reader.keys("n")
+    # A click on the plane across y goes to the slice; then that plane is shown large.
+    reader.page.get_by_role("button", name="Slice 24 across y").press("Enter")
+    reader.ready()
+    reader.keys("Home", *["ArrowRight"] * BALLS[1][0][1])
+    reader.ready()
+    reader.say(BALLS[1][0][2] + 0.5, BALLS[1][0][0] + 0.5)
+    reader.follow()
+    reader.ready()
+    with open_volume_session(Model(ColourRuntime()), scan) as session:
+        session.add(bz, 1, points=[reader.ask("f.said[0].point.slice(0, 2)")])
+        session.add(BALLS[1][0][1], 2, axis=1, points=[reader.ask("f.said[1].point.slice(0, 2)")])
+        wanted = session.follow().labels().array
+    assert set(np.unique(wanted)) == {0, 1, 2}
+    for plane in range(3):
+        assert np.array_equal(reader.shown(plane), reader.cut(wanted, plane))
+    labels = anymask.read_volume(reader.export("Slicer (.seg.nrrd)", tmp_path))
+    assert np.array_equal(labels.array, wanted)
+    assert np.allclose(labels.affine, AFFINE)
+    reader.keys("Control+z")
+    reader.until("f.said.length === 1 && !f.asking && f.tracks.objects.join()", "1")
+    reader.keys("z")
+    reader.ready()
+    assert set(np.unique(reader.shown(0))) <= {0, 1}
+    reader.page.get_by_role("button", name="Remove object 1").click()
+    reader.until("f.said.length === 0 && !f.asking")
+    reader.ready()
+    assert not reader.shown(0).any()
+
+
+def test_wheel_drag_and_a_click_beside_show_other_slices_and_a_reload_keeps_them(
+    reader: Reader,
+) -> None:
+    box = reader.page.locator(".stage").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    reader.page.mouse.move(*middle)
+    reader.page.mouse.wheel(0, 80)
+    reader.until("f.at[0]", Z // 2 + 2)
+    reader.keys("w")
+    reader.page.mouse.down()
+    reader.page.mouse.move(middle[0] + 50, middle[1] - 25)
+    reader.page.mouse.up()
+    reader.ready()
+    level, width = reader.ask("f.scan.seen")
+    assert reader.ask("f.window") == pytest.approx([level - width / 10, width * 1.2], rel=1e-4)
+    reader.until("f.window.join() === f.scan.shown.join()")
+    beside = reader.page.get_by_role("button", name=f"Slice {X // 2} across x")
+    place = beside.bounding_box()
+    beside.click(position={"x": place["width"] / 2, "y": place["height"] / 2 + 10})
+    reader.ready()
+    at = reader.ask("f.at")
+    assert at[2] == X // 2
+    assert at[0] != Z // 2 + 2
+    reader.keys("v")
+    reader.say(at[2] + 0.5, at[1] + 0.5)
+    kept = reader.ask("[f.at, f.window, f.axis, f.said.length]")
+    reader.drawn()
+    reader.page.reload()
+    reader.page.wait_for_selector(".planes-beside")
+    reader.ready()
+    assert reader.ask("[f.at, f.window, f.axis, f.said.length]") == kept
+    assert reader.shown(0).any()
+
+
+def test_the_keyboard_alone_opens_looks_clicks_follows_and_names(
+    read: Callable[..., Reader], scan: Path
+) -> None:
+    with served(scans={"balls": scan}) as address:
+        ann = read(address)
+        ann.keys("Control+Shift+O")
+        own = ann.page.get_by_role("button", name="balls", exact=True)
+        own.wait_for()
+        ann.page.keyboard.press("Tab")
+        while not own.evaluate("one => one === document.activeElement"):
+            ann.page.keyboard.press("Tab")
+        ann.keys("Enter")
+        ann.ready()
+        (bz, by, bx), *_ = BALLS[0]
+        ann.keys("Home", *["ArrowRight"] * bz)
+        ann.ready()
+        ann.keys("Alt+ArrowLeft")
+        x, y = ann.ask("window.anymask.videoStage.cross")
+        step = 8 / ann.ask("f.view.scale")
+        ann.keys(*["Alt+ArrowLeft"] * round((x - bx) / step))
+        down = round((by - y) / step)
+        ann.keys(*["Alt+ArrowDown" if down > 0 else "Alt+ArrowUp"] * abs(down), "Enter")
+        ann.until("f.tracks.objects.length === 1 && !f.asking")
+        ann.keys("f")
+        ann.until("f.left === 0 && !f.following")
+        ann.keys("l")
+        ann.page.keyboard.type("ball")
+        ann.keys("Enter", "x")
+        ann.ready()
+        assert ann.ask("[f.axis, f.objects[0].name]") == [2, "ball"]
+        assert ann.shown(2).any()
+
+
+def test_what_is_no_scan_is_told(read: Callable[..., Reader], tmp_path: Path) -> None:
+    bad = tmp_path / "notes.nii.gz"
+    bad.write_bytes(b"no scan at all" * 50)
+    with served() as address:
+        ann = read(address)
+        ann.keys("Control+Shift+O")
+        ann.page.get_by_role("button", name="Choose a scan file").wait_for()
+        ann.page.get_by_label("Scan file").set_input_files(str(bad))
+        said = ann.page.locator(".said")
+        ann.until_so(lambda: "notes.nii.gz could not be opened" in said.inner_text())
+
+
+@pytest.mark.parametrize("size", [SIZE, NARROW], ids=["wide", "narrow"])
+def test_every_screen_of_a_scan_passes_axe_and_fits(
+    read: Callable[..., Reader], scan: Path, axe: str, size: dict[str, int]
+) -> None:
+    with served() as address:
+        ann = read(address, size)
+        ann.read(scan)
+        complaints = check(ann, axe, "a new scan")
+        (bz, by, bx), *_ = BALLS[0]
+        ann.keys("Home", *["ArrowRight"] * bz)
+        ann.ready()
+        ann.say(bx, by)
+        ann.follow()
+        ann.ready()
+        complaints += check(ann, axe, "a followed scan")
+        assert ann.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        for name in ("Followed", "Slice 24 across y"):
+            place = ann.page.get_by_role("button", name=name).bounding_box()
+            assert place["x"] >= 0
+            assert place["x"] + place["width"] <= size["width"]
+            assert min(place["width"], place["height"]) >= 24
+        stage: Any = ann.page.locator(".stage").bounding_box()
+        assert min(stage["width"], stage["height"]) > 180
+        for key, name in (("?", "Help"), ("m", "Measures"), ("Control+s", "Export")):
+            ann.keys(key)
+            ann.page.get_by_role("dialog", name=name).wait_for()
+            complaints += check(ann, axe, name)
+            ann.keys("Escape")
+        assert complaints == []

@@ -1,0 +1,283 @@
+/** What the page of a scan has besides that of a video: two more planes, window, measures, export. */
+
+import { addLayers } from "../canvas/layers";
+import { drawGuides } from "../canvas/guides";
+import { drawFound } from "../canvas/videostage";
+import { View } from "../canvas/view";
+import type { VolumeWork } from "../state/volumework";
+import { AXES } from "../store/volumes";
+import type { Axis, VolumeWish } from "../store/volumes";
+import { dialog } from "./dialogs";
+import { h } from "./dom";
+import { download } from "./export";
+import type { Extras } from "./video";
+import { of } from "./videokeys";
+
+const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
+  [".nii.gz", "NIfTI", "labels on the scan; the value of a voxel is its object's number"],
+  [".seg.nrrd", "Slicer (.seg.nrrd)", "labels with names and colours"],
+  [".dcm", "DICOM SEG", "labels that refer to the series' slices"],
+  [".rtstruct.dcm", "RTSTRUCT", "outlines that refer to the series' slices"],
+  [".csv", "Table (CSV)", "millilitres, millimetres, largest slice of each object"],
+];
+const MOUSE: [string, string][] = [
+  ["Click", "This is the object"],
+  ["Shift + click, right click", "This is not"],
+  ["Drag", "A box, level and width, or the slice: as the tool says"],
+  ["Wheel", "Another slice"],
+  ["Ctrl + wheel", "Zoom where the pointer is"],
+  ["Click on a small plane", "Go there"],
+];
+
+export const scanExtras =
+  (work: VolumeWork) =>
+  (back: () => void): Extras => {
+    const planes = h("div", {
+      class: "planes-beside",
+      role: "group",
+      "aria-label": "Other planes",
+    });
+    const slots = [0, 1].map((slot) => new Beside(work, slot));
+    planes.append(...slots.map(({ element }) => element));
+    work.drawBeside = () => slots.forEach((slot) => slot.draw());
+    work.watchers.push(() => slots.forEach((slot) => slot.draw()));
+    const turn = (axis: Axis) => () => void work.turn(axis);
+    const measures = () => void measuresDialog(work);
+    const drag = () => {
+      work.toolName = "window";
+      work.changed();
+      work.redraw();
+    };
+    return {
+      beside: [planes],
+      card: windowCard(work, measures, back),
+      export: () => exportDialog(work),
+      commands: [
+        ...([0, 1, 2] as const).map((axis) =>
+          of("View", `Slices across ${AXES[axis]}`, turn(axis), AXES[axis].toUpperCase()),
+        ),
+        of("View", "Level and width by dragging", drag, "W"),
+        of("Page", "Measures", measures, "M"),
+      ],
+      mouse: MOUSE,
+    };
+  };
+
+/** One of the two planes beside the slice that is shown large. */
+class Beside {
+  readonly element: HTMLButtonElement;
+  private readonly view = new View();
+  private readonly canvases: HTMLCanvasElement[];
+  private readonly name = h("span", { class: "plane-name" });
+  private waiting = false;
+
+  constructor(
+    private readonly work: VolumeWork,
+    private readonly slot: number,
+  ) {
+    this.element = h("button", { class: "plane-beside", type: "button" });
+    this.canvases = addLayers(this.element, ["photo", "masks", "over"]);
+    this.element.append(this.name);
+    this.element.addEventListener("click", (event) => this.press(event));
+    this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    new ResizeObserver(() => this.resized()).observe(this.element);
+  }
+
+  private get axis(): Axis {
+    return this.work.sides(this.work.axis)[this.slot];
+  }
+
+  /** The mouse goes to a place, the keyboard has the plane shown large. */
+  private press(event: MouseEvent): void {
+    if (!event.detail) return void this.work.turn(this.axis);
+    const { left, top } = this.element.getBoundingClientRect();
+    const at = this.view.toImage([event.clientX - left, event.clientY - top]);
+    this.work.goTo(this.axis, at);
+  }
+
+  private wheel(event: WheelEvent): void {
+    event.preventDefault();
+    const { work, axis } = this;
+    const slice = work.at[axis] + Math.sign(event.deltaY);
+    if (slice < 0 || slice >= work.scan.shape[axis]) return;
+    work.at[axis] = slice;
+    work.refresh();
+  }
+
+  private resized(): void {
+    const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || !clientHeight) return;
+    this.view.width = clientWidth;
+    this.view.height = clientHeight;
+    for (const canvas of this.canvases) {
+      canvas.width = clientWidth;
+      canvas.height = clientHeight;
+    }
+    this.view.hw = [0, 0]; // fitted anew
+    this.draw();
+  }
+
+  draw(): void {
+    if (!this.waiting) requestAnimationFrame(() => this.drawNow());
+    this.waiting = true;
+  }
+
+  private drawNow(): void {
+    this.waiting = false;
+    const { work, view, axis } = this;
+    const plane = work.beside[axis];
+    if (!plane || work.closed) return;
+    const { hw } = plane.photo;
+    const tall = work.tallAt(plane.frame);
+    if (hw.join() !== view.hw.join() || tall !== view.tall) {
+      view.hw = hw;
+      view.tall = tall;
+      view.fit();
+    }
+    const [photo, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
+    for (const context of [photo, over]) context.clearRect(0, 0, view.width, view.height);
+    plane.photo.draw(photo, view, 1);
+    drawFound(masks, view, work, plane.frame);
+    drawGuides(over, view, work.linesAt(plane.frame));
+    const [left, right, top, bottom] = work.letters(axis);
+    const name = `${work.label(plane.frame)} · ${left}–${right}, ${top}–${bottom}`;
+    if (this.name.textContent === name) return;
+    this.name.textContent = name;
+    const does = "a click goes there, Enter shows it large";
+    this.element.setAttribute("aria-label", `${work.spoken(plane.frame)}: ${does}`);
+  }
+}
+
+/** Level and width as numbers, and what the model sees. */
+function windowCard(work: VolumeWork, measures: () => void, back: () => void): HTMLElement {
+  const field = (name: string, place: 0 | 1) => {
+    const input = h("input", { class: "label", type: "number", step: "any", "aria-label": name });
+    input.addEventListener("change", () => {
+      const wanted = [...work.window] as [number, number];
+      wanted[place] = Number(input.value);
+      if (wanted[1] > 0) void work.show(wanted);
+      else work.say("The width of the window is a number above 0.");
+      work.changed();
+    });
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" || event.key === "Enter") setTimeout(back);
+    });
+    return h("label", {}, name, input);
+  };
+  const fields = [field("Level", 0), field("Width", 1)];
+  const model = h("button", { class: "link", type: "button" }, "As the model sees it");
+  model.addEventListener("click", () => void work.show([...work.scan.seen]));
+  const told = h("p", { class: "dim small" });
+  const table = h("button", { class: "link", type: "button" }, "Measures (M)");
+  table.addEventListener("click", measures);
+  work.watchers.push(() => {
+    fields.forEach((label, i) => {
+      const input = label.querySelector("input")!;
+      if (document.activeElement !== input) input.value = String(work.window[i]);
+    });
+    const { seen } = work.scan;
+    const [level, width] = seen.map((one) => Number(one.toPrecision(6)));
+    const text = work.tracks.objects.length
+      ? `The model sees level ${level}, width ${width}.`
+      : "The model sees what is shown at the first click.";
+    if (told.textContent !== text) told.textContent = text;
+    model.hidden = seen.join() === work.window.join();
+    table.hidden = !work.tracks.objects.length;
+  });
+  return h(
+    "section",
+    { class: "card window-card", "aria-label": "Window" },
+    h("h2", {}, "Window"),
+    h("div", { class: "window-fields" }, ...fields),
+    told,
+    model,
+    table,
+  );
+}
+
+async function measuresDialog(work: VolumeWork): Promise<void> {
+  if (!work.tracks.objects.length) return work.say("There is nothing to measure: click an object.");
+  try {
+    const rows = await work.scan.measures();
+    const heads = ["Object", "ml", "Largest area, mm²", "Diameter there, mm", "Slice of z"];
+    dialog(
+      "Measures",
+      h(
+        "table",
+        { class: "figures" },
+        h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
+        h(
+          "tbody",
+          {},
+          ...rows.map((row) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, work.nameOf(row.label)),
+              ...[row.volume_ml, row.area_mm2, row.diameter_mm].map((value) =>
+                h("td", {}, value.toPrecision(4)),
+              ),
+              h("td", {}, String(row.slice)),
+            ),
+          ),
+        ),
+      ),
+      h("p", { class: "dim small" }, "anymask is no medical device: check what it found."),
+    );
+  } catch (error) {
+    work.say((error as Error).message);
+  }
+}
+
+function exportDialog(work: VolumeWork): void {
+  const offered = FORMATS.filter(([ending]) => work.scan.state.endings.includes(ending));
+  const format = h(
+    "select",
+    { class: "modes", id: "scan-format" },
+    ...offered.map(([ending, title]) => h("option", { value: ending }, title)),
+  );
+  const about = h("p", { class: "dim small" });
+  const tell = () => (about.textContent = offered.find(([one]) => one === format.value)![2]);
+  format.addEventListener("change", tell);
+  tell();
+  const said = h("p", { class: "said", role: "status" });
+  const form = h(
+    "form",
+    { class: "export" },
+    h("label", { for: "scan-format" }, "Format"),
+    h(
+      "div",
+      {},
+      format,
+      about,
+      work.left > 0 &&
+        h("p", { class: "dim small" }, "Not everything is followed yet: slices are missing."),
+    ),
+    h("span", {}),
+    h("button", { class: "button primary large", type: "submit" }, "Export"),
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void write(work, format.value as VolumeWish["ending"], said);
+  });
+  dialog("Export", form, said);
+}
+
+async function write(
+  work: VolumeWork,
+  ending: VolumeWish["ending"],
+  said: HTMLElement,
+): Promise<void> {
+  said.textContent = "Writing …";
+  try {
+    const objects = work.objects.map(({ number, name, colour }) => ({
+      ...{ object: number, name, colour },
+    }));
+    const title = `${work.title.replace(/\.(nii|gz|nrrd|mg[hz]|tiff?|zip|dcm)\b/gi, "")}-labels`;
+    const { name, blob } = await work.scan.write({ ending, title, objects });
+    download(name, blob);
+    said.textContent = `${name} is with your downloads.`;
+  } catch (error) {
+    said.textContent = (error as Error).message;
+  }
+}
