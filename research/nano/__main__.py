@@ -1,13 +1,13 @@
-"""`python -m research.nano refiner|memory|names`: trains one of the networks beside a bundle."""
+"""`python -m research.nano refiner|memory`: trains one of the networks beside a bundle."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from research.nano import train_edge, train_memory, train_name
+from research.nano import train_edge, train_memory
 
-TRAININGS = {one.NAME: one for one in (train_edge, train_memory, train_name)}
+TRAININGS = {one.NAME: one for one in (train_edge, train_memory)}
 
 
 def main() -> None:

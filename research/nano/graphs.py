@@ -3,8 +3,8 @@
 refiner.onnx         edges: photo (1, 3, W, W) 0..255, logits (1, 1, n, n), prompt (1, 2, W, W)
                      -> change (1, 1, W, W); W is `edge_window.SIDE`
 refiner.safetensors  the same weights, for torch
-names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D), logit (B,);
-                     S is `close_up.SIDE`
+names.onnx           photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1 -> vector (B, D); S is
+                     `close_up.SIDE`; convolutions in 8 bits, a scale each output channel
 names.npz            the names and their vectors, see `runtime.onnx`
 memory.onnx          keys (1, K, h, w), middle (1, C, 2h, 2w), fine (1, C, 4h, 4w), hints
                      (N, 5, 4h, 4w), anchor_keys (1, A, K), anchor_labels (N, A, 16), recent_keys
@@ -18,18 +18,20 @@ folder that is no bundle.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from anymask.base import whole_file, write_whole
 from anymask.models.edge_refiner import EdgeRefiner
 from anymask.models.memory_reader import LABELS, Cells, MemoryReader
-from anymask.models.namer import Namer, NameVectors
 from anymask.models.rules import HINTS, PARTS, NameTable
 from anymask.models.rules import crops as close_up
 from anymask.models.rules import edges as edge_window
@@ -46,6 +48,8 @@ from anymask.runtime import (
 )
 from anymask.training import Letters, enter_graphs, round_to_half, store_half, write_graph
 
+LEAST_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
+CONVOLUTIONS = ("Conv", "FusedConv")  # the latter with what follows, by ONNX Runtime
 MOST_BATCH, MOST_GRID, MOST_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; remembered cells
 
 
@@ -69,15 +73,17 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
 
 
 @torch.no_grad()
-def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
+def add_names(folder: Path, namer: nn.Module, table: NameTable) -> None:
     """Give a bundle a network of names with its table, or another one."""
-    network, side = Namer(namer.vector.out_features), close_up.SIDE
-    network.load_state_dict(namer.state_dict())
+    network, side = copy.deepcopy(namer), close_up.SIDE
     round_to_half(network)
+    round_to_bytes(network)
     given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
     dims = {"B": torch.export.Dim("B", min=1, max=MOST_BATCH)}
-    takes, gives = dict.fromkeys(("photo", "mask"), "B"), dict.fromkeys(("vector", "logit"), "B")
-    info = _write_half(folder, NAMES, network, given, takes, gives, dims)
+    takes = dict.fromkeys(("photo", "mask"), "B")
+    info = write_graph(NAMES, network.eval(), given, takes, {"vector": "B"}, folder, dims)
+    store_bytes(folder / info.file)
+    store_half(folder / info.file)
     with whole_file(folder / NAME_VECTORS) as file:
         arrays = table_to_arrays(table)
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # stub mixes up allow_pickle
@@ -85,21 +91,38 @@ def add_names(folder: Path, namer: Namer, table: NameTable) -> None:
 
 
 @torch.no_grad()
-def table_of(
-    names: tuple[tuple[str, ...], dict[str, int]],
-    vectors: NameVectors,
-    learned: Tensor,
-    temperature: float,
-) -> NameTable:
-    """What ships beside the graph of names.
+def round_to_bytes(network: nn.Module) -> None:
+    """Round the weights of convolutions to 8 bits, a scale of 16 bits each output channel."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            most = layer.weight.abs().amax((1, 2, 3), keepdim=True)
+            scale = (most / 127).clamp(min=LEAST_SCALE).half().float()
+            layer.weight.copy_((layer.weight / scale).round().clamp(-127, 127) * scale)
 
-    names        words, and other spellings
-    learned      (N,) names that training pictures showed
-    temperature  of the names' logits
-    """
-    words, also = names
-    scale = float(vectors.scale.exp()) / temperature
-    return NameTable(words, vectors().numpy(), learned.numpy(), also, scale)
+
+def store_bytes(path: Path) -> None:
+    """Rewrite a graph file with its convolutions' weights, which `round_to_bytes` rounded, in 8
+    bits."""
+    model = onnx.load(path)
+    convolved = {node.input[1] for node in model.graph.node if node.op_type in CONVOLUTIONS}
+    nodes = []
+    for weight in [one for one in model.graph.initializer if one.name in convolved]:
+        name, values = weight.name, numpy_helper.to_array(weight)
+        most = np.abs(values).max((1, 2, 3), keepdims=True)
+        scale = np.maximum(most / 127, LEAST_SCALE).astype(np.float16)
+        weight.CopyFrom(
+            numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_bytes")
+        )
+        model.graph.initializer.append(
+            numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale")
+        )
+        nodes += [
+            helper.make_node("Cast", [f"{name}_bytes"], [f"{name}_whole"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}_whole", f"{name}_scale"], [name]),
+        ]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    path.write_bytes(model.SerializeToString())
 
 
 class MemoryGraph(nn.Module):

@@ -105,7 +105,7 @@ def convert_vit(content: bytes) -> dict[str, Tensor]:
 
 
 def convert_efficientnet(content: bytes) -> dict[str, Tensor]:
-    """The checkpoint's numbers by the names of `models.mobilenet.EfficientNetLite0`.
+    """The checkpoint's numbers by the names of `models.mobilenet.EfficientNetLite0`, and `last`.
 
     It was trained on (pixel - 127) / 128, which is -1..1 within half a grey level.
     """
@@ -124,6 +124,7 @@ def convert_efficientnet(content: bytes) -> dict[str, Tensor]:
             put(f"b{n}.exp", source + "_expand_conv", source + "_bn0")
         put(f"b{n}.dw", source + "_depthwise_conv", source + "_bn1")
         put(f"b{n}.proj", source + "_project_conv", source + "_bn2")
+    put("last", "_conv_head", "_bn1")
     return out
 
 

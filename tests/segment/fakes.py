@@ -183,12 +183,12 @@ class ColourNaming:
     def name_table(self) -> NameTable:
         return self.table
 
-    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
+    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
         self.looked += len(photos)
         weight = masks.astype(np.float32)[..., None] + 1e-3
         means = (photos * weight).sum((1, 2)) / weight.sum((1, 2))
         length = np.linalg.norm(means, axis=1, keepdims=True).clip(1e-6)
-        return means / length, means.max(axis=1) / 32 - 4
+        return means / length
 
 
 class NamingRuntime(ColourRuntime, ColourNaming):

@@ -75,14 +75,14 @@ describe("a close-up", () => {
     const photo = striped([60, 80]);
     const patch = { x: 0, y: 20, width: 20, height: 20, data: new Uint8Array(400).fill(1) };
     const rle = patchToRle({ ...patch, hw: [60, 80] });
-    const seen = await closeUp(rle, (window) => rowsIn(photo, window), 28); // 1.4 times 20
-    const wanted = Array.from({ length: 28 * 28 }, (_, at) => {
-      const [y, x] = [16 + Math.floor(at / 28), (at % 28) - 4];
+    const seen = await closeUp(rle, (window) => rowsIn(photo, window), 36); // 1.8 times 20
+    const wanted = Array.from({ length: 36 * 36 }, (_, at) => {
+      const [y, x] = [12 + Math.floor(at / 36), (at % 36) - 8];
       return x < 0 ? 128 : photo.data[4 * (y * 80 + x) + 1];
     });
-    expect([...seen.photo.subarray(28 * 28, 2 * 28 * 28)]).toEqual(wanted);
+    expect([...seen.photo.subarray(36 * 36, 2 * 36 * 36)]).toEqual(wanted);
     expect(seen.mask.reduce((a, b) => a + b)).toBe(400);
-    expect([seen.mask[4 * 28 + 4], seen.mask[4 * 28 + 3]]).toEqual([1, 0]);
+    expect([seen.mask[8 * 36 + 8], seen.mask[8 * 36 + 7]]).toEqual([1, 0]);
   });
 });
 
@@ -127,9 +127,9 @@ describe("a table of names", () => {
     const table = await readTable(await bundled());
     for (const [word, near] of Object.entries(known.near)) expect(table.near(word)).toEqual(near);
     const { names } = table as unknown as { names: ConstructorParameters<typeof NameTable>[0] };
-    const [cat, dog] = ["cat", "dog"].map((word) => names.also.get(word)! * 96);
+    const [cat, dog] = ["cat", "dog"].map((word) => names.also.get(word)! * 192);
     const vector = Float32Array.from(
-      { length: 96 },
+      { length: 192 },
       (_, i) => 0.4 * names.vectors[cat + i] + 0.6 * names.vectors[dog + i],
     );
     for (const [i, choice] of [null, ["cat", "Dog", "lamp"]].entries()) {

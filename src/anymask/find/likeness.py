@@ -2,7 +2,7 @@
 
 Two things are compared. The encoder's maps, cell by cell (`PhotoCells`), say where in a photo
 something like the example may be, and what is rather like the example's surroundings. The vectors
-of the network of names (`models.namer`) say whether two masks are the same kind of thing.
+of the network of names say whether two masks are the same kind of thing.
 
 Letters: H W a photo, h w its cells, C channels, n masks, K cells of an example, D a vector's
 length.

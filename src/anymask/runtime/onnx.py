@@ -42,6 +42,7 @@ from anymask.models.rules import (
     NameTable,
     open_family,
 )
+from anymask.models.rules.crops import SIDE as CLOSE_UP_SIDE
 from anymask.runtime.manifest import (
     ASSETS,
     CLASSES,
@@ -454,25 +455,25 @@ class OnnxNames:
     """Masks named by a graph of close-ups and masks, with the names in a file beside it."""
 
     def __init__(self, runtime: OnnxRuntime) -> None:
-        path, network = runtime.file(NAME_VECTORS), runtime.manifest.graph(NAMES).file
-        if path is None:
+        graph, path = runtime.manifest.graph(NAMES), runtime.file(NAME_VECTORS)
+        network, side = graph.file, graph.inputs[0].shape[-1]
+        if path is None or side != CLOSE_UP_SIDE:
             raise WeightsError(
-                f"wanted {NAME_VECTORS} beside {network}, found none; export it again"
+                f"wanted {NAME_VECTORS} beside {network}, which sees {CLOSE_UP_SIDE} pixels, got "
+                f"{NAME_VECTORS if path else 'none'} and {side} pixels; export the model again"
             )
         self._runtime = runtime
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
 
-    def look(self, photos: UintImage, masks: UintImage) -> tuple[FloatArray, FloatArray]:
+    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:
         """See `MaskNaming`."""
-        vectors, logits = [], []
+        vectors = []
         for start in range(0, len(photos), CLOSE_UPS):
             part = slice(start, start + CLOSE_UPS)
             planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
             covered = masks[part, None].astype(np.float32) / 255
-            vector, logit = self._runtime.run(NAMES, planes, covered)
-            vectors.append(vector)
-            logits.append(logit)
-        return np.concatenate(vectors), np.concatenate(logits)
+            vectors += self._runtime.run(NAMES, planes, covered)
+        return np.concatenate(vectors)
 
 
 # names.npz holds arrays of numbers only: `words` is UTF-8 text, a JSON object of `words` (a list)

@@ -161,10 +161,8 @@ class MaskNaming(Protocol):
         """The names."""
         ...
 
-    def look(
-        self, photos: UintImage, masks: UintImage
-    ) -> tuple[FloatArray, FloatArray]:  # (n, s, s, 3), (n, s, s) -> (n, D), (n,)
-        """Vectors of close-ups (`models.rules.crops`), and logits of "it is an object"."""
+    def look(self, photos: UintImage, masks: UintImage) -> FloatArray:  # (n, s, s, 3), (n, s, s)
+        """Vectors (n, D) of length 1 of close-ups (`models.rules.crops`)."""
         ...
 
 
@@ -332,10 +330,8 @@ def mask_vectors(
     found = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
         seen = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
-        told, _ = naming.look(
-            np.stack([one.photo for one in seen]), np.stack([one.mask for one in seen])
-        )
-        found.append(told)
+        photos, masks = ([one[part] for one in seen] for part in (0, 1))
+        found.append(naming.look(np.stack(photos), np.stack(masks)))
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 

@@ -2,7 +2,7 @@
 
 A closer look is a window of the photo, x0, y0, x1, y1 in whole pixels, x1 and y1 exclusive; its
 answer is brought together with the first one. A close-up is what the network of names
-(`models/namer.py`) looks at: the object in the middle, `CONTEXT` times as large as the longer side
+looks at: the object in the middle, `CONTEXT` times as large as the longer side
 of its box, and which part of each pixel is object; beyond the photo is gray and no object.
 
 Letters: H W the photo, m the side of low-resolution logits, P clicks, S the side of a close-up.
@@ -108,8 +108,8 @@ def mean_chance(near: FloatArray, far: FloatArray, weight: float) -> FloatArray:
     return mean
 
 
-SIDE = 128  # pixels of a close-up
-CONTEXT = 1.4  # of the mask's longer side
+SIDE = 248  # pixels of a close-up
+CONTEXT = 1.8  # of the mask's longer side
 FEWEST = 16  # pixels of the photo along a close-up
 BEYOND = 128  # the colour outside of the photo
 

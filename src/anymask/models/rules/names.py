@@ -1,8 +1,8 @@
 """Names and their vectors: vectors of masks and a choice of names in, the likeliest names out.
 
-A name's vector and a mask's agree as far as the name fits the mask (`models/namer.py`). The chance
-of a name is a softmax over the names that are chosen and those that were learned: so a list of
-three words leaves room for "none of them".
+A name's vector and a mask's agree as far as the name fits the mask. The chance of a name is a
+softmax over the names that are chosen and those that were learned: so a list of three words leaves
+room for "none of them".
 
 Letters: n masks, N names, D the length of a vector.
 """
