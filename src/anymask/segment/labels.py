@@ -162,8 +162,8 @@ def _rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
         planes = planes[None] if planes.ndim == 2 else planes
         if planes.ndim != 3 or planes.dtype.kind not in "bui":
             raise PromptError(
-                "masks must be an answer, a mask or several, or an array (H, W) or (n, H, W) of bool or "
-                f"whole numbers, got {planes.dtype} of the shape {planes.shape}"
+                "masks must be an answer, a mask or several, or an array (H, W) or (n, H, W) of "
+                f"bool or whole numbers, got {planes.dtype} of the shape {planes.shape}"
             )
         rles = [mask_to_rle(plane != 0) for plane in planes]
     for rle in rles:
