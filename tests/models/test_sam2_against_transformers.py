@@ -270,6 +270,42 @@ def test_two_objects_are_followed_as_transformers_does(
 
 
 @torch.inference_mode()
+def test_medsam2_follows_at_512_pixels_as_transformers_does() -> None:
+    """SAM 2.1 with Hiera-T, which are transformers' defaults, at another side."""
+    backbone = Sam2HieraDetConfig(image_size=[512, 512])
+    sides = [[128, 128], [64, 64], [32, 32]]
+    theirs = Sam2VideoModel(
+        Sam2VideoConfig(
+            vision_config=Sam2VisionConfig(backbone_config=backbone, backbone_feature_sizes=sides),
+            prompt_encoder_config={"image_size": 512},
+            mask_decoder_config={"dynamic_multimask_via_stability": False},
+            image_size=512,
+            memory_attention_rope_feat_sizes=[32, 32],
+        )
+    ).eval()
+    ours, settings = same_weights(theirs, "medsam2"), SETTINGS["tiny_video"]
+    noise = torch.Generator().manual_seed(2)
+    video = torch.randn(1, 3, 512, 512, generator=noise)
+    video = video + 0.3 * torch.randn(2, 3, 512, 512, generator=noise)
+    coords, labels = torch.tensor([[[90.0, 60.0], [400.0, 300.0]]]), torch.tensor([[2, 3]])
+    asked = Sam2VideoInferenceSession(
+        video=video, video_height=512, video_width=512, dtype=torch.float32
+    )
+    inputs = {"point_coords": coords[None], "point_labels": labels[None]}
+    asked.add_point_inputs(asked.obj_id_to_idx("one"), 0, inputs)
+    asked.obj_with_new_inputs.append("one")
+    bank = MemoryBank()
+    for number, prompt in enumerate((FramePrompts(coords, labels), None)):
+        frame, at = ours.see(video[number : number + 1]), VideoMoment(number, False, 2)
+        expected = theirs(inference_session=asked, frame_idx=number)
+        answer = ours.step(frame, [bank], at, prompt, settings)
+        if prompt is not None:
+            bank = bank.with_prompted(ours.remember(frame, answer, at, True, settings)[0])
+        assert_near(answer.object_score.flatten(), expected.object_score_logits.flatten())
+        assert_near(answer.logits.flatten(), expected.pred_masks.flatten())
+
+
+@torch.inference_mode()
 def test_an_unstable_mask_gives_way_to_the_best_as_in_transformers(video: Tensor) -> None:
     theirs = sam2(stability=True)
     ours = same_weights(theirs, "tiny_video")

@@ -36,6 +36,7 @@ OFFICIAL = {
     "sam2.1_hiera_s": "sam2.1_hiera_s",
     "sam2.1_hiera_b+": "sam2.1_hiera_b+",
     "sam2.1_hiera_l": "sam2.1_hiera_l",
+    "medsam2": "sam2.1_hiera_t",
     "edgetam": "edgetam",
     "efficienttam_ti": "efficienttam_ti",
     "efficienttam_s": "efficienttam_s",

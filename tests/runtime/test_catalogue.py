@@ -16,7 +16,7 @@ FAMILIES = {
     *("efficient_sam_ti", "efficient_sam_s", "medsam", "tinysam"),
     *("sam_med2d_b", "sam_med3d_b"),
     *(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l")),
-    *("edgetam", "efficienttam_ti", "efficienttam_s"),
+    *("medsam2", "edgetam", "efficienttam_ti", "efficienttam_s"),
     *("efficienttam_ti_512x512", "efficienttam_s_512x512"),
 }
 PUBLISHED = [name for name in catalogue.names() if not catalogue.entry(name).bundled]

@@ -250,6 +250,15 @@ def _hiera(name: str, trunk: HieraConfig, config: VideoConfig) -> VideoVariant:
     )
 
 
+# MedSAM2 (Ma et al. 2025, arXiv 2504.03600): SAM 2.1 with Hiera-T at 512 pixels, tuned on scans;
+# its inference scripts resize slices by Pillow's cubic filter.
+MED_SAM_2 = VideoVariant(
+    spec=replace(_video_spec("medsam2", 512), resample="pillow_bicubic"),
+    trunk=hiera.HIERA_T,
+    neck=NeckConfig(widths=hiera.HIERA_T.widths),
+    config=replace(SAM_2_1, prompts=PromptEncoderConfig(image_side=512)),
+)
+
 EDGE_TAM = VideoVariant(
     spec=_video_spec("edgetam"),
     trunk=repvit_stages.EDGE_TAM,
@@ -284,6 +293,7 @@ VIDEO_VARIANTS: tuple[VideoVariant, ...] = (
     _hiera("sam2.1_hiera_s", hiera.HIERA_S, SAM_2_1),
     _hiera("sam2.1_hiera_b+", hiera.HIERA_B_PLUS, SAM_2_1),
     _hiera("sam2.1_hiera_l", hiera.HIERA_L, SAM_2_1),
+    MED_SAM_2,
     EDGE_TAM,
     _efficient_tam("efficienttam_ti", efficient_vit.EFFICIENT_TAM_TI),
     _efficient_tam("efficienttam_s", efficient_vit.EFFICIENT_TAM_S),
