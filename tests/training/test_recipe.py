@@ -51,7 +51,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({"stage": [{**STAGE, "steps": 0}]}, "steps, images and masks must be at least 1"),
         (
             {"stage": [STAGE], "learn": "some"},
-            "learn must be one of all, decoder, quality, lora, hq, got .some.",
+            "learn must be one of all, decoder, quality, lora, hq, adapter, no-prompt, got .some.",
         ),
         ({"stage": [STAGE], "synthetic": 2}, "synthetic must be a part of 1, got 2"),
         ({"stage": [STAGE], "boxes": -1}, "boxes must be a part of 1, got -1"),
