@@ -63,9 +63,9 @@ def test_no_two_files_share_a_name_so_that_a_mirror_may_be_one_folder():
     assert len(set(files)) == len(files)
 
 
-def test_edge_sam_is_not_for_commercial_use_and_the_others_are():
+def test_two_families_are_not_for_commercial_use_and_the_others_are():
     forbidden = {name for name in catalogue.names() if not catalogue.entry(name).licence.commercial}
-    assert forbidden == {"edge_sam", "edge_sam_3x"}
+    assert forbidden == {"edge_sam", "edge_sam_3x", "medsam2"}
 
 
 def test_every_network_of_the_catalogue_exists():
