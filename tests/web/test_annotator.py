@@ -103,3 +103,32 @@ def test_the_help_is_searched(sit_down: SitDown, project: Project) -> None:
     assert "Ctrl + K" in rows.inner_text()
     dialog.get_by_label("Search in the help").fill("no such thing")
     dialog.get_by_text("Nothing is called so").wait_for()
+
+
+def test_a_digit_keeps_where_that_is_wished(sit_down: SitDown, project: Project) -> None:
+    ann = opened(sit_down, project)
+    ann.click(300, 180)
+    ann.keys("1")
+    assert ann.ask("s.editor.state.masks.length") == 0  # it names only
+    ann.page.get_by_role("button", name="Names …").click()
+    ann.page.get_by_role("checkbox", name="A digit names the mask and keeps it").check()
+    ann.page.keyboard.press("Escape")
+    ann.keys("2")
+    ann.saved()
+    assert [record["label"] for record in project.of("coffee")] == ["cup"]
+
+
+def test_words_stand_beside_the_tools_and_are_folded_away(
+    sit_down: SitDown, project: Project
+) -> None:
+    ann = opened(sit_down, project)
+    ann.page.set_viewport_size({"width": 1280, "height": 800})
+    lasso = ann.page.get_by_role("toolbar", name="Tools").get_by_text("Lasso", exact=True)
+    assert lasso.is_visible()
+    for shown in (False, True, False):
+        ann.page.get_by_role("button", name="Words beside the tools").click()
+        assert lasso.is_visible() is shown
+    ann.open()  # as it was left
+    assert not lasso.is_visible()
+    ann.page.set_viewport_size({"width": 800, "height": 600})
+    assert not ann.page.get_by_role("button", name="Words beside the tools").is_visible()

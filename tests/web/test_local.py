@@ -55,6 +55,14 @@ def test_photos_are_labelled_kept_and_exported(
     check_exports(ann, tmp_path)
 
 
+def test_an_empty_page_offers_a_sample_photo(sit_down: SitDown) -> None:
+    ann = sit_down(None)
+    ann.open("?local=1")
+    ann.page.get_by_role("button", name="Try a sample photo").click()
+    ann.seen()
+    assert ann.ask("s.editor.entry.hw") == [400, 600]
+
+
 def check_exports(ann: Any, tmp_path: Path) -> None:
     """Both masks leave in all three formats, the same in each."""
     coco = json.loads(export(ann, "COCO", tmp_path).read_text("utf-8"))

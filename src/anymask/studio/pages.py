@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from anymask.base import InputError, parse_json
+from anymask.images import sample
 from anymask.models.rules import DEFAULT_MODEL
 from anymask.runtime import (
     DECODER,
@@ -37,6 +38,7 @@ from anymask.studio.model_routes import BINARY
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # of the npm package swagger-ui-dist, and two files of our own
+SAMPLE = "sample.jpg"  # that the page offers where there are no photos yet
 MARK = "build.json"  # of the page: a folder with it was written by us
 _NO_FILE = (
     f"start the server with --model {DEFAULT_MODEL}, or for a checkpoint: anymask export NAME -o "
@@ -162,6 +164,11 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
             raise Refusal(404, message)
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
+    @api.get(f"/{SAMPLE}", include_in_schema=False)
+    async def sample_photo() -> Response:
+        """The photo that an empty page offers."""
+        return FileResponse(sample(), headers=_FRESH)
+
     api.mount("/docs", FreshFiles(directory=SWAGGER))
     api.mount("/", FreshFiles(directory=WEB, check_dir=False))
 
@@ -195,6 +202,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
         )
     for stale in ("assets", "model") if ours else ():
         shutil.rmtree(target / stale, ignore_errors=True)
+    files[SAMPLE] = sample()
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
     size = 0
     for name, path in (files | {one.relative_to(WEB).as_posix(): one for one in page}).items():

@@ -31,6 +31,8 @@ import { simplifyBar } from "./simplifybar";
 import { status } from "./status";
 import { toggleTheme } from "./theme";
 
+const SAMPLE = "sample.jpg"; // beside the page
+
 export function showApp(root: HTMLElement, session: Session, view: View, door: VideoOpener): void {
   const element = h("div", {
     class: "stage",
@@ -66,7 +68,7 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   const commands = commandsOf(session, stage, pages);
   const help = helpDialog(commands);
   element.append(
-    emptyPage(session, pages.openFiles, pages.video),
+    emptyPage(session, pages.openFiles, () => void openSample(session), pages.video),
     progressLine(session),
     reviewBar(session),
     simplifyBar(session, element),
@@ -158,6 +160,15 @@ function fileInput(session: Session): HTMLInputElement {
     input.value = "";
   });
   return input;
+}
+
+async function openSample(session: Session): Promise<void> {
+  const response = await fetch(SAMPLE).catch(() => null);
+  if (!response?.ok)
+    return session.say("The sample photo is not here: open one of yours.", [], true);
+  await addPhotos(session, [
+    new File([await response.blob()], "sample.jpg", { type: "image/jpeg" }),
+  ]);
 }
 
 async function addPhotos(session: Session, files: File[]): Promise<void> {

@@ -75,6 +75,7 @@ const PATHS = {
   follow: "M3 12h9M9 8l4 4-4 4M15 6h6v12h-6",
   flag: "M6 21V4h11l-3 4 3 4H6",
   flagBack: "M18 21V4H7l3 4-3 4h11",
+  widen: "M5 6l6 6-6 6M13 6l6 6-6 6",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   sliders: "M4 7h9M17 7h3M13 5v4M4 17h3M11 17h9M9 15v4",
   fix: "M4 20l4-1L19 8l-3-3L5 16z",

@@ -2,8 +2,10 @@
 
 import type { Stage } from "../canvas/stage";
 import type { Session } from "../state/session";
-import { keyName } from "./commands";
+import { isEmpty } from "../state/work";
+import { accept, keyName } from "./commands";
 import type { Command } from "./commands";
+import { digitKeeps } from "./names";
 
 export const ARROWS: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],
@@ -28,10 +30,16 @@ export function isTaken(event: KeyboardEvent, name: string, pageKeys: readonly s
 }
 const FAST = 5; // steps with Shift
 
-/** The object, or the next one, gets the nth name. */
-function nameByDigit(session: Session, digit: number): void {
+/** The object, or the next one, gets the nth name; one in the making is kept with it, if wished. */
+function nameByDigit(session: Session, stage: Stage, digit: number): void {
   const label = session.labels.all[digit - 1];
-  if (label) return session.there(() => session.editor?.name(label.name));
+  const name = () => {
+    session.editor?.name(label.name);
+    if (digitKeeps() && session.editor && !isEmpty(session.editor.draft)) {
+      void accept(session, stage);
+    }
+  };
+  if (label) return session.there(name);
   const count = session.labels.all.length;
   session.say(`There are ${count} names here, none has the key ${digit}: L types a new one.`);
 }
@@ -62,7 +70,7 @@ export function listenToKeys(session: Session, stage: Stage, commands: Command[]
     }
     if (/^[1-9]$/.test(name) && !event.altKey) {
       event.preventDefault();
-      return nameByDigit(session, Number(name));
+      return nameByDigit(session, stage, Number(name));
     }
     const command = byKey(name);
     if (!command || event.altKey) return;

@@ -6,6 +6,11 @@ import type { LabelEntry } from "../store/store";
 import { dialog } from "./dialogs";
 import { fill, h, iconButton } from "./dom";
 
+const KEEPS = "anymask-digit-keeps"; // of this browser
+
+/** Whether a digit that names the object in the making also keeps it. */
+export const digitKeeps = () => localStorage.getItem(KEEPS) === "yes";
+
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
   const said = h("p", { class: "said", role: "status" });
@@ -33,7 +38,10 @@ export function namesDialog(session: Session): void {
     field.value = "";
     if (name) void work(session.labels.learn(name));
   });
-  dialog("Names", list, add, said);
+  const keeps = h("input", { type: "checkbox", checked: digitKeeps() });
+  keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
+  const option = h("label", { class: "check" }, keeps, "A digit names the mask and keeps it");
+  dialog("Names", list, add, option, said);
   draw();
   void work(session.labels.refresh());
 }

@@ -87,6 +87,7 @@ export function reviewBar(session: Session): HTMLElement {
 export function emptyPage(
   session: Session,
   openFiles: () => void,
+  openSample: () => void,
   openVideo: () => void,
 ): HTMLElement {
   const element = h("div", { class: "empty" });
@@ -97,7 +98,7 @@ export function emptyPage(
       if (failed) return unopened(session, failed);
       if (images.length) return [];
       return store.kind === "local"
-        ? invitation(store.sends, openFiles, openVideo)
+        ? invitation(store.sends, openFiles, openSample, openVideo)
         : [
             h("h2", {}, "This project has no photos"),
             h(
@@ -111,7 +112,12 @@ export function emptyPage(
   return element;
 }
 
-function invitation(sends: boolean, openFiles: () => void, openVideo: () => void): HTMLElement[] {
+function invitation(
+  sends: boolean,
+  openFiles: () => void,
+  openSample: () => void,
+  openVideo: () => void,
+): HTMLElement[] {
   const where = sends
     ? "The server behind this page sees them and keeps none; your work is kept in this browser."
     : "They stay on this computer: the model runs in this page, which keeps your work.";
@@ -125,6 +131,7 @@ function invitation(sends: boolean, openFiles: () => void, openVideo: () => void
       "Open photos",
     ),
     h("p", { class: "dim" }, "or drop them here"),
+    h("button", { class: "link", type: "button", onclick: openSample }, "Try a sample photo"),
     h("button", { class: "link", type: "button", onclick: openVideo }, "Open a video or a scan …"),
   ];
 }

@@ -1,4 +1,4 @@
-/** The toolbar at the left: one button for each tool. */
+/** The toolbar at the left: one button for each tool, with a word beside it where there is room. */
 
 import type { Stage } from "../canvas/stage";
 import { everything } from "../state/everything";
@@ -9,9 +9,12 @@ import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
 import { h, iconButton } from "./dom";
 import { findDialog } from "./finding";
 
+const KEY = "anymask-words"; // of this browser: "no" where words are folded away
+
 export function rail(session: Session, stage: Stage): HTMLElement {
   const buttons = TOOL_KEYS.map(([name, key, title]) => {
     const button = iconButton(name, title, key, () => stage.use(name));
+    button.append(word(title.split(" ", 1)[0]));
     button.dataset.tool = name;
     return button;
   });
@@ -28,6 +31,20 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   });
   const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
+  find.append(word("Find everything"));
+  byWord.append(word("Find by word"));
+  undo.append(word("Undo"));
+  redo.append(word("Redo"));
+  const words = iconButton("widen", "Words beside the tools", "", () => {
+    localStorage.setItem(KEY, element.dataset.words === "true" ? "no" : "yes");
+    show();
+  });
+  words.classList.add("widen");
+  const show = () => {
+    const open = localStorage.getItem(KEY) !== "no";
+    element.dataset.words = String(open);
+    words.setAttribute("aria-pressed", String(open));
+  };
   const gap = () => h("span", { class: "gap" });
   const element = h(
     "div",
@@ -45,7 +62,9 @@ export function rail(session: Session, stage: Stage): HTMLElement {
     h("span", { class: "stretch" }),
     undo,
     redo,
+    words,
   );
+  show();
   session.watchers.push(() => {
     const control = session.project.arm === "control";
     TOOL_KEYS.forEach(([name], i) => {
@@ -66,3 +85,5 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   });
   return element;
 }
+
+const word = (text: string) => h("span", { class: "word" }, text);
