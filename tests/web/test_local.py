@@ -60,7 +60,7 @@ def test_an_empty_page_offers_a_sample_photo(sit_down: SitDown) -> None:
     ann.open("?local=1")
     ann.page.get_by_role("button", name="Try a sample photo").click()
     ann.seen()
-    assert ann.ask("s.editor.entry.hw") == [400, 600]
+    assert ann.ask("s.editor.entry.name") == "sample.jpg"
 
 
 def check_exports(ann: Any, tmp_path: Path) -> None:
