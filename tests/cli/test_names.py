@@ -1,32 +1,46 @@
 """Names on the command line: suggested, learned from examples, listed, refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from anymask.cli.main import main
 from anymask.masks import mask_to_rle, rle_to_string
-from anymask.models.namer import Namer, NameVectors
-from anymask.runtime import ASSETS
+from anymask.models.rules import NameTable
+from anymask.runtime import (
+    ASSETS,
+    MANIFEST,
+    NAME_VECTORS,
+    file_sha256,
+    manifest_to_json,
+    read_manifest,
+    read_table,
+    table_to_arrays,
+)
 from anymask.training import copy_bundle
-from research.nano.graphs import add_names, table_of
 
 WORDS = ("cat", "dog", "lamp")
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`nano` with a network of names of chance."""
+    """`nano` that knows three names; the vectors of chance."""
     folder = tmp_path_factory.mktemp("names") / "nano"
     copy_bundle(ASSETS / "nano", folder)
-    torch.manual_seed(4)
-    names = (WORDS, {word: n for n, word in enumerate(WORDS)})
-    learned = torch.tensor([True, True, False])
-    add_names(folder, Namer(), table_of(names, NameVectors(torch.randn(3, 8)), learned, 1))
+    path = folder / NAME_VECTORS
+    width = read_table(path).vectors.shape[1]
+    vectors = np.random.default_rng(4).standard_normal((len(WORDS), width)).astype(np.float32)
+    also = {word: n for n, word in enumerate(WORDS)}
+    table = NameTable(WORDS, vectors, np.array([True, True, False]), also, 1.0)
+    np.savez_compressed(path, **table_to_arrays(table))
+    manifest = read_manifest(folder)
+    hashes = {**manifest.sha256, NAME_VECTORS: file_sha256(path)}
+    text = manifest_to_json(replace(manifest, sha256=hashes))
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
     return folder
 
 
