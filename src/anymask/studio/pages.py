@@ -109,6 +109,11 @@ class FreshFiles(StaticFiles):
         return response
 
 
+async def sample_photo() -> Response:
+    """The photo that an empty page offers."""
+    return FileResponse(sample(), headers=_FRESH)
+
+
 def add_pages(api: FastAPI, bundle: Path | None) -> None:
     """The page at /, its model below /model, and /docs; the last routes of an application."""
     files = {
@@ -164,11 +169,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
             raise Refusal(404, message)
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
-    @api.get(f"/{SAMPLE}", include_in_schema=False)
-    async def sample_photo() -> Response:
-        """The photo that an empty page offers."""
-        return FileResponse(sample(), headers=_FRESH)
-
+    api.get(f"/{SAMPLE}", include_in_schema=False)(sample_photo)
     api.mount("/docs", FreshFiles(directory=SWAGGER))
     api.mount("/", FreshFiles(directory=WEB, check_dir=False))
 

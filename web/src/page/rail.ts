@@ -31,8 +31,9 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   });
   const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
   const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
-  find.append(word("Find everything"));
-  byWord.append(word("Find by word"));
+  minus.append(word("Not this"));
+  find.append(word("Everything"));
+  byWord.append(word("By word"));
   undo.append(word("Undo"));
   redo.append(word("Redo"));
   const words = iconButton("widen", "Words beside the tools", "", () => {
