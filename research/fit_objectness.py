@@ -1,9 +1,9 @@
-"""Learn the table "objectness" of the bundled model: training photos in, its bundle's table out.
+"""Learn the table "objectness" of a bundled model: training photos in, its bundle's table out.
 
-    python research/fit_objectness.py ../shared/data/train --photos 2048 --facts facts --check
+    python -m research.fit_objectness ../shared/data/train --photos 2048 --facts facts --check
 
 Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
-`QUALITY` and `STABILITY`, and the facts of each mask that it finds are kept
+`SEARCHED`, and the facts of each mask that it finds are kept
 (`segment/objectness.py`), one file a photo in the folder `--facts`, so that a stopped search
 goes on. `--part 0/2 --look-only` searches every second photo: one process a core.
 
@@ -58,7 +58,8 @@ from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
 Floats = NDArray[np.floating[Any]]
 
-QUALITY, STABILITY = 0.35, 0.1  # thresholds of the search, which the table hands on
+# Thresholds of the search, which the table hands on: quality, stability.
+SEARCHED = {"nano": (0.35, 0.1), "small": (0.3, 0.05)}
 TWICE = 0.9  # IoU of masks that are one
 SIDE = 20  # clicks along a photo: more photos say more than more clicks
 CANDIDATES = 3  # of a click
@@ -163,22 +164,22 @@ def in_turn(folder: Path, count: int) -> Iterator[tuple[str, AnnotatedImage]]:
 
 
 def photos(
-    folder: Path, count: int, facts: Path | None, part: tuple[int, int]
+    name: str, folder: Path, count: int, facts: Path | None, part: tuple[int, int]
 ) -> Iterator[JudgedPhoto]:
-    """What is found in photos number a, a + b, ... of them, for a part (a, b).
+    """What a bundled model finds in photos number a, a + b, ... of them, for a part (a, b).
 
     facts  a folder that keeps it
     """
-    model = anymask.load(DEFAULT_MODEL)
-    wanted = {"score": QUALITY, "stability": STABILITY}
+    model = anymask.load(name)
+    wanted = dict(zip(("score", "stability"), SEARCHED[name], strict=True))
     settings = grid_of(model.runtime.family, {"grid": SIDE, **wanted})  # type: ignore[typeddict-item]
-    for number, (name, sample) in enumerate(in_turn(folder, count)):
+    for number, (kind, sample) in enumerate(in_turn(folder, count)):
         if number % part[1] != part[0]:
             continue
         path = None if facts is None else facts / f"{number:05d}.npz"
         one = None if path is None or not path.is_file() else opened(path)
         if one is None:
-            one = judged(model, name, sample, settings)
+            one = judged(model, kind, sample, settings)
             if path is not None:
                 saved(path, one)
         yield one
@@ -281,21 +282,23 @@ def best_least(known: Sequence[JudgedPhoto], ranks: list[Floats]) -> float:
     return float(LEASTS[np.abs(right - KEPT * right.max()).argmin()])
 
 
-def check(known: Sequence[JudgedPhoto], ranks: list[Floats], least: float) -> None:
+def check(
+    known: Sequence[JudgedPhoto], before: list[Floats], ranks: list[Floats], least: float
+) -> None:
     """Print recall and precision of each set, by the present thresholds and by the new ones."""
     for name in (*sorted({one.name for one in known}), "all"):
         some = [n for n, one in enumerate(known) if name in (one.name, "all")]
         truths = max(sum(known[n].truths for n in some), 1)
         figures: list[float] = []
-        for rank, from_ in ((quality_ranks(known), 0.01), (ranks, least)):
+        for rank, from_ in ((before, 0.01), (ranks, least)):
             right, count = np.sum([counted(known[n], rank[n], from_) for n in some], axis=0)
             figures += [right / truths, right / max(count, 1)]
         print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
 
 
-def quality_ranks(known: Sequence[JudgedPhoto]) -> list[Floats]:
-    """Of each mask its quality; 0 below what the family shows by itself."""
-    grid = anymask.load(DEFAULT_MODEL).runtime.family.grid
+def quality_ranks(name: str, known: Sequence[JudgedPhoto]) -> list[Floats]:
+    """Of each mask its quality; 0 below what the model's family shows by itself."""
+    grid = anymask.load(name).runtime.family.grid
     least = grid.score, grid.stability
     return [
         np.where((one.facts[:, 0] > least[0]) & (one.facts[:, 1] >= least[1]), one.facts[:, 0], 0)
@@ -321,14 +324,16 @@ def opened(path: Path) -> JudgedPhoto:
     return JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
 
 
-def table_of(weights: ObjectnessWeights, least: float, weights_hash: str) -> dict[str, Any]:
+def table_of(
+    name: str, weights: ObjectnessWeights, least: float, weights_hash: str
+) -> dict[str, Any]:
     """The table as the bundle holds it, four digits each."""
     rounded = np.vectorize(lambda number: float(f"{number:.4g}"))
     networks = [
         {key: rounded(value).tolist() for key, value in vars(one).items()}
         for one in weights.networks
     ]
-    grid = {"quality": QUALITY, "stability": STABILITY}
+    grid = dict(zip(("quality", "stability"), SEARCHED[name], strict=True))
     return {"weights": weights_hash, "least": round(least, 3), **grid, "networks": networks}
 
 
@@ -336,6 +341,7 @@ def main() -> None:
     """Look, learn, choose the threshold, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--model", choices=SEARCHED, default=DEFAULT_MODEL)
     parser.add_argument("--photos", type=int, default=2048)
     parser.add_argument("--facts", type=Path, help="a folder that keeps what was found")
     parser.add_argument("--part", default="0/1", help="0/2: every second photo")
@@ -343,7 +349,7 @@ def main() -> None:
     parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
     args = parser.parse_args()
     first, step = (int(number) for number in args.part.split("/"))
-    known = list(photos(args.data, args.photos, args.facts, (first, step)))
+    known = list(photos(args.model, args.data, args.photos, args.facts, (first, step)))
     print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
     if args.look_only:
         return
@@ -352,10 +358,10 @@ def main() -> None:
     least = best_least(known, ranks)
     print(f"shown from {least:.2f} on")
     if args.check:
-        check(known, ranks, least)
-    bundle = SHIPPED / DEFAULT_MODEL
+        check(known, quality_ranks(args.model, known), ranks, least)
+    bundle = SHIPPED / args.model
     manifest = read_manifest(bundle)
-    table = table_of(learn(known), least, manifest.weights_hash)
+    table = table_of(args.model, learn(known), least, manifest.weights_hash)
     write_tables(bundle, {**read_tables(bundle, manifest), "objectness": table})
 
 
