@@ -2,7 +2,7 @@
 
     python research/small/pack.py parts.safetensors learned.safetensors weights.safetensors
 
-parts    what `convert_parts.py` wrote; of it the vision transformer is taken
+parts    what `convert_parts.py` wrote, or what ships; of it the vision transformer is taken
 learned  averaged weights of a run, without the transformer
 
 The transformer's matrices become 8-bit numbers with a scale for each output channel, under
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anymask.models.nano import SMALL, Nano
+from anymask.runtime import read_checkpoint
 
 VIT = "encoder.backbone.vit."
 CNN = "encoder.backbone.cnn."
@@ -33,8 +34,10 @@ def whole_state(parts: Path, learned: Path) -> dict[str, Tensor]:
         known = name == plain or plain.startswith(("cnn.", "vit."))
         if not plain.startswith("dino."):  # the transformer under the names of an earlier trainer
             state[name if known else CNN + plain] = one.float()
-    transformer = {n: one for n, one in load_file(parts).items() if n.startswith("vit.")}
-    state |= {f"encoder.backbone.{name}": one for name, one in transformer.items()}
+    for name, one in read_checkpoint(parts).items():
+        plain = name.removeprefix("encoder.backbone.")
+        if plain.startswith("vit."):
+            state[f"encoder.backbone.{plain}"] = one.float()
     Nano(SMALL).load_state_dict(state)  # strictly: nothing is missing, nothing left over
     return state
 
