@@ -117,7 +117,8 @@ def blurred(images: Tensor, sigmas: Tensor) -> Tensor:  # (B, C, S, S), (B,)
 
 
 def depth(masks: Tensor) -> Tensor:  # (N, 1, S, S) of 0 and 1 -> the same
-    """About how many pixels inside of the mask each of its pixels lies, along the worst axis."""
+    """How deep inside of the mask each of its pixels lies: at least its pixels to the edge, and
+    up to nine more, as whole blocks count beside the fine steps."""
     fine = _erosions(masks, FINE_STEPS + 1)
     blocks = -F.max_pool2d(-masks, 4)  # of 4 by 4 pixels that are whole
     coarse = _erosions(blocks, max(4, masks.shape[-1] // 12))

@@ -166,11 +166,11 @@ def open_pool(
     workers = [
         FORK.Process(target=_decode, args=(pool, where, blobs, k, procs)) for k in range(procs)
     ]
-    for one in workers:
-        one.start()
-    for one in workers:
-        one.join()
-        if one.exitcode:
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
             raise SystemExit("a photo could not be decoded; see above")
     return _with_sets(pool, [one.set for _, one in rows], weights)
 
@@ -299,4 +299,5 @@ def _seen(
     rows = np.minimum(y + high, top + along_y * side) - np.maximum(y, top)
     part = np.maximum(columns, 0) * np.maximum(rows, 0) / np.maximum(wide * high, 1)
     area = pool.areas[own] * part / (along_x * along_y)
-    return own[(area >= LEAST) & (area < MOST * side * side)]
+    seen: NDArray[np.int64] = own[(area >= LEAST) & (area < MOST * side * side)]
+    return seen

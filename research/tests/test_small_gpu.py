@@ -134,7 +134,7 @@ def test_depth_is_about_the_distance_to_the_edge() -> None:
     made = depth(torch.from_numpy(mask)[None, None].float())[0, 0].numpy()
     wanted = cv2.distanceTransform(mask, cv2.DIST_C, 3)
     assert not made[wanted == 0].any()
-    assert np.abs(made - wanted).max() <= 6  # blocks of four pixels, and half of them between
+    assert np.abs(made - wanted).max() < 9  # blocks of four pixels, behind the five finer steps
     assert wanted[np.unravel_index(made.argmax(), made.shape)] >= wanted.max() - 4
 
 
