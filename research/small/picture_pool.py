@@ -240,7 +240,7 @@ def draw_crops(pool: PicturePool, rng: Generator, shape: tuple[int, int, int]) -
         np.zeros((pictures, objects), np.int64),
         np.zeros((pictures, 9), np.float32),
     )
-    scenes = np.flatnonzero(pool.ready)
+    scenes = np.flatnonzero(pool.ready.copy())  # other processes write to it meanwhile
     for row in range(pictures):
         composed = len(scenes) > 64 and rng.random() < SYNTHETIC
         while True:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
@@ -97,16 +98,27 @@ def drawn_batches(
     """What hands out the next batch, and what tells the drawers that the time begins."""
     queue, clock = FORK.Queue(10), FORK.Value("d", 0.0)
     makers = [FORK.Process(target=compose_scenes, args=(pool, k, procs)) for k in range(procs)]
-    makers += [
+    drawers = [
         FORK.Process(target=draw_batches, args=(pool, run, clock, queue, k)) for k in range(2)
     ]
-    for one in makers:
+    for one in (*makers, *drawers):
         one.daemon = True
         one.start()
+
+    def next_batch() -> tuple[int, Crops]:
+        while True:
+            try:
+                batch: tuple[int, Crops] = queue.get(timeout=2)
+            except Empty:
+                if not any(one.is_alive() for one in drawers):
+                    raise SystemExit("no process draws batches any more; see above") from None
+            else:
+                return batch
+
     try:
-        yield queue.get, lambda: setattr(clock, "value", time.time())
+        yield next_batch, lambda: setattr(clock, "value", time.time())
     finally:
-        for one in makers:
+        for one in (*makers, *drawers):
             one.kill()
             one.join()
 

@@ -17,11 +17,12 @@ from anymask.masks import mask_to_rle, rle_to_string
 from anymask.models.rules import SHIPPED
 from anymask.runtime import WEIGHTS
 from anymask.training.interaction import SimulatedPrompts
+from research.small import train_gpu
 from research.small.gpu_pictures import Objects, PicturesOnDevice, blurred, corrected, depth
 from research.small.pack import packed, whole_state
 from research.small.pack_pictures import pack, read_photos
 from research.small.picture_pool import Crops, PicturePool, draw_crops, open_pool
-from research.small.train_gpu import GpuRun, Learner, exact_positions, open_small
+from research.small.train_gpu import GpuRun, Learner, drawn_batches, exact_positions, open_small
 
 CPU = torch.device("cpu")
 HW = (120, 200)
@@ -216,3 +217,27 @@ def test_a_step_lessens_the_loss_and_leaves_the_transformer(pool: PicturePool) -
     assert losses[-1] < losses[0]
     assert torch.equal(frozen, learner.model.encoder.backbone.vit.blocks[0].fc1.weight)
     assert any(not torch.equal(a, b) for a, b in zip(learner.average, learner.live, strict=True))
+
+
+def test_batches_are_handed_out_beside_the_run(pool: PicturePool) -> None:
+    run = GpuRun(60.0, 1e-3, {256: 2, 384: 2, 512: 2}, seed=1)
+    with drawn_batches(pool, run, procs=1) as (next_batch, begin):
+        begin()
+        side, crops = next_batch()
+    assert side in (256, 384)
+    assert crops.photos.shape == (2,)
+
+
+def test_a_run_whose_drawers_fail_ends_and_says_so(
+    pool: PicturePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no batch")
+
+    monkeypatch.setattr(train_gpu, "draw_crops", fail)  # before they are forked
+    run = GpuRun(60.0, 1e-3, {256: 2, 384: 2, 512: 2}, seed=1)
+    with (
+        drawn_batches(pool, run, procs=1) as (next_batch, _),
+        pytest.raises(SystemExit, match="no process draws"),
+    ):
+        next_batch()
