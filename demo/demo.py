@@ -48,7 +48,7 @@ def shipped_scenes() -> list[Scene]:
 
     return [
         Scene("coffee", data.coffee(), (290, 210), (75, 12, 495, 388)),
-        Scene("astronaut", data.astronaut(), (230, 100), (20, 0, 370, 512)),
+        Scene("astronaut", data.astronaut(), (230, 100), (275, 335, 512, 512)),
         Scene("cat", data.chelsea(), (225, 150), (2, 2, 400, 298)),
     ]
 
